@@ -29,7 +29,7 @@ from jobs.options import (
     Strict,
 )
 from jobs.output import Output, TextTable, print_errors_and_raise
-from jobs.status_command import choose_command
+from jobs.status_command import read_next_command
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.ingest_report import IngestSummary
@@ -39,12 +39,10 @@ from pipeline.batch.report import (
     list_batches,
     summarize_costs,
 )
-from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.engine.task_parts import AskedRows, TaskLabels
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
@@ -132,7 +130,6 @@ def batch_submit(
     Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a
     budget are not sent, and the command then ends with an error.
     """
-    labels = ws.task.labels
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
     ws.set_asked_rows(AskedRows(has_changed=refresh))
     if dry:
@@ -158,10 +155,11 @@ def batch_submit(
 
     # The pilot may have asked all rows of the limit.
     if remaining_limit == 0:
-        message = f"the pilot asked all rows of the limit. Next: {labels.command('batch-submit')}"
+        message = "the pilot asked all rows of the limit"
     else:
         message = _submit_message(ws, submit_report)
-    return CommandReport(submit_report.document(ws.model, dry=False), message)
+    document = submit_report.document(ws.model, dry=False)
+    return CommandReport(document, message, hint=read_next_command(ws))
 
 
 def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandReport:
@@ -185,15 +183,16 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
     else:
         ws.check_has_rows()
         message = _submit_message(ws, planned_report)
-    return CommandReport(planned_report.document(ws.model, dry=True), message)
+    document = planned_report.document(ws.model, dry=True)
+    return CommandReport(document, message, hint=read_next_command(ws))
 
 
 def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
-    """Return in a line which batches were sent, or why no batch was sent, and the next command.
+    """Return in a line which batches were sent, or why no batch was sent.
 
     If there was no open row, the line says so. If `batch-move` has cancelled a batch, the rows that
-    the batch did not answer may wait to be asked in another mode. Then the line has their number
-    and the command that asks them. They are read from the database.
+    the batch did not answer may wait to be asked in another mode. Then the line has their number.
+    They are read from the database.
     """
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
@@ -203,18 +202,15 @@ def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
             rows = plural(waiting_move.row_count, labels.singular, labels.plural)
             return (
                 f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "
-                f"by {waiting_move.mode}. Next: {waiting_move.command}"
+                f"by {waiting_move.mode}"
             )
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
         reason = report.summary or "these requests are under way already"
-        return f"nothing was submitted: {reason}. Next: {labels.command('batch-poll')}"
+        return f"nothing was submitted: {reason}"
 
-    # A rebuilt batch is not at the API, so there is nothing to poll.
-    has_only_rebuilt = set(report.sent.values()) == {"rebuilt"}
-    next_command = labels.command("status" if has_only_rebuilt else "batch-poll")
     row_count = plural(report.items, labels.singular, labels.plural)
-    return f"submitted {row_count}: {report.summary}. Next: {next_command}"
+    return f"submitted {row_count}: {report.summary}"
 
 
 def batch_poll(
@@ -242,31 +238,31 @@ def batch_poll(
     labels = ws.task.labels
     if batch is not None:
         message = "the API sent another result, which replaced the old result"
-        next_command = labels.command("batch-ingest")
-        next_hint = f"Next: {next_command}"
         if not held_batches.replace_held_result(ws, batch):
-            message = "the API sent the same bytes again, so it is still held"
-            next_command = labels.command("status")
-            next_hint = f"Next: {held_batches.describe_ways_out(batch, labels)}"
+            ways_out = held_batches.describe_ways_out(batch, labels)
+            message = f"the API sent the same bytes again, so it is still held; {ways_out}"
+        next_command = read_next_command(ws)
         return CommandReport(
-            {"batch": batch, "said": message, "next": str(next_command)},
-            f"batch {batch}: {message}. {next_hint}",
+            {"batch": batch, "said": message, "next": str(next_command or "")},
+            f"batch {batch}: {message}",
+            hint=next_command,
         )
 
     report = poll.poll_batches(ws, should_wait=wait)
     check = partial(print_errors_and_raise, report.list_errors(labels))
-    return CommandReport(report.document(), _format_poll_message(report, labels), check)
+    message = _format_poll_message(report, labels)
+    return CommandReport(report.document(), message, check, hint=read_next_command(ws))
 
 
 def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return a line about the batches of a poll, usually with the next command at its end.
+    """Return a line about the batches of a poll.
 
     The line has the number of downloaded batches, then each failed batch with its reason, then the
     number of batches that still run at Gemini.
 
-    If no batch was downloaded, failed or still runs, the line has no next command. It says that no
-    batch is at Gemini. But if Gemini does not know a batch, or the create call of a batch is
-    unclear, the line only says that no batch was downloaded, because the caller prints an error.
+    If no batch was downloaded, failed or still runs, the line says that no batch is at Gemini. But
+    if Gemini does not know a batch, or the create call of a batch is unclear, the line only says
+    that no batch was downloaded, because the caller prints an error.
 
     Args:
         report: The report of the poll.
@@ -286,13 +282,7 @@ def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
         return "no batch was downloaded"
     if not parts:
         return "nothing to poll: no batch is at Gemini"
-
-    next_command = labels.ask_command
-    if report.downloaded:
-        next_command = labels.command("batch-ingest")
-    elif report.waiting:
-        next_command = labels.command("batch-poll")
-    return f"{'; '.join(parts)}. Next: {next_command}"
+    return "; ".join(parts)
 
 
 def batch_ingest(
@@ -323,8 +313,8 @@ def batch_ingest(
             ws.display.say(f"quality: {quality.line} ({quality.path})")
 
     output: list[Any] = [_ingest_output(summary) for summary in summaries]
-    if not failures and (summaries or not report.held):
-        output.append(_after_ingest_line(labels, summaries, is_indexed=ws.is_indexed))
+    if not (failures or summaries or report.held):
+        output.append("nothing to ingest: no batch is downloaded")
 
     def check() -> None:
         warn_of_ingest(summaries, labels, ws.display)
@@ -332,34 +322,7 @@ def batch_ingest(
         report.raise_first_error(labels, ws.display, strict=strict)
 
     documents = [_ingest_document(summary) for summary in summaries]
-    return CommandReport(documents, output, check)
-
-
-def _after_ingest_line(
-    labels: TaskLabels, summaries: list[IngestSummary], *, is_indexed: bool
-) -> str:
-    """Return the last line of `batch-ingest`, which has the next command.
-
-    If requests failed, the line also has the command that asks their rows again. If `summaries` is
-    empty, the line only says that no batch was downloaded.
-
-    Args:
-        is_indexed: Whether the task has a search index; then `index` comes before `export`.
-    """
-    if not summaries:
-        return "nothing to ingest: no batch is downloaded"
-
-    line = f"Next: {_command_after_answers(labels, is_indexed=is_indexed)}"
-    if any(_failed_counts(summary) for summary in summaries):
-        line += f"; {labels.ask_command} asks the failed rows again"
-    return line
-
-
-def _command_after_answers(labels: TaskLabels, *, is_indexed: bool) -> CommandHint:
-    """Return the next command after new answers; an index comes before an export."""
-    if is_indexed and labels.next_command.command == "export":
-        return labels.command("index")
-    return labels.next_command
+    return CommandReport(documents, output, check, hint=read_next_command(ws))
 
 
 def _failed_counts(summary: IngestSummary) -> dict[str, int]:
@@ -459,13 +422,15 @@ def batch_cancel(
 ) -> CommandReport:
     """Cancel a batch at Gemini, or release its rows if it was never created.
 
-    Prints what happened, and the next command. If the batch no longer exists at Gemini, it is
+    Prints what happened. If the batch no longer exists at Gemini, it is
     abandoned after confirmation, and its rows are released.
     """
-    message, next_command = cancel.cancel_batch(ws, number=batch)
+    message = cancel.cancel_batch(ws, number=batch)
+    next_command = read_next_command(ws)
     return CommandReport(
-        {"batch": batch, "said": message, "next": str(next_command)},
-        f"batch {batch}: {message}. Next: {next_command}",
+        {"batch": batch, "said": message, "next": str(next_command or "")},
+        f"batch {batch}: {message}",
+        hint=next_command,
     )
 
 
@@ -512,19 +477,14 @@ def batch_move(
 
     return CommandReport(
         move_report.document(),
-        _move_message(ws.task, move_report, is_indexed=ws.is_indexed, labels=labels),
+        _move_message(move_report),
         check,
+        hint=read_next_command(ws),
     )
 
 
-def _move_message(
-    task: Task, move_report: move_batch.MoveReport, *, is_indexed: bool, labels: TaskLabels
-) -> str:
-    """Return how a moved batch ended, how its unanswered rows were asked, and the next command.
-
-    The next command is `batch-poll` if a new batch was sent, else the command that asks the open
-    rows. If no row is open, it is the task's next command after answers, such as `index`.
-    """
+def _move_message(move_report: move_batch.MoveReport) -> str:
+    """Return how a moved batch ended, and how its unanswered rows were asked."""
     batch = move_report.batch
     report = move_report.report
     parts = [
@@ -538,14 +498,7 @@ def _move_message(
         )
     if move_report.left:
         parts.append(f"{move_report.left:,} still open")
-
-    # `labels` are those of the task of the batch, which may be another than the task in use.
-    next_command = _command_after_answers(task.labels, is_indexed=is_indexed)
-    if report.submitted:
-        next_command = labels.command("batch-poll")
-    elif move_report.left:
-        next_command = labels.ask_command
-    return f"{'; '.join(parts)}. Next: {next_command}"
+    return "; ".join(parts)
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:
@@ -559,10 +512,12 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     if "task" in ws.settings.sources:
         summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
     output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
+    next_command = None
     if not summaries:
-        next_command = choose_command(ws, ws.task.labels.command("batch-submit"))
-        output = f"no batches yet. Next: {next_command}"
-    return CommandReport([summary.document for summary in summaries], output)
+        output = "no batches yet"
+        next_command = read_next_command(ws)
+    documents = [summary.document for summary in summaries]
+    return CommandReport(documents, output, hint=next_command)
 
 
 def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
@@ -612,15 +567,14 @@ def costs(
     task_name = ws.task.name if is_task_set else None
     costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
 
-    output: Output = (
-        f"no request was sent yet. Next: {choose_command(ws, CommandHint('tag', dry=True))}"
-    )
-    if costs_document["rows"]:
-        group_header = "day (US/Pacific)" if by == "day" else by
-        total_row = {by: "all"} | costs_document["total"]
-        rows = [_cost_cells(row, by) for row in [*costs_document["rows"], total_row]]
-        output = TextTable((group_header, *COST_HEADERS), rows)
-    return CommandReport(costs_document, output)
+    if not costs_document["rows"]:
+        message = "no request was sent yet"
+        return CommandReport(costs_document, message, hint=read_next_command(ws))
+
+    group_header = "day (US/Pacific)" if by == "day" else by
+    total_row = {by: "all"} | costs_document["total"]
+    rows = [_cost_cells(row, by) for row in [*costs_document["rows"], total_row]]
+    return CommandReport(costs_document, TextTable((group_header, *COST_HEADERS), rows))
 
 
 def _cost_cells(row: dict[str, Any], group_key: str) -> tuple[object, ...]:

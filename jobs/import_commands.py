@@ -362,15 +362,17 @@ def add_expert(
             mapping=map_,
             mode=Mode(mode),
         )
-    return CommandReport(added_expert.document, _added_expert_output(added_expert))
+        next_command = read_next_command(ws)
+    output = _added_expert_output(added_expert)
+    return CommandReport(added_expert.document, output, hint=next_command)
 
 
 def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Any]:
-    """Return the output of `add-expert`: a table with the person, the outcome, the next command.
+    """Return the output of `add-expert`: a table with the person, and the outcome.
 
     The outcome is a function that prints on standard error: the time that the call took, or a
     warning why the person has no tags. It is left out if no call was made and there is no problem.
-    The next command is in the last line.
+    The last line says whether searches find the person.
     """
     cells = (
         added_expert.username,
@@ -395,9 +397,9 @@ def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[
         output.append(partial(terminal.say, f"{username} tagged in {added_expert.took_s:.1f} s"))
 
     if added_expert.tags:
-        output.append(f"Not in the index yet. Next: {CommandHint('index')}")
+        output.append("Not in the index yet")
     else:
-        output.append(f"People without tags cannot be searched. Next: {CommandHint('status')}")
+        output.append("People without tags cannot be searched")
     return output
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jobs.options import CommandReport
 from jobs.output import Terminal
+from jobs.status_command import read_next_command
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.text import join_first, plural
@@ -59,15 +60,12 @@ def correct_by_file(
         )
         output.append(partial(Terminal().warn, message))
 
-    next_command = None
+    next_command: CommandHint | None = None
     if report.has_changes and report.is_dry:
         # A checked file is stored next.
         next_command = ws.task.labels.command("correct", file=path)
-    elif report.has_changes and ws.is_indexed:
-        # The index has the answers from before.
-        next_command = CommandHint("index", task=ws.task.subject)
     elif report.has_changes:
-        next_command = ws.task.labels.command("eval")
+        next_command = read_next_command(ws)
     return CommandReport(asdict(report), output, hint=next_command)
 
 

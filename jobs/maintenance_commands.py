@@ -46,7 +46,7 @@ from jobs.output import (
     print_fields,
     print_line,
 )
-from jobs.status_command import choose_command
+from jobs.status_command import read_next_command
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -256,7 +256,7 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     else:
         outcome = f"all rows answered, {format_usd(document['cost'])} spent"
         next_step = str(CommandHint("status"))
-    return CommandReport(document, [print_facts, f"{outcome}. Next: {next_step}"])
+    return CommandReport(document, [print_facts, outcome], hint=next_step)
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -301,8 +301,8 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
         output.append(f"an earlier run has copied all tables to {report.database}")
 
     files = f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"
-    output.append(f"{files}. Next: {CommandHint('doctor')}")
-    return CommandReport(asdict(report), output)
+    output.append(files)
+    return CommandReport(asdict(report), output, hint=CommandHint("doctor"))
 
 
 def forget(
@@ -372,7 +372,7 @@ def _forget_lines(
         lines.append(f"{plural(report.refused_rows, 'refused row')} with these names deleted")
     if report.reports:
         removal = f"{plural(report.reports, 'report file')} with these names deleted"
-        lines.append(f"{removal}. Next: {labels.command('qc')}")
+        lines.append(f"{removal}; `{labels.command('qc')}` writes new ones")
     lines.append(f"Not deleted: {report.out_of_reach}")
     return lines
 
@@ -499,6 +499,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     # The version names its task.
     with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
         report = answer_versions.roll_back(ws, extractor)
+        next_command = read_next_command(ws)
 
     message = f"there are no answers of {extractor}"
     if report.versions:
@@ -506,7 +507,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         message = f"{counts} of {extractor} deleted"
         if report.unparked_rows:
             message += f", {plural(report.unparked_rows, 'row')} unparked"
-    output = [f"{message}. Next: {report.next_command}"]
+    output = [message]
     if report.is_unbound:
         output.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
@@ -522,7 +523,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         "let_go": report.unparked_rows,
         "unbound": report.is_unbound,
     }
-    return CommandReport(document, output)
+    return CommandReport(document, output, hint=next_command)
 
 
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
@@ -551,7 +552,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     message = (
         f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
     )
-    return CommandReport(None, f"{message}. Next: {choose_command(ws, labels.command('tag'))}")
+    return CommandReport(None, message, hint=read_next_command(ws))
 
 
 def _gate_table(report: QualityReport) -> TextTable:
@@ -610,9 +611,6 @@ def unpark(
     if not names:
         return CommandReport(document, f"no {labels.singular} to unpark")
 
-    # A task with a pilot gate is asked about by commands of its own.
-    tag_command = labels.command("tag")
-    if ws.task.needs_pilot:
-        tag_command = CommandHint(f"{labels.plural}-backfill")
     row_count = plural(len(names), labels.singular, labels.plural)
-    return CommandReport(document, f"{row_count} can be asked again. Next: {tag_command}")
+    message = f"{row_count} can be asked again"
+    return CommandReport(document, message, hint=read_next_command(ws))

@@ -32,8 +32,8 @@ class CommandReport(NamedTuple):
     output: Output
     # Called after printing. Raises the error that the command ends with.
     check: Callable[[], object] | None = None
-    # The next command to type, if `output` does not name it.
-    hint: CommandHint | None = None
+    # The next command to type, printed last if no error ends the command.
+    hint: CommandHint | str | None = None
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from jobs.output import (
     print_fields,
     system_user,
 )
+from jobs.status_command import read_next_command
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
@@ -51,7 +52,6 @@ from pipeline.core.row_listing import ListedRow, RowFilter
 from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
@@ -335,10 +335,10 @@ def tags(
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
         report = expert_tags.merge_tags(ws.store, rules, who or system_user(), merged_at=ws.now())
-        return _report_merges(report)
+        return _report_merges(report, read_next_command(ws))
     if undo is not None:
         report = expert_tags.undo_merge(ws.store, undo, who or system_user(), undone_at=ws.now())
-        return _report_merges(report)
+        return _report_merges(report, read_next_command(ws))
     return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
 
@@ -375,12 +375,11 @@ def _edit_tags(
         editor_name=who or system_user(),
         expected_state=history["state"],
     )
-    return CommandReport(
-        report, _correction_output(ws.task, username, report=report, is_indexed=ws.is_indexed)
-    )
+    output = _correction_output(username, report)
+    return CommandReport(report, output, hint=read_next_command(ws))
 
 
-def _report_merges(report: Document) -> CommandReport:
+def _report_merges(report: Document, next_command: CommandHint | None) -> CommandReport:
     """Return the command's report of merges of tags or of an undone merge.
 
     It lists the merges, and has the number of people whose tags changed. A note names each rule
@@ -403,8 +402,8 @@ def _report_merges(report: Document) -> CommandReport:
         output.append(partial(Terminal().warn, message))
 
     people = plural(report["people"], "person", "people")
-    output.append(f"tags of {people} changed. Next: {CommandHint('index')}")
-    return CommandReport(report, output)
+    output.append(f"tags of {people} changed")
+    return CommandReport(report, output, hint=next_command)
 
 
 def correct(
@@ -476,6 +475,7 @@ def correct(
             editor_name=editor_name,
             is_reviewed=reviewed,
         )
+    next_command = None
     if change is None:
         report = corrections.read_history(ws.store, ws.task, item)
     else:
@@ -488,10 +488,11 @@ def correct(
             editor_name=editor_name,
             confirms_values=set_ is not None,
         )
-    output = _correction_output(ws.task, item, report=report, is_indexed=ws.is_indexed)
+        next_command = read_next_command(ws)
+    output = _correction_output(item, report)
     if reviewed is not None:
         output.insert(0, f"{item}: {'marked as reviewed' if reviewed else 'mark removed'}")
-    return CommandReport(report, output)
+    return CommandReport(report, output, hint=next_command)
 
 
 def _check_correct_options(
@@ -532,19 +533,15 @@ def _check_correct_options(
         )
 
 
-def _correction_output(
-    task: Task, row_name: str, *, report: Document, is_indexed: bool
-) -> list[Any]:
+def _correction_output(row_name: str, report: Document) -> list[Any]:
     """Return the output of `correct` about one row: its fields, and a table of its edits.
 
-    If the command stored an edit or found nothing to change, a line before the fields says so. If
-    an edit was stored and the task has an index, the line names the next command `index`. If a
+    If the command stored an edit or found nothing to change, a line before the fields says so. If a
     person marked the row as reviewed, a line between the fields and the table says who and when.
 
     Args:
         report: The row's history as a JSON document. If the command only lists edits, it lacks the
             member `edit`; if nothing was to change, `edit` is None.
-        is_indexed: The answers of the task are in an index.
     """
     output: list[Any] = []
     if "edit" in report:
@@ -554,8 +551,6 @@ def _correction_output(
             message = f"edit {report['edit']} stored"
         if is_confirmed and report["edits"][-1]["undoes"] is None:
             message += ": the answer has these values, which are confirmed now"
-        if report["edit"] and is_indexed:
-            message += f". Next: {CommandHint('index', task=task.subject)}"
         output.append(f"{row_name}: {message}")
 
     fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]

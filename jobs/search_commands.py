@@ -16,8 +16,9 @@ import click
 
 from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
+from jobs.status_command import read_next_command
 from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
@@ -64,7 +65,12 @@ def index(
     if report.refused:
         _warn_of_refused_texts(ws, report.refused)
     message = _format_index_report(report, ws.indexed_task, ws.task.labels)
-    return CommandReport(asdict(report), message)
+    next_command = read_next_command(ws)
+    if next_command is not None and next_command.command == "search":
+        # A search with another embedding model than the build's is refused.
+        typed_settings = read_typed_settings(("embedding_model", "dim"))
+        next_command = CommandHint("search", **{**next_command.options, **typed_settings})
+    return CommandReport(asdict(report), message, hint=next_command)
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
@@ -86,7 +92,7 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
 def _format_index_report(
     report: build.IndexReport, collection: IndexedTask, labels: TaskLabels
 ) -> str:
-    """Return the message of `index`: the new build, its counts, and the next command.
+    """Return the message of `index`: the new build, and its counts.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
     without an entry by state. After a rollback the message has only the earlier build, which is in
@@ -108,10 +114,7 @@ def _format_index_report(
             for state, row_count in report.left_out.items()
         )
         message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
-    # A search with another embedding model than the build's is refused.
-    typed_settings = read_typed_settings(("embedding_model", "dim"))
-    next_command = labels.command("search", q=collection.example_question, **typed_settings)
-    return f"{message}. Next: {next_command}"
+    return message
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:

@@ -63,15 +63,6 @@ def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
     return task_status.read_status(ws).next_command
 
 
-def choose_command(ws: WorkspaceSession, command: CommandHint) -> CommandHint:
-    """Return a command about rows, or that of `status` if the task has no rows and reads none."""
-    with ws.store.read() as tx:
-        has_rows = ws.task.user_file is not None or ws.task.rows.table(tx).count_rows(tx)
-    if has_rows:
-        return command
-    return task_status.read_status(ws).next_command or command
-
-
 def _status_lines(
     report: task_status.StatusReport,
     *,

@@ -39,7 +39,6 @@ from jobs.status_command import read_next_command
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
-from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import Mode, describe_reason, is_unsupported
 from pipeline.core.text import format_usd, plural
@@ -145,7 +144,6 @@ def tag(
     quality = report.newest_quality
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
-    next_command = _repeat_mode(read_next_command(ws), mode)
 
     def check() -> None:
         warn_of_ingest(report.ingested, labels, ws.display)
@@ -153,48 +151,24 @@ def tag(
         report.raise_first_error(labels, ws.display, strict=strict)
 
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
-    output = partial(_print_tag_report, report, labels, next_command)
-    return CommandReport(document, output, check)
+    output = partial(_print_tag_report, report, labels)
+    return CommandReport(document, output, check, hint=read_next_command(ws))
 
 
-def _repeat_mode(next_command: CommandHint | None, mode: str) -> CommandHint | None:
-    """Return the next command; if it is `tag`, with the mode that a person chose for this one.
-
-    A pilot has no mode. Without a choice, which is the mode auto, the command is unchanged.
-    """
-    if next_command is None or next_command.command != "tag" or mode == "auto":
-        return next_command
-    if "pilot" in next_command.options:
-        return next_command
-    return CommandHint("tag", **{**next_command.options, "mode": mode})
-
-
-def _print_tag_report(
-    report: tag_report.TagReport,
-    labels: TaskLabels,
-    next_command: CommandHint | None,
-) -> None:
+def _print_tag_report(report: tag_report.TagReport, labels: TaskLabels) -> None:
     """Print the lines of `tag` on standard output, and a pilot's line on standard error.
 
     The lines are about the stored answers, a live run, and rows in open batches; see
-    `_tag_report_lines`. If nothing was asked, the only line says so. The last line ends with
-    `next_command`, unless an error, a budget or a person stopped the command.
+    `_tag_report_lines`. If nothing was asked, the only line says so.
     """
     if report.pilot is not None:
         Terminal().say(pilot_line(report.pilot))
 
-    next_hint = f". Next: {next_command}" if next_command else ""
     if not report.mode:
-        print_line(f"nothing to tag: {labels.none_open_message}{next_hint}")
+        print_line(f"nothing to tag: {labels.none_open_message}")
         return
 
-    lines = _tag_report_lines(report, labels)
-    is_interrupted = report.live is not None and report.live.interrupted
-    # An error has a hint of its own.
-    has_own_hint = report.is_down or bool(report.list_errors(labels))
-    if not (has_own_hint or report.budget_message or is_interrupted):
-        lines[-1] += next_hint
-    for line in lines:
+    for line in _tag_report_lines(report, labels):
         print_line(line)
 
 
@@ -461,19 +435,11 @@ def passages_pilot(
 
     After a kill, the same command continues. --no-resume asks as a new version instead.
     """
-    version_before = ws.task.version_label
     if no_resume:
         tag_workflow.switch_to_new_version(ws)
     ws.announce_placeholders()
     report = pilot_run.run_pilot(ws, size=n, seed=seed)
 
-    # The next command must name the version, except if it is the default version.
-    next_command = CommandHint("passages-backfill")
-    if "version" in ws.settings.sources or ws.task.version_label != version_before:
-        next_command = CommandHint("passages-backfill", version=ws.task.version_label)
-    message = pilot_line(report)
-    if report.newest_quality is not None and report.newest_quality.passed:
-        message += f". Next: {next_command}"
-
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, message, partial(report.check_gates, Terminal(), strict=True))
+    check = partial(report.check_gates, Terminal(), strict=True)
+    return CommandReport(document, pilot_line(report), check, hint=read_next_command(ws))

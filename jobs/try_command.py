@@ -71,12 +71,13 @@ def try_(
         mode=mode,
         labelled=labelled,
     )
-    print_report = partial(_print_try, try_report, ws.task.labels, mode=mode)
+    print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, print_report, try_report.check)
+    next_step = _choose_next_step(try_report, ws.task.labels, mode=mode)
+    return CommandReport(document, print_report, try_report.check, hint=next_step)
 
 
-def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
+def _print_try(report: TryReport, labels: TaskLabels) -> None:
     """Print the lines of `try` on standard output.
 
     They are the system instruction, then each tried row with its request, outcome and answer, then
@@ -96,7 +97,7 @@ def _print_try(report: TryReport, labels: TaskLabels, *, mode: str) -> None:
     print_text("")
     for line in _accuracy_lines(report.accuracy):
         print_line(line)
-    print_line(_format_try_total(report, labels, mode=mode))
+    print_line(_format_try_total(report, labels))
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
@@ -179,27 +180,35 @@ def _print_tried_outcome(row: TriedRow) -> None:
         print_text(_cut_text(row.reply), indent=INDENT)
 
 
-def _format_try_total(report: TryReport, labels: TaskLabels, *, mode: str) -> str:
-    """Return the count, version and cost of a try; with a valid answer also the next step.
+def _choose_next_step(report: TryReport, labels: TaskLabels, *, mode: str) -> str:
+    """Return the next step after a try, or an empty text if no row has a valid answer.
 
     The next step is the command that asks all rows; after decisions, it has the mode decide. If the
     question in the task's file differs from the question of its version (a draft),
     the next step is to set the next version number in the file first.
     """
-    asked_rows = [row for row in report.items if row.calls]
-    row_count = plural(len(asked_rows), labels.singular, labels.plural)
-    total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
-    message = f"{total}; no answer was stored"
+    if not any(row.calls and row.answer is not None for row in report.items):
+        return ""
+
     next_step = str(labels.ask_command)
     if mode == Mode.DECIDE:
         next_step = str(labels.command("tag", mode=mode))
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
-        message = f"draft of version {version_number}: {message}"
         next_step = f"set version={int(version_number) + 1} in its file, then {next_step}"
+    return next_step
 
-    has_answer = any(row.answer is not None for row in asked_rows)
-    return f"{message}. Next: {next_step}" if has_answer else message
+
+def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
+    """Return the count, version and cost of a try; it says so if the question is a draft."""
+    asked_rows = [row for row in report.items if row.calls]
+    row_count = plural(len(asked_rows), labels.singular, labels.plural)
+    total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
+    message = f"{total}; no answer was stored"
+    if report.draft_of:
+        version_number = report.draft_of.partition("@")[2]
+        message = f"draft of version {version_number}: {message}"
+    return message
 
 
 def _cut_text(text: str) -> str:

@@ -35,8 +35,8 @@ from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
 
 
-def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint]:
-    """Cancel one batch, of any task; return the result in words, and the next command.
+def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
+    """Cancel one batch, of any task; return the result in words.
 
     A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
     batch is cancelled at the API. A batch can also be given up in these cases, after a person
@@ -61,8 +61,8 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> tuple[str, CommandHint
     return retry_on_conflict(partial(_try_cancel, task_session, number))
 
 
-def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
-    """Do what the state of a batch needs to cancel it; return the result, and the next command.
+def _try_cancel(ws: WorkspaceSession, number: int) -> str:
+    """Do what the state of a batch needs to cancel it; return the result in words.
 
     - prepared: give the batch up.
     - submitting: resolve the unclear create first, then continue as prepared or submitted.
@@ -123,8 +123,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> tuple[str, CommandHint]:
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
             ws.client.cancel_batch(batch.remote_name or "")
-        message, next_command = _give_up(ws, batch, reason=f"given up: {error.message}")
-        return f"{message}{note}", next_command
+        return _give_up(ws, batch, reason=f"given up: {error.message}") + note
 
 
 def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
@@ -160,7 +159,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
         wait_for_next_list(ws.display, ws.sleep, number, reconciled)
 
 
-def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandHint]:
+def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
 
     The record comes before the call: a poll that sees the batch cancelled must know that a person
@@ -173,7 +172,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
     person must cancel again.
 
     Returns:
-        The result in words, and the next command.
+        The result in words.
 
     Raises:
         MissingError: The API does not know the batch.
@@ -196,14 +195,13 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> tuple[str, CommandH
             )
         raise
 
-    message = "asked the API to cancel it"
     if remote.state.is_final:
-        message = f"it is already over ({remote.state})"
-    return message, ws.task.labels.command("batch-poll")
+        return f"it is already over ({remote.state})"
+    return "asked the API to cancel it"
 
 
-def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str, CommandHint]:
-    """Move a batch to failed and release its rows, uncharged; return the result and next step.
+def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
+    """Move a batch to failed and release its rows, uncharged; return the result in words.
 
     Its request and result files are not deleted. If one of them is lost or damaged already, the
     batch is recorded as cleaned, so that later checks do not report the file. The upload of a
@@ -211,9 +209,6 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
 
     Args:
         reason: Stored as the reason of the batch.
-
-    Returns:
-        The result in words, and the next command.
 
     Raises:
         StateConflictError: Another process has moved the batch to another state.
@@ -227,10 +222,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> tuple[str
             marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
-    return (
-        f"given up; {plural(released_rows, 'row')} can be asked again",
-        ws.task.labels.ask_command,
-    )
+    return f"given up; {plural(released_rows, 'row')} can be asked again"
 
 
 def _has_intact_result(data: Path, batch: BatchRow) -> bool:

@@ -102,8 +102,6 @@ class TaskLabels(NamedTuple):
     # The input of one row, and of several rows.
     input_noun: str
     inputs_noun: str
-    # Next command after answers were written.
-    next_command: CommandHint
     # Command that asks about the remaining rows.
     ask_command: CommandHint = CommandHint("batch-submit")
     # Value of TASK= in commands; None for the default task.

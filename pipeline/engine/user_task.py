@@ -486,7 +486,6 @@ def _labels_of(record: TaskRecord) -> TaskLabels:
         input_noun="row",
         inputs_noun=f"the rows of {record.name}"
         + (" and their images" if record.members.get("images") else ""),
-        next_command=CommandHint("export", task=record.name, to=f"{record.name}-answers.csv"),
         ask_command=CommandHint("tag", task=record.name),
         task_option=record.name,
     )

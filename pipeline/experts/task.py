@@ -11,7 +11,6 @@ from typing import Any, cast
 from pydantic import BaseModel
 from sqlalchemy import Connection, Table, delete, exc
 
-from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
@@ -386,7 +385,6 @@ class ExpertsTask(Task):
         none_open_message="everyone with a bio is tagged, claimed or parked",
         input_noun="biography",
         inputs_noun="biographies",
-        next_command=CommandHint("index"),
     )
     fill_hint = HOW_TO_BEGIN
     own_tables = ExpertsTables()

@@ -31,7 +31,6 @@ LABELS = TaskLabels(
     none_open_message="every image that can be opened is described, claimed or parked",
     input_noun="image",
     inputs_noun="the images",
-    next_command=CommandHint("export", task="images", to="images.csv"),
     ask_command=CommandHint("tag", task="images"),
     task_option="images",
 )

@@ -92,7 +92,7 @@ def choose_next_command(
         (counts.done and is_index_outdated, labels.command("index")),
         (counts.parked, labels.command("parked")),
         (index["count"], labels.command("search", q=example_query)),
-        (counts.done and labels.next_command.command == "export", labels.next_command),
+        (counts.done, labels.command("export", to=f"{task.subject}-answers.csv")),
         (counts.stale, labels.command("tag", refresh=True)),
     )
     return next((command for condition, command in commands if condition), None)

@@ -69,8 +69,6 @@ class RollbackReport:
     subject: str
     # The versions before the rollback; empty if no version has the name.
     versions: list[VersionSummary]
-    # The next command. Deleted answers are in the index until it is built again.
-    next_command: CommandHint = LIST_COMMAND
     # Deleted table rows (or rows that lost their answer), answers and failed attempts.
     rows: int = 0
     answers: int = 0
@@ -103,8 +101,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
     killed runs are ingested first. The counts of each deleted version are printed before the
     question. The deletion is one transaction, and waits for other rollbacks. If no request of any
     task is left then, the workspace is no longer bound to the local engine, so that a key can be
-    used. After a deletion, `next_command` of an indexed task builds the index again, or asks rows
-    if no entry is left. An unknown name raises nothing: the report has no versions, and the user is
+    used. An unknown name raises nothing: the report has no versions, and the user is
     not asked.
 
     Args:
@@ -140,12 +137,8 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 _delete_version(tx, task, summary.counts, report, now=ws.now())
-            has_entries = task.index is not None and task.index.count_entries(tx) > 0
         report.is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
-    if summaries and ws.is_task_indexed(task):
-        # An index cannot be built without any answer.
-        report.next_command = task.labels.command("index" if has_entries else "tag")
     return report
 
 

@@ -584,7 +584,6 @@ class ConceptsTask(Task):
         none_open_message="every passage with a text has concepts, is claimed or is parked",
         input_noun="text",
         inputs_noun="texts",
-        next_command=CommandHint("passages-status"),
         ask_command=CommandHint("passages-backfill"),
         task_option="passages",
     )

@@ -118,13 +118,6 @@ def test_next_commands_continue_by_decisions(served_tickets: Workspace) -> None:
     status = served_tickets.status()
     assert status["file_version"] == "tickets@2"
     assert status["next"].endswith("tag --task tickets --mode decide")
-    declare(served_tickets, CLOSED_FIELDS, 6)
-
-    # A mode that is chosen meanwhile is repeated.
-    tag_run = served_tickets.run_command("tag", mode="live", limit=1)
-    assert "Next: " in tag_run.output
-    assert "tag --task tickets --mode live" in tag_run.output
-    assert "tag --task tickets --mode decide" not in tag_run.output
 
 
 @pytest.mark.alike

@@ -60,9 +60,9 @@ def test_changed_question_is_tried_as_a_draft(
     assert try_document["draft_of"] == "notes@1"
     assert "Rate: <text>bad lamp</text>" in json.dumps(try_document["items"][0]["request"])
     assert "why" in try_document["items"][0]["answer"]
-    output = notes_workspace.run_command("try", N=1).stdout
-    assert "draft of version 1: 1 row tried" in output
-    assert "Next: set version=2" in output
+    try_run = notes_workspace.run_command("try", N=1)
+    assert "draft of version 1: 1 row tried" in try_run.stdout
+    assert "next: set version=2" in try_run.stderr
     error_output = notes_workspace.run_command("tag", mode="live", code=3).stderr
     expected_message = (
         "the prompt and the answer changed since version 1 was used; nothing was asked\n"

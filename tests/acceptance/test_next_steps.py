@@ -152,9 +152,9 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
 
     workspace.run_command("new_task", "again", **{"from": file.name})
     workspace.run_command("submit", task="again")
-    output = workspace.run_command("tag", task="again", mode="live", wait=True).stdout
-    assert " left" not in output
-    assert "Next: " in output
+    tag_run = workspace.run_command("tag", task="again", mode="live", wait=True)
+    assert " left" not in tag_run.stdout
+    assert "next: findable " in tag_run.stderr
 
 
 def declare_rows(workspace: Workspace, name: str, rows: str, *, arguments: str = "") -> None:
@@ -182,11 +182,23 @@ def test_steps_of_a_batch_lead_to_the_index(workspace: Workspace) -> None:
     workspace.task = "notes"
     submit = workspace.run_command("submit")
     assert "rows: 2 new; nothing to ask about in 1 of 2" in submit.stderr
-    assert "Next: findable batch-poll" in submit.stdout
-    assert "Next: findable batch-ingest" in workspace.run_command("poll").stdout
-    assert "Next: findable index" in workspace.run_command("ingest").stdout
-    index = workspace.run_command("index").stdout
-    assert 'Next: findable search "words of a question"' in index
+    assert submit.stderr.endswith("next: findable batch-poll --task notes\n")
+    assert "next: findable batch-ingest" in workspace.run_command("poll").stderr
+    assert "next: findable index" in workspace.run_command("ingest").stderr
+    index = workspace.run_command("index").stderr
+    assert 'next: findable search "words of a question"' in index
+
+
+def test_each_command_names_the_step_of_the_state(workspace: Workspace) -> None:
+    """Commands and `status` name the same next step while one batch ends and another is sent."""
+    declare_rows(workspace, "notes", "1,The lamp hums.\n2,The lamp is hot.\n")
+    workspace.task = "notes"
+    for command in ("submit", "poll", "submit", "ingest", "poll", "ingest", "submit"):
+        options = {"limit": 1} if command == "submit" else {}
+        error_lines = workspace.run_command(command, **options).stderr.splitlines()
+        status_line = workspace.run_command("status").stdout.splitlines()[-1]
+        step_line = f"next: {status_line.removeprefix('next').strip()}"
+        assert error_lines[-1] == step_line, command
 
 
 def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None:

@@ -233,7 +233,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     assert workspace.status()["index"]["behind"] == 1
     versions = workspace.read_json("versions")
     [model] = {version["version"] for version in versions} - {"person"}
-    assert "Next: findable index" in workspace.run_command("rollback", model, yes=True).stdout
+    assert "next: findable tag" in workspace.run_command("rollback", model, yes=True).stderr
     tags = workspace.exported_tags()
     assert {name: tags[name] for name in tags if tags[name]} == {
         FIRST_PERSON: ["beekeeping", "machine learning"],

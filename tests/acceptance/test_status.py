@@ -34,7 +34,7 @@ def put_letters(
 
 def next_step(output: str) -> list[str]:
     """Return the words of the next command of an output."""
-    match = re.search(r"(?:Next: |^next +)(findable .*)$", output, re.MULTILINE)
+    match = re.search(r"^next:? +(findable .*)$", output, re.MULTILINE)
     return shlex.split(match[1]) if match else []
 
 
@@ -84,7 +84,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     assert "continuing live run 1, stopped, at least" in tag_run.stderr
     assert re.search(r"stored \d answers? that a stopped live run had left", tag_run.stderr)
     assert workspace.state_counts(TASK) == {"answered": 6}
-    assert next_step(tag_run.stdout) == next_step(workspace.run_command("status").stdout) != []
+    assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout) != []
 
 
 @pytest.mark.same_sql
@@ -94,7 +94,7 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     put_letters(workspace)
     tag_run = workspace.run_command("tag", mode="batch", TASK=TASK, yes=True)
     poll_step = ["findable", "batch-poll", "--task", TASK]
-    assert next_step(tag_run.stdout) == poll_step
+    assert next_step(tag_run.output) == poll_step
     output = workspace.run_command("status").stdout
     assert next_step(output) == poll_step
     assert re.search(r"^under way +batch 1, 6 rows", output, re.MULTILINE)
@@ -105,11 +105,11 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     tag_run = workspace.run_command("tag", yes=True)
     assert "continuing batch 1, 6 rows" in tag_run.stderr
     assert "0 rows" not in tag_run.stderr
-    assert next_step(tag_run.stdout) == poll_step
+    assert next_step(tag_run.output) == poll_step
 
     api.configure(paused=False)
     tag_run = workspace.run_command("tag", wait=True, yes=True)
-    assert next_step(tag_run.stdout) == next_step(workspace.run_command("status").stdout)
+    assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout)
 
 
 @pytest.mark.same_sql

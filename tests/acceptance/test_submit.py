@@ -217,10 +217,12 @@ def test_enqueued_tokens_stay_below_the_limit_of_the_model(
     # A budget changes neither the reason nor the next step.
     expected_output = (
         f"nothing was submitted: {first_run['no_room']} rows held back by the API's quota "
-        "of queued tokens. Next: findable batch-poll\n"
+        "of queued tokens\n"
     )
     for budget in ({}, {"BUDGET_PER_DAY": 20}):
-        assert workspace.run_command("submit", **budget).stdout == expected_output
+        submit_run = workspace.run_command("submit", **budget)
+        assert submit_run.stdout == expected_output
+        assert "next: findable batch-poll" in submit_run.stderr
     assert len(api.batches()) == len(waiting_tokens)
 
     api.configure(paused=False)

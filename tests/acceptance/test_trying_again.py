@@ -123,7 +123,8 @@ def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> N
             api.clear_faults()
             assert api.batches()[0]["state"] == "PENDING"
         cancel_run = workspace.run_command("cancel", number)
-        assert "asked the API to cancel it. Next: findable batch-poll" in cancel_run.stdout
+        assert "asked the API to cancel it" in cancel_run.stdout
+        assert "next: findable batch-poll" in cancel_run.stderr
         assert workspace.state_counts() == {"claimed": 2}
         assert workspace.run_command("poll", json=True).json["failed"] == {
             str(number): "cancelled by hand"
@@ -144,10 +145,9 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.run_command("submit")
     while api.batches()[0]["state"] != "SUCCEEDED":
         pass
-    assert (
-        "already over (succeeded). Next: findable batch-poll"
-        in workspace.run_command("cancel", 2).stdout
-    )
+    cancel_run = workspace.run_command("cancel", 2)
+    assert "already over (succeeded)" in cancel_run.stdout
+    assert "next: findable batch-poll" in cancel_run.stderr
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.run_commands("poll", "ingest")
     refused_run = workspace.run_command("cancel", 2, code=2)

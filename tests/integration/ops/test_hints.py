@@ -40,7 +40,7 @@ def test_missing_rows_come_before_commands_about_them(workspace: Workspace) -> N
     """In a workspace without rows, no next command ends with "has no rows yet"."""
     workspace.begin()
     for command in ("costs", "qc", "batches"):
-        assert workspace.ran(command).stdout.endswith("Next: make import EXPERTS=people.csv\n")
+        assert workspace.ran(command).stderr.endswith("next: make import EXPERTS=people.csv\n")
 
 
 def test_missing_workspace_is_made_by_a_command_with_a_file(workspace: Workspace) -> None:
