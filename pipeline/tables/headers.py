@@ -128,9 +128,9 @@ class HeadedTable:
         if "" not in header_names:
             return
 
-        names = list(zip(header_names, make_column_names(len(header_names)), strict=True))
-        self.names = [name or made_name for name, made_name in names]
-        blank_names = {made_name for name, made_name in names if not name}
+        name_pairs = list(zip(header_names, make_column_names(len(header_names)), strict=True))
+        self.names = [name or made_name for name, made_name in name_pairs]
+        blank_names = {made_name for name, made_name in name_pairs if not name}
         first_line = 0
         for row in self.read_rows():
             if isinstance(row, SourceRow):
@@ -138,10 +138,11 @@ class HeadedTable:
                 blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
 
         filled_names = [
-            made_name for name, made_name in names if not name and made_name not in blank_names
+            made_name for name, made_name in name_pairs if not name and made_name not in blank_names
         ]
         self.names = [
-            name or ("" if made_name in blank_names else made_name) for name, made_name in names
+            name or ("" if made_name in blank_names else made_name)
+            for name, made_name in name_pairs
         ]
         if filled_names:
             self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
