@@ -311,3 +311,4 @@ def test_the_page_names_a_held_batch_once(
     assert message.count("<a ") == 1
     for command in ("batch-poll", "batch-cancel", "batch-ingest"):
         assert command in batch_page
+    assert "Its replies are not stored." in batch_page, "what the button to cancel asks"

@@ -1,4 +1,4 @@
-"""Charts filter, fields are counted together, and columns change without a reload."""
+"""Charts filter, and columns change without a reload."""
 
 from pathlib import Path
 

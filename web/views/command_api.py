@@ -257,7 +257,6 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
             spent=document["spent"],
             budgets=list_budgets(ws),
-            stale=document.get("stale"),
             doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
