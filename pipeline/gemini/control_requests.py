@@ -146,7 +146,7 @@ def find_misplaced_reply(
         if any(_is_like_row_answer(_parse_answer(reply), row_fields) for reply in replies)
     ]
     if len(row_reply_keys) >= MIN_ROW_REPLIES:
-        return f"{' and '.join(map(_describe, row_reply_keys))} got replies to rows"
+        return f"{len(row_reply_keys)} of {len(nonces)} control requests got replies to rows"
 
     nonces_by_bytes = {nonce.encode(): key for key, nonce in nonces.items()}
     for _, line in read_lines(result_path):

@@ -239,9 +239,10 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     response triggers the event ROWS_CHANGED_EVENT in the browser; never if `seen` is "".
     """
     with app_state.open_to_read(task) as ws:
+        # Work that is over in this list has its rows in the counts, because they are read later.
+        work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
         report = status.read_status(ws)
         document = report.document
-        work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
 
         rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
         response = render_page(
