@@ -190,7 +190,7 @@ class CsvTable(HeadedTable):
             check_header(
                 self._file.path,
                 self._split_records(head, line_number),
-                enumerate(map(str.strip, first_lines), start=1),
+                [text.strip() for text in first_lines],
             )
 
         # A blank before every name is a habit of the file; a blank before some names is part of

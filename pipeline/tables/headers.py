@@ -261,7 +261,7 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
 def check_header(
     path: Path,
     records_by_delimiter: Iterable[Sequence[Record]],
-    shown_lines: Iterable[tuple[int, str]],
+    shown_lines: Iterable[str],
 ) -> None:
     """Check that the first record of a table may be a header.
 
@@ -270,7 +270,7 @@ def check_header(
         records_by_delimiter: The first records of the table, split by each possible delimiter. The
             first split is that of the header, or of a sheet: the borders of its cells are certain.
             Then three names below a single cell are enough to take the cell for a title.
-        shown_lines: The first lines of the file with their numbers, which the error shows.
+        shown_lines: The first lines of the file, which the error shows.
 
     Raises:
         InputError: The first record is certainly a title, a comment or a row of data. The hint
@@ -283,12 +283,11 @@ def check_header(
             raise _make_header_error(path, fault, shown_lines)
 
 
-def _make_header_error(
-    path: Path, fault: HeaderFault, shown_lines: Iterable[tuple[int, str]]
-) -> InputError:
+def _make_header_error(path: Path, fault: HeaderFault, shown_lines: Iterable[str]) -> InputError:
     """Return the error for a file whose first row is not a header; see `check_header`."""
     line_excerpts = ", ".join(
-        f"line {line_number} '{make_excerpt(text)}'" for line_number, text in shown_lines
+        f"line {line_number} '{make_excerpt(text)}'"
+        for line_number, text in enumerate(shown_lines, start=1)
     )
     message = f"{path}: {fault.reason}; nothing was read. The file begins: {line_excerpts}"
 

@@ -165,10 +165,10 @@ class SheetTable(HeadedTable):
                 hint=f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
             )
         if header_line is None and not self._file.has_known_column(records[0].cells):
-            shown_lines = [
-                (record.line_number, " | ".join(record.cells).strip(" |"))
-                for record in records[:MAX_SHOWN_LINES]
-            ]
+            text_by_line = {
+                record.line_number: " | ".join(record.cells).strip(" |") for record in records
+            }
+            shown_lines = [text_by_line.get(line, "") for line in range(1, MAX_SHOWN_LINES + 1)]
             check_header(self._file.path, [records], shown_lines)
 
         if header_line == 0:
