@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.tables.cells import (
-    describe_binary_columns,
     drop_binary_columns,
+    note_binary_columns,
     to_compact_json,
     to_plain_row,
 )
@@ -29,8 +29,7 @@ class MemorySource:
             InputError: The columns are not possible in a table.
         """
         rows, binary_columns = drop_binary_columns(rows)
-        note = describe_binary_columns(binary_columns)
-        self.notes = [note] if note else []
+        self.notes = note_binary_columns(binary_columns)
         self._rows = [to_plain_row(row) for row in rows]
         self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
         rows_json = to_compact_json(self._rows)

@@ -69,11 +69,8 @@ class PeopleFile(MappedFile):
     layout = LAYOUT
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
-        """Return the person that a row describes, or the finding that rejects the row.
-
-        The guard of formulas in CSV cells is removed.
-        """
-        return read_person_row(row, has_guarded_formulas=self.format == "csv")
+        """Return the person that a row describes, or the finding that rejects the row."""
+        return read_person_row(row)
 
     def fold_key(self, key: str) -> str:
         """Return a username in the form that equal usernames of one file share.

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from pipeline.core.text import restore_formula
 from pipeline.experts.rates import MAX_RATE, currency_code, format_rate, number_to_rate, parse_rate
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.tables.columns import ColumnLayout, fold_name
@@ -201,7 +200,7 @@ def filter_export_columns(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name for name in names if fold_name(name) in added_names)
 
 
-def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> SoundRow | Finding:
+def read_person_row(row: SourceRow) -> SoundRow | Finding:
     """Return the person that a row describes, or the finding that rejects the row.
 
     A whole name is split into first and last name. Cells of unknown columns are returned in
@@ -209,14 +208,9 @@ def read_person_row(row: SourceRow, *, has_guarded_formulas: bool = False) -> So
 
     Args:
         row: The row by columns of the layout and by other names.
-        has_guarded_formulas: Remove the guard that protects spreadsheets from formulas.
     """
     cells = {name: cell for name, cell in row.values.items() if name in LAYOUT.columns}
     extra_cells = {name: cell for name, cell in row.values.items() if name not in cells}
-    if has_guarded_formulas:
-        cells = {name: restore_formula(cell.strip()) for name, cell in cells.items()}
-        extra_cells = {name: restore_formula(cell) for name, cell in extra_cells.items()}
-
     person = validate_row(_split_whole_name(cells), line=row.line_number)
     if isinstance(person, Finding):
         return person

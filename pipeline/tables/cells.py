@@ -46,8 +46,6 @@ def cell_to_text(cell: Any) -> str:
 
 def stripped_text(cell: Any) -> str:
     """Return a cell's text without surrounding white space; NULL is the empty text."""
-    if cell.__class__ is str:
-        return str.strip(cell)
     return cell_to_text(cell).strip()
 
 
@@ -235,12 +233,12 @@ def contains_binary(value: Any) -> bool:
     return False
 
 
-def describe_binary_columns(names: Iterable[str]) -> str:
-    """Return the note about columns that are left out because of their bytes; "" for no names."""
+def note_binary_columns(names: Iterable[str]) -> list[str]:
+    """Return a note about columns that are left out because of their bytes; [] for no names."""
     names_text = ", ".join(map(repr, names))
-    if names_text:
-        return f"columns left out, because they contain binary data: {names_text}"
-    return ""
+    if not names_text:
+        return []
+    return [f"columns left out, because they contain binary data: {names_text}"]
 
 
 def drop_binary_columns(

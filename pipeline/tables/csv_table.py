@@ -1,156 +1,97 @@
-"""Read a CSV table: its delimiter, header and rows, and findings for faulty records.
+"""Read a CSV table: its delimiter, header and records, and findings for faulty records.
 
 A record is one row of cells as `csv.reader` splits it; with quotes it can span lines. A finding
-describes why a record is rejected. A known name is a column name that the caller recognizes; it
-proves that a record is the header.
+describes why a record is rejected.
+
+`csv.reader` keeps a whole record in memory. If a line were cut anywhere, the quotes of its cells
+would no longer pair, and the next rows would be read as part of a cell. So a record above the limit
+is not given to `csv.reader`: it is read to its own end, and only the first characters of its cells
+are kept.
 """
 
 import contextlib
 import csv
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
-from typing import TextIO
+from typing import Self, TextIO
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.text import SURROGATES
-from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL, CsvLines
+from pipeline.core.errors import InputError
+from pipeline.core.text import SURROGATES, restore_formula
 from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
     MAX_SHOWN_LINES,
-    find_header_fault,
+    HeadedTable,
+    Record,
+    check_header,
+    join_lines,
     make_column_names,
-    make_header_error,
     parse_records,
 )
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt, make_rejection
-from pipeline.tables.text_file import TextFile
+from pipeline.tables.input_file import BYTE_ORDER_MARK, InputFile
+from pipeline.tables.row_findings import MAX_CUT_CELL, Finding, make_excerpt
 
-REPEATED_HEADER_REASON = "the header is repeated, as in joined files"
 # Lines that are searched for the header, and that a header spans at most.
 _MAX_HEADER_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
-_QUOTES_HINT = "correct the quotes of the header"
 _DELIMITERS = (",", ";", "\t", "|")
 # Lines that may precede a header: blank lines, and the delimiter as spreadsheets announce it.
 _LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIMITERS)}
-# The reader's own limit is above any line that is read, so that an open quote does not fill the
-# memory.
+_QUOTE = '"'
+# How some databases write a quote within quotes, which CSV writes as two quotes.
+_BACKSLASH_QUOTE = '\\"'
+# The part of a cell that follows a quote, by the part before it.
+_PART_AFTER_QUOTE = {
+    "start": "quoted",
+    "quoted": "end",
+    "end": "quoted",
+    "unquoted": "unquoted",
+}
+# The reader's own limit is above any record that it gets.
 csv.field_size_limit(32 << 20)
 
 
-class CsvTable:
+class CsvTable(HeadedTable):
     """The table in a CSV file, whose delimiter and header are detected when it is created.
 
     Attributes:
-        names: The names of the columns; an empty name if a column has none.
         delimiter: The character between two fields.
     """
 
-    def __init__(
-        self,
-        text_file: TextFile,
-        *,
-        header_line: int | None,
-        is_known_column: Callable[[str], bool] | None,
-    ) -> None:
+    def __init__(self, file: InputFile) -> None:
         """Detect the delimiter and the names of the columns.
 
-        Args:
-            text_file: The file.
-            header_line: The line of the header, from 1, or 0 without a header; None searches it.
-            is_known_column: Returns whether a name is a known column, which proves that a record is
-                the header. None if there are no known columns.
-
-        Raises:
-            InputError: The file has no header, or is not text.
-        """
-        self._text_file = text_file
-        self._header_line = header_line
-        self.delimiter = ","
-        self._skips_space = False
-        # Lines before the first row below the header.
-        self._skipped_lines = 0
-        self._header_names = self._read_header(
-            is_known_column or bool,
-            has_known_names=is_known_column is not None,
-        )
-        self.names = self._header_names
-
-    def _read_header(
-        self,
-        is_known_column: Callable[[str], bool],
-        *,
-        has_known_names: bool,
-    ) -> list[str]:
-        """Choose the delimiter of a CSV file, and return the names of its columns.
-
-        For example, the first line `id;text` gives the delimiter `;` and the names `id` and `text`.
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        Also sets how many lines precede the first row, and whether blanks after a delimiter are
-        skipped. The delimiter is chosen by these rules, of which a later one decides a tie:
-
-        1. It splits the header into the most names that meet `is_known_column`.
-        2. It gives the most names, of which none contains a quotation mark.
-        3. It gives the most names.
-
-        With `HEADER=none`, the delimiter is chosen by the first records, and names are made up.
-
-        Args:
-            is_known_column: Returns whether a name is a known column. If no columns are known, it
-                returns whether the name is not empty.
-            has_known_names: Columns are known, so that a known name proves the header.
+        With `HEADER=none`, names are made up.
 
         Raises:
             InputError: The file is empty or is not text, the header's quotes are not paired, or the
                 first record is certainly not a header. The last check is skipped if `HEADER=` is
-                given or a name is known.
+                given or a name is a known column.
         """
-        lines_before = max(0, (self._header_line or 1) - 1)
-        with self._text_file.open() as file:
-            lines = self._text_file.read_lines(file)
+        super().__init__(file)
+        self._skips_space = False
+        lines_before = max(0, (file.header_line or 1) - 1)
+        with file.open() as text_file:
+            lines = file.read_lines(text_file)
             first_lines = list(islice(lines, MAX_SHOWN_LINES))
             all_lines = chain(first_lines, lines)
             head = list(islice(all_lines, lines_before, lines_before + _MAX_HEADER_LINES))
 
         header_index = self._find_header_line(head)
         head = head[header_index:]
-        if self._header_line == 0:
-            self._skipped_lines = header_index
-            return self._choose_delimiter_without_header(head)
-
-        header_by_delimiter = {
-            delimiter: _parse_header_names(head, delimiter) for delimiter in _DELIMITERS
-        }
-
-        def rank(delimiter: str) -> tuple[int, int, int]:
-            names, _ = header_by_delimiter[delimiter]
-            unquoted_count = 0 if '"' in "".join(names) else len(names)
-            return sum(map(is_known_column, names)), unquoted_count, len(names)
-
-        self.delimiter = max(_DELIMITERS, key=rank)
-        names, header_line_count = header_by_delimiter[self.delimiter]
-
-        line_number = lines_before + header_index + 1
-        for delimiter, (delimiter_names, _) in header_by_delimiter.items():
-            if not delimiter_names and (not names or f'{delimiter}"' in head[0]):
-                raise self._text_file.make_error(
-                    f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name",
-                    hint=_QUOTES_HINT,
-                )
-
-        is_certain_header = has_known_names and any(map(is_known_column, names))
-        if self._header_line is None and not is_certain_header:
-            self._check_header(head, line_number, first_lines)
-
-        # A blank before every name is a habit of the file; a blank before some names is part of
-        # these names.
-        raw_names = next(csv.reader(head[:header_line_count], delimiter=self.delimiter), [""])
-        names_after_first = raw_names[1:]
-        self._skips_space = bool(names_after_first) and all(
-            name.startswith(" ") for name in names_after_first
-        )
-        self._skipped_lines = lines_before + header_index + header_line_count
-        return names
+        # Lines before the first row below the header.
+        self._skipped_lines = lines_before + header_index
+        if file.header_line == 0:
+            names = self._choose_delimiter_without_header(head)
+        else:
+            names = self._read_header(head, first_lines)
+        if self.delimiter != ",":
+            self.notes.append(f"fields are separated by {self.delimiter!r}")
+        self._set_names(names)
 
     def _find_header_line(self, head: Sequence[str]) -> int:
         """Return the index of the first line in `head` that is neither blank nor like `sep=;`.
@@ -162,61 +103,26 @@ class CsvTable:
 
         Raises:
             InputError: There is no such line, the line that `HEADER=` names is blank or like
-                `sep=;`, the found line is not text, or the file is an SQLite database.
+                `sep=;`, or the found line is not text.
         """
         line_texts = [line.strip().casefold() for line in head]
         header_index = next(
             (index for index, text in enumerate(line_texts) if text not in _LINES_BEFORE_HEADER),
             -1,
         )
-        if self._header_line and header_index:
-            raise self._text_file.make_error(
-                f" has no text on line {self._header_line}, which {OptionHint('header')} names",
+        header_line = self._file.header_line
+        if header_line and header_index:
+            raise self._file.make_error(
+                f" has no text on line {header_line}, which {OptionHint('header')} names",
                 hint=f"set {OptionHint('header')} to the line with the column names",
             )
         if header_index < 0:
-            raise self._text_file.make_error(" is empty")
+            raise self._file.make_error(" is empty")
 
-        header_line = head[header_index]
-        if header_line.startswith("SQLite format 3"):
-            raise self._text_file.make_error(
-                " is an SQLite database",
-                hint=f"read it with a SELECT and {OptionHint(source='sqlite:///…')}",
-            )
-        if "\0" in header_line or SURROGATES.search(header_line):
-            raise self._text_file.make_error(
-                " is not a text file", hint="save it as .xlsx or CSV first"
-            )
+        header_text = head[header_index]
+        if "\0" in header_text or SURROGATES.search(header_text):
+            raise self._file.make_error(" is not a text file", hint="save it as .xlsx or CSV first")
         return header_index
-
-    def _check_header(
-        self,
-        head: Sequence[str],
-        line_number: int,
-        first_lines: Sequence[str],
-    ) -> None:
-        """Raise InputError if the first record is certainly a title, a comment or a row of values.
-
-        The lines are split by each delimiter in turn, the chosen one first. One delimiter by which
-        the first record is certainly no header is enough. Only the first records are compared.
-
-        Args:
-            head: Lines from the first record on.
-            line_number: The number of the first of these lines, from 1.
-            first_lines: First lines of the file, which the error shows.
-        """
-        other_delimiters = [mark for mark in _DELIMITERS if mark != self.delimiter]
-        for delimiter in (self.delimiter, *other_delimiters):
-            records = parse_records(head, delimiter, first_line=line_number)
-            # The last record may be cut.
-            if len(head) > MAX_SAMPLED_RECORDS:
-                records = records[:-1]
-
-            fault = find_header_fault(records, has_certain_cells=delimiter == self.delimiter)
-            if fault is not None:
-                raise make_header_error(
-                    self._text_file.path, fault, [text.strip() for text in first_lines]
-                )
 
     def _choose_delimiter_without_header(self, head: Sequence[str]) -> list[str]:
         """Set the delimiter of a table without header, and return the names column_1, ….
@@ -240,67 +146,123 @@ class CsvTable:
         _, width = rank(self.delimiter)
         return make_column_names(width)
 
-    def read_rows(self, file: TextIO) -> Iterator[SourceRow | Finding]:
-        """Yield the rows of a CSV file, and a finding for each faulty record.
+    def _read_header(self, head: Sequence[str], first_lines: Sequence[str]) -> list[str]:
+        """Choose the delimiter of a table with a header, and return the names of its columns.
 
-        A finding is yielded for a record with broken quotes, with a wrong number of fields, that is
-        too long, or that repeats the header. Blank records are skipped, and columns with an empty
-        name are left out.
+        For example, the first line `id;text` gives the delimiter `;` and the names `id` and `text`.
+        Also skips the lines of the header, and sets whether blanks after a delimiter are skipped.
+        The delimiter is chosen by these rules, of which a later one decides a tie:
+
+        1. It splits the header into the most known columns; if no columns are known, into the most
+           names that are not empty.
+        2. It gives the most names, of which none contains a quotation mark.
+        3. It gives the most names.
+
+        Args:
+            head: Lines from the header on.
+            first_lines: First lines of the file, which an error shows.
+
+        Raises:
+            InputError: The header's quotes are not paired, or the first record is certainly not a
+                header.
+        """
+        is_known_column = self._file.is_known_column or bool
+        header_by_delimiter = {
+            delimiter: _parse_header_names(head, delimiter) for delimiter in _DELIMITERS
+        }
+
+        def rank(delimiter: str) -> tuple[int, int, int]:
+            names, _ = header_by_delimiter[delimiter]
+            unquoted_count = 0 if _QUOTE in "".join(names) else len(names)
+            return sum(map(is_known_column, names)), unquoted_count, len(names)
+
+        self.delimiter = max(_DELIMITERS, key=rank)
+        names, line_count = header_by_delimiter[self.delimiter]
+        line_number = self._skipped_lines + 1
+        for delimiter, (delimiter_names, _) in header_by_delimiter.items():
+            if not delimiter_names and (not names or f"{delimiter}{_QUOTE}" in head[0]):
+                raise self._file.make_error(
+                    f", line {line_number}: {_OPEN_QUOTE_REASON}, or not at the end of a name",
+                    hint="correct the quotes of the header",
+                )
+
+        if self._file.header_line is None and not self._file.has_known_column(names):
+            check_header(
+                self._file.path,
+                self._split_records(head, line_number),
+                [text.strip() for text in first_lines],
+            )
+
+        # A blank before every name is a habit of the file; a blank before some names is part of
+        # these names.
+        raw_names = next(csv.reader(head[:line_count], delimiter=self.delimiter), [""])
+        names_after_first = raw_names[1:]
+        self._skips_space = bool(names_after_first) and all(
+            name.startswith(" ") for name in names_after_first
+        )
+        self._skipped_lines += line_count
+        return names
+
+    def _split_records(self, head: Sequence[str], line_number: int) -> Iterator[list[Record]]:
+        """Yield the first records, split by each delimiter in turn, the chosen one first."""
+        other_delimiters = [mark for mark in _DELIMITERS if mark != self.delimiter]
+        for delimiter in (self.delimiter, *other_delimiters):
+            records = parse_records(head, delimiter, first_line=line_number)
+            # The last record may be cut.
+            if len(head) > MAX_SAMPLED_RECORDS:
+                records = records[:-1]
+            yield records
+
+    def _read_records(self) -> Iterator[Record | Finding]:
+        """Yield the records of a CSV file, and a finding for each faulty record.
+
+        A finding is yielded for a record with broken quotes, with a wrong number of fields, or that
+        is too long. Blank records are skipped. Cells that an export neutralized get their original
+        text back.
 
         Raises:
             InputError: A quote is not closed until the end of the file.
         """
-        skipped_lines = sum(
-            1 for _ in islice(self._text_file.read_lines(file), self._skipped_lines)
-        )
-        lines = CsvLines(
-            file,
-            delimiter=self.delimiter,
-            skips_space=self._skips_space,
-            line_end=self._text_file.line_end,
-            max_record=self._text_file.max_line_chars,
-            first_line=skipped_lines + 1,
-        )
-        reader = csv.reader(
-            lines,
-            delimiter=self.delimiter,
-            skipinitialspace=self._skips_space,
-            strict=True,
-        )
-        named_columns = [(index, name) for index, name in enumerate(self.names) if name]
+        with self._file.open() as text_file:
+            skipped_lines = islice(self._file.read_lines(text_file), self._skipped_lines)
+            first_line = 1 + sum(1 for _ in skipped_lines)
+            lines = _RecordLines(text_file, self._file, first_line)
+            reader = csv.reader(
+                lines,
+                delimiter=self.delimiter,
+                skipinitialspace=self._skips_space,
+                strict=True,
+            )
+            while True:
+                lines.begin_record()
+                try:
+                    fields = self._read_fields(lines, reader)
+                except csv.Error as error:
+                    yield self._reject_broken_record(lines, str(error))
+                    continue
+                except _LongRecordError:
+                    yield self._reject_long_record(lines)
+                    continue
 
-        while True:
-            lines.begin_record()
-            fields, error = self._read_record(lines, reader)
-            if error:
-                yield self._make_broken_record_finding(lines, error)
-            elif fields is None:
-                return
-            elif len(fields) <= 1 and not any(map(str.strip, fields)):
-                continue
-            elif lines.is_long or len(fields) != len(self.names):
-                yield self._make_misfit_finding(lines, fields)
-            elif self._header_line != 0 and repeats_header(fields, self._header_names):
-                text = self.delimiter.join(fields)
-                cells = name_cells(self.names, fields)
-                yield make_rejection(lines.line_number, REPEATED_HEADER_REASON, text, cells=cells)
-            else:
-                yield SourceRow(
-                    lines.line_number,
-                    {name: fields[index] for index, name in named_columns},
-                )
+                if fields is None:
+                    return
+                if len(fields) <= 1 and not any(map(str.strip, fields)):
+                    continue
+                if len(fields) == len(self.names):
+                    cells = [
+                        restore_formula(field) if field.startswith("'") else field
+                        for field in fields
+                    ]
+                    yield Record(lines.line_number, cells)
+                else:
+                    yield self._reject_misfit(lines.line_number, fields)
 
-    def _read_record(
-        self,
-        lines: CsvLines,
-        reader: Iterator[list[str]],
-    ) -> tuple[list[str] | None, str]:
+    def _read_fields(self, lines: "_RecordLines", reader: Iterator[list[str]]) -> list[str] | None:
         r"""Read the next record as CSV; if it looks wrong, try `\"` as a quote within a cell.
 
         CSV doubles a quote within a cell, but some databases write `\"`. A record looks wrong if it
-        contains `\"`, and is not a single line with the header's number of fields. An over-long
-        record never looks wrong. A record that looks wrong is read a second time with `\"` as a
-        quote. This second reading is returned in two cases:
+        contains `\"`, and is not a single line with the header's number of fields. Such a record is
+        read a second time with `\"` as a quote. This second reading is returned in two cases:
 
         - It has the header's number of fields, and the first reading has not.
         - Both readings have this number, but the second is shorter, and the line after it also has
@@ -309,52 +271,65 @@ class CsvTable:
         Otherwise the reading as plain CSV is returned.
 
         Returns:
-            The fields, and the empty text. At the end of the file, None and the empty text. If the
-            CSV reader failed, None and its error.
+            The fields; None at the end of the file.
+
+        Raises:
+            csv.Error: The record is not CSV.
+            _LongRecordError: The record exceeds the size limit.
         """
-        fields, error = _next_fields(reader)
+        fields = None
+        with contextlib.suppress(csv.Error):
+            fields = next(reader, None)
         is_fit = fields is not None and len(fields) == len(self.names)
-        is_single_line = is_fit and lines.line_count == 1
-        if is_single_line or lines.is_long or not lines.has_backslash_quote:
-            return fields, error
+        if is_fit and lines.line_count == 1:
+            return fields
 
-        lines.restart_record(unescape_quotes=True)
-        unescaped_fields, _ = _next_fields(reader)
-        next_reader = csv.reader(islice(lines.next_lines, 1), delimiter=self.delimiter)
-        next_fields = next(next_reader, [])
-        is_next_fit = not is_fit or len(next_fields) == len(self.names)
-        if (
-            unescaped_fields is not None
-            and len(unescaped_fields) == len(self.names)
-            and is_next_fit
-        ):
-            return unescaped_fields, ""
+        if any(_BACKSLASH_QUOTE in text for text in lines.texts):
+            lines.restart_record(unescapes_quotes=True)
+            with contextlib.suppress(csv.Error, _LongRecordError):
+                unescaped_fields = next(reader, [])
+                next_reader = csv.reader(islice(lines.next_texts, 1), delimiter=self.delimiter)
+                is_next_fit = not is_fit or len(next(next_reader, [])) == len(self.names)
+                if len(unescaped_fields) == len(self.names) and is_next_fit:
+                    return unescaped_fields
+        elif fields is not None:
+            return fields
 
-        lines.restart_record(unescape_quotes=False)
-        return _next_fields(reader)
+        lines.restart_record(unescapes_quotes=False)
+        return next(reader, None)
 
-    def _make_misfit_finding(self, lines: CsvLines, fields: list[str]) -> Finding:
-        """Return the finding for a record that is too long, or has too many or too few fields.
+    def _reject_misfit(self, line_number: int, fields: list[str]) -> Finding:
+        """Return the finding for a record with too many or too few fields.
 
         If fields are missing, the finding names the first column without a field.
         """
-        cells = name_cells(self.names, fields)
-        text = self.delimiter.join(fields)
-        if lines.is_long:
-            return make_rejection(lines.line_number, self._length_reason(lines), text, cells=cells)
-
         missing_column = ""
         if len(fields) < len(self.names):
             missing_column = make_excerpt(self.names[len(fields)])
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return make_rejection(lines.line_number, reason, text, column=missing_column, cells=cells)
+        return self._reject_record(line_number, reason, fields, column=missing_column)
 
-    def _make_broken_record_finding(self, lines: CsvLines, error: str) -> Finding:
+    def _reject_long_record(self, lines: "_RecordLines") -> Finding:
+        """Read a record above the size limit to its end, and return its finding.
+
+        Raises:
+            InputError: A quote is not closed.
+        """
+        texts = lines.read_long_record(self.delimiter, skips_space=self._skips_space)
+        if texts is None:
+            raise self._make_quote_error(lines)
+
+        reason = f"longer than {self._file.max_line_chars:,} characters"
+        if lines.line_count > 1:
+            reason += f"; it ends on line {lines.line_number + lines.line_count - 1}"
+        return self._reject_record(lines.line_number, reason, texts)
+
+    def _reject_broken_record(self, lines: "_RecordLines", error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
 
-        Its reason is a line break outside quotes, a text after a closing quote, or the record's
-        length. If the record has several lines, all are left out, and the reason names the last.
-        The finding contains the cells as a lenient reader splits them.
+        Its reason is a line break outside quotes, or a text after a closing quote. If the record
+        has several lines, all are left out, and the reason names the last. The finding contains the
+        cells as a lenient reader splits them.
 
         Args:
             lines: The lines, at the end of the record.
@@ -364,91 +339,159 @@ class CsvTable:
             InputError: A quote is not closed, so the following rows cannot be recognized.
         """
         first_line = lines.line_number
-        if "end of data" in error or "field limit" in error:
-            raise self._text_file.make_error(
-                f", line {first_line}: {_OPEN_QUOTE_REASON} before the end of the file",
-                hint="close the quote, or double it if it is part of the text",
-            )
+        if "end of data" in error:
+            raise self._make_quote_error(lines)
 
-        is_line_break = "new-line" in error
         reason = "text after a closing quote"
-        if is_line_break:
+        if "new-line" in error:
             reason = "a line break outside quotes (quote the cell, or end all lines alike)"
         if lines.line_count > 1:
             last_line = first_line + lines.line_count - 1
             reason += f"; lines {first_line} to {last_line} are left out"
-        if lines.is_long:
-            reason = self._length_reason(lines)
 
         # Without strict rules the reader accepts any text except a stray line break, so the row can
         # be shown.
         texts = (
-            line.rstrip("\r\n").replace("\r", " ").replace("\n", " ") + "\n" for line in lines.lines
+            text.rstrip("\r\n").replace("\r", " ").replace("\n", " ") + "\n" for text in lines.texts
         )
         lenient_reader = csv.reader(
             texts,
             delimiter=self.delimiter,
             skipinitialspace=self._skips_space,
         )
-        cells = name_cells(self.names, next(lenient_reader, []))
-        return make_rejection(first_line, reason, lines.lines[0].rstrip("\r\n"), cells=cells)
+        excerpt = lines.texts[0].rstrip("\r\n")
+        return self._reject_record(first_line, reason, next(lenient_reader, []), excerpt=excerpt)
 
-    def _length_reason(self, lines: CsvLines) -> str:
-        """Return the reason of a finding for a record that is too long."""
-        reason = f"longer than {self._text_file.max_line_chars:,} characters"
-        if lines.line_count > 1:
-            reason += f"; it ends on line {lines.line_number + lines.line_count - 1}"
-        return reason
+    def _make_quote_error(self, lines: "_RecordLines") -> InputError:
+        return self._file.make_error(
+            f", line {lines.line_number}: {_OPEN_QUOTE_REASON} before the end of the file",
+            hint="close the quote, or double it if it is part of the text",
+        )
 
 
-def repeats_header(cells: Sequence[object], names: Sequence[str]) -> bool:
-    """Return whether a row repeats the header, as in files that were joined.
+class _LongRecordError(Exception):
+    """A record exceeds the size limit."""
 
-    Case and line breaks do not matter.
+
+class _RecordLines:
+    """Iterator over the physical lines of a CSV file, for `csv.reader`.
+
+    Call `begin_record` before each record is read. The attributes then describe this record:
+    `line_number` is its first line, `line_count` the number of its lines so far, and `texts` are
+    these lines. `next_texts` are lines that were read already, and are to be read again.
     """
-    texts = [cell if isinstance(cell, str) else "" for cell in cells]
-    if names[0].casefold() not in texts[0].casefold():
-        return False
-    return _fold_names(texts) == _fold_names(names)
+
+    def __init__(self, text_file: TextIO, file: InputFile, first_line: int) -> None:
+        """Prepare to read an open file, which is at the beginning of the line `first_line`."""
+        self._read_line = partial(text_file.readline, file.max_line_chars)
+        self._max_chars = file.max_line_chars
+        self._line_end = file.line_end
+        self.line_number = first_line
+        self.line_count = 0
+        self.next_texts = deque[str]()
+        self.begin_record()
+
+    def begin_record(self) -> None:
+        """Forget the lines of the previous record, and begin a new record. Reads nothing."""
+        self.line_number += self.line_count
+        self.line_count = 0
+        self.texts = list[str]()
+        self._char_count = 0
+        self._unescapes_quotes = False
+
+    def restart_record(self, *, unescapes_quotes: bool) -> None:
+        r"""Go back to the beginning of the record, so that it is read again.
+
+        Args:
+            unescapes_quotes: Pass `\"` on as a doubled quote.
+        """
+        self.next_texts.extendleft(reversed(self.texts))
+        self.line_count = 0
+        self.begin_record()
+        self._unescapes_quotes = unescapes_quotes
+
+    def __iter__(self) -> Self:
+        """Return this iterator itself."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line of the record, and count it.
+
+        A byte order mark at its beginning is left out, as in files that were joined.
+
+        Raises:
+            StopIteration: The file ends.
+            _LongRecordError: The record exceeds the size limit.
+        """
+        if self.next_texts:
+            text = self.next_texts.popleft()
+        else:
+            text = self._read_line().removeprefix(BYTE_ORDER_MARK)
+        if not text:
+            raise StopIteration
+
+        self.texts.append(text)
+        self.line_count += 1
+        self._char_count += len(text)
+        if self._char_count >= self._max_chars:
+            raise _LongRecordError
+        return text.replace(_BACKSLASH_QUOTE, _QUOTE * 2) if self._unescapes_quotes else text
+
+    def read_long_record(self, delimiter: str, *, skips_space: bool) -> list[str] | None:
+        """Read the rest of a record above the size limit, and return its cells.
+
+        The first MAX_CUT_CELL characters of a cell, or more, are kept. The record ends at a line
+        break outside quotes, or at the end of the file.
+
+        Returns:
+            The cells; those beyond the size limit are left out. None if a quote is not closed.
+        """
+        tokens = re.compile(f"{_QUOTE}|{re.escape(delimiter)}|[^{_QUOTE}{re.escape(delimiter)}]+")
+        cells = [""]
+        part = "start"
+        # Characters that may still be kept, of the record and below of a cell; all may be doubled
+        # quotes.
+        remaining_chars = 2 * self._max_chars
+        self.line_count = 0
+        for text in chain(self.texts, iter(self._read_line, "")):
+            self.line_count += text.endswith(self._line_end)
+            for token in tokens.findall(text):
+                if token == delimiter and part != "quoted":
+                    part = "start"
+                    remaining_chars -= 2
+                    if remaining_chars > 0:
+                        cells.append("")
+                    continue
+
+                if token == _QUOTE:
+                    part = _PART_AFTER_QUOTE[part]
+                elif part == "end" or (part == "start" and not (skips_space and token.isspace())):
+                    part = "unquoted"
+                room = min(remaining_chars, 2 * MAX_CUT_CELL + 2 - len(cells[-1]))
+                kept_text = token[: max(0, room)]
+                remaining_chars -= len(kept_text)
+                cells[-1] += kept_text
+            if part != "quoted" and text.endswith(self._line_end):
+                break
+        if part == "quoted":
+            return None
+        return [_unquote(cell, skips_space=skips_space) for cell in cells]
 
 
-def name_cells(names: Sequence[str], fields: Sequence[str]) -> dict[str, str]:
-    """Return the cells of a refused row by column; long cells are cut and marked.
-
-    A cell whose column has no name, or that is beyond the header, is named by its number, such as
-    `column_3` for the third cell. Missing cells are left out.
-    """
-    cells = dict[str, str]()
-    for index, cell in enumerate(fields):
-        name = names[index] if index < len(names) else ""
-        is_cut = len(cell) >= MAX_CUT_CELL
-        text = f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else cell
-        cells[name or f"column_{index + 1}"] = text
-    return cells
+def _unquote(cell: str, *, skips_space: bool) -> str:
+    """Return the text of a cell of CSV, which may be cut."""
+    text = cell.rstrip("\r\n")
+    if skips_space:
+        text = text.lstrip(" ")
+    if not text.startswith(_QUOTE):
+        return text
+    return text[1:].removesuffix(_QUOTE).replace(_QUOTE * 2, _QUOTE)
 
 
-def _next_fields(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
-    """Return the next fields of a CSV reader (None at the end), and its error or empty text."""
-    try:
-        return next(reader, None), ""
-    except csv.Error as error:
-        return None, str(error)
-
-
-def _join_lines(name: str) -> str:
-    """Return a name of a header on one line, with a blank for each line break."""
-    return " ".join(line.strip() for line in name.strip().splitlines())
-
-
-def _fold_names(names: Sequence[str]) -> list[str]:
-    """Return names for a comparison without regard to case and line breaks."""
-    return [_join_lines(name).casefold() for name in names]
-
-
-def _parse_header_names(lines: list[str], delimiter: str) -> tuple[list[str], int]:
+def _parse_header_names(lines: Sequence[str], delimiter: str) -> tuple[list[str], int]:
     """Return (names in a header, number of its lines); ([], 0) if its quotes are broken."""
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
     with contextlib.suppress(csv.Error):
-        names = list(map(_join_lines, next(reader)))
+        names = [restore_formula(join_lines(name)) for name in next(reader)]
         return names, reader.line_num
     return [], 0

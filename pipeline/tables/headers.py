@@ -1,4 +1,4 @@
-"""Find the header of a table, and detect a first row that is certainly not a header.
+"""Tables with a header: find it, detect a first row that is certainly not a header, read rows.
 
 A first row is refused only in these cases:
 
@@ -12,13 +12,23 @@ in doubt the first row is accepted as the header. A fault is the reason for refu
 import contextlib
 import csv
 import re
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.row_findings import make_excerpt
+from pipeline.tables.cells import stripped_text
+from pipeline.tables.input_file import InputFile
+from pipeline.tables.row_findings import (
+    CUT_MARK,
+    MAX_CUT_CELL,
+    Finding,
+    SourceRow,
+    make_excerpt,
+    make_rejection,
+)
 
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
@@ -50,11 +60,11 @@ class Record(NamedTuple):
 
     # The line where it starts, from 1.
     line_number: int
-    # Its cells without surrounding blanks.
-    cells: Sequence[str]
+    # Its cells; those by which a header is found are texts without surrounding blanks.
+    cells: Sequence[Any]
 
     @property
-    def filled_cells(self) -> list[str]:
+    def filled_cells(self) -> list[Any]:
         """The cells that are not blank."""
         return [cell for cell in self.cells if cell]
 
@@ -65,6 +75,119 @@ class HeaderFault(NamedTuple):
     reason: str
     # The line of the header; 0 if the table has no header.
     header_line: int
+
+
+class HeadedTable:
+    """A table of records with the same columns: CSV, or a sheet. A subclass reads the records.
+
+    Attributes:
+        names, notes: See `Table`.
+    """
+
+    # The text between two cells in an excerpt of a record.
+    delimiter = ", "
+
+    def __init__(self, file: InputFile) -> None:
+        """Begin without columns; the subclass finds the header, then calls `_set_names`."""
+        self._file = file
+        self.names = list[str]()
+        self.notes = list[str]()
+
+    def _read_records(self) -> Iterator[Record | Finding]:
+        """Yield each record below the header, and a finding for each faulty record.
+
+        A record has a cell for each of `names`.
+        """
+        raise NotImplementedError
+
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each faulty row, in the order of the file.
+
+        A row that repeats the header is faulty. Columns with an empty name are left out.
+        """
+        for record in self._read_records():
+            if isinstance(record, Finding):
+                yield record
+            elif self._file.header_line != 0 and self._repeats_header(record.cells):
+                texts = [cell or "" for cell in record.cells]
+                reason = "the header is repeated, as in joined files"
+                yield self._reject_record(record.line_number, reason, texts)
+            else:
+                named_cells = zip(self.names, record.cells, strict=True)
+                values = {name: cell for name, cell in named_cells if name}
+                yield SourceRow(record.line_number, values)
+
+    def _set_names(self, header_names: list[str]) -> None:
+        """Set the names of the columns; a column with cells but no name is named by its position.
+
+        The rows are read if a name is empty. The next row may be the true header, because a title
+        often has fewer cells, so the note also says how to use it.
+        """
+        self._header_names = header_names
+        self.names = header_names
+        if "" not in header_names:
+            return
+
+        name_pairs = list(zip(header_names, make_column_names(len(header_names)), strict=True))
+        self.names = [name or made_name for name, made_name in name_pairs]
+        blank_names = {made_name for name, made_name in name_pairs if not name}
+        first_line = 0
+        for row in self.read_rows():
+            if isinstance(row, SourceRow):
+                first_line = first_line or row.line_number
+                blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
+
+        filled_names = [
+            made_name for name, made_name in name_pairs if not name and made_name not in blank_names
+        ]
+        self.names = [
+            name or ("" if made_name in blank_names else made_name)
+            for name, made_name in name_pairs
+        ]
+        if filled_names:
+            self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
+        if filled_names and self._file.header_line is None:
+            self.notes.append(
+                f"header: line {first_line - 1}; {OptionHint(header=first_line)} if that is wrong"
+            )
+
+    def _repeats_header(self, cells: Sequence[Any]) -> bool:
+        """Return whether a record repeats the header; case and line breaks do not matter."""
+        first_text = cells[0] if isinstance(cells[0], str) else ""
+        if self._header_names[0].casefold() not in first_text.casefold():
+            return False
+        return _fold_texts(cells) == _fold_texts(self._header_names)
+
+    def _reject_record(
+        self,
+        line: int,
+        reason: str,
+        texts: Sequence[str],
+        *,
+        excerpt: str = "",
+        column: str = "",
+    ) -> Finding:
+        """Return the finding that rejects a record, with its cells by column.
+
+        A cell whose column has no name, or that is beyond the header, is named by its number, such
+        as `column_3` for the third cell. Long cells are cut and marked.
+
+        Args:
+            line: The line where the record starts.
+            reason: Why it is rejected.
+            texts: Its cells.
+            excerpt: The text that the finding shows; the cells if it is empty.
+            column: The faulty column; empty if the whole record is faulty.
+        """
+        cells = dict[str, str]()
+        for index, text in enumerate(texts):
+            name = self.names[index] if index < len(self.names) else ""
+            is_cut = len(text) >= MAX_CUT_CELL
+            cells[name or f"column_{index + 1}"] = (
+                f"{text[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else text
+            )
+        value = excerpt or self.delimiter.join(texts)
+        return make_rejection(line, reason, value, column=column, cells=cells)
 
 
 def parse_header(header: int | str) -> int | None:
@@ -99,6 +222,16 @@ def make_column_names(count: int) -> list[str]:
     return [f"column_{number}" for number in range(1, count + 1)]
 
 
+def join_lines(name: str) -> str:
+    """Return a name of a header on one line, with a blank for each line break."""
+    return " ".join(line.strip() for line in name.strip().splitlines())
+
+
+def _fold_texts(cells: Sequence[Any]) -> list[str]:
+    """Return texts for a comparison without regard to case and line breaks."""
+    return [join_lines(cell).casefold() if isinstance(cell, str) else "" for cell in cells]
+
+
 def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
     """Parse CSV lines, and return the first records that are not empty.
 
@@ -125,38 +258,36 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
     return records
 
 
-def find_header_fault(
-    records: Sequence[Record],
-    *,
-    has_certain_cells: bool = True,
-) -> HeaderFault | None:
-    """Return why the first record is certainly not a header; None if it may be a header.
-
-    It is a title or comment above the header, or a row of data.
-
-    Args:
-        records: The first records of the table.
-        has_certain_cells: The borders of the cells are certain, as in a sheet, or in CSV that is
-            split by the delimiter of its header. Then three names below a single cell are enough
-            to take the cell for a title.
-    """
-    title_fault = _find_title_fault(records, has_certain_cells=has_certain_cells)
-    return title_fault or _find_data_row_fault(records)
-
-
-def make_header_error(path: object, fault: HeaderFault, lines: Iterable[str]) -> InputError:
-    """Return the error for a file whose first row is not a header.
-
-    The hint shows `HEADER=` with the line of the header, and for a table without a header.
+def check_header(
+    path: Path,
+    records_by_delimiter: Iterable[Sequence[Record]],
+    shown_lines: Iterable[str],
+) -> None:
+    """Check that the first record of a table may be a header.
 
     Args:
         path: The file.
-        fault: Why its first row is not a header.
-        lines: Its first lines, which the message shows.
+        records_by_delimiter: The first records of the table, split by each possible delimiter. The
+            first split is that of the header, or of a sheet: the borders of its cells are certain.
+            Then three names below a single cell are enough to take the cell for a title.
+        shown_lines: The first lines of the file, which the error shows.
+
+    Raises:
+        InputError: The first record is certainly a title, a comment or a row of data. The hint
+            shows `HEADER=` with the line of the header, and for a table without a header.
     """
+    for index, records in enumerate(records_by_delimiter):
+        title_fault = _find_title_fault(records, has_certain_cells=index == 0)
+        fault = title_fault or _find_data_row_fault(records)
+        if fault is not None:
+            raise _make_header_error(path, fault, shown_lines)
+
+
+def _make_header_error(path: Path, fault: HeaderFault, shown_lines: Iterable[str]) -> InputError:
+    """Return the error for a file whose first row is not a header; see `check_header`."""
     line_excerpts = ", ".join(
         f"line {line_number} '{make_excerpt(text)}'"
-        for line_number, text in enumerate(lines, start=1)
+        for line_number, text in enumerate(shown_lines, start=1)
     )
     message = f"{path}: {fault.reason}; nothing was read. The file begins: {line_excerpts}"
 
@@ -187,13 +318,10 @@ def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> 
 
     Args:
         records: The first records of the table.
-        has_certain_cells: The borders of the cells are certain; see `find_header_fault`.
+        has_certain_cells: The borders of the cells are certain; see `check_header`.
     """
-    title_count = 0
-    for record, next_record in pairwise(records):
-        if not _can_be_title(record, next_record):
-            break
-        title_count += 1
+    title_pairs = takewhile(lambda pair: _can_be_title(*pair), pairwise(records))
+    title_count = len(list(title_pairs))
     titles = records[:title_count]
     table = records[title_count:]
     if not titles or len(table) <= 1:

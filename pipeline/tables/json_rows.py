@@ -3,174 +3,191 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import TextIO
 
 import orjson
 
+from pipeline.core.errors import InputError
 from pipeline.core.text import SURROGATES
+from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
-from pipeline.tables.text_file import TextFile
 
+# Rows whose names are the columns.
+_MAX_SAMPLED_ROWS = 50
 # Characters of a JSON list that are read at a time.
 _CHUNK_CHARS = 1 << 20
 _JSON_DECODER = json.JSONDecoder()
-_JSON_SPACES = re.compile(r"[ \t\r\n]*+")
-_JSON_MARKS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
-_DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1}
+# A string after its opening quote; its closing quote is missing at the end of a chunk.
+_STRING_REST = r'(?:[^"\\]++|\\.)*+"'
+_STRING_END = re.compile(_STRING_REST, re.DOTALL)
+# The text up to the next character that can end an element of a list: a bracket or a comma. Within
+# an element commas do not end it. An opening quote is the mark of a string that does not end.
+_NEXT_MARK = re.compile(rf'(?:[^"{{}}\[\],]++|"{_STRING_REST})*+([{{}}\[\],"])', re.DOTALL)
+_NEXT_BRACKET = re.compile(rf'(?:[^"{{}}\[\]]++|"{_STRING_REST})*+([{{}}\[\]"])', re.DOTALL)
+_DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1, ",": 0}
 _INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
 # Numbers that the fast JSON parser may round.
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 
 
-def read_json_lines(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding]:
-    """Yield the row of each line of JSON; blank lines are skipped.
+class JsonLinesTable:
+    """The rows of a file with JSON lines.
 
-    A line that is too long, is not JSON, or is not an object gives a finding.
+    Attributes:
+        names: The names in the first 50 sound rows.
+        notes: Empty.
     """
-    for line_number, text in enumerate(text_file.read_lines(file), start=1):
-        if len(text) >= text_file.max_line_chars and not text.endswith(text_file.line_end):
-            yield _reject_long_row(text_file, line_number, text)
-        elif not text.isspace():
-            yield parse_json_row(line_number, text.strip())
+
+    def __init__(self, file: InputFile) -> None:
+        """Read the first rows, to find the names."""
+        self._file = file
+        self.notes = list[str]()
+        names = dict[str, None]()
+        for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
+            if isinstance(row, SourceRow):
+                names.update(dict.fromkeys(row.values))
+        self.names = list(names)
+
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield the row of each line of JSON; blank lines are skipped.
+
+        A line that is too long, is not JSON, or is not an object gives a finding.
+        """
+        with self._file.open() as text_file:
+            for line_number, text in enumerate(self._file.read_lines(text_file), start=1):
+                is_cut = len(text) >= self._file.max_line_chars
+                if is_cut and not text.endswith(self._file.line_end):
+                    yield self._reject_long_row(line_number, text)
+                elif not text.isspace():
+                    yield parse_json_row(line_number, text.strip())
+
+    def _reject_long_row(self, line_number: int, text: str) -> Finding:
+        reason = f"longer than {self._file.max_line_chars:,} characters"
+        return make_rejection(line_number, reason, text)
 
 
-def read_json(text_file: TextFile, file: TextIO) -> Iterator[SourceRow | Finding]:
-    """Yield the elements of a JSON list with their lines; a single object is one row.
+class JsonTable(JsonLinesTable):
+    """The rows of a JSON list, or of a single object; see `JsonLinesTable`."""
 
-    The list is read in chunks. An element that is no object gives a finding. So does an object
-    or list that is too long; its rest is skipped. A file that is neither a list nor an object gives
-    one finding.
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield the elements of a JSON list with their lines; a single object is one row.
 
-    Raises:
-        InputError: The list is invalid, is not closed, or is followed by text. Also if an
-            over-long element is a text or does not end.
-    """
-    text = file.read(_CHUNK_CHARS)
-    if not text.lstrip().startswith("["):
-        yield parse_json_row(1, f"{text}{file.read(text_file.max_line_chars)}".strip())
-        return
+        The list is read in chunks. An element that is too long, or is no object, gives a finding.
+        A file that is neither a list nor an object gives one finding.
 
-    offset = text.index("[") + 1
-    line_number = 1 + text.count("\n", 0, offset)
-    separator = ","
-    while separator == ",":
-        try:
-            start, end, next_offset = _find_element(text, offset)
-        except (ValueError, RecursionError) as error:
-            # The element may be cut at the end of the chunk, be too long, or be invalid.
-            remaining_chars = len(text) - offset
-            chunk = file.read(_CHUNK_CHARS) if remaining_chars <= text_file.max_line_chars else ""
-            if chunk:
-                text = text[offset:] + chunk
-                offset = 0
+        Raises:
+            InputError: The list is invalid, is not closed, or is followed by text.
+        """
+        with self._file.open() as text_file:
+            text = text_file.read(_CHUNK_CHARS)
+            if not text.lstrip().startswith("["):
+                text += text_file.read(self._file.max_line_chars)
+                yield parse_json_row(1, text.strip())
+                return
+
+            text_file.seek(0)
+            for line_number, text in self._split_list(text_file):
+                if len(text) > self._file.max_line_chars:
+                    yield self._reject_long_row(line_number, text)
+                    continue
+                row = parse_json_row(line_number, text.strip())
+                if isinstance(row, Finding):
+                    self._check_element(line_number, text)
+                yield row
+
+    def _split_list(self, text_file: TextIO) -> Iterator[tuple[int, str]]:
+        """Yield the line and the text of each element of a JSON list.
+
+        A text above the size limit is cut behind the limit. An element ends at a comma or bracket
+        outside its own brackets and strings.
+
+        Raises:
+            InputError: The list is not closed, or is followed by text.
+        """
+        # The text of the current element, and the lines of its beginning and its end.
+        element = ""
+        start_line = 1
+        end_line = 1
+        is_ended = False
+        for piece, mark in _iterate_pieces(text_file):
+            if is_ended and (mark or piece.strip()):
+                raise self._make_list_error(end_line, "text after the end of the list")
+            element = f"{element}{piece}"[: 2 * self._file.max_line_chars]
+            end_line += piece.count("\n")
+            if not mark:
                 continue
 
-            skipped = None
-            if remaining_chars > text_file.max_line_chars:
-                skipped = _skip_long_element(
-                    file, text[offset:], max_chars=text_file.max_line_chars
-                )
-            if skipped is None:
-                reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-                message = f", line {line_number}: not a valid JSON list: {reason}"
-                raise text_file.make_error(message, hint="correct the file") from None
+            if mark == "," or element.strip():
+                yield _find_start(element, start_line), element.lstrip()
+            element = ""
+            start_line = end_line
+            is_ended = mark == "]"
 
-            line_number += text.count("\n", offset, _skip_spaces(text, offset))
-            yield _reject_long_row(text_file, line_number, text[offset:].lstrip())
-            line_break_count, text = skipped
-            line_number += line_break_count
-            offset = _skip_spaces(text, 0) + 1
-            separator = text[offset - 1 : offset]
-            continue
+        if not is_ended:
+            reason = "not a valid JSON list: the list is not closed"
+            raise self._make_list_error(_find_start(element, start_line), reason)
 
-        line_number += text.count("\n", offset, start)
-        if end > start:
-            yield parse_json_row(line_number, text[start:end])
-        line_number += text.count("\n", start, next_offset)
-        offset = next_offset
-        separator = text[next_offset - 1]
+    def _check_element(self, line_number: int, text: str) -> None:
+        """Raise InputError if the text of an element is not JSON, so that its end is uncertain."""
+        try:
+            _JSON_DECODER.decode(text)
+        except json.JSONDecodeError as error:
+            reason = error.msg
+            if reason == "Extra data":
+                reason = "there is no comma between two elements"
+            message = f"not a valid JSON list: {reason}"
+            raise self._make_list_error(line_number, message) from None
+        except (ValueError, RecursionError):
+            # A number of too many digits, or too deep a nesting, has a certain end.
+            return
 
-    if f"{text[offset:]}{file.read(_CHUNK_CHARS)}".strip():
-        raise text_file.make_error(
-            f", line {line_number}: text after the end of the list", hint="correct the file"
-        )
+    def _make_list_error(self, line_number: int, reason: str) -> InputError:
+        return self._file.make_error(f", line {line_number}: {reason}", hint="correct the file")
 
 
-def _reject_long_row(text_file: TextFile, line_number: int, text: str) -> Finding:
-    return make_rejection(line_number, f"longer than {text_file.max_line_chars:,} characters", text)
+def _iterate_pieces(text_file: TextIO) -> Iterator[tuple[str, str]]:
+    """Yield the text of a JSON list in pieces, each with the mark that follows it.
 
-
-def _skip_long_element(file: TextIO, text: str, *, max_chars: int) -> tuple[int, str] | None:
-    """Read to the end of an over-long object or list in a JSON list, without storing it.
-
-    Args:
-        file: The file, after `text`.
-        text: The text that was read, from the element on. It is longer than `max_chars`. If the
-            element itself is shorter, it is invalid, and None is returned.
-        max_chars: The largest number of characters of an element.
-
-    Returns:
-        The number of the element's line breaks, and the text that was read after it. None if the
-        element cannot be skipped: it is not an object or list, is not longer than the limit, or
-        does not end.
+    A mark is a bracket or comma that begins the list, or ends an element or the list. It is empty
+    at the end of a chunk of the file. Brackets and commas within an element or a string are text.
     """
     depth = 0
     is_in_string = False
-    is_long = False
-    line_break_count = -text.count("\n", 0, _skip_spaces(text, 0))
-    while text:
-        # An escape that is cut in two would hide a quote.
-        while text.endswith("\\") and (character := file.read(1)):
-            text += character
+    while chunk := text_file.read(_CHUNK_CHARS):
+        # An escape must not be cut in two.
+        while chunk.endswith("\\") and (character := text_file.read(1)):
+            chunk += character
 
-        for mark in _JSON_MARKS.finditer(text):
-            is_in_string ^= mark[0] == '"'
-            if not is_in_string:
-                depth += _DEPTH_CHANGE_BY_MARK.get(mark[0], 0)
-            if depth <= 0 and not is_in_string:
-                end = mark.end()
-                is_long = is_long or end > max_chars
-                line_break_count += text.count("\n", 0, end)
-                following_text = text[end:] + file.read(_CHUNK_CHARS)
-                if is_long:
-                    return (line_break_count, following_text)
-                return None
+        offset = 0
+        position = 0
+        if is_in_string:
+            string_end = _STRING_END.match(chunk)
+            is_in_string = string_end is None
+            position = string_end.end() if string_end else len(chunk)
 
-        line_break_count += text.count("\n")
-        is_long = True
-        text = file.read(_CHUNK_CHARS)
-    return None
+        while match := (_NEXT_BRACKET if depth > 1 else _NEXT_MARK).match(chunk, position):
+            position = match.end()
+            mark = match[1]
+            if mark == '"':
+                is_in_string = True
+                break
+            depth += _DEPTH_CHANGE_BY_MARK[mark]
+            if depth < 1 or (depth == 1 and mark in {"[", ","}):
+                yield chunk[offset : position - 1], mark
+                offset = position
+        yield chunk[offset:], ""
 
 
-def _find_element(text: str, offset: int) -> tuple[int, int, int]:
-    """Return the offsets of the next element of a JSON list, which begins at or after `offset`.
+def _find_start(element: str, line_number: int) -> int:
+    """Return the line of an element's first character that is no space.
 
-    For example, in `[7, {"a": 1}]` from offset 3 on they are 4, 12 and 13.
-
-    Returns:
-        Its start, its end, and the offset after the comma or bracket that follows it. The character
-        before this offset shows whether the list ends. Start and end are equal if a bracket comes
-        before any element.
-
-    Raises:
-        ValueError: The element is invalid or not complete, or no comma or bracket follows it.
-        RecursionError: The element is nested too deeply.
+    Args:
+        element: The text of the element, with spaces before it.
+        line_number: The line of the first of these spaces.
     """
-    start = _skip_spaces(text, offset)
-    end = start
-    if text[start : start + 1] != "]":
-        _, end = _JSON_DECODER.raw_decode(text, start)
-
-    separator_offset = _skip_spaces(text, end)
-    if text[separator_offset : separator_offset + 1] not in {",", "]"}:
-        raise ValueError("the list is not closed, or there is no comma between two elements")
-    return start, end, separator_offset + 1
-
-
-def _skip_spaces(text: str, offset: int) -> int:
-    """Return the offset of the next character that is not JSON white space."""
-    spaces = _JSON_SPACES.match(text, offset)
-    return spaces.end() if spaces else offset
+    space_count = len(element) - len(element.lstrip())
+    return line_number + element.count("\n", 0, space_count)
 
 
 def parse_json(text: str) -> object:

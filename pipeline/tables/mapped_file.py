@@ -6,6 +6,7 @@ of a key is imported, and later ones are rejected. A finding describes why a row
 
 import sqlite3
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
@@ -118,9 +119,9 @@ class MappedFile(SourceFile):
 
     def _check_no_column_twice(self, path: Path) -> None:
         """Raise InputError if two names in the file mean the same column, or are equal."""
-        value_names = [self.mapping.value_name(name) for name in self.names if name]
+        value_names = Counter(self.mapping.value_name(name) for name in self.names if name)
         repeated_names = (
-            name for name in value_names if name is not None and value_names.count(name) > 1
+            name for name, count in value_names.items() if name is not None and count > 1
         )
         repeated_name = next(repeated_names, "")
         if repeated_name:

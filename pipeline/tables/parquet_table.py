@@ -1,7 +1,7 @@
 """Read the rows of Parquet files; the folders' names (`year=2024/`) are columns."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,12 @@ from urllib.parse import unquote
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import (
     contains_binary,
-    describe_binary_columns,
     import_pyarrow,
     list_arrow_rows,
+    note_binary_columns,
     to_plain_row,
 )
+from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import SourceRow, make_excerpt
 
 # Rows in memory.
@@ -30,25 +31,20 @@ class ParquetTable:
     Attributes:
         names: The names of the columns; the columns of the folders' names come last. A name that
             is twice in a file is there twice, so that it is refused later.
-        note: A note about columns of bytes, which are not read; empty without such columns.
+        notes: A note about columns of bytes, which are not read, if there are such columns.
     """
 
-    def __init__(self, path: Path, parts: Sequence[Path]) -> None:
+    def __init__(self, file: InputFile) -> None:
         """Read the names of the columns, and find the columns of bytes that are not text.
-
-        Args:
-            path: The file or folder.
-            parts: The Parquet files in it.
 
         Raises:
             InputError: A file is damaged.
             ConfigurationError: pyarrow is not installed.
         """
-        self._path = path
-        self._parts = parts
+        self._file = file
         self._binary_names = set[str]()
         all_names = list[str]()
-        for part in parts:
+        for part in file.parts:
             with self._open(part) as (table, folder_values):
                 part_names = table.schema_arrow.names
                 all_names += [
@@ -58,7 +54,7 @@ class ParquetTable:
                 ]
                 self._binary_names |= _find_binary_columns(table)
 
-        self.note = describe_binary_columns(sorted(self._binary_names))
+        self.notes = note_binary_columns(sorted(self._binary_names))
         self.names = [name for name in all_names if name not in self._binary_names]
 
     def read_rows(self) -> Iterator[SourceRow]:
@@ -68,7 +64,7 @@ class ParquetTable:
         out. A column of a folder's name replaces a column of the same name in the file.
         """
         row_number = count(1)
-        for part in self._parts:
+        for part in self._file.parts:
             with self._open(part) as (table, folder_values):
                 names = None
                 if self._binary_names:
@@ -89,11 +85,11 @@ class ParquetTable:
             InputError: The file is damaged, also if the block finds this.
             ConfigurationError: pyarrow is not installed.
         """
-        pa = import_pyarrow(f"{self._path} is a Parquet file, which")
+        pa = import_pyarrow(f"{self._file.path} is a Parquet file, which")
         from pyarrow import parquet
 
         folder_values = dict[str, Any]()
-        for folder in part.relative_to(self._path).parts[:-1]:
+        for folder in part.relative_to(self._file.path).parts[:-1]:
             if "=" in folder:
                 name, _, text = unquote(folder).partition("=")
                 folder_values[name] = _parse_partition_value(text)

@@ -15,14 +15,16 @@ from pipeline.core.quotes import iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.rows import RefusedRow
 from pipeline.tables.cells import to_compact_json
-from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
 
 # Characters of a value that a finding shows.
 MAX_EXCERPT_CHARS = 80
 # Characters before the first unsound character that a finding shows.
 _EXCERPT_CONTEXT_CHARS = 20
+# Characters that are kept of each cell of an over-long record; a cell of .xlsx has at most 32,767.
+MAX_CUT_CELL = 32_000
+CUT_MARK = " … [cut]"
 # Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see
-# `pipeline.tables.text_file`).
+# `pipeline.tables.input_file`).
 _FIRST_BAD_BYTE = 0xDC00
 _LAST_BAD_BYTE = 0xDCFF
 # Unicode categories of control characters, line and paragraph separators, and lone surrogates.

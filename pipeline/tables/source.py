@@ -27,15 +27,15 @@ from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
-from pipeline.core.text import INVALID_TEXT, plural, restore_formula
+from pipeline.core.text import INVALID_TEXT, plural
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     contains_binary,
-    describe_binary_columns,
     find_value_kind,
     hash_text,
     merge_kinds,
+    note_binary_columns,
     to_plain_row,
     to_plain_value,
 )
@@ -96,7 +96,7 @@ class FileSource(SourceFile):
         """Compute the file's hash, and find its columns with their kinds.
 
         The columns of CSV are found by its header and are all text. All rows of other formats are
-        read once. An export's guard against formulas is removed from the names of CSV.
+        read once.
 
         Args:
             path: The file, or a folder of Parquet files.
@@ -116,8 +116,6 @@ class FileSource(SourceFile):
             self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)
 
-        if self.format == "csv":
-            self._rename_columns([restore_formula(name) for name in self.names])
         names = list(filter(None, self.names))
         check_column_names(names, source=path)
         if self.format in {"csv", "xlsx"} and not names:
@@ -125,34 +123,23 @@ class FileSource(SourceFile):
                 f"{path} has no header with a name; nothing was read",
                 hint=FILE_HINT,
             )
+        # The kinds are found by the values of all rows, except that all cells of CSV are texts.
+        rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
-            self._typed_rows(), dict.fromkeys(names), source=path, stored_kinds=stored_kinds
+            (row.values for row in rows if isinstance(row, SourceRow)),
+            dict.fromkeys(names),
+            source=path,
+            stored_kinds=stored_kinds,
         )
-
-    def _typed_rows(self) -> Iterator[Mapping[str, Any]]:
-        """Yield the values of the rows by which kinds of columns are found; none for CSV."""
-        if self.format == "csv":
-            return
-        for row in self.read_rows():
-            if isinstance(row, SourceRow):
-                yield row.values
 
     def __iter__(self) -> Iterator[SourceRow | Finding]:
         """Yield each row and each finding, then check that the file did not change.
-
-        Cells of CSV that an export neutralized get their original text back.
 
         Raises:
             InputError: The file is damaged; or, after the last row, it changed since this object
                 was created.
         """
-        for row in self.read_rows():
-            if self.format == "csv" and isinstance(row, SourceRow):
-                values = {name: restore_formula(cell) for name, cell in row.values.items()}
-                yield row._replace(values=values)
-            else:
-                yield row
-
+        yield from self.read_rows()
         if self._compute_digest() != self.sha256:
             raise InputError(
                 f"{self.path} changed while it was read; none of its rows was stored",
@@ -315,9 +302,7 @@ class QuerySource:
         self.columns = {
             name: kind for name, kind in columns.items() if name not in self._binary_names
         }
-        note = describe_binary_columns(sorted(self._binary_names))
-        if note:
-            self.notes.append(note)
+        self.notes += note_binary_columns(sorted(self._binary_names))
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query, from the temporary file, numbered from 1.

@@ -6,38 +6,27 @@ table. A faulty row becomes a finding with its line, and the next rows are read.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables import json_rows
-from pipeline.tables.binary_formats import find_binary_format
-from pipeline.tables.cells import stripped_text
-from pipeline.tables.csv_table import (
-    REPEATED_HEADER_REASON,
-    CsvTable,
-    name_cells,
-    repeats_header,
-)
+from pipeline.tables.csv_table import CsvTable
 from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
-from pipeline.tables.headers import make_column_names, parse_header
+from pipeline.tables.headers import parse_header
+from pipeline.tables.input_file import InputFile, Table, find_line_end
+from pipeline.tables.json_rows import JsonLinesTable, JsonTable, parse_json_row
 from pipeline.tables.parquet_table import ParquetTable
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt, make_rejection
-from pipeline.tables.text_file import TextFile, find_line_end
-from pipeline.tables.workbook import LOCKED_SIGNATURE, XLSX_SIGNATURE, read_sheet
+from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.workbook import SheetTable
 
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
 MAX_LINE_CHARS = 4 << 20
 # Bytes by which the encoding and the format are detected.
 _START_BYTES = 1 << 20
-# Rows of JSON whose names are the columns.
-_MAX_SAMPLED_ROWS = 50
-_PARQUET_SIGNATURE = b"PAR1"
 _FORMAT_BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -46,8 +35,52 @@ _FORMAT_BY_SUFFIX = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_TABLE_BY_FORMAT: Mapping[str, Callable[[InputFile], Table]] = {
+    "csv": CsvTable,
+    "json": JsonTable,
+    "jsonl": JsonLinesTable,
+    "parquet": ParquetTable,
+    "xlsx": SheetTable,
+}
+# The formats that an option is for, and what other formats lack.
+_FORMATS_BY_OPTION = {
+    "sheet": ({"xlsx"}, "sheets"),
+    "encoding": ({"csv", "json", "jsonl"}, "encoding"),
+    "header": ({"csv", "xlsx"}, "header line"),
+}
 # The beginning of JSON that cannot be the header of a table.
 _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+_FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
+# The first bytes of a workbook with a password, and of an old .xls file.
+_LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
+_SQLITE_FORMAT = "an SQLite database"
+# The first bytes of formats that are not read, with the name of the format.
+_OTHER_FORMAT_BY_SIGNATURE: Mapping[bytes, str] = {
+    b"%PDF-": "a PDF document",
+    b"\x89PNG\r\n\x1a\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF87a": "a GIF image",
+    b"GIF89a": "a GIF image",
+    b"II*\x00": "a TIFF image",
+    b"MM\x00*": "a TIFF image",
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\x00": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"PK\x05\x06": "an empty zip archive",
+    b"SQLite format 3\x00": _SQLITE_FORMAT,
+    b"{\\rtf": "an RTF document",
+    b"\x7fELF": "a program",
+}
+# A WebP image is a RIFF file with this name behind its size.
+_WEBP_START = re.compile(rb"RIFF.{4}WEBP", re.DOTALL)
+# Bytes that are checked for control characters.
+_CHECKED_BYTES = 4_096
+# Text has hardly any of these: control characters except tab, line ends, form feed and escape.
+_CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
+# More than this share of control characters is no text. A text with some damaged rows has fewer.
+_MAX_CONTROL_SHARE = 0.1
 
 
 class SourceFile:
@@ -56,9 +89,7 @@ class SourceFile:
     Attributes:
         format: "csv", "json", "jsonl", "xlsx" or "parquet".
         encoding: Python's codec of the text.
-        names: The names of the columns. A column without a name is called `column_4` by its
-            position, or has an empty name if all its cells are blank. For JSON they are the names
-            in the first rows.
+        names: The names of the columns, see `Table`.
         notes: Notes for users about the whole file.
     """
 
@@ -92,13 +123,7 @@ class SourceFile:
             ConfigurationError: The file is Parquet, and pyarrow is not installed.
         """
         self.path = path
-        self.file_hint = hint
-        self.max_line_chars = max_line_chars
         self.options = options
-        self.notes = list[str]()
-        self._csv_table: CsvTable | None = None
-        self._parquet_table: ParquetTable | None = None
-
         parts = files.list_parquet_files(path)
         if not parts:
             files.check_no_address(path, "nothing was read")
@@ -109,108 +134,29 @@ class SourceFile:
             )
 
         with self._translate_os_errors():
-            with parts[0].open("rb") as file:
-                start = file.read(_START_BYTES)
-            self.encoding, encoding_note = self._detect_encoding(parts[0], start)
-            self._text_file = TextFile(
+            with parts[0].open("rb") as start_file:
+                start = start_file.read(_START_BYTES)
+            encoding = _detect_encoding(parts[0], start, options)
+            self.encoding = encoding.codec
+            file = InputFile(
                 path=path,
-                encoding=self.encoding,
-                line_end=find_line_end(start.decode(self.encoding, "ignore").lstrip()),
+                parts=parts,
+                encoding=encoding.codec,
+                line_end=find_line_end(start.decode(encoding.codec, "ignore").lstrip()),
                 max_line_chars=max_line_chars,
-                file_hint=hint,
-            )
-            self.format = self._detect_format(start, default_format)
-            if encoding_note and self.format not in {"parquet", "xlsx"}:
-                self.notes.append(encoding_note)
-            self._apply_options()
-            self._header_names = self._open_table(parts, is_known_column)
-            self.names = self._header_names
-
-        if self._csv_table is not None and self._csv_table.delimiter != ",":
-            self.notes.append(f"fields are separated by {self._csv_table.delimiter!r}")
-        if "" in self.names:
-            self._name_filled_columns()
-
-    def _open_table(
-        self,
-        parts: Sequence[Path],
-        is_known_column: Callable[[str], bool] | None,
-    ) -> list[str]:
-        """Open the table of the file's format, and return the names of its columns.
-
-        Notes about the table are added. The names of JSON are those in its first 50 sound rows. A
-        sheet is read to its end, and its rows are kept in memory.
-
-        Args:
-            parts: The Parquet files, if the path is a folder of them; else the file itself.
-            is_known_column: Returns whether a name is a known column, by which the header of CSV or
-                .xlsx is recognized. None if no columns are known.
-
-        Raises:
-            InputError: There is no header, or the file is damaged.
-        """
-        if self.format == "parquet":
-            self._parquet_table = ParquetTable(self.path, parts)
-            if self._parquet_table.note:
-                self.notes.append(self._parquet_table.note)
-            return self._parquet_table.names
-
-        if self.format == "xlsx":
-            names, self._sheet, sheet_notes = read_sheet(
-                self.path,
-                self.options.sheet,
-                header=self._header_line,
+                hint=hint,
+                sheet=options.sheet,
+                header_line=parse_header(options.header),
                 is_known_column=is_known_column,
             )
-            self.notes += sheet_notes
-            return names
+            self.format = _detect_format(file, start, default_format)
+            _check_options(file, self.format, options)
+            self._table = _TABLE_BY_FORMAT[self.format](file)
 
-        if self.format == "csv":
-            self._csv_table = CsvTable(
-                self._text_file,
-                header_line=self._header_line,
-                is_known_column=is_known_column,
-            )
-            return self._csv_table.names
-
-        names_seen = dict[str, None]()
-        for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
-            if isinstance(row, SourceRow):
-                names_seen.update(dict.fromkeys(row.values))
-        return list(names_seen)
-
-    def _name_filled_columns(self) -> None:
-        """Name each column that has cells but no name by its position, and add a note.
-
-        The rows are read for this. The next row may be the true header, because a title often has
-        fewer cells, so the note also says how to use it.
-        """
-        header_names = self.names
-        made_names = make_column_names(len(header_names))
-        self._rename_columns(
-            [name or made_name for name, made_name in zip(header_names, made_names, strict=True)]
-        )
-        blank_names = {name for name in made_names if name not in header_names}
-        first_line = 0
-        for row in self.read_rows():
-            if isinstance(row, SourceRow):
-                first_line = first_line or row.line_number
-                blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
-
-        filled_names = [name for name in self.names if name not in {*header_names, *blank_names}]
-        self._rename_columns(["" if name in blank_names else name for name in self.names])
-        if filled_names:
-            self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
-        if filled_names and self._header_line is None:
-            self.notes.append(
-                f"header: line {first_line - 1}; {OptionHint(header=first_line)} if that is wrong"
-            )
-
-    def _rename_columns(self, names: list[str]) -> None:
-        """Rename the columns of a CSV file; later rows and findings have the new names."""
-        self.names = names
-        if self._csv_table is not None:
-            self._csv_table.names = names
+        self.names = self._table.names
+        self.notes = list(self._table.notes)
+        if encoding.note and self.format not in _FORMAT_BY_SIGNATURE.values():
+            self.notes.insert(0, encoding.note)
 
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
@@ -222,39 +168,7 @@ class SourceFile:
             InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
         """
         with self._translate_os_errors():
-            if self._parquet_table is not None:
-                yield from self._parquet_table.read_rows()
-                return
-            if self.format == "xlsx":
-                yield from self._iterate_sheet_rows()
-                return
-
-            with self._text_file.open() as file:
-                if self._csv_table is not None:
-                    yield from self._csv_table.read_rows(file)
-                elif self.format == "json":
-                    yield from json_rows.read_json(self._text_file, file)
-                else:
-                    yield from json_rows.read_json_lines(self._text_file, file)
-
-    def _iterate_sheet_rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield the rows of the sheet, which was read when this object was created.
-
-        A row that repeats the header is not yielded as a row: a finding is yielded in its place.
-        There are no other findings. Columns without a name, which are blank, are left out.
-        """
-        for row_number, cells in self._sheet:
-            if self._header_line != 0 and repeats_header(cells, self._header_names):
-                yield make_rejection(
-                    row_number,
-                    REPEATED_HEADER_REASON,
-                    ", ".join(self.names),
-                    cells=name_cells(self.names, self.names),
-                )
-                continue
-
-            named_cells = zip(self.names, cells, strict=True)
-            yield SourceRow(row_number, {name: cell for name, cell in named_cells if name})
+            yield from self._table.read_rows()
 
     @contextlib.contextmanager
     def _translate_os_errors(self) -> Iterator[None]:
@@ -266,112 +180,114 @@ class SourceFile:
                 f"{self.path} cannot be read: {error.strerror}; nothing was read",
             ) from None
 
-    @property
-    def delimiter(self) -> str:
-        """Return the character between the cells of CSV; empty for other formats."""
-        return self._csv_table.delimiter if self._csv_table is not None else ""
 
-    @property
-    def sheet_name(self) -> str:
-        """Return the name of the sheet that is read; empty for other formats than .xlsx."""
-        return str(self._sheet.sheet.name) if self.format == "xlsx" else ""
+def _detect_encoding(part: Path, start: bytes, options: ReadOptions) -> TextEncoding:
+    """Return the encoding that the user set, or else the detected encoding.
 
-    def _detect_encoding(self, part: Path, start: bytes) -> TextEncoding:
-        """Return the encoding that the user set, or else the detected encoding.
+    For Parquet, .xlsx and locked spreadsheets the user's encoding is ignored here.
 
-        For Parquet, .xlsx and locked spreadsheets the user's encoding is ignored here.
+    Raises:
+        InputError: The user's encoding is unknown, or the file cannot be read by it.
+    """
+    is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, _LOCKED_SIGNATURE))
+    if not options.encoding or is_binary:
+        return find_encoding(part, start)
+    return TextEncoding(check_encoding(part, options.encoding))
 
-        Raises:
-            InputError: The user's encoding is unknown, or the file cannot be read by it.
-        """
-        binary_signatures = (_PARQUET_SIGNATURE, XLSX_SIGNATURE, LOCKED_SIGNATURE)
-        if not self.options.encoding or start.startswith(binary_signatures):
-            return find_encoding(part, start)
-        return TextEncoding(check_encoding(part, self.options.encoding))
 
-    def _apply_options(self) -> None:
-        """Set the line of the header from the options, and check that the options fit the format.
-
-        Raises:
-            InputError: The option `header` is neither a line number nor `none`, or an option is for
-                another format: a sheet is for .xlsx only, an encoding for text, a header for CSV
-                and .xlsx.
-        """
-        self._header_line = parse_header(self.options.header)
-        option_name = ""
-        reason = ""
-        if self.options.sheet and self.format != "xlsx":
-            option_name = "sheet"
-            reason = " is not an .xlsx file, and has no sheets"
-        elif self.options.encoding and self.format in {"xlsx", "parquet"}:
-            option_name = "encoding"
-            reason = " is not a text file"
-        elif self._header_line is not None and self.format not in {"csv", "xlsx"}:
-            option_name = "header"
-            reason = f" is {self.format}, which has no header line"
-
-        if reason:
-            raise self._text_file.make_error(
-                reason,
+def _check_options(file: InputFile, file_format: str, options: ReadOptions) -> None:
+    """Raise InputError if an option that a user set is for other formats."""
+    for option_name in options.given_options:
+        formats, noun = _FORMATS_BY_OPTION[option_name]
+        if file_format not in formats:
+            raise file.make_error(
+                f" is read as {file_format}, which has no {noun}",
                 hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
             )
 
-    def _detect_format(self, start: bytes, default: str) -> str:
-        """Return the format by the first bytes of the file, or else by its suffix.
 
-        The content overrules the suffix:
+def _detect_format(file: InputFile, start: bytes, default: str) -> str:
+    """Return the format by the first bytes of the file, or else by its suffix.
 
-        - Parquet and .xlsx are recognized by their first bytes.
-        - A text that begins with `[` is JSON.
-        - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
-          suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
-        - If the suffix or the default is CSV, the two rules for texts apply only if the text begins
-          like a JSON object, a list of objects or an empty list: `[a],[b]` could be a header.
-        - All other texts have the format of the suffix. A suffix of JSON or Parquet is refused.
+    The content overrules the suffix:
 
-        Args:
-            start: The first bytes of the file.
-            default: The format if the suffix names none.
+    - Parquet and .xlsx are recognized by their first bytes.
+    - A text that begins with `[` is JSON.
+    - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
+      suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
+    - If the suffix or the default is CSV, the two rules for texts apply only if the text begins
+      like a JSON object, a list of objects or an empty list: `[a],[b]` could be a header.
+    - All other texts have the format of the suffix. A suffix of JSON or Parquet is refused.
 
-        Raises:
-            InputError: The file is empty, is an .xls or a workbook with a password, is a document,
-                image or other binary file. Or the suffix is that of JSON or Parquet, and the
-                content is a text that begins with neither `[` nor `{`.
-        """
-        if start.startswith(_PARQUET_SIGNATURE):
-            return "parquet"
-        if start.startswith(XLSX_SIGNATURE):
-            return "xlsx"
-        if start.startswith(LOCKED_SIGNATURE):
-            raise self._text_file.make_error(
-                " is a spreadsheet with a password, or an old .xls",
-                hint="save it as .xlsx without a password",
-            )
+    Args:
+        file: The file.
+        start: The first bytes of the file.
+        default: The format if the suffix names none.
 
-        is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
-        binary_format = find_binary_format(start, is_wide_text=is_wide_text)
-        if binary_format:
-            raise self._text_file.make_error(
-                f" is {binary_format}, not a table",
-                hint="save its table as CSV, .xlsx, JSON lines or Parquet, and name that file",
-            )
+    Raises:
+        InputError: The file is empty, is an .xls or a workbook with a password, is a document,
+            image or other binary file. Or the suffix is that of JSON or Parquet, and the content is
+            a text that begins with neither `[` nor `{`.
+    """
+    for signature, name in _FORMAT_BY_SIGNATURE.items():
+        if start.startswith(signature):
+            return name
+    if start.startswith(_LOCKED_SIGNATURE):
+        raise file.make_error(
+            " is a spreadsheet with a password, or an old .xls",
+            hint="save it as .xlsx without a password",
+        )
 
-        text = start.decode(self.encoding, "ignore").strip()
-        if not text:
-            raise self._text_file.make_error(" is empty")
+    is_wide_text = file.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
+    binary_format = _find_binary_format(start, is_wide_text=is_wide_text)
+    if binary_format:
+        hint = "save its table as CSV, .xlsx, JSON lines or Parquet, and name that file"
+        if binary_format == _SQLITE_FORMAT:
+            hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
+        raise file.make_error(f" is {binary_format}, not a table", hint=hint)
 
-        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), default)
-        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            first_line = text.splitlines()[0].strip()
-            is_row = isinstance(json_rows.parse_json_row(1, first_line), SourceRow)
-            is_faulty_row = suffix_format == "jsonl" and first_line != "{"
-            if text[0] == "{" and (is_row or is_faulty_row):
-                return "jsonl"
-            return "json"
+    text = start.decode(file.encoding, "ignore").strip()
+    if not text:
+        raise file.make_error(" is empty")
 
-        if suffix_format in {"json", "parquet"}:
-            format_name = "JSON" if suffix_format == "json" else "a Parquet file"
-            raise self._text_file.make_error(
-                f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
-            )
-        return suffix_format
+    suffix_format = _FORMAT_BY_SUFFIX.get(file.path.suffix.lower(), default)
+    if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
+        first_line = text.splitlines()[0].strip()
+        is_row = isinstance(parse_json_row(1, first_line), SourceRow)
+        is_faulty_row = suffix_format == "jsonl" and first_line != "{"
+        if text[0] == "{" and (is_row or is_faulty_row):
+            return "jsonl"
+        return "json"
+
+    if suffix_format in {"json", "parquet"}:
+        format_name = "JSON" if suffix_format == "json" else "a Parquet file"
+        raise file.make_error(
+            f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
+        )
+    return suffix_format
+
+
+def _find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
+    """Return the format of a file that is not text, such as "a WebP image"; "" for text.
+
+    The format follows from the file's first bytes. A file in no known format is "a binary file" if
+    it has many control characters, else text. Parquet and spreadsheets are not among the known
+    formats: callers recognize them before.
+
+    Args:
+        start: The first bytes of the file.
+        is_wide_text: The text is UTF-16 or UTF-32, in which NUL bytes are normal.
+    """
+    for signature, name in _OTHER_FORMAT_BY_SIGNATURE.items():
+        if start.startswith(signature):
+            return name
+    if _WEBP_START.match(start):
+        return "a WebP image"
+    if is_wide_text:
+        return ""
+
+    checked = start[:_CHECKED_BYTES]
+    control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
+    if control_count > _MAX_CONTROL_SHARE * len(checked):
+        return "a binary file"
+    return ""

@@ -2,17 +2,14 @@
 
 The value of a cell with a formula is the value that the spreadsheet program computed last. The
 value of merged cells is read in each of them. A part is a file within the zip archive of an .xlsx
-file, such as a sheet. A known column is a name that the caller recognizes as a column of its task;
-it proves that a row is the header.
+file, such as a sheet.
 """
 
 import re
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers.expat import ExpatError
 from zipfile import BadZipFile, ZipFile
@@ -25,16 +22,14 @@ from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
     MAX_SHOWN_LINES,
+    HeadedTable,
     Record,
-    find_header_fault,
+    check_header,
     make_column_names,
-    make_header_error,
 )
+from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
-
-if TYPE_CHECKING:
-    from python_calamine import CalamineSheet
 
 # The first bytes of an .xlsx file.
 XLSX_SIGNATURE = b"PK\x03\x04"
@@ -50,51 +45,211 @@ MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
-_NUMBER_FORMAT = re.compile(rb'<numFmt numFmtId="([0-9]+)" formatCode="([^"]*)"')
 # `[$-409]` is a language, not money.
-_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥".encode())
+_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥")
 # The built-in number formats for percent and money.
-_BUILT_IN_MONEY_FORMATS = frozenset(
-    b"%d" % number for number in (5, 6, 7, 8, 9, 10, *range(41, 45))
-)
-# A style without the id of a number format matches, too, because styles are counted.
-_CELL_STYLE = re.compile(rb'<xf\b(?:[^>]*?numFmtId="([0-9]+)")?')
+_BUILT_IN_MONEY_FORMATS = {"5", "6", "7", "8", "9", "10", "41", "42", "43", "44"}
 _STYLES_PART = "xl/styles.xml"
 
 
-@dataclass(frozen=True)
-class SheetRows:
-    """The rows of a sheet below its header, without blank rows; each iteration reads them anew.
+class SheetTable(HeadedTable):
+    """The table in a sheet of a workbook, which is kept in memory.
 
-    An iteration yields the number of each row, from 1, and its cells as plain JSON values. Rows are
-    converted one by one, because all of them need ten times the memory of the sheet.
+    The rows are converted one by one, because all of them need ten times the memory of the sheet.
     """
 
-    sheet: "CalamineSheet"
-    # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns.
-    merged: Sequence[Any] = ()
-    # The index of the first row below the header.
-    first_index: int = 0
+    def __init__(self, file: InputFile) -> None:
+        """Check and load the whole file, and find the names of the columns.
 
-    def iter_raw_rows(self) -> Iterator[list[Any]]:
+        Raises:
+            InputError: The file is not a workbook, the sheet or its header does not exist, the
+                first row is certainly not a header, or the sheet needs too much memory.
+        """
+        from python_calamine import CalamineError
+
+        super().__init__(file)
+        # The index of the first row below the header.
+        self._first_index = 0
+        # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns. The
+        # header is found without them: a merged title is in its first cell only.
+        self._merged_areas: Sequence[Any] = ()
+        try:
+            with ZipFile(file.path) as archive:
+                size = self._load_sheet(archive)
+        except (
+            CalamineError,
+            BadZipFile,
+            ET.ParseError,
+            ExpatError,
+            LookupError,
+            StopIteration,
+            ValueError,
+        ) as error:
+            raise file.make_error(
+                f" cannot be read as .xlsx: {make_excerpt(str(error))}",
+                hint="save it again, or save it as CSV",
+            ) from None
+
+        merged_areas = self._sheet.merged_cell_ranges or ()
+        names = self._read_header(merged_areas)
+        self._merged_areas = merged_areas
+        self._note_misread_cells(size)
+        self._set_names(names)
+
+    def _load_sheet(self, archive: ZipFile) -> SheetSize:
+        """Check the sizes of the parts, and load the sheet into memory.
+
+        The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
+
+        Returns:
+            The counted size.
+
+        Raises:
+            InputError: The sheet does not exist, or a part or the counted memory is too large.
+        """
+        from python_calamine import SheetVisibleEnum, load_workbook
+
+        for part in archive.infolist():
+            # These parts are read into memory as a whole.
+            is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
+            if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
+                raise self._file.make_error(
+                    f" has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}",
+                    hint="save it again, or save it as CSV",
+                )
+
+        size = SheetSize(self._file.path, _find_percent_or_money_styles(archive))
+        for part_name in archive.namelist():
+            if part_name.lower().endswith("sharedstrings.xml"):
+                size.add_part(archive, part_name)
+
+        with load_workbook(str(self._file.path)) as book:
+            visible_names = [
+                sheet.name
+                for sheet in book.sheets_metadata
+                if sheet.visible == SheetVisibleEnum.Visible
+            ]
+            first_name = next(iter(visible_names), book.sheet_names[0])
+            sheet_name = self._file.sheet or first_name
+            if sheet_name not in book.sheet_names:
+                raise self._file.make_error(
+                    f" has no sheet {sheet_name!r}",
+                    hint=f"the sheets are {', '.join(map(repr, book.sheet_names))}",
+                )
+            if not self._file.sheet and len(visible_names) > 1:
+                listed_names = ", ".join(map(repr, visible_names))
+                self.notes.append(
+                    f"only the sheet {sheet_name!r} is read; the file has {listed_names}"
+                )
+
+            size.add_part(archive, _find_sheet_part(archive, sheet_name))
+            self._sheet = book.get_sheet_by_name(sheet_name)
+        return size
+
+    def _read_header(self, merged_areas: Sequence[Any]) -> list[str]:
+        """Return the names of the columns, and skip the rows up to the header.
+
+        The header is the row that `HEADER=` names, or else the first filled row. With
+        `HEADER=none`, names are made up.
+
+        Raises:
+            InputError: The sheet or the header's row is blank, the header has merged cells, or the
+                first row is certainly not a header. The last is checked only without `HEADER=`,
+                and if no name is a known column.
+        """
+        header_line = self._file.header_line
+        records = self._read_first_records()
+        if not records:
+            raise self._file.make_error(
+                f" has an empty sheet {self._sheet.name!r}",
+                hint=f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
+            )
+        if header_line is None and not self._file.has_known_column(records[0].cells):
+            text_by_line = {
+                record.line_number: " | ".join(record.cells).strip(" |") for record in records
+            }
+            shown_lines = [text_by_line.get(line, "") for line in range(1, MAX_SHOWN_LINES + 1)]
+            check_header(self._file.path, [records], shown_lines)
+
+        if header_line == 0:
+            self._first_index = records[0].line_number - 1
+            return make_column_names(len(records[0].cells))
+        header_records = (record for record in records if header_line in (None, record.line_number))
+        header = next(header_records, None)
+        if header is None:
+            raise self._file.make_error(
+                f" has an empty row {header_line} in its sheet {self._sheet.name!r}, "
+                f"which {OptionHint('header')} names",
+                hint=f"set {OptionHint('header')} to the row with the column names",
+            )
+
+        header_index = header.line_number - 1
+        if any(top <= header_index <= bottom for (top, _), (bottom, _) in merged_areas):
+            raise self._file.make_error(
+                f" has merged cells in its header, row {header.line_number} of the sheet "
+                f"{self._sheet.name!r}",
+                hint=(
+                    "give each column its own name there, "
+                    f"or set {OptionHint('header')} to another row"
+                ),
+            )
+        self._first_index = header.line_number
+        return list(header.cells)
+
+    def _read_first_records(self) -> list[Record]:
+        """Return the first filled rows as texts: up to MAX_SAMPLED_RECORDS, or up to the header.
+
+        Each text is on one line; the text of a blank cell is empty.
+        """
+        records = list[Record]()
+        for row_number, cells in self._read_records():
+            texts = ["" if cell is None else " ".join(str(cell).split()) for cell in cells]
+            records.append(Record(row_number, texts))
+            is_past_header = row_number >= (self._file.header_line or 0)
+            if len(records) >= MAX_SAMPLED_RECORDS and is_past_header:
+                break
+        return records
+
+    def _note_misread_cells(self, size: SheetSize) -> None:
+        """Add a note for each kind of cells that are not read as a spreadsheet shows them.
+
+        The kinds are merged cells, numbers that are shown as percent or money, and cells with
+        errors or formulas without a value.
+        """
+        if self._merged_areas:
+            self.notes.append(
+                f"merged areas: {len(self._merged_areas):,}; each cell has the value of its area"
+            )
+        if size.percent_or_money_places:
+            self.notes.append(
+                "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
+                f"{join_first(size.percent_or_money_places)}",
+            )
+        if size.blank_places:
+            self.notes.append(
+                "read as blank, because they contain errors, or formulas without a result: "
+                f"{join_first(size.blank_places)}",
+            )
+
+    def _iterate_raw_rows(self) -> Iterator[list[Any]]:
         """Yield all rows of the sheet with the library's values; merged cells are not filled."""
         # The library leaves out blank columns before the first cell, but not blank rows.
-        start = self.sheet.start
+        start = self._sheet.start
         margin = [""] * (start[1] if start else 0)
-        for row in self.sheet.iter_rows():
+        for row in self._sheet.iter_rows():
             yield margin + row
 
-    def __iter__(self) -> Iterator[tuple[int, list[Any]]]:
-        """Yield the number and the cells of each row below the header; blank rows are left out.
+    def _read_records(self) -> Iterator[Record]:
+        """Yield the rows below the header with plain values; blank rows are left out.
 
-        A merged value is in each of its cells. Rows above `first_index` are read for merged areas
+        A merged value is in each of its cells. Rows above the header are read for merged areas
         only.
         """
         # The areas below the current row, the next area last, and the areas in the current row with
         # their values.
-        later_areas = sorted(self.merged, reverse=True)
+        later_areas = sorted(self._merged_areas, reverse=True)
         open_areas: list[tuple[Any, Any]] = []
-        for index, row in enumerate(self.iter_raw_rows()):
+        for index, row in enumerate(self._iterate_raw_rows()):
             open_areas = [(area, value) for area, value in open_areas if area[1][0] >= index]
             while later_areas and later_areas[-1][0][0] == index:
                 area = later_areas.pop()
@@ -105,281 +260,8 @@ class SheetRows:
                 )
 
             cells = [_plain_cell(cell) for cell in row]
-            if index >= self.first_index and any(cell is not None for cell in cells):
-                yield index + 1, cells
-
-
-# The names of a sheet's columns, its rows, and notes.
-Sheet = tuple[list[str], SheetRows, list[str]]
-
-
-def read_sheet(
-    path: Path,
-    wanted_sheet: str,
-    *,
-    header: int | None = None,
-    is_known_column: Callable[[str], bool] | None = None,
-) -> Sheet:
-    """Return the names of the columns of a sheet, its rows, and notes for the user.
-
-    The whole file is checked and loaded. The names are made up (`column_1`) if there is no header;
-    a column without a name has the empty name.
-
-    Args:
-        path: The workbook.
-        wanted_sheet: The name of the sheet; empty for the first visible sheet.
-        header: The row of the header, from 1; 0 if there is no header; None if it is the first row
-            that is not blank.
-        is_known_column: Returns whether a name is a known column. A first row with a known name is
-            accepted as the header.
-
-    Raises:
-        InputError: The file is not a workbook, the sheet or its header does not exist, the first
-            row is certainly not a header, or the sheet needs too much memory.
-    """
-    from python_calamine import CalamineError
-
-    try:
-        with ZipFile(path) as archive:
-            sheet_name, visible_names, rows, size = _open_sheet(path, archive, wanted_sheet)
-    except (
-        CalamineError,
-        BadZipFile,
-        ExpatError,
-        LookupError,
-        StopIteration,
-        ValueError,
-    ) as error:
-        raise _make_read_error(
-            path,
-            f"cannot be read as .xlsx: {make_excerpt(str(error))}",
-            "save it again, or save it as CSV",
-        ) from None
-
-    notes = list[str]()
-    if not wanted_sheet and len(visible_names) > 1:
-        listed_names = ", ".join(map(repr, visible_names))
-        notes.append(f"only the sheet {sheet_name!r} is read; the file has {listed_names}")
-
-    first_rows = _read_first_rows(rows, header)
-    header_index = _find_header(
-        path,
-        first_rows,
-        sheet_name,
-        rows.merged,
-        header=header,
-        is_known_column=is_known_column,
-    )
-    notes += _describe_misread_cells(rows, size)
-
-    header_cells = first_rows[header_index]
-    if header == 0:
-        names = make_column_names(len(header_cells))
-        rows = replace(rows, first_index=header_index)
-    else:
-        names = _format_cells(header_cells)
-        rows = replace(rows, first_index=header_index + 1)
-
-    return names, rows, notes
-
-
-def _describe_misread_cells(rows: SheetRows, size: SheetSize) -> list[str]:
-    """Return a note for each kind of cells that are not read as a spreadsheet shows them.
-
-    The kinds are merged cells, numbers that are shown as percent or money, and cells with errors or
-    formulas without a value. The list is empty if there are no such cells.
-    """
-    notes = list[str]()
-    if rows.merged:
-        notes.append(f"merged areas: {len(rows.merged):,}; each cell has the value of its area")
-    if size.percent_or_money_places:
-        notes.append(
-            "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
-            f"{join_first(size.percent_or_money_places)}",
-        )
-    if size.blank_places:
-        notes.append(
-            "read as blank, because they contain errors, or formulas without a result: "
-            f"{join_first(size.blank_places)}",
-        )
-    return notes
-
-
-def _open_sheet(
-    path: Path,
-    archive: ZipFile,
-    wanted_sheet: str,
-) -> tuple[str, list[str], SheetRows, SheetSize]:
-    """Check the sizes of the parts, and load a sheet into memory.
-
-    The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
-
-    Returns:
-        The name of the sheet, the names of all visible sheets, its rows, and the counted size.
-
-    Raises:
-        InputError: The sheet does not exist, or a part or the counted memory is too large.
-    """
-    from python_calamine import SheetVisibleEnum, load_workbook
-
-    for part in archive.infolist():
-        # These parts are read into memory as a whole.
-        is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
-        if part.file_size > (MAX_PART_BYTES if is_read_whole else MAX_SHEET_BYTES):
-            raise _make_read_error(
-                path,
-                f"has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}",
-                "save it again, or save it as CSV",
-            )
-
-    size = SheetSize(path, _find_percent_or_money_styles(archive))
-    for part_name in archive.namelist():
-        if part_name.lower().endswith("sharedstrings.xml"):
-            size.add_part(archive, part_name)
-
-    with load_workbook(str(path)) as book:
-        visible_names = [
-            sheet.name
-            for sheet in book.sheets_metadata
-            if sheet.visible == SheetVisibleEnum.Visible
-        ]
-        if wanted_sheet and wanted_sheet not in book.sheet_names:
-            raise _make_read_error(
-                path,
-                f"has no sheet {wanted_sheet!r}",
-                f"the sheets are {', '.join(map(repr, book.sheet_names))}",
-            )
-
-        first_name = next(iter(visible_names), book.sheet_names[0])
-        sheet_name = wanted_sheet or first_name
-        size.add_part(archive, _find_sheet_part(archive, sheet_name))
-        sheet = book.get_sheet_by_name(sheet_name)
-        rows = SheetRows(sheet, sheet.merged_cell_ranges or ())
-        return sheet_name, visible_names, rows, size
-
-
-def _read_first_rows(rows: SheetRows, header: int | None) -> list[list[Any]]:
-    """Return the rows by which the header is found, from the top of the sheet.
-
-    These are all rows above the first filled row, then up to MAX_SAMPLED_RECORDS rows, and at least
-    all rows up to the header's row number.
-
-    Args:
-        rows: The rows of the sheet.
-        header: The row of the header, from 1; 0 or None if it is not known.
-    """
-    first_rows = list[list[Any]]()
-    counted_rows = 0
-    for row in rows.iter_raw_rows():
-        first_rows.append(row)
-        counted_rows += bool(counted_rows) or not _is_blank(row)
-        if counted_rows >= MAX_SAMPLED_RECORDS and len(first_rows) >= (header or 0):
-            break
-    return first_rows
-
-
-def _find_header(
-    path: Path,
-    rows: list[list[Any]],
-    sheet_name: str,
-    merged: Sequence[Any],
-    *,
-    header: int | None,
-    is_known_column: Callable[[str], bool] | None,
-) -> int:
-    """Return the index in `rows`, from 0, of the header, or of the first row of data without it.
-
-    Args:
-        path: The workbook.
-        rows: The first rows of the sheet.
-        sheet_name: The name of the sheet.
-        merged: The merged areas of the sheet.
-        header: The number of the header's row, from 1. 0 means that there is no header, None that
-            its row is not known. The result is the first filled row in both cases.
-        is_known_column: Returns whether a name is a known column, see `_check_header`.
-
-    Raises:
-        InputError: The sheet or the header's row is blank, the header has merged cells, or the
-            first row is certainly not a header. The last is checked only if `header` is None, and
-            merged cells only if `header` is not 0.
-    """
-    filled_indexes = (index for index, row in enumerate(rows) if not _is_blank(row))
-    first_index = next(filled_indexes, None)
-    if first_index is None:
-        raise _make_read_error(
-            path,
-            f"has an empty sheet {sheet_name!r}",
-            f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
-        )
-
-    if header is None:
-        _check_header(path, rows, first_index, is_known_column)
-
-    header_index = header - 1 if header else first_index
-    if header_index >= len(rows) or _is_blank(rows[header_index]):
-        raise _make_read_error(
-            path,
-            f"has an empty row {header} in its sheet {sheet_name!r}, "
-            f"which {OptionHint('header')} names",
-            f"set {OptionHint('header')} to the row with the column names",
-        )
-
-    is_merged = any(top <= header_index <= bottom for (top, _), (bottom, _) in merged)
-    if header != 0 and is_merged:
-        raise _make_read_error(
-            path,
-            f"has merged cells in its header, row {header_index + 1} of the sheet {sheet_name!r}",
-            f"give each column its own name there, or set {OptionHint('header')} to another row",
-        )
-    return header_index
-
-
-def _is_blank(row: Sequence[Any]) -> bool:
-    return all(_plain_cell(cell) is None for cell in row)
-
-
-def _format_cells(row: Sequence[Any]) -> list[str]:
-    """Return the cells of a row as texts, each on one line; a blank cell is the empty text."""
-    texts = list[str]()
-    for cell in row:
-        value = _plain_cell(cell)
-        text = "" if value is None else str(value)
-        texts.append(" ".join(text.split()))
-    return texts
-
-
-def _check_header(
-    path: Path,
-    rows: list[list[Any]],
-    first_index: int,
-    is_known_column: Callable[[str], bool] | None,
-) -> None:
-    """Raise InputError if the first filled row is a title, a comment or a row of values.
-
-    Only certain cases are refused, see `headers`. None is refused if `is_known_column` knows a name
-    of the row. The error shows the first lines of the sheet.
-
-    Args:
-        path: The workbook.
-        rows: The first rows of the sheet.
-        first_index: The index of the first row that is not blank.
-        is_known_column: Returns whether a name is a known column; a row with a known name is
-            accepted.
-    """
-    if is_known_column is not None and any(map(is_known_column, _format_cells(rows[first_index]))):
-        return
-
-    sampled_rows = rows[first_index : first_index + MAX_SAMPLED_RECORDS]
-    records = list[Record]()
-    for row_number, row in enumerate(sampled_rows, start=first_index + 1):
-        texts = _format_cells(row)
-        if any(texts):
-            records.append(Record(row_number, texts))
-
-    fault = find_header_fault(records)
-    if fault is not None:
-        lines = [" | ".join(_format_cells(row)).strip(" |") for row in rows[:MAX_SHOWN_LINES]]
-        raise make_header_error(path, fault, lines)
+            if index >= self._first_index and any(cell is not None for cell in cells):
+                yield Record(index + 1, cells)
 
 
 def _plain_cell(cell: Any) -> Any:
@@ -416,23 +298,16 @@ def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
     if _STYLES_PART not in archive.namelist():
         return ()
 
-    styles_xml = archive.read(_STYLES_PART)
+    styles = ET.fromstring(archive.read(_STYLES_PART))  # noqa: S314 - bounded
     percent_or_money_formats = set(_BUILT_IN_MONEY_FORMATS)
-    for format_id, code in _NUMBER_FORMAT.findall(styles_xml):
-        if _MONEY_OR_PERCENT_SIGN.search(code):
-            percent_or_money_formats.add(format_id)
-
-    _, _, cell_styles_xml = styles_xml.partition(b"<cellXfs")
-    format_ids = _CELL_STYLE.findall(cell_styles_xml.partition(b"</cellXfs>")[0])
+    for number_format in styles.findall("{*}numFmts/{*}numFmt"):
+        if _MONEY_OR_PERCENT_SIGN.search(number_format.get("formatCode", "")):
+            percent_or_money_formats.add(number_format.get("numFmtId", ""))
     return {
         str(index)
-        for index, format_id in enumerate(format_ids)
-        if format_id in percent_or_money_formats
+        for index, cell_style in enumerate(styles.findall("{*}cellXfs/{*}xf"))
+        if cell_style.get("numFmtId") in percent_or_money_formats
     }
-
-
-def _make_read_error(path: Path, reason: str, hint: str) -> InputError:
-    return InputError(f"{path} {reason}; nothing was read", hint=hint)
 
 
 def encode_xlsx(

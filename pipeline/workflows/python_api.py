@@ -51,9 +51,9 @@ from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
 from pipeline.tables.cells import (
-    describe_binary_columns,
     drop_binary_columns,
     list_rows,
+    note_binary_columns,
     to_plain_value,
 )
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
@@ -160,8 +160,8 @@ class Workspace:
     def _write_rows(self, rows: Any, path: Path) -> None:
         """Write rows of Python as JSON lines; print which columns with bytes are left out."""
         text_rows, byte_columns = drop_binary_columns(list_rows(rows))
-        if byte_columns:
-            self.display.say(describe_binary_columns(byte_columns))
+        for note in note_binary_columns(byte_columns):
+            self.display.say(note)
         lines = (json.dumps(to_plain_value(row), ensure_ascii=False) + "\n" for row in text_rows)
         path.write_text("".join(lines), encoding="utf-8")
 

@@ -12,8 +12,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import list_arrow_rows
-from pipeline.tables.csv_records import CUT_MARK, MAX_CUT_CELL
-from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.row_findings import CUT_MARK, MAX_CUT_CELL, SourceRow
 from pipeline.tables.source_file import SourceFile
 
 LIMIT = 40_000

@@ -65,6 +65,13 @@ def test_made_name_must_be_free(tmp_path: Path) -> None:
         read_table(tmp_path, b"column_3,text,\n1,a,x\n")
 
 
+def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
+    """A database that is named as a file is refused with the option that reads it."""
+    with pytest.raises(InputError, match="is an SQLite database") as caught:
+        read_table(tmp_path, b"SQLite format 3\0\x10\0\1\1", "rows.db")
+    assert "SOURCE=sqlite:///" in str(caught.value.hint)
+
+
 def test_long_column_name_is_kept(tmp_path: Path) -> None:
     """Only views of PostgreSQL have a limit."""
     source = read_table(tmp_path, f'id,"{LONG_NAME}"\n1,yes\n'.encode())

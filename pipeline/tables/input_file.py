@@ -1,4 +1,4 @@
-"""Read the text of a file line by line, with invalid bytes marked.
+"""An opened file with rows: its path, encoding, limits and options; and its table.
 
 Undecodable bytes become the surrogates U+DC00 + byte, so a lone surrogate in a row always means
 invalid bytes.
@@ -6,12 +6,13 @@ invalid bytes.
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from pipeline.core.errors import InputError
+from pipeline.tables.row_findings import Finding, SourceRow
 
 BYTE_ORDER_MARK = "\ufeff"
 # The name of this module's error handler for decoding.
@@ -19,11 +20,13 @@ _BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
 _BAD_BYTE_OFFSET = 0xDC00
 
 
-@dataclass(frozen=True)
-class TextFile:
-    """A text file whose encoding is known."""
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """A file whose encoding is known, and how to read it."""
 
     path: Path
+    # The Parquet files if the path is a folder of them, else the file itself.
+    parts: Sequence[Path]
     # Python's codec of the text.
     encoding: str
     # The characters that end a line: a line feed, or a carriage return.
@@ -31,10 +34,17 @@ class TextFile:
     # Characters from which a row is too long.
     max_line_chars: int
     # The hint of errors: which files are accepted.
-    file_hint: str
+    hint: str
+    # The name of the sheet that a user set; may be empty.
+    sheet: str
+    # The line of the header, from 1, or 0 without a header; None if it is to be found.
+    header_line: int | None
+    # Returns whether a name is a known column, which proves that a record is the header. None if
+    # there are no known columns.
+    is_known_column: Callable[[str], bool] | None
 
     def open(self) -> TextIO:
-        """Open the file for reading; the caller closes it."""
+        """Open the file as text for reading; the caller closes it."""
         return self.path.open(
             encoding=self.encoding,
             errors=_BAD_BYTES_HANDLER,
@@ -52,9 +62,30 @@ class TextFile:
                 chunk = file.readline(self.max_line_chars)
             yield text.removeprefix(BYTE_ORDER_MARK)
 
+    def has_known_column(self, names: Sequence[str]) -> bool:
+        """Return whether one of the names is a known column."""
+        return self.is_known_column is not None and any(map(self.is_known_column, names))
+
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""
-        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.file_hint)
+        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.hint)
+
+
+class Table(Protocol):
+    """The table in a file; its columns are found when it is created.
+
+    Attributes:
+        names: The names of the columns. A column without a name is called `column_4` by its
+            position, or has an empty name if all its cells are blank. For JSON they are the names
+            in the first rows.
+        notes: Notes for users about the table.
+    """
+
+    names: list[str]
+    notes: list[str]
+
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each faulty row, in the order of the file."""
 
 
 def find_line_end(text: str) -> str:
