@@ -310,7 +310,17 @@ def _build_concept(
         rank: Position among the concepts, from 0; decides confidence and number of quotes.
     """
     surfaces = [" ".join(text[start:end].split()) for start, end in phrase.spans]
-    name = _choose_name(surfaces)
+    # The displayed spelling is not in capitals, then the most frequent one, then in lower case.
+    counts = Counter(surfaces)
+    name = min(
+        counts,
+        key=lambda surface: (
+            surface.isupper(),
+            -counts[surface],
+            surface[:1].isupper(),
+            surface,
+        ),
+    )
 
     # The first quotes are sentences with the name as it is spelled.
     occurrences = sorted(
@@ -338,20 +348,6 @@ def _build_concept(
         "confidence": round(confidence, 3),
         "quotes": list(dict.fromkeys(quotes))[:max_quotes],
     }
-
-
-def _choose_name(surfaces: Sequence[str]) -> str:
-    """Return the spelling to display: not in capitals, then the most frequent, then lower case."""
-    counts = Counter(surfaces)
-    return min(
-        counts,
-        key=lambda surface: (
-            surface.isupper(),
-            -counts[surface],
-            surface[:1].isupper(),
-            surface,
-        ),
-    )
 
 
 @functools.lru_cache(maxsize=1 << 16)
