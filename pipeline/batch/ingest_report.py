@@ -82,7 +82,15 @@ class IngestSummary:
         if self.batch.mode is not Mode.BATCH:
             return None
         if self.account_errors:
-            return self._make_account_error(labels)
+            reasons = "; ".join(
+                f"code {code}: {excerpt}" for code, excerpt in sorted(self.account_errors.items())
+            )
+            return AccountError(
+                f"{self._describe_requests(self.account_failures)} failed with {reasons}; "
+                "no row was charged",
+                hint="check billing and the permissions of the key's project, "
+                f"then `{labels.ask_command}` asks these rows again",
+            )
         common = self.common_error
         if common is None:
             return None
@@ -95,18 +103,6 @@ class IngestSummary:
             f"{self._describe_requests(self.batch.requests)} failed with code {common.rpc_code}: "
             f"{common.excerpt}",
             hint=hint,
-        )
-
-    def _make_account_error(self, labels: TaskLabels) -> AccountError:
-        """Return the error of the requests that failed because of the account, with each reason."""
-        reasons = "; ".join(
-            f"code {code}: {excerpt}" for code, excerpt in sorted(self.account_errors.items())
-        )
-        return AccountError(
-            f"{self._describe_requests(self.account_failures)} failed with {reasons}; "
-            "no row was charged",
-            hint="check billing and the permissions of the key's project, "
-            f"then `{labels.ask_command}` asks these rows again",
         )
 
     def _describe_requests(self, count: int) -> str:
