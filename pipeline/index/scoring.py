@@ -79,7 +79,18 @@ def _rank_passing(
     """
     terms = query.terms or ()
     if query.vector is None:
-        return _rank_by_words(index, terms, k, mask)
+        scores_by_row = _score_best_rows(index, terms, k, mask)
+        rows = np.fromiter(
+            scores_by_row,
+            np.int64,
+            len(scores_by_row),
+        )
+        scores = np.fromiter(
+            scores_by_row.values(),
+            np.float32,
+            len(scores_by_row),
+        )
+        return RankedEntries(rows, scores, word_scores=scores)
     if query.rank is RankMode.VECTORS:
         similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
@@ -109,26 +120,6 @@ def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
         word_scores,
         similarities,
     )
-
-
-def _rank_by_words(
-    index: "Index",
-    terms: Sequence[str],
-    k: int,
-    mask: "Mask | None",
-) -> RankedEntries:
-    scores_by_row = _score_best_rows(index, terms, k, mask)
-    rows = np.fromiter(
-        scores_by_row,
-        np.int64,
-        len(scores_by_row),
-    )
-    scores = np.fromiter(
-        scores_by_row.values(),
-        np.float32,
-        len(scores_by_row),
-    )
-    return RankedEntries(rows, scores, word_scores=scores)
 
 
 def _score_best_rows(
