@@ -104,7 +104,9 @@ def make_passages_grid(
         value_makers={name: partial(_cell_text, name) for name in column_names},
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=partial(_compile_where, tx, judgements),
+        compile_where=lambda text: compile_where(
+            parse_where(text), (judgements.make_cells(), {}), tx=tx
+        ),
         judgements=judgements,
         tag_facet=_make_facet(
             tx,
@@ -116,15 +118,6 @@ def make_passages_grid(
         extra_names=(CONCEPTS, *judgements.listed_names),
         read_extra_values=partial(_read_extra_values, shape, judgements),
     )
-
-
-def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> ColumnElement[bool]:
-    """Return the condition of a WHERE= text on the answers about passages.
-
-    Raises:
-        InputError: The text is invalid, or names anything but the review.
-    """
-    return compile_where(parse_where(text), (judgements.make_cells(), {}), tx=tx)
 
 
 def _read_extra_values(

@@ -585,7 +585,10 @@ def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settin
     """
     concepts = shape.concepts.c
     version_starts = answers.select_version_starts().subquery("begun")
-    confidence = _confidence_number(tx, concepts.confidence)
+    confidence: ColumnElement[Any] = cast(concepts.confidence, Float)
+    # PostgreSQL casts by way of text, so that 0.7 in a 32-bit column equals 0.7 as a double.
+    if not is_sqlite(tx):
+        confidence = cast(cast(concepts.confidence, Text), Double)
     rank = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],
         order_by=_list_sort_keys(
@@ -611,16 +614,6 @@ def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settin
         )
     )
     return _with_source(tx, shape, query)
-
-
-def _confidence_number(tx: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the confidence as a double.
-
-    PostgreSQL casts it by way of text, so that 0.7 in a 32-bit column equals 0.7.
-    """
-    if is_sqlite(tx):
-        return cast(column, Float)
-    return cast(cast(column, Text), Double)
 
 
 def _list_sort_keys(
