@@ -53,8 +53,10 @@ class _TermRanking:
 
         self._broad_names = lists["broad"]
         self._title_words = _count_title_words(text)
+        cjk_count = sum(CJK_CHARACTER.match(word) is not None for word in first_words)
+        is_mostly_cjk = 2 * cjk_count > len(first_words)
         # Words of this text for each word of an English text.
-        self._pace = 2 if _is_mostly_cjk(first_words) else 1
+        self._pace = 2 if is_mostly_cjk else 1
         self._hits: dict[str, list[Hit]] = {}
         hits = vocabulary.find_hits(words, is_foreign=is_foreign)
         for hit in _remove_asides(vocabulary, hits, words):
@@ -131,11 +133,6 @@ def _count_title_words(text: str) -> int:
     first_line, _, other_lines = text.partition("\n")
     title_words = len(split_words(first_line)) if other_lines.strip() else 0
     return title_words if title_words <= _MAX_TITLE_WORDS else 0
-
-
-def _is_mostly_cjk(surfaces: Sequence[str]) -> bool:
-    cjk_count = sum(CJK_CHARACTER.match(surface) is not None for surface in surfaces)
-    return 2 * cjk_count > len(surfaces)
 
 
 def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[Word]) -> list[Hit]:

@@ -673,10 +673,8 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
             whose place is 1 are selected.
     """
     rows = query.subquery("chosen")
-    passages = shape.passages.c
-    key = passages.id if shape.has_same_ids else shape.row_id
     evidence: ColumnElement[Any] = rows.c.evidence
-    text = cast(passages.text, Text)
+    text = cast(shape.passages.c.text, Text)
     if is_sqlite(tx):
         evidence_with_source = make_document_with_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
@@ -685,7 +683,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
         evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
-    joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)
+    joined = rows.outerjoin(shape.passages, rows.c.passage_id == shape.compared_id)
     selected = select(*columns).select_from(joined)
     if "place" in rows.c:
         selected = selected.where(rows.c.place == literal_column("1"))
