@@ -151,7 +151,11 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
 
         if hit.name.startswith("-"):
             aside_name = aside_name or hit.name
-            aside_end = _find_sentence_end(words, hit.word_index)
+            # An aside ends with its sentence.
+            indexes = range(hit.word_index, len(words))
+            aside_end = next(
+                (index for index in indexes if words[index].surface == "."), len(words)
+            )
             continue
 
         if not aside_name or (
@@ -159,12 +163,6 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
         ):
             relevant_hits.append(hit)
     return relevant_hits
-
-
-def _find_sentence_end(words: Sequence[Word], start: int) -> int:
-    """Return the index of the first sentence end from `start`, else the number of words."""
-    indexes = range(start, len(words))
-    return next((index for index in indexes if words[index].surface == "."), len(words))
 
 
 def _is_in_proper_name(hit: Hit, words: Sequence[Word]) -> bool:
