@@ -62,10 +62,6 @@ class ApiRequest:
         message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
 
-    def build_file(self, file: Row) -> dict[str, Any]:
-        """Return the resource of a file, with addresses below `base_url`."""
-        return build_file_resource(file, self.base_url)
-
     def build_page(
         self,
         list_name: str,
@@ -161,7 +157,9 @@ class Api:
             (
                 "GET",
                 r"files/([^/]+)",
-                lambda request, file_id: request.build_file(state.get_file(file_id)),
+                lambda request, file_id: build_file_resource(
+                    state.get_file(file_id), request.base_url
+                ),
             ),
             ("DELETE", r"files/([^/]+)", lambda _, file_id: state.delete_file(file_id)),
         ]
@@ -398,7 +396,7 @@ class Api:
         return request.build_page(
             "files",
             self._state.list_files,
-            request.build_file,
+            partial(build_file_resource, base_url=request.base_url),
             default_size=_DEFAULT_FILE_PAGE_SIZE,
         )
 
@@ -463,7 +461,9 @@ class Api:
 
         file = await run_in_threadpool(self._state.finish_upload, upload)
         headers["X-Goog-Upload-Status"] = "final"
-        return _json_response({"file": request.build_file(file)}, headers=headers)
+        return _json_response(
+            {"file": build_file_resource(file, request.base_url)}, headers=headers
+        )
 
 
 async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) -> int:
