@@ -134,7 +134,7 @@ def parse_decisions(
         max(parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names)
         for names in _USAGE_NAMES
     ]
-    details = {
+    details: dict[str, Any] = {
         "usage": Usage(*token_counts),
         "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),
         "response_id": excerpt_or_empty(response.get("responseId") or response.get("id")),
