@@ -62,10 +62,6 @@ class ApiRequest:
         message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
 
-    def build_file(self, file: Row) -> dict[str, Any]:
-        """Return the resource of a file, with addresses below `base_url`."""
-        return build_file_resource(file, self.base_url)
-
     def build_page(
         self,
         list_name: str,
@@ -130,19 +126,42 @@ class Api:
         # A handler takes the request and the groups of its pattern. It returns a JSON document, a
         # file to send, or a complete response. None is an empty document.
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            ("GET", r"models", _list_models),
-            ("GET", r"models/(.+)", _get_model),
+            (
+                "GET",
+                r"models",
+                lambda _: {"models": [model.to_dict() for model in MODELS.values()]},
+            ),
+            # Every model has the method countTokens.
+            (
+                "GET",
+                r"models/(.+)",
+                lambda request, name: find_model(name, "countTokens", request.version).to_dict(),
+            ),
             ("POST", r"models/(.+):(\w+)", self._call_model),
             ("POST", r"decisions", self._decide),
             ("GET", r"batches", self._list_batches),
-            ("GET", r"batches/([^/]+)", self._get_batch),
+            (
+                "GET",
+                r"batches/([^/]+)",
+                lambda _, batch_id: build_operation(state.get_batch(batch_id)),
+            ),
             ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
-            ("DELETE", r"batches/([^/]+)", self._delete_batch),
+            ("DELETE", r"batches/([^/]+)", lambda _, batch_id: state.delete_batch(batch_id)),
             ("POST", r"upload/files", self._start_upload),
             ("GET", r"files", self._list_files),
-            ("GET", r"(?:download/)?files/([^/]+):download", self._download_file),
-            ("GET", r"files/([^/]+)", self._get_file),
-            ("DELETE", r"files/([^/]+)", self._delete_file),
+            (
+                "GET",
+                r"(?:download/)?files/([^/]+):download",
+                lambda _, file_id: state.get_results_path(file_id),
+            ),
+            (
+                "GET",
+                r"files/([^/]+)",
+                lambda request, file_id: build_file_resource(
+                    state.get_file(file_id), request.base_url
+                ),
+            ),
+            ("DELETE", r"files/([^/]+)", lambda _, file_id: state.delete_file(file_id)),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -208,7 +227,14 @@ class Api:
         if is_upload and "upload_id" in api_request.query:
             return await self._receive_chunk(api_request, request.stream())
 
-        _check_key(api_request)
+        key = api_request.headers.get("x-goog-api-key", "") or api_request.query.get("key", "")
+        if not key.strip():
+            raise ApiError(
+                403,
+                "Method doesn't allow unregistered callers "
+                "(callers without established identity). "
+                "Please use API Key or other form of API consumer identity to call this API.",
+            )
         path = path_match["prefix"] + path_match["resource"]
         for method, pattern, handler in self._routes:
             match = re.fullmatch(pattern, path)
@@ -273,8 +299,13 @@ class Api:
         message = request.parse_body("CreateDecisionRequest")
         decision = decide.parse_decision(message)
         model = find_model(decision.model_name, "createDecision", request.version)
-        decision.check_tokens(model)
-        self._quotas.admit(model, requests=1, tokens=decision.token_count)
+        token_count = decision.token_count
+        if token_count > model.input_limit:
+            raise invalid_argument(
+                f"The input token count ({token_count}) exceeds the maximum number of tokens "
+                f"allowed ({model.input_limit}).",
+            )
+        self._quotas.admit(model, requests=1, tokens=token_count)
         return decide.answer_decision(decision)
 
     def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
@@ -358,31 +389,16 @@ class Api:
             default_size=_DEFAULT_BATCH_PAGE_SIZE,
         )
 
-    def _get_batch(self, _: ApiRequest, batch_id: str) -> dict[str, Any]:
-        return build_operation(self._state.get_batch(batch_id))
-
     def _cancel_batch(self, _: ApiRequest, batch_id: str) -> None:
         self._state.move_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
-
-    def _delete_batch(self, _: ApiRequest, batch_id: str) -> None:
-        self._state.delete_batch(batch_id)
 
     def _list_files(self, request: ApiRequest) -> dict[str, Any]:
         return request.build_page(
             "files",
             self._state.list_files,
-            request.build_file,
+            partial(build_file_resource, base_url=request.base_url),
             default_size=_DEFAULT_FILE_PAGE_SIZE,
         )
-
-    def _get_file(self, request: ApiRequest, file_id: str) -> dict[str, Any]:
-        return request.build_file(self._state.get_file(file_id))
-
-    def _download_file(self, _: ApiRequest, file_id: str) -> Path:
-        return self._state.get_results_path(file_id)
-
-    def _delete_file(self, _: ApiRequest, file_id: str) -> None:
-        self._state.delete_file(file_id)
 
     def _start_upload(self, request: ApiRequest) -> Response:
         """Create an upload session, and return its URL in a header.
@@ -445,16 +461,9 @@ class Api:
 
         file = await run_in_threadpool(self._state.finish_upload, upload)
         headers["X-Goog-Upload-Status"] = "final"
-        return _json_response({"file": request.build_file(file)}, headers=headers)
-
-
-def _list_models(_: ApiRequest) -> dict[str, Any]:
-    return {"models": [model.to_dict() for model in MODELS.values()]}
-
-
-def _get_model(request: ApiRequest, name: str) -> dict[str, Any]:
-    # Every model has this method.
-    return find_model(name, "countTokens", request.version).to_dict()
+        return _json_response(
+            {"file": build_file_resource(file, request.base_url)}, headers=headers
+        )
 
 
 async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) -> int:
@@ -470,18 +479,6 @@ async def _append_chunks(path: Path, size: int, chunks: AsyncIterator[bytes]) ->
             file.truncate(size)
             raise
         return file.tell()
-
-
-def _check_key(request: ApiRequest) -> None:
-    """Raise a 403 ApiError if neither header nor query of the request has an API key."""
-    key = request.headers.get("x-goog-api-key", "") or request.query.get("key", "")
-    if not key.strip():
-        raise ApiError(
-            403,
-            "Method doesn't allow unregistered callers "
-            "(callers without established identity). "
-            "Please use API Key or other form of API consumer identity to call this API.",
-        )
 
 
 def _json_response(

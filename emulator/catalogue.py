@@ -166,28 +166,23 @@ class Quotas:
                 wait_s = float(_QUOTA_WINDOW_S)
                 if calls:
                     wait_s = calls[0].time_s + _QUOTA_WINDOW_S - now_s
-                raise _quota_error(model.name, exceeded_limits, wait_s=wait_s)
+                violations = [
+                    {
+                        "quotaId": f"{_QUOTA_ID_PREFIXES[name]}PerProjectPerModel",
+                        "quotaDimensions": {"location": "global", "model": model.name},
+                        "quotaValue": str(limit),
+                    }
+                    for name, limit in exceeded_limits.items()
+                ]
+                details: list[dict[str, Any]] = [
+                    {"@type": f"{RPC_TYPE_PREFIX}QuotaFailure", "violations": violations},
+                    {"@type": f"{RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
+                ]
+                raise ApiError(
+                    429,
+                    f"You exceeded your current quota. Please retry in {wait_s:.9f}s.",
+                    details=details,
+                )
 
             calls.append(_Call(now_s, requests, tokens))
             self._daily_requests[day_key] += requests
-
-
-def _quota_error(model_name: str, limits: Mapping[str, int], *, wait_s: float) -> ApiError:
-    """Return the 429 error that names the exceeded limits and the seconds to wait."""
-    violations = [
-        {
-            "quotaId": f"{_QUOTA_ID_PREFIXES[name]}PerProjectPerModel",
-            "quotaDimensions": {"location": "global", "model": model_name},
-            "quotaValue": str(limit),
-        }
-        for name, limit in limits.items()
-    ]
-    details: list[dict[str, Any]] = [
-        {"@type": f"{RPC_TYPE_PREFIX}QuotaFailure", "violations": violations},
-        {"@type": f"{RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
-    ]
-    return ApiError(
-        429,
-        f"You exceeded your current quota. Please retry in {wait_s:.9f}s.",
-        details=details,
-    )

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.answers import closed
-from emulator.catalogue import STAND_IN_VERSION, Model
+from emulator.catalogue import STAND_IN_VERSION
 from emulator.generate import estimate_tokens
 from emulator.media import measure_media
-from emulator.messages import ApiError, FieldError, invalid_argument
+from emulator.messages import ApiError, FieldError
 
 # Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
@@ -62,14 +62,6 @@ class Decision:
             words = [question_id, question.instructions, *question.criteria, *meanings]
             count += estimate_tokens(" ".join(words))
         return count
-
-    def check_tokens(self, model: Model) -> None:
-        """Raise a 400 ApiError if the request has more tokens than the model accepts."""
-        if self.token_count > model.input_limit:
-            raise invalid_argument(
-                f"The input token count ({self.token_count}) exceeds the maximum number of tokens "
-                f"allowed ({model.input_limit}).",
-            )
 
 
 def parse_decision(message: Mapping[str, Any]) -> Decision:
@@ -192,7 +184,13 @@ def _parse_question(question: Mapping[str, Any], path: str) -> Question:
     criteria_path = f"{path}.criteria"
     if question_type == "noul":
         if criteria is not None:
-            _check_noul_criteria(criteria, criteria_path)
+            is_valid = (
+                isinstance(criteria, dict)
+                and criteria.keys() <= _NOUL_CRITERIA
+                and all(isinstance(description, str) for description in criteria.values())
+            )
+            if not is_valid:
+                raise _fault(criteria_path, "must describe the outcomes true and false")
         return Question(question_type, instructions, {})
 
     if question_type == "score":
@@ -233,17 +231,6 @@ def _parse_options(criteria: Any, path: str) -> dict[str, str]:
                 "whitespace",
             )
     return criteria
-
-
-def _check_noul_criteria(criteria: Any, path: str) -> None:
-    """Raise a 400 ApiError if the criteria of a noul question are not texts by outcome."""
-    is_valid = (
-        isinstance(criteria, dict)
-        and criteria.keys() <= _NOUL_CRITERIA
-        and all(isinstance(description, str) for description in criteria.values())
-    )
-    if not is_valid:
-        raise _fault(path, "must describe the outcomes true and false")
 
 
 def _split_images(content: Any) -> tuple[Any, list[str]]:

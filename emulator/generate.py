@@ -100,6 +100,10 @@ def answer_request(
 
     prompt_tokens = count_tokens(request, model)
     candidate_tokens = estimate_tokens(text)
+    # The id is a hash of model and request, so equal requests have equal ids.
+    hashed_bytes = orjson.dumps([model.name, request], option=_HASH_JSON_OPTIONS)
+    digest = hashlib.blake2b(hashed_bytes, digest_size=16).digest()
+    response_id = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return {
         "candidates": [
             {
@@ -114,15 +118,8 @@ def answer_request(
             "totalTokenCount": prompt_tokens + candidate_tokens,
         },
         "modelVersion": version,
-        "responseId": _hash_request(request, model),
+        "responseId": response_id,
     }
-
-
-def _hash_request(request: Mapping[str, Any], model: Model) -> str:
-    """Return the response id: a hash of model and request in URL-safe base64, not padded."""
-    hashed_bytes = orjson.dumps([model.name, request], option=_HASH_JSON_OPTIONS)
-    digest = hashlib.blake2b(hashed_bytes, digest_size=16).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _build_document(
@@ -160,7 +157,7 @@ def _build_document(
     else:
         turns = [turn for turn in _list_user_turns(request) if turn.strip()]
         last_turn = turns[-1] if turns else ""
-        return fill.fill_value(node, last_turn, images), STAND_IN_VERSION
+        return fill.ValueFiller(last_turn, images).fill(node), STAND_IN_VERSION
 
     document = {property_name: entries} if property_name else entries
     return document, version

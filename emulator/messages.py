@@ -191,7 +191,13 @@ def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
         return value
 
     if message_type.startswith("[]"):
-        return _parse_list(message_type[2:], value, path=path)
+        if not isinstance(value, list):
+            raise _type_error(value, path, f"a list of {message_type[2:]}")
+
+        return [
+            parse_message(message_type[2:], element, path=f"{path}[{index}]")
+            for index, element in enumerate(value)
+        ]
 
     if message_type not in _FIELD_TYPES and not message_type.startswith("{}"):
         return _parse_scalar(message_type, value, path=path)
@@ -224,16 +230,6 @@ def join_text_parts(content: Mapping[str, Any]) -> str:
     return "\n".join(part["text"] for part in content.get("parts", []) if "text" in part)
 
 
-def _parse_list(element_type: str, value: object, *, path: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _type_error(value, path, f"a list of {element_type}")
-
-    return [
-        parse_message(element_type, element, path=f"{path}[{index}]")
-        for index, element in enumerate(value)
-    ]
-
-
 @lru_cache(maxsize=256)
 def _parse_document(message_type: str, document: bytes, path: str) -> dict[str, Any]:
     """Parse a serialized message once, because each line of a file may repeat it.
@@ -254,7 +250,14 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
     for original_name, member in document.items():
         name = _to_camel_case(original_name)
         if name not in field_types:
-            raise _unknown_name_error(original_name, path)
+            location = f" at {path!r}" if path else ""
+            raise FieldError(
+                f'Invalid JSON payload received. Unknown name "{original_name}"{location}: '
+                "Cannot find field.",
+                name=original_name,
+                path=path or original_name,
+                line_message=f"no such field: {original_name!r}",
+            )
 
         if member is not None:
             member_path = f"{path}.{name}" if path else name
@@ -311,15 +314,4 @@ def _type_error(value: object, path: str, expected: str) -> FieldError:
         f"Invalid value at '{path}' ({expected}), found {type(value).__name__}",
         name=name,
         path=path,
-    )
-
-
-def _unknown_name_error(name: str, path: str) -> FieldError:
-    """Return the error of an unknown member of the message at `path`."""
-    location = f" at {path!r}" if path else ""
-    return FieldError(
-        f'Invalid JSON payload received. Unknown name "{name}"{location}: Cannot find field.',
-        name=name,
-        path=path or name,
-        line_message=f"no such field: {name!r}",
     )

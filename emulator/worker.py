@@ -212,7 +212,10 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
         else:
             raw_request = document.pop("request")
             request = messages.parse_message("GenerateContentRequest", raw_request, path="request")
-            return request, _empty_lists(document)
+            echoed_members = {
+                name: [] if isinstance(value, list) else value for name, value in document.items()
+            }
+            return request, echoed_members
     except orjson.JSONDecodeError as error:
         column = error.pos + 1
         character = raw_line.decode("utf-8", "replace")[error.pos : error.pos + 1]
@@ -224,10 +227,6 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
     if member_name:
         column = max(raw_line.find(f'"{member_name}"'.encode()), 0) + 1
     raise invalid_argument(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
-
-
-def _empty_lists(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: [] if isinstance(value, list) else value for name, value in document.items()}
 
 
 def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -300,17 +300,27 @@ def _build_concept(
 ) -> dict[str, Any]:
     """Return the concept of a phrase: name, type, aliases, confidence and quotes.
 
-    The name is the spelling of the phrase that `_choose_name` selects. The quotes are sentences
-    that contain the phrase, first those with this spelling. If the first quote begins with the
-    name, the name's first letter becomes lower case, because every sentence begins with a capital.
-    A name with more capitals stays as it is.
+    The name is a spelling of the phrase in the text. The quotes are sentences that contain the
+    phrase, first those with this spelling. If the first quote begins with the name, the name's
+    first letter becomes lower case, because every sentence begins with a capital. A name with more
+    capitals stays as it is.
 
     Args:
         sentences: Start and end offsets of the sentences.
         rank: Position among the concepts, from 0; decides confidence and number of quotes.
     """
     surfaces = [" ".join(text[start:end].split()) for start, end in phrase.spans]
-    name = _choose_name(surfaces)
+    # The name is a spelling that is not in capitals, then the most frequent, then in lower case.
+    counts = Counter(surfaces)
+    name = min(
+        counts,
+        key=lambda surface: (
+            surface.isupper(),
+            -counts[surface],
+            surface[:1].isupper(),
+            surface,
+        ),
+    )
 
     # The first quotes are sentences with the name as it is spelled.
     occurrences = sorted(
@@ -338,20 +348,6 @@ def _build_concept(
         "confidence": round(confidence, 3),
         "quotes": list(dict.fromkeys(quotes))[:max_quotes],
     }
-
-
-def _choose_name(surfaces: Sequence[str]) -> str:
-    """Return the spelling to display: not in capitals, then the most frequent, then lower case."""
-    counts = Counter(surfaces)
-    return min(
-        counts,
-        key=lambda surface: (
-            surface.isupper(),
-            -counts[surface],
-            surface[:1].isupper(),
-            surface,
-        ),
-    )
 
 
 @functools.lru_cache(maxsize=1 << 16)

@@ -40,17 +40,7 @@ _COLOUR_HINT = re.compile(r"\b(?:colou?rs?|palettes?|hues?|tags?|keywords?)\b", 
 _IMAGE_SECTION = "image"
 
 
-def fill_value(node: SchemaNode, text: str, images: Sequence[ImageFeatures | None] = ()) -> object:
-    """Return the JSON document that a schema asks for.
-
-    Args:
-        text: Prompt. Its sections are read if it has any.
-        images: Measures of the images of the prompt; None for a medium that was not opened.
-    """
-    return _ValueFiller(text, images).fill(node)
-
-
-class _ValueFiller:
+class ValueFiller:
     """The values of one answer. A value that was used is not preferred again."""
 
     def __init__(self, prompt: str, images: Sequence[ImageFeatures | None]) -> None:
@@ -60,6 +50,10 @@ class _ValueFiller:
         sections are cut after MAX_SECTION_CHARS characters. A prompt without sections is the text
         itself, or is ignored if there are images. The description of the images is the text if no
         section is left.
+
+        Args:
+            prompt: Its sections are read if it has any.
+            images: Measures of the images of the prompt; None for a medium that was not opened.
         """
         self._image_description = " ".join(map(describe_image, images))
         self._image_colours = list(

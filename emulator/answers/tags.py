@@ -53,8 +53,10 @@ class _TermRanking:
 
         self._broad_names = lists["broad"]
         self._title_words = _count_title_words(text)
+        cjk_count = sum(CJK_CHARACTER.match(word) is not None for word in first_words)
+        is_mostly_cjk = 2 * cjk_count > len(first_words)
         # Words of this text for each word of an English text.
-        self._pace = 2 if _is_mostly_cjk(first_words) else 1
+        self._pace = 2 if is_mostly_cjk else 1
         self._hits: dict[str, list[Hit]] = {}
         hits = vocabulary.find_hits(words, is_foreign=is_foreign)
         for hit in _remove_asides(vocabulary, hits, words):
@@ -133,11 +135,6 @@ def _count_title_words(text: str) -> int:
     return title_words if title_words <= _MAX_TITLE_WORDS else 0
 
 
-def _is_mostly_cjk(surfaces: Sequence[str]) -> bool:
-    cjk_count = sum(CJK_CHARACTER.match(surface) is not None for surface in surfaces)
-    return 2 * cjk_count > len(surfaces)
-
-
 def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[Word]) -> list[Hit]:
     """Return the hits outside asides, without the hits that begin an aside.
 
@@ -154,7 +151,11 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
 
         if hit.name.startswith("-"):
             aside_name = aside_name or hit.name
-            aside_end = _find_sentence_end(words, hit.word_index)
+            # An aside ends with its sentence.
+            indexes = range(hit.word_index, len(words))
+            aside_end = next(
+                (index for index in indexes if words[index].surface == "."), len(words)
+            )
             continue
 
         if not aside_name or (
@@ -162,12 +163,6 @@ def _remove_asides(vocabulary: Vocabulary, hits: Sequence[Hit], words: Sequence[
         ):
             relevant_hits.append(hit)
     return relevant_hits
-
-
-def _find_sentence_end(words: Sequence[Word], start: int) -> int:
-    """Return the index of the first sentence end from `start`, else the number of words."""
-    indexes = range(start, len(words))
-    return next((index for index in indexes if words[index].surface == "."), len(words))
 
 
 def _is_in_proper_name(hit: Hit, words: Sequence[Word]) -> bool:

@@ -117,7 +117,12 @@ class Vocabulary:
         for row in rows:
             self._add_term(row)
         for row in rows:
-            self._add_foreign_forms(row)
+            for form in row.foreign_forms:
+                is_cjk = CJK_CHARACTER.search(form) is not None
+                aliases = self._aliases if is_cjk else self._foreign_aliases
+                self._add_alias(aliases, form.removeprefix("-"), row.name)
+                if form.startswith("-"):
+                    self._terms_by_compound_ending[split_words(form)[0].folded] = row.name
 
     def _read_file(self) -> list[_VocabularyRow]:
         """Return the terms of the vocabulary file in its order, and store its lists in `lists`.
@@ -164,20 +169,6 @@ class Vocabulary:
         self.parents[name] = row.parents
         for alias in aliases:
             self._add_alias(self._aliases, alias, name)
-
-    def _add_foreign_forms(self, row: _VocabularyRow) -> None:
-        """Add a term's spellings in other languages as aliases.
-
-        Chinese, Japanese and Korean spellings count in every text, other spellings only in texts of
-        another language than English. A spelling that begins with "-" is also stored as the ending
-        of compounds, such as German "-arzt" in "Tierarzt".
-        """
-        for form in row.foreign_forms:
-            is_cjk = CJK_CHARACTER.search(form) is not None
-            aliases = self._aliases if is_cjk else self._foreign_aliases
-            self._add_alias(aliases, form.removeprefix("-"), row.name)
-            if form.startswith("-"):
-                self._terms_by_compound_ending[split_words(form)[0].folded] = row.name
 
     def _add_alias(
         self,

@@ -163,26 +163,17 @@ class OpenLiveBatch:
         self.descriptor = os.open(self.path, flags, 0o644)
         self.calls_descriptor = os.open(self.path.with_suffix(CALLS_SUFFIX), flags, 0o644)
 
-    def count_call(self) -> None:
+    def count_call(self, change: int = 1) -> None:
         """Count a call, here and in the calls file, whose length is the number of calls.
 
         The kernel keeps the length if this process is killed; `sync` writes it to disk.
 
-        Raises:
-            ConfigurationError: The file could not be changed; the call is not counted.
-        """
-        self._add_calls(1)
-
-    def uncount_call(self) -> None:
-        """Take back the count of a call that was not paid for.
+        Args:
+            change: -1 takes back the count of a call that was not paid for.
 
         Raises:
-            ConfigurationError: The file could not be changed; the call stays counted.
+            ConfigurationError: The file could not be changed; the number of calls is as before.
         """
-        self._add_calls(-1)
-
-    def _add_calls(self, change: int) -> None:
-        """Change the number of calls, here and in the calls file."""
         with self._counting_lock:
             try:
                 os.ftruncate(self.calls_descriptor, self.calls + change)

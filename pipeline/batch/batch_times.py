@@ -62,26 +62,17 @@ class BatchWait:
         """
         notes = []
         if self.is_slow:
-            notes += self._list_notes_of_slow_batch(checked_at)
+            target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
+            notes.append(f"longer than Google's target of {target_text}")
+            if checked_at is not None:
+                notes.append(f"checked again at {checked_at:%Y-%m-%d %H:%M} UTC")
+            expiry_text = "expires" if self.expires_at > self.now else "should have expired"
+            notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
+            move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
+            notes.append(f"`{move}` asks its rows in another mode")
         if self.has_other_key:
             notes.append(f"{other_key_message(self.batch)}: {other_key_hint(self.batch)}")
         return "; ".join(notes)
-
-    def _list_notes_of_slow_batch(self, checked_at: datetime | None) -> list[str]:
-        """Return the notes about a batch that is slow, each a part of a sentence.
-
-        Args:
-            checked_at: When the batch is looked at again; None leaves that out.
-        """
-        target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
-        notes = [f"longer than Google's target of {target_text}"]
-        if checked_at is not None:
-            notes.append(f"checked again at {checked_at:%Y-%m-%d %H:%M} UTC")
-        expiry_text = "expires" if self.expires_at > self.now else "should have expired"
-        notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
-        move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
-        notes.append(f"`{move}` asks its rows in another mode")
-        return notes
 
 
 def read_waits(

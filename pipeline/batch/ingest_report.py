@@ -87,8 +87,18 @@ class IngestSummary:
         """
         if self.batch.mode is not Mode.BATCH:
             return None
-        if self.account_failures.count:
-            return self._make_account_error(labels)
+        failures = self.account_failures
+        if failures.count:
+            reasons = "; ".join(
+                f"code {code}: {excerpt}"
+                for code, excerpt in sorted(failures.excerpt_by_code.items())
+            )
+            return AccountError(
+                f"{self._describe_requests(failures.count)} failed with {reasons}; "
+                "no row was charged",
+                hint="check billing and the permissions of the key's project, "
+                f"then `{labels.ask_command}` asks these rows again",
+            )
         common = self.common_error
         if common is None:
             return None
@@ -101,18 +111,6 @@ class IngestSummary:
             f"{self._describe_requests(self.batch.requests)} failed with code {common.rpc_code}: "
             f"{common.excerpt}",
             hint=hint,
-        )
-
-    def _make_account_error(self, labels: TaskLabels) -> AccountError:
-        """Return the error of the requests that failed because of the account, with each reason."""
-        failures = self.account_failures
-        reasons = "; ".join(
-            f"code {code}: {excerpt}" for code, excerpt in sorted(failures.excerpt_by_code.items())
-        )
-        return AccountError(
-            f"{self._describe_requests(failures.count)} failed with {reasons}; no row was charged",
-            hint="check billing and the permissions of the key's project, "
-            f"then `{labels.ask_command}` asks these rows again",
         )
 
     def _describe_requests(self, count: int) -> str:

@@ -187,23 +187,16 @@ class _LiveRun:
                 return call
 
             if self._batches.may_have_rows:
-                await self._open_next_batch()
+                opened = await asyncio.to_thread(self._batches.open_next)
+                if opened is not None:
+                    open_batch, planned_requests = opened
+                    self._calls.add(open_batch, planned_requests)
+                    self._close_complete_batches()
             elif self._calls.queue or self._throttle.running_calls or self._closing_batches:
                 await self._wait_for_call()
             else:
                 return None
         return None
-
-    async def _open_next_batch(self) -> None:
-        """Prepare the next batch in a thread and queue its requests; queue nothing without one.
-
-        A request that can never be sent is given up, which may complete the batch.
-        """
-        opened = await asyncio.to_thread(self._batches.open_next)
-        if opened is not None:
-            open_batch, planned_requests = opened
-            self._calls.add(open_batch, planned_requests)
-            self._close_complete_batches()
 
     async def _wait_for_call(self) -> None:
         """Wait until a queued call may be repeated, the deadline, or the end of a call or batch.

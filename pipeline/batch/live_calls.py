@@ -236,7 +236,11 @@ class LiveCalls:
             started_call: The entry of the rate limiter for this call.
             started_at: Monotonic time at which the call started.
         """
-        self._uncount_unpaid_call(call, started_call, error)
+        if isinstance(error, errors.RefusedError) or error.code == OVERLOADED_CODE:
+            call.batch.count_call(-1)
+        # No quota counted a throttled or unsent call.
+        if isinstance(error, errors.ThrottledError | errors.NotSentError):
+            self._throttle.rate_limiter.withdraw(started_call)
         if isinstance(error, errors.ThrottledError):
             self._throttle.note_refusal(error)
             self.queue.appendleft(call)
@@ -251,22 +255,6 @@ class LiveCalls:
         else:
             self._throttle.note_failure(error, started_s=started_at, row_id=call.row_id)
             self._repeat_or_give_up(call, error)
-
-    def _uncount_unpaid_call(
-        self,
-        call: PendingCall,
-        started_call: StartedCall,
-        error: errors.RemoteError,
-    ) -> None:
-        """Take back the count of a call that was certainly not paid for, or that no quota counted.
-
-        A refused call, or a call with status 503, is taken off the batch's number of calls. A
-        throttled or unsent call is withdrawn from the rate limiter.
-        """
-        if isinstance(error, errors.RefusedError) or error.code == OVERLOADED_CODE:
-            call.batch.uncount_call()
-        if isinstance(error, errors.ThrottledError | errors.NotSentError):
-            self._throttle.rate_limiter.withdraw(started_call)
 
     def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
         """Queue a call again after a failure of the service, or give its row up.

@@ -28,11 +28,6 @@ class RunPolicy:
     stops_without_connection: bool = False
 
     @property
-    def stops_at_second_refusal(self) -> bool:
-        """Return whether the second 429 stops the run, because a person waits for it."""
-        return math.isfinite(self.patience_s)
-
-    @property
     def late_reason(self) -> str:
         """Return the reason of a call that did not end before the deadline."""
         return f"no reply came within {self.deadline_s:g} s"

@@ -216,7 +216,16 @@ class LiveThrottle:
         self._report.pause_s = pause_s
         is_quota_used_up = math.isinf(pause_s)
         if is_quota_used_up and not self.running_calls:
-            raise self._daily_quota_error()
+            ws = self._ws
+            resets_at = next_midnight_pacific(ws.now())
+            raise ThrottledError(
+                f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} "
+                "is reached; all replies are stored",
+                hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota "
+                f"is reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a "
+                "larger quota",
+                resets_at=resets_at,
+            )
         if not is_quota_used_up and pause_s > self._policy.patience_s:
             raise ThrottledError(
                 f"the rate limits allow the next call in {pause_s:.0f} s, "
@@ -281,19 +290,6 @@ class LiveThrottle:
                 f"{self._ws.model.name} are used",
             )
 
-    def _daily_quota_error(self) -> ThrottledError:
-        """Return the error for a used-up daily quota, with the time when it is reset."""
-        ws = self._ws
-        resets_at = next_midnight_pacific(ws.now())
-        return ThrottledError(
-            f"the limit of {plural(ws.limits.rpd or 0, 'request')} per day for {ws.model.name} is "
-            "reached; all replies are stored",
-            hint=f"run the same command after {resets_at:%Y-%m-%d %H:%M} UTC, when the quota is "
-            f"reset; set {OptionHint('tier')} or {OptionHint('rpd')} if your project has a larger "
-            "quota",
-            resets_at=resets_at,
-        )
-
     # Successes and failures of calls
 
     def patience_s(self, error: RemoteError) -> float:
@@ -348,14 +344,15 @@ class LiveThrottle:
         - The quota is that of the day.
         - There are 429s and no success for longer than the setting `poll_patience`. In flex this
           time is at least an hour.
-        - It is the second 429 of the run, and the run's policy stops at the second, because a
-          person waits for it.
+        - It is the second 429 of the run, and the run's policy has a patience, because a person
+          waits for it.
         """
         self.rate_limiter.note_refusal(error.retry_after_s)
         self._throttled_count += 1
         timeout_s = max(self._shed_retry_s, self._ws.settings.poll_patience)
         is_lasting = self.rate_limiter.throttled_s > timeout_s
-        is_second = self._policy.stops_at_second_refusal and self._throttled_count > 1
+        # A person waits for a run with a patience.
+        is_second = math.isfinite(self._policy.patience_s) and self._throttled_count > 1
         if error.resets_at is not None or is_lasting or is_second:
             self.stop(error)
 

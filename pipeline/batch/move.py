@@ -45,11 +45,6 @@ class MoveEstimate:
     # The model whose prices these are, if the local engine answers and costs nothing.
     model_with_key: str = ""
 
-    @property
-    def total_usd(self) -> float:
-        """Return the sum of both costs, which is the most that the rows can cost."""
-        return self.cancelled_usd + self.other_mode_usd
-
 
 class WaitingMove(NamedTuple):
     """A move whose batch is over, and whose rows were not all asked yet."""
@@ -195,7 +190,9 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{refusal}; nothing was changed",
             hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
         )
-    ws.confirm_cost(estimate.total_usd, unchanged_text="nothing was changed")
+    # Both costs together are the most that the rows can cost.
+    max_usd = estimate.cancelled_usd + estimate.other_mode_usd
+    ws.confirm_cost(max_usd, unchanged_text="nothing was changed")
 
 
 def begin_move(

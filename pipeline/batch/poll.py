@@ -357,7 +357,14 @@ class _Poll:
         remote = ws.client.get_batch(batch.remote_name or "")
         # The API counts control requests, too.
         self.done_counts[number] = min(remote.ended_request_count, batch.requests)
-        changes = _find_changes(batch, remote)
+        columns: dict[str, object] = {
+            "remote_word": remote.state_name,
+            "remote_done": min(remote.ended_request_count, batch.requests),
+        }
+        # The lifetime is the time from the creation of the batch to its end.
+        if remote.state.is_final:
+            columns["remote_s"] = remote.lifetime_s
+        changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:
             with ws.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
@@ -495,19 +502,3 @@ class _Poll:
             path = sealed_result(ws.data, batch)
             if not files.is_sealed(path, batch.result_sha256):
                 restore_result(ws.client, ws.locks, batch, path, display=ws.display)
-
-
-def _find_changes(batch: BatchRow, remote: RemoteBatch) -> dict[str, object]:
-    """Return the new values of a batch's database columns, by name, after a look at the API.
-
-    They are its state and finished requests at the API. If it is over, its lifetime (from creation
-    to end, in seconds) is added. Columns whose values do not change are left out, so the result may
-    be empty.
-    """
-    columns: dict[str, object] = {
-        "remote_word": remote.state_name,
-        "remote_done": min(remote.ended_request_count, batch.requests),
-    }
-    if remote.state.is_final:
-        columns["remote_s"] = remote.lifetime_s
-    return {name: value for name, value in columns.items() if value != getattr(batch, name)}

@@ -48,7 +48,7 @@ from pipeline.engine.request_outcomes import Provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches
 from pipeline.store.database import Connection, Store
-from pipeline.store.locks import Lock, Locks
+from pipeline.store.locks import Lock
 
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.
@@ -139,20 +139,6 @@ class Prepared(NamedTuple):
     # Only of a live batch: its requests, and its lock, which the caller releases.
     requests: Sequence[PlannedRequest] = ()
     lock: Lock | None = None
-
-
-def acquire_batch_lock(locks: Locks, number: int) -> Lock:
-    """Acquire the lock of a batch without waiting, and return it.
-
-    Raises:
-        StateConflictError: Another process has the lock.
-    """
-    lock = locks.acquire(lock_of(number))
-    if lock is None:
-        raise StateConflictError(
-            "the lock of batch", number, expected_state="free", target_state="held"
-        )
-    return lock
 
 
 @dataclass
@@ -373,7 +359,11 @@ class Preparation:
         self.ws.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
-            lock = acquire_batch_lock(self.ws.locks, number)
+            lock = self.ws.locks.acquire(lock_of(number))
+            if lock is None:
+                raise StateConflictError(
+                    "the lock of batch", number, expected_state="free", target_state="held"
+                )
             on_error.callback(lock.release)
 
         path = request_path(self.ws.data, number)

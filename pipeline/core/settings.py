@@ -86,10 +86,6 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
     return field(default=default, metadata=metadata)
 
 
-def _flag_setting(text: str) -> Any:
-    return _setting(False, parse_boolean, text, example="1")  # noqa: FBT003 - a default
-
-
 @dataclass(frozen=True)
 class Budget:
     """Limit of spending."""
@@ -314,7 +310,12 @@ class Settings:
         parse_confirmed_values,
         "servers, databases and task files that need no confirmation; refused in .env",
     )
-    debug: bool = _flag_setting("show tracebacks")
+    debug: bool = _setting(
+        False,  # noqa: FBT003 - a default
+        parse_boolean,
+        "show tracebacks",
+        example="1",
+    )
     api_key: Secret | None = _setting(
         None,
         Secret,

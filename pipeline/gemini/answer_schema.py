@@ -275,7 +275,7 @@ class _SchemaConverter:
             terms_note = _TERMS_NOTE.format(node[VOCABULARY]["file"])
             limits = f"{limits}; {terms_note}" if limits else terms_note
 
-        texts = list(_choices_by_text(choices))
+        texts = list(map_choices(choices))
         choice_count = sum(choice is not None for choice in choices)
         has_blanks = any(text != text.strip() or not text for text in texts)
         if len(texts) < choice_count or not texts or has_blanks:
@@ -380,18 +380,13 @@ def _is_mapping(node: Mapping[str, Any]) -> bool:
     return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
 
 
-def _choices_by_text(choices: Iterable[Any]) -> dict[str, Any]:
+def map_choices(choices: Iterable[Any]) -> dict[str, Any]:
     """Map the text of each enum choice to the choice; null is left out."""
     return {
         choice if isinstance(choice, str) else json.dumps(choice): choice
         for choice in choices
         if choice is not None
     }
-
-
-def list_choice_texts(choices: Iterable[Any]) -> list[str]:
-    """Return the text of each enum choice in a reply; null is left out."""
-    return list(_choices_by_text(choices))
 
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
@@ -430,7 +425,7 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
     if choices:
         return _convert_union_value(value, choices, is_reply=is_reply)
 
-    choices_by_text = _choices_by_text(node.get("enum", [node.get("const")]))
+    choices_by_text = map_choices(node.get("enum", [node.get("const")]))
     if choices_by_text:
         convert_choice = _decode_choice if is_reply else _encode_choice
         return convert_choice(value, choices_by_text)

@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
-from pipeline.gemini.answer_schema import OPTION_MEANINGS_KEYWORD, list_choice_texts
+from pipeline.gemini.answer_schema import OPTION_MEANINGS_KEYWORD, map_choices
 from pipeline.gemini.responses import (
     object_or_empty,
 )
@@ -85,10 +85,14 @@ def _read_branch_options(branch: Mapping[str, Any]) -> list[Option] | None:
     if is_boolean(branch):
         return [Option(value=True, meaning="yes"), Option(value=False, meaning="no")]
     if is_whole_number(branch):
-        minimum, maximum = _whole_bounds(branch)
-        if not 0 <= maximum - minimum < MAX_OPTIONS:
+        minimum = branch.get("minimum", -math.inf)
+        maximum = branch.get("maximum", math.inf)
+        # The smallest and the largest number, both inclusive.
+        lowest = max(minimum, branch.get("exclusiveMinimum", -math.inf) + 1)
+        highest = min(maximum, branch.get("exclusiveMaximum", math.inf) - 1)
+        if not 0 <= highest - lowest < MAX_OPTIONS:
             return None
-        return [Option(number) for number in range(minimum, maximum + 1)]
+        return [Option(number) for number in range(lowest, highest + 1)]
     return None
 
 
@@ -102,7 +106,7 @@ def _read_choices(branch: Mapping[str, Any]) -> list[Option]:
     meanings = dict(object_or_empty(branch.get(OPTION_MEANINGS_KEYWORD)))
     for term in branch.get(VOCABULARY, {}).get("terms", ()):
         meanings[term["name"]] = describe_meaning(term)
-    texts = list_choice_texts(choices)
+    texts = list(map_choices(choices))
     if len(choices) == 1 and texts and isinstance(branch.get("description"), str):
         meanings.setdefault(texts[0], branch["description"])
 
@@ -123,18 +127,6 @@ def is_whole_number(branch: Mapping[str, Any]) -> bool:
     has_maximum = "maximum" in branch or "exclusiveMaximum" in branch
     is_plain = not {"enum", "const", "multipleOf"} & branch.keys()
     return branch.get("type") == "integer" and is_plain and has_minimum and has_maximum
-
-
-def _whole_bounds(branch: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the smallest and the largest whole number of a node, both inclusive.
-
-    The node must have both bounds.
-    """
-    minimum = branch.get("minimum", -math.inf)
-    maximum = branch.get("maximum", math.inf)
-    lowest = max(minimum, branch.get("exclusiveMinimum", -math.inf) + 1)
-    highest = min(maximum, branch.get("exclusiveMaximum", math.inf) - 1)
-    return lowest, highest
 
 
 def name_options(options: Sequence[Option]) -> dict[str, Option]:

@@ -129,7 +129,16 @@ def parse_decisions(
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
-    details = _read_details(response)
+    metadata = object_or_empty(response.get("usage") or response.get("usageMetadata"))
+    token_counts = [
+        max(parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names)
+        for names in _USAGE_NAMES
+    ]
+    details: dict[str, Any] = {
+        "usage": Usage(*token_counts),
+        "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),
+        "response_id": excerpt_or_empty(response.get("responseId") or response.get("id")),
+    }
     feedback = object_or_empty(
         response.get("prompt_feedback") or response.get("promptFeedback"),
     )
@@ -159,20 +168,6 @@ def parse_decisions(
         excerpt_source=text,
         **details,
     )
-
-
-def _read_details(response: Mapping[str, Any]) -> dict[str, Any]:
-    """Return usage, model version and response id of a reply, by member of `ParsedReply`."""
-    metadata = object_or_empty(response.get("usage") or response.get("usageMetadata"))
-    token_counts = [
-        max(parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names)
-        for names in _USAGE_NAMES
-    ]
-    return {
-        "usage": Usage(*token_counts),
-        "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),
-        "response_id": excerpt_or_empty(response.get("responseId") or response.get("id")),
-    }
 
 
 def _read_answers(

@@ -273,7 +273,12 @@ class RateLimiter:
                 except ThrottledError as error:
                     with self._lock:
                         self.note_refusal(error.retry_after_s)
-                        self._raise_if_lasting(error, patience_s=patience_s)
+                        # A daily quota, or a long time of refusals, is not worth a repetition.
+                        if error.resets_at is not None:
+                            raise
+                        if self.throttled_s > patience_s:
+                            error.hint = str(_OTHER_TIER)
+                            raise
                     continue
                 with self._lock:
                     self.note_success()
@@ -302,19 +307,6 @@ class RateLimiter:
                     return
             sleep(min(pause_s, FAILURE_CHECK_INTERVAL_S))
         raise self._failure
-
-    def _raise_if_lasting(self, error: ThrottledError, *, patience_s: float) -> None:
-        """Raise a refusal that is not worth a repetition; a lasting refusal gets another hint.
-
-        Raises:
-            ThrottledError: The given error, if it is about a daily quota, or if no call succeeded
-                for `patience_s` since the first refusal.
-        """
-        if error.resets_at is not None:
-            raise error
-        if self.throttled_s > patience_s:
-            error.hint = str(_OTHER_TIER)
-            raise error
 
     def _count(self, call: StartedCall, sign: int) -> None:
         self._request_count += sign * call.requests

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -31,17 +31,6 @@ CHUNK_BYTES = 1 << 20
 _DOCUMENT_START = re.compile(rb"\[|\{[ \t]*\r?\n")
 _TOKEN_OUTSIDE_TEXT = re.compile(rb'["{}\]]')
 _TOKEN_INSIDE_TEXT = re.compile(rb'["\\]')
-
-
-class _Mark(NamedTuple):
-    """A brace or a closing bracket outside JSON texts, or the end of a chunk."""
-
-    # The bytes that contain the mark.
-    chunk: bytes
-    # The offset in the chunk after the mark.
-    end: int
-    # The byte of the mark; empty at the end of a chunk.
-    byte: bytes
 
 
 def rewrite_as_lines(path: Path, *, task_name: str) -> None:
@@ -143,10 +132,12 @@ def read_objects(path: Path) -> Iterator[bytes]:
         raise IncompleteError("the result ends inside an object or a list", hint=RUN_LATER_HINT)
 
 
-def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
-    """Yield each brace and closing bracket outside JSON texts, and the end of each chunk.
+def _find_marks(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+    """Find each brace and closing bracket outside JSON texts, and the end of each chunk.
 
-    The byte of a mark is b"{", b"}" or b"]"; it is b"" at the end of a chunk.
+    Yields:
+        The chunk that contains the mark, the offset in the chunk after the mark, and the byte of
+        the mark: b"{", b"}" or b"]". At the end of a chunk the byte is b"".
     """
     is_text = False
     token_pattern = _TOKEN_OUTSIDE_TEXT
@@ -162,11 +153,11 @@ def _find_marks(chunks: Iterable[bytes]) -> Iterator[_Mark]:
                 is_text = not is_text
                 token_pattern = _TOKEN_INSIDE_TEXT if is_text else _TOKEN_OUTSIDE_TEXT
             else:
-                yield _Mark(chunk, position, byte)
+                yield chunk, position, byte
 
         # A backslash at the end of a chunk escapes the first byte of the next chunk.
         position = max(0, position - len(chunk))
-        yield _Mark(chunk, len(chunk), b"")
+        yield chunk, len(chunk), b""
 
 
 def _read_head(path: Path) -> bytes:

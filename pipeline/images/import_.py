@@ -13,7 +13,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -202,7 +201,9 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
         for image_files in blocks:
             rows = ws.store.query(_find_rows, image_files)
             inspections = [
-                _inspect_image_file(file, row) for file, row in zip(image_files, rows, strict=True)
+                # An image whose row is up to date is not opened.
+                (file, row, None if _is_up_to_date(file, row) else _make_image_cells(file))
+                for file, row in zip(image_files, rows, strict=True)
             ]
             with ws.store.write() as tx, translate_refusals(ASSETS):
                 _write_block(tx, inspections, report)
@@ -210,7 +211,18 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
 
         with ws.store.write() as tx, translate_refusals(ASSETS):
             report.missing_files = _mark_missing_files(tx, os.path.realpath(folder))
-            _record_import(tx, report, now=ws.now())
+            if any(report.changes.values()):
+                counts = {**report.changes, "broken": report.broken}
+                summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+                workspace.record_event(
+                    tx,
+                    "import",
+                    report.folder,
+                    old=None,
+                    new=summary,
+                    reason="import",
+                    now=ws.now(),
+                )
     report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
     return report
 
@@ -227,22 +239,6 @@ def _add_image_folder(store: Store, folder: str) -> None:
         if folder not in folders:
             members = {**record.members, IMAGE_FOLDERS_KEY: [*folders, folder]}
             workspace.save_task(tx, replace(record, members=members))
-
-
-def _record_import(tx: Connection, report: ImagesImportReport, *, now: datetime) -> None:
-    """Record an event with the counts if the import added, updated, moved or marked a row."""
-    if any(report.changes.values()):
-        counts = {**report.changes, "broken": report.broken}
-        summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-        workspace.record_event(
-            tx,
-            "import",
-            report.folder,
-            old=None,
-            new=summary,
-            reason="import",
-            now=now,
-        )
 
 
 def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
@@ -323,13 +319,6 @@ def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | 
 def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
     query = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
     return [dict(row) for row in tx.execute(query).mappings()]
-
-
-def _inspect_image_file(file: _ImageFile, row: Row | None) -> _Inspection:
-    """Open an image, unless its row is up to date."""
-    if _is_up_to_date(file, row):
-        return file, row, None
-    return file, row, _make_image_cells(file)
 
 
 def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
-from pipeline.core.ranking import Entry, Ranking
+from pipeline.core.ranking import Entry
 from pipeline.core.text import format_object
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import INDEX_LOCK, Builds
@@ -298,6 +298,9 @@ class _IndexBuilder:
         """
         ws = self._ws
         self._builds.correct_link(ws.store)
+        ranking = ws.indexed_task.ranking
+        if not ws.embedding_model.local:
+            ranking = replace(ranking, share=GEMINI_WORD_SHARE)
         with ws.store.read() as tx:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
@@ -312,7 +315,7 @@ class _IndexBuilder:
                     number=number,
                     position=position,
                     built_at=ws.now(),
-                    ranking=self._make_ranking(),
+                    ranking=ranking,
                     meaningless_vectors=meaningless_vectors,
                     refused_texts=refused_texts,
                     untagged_rows=ws.indexed_task.read_untagged(tx),
@@ -335,17 +338,6 @@ class _IndexBuilder:
             left_out=_count_unindexed_rows(state_counts, count),
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
-
-    def _make_ranking(self) -> Ranking:
-        """Return the task's ranking with the share of words of this build.
-
-        The share is the weight of the word score in a score by words and vectors. It is the task's
-        own share if the local engine embeds, and GEMINI_WORD_SHARE if Gemini embeds.
-        """
-        ranking = self._ws.indexed_task.ranking
-        if self._ws.embedding_model.local:
-            return ranking
-        return replace(ranking, share=GEMINI_WORD_SHARE)
 
     def _iterate_entry_pages(
         self,

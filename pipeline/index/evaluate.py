@@ -29,9 +29,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.ranking import BM25_B, BM25_K1, RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import IndexedTask
 from pipeline.index.builds import Builds
-from pipeline.index.hits import Hit
 from pipeline.index.judged_queries import (
     JudgedQueries,
     JudgedQuery,
@@ -150,7 +148,9 @@ def measure_search(
                     SearchOptions(EVALUATION_DEPTH, rank),
                 ),
             )
-            rankings[rank] = _hit_names(collection, hit_lists)
+            rankings[rank] = [
+                [collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists
+            ]
             if index.manifest.floor is not None:
                 weak_by_system[rank] = [
                     all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists
@@ -179,13 +179,6 @@ def measure_search(
                 },
             )
     return rows
-
-
-def _hit_names(
-    collection: IndexedTask,
-    hit_lists: Iterable[Sequence[Hit]],
-) -> list[list[str]]:
-    return [[collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists]
 
 
 def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:

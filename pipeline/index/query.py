@@ -273,20 +273,20 @@ def build_measured_queries(
         ConfigurationError: The build has vectors of another embedding model.
     """
     collection = ws.indexed_task
+    filler_words = collection.ranking.question_words
     for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
         queries = [parse_query(typed_query) for typed_query in page]
-        vectors = _embed_queries(
-            ws,
-            index,
-            [query.text for query in queries],
-            options,
-            cache,
-        )
+        vectors: Vectors | Sequence[None] = [None] * len(queries)
+        if options.rank is not RankMode.WORDS:
+            check_embedding_model(
+                ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
+            )
+            vectors = embed_queries(ws, [query.text for query in queries], cache)
         for query, vector in zip(queries, vectors, strict=True):
             yield replace(
                 _select_entries(index, collection, options, query),
                 rank=options.rank,
-                terms=_extract_terms(collection, query),
+                terms=tokenizer.extract_query_terms(query.text, filler_words=filler_words),
                 vector=vector,
             )
 
@@ -356,34 +356,6 @@ def build_similar_query(
         vector=index.faiss.reconstruct(entry_index),
         mask=mask,
     )
-
-
-def _extract_terms(collection: "IndexedTask", query: SearchQuery) -> list[str]:
-    filler_words = collection.ranking.question_words
-    return tokenizer.extract_query_terms(
-        query.text,
-        filler_words=filler_words,
-    )
-
-
-def _embed_queries(
-    ws: WorkspaceSession,
-    index: "Index",
-    texts: Sequence[str],
-    options: SearchOptions,
-    cache: VectorCache | None,
-) -> Vectors | Sequence[None]:
-    """Return the vector of each text; None for each text if entries are ranked by words only.
-
-    Raises:
-        ConfigurationError: The build has vectors of another embedding model.
-    """
-    if options.rank is RankMode.WORDS:
-        return [None] * len(texts)
-    check_embedding_model(
-        ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
-    )
-    return embed_queries(ws, texts, cache)
 
 
 def build_mask(

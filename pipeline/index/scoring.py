@@ -60,7 +60,19 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
     if query.mask is not None:
         other_mask &= query.mask
     others = _rank_passing(index, query, remaining_count, other_mask)
-    return _concatenate(first, others)
+    # Word scores and similarities are None if those of one result are None.
+    word_scores = None
+    if first.word_scores is not None and others.word_scores is not None:
+        word_scores = np.concatenate([first.word_scores, others.word_scores])
+    similarities = None
+    if first.similarities is not None and others.similarities is not None:
+        similarities = np.concatenate([first.similarities, others.similarities])
+    return RankedEntries(
+        np.concatenate([first.rows, others.rows]),
+        np.concatenate([first.scores, others.scores]),
+        word_scores,
+        similarities,
+    )
 
 
 def _rank_passing(
@@ -79,7 +91,18 @@ def _rank_passing(
     """
     terms = query.terms or ()
     if query.vector is None:
-        return _rank_by_words(index, terms, k, mask)
+        scores_by_row = _score_best_rows(index, terms, k, mask)
+        rows = np.fromiter(
+            scores_by_row,
+            np.int64,
+            len(scores_by_row),
+        )
+        scores = np.fromiter(
+            scores_by_row.values(),
+            np.float32,
+            len(scores_by_row),
+        )
+        return RankedEntries(rows, scores, word_scores=scores)
     if query.rank is RankMode.VECTORS:
         similarities, rows = index.nearest(query.vector, k, mask)
         return RankedEntries(rows, similarities, similarities=similarities)
@@ -90,45 +113,6 @@ def _rank_passing(
         k,
         mask,
     )
-
-
-def _concatenate(first: RankedEntries, second: RankedEntries) -> RankedEntries:
-    """Return a result with the entries of `first`, then those of `second`, in their order.
-
-    Its word scores are None if those of one result are None; so are its similarities.
-    """
-    word_scores = None
-    if first.word_scores is not None and second.word_scores is not None:
-        word_scores = np.concatenate([first.word_scores, second.word_scores])
-    similarities = None
-    if first.similarities is not None and second.similarities is not None:
-        similarities = np.concatenate([first.similarities, second.similarities])
-    return RankedEntries(
-        np.concatenate([first.rows, second.rows]),
-        np.concatenate([first.scores, second.scores]),
-        word_scores,
-        similarities,
-    )
-
-
-def _rank_by_words(
-    index: "Index",
-    terms: Sequence[str],
-    k: int,
-    mask: "Mask | None",
-) -> RankedEntries:
-    scores_by_row = _score_best_rows(index, terms, k, mask)
-    rows = np.fromiter(
-        scores_by_row,
-        np.int64,
-        len(scores_by_row),
-    )
-    scores = np.fromiter(
-        scores_by_row.values(),
-        np.float32,
-        len(scores_by_row),
-    )
-    return RankedEntries(rows, scores, word_scores=scores)
 
 
 def _score_best_rows(

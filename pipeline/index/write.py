@@ -147,7 +147,11 @@ class _EntryWriter:
             InputError: There are no entries.
         """
         for entries, keys, vectors in pages:
-            self._write_page(entries, keys)
+            documents = [_encode_metadata(entry) for entry in entries]
+            prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
+            self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
+            self._insert_rows(entries, keys, documents, first_row=self.entry_count)
+            self.entry_count += len(entries)
             yield vectors
         if not self.entry_count:
             step = CommandHint("batch-submit")
@@ -157,23 +161,6 @@ class _EntryWriter:
             )
         self._metadata.write(METADATA_END)
         self.sealed[manifest.METADATA_FILE] = self._metadata.seal()
-
-    def _write_page(self, entries: Sequence[Entry], keys: Sequence[bytes]) -> None:
-        """Append entries to `metadata.json` and to the tables of entries and words.
-
-        Rows are numbered on from the entries before.
-
-        Args:
-            keys: The key of the vector of each entry.
-
-        Raises:
-            InconsistentError: The metadata of an entry cannot be written as JSON.
-        """
-        documents = [_encode_metadata(entry) for entry in entries]
-        prefix = METADATA_SEPARATOR if self.entry_count else METADATA_START
-        self._metadata.write(prefix + METADATA_SEPARATOR.join(documents))
-        self._insert_rows(entries, keys, documents, first_row=self.entry_count)
-        self.entry_count += len(entries)
 
     def write_untagged(self, rows: Iterable[Entry]) -> None:
         """Append untagged rows to the tables of entries and words, after all entries.
@@ -241,10 +228,10 @@ def write_build(
     number: int,
     position: int,
     built_at: datetime,
-    ranking: Ranking | None = None,
-    meaningless_vectors: Vectors | None = None,
-    refused_texts: Mapping[str, RefusedText] | None = None,
-    untagged_rows: Iterable[Entry] = (),
+    ranking: Ranking,
+    meaningless_vectors: Vectors | None,
+    refused_texts: Mapping[str, RefusedText],
+    untagged_rows: Iterable[Entry],
 ) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
@@ -259,7 +246,7 @@ def write_build(
         position: Position of the database when the entries were read: a counter that grows with
             each change of a task's rows.
         built_at: Now, in UTC.
-        ranking: Weights of the fields, or None for the defaults.
+        ranking: Weights of the fields.
         meaningless_vectors: Vectors of `load_meaningless_queries` in its order, from which the
             floor is computed, or None for a build without a floor.
         refused_texts: Entries that are left out, by their ids.
@@ -269,7 +256,6 @@ def write_build(
         InputError: There are no entries.
         InconsistentError: The metadata of an entry cannot be written as JSON.
     """
-    ranking = ranking or Ranking()
     entries_path = directory / manifest.ENTRIES_FILE
     with (
         closing(sqlite3.connect(entries_path, isolation_level=None)) as db,
@@ -302,7 +288,7 @@ def write_build(
         hashes={name: sealed[name].sha256 for name in manifest.PART_FILES},
         sizes={name: sealed[name].size for name in manifest.PART_FILES},
         words={"terms": tokenizer.TERMS_VERSION, **ranking.as_json()},
-        refused=dict(refused_texts or {}),
+        refused=dict(refused_texts),
     )
     staged = StagedBuild(directory, build_manifest, cache)
     if meaningless_vectors is None:

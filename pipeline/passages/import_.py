@@ -145,7 +145,10 @@ class PassagesFile(MappedFile):
         if metadata is not None and not isinstance(metadata, dict):
             note("metadata", "not a JSON object; left empty", metadata)
             metadata = None
-        other_fields = self._other_fields(cells)
+        # The other cells go into the metadata, and a note lists their names.
+        other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
+        if len(self._metadata_fields) < _MAX_NOTED_FIELDS:
+            self._metadata_fields |= dict.fromkeys(other_fields)
         if other_fields:
             metadata = {**other_fields, **(metadata or {})}
 
@@ -172,13 +175,6 @@ class PassagesFile(MappedFile):
             return parse_json(metadata)
         except ValueError:
             return metadata
-
-    def _other_fields(self, cells: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the cells that go into the metadata, and remember their names for a note."""
-        other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
-        if len(self._metadata_fields) < _MAX_NOTED_FIELDS:
-            self._metadata_fields |= dict.fromkeys(other_fields)
-        return other_fields
 
 
 class PassagesImportReport(ImportReport):

@@ -124,27 +124,6 @@ class _ConceptListTally:
         # found by likeness.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
-    def add(
-        self,
-        answer_key: _AnswerKey,
-        names: Sequence[str],
-        *,
-        length: int,
-        has_likeness_mark: bool,
-    ) -> None:
-        """Count an answer, and offer it to the sample.
-
-        Args:
-            answer_key: The passage and version.
-            names: The names of the answer's concepts.
-            length: The number of its concepts, including those without a name.
-            has_likeness_mark: Whether a quotation was found by likeness.
-        """
-        distinct_names = {" ".join(name.casefold().split()) for name in names}
-        self.lengths[length] += 1
-        self.repeated_count += length - len(distinct_names)
-        self.sample.offer(json.dumps(answer_key), answer_key, is_preferred=has_likeness_mark)
-
 
 def _tally_concept_lists(
     tx: Connection,
@@ -180,7 +159,11 @@ def _tally_concept_lists(
             version = cell_to_text(label), cell_to_text(model)
             answer_key = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
-            tally.add(answer_key, names, length=length, has_likeness_mark=bool(mark))
+            distinct_names = {" ".join(name.casefold().split()) for name in names}
+            # The length includes concepts without a name.
+            tally.lengths[length] += 1
+            tally.repeated_count += length - len(distinct_names)
+            tally.sample.offer(json.dumps(answer_key), answer_key, is_preferred=bool(mark))
     return tally
 
 

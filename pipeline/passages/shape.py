@@ -61,18 +61,18 @@ class PassagesShape:
         return cast(self.passages.c.id, Text)
 
     @property
-    def has_same_ids(self) -> bool:
-        """Whether both tables have the same type of passage ids.
+    def compared_id(self) -> ColumnElement[Any]:
+        """The id of a passage to compare with that of a concept.
 
-        Otherwise ids are compared as text.
+        Ids are compared as text if the two tables have different types of passage ids.
         """
-        return self.ids.kind == self.concept_ids.kind
+        has_same_ids = self.ids.kind == self.concept_ids.kind
+        return self.passages.c.id if has_same_ids else self.row_id
 
     @property
     def is_of_passage(self) -> ColumnElement[bool]:
         """The SQL condition that a concept belongs to a passage, for queries on both tables."""
-        passage_id = self.passages.c.id if self.has_same_ids else self.row_id
-        return self.concepts.c.passage_id == passage_id
+        return self.concepts.c.passage_id == self.compared_id
 
     @property
     def value_columns(self) -> list[str]:

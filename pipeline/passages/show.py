@@ -113,7 +113,9 @@ def make_passages_grid(
         make_values=_make_values,
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=partial(_compile_where, tx, judgements),
+        compile_where=lambda text: compile_where(
+            parse_where(text), (judgements.make_cells(), {}), tx=tx
+        ),
         judgements=judgements,
         facets={
             "tags": _make_facet(
@@ -127,15 +129,6 @@ def make_passages_grid(
         answer_names=(CONCEPTS, *judgements.listed_names),
         make_answer_values=judgements.make_values,
     )
-
-
-def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> ColumnElement[bool]:
-    """Return the condition of a WHERE= text on the answers about passages.
-
-    Raises:
-        InputError: The text is invalid, or names anything but the review.
-    """
-    return compile_where(parse_where(text), (judgements.make_cells(), {}), tx=tx)
 
 
 def _make_values(row: Mapping[str, Any]) -> dict[str, Any]:

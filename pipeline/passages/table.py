@@ -606,7 +606,10 @@ def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settin
     """
     concepts = shape.concepts.c
     version_starts = answers.select_version_starts().subquery("begun")
-    confidence = _confidence_number(tx, concepts.confidence)
+    confidence: ColumnElement[Any] = cast(concepts.confidence, Float)
+    # PostgreSQL casts by way of text, so that 0.7 in a 32-bit column equals 0.7 as a double.
+    if not is_sqlite(tx):
+        confidence = cast(cast(concepts.confidence, Text), Double)
     rank = func.row_number().over(
         partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],
         order_by=_list_sort_keys(
@@ -632,16 +635,6 @@ def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settin
         )
     )
     return _with_source(tx, shape, query)
-
-
-def _confidence_number(tx: Connection, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return the confidence as a double.
-
-    PostgreSQL casts it by way of text, so that 0.7 in a 32-bit column equals 0.7.
-    """
-    if is_sqlite(tx):
-        return cast(column, Float)
-    return cast(cast(column, Text), Double)
 
 
 def _list_sort_keys(
@@ -701,10 +694,8 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
             whose place is 1 are selected.
     """
     rows = query.subquery("chosen")
-    passages = shape.passages.c
-    key = passages.id if shape.has_same_ids else shape.row_id
     evidence: ColumnElement[Any] = rows.c.evidence
-    text = cast(passages.text, Text)
+    text = cast(shape.passages.c.text, Text)
     if is_sqlite(tx):
         evidence_with_source = make_document_with_source_text(tx, evidence, text)
         is_json = func.json_valid(evidence) == 1
@@ -713,7 +704,7 @@ def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Se
         evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
 
     columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
-    joined = rows.outerjoin(shape.passages, rows.c.passage_id == key)
+    joined = rows.outerjoin(shape.passages, rows.c.passage_id == shape.compared_id)
     selected = select(*columns).select_from(joined)
     if "place" in rows.c:
         selected = selected.where(rows.c.place == literal_column("1"))

@@ -66,33 +66,6 @@ _INDEX_PAGE_SIZE = 500
 _JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
-def _make_passage_index(shape: PassagesShape) -> IndexedTask:
-    """Return the index of passages: those with concepts, built only on request."""
-    return IndexedTask(
-        task=table.TASK,
-        folder="tasks/passages",
-        entry_noun="passage",
-        columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
-        ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count_entries=lambda tx: table.make_row_table(shape).count_rows(
-            tx,
-            table.has_concepts(shape, None),
-        ),
-        read_entries=partial(_read_index_entries, shape),
-        tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
-        hit_fields=_hit_fields,
-        is_on_request=True,
-    )
-
-
-def _hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": metadata["id"],
-        "concepts": metadata["concepts"],
-        "text": metadata["text"][:_MAX_HIT_CHARS],
-    }
-
-
 def _read_index_entries(
     shape: PassagesShape,
     tx: Connection,
@@ -610,7 +583,25 @@ class ConceptsTask(Task):
         """
         self.shape = shape
         self.version_label = prompt_version
-        self.index = _make_passage_index(shape)
+        self.index = IndexedTask(
+            task=table.TASK,
+            folder="tasks/passages",
+            entry_noun="passage",
+            columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
+            ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
+            count_entries=lambda tx: table.make_row_table(shape).count_rows(
+                tx,
+                table.has_concepts(shape, None),
+            ),
+            read_entries=partial(_read_index_entries, shape),
+            tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
+            hit_fields=lambda metadata: {
+                "id": metadata["id"],
+                "concepts": metadata["concepts"],
+                "text": metadata["text"][:_MAX_HIT_CHARS],
+            },
+            is_on_request=True,
+        )
         self.rows = ConceptsRows(
             columns=("text",),
             labels=self.labels,

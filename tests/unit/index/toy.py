@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.ranking import Entry
+from pipeline.core.ranking import Entry, Ranking
 from pipeline.core.where_parser import Comparison, Expression, Negation
 from pipeline.index.builds import Builds
 from pipeline.index.manifest import StagedBuild
@@ -67,6 +67,10 @@ def written(
         "position": 1,
         "built_at": datetime.now(UTC),
         "count": len(entries),
+        "ranking": Ranking(),
+        "meaningless_vectors": None,
+        "refused_texts": {},
+        "untagged_rows": (),
     }
     return write_build(
         staging.enter_context(builds.staging(number)),
