@@ -150,8 +150,7 @@ def sum_usage(tx: Connection, batch: int) -> dict[str, float]:
     sums = dict(zip(_USAGE_COLUMNS, add_usage(sums_by_table), strict=True))
 
     uncounted_answers = count_rows(tx, answers, answers.c.batch == batch, answers.c.tokens_in == 0)
-    # An answer to a part of the fields is an attempt, too.
-    is_reply = attempts.c.outcome.in_([Outcome.ANSWERED, Outcome.INVALID])
+    is_reply = attempts.c.outcome == Outcome.INVALID
     uncounted_attempts = count_rows(
         tx, attempts, attempts.c.batch == batch, attempts.c.tokens_in == 0, is_reply
     )

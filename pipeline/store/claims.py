@@ -316,23 +316,25 @@ def record_ended(
     Raises:
         StateConflictError: One of the rows was not open under the version.
     """
-    records = [_ended_record(row, ANSWERED, None) for row in outcomes.answered]
-    records += [_ended_record(row, PARKED, reason) for row, reason in outcomes.parked.items()]
-    for record in records:
-        record.update(task=task, extractor=version, at=now)
+    ended_rows: list[tuple[RowClaim, str, str | None]] = [
+        (row, ANSWERED, None) for row in outcomes.answered
+    ]
+    ended_rows += [(row, PARKED, reason) for row, reason in outcomes.parked.items()]
+    records = [
+        {
+            "task": task,
+            "extractor": version,
+            "at": now,
+            "item_id": row.row_id,
+            "input_hash": row.input_hash,
+            "state": state,
+            "reason": reason,
+            "batch": None,
+            "line": None,
+        }
+        for row, state, reason in ended_rows
+    ]
     _insert_claim_records(tx, task, version, records)
-
-
-def _ended_record(row: RowClaim, state: str, reason: str | None) -> dict[str, Any]:
-    """Return the columns of an ended record that depend on the row."""
-    return {
-        "item_id": row.row_id,
-        "input_hash": row.input_hash,
-        "state": state,
-        "reason": reason,
-        "batch": None,
-        "line": None,
-    }
 
 
 def release_claims(tx: Connection, batch: int) -> int:
@@ -438,25 +440,20 @@ def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
 def park_for_all_versions(
     tx: Connection,
     task: str,
-    reasons: Mapping[str, str],
+    row_id: str,
+    reason: str,
     *,
     now: datetime,
 ) -> None:
-    """Park rows under every version; a row that is parked so already keeps its first reason.
-
-    Args:
-        reasons: The reason by row id.
-    """
-    query = select(row_claims.c.item_id).where(
-        row_claims.c.task == task, row_claims.c.extractor == EVERY_VERSION
+    """Park a row under every version; a row that is parked so already keeps its first reason."""
+    record = select(row_claims.c.item_id).where(
+        row_claims.c.task == task,
+        row_claims.c.item_id == row_id,
+        row_claims.c.extractor == EVERY_VERSION,
     )
-    known_ids = {row[0] for row in select_matching(tx, query, row_claims.c.item_id, list(reasons))}
-    new_reasons = {
-        RowClaim(row_id, ""): reason
-        for row_id, reason in reasons.items()
-        if row_id not in known_ids
-    }
-    record_ended(tx, task, EVERY_VERSION, ClaimOutcomes((), new_reasons, ()), now=now)
+    if not has_row(tx, record):
+        outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): reason}, ())
+        record_ended(tx, task, EVERY_VERSION, outcomes, now=now)
 
 
 def unpark(

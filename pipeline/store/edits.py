@@ -113,6 +113,7 @@ def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
 def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> None:
     """Insert edits, given by row id, as answers of the version `person`.
 
+    An undo is stored without fields.
     If an edit is not applied, all its row's edits are undone, so none of them is applied any more.
     """
     rows = [
@@ -131,7 +132,9 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
             "before": _to_json(new_edit.edit.before),
             "who": new_edit.edit.who,
             "undoes": new_edit.edit.undoes,
-            "set_fields": _encode_fields(new_edit.edit),
+            "set_fields": None
+            if new_edit.edit.undoes is not None
+            else json.dumps(list(new_edit.edit.fields)),
             "confidences": encode_confidences(new_edit.confidences),
             "at": new_edit.edit.at,
         }
@@ -142,10 +145,6 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
     undone_ids = [row_id for row_id, new_edit in new_edits.items() if not new_edit.is_applied]
     unapply = update(answers).where(*_is_correction(task)).values(applied=False)
     change_matching(tx, unapply, answers.c.item_id, undone_ids)
-
-
-def _encode_fields(edit: AnswerEdit) -> str | None:
-    return json.dumps(list(edit.fields)) if edit.undoes is None else None
 
 
 def _to_json(answer: Mapping[str, Any]) -> str:

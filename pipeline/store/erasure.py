@@ -57,7 +57,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    claims.park_for_all_versions(tx, task, {row_id: claims.BEING_FORGOTTEN}, now=now)
+    claims.park_for_all_versions(tx, task, row_id, claims.BEING_FORGOTTEN, now=now)
     marks.record_erasure(tx, row_id, name=name, now=now)
 
 
@@ -211,15 +211,10 @@ def erase_row(
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
     _erase_example(tx, task, row_id)
     for word in texts_to_erase:
-        _erase_word(tx, word)
-
-
-def _erase_word(tx: Connection, word: str) -> None:
-    """Replace a whole word by "…" in all TEXT_COLUMNS."""
-    whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
-    for table, names in TEXT_COLUMNS.items():
-        for name in names:
-            _erase_in_column(tx, table, table.c[name], word, whole_word)
+        whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
+        for table, names in TEXT_COLUMNS.items():
+            for name in names:
+                _erase_in_column(tx, table, table.c[name], word, whole_word)
 
 
 def _erase_in_column(

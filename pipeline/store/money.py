@@ -68,14 +68,21 @@ def sum_spending(
 def calculate_batch_spending(batch: BatchRow) -> Spending:
     """Return the spending of one batch in USD, without its duplicates.
 
-    - An ingested batch has the known cost of its replies, and as lost the estimated cost of
-      requests that may have been paid for without a reply.
+    - An ingested batch has the known cost of its stored replies with token counts. As lost it has
+      the mean estimate of a request, times the requests whose cost is not known: replies without a
+      readable token count, live calls without a reply, and requests without a line in the result.
     - A failed batch is lost with its estimate if it was submitted and may have been paid for, else
       it costs nothing.
     - A batch that is not over counts as under way with its estimate.
     """
     if batch.state is BatchState.INGESTED:
-        return _calculate_ingested_spending(batch)
+        unpriced_requests = batch.uncounted + count_lost_calls(batch)
+        unpriced_requests += _count_possibly_paid_requests(batch)
+        cost_per_request = batch.estimated_cost / batch.requests
+        return Spending(
+            known_usd=batch.cost or 0.0,
+            lost_usd=unpriced_requests * cost_per_request,
+        )
 
     if batch.state is BatchState.FAILED:
         was_sent = batch.submitted_at is not None
@@ -83,25 +90,6 @@ def calculate_batch_spending(batch: BatchRow) -> Spending:
         return Spending(lost_usd=batch.estimated_cost if may_be_paid else 0.0)
 
     return Spending(under_way_usd=batch.estimated_cost)
-
-
-def _calculate_ingested_spending(batch: BatchRow) -> Spending:
-    """Return the known and the lost cost of an ingested batch in USD.
-
-    The known cost is that of the stored replies with token counts. The lost cost is the mean
-    estimate of a request, times the requests whose cost is not known:
-
-    - replies without a readable token count
-    - live calls without a reply
-    - requests without a line in the result
-    """
-    unpriced_requests = batch.uncounted + count_lost_calls(batch)
-    unpriced_requests += _count_possibly_paid_requests(batch)
-    cost_per_request = batch.estimated_cost / batch.requests
-    return Spending(
-        known_usd=batch.cost or 0.0,
-        lost_usd=unpriced_requests * cost_per_request,
-    )
 
 
 def count_lost_calls(batch: BatchRow) -> int:

@@ -175,22 +175,20 @@ class PostgresqlServer:
         import psycopg
         from psycopg.types import datetime as types
 
-        def make_loader(base: Any) -> Any:
-            """Return a subclass of a driver's loader that returns text if the loader fails."""
+        adapters = connection.connection.dbapi_connection.adapters  # type: ignore[union-attr]
+        for name in ("Date", "Timestamp", "Timestamptz"):
+            driver_loader: Any = getattr(types, f"{name}Loader")
 
-            class TimeOrTextLoader(base):  # type: ignore[misc]
+            class TimeOrTextLoader(driver_loader):  # type: ignore[misc]
+                """The driver's loader, which returns text if it fails."""
+
                 def load(self, data: Any) -> Any:
                     try:
                         return super().load(data)
                     except psycopg.DataError:
                         return bytes(data).decode()
 
-            return TimeOrTextLoader
-
-        adapters = connection.connection.dbapi_connection.adapters  # type: ignore[union-attr]
-        for name in ("Date", "Timestamp", "Timestamptz"):
-            loader = make_loader(getattr(types, f"{name}Loader"))
-            adapters.register_loader(name.lower(), loader)
+            adapters.register_loader(name.lower(), TimeOrTextLoader)
 
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Vacuum our tables (`findable_…`) on the server; wait at most BUSY_S seconds for a lock.
@@ -237,7 +235,9 @@ class PostgresqlServer:
             patience_s: The longest wait for another writer, for the message.
         """
         state = str(getattr(driver_error, "sqlstate", None) or "")
-        reason = _describe_driver_error(driver_error)
+        message = read_main_message(driver_error)
+        # libpq puts the severity before the server's message.
+        reason = message.partition("FATAL:")[2].strip() or message
         is_statement_error = (
             type(driver_error).__name__ in _STATEMENT_ERRORS or "number of parameters" in reason
         )
@@ -483,12 +483,6 @@ def preserve_interrupts() -> Iterator[None]:
 def _to_milliseconds(seconds: float) -> int:
     """Return whole milliseconds, at least 1, because 0 means no limit."""
     return max(1, round(seconds * 1000))
-
-
-def _describe_driver_error(driver_error: BaseException) -> str:
-    """Return the server's main message, without the severity that libpq puts before it."""
-    message = read_main_message(driver_error)
-    return message.partition("FATAL:")[2].strip() or message
 
 
 def read_main_message(driver_error: BaseException) -> str:

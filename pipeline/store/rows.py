@@ -184,9 +184,16 @@ class StagedRows(NamedTuple):
 
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
-                _mark_missing_rows(tx, task, has_missing_rows=counts.missing > 0, now=now)
+                is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+                # Missing rows are searched for only if there are any.
+                if counts.missing:
+                    tx.execute(update(rows).where(is_present, ~_is_staged()).values(gone_at=now))
+                tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
             if not is_in_order:
-                _renumber(tx, task, last_n)
+                source_n = select(_staged.c.n + last_n).where(_staged.c.item_id == rows.c.item_id)
+                is_renumbered = (rows.c.task == task) & _is_staged()
+                renumber = update(rows).where(is_renumbered).values(n=source_n.scalar_subquery())
+                tx.execute(renumber)
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             rewritten_count = written_count - counts.new + counts.missing
@@ -277,29 +284,6 @@ class StagedRows(NamedTuple):
         values["gone_at"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
         return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
-
-
-def _mark_missing_rows(tx: Connection, task: str, *, has_missing_rows: bool, now: datetime) -> None:
-    """Mark the rows of a task that are not staged as gone; delete its unstaged refused rows.
-
-    Runs in the caller's transaction.
-
-    Args:
-        has_missing_rows: If False, missing rows are not searched for.
-    """
-    is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-    is_staged = _is_staged()
-    if has_missing_rows:
-        tx.execute(update(rows).where(is_present, ~is_staged).values(gone_at=now))
-    tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~is_staged))
-
-
-def _renumber(tx: Connection, task: str, last_n: int) -> None:
-    """Set `n` of all staged rows to their order in the source, after `last_n`."""
-    source_n = (
-        select(_staged.c.n + last_n).where(_staged.c.item_id == rows.c.item_id).scalar_subquery()
-    )
-    tx.execute(update(rows).where(rows.c.task == task, _is_staged()).values(n=source_n))
 
 
 def _is_staged() -> ColumnElement[bool]:
