@@ -17,9 +17,8 @@ from pipeline.engine.task import Task
 from pipeline.gemini import decisions, responses
 from pipeline.gemini.models import Model
 from pipeline.gemini.requests import Prompt, make_request_line
-from pipeline.gemini.responses import ParsedReply, ResponseParser
+from pipeline.gemini.responses import ResponseParser
 from pipeline.gemini.usage import Usage, estimate_tokens
-from pipeline.store.confidences import FieldConfidence
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -41,18 +40,16 @@ def list_closed_fields(task: Task) -> tuple[str, ...]:
     return decisions.list_closed_fields(task.prompt.answer_model)
 
 
-def list_open_fields(task: Task) -> tuple[str, ...]:
-    """Return the names of the task's fields that only a generating model can answer."""
-    closed_fields = list_closed_fields(task)
-    field_names = task.prompt.answer_model.model_fields
-    return tuple(name for name in field_names if name not in closed_fields)
-
-
 def explain_open_fields(task: Task) -> str:
     """Return why decisions cannot answer a task: its open fields; "" if all are closed."""
     answer_model = task.prompt.answer_model
+    closed_fields = list_closed_fields(task)
     return describe_open_fields(
-        {name: _describe_kind(answer_model, name) for name in list_open_fields(task)}
+        {
+            name: _describe_kind(answer_model, name)
+            for name in answer_model.model_fields
+            if name not in closed_fields
+        }
     )
 
 
@@ -161,11 +158,3 @@ def choose_response_parser(task: Task, model: Model) -> ResponseParser:
         answer_model=task.prompt.answer_model,
         field_names=list_closed_fields(task),
     )
-
-
-def make_confidences(reply: ParsedReply, model_name: str) -> Mapping[str, FieldConfidence]:
-    """Return the confidences of a decision model's reply by field; empty for any other reply."""
-    return {
-        name: FieldConfidence(probability, model_name)
-        for name, probability in reply.confidences.items()
-    }

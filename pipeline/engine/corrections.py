@@ -81,7 +81,11 @@ class InvalidAnswerError(InputError):
         if wrong_value is None:
             fields = task.prompt.answer_model.model_fields
             field = self.field_name if self.field_name in fields else next(iter(fields))
-            message = _plain_reason(reason)
+            # Without pydantic's wording, as in "stars must be an integer".
+            plain = _PYDANTIC_SUBJECT.sub(r"\1 must ", reason)
+            plain = plain.replace(": Field required", " is missing")
+            plain = plain.replace(" be a valid ", " be a ")
+            message = re.sub(r"\bbe a (?=[aeio])", "be an ", plain)
             untyped_fields = [field]
             missing_fields = [
                 name
@@ -113,13 +117,6 @@ class InvalidAnswerError(InputError):
             f"the answer about {row_id!r} would not be valid: {message}; {UNCHANGED_MESSAGE}",
             hint=hint,
         )
-
-
-def _plain_reason(reason: str) -> str:
-    """Return a reason without pydantic's wording, as in `stars must be an integer`."""
-    plain = _PYDANTIC_SUBJECT.sub(r"\1 must ", reason)
-    plain = plain.replace(": Field required", " is missing").replace(" be a valid ", " be a ")
-    return re.sub(r"\bbe a (?=[aeio])", "be an ", plain)
 
 
 def _format_typed_value(value: Any) -> str:
@@ -383,7 +380,8 @@ def _make_edit(
         model_answers = [source.answer for source in answer_sources if source.version != PERSON]
         edit = edit._replace(after=json.loads(model_answers[0]) if model_answers else {})
     if not confirms_values:
-        edit = edit._replace(fields=_keep_changed_fields(edit))
+        changed_fields = _changed_fields(edit)
+        edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
     if edit.after == edit.before and not (is_label_edit and _changes_labels(row_edits, edit)):
         return None
 
@@ -395,11 +393,6 @@ def _make_edit(
             answer_sources,
         )
     return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
-
-
-def _keep_changed_fields(edit: AnswerEdit) -> tuple[str, ...]:
-    """Return those of the set fields that have another value after the edit."""
-    return tuple(name for name in edit.fields if edit.after.get(name) != edit.before.get(name))
 
 
 def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:

@@ -2,13 +2,10 @@
 
 - A version is used if a row is claimed, answered or parked under it.
 - The fingerprint is the hash of everything in a declaration that determines its answers.
-- A partial version asked only selected rows again (`tag WHERE=`), and continues another version.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.column_placeholders import list_template_columns
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -66,8 +63,7 @@ def merge_records(
       both records read sources by the same rules and have the same columns of the prompt and of
       required quotations.
     - Members that are only in the database stay: the place up to which `cursor=` has read the
-      query, the preferred versions, the versions that asked only selected rows again, and the
-      examples that were drawn from corrections.
+      query, the preferred versions, and the examples that were drawn from corrections.
 
     Args:
         stored_record: The record in the database; None for a new task.
@@ -145,7 +141,14 @@ def accept_declaration_change(
         return []
 
     former_fingerprint, former_document = newest_fingerprint
-    reason = _describe_change(former_document, to_fingerprint_document(declaration))
+    current_document = to_fingerprint_document(declaration)
+    # A member such as `images` is only in the documents of tasks that use it.
+    changed_members = [
+        "answer" if name == "schema" else name
+        for name in {**current_document, **former_document}
+        if former_document.get(name) != current_document.get(name)
+    ]
+    reason = f"the {' and the '.join(changed_members)} changed"
     if not is_accepted:
         accept_command = CommandHint("tag", task=declared_record.name, accept_changed=True)
         try_command = CommandHint("try", task=declared_record.name)
@@ -167,20 +170,6 @@ def accept_declaration_change(
     )
     option = OptionHint(accept_changed=True)
     return [f"{prompt_version} continues with a changed declaration ({option})"]
-
-
-def _describe_change(
-    former_document: Mapping[str, Any],
-    current_document: Mapping[str, Any],
-) -> str:
-    """Return the changed members of a declaration, as in `the prompt and the answer changed`."""
-    # A member such as `images` is only in the documents of tasks that use it.
-    changed_members = [
-        "answer" if name == "schema" else name
-        for name in {**current_document, **former_document}
-        if former_document.get(name) != current_document.get(name)
-    ]
-    return f"the {' and the '.join(changed_members)} changed"
 
 
 def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:

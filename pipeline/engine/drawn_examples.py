@@ -55,7 +55,9 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
         return record
 
     candidates = _read_labelled_candidates(tx, record, declaration)
-    closed_fields = _list_closed_fields(declaration)
+    # Fields whose values are choices.
+    properties = json_schema(declaration.answer).get("properties", {})
+    closed_fields = [name for name, node in properties.items() if is_closed_node(node)]
     drawn = _draw_spread(candidates, closed_fields, seed=version)
     examples = [
         [candidate.row_id, dict(candidate.row), dict(candidate.answer)] for candidate in drawn
@@ -115,12 +117,6 @@ def _read_labelled_candidates(
             }
             candidates.append(_Candidate(row_id, values, answer))
     return candidates
-
-
-def _list_closed_fields(declaration: Declaration) -> list[str]:
-    """Return the fields whose values are choices."""
-    properties = json_schema(declaration.answer).get("properties", {})
-    return [name for name, node in properties.items() if is_closed_node(node)]
 
 
 def _draw_spread(

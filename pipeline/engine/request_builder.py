@@ -12,7 +12,6 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
-from pipeline.gemini.requests import Prompt
 from pipeline.gemini.usage import Usage
 from pipeline.store import answer_counts
 from pipeline.store.database import Connection
@@ -98,12 +97,14 @@ class RequestBuilder:
 
         for row in task.prompt.make_rows(rows):
             prompt = row.prompt
-            token_limit = self._token_limit(prompt, cut_counts.get(row.id, 0))
+            declared_limit = prompt.max_output_tokens
+            model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR
+            grown_limit = declared_limit * TOKEN_LIMIT_FACTOR ** cut_counts.get(row.id, 0)
             line_builder = self._question_lines or self.settings
             try:
                 line, usage = line_builder.build_line(
                     requests.make_request_key(task.name, row.id),
-                    prompt._replace(max_output_tokens=token_limit),
+                    prompt._replace(max_output_tokens=min(grown_limit, model_limit)),
                 )
             except InputError as error:
                 raise self._row_error(tx, row.id, error.message) from error
@@ -114,13 +115,6 @@ class RequestBuilder:
                 )
                 raise self._row_error(tx, row.id, reason)
             yield PlannedRequest(row, line, usage)
-
-    def _token_limit(self, prompt: Prompt, cut_count: int) -> int:
-        """Return the output token limit of a request after `cut_count` answers were cut short."""
-        declared_limit = prompt.max_output_tokens
-        model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR
-        grown_limit: int = declared_limit * TOKEN_LIMIT_FACTOR**cut_count
-        return min(grown_limit, model_limit)
 
     def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""

@@ -20,10 +20,7 @@ from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine.closed_questions import (
-    choose_response_parser,
-    make_confidences,
-)
+from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
@@ -166,7 +163,10 @@ def validate_lines(
         reply = responses.parse_result_line(line, parse_response)
         request_outcome = validate_reply(task, claim, reply, row=row)
         if reply.confidences:
-            confidences = make_confidences(reply, model.name)
+            confidences = {
+                name: FieldConfidence(probability, model.name)
+                for name, probability in reply.confidences.items()
+            }
             request_outcome = request_outcome._replace(confidences=confidences)
         if request_outcome.outcome is not Outcome.ANSWERED:
             failure = failure or request_outcome
@@ -280,7 +280,7 @@ def write_outcomes(
         ConfigurationError: Another process changed the task's vocabulary meanwhile.
     """
     answered = [
-        request_outcome
+        (request_outcome, request_outcome.answer)
         for request_outcome in request_outcomes
         if request_outcome.answer is not None
     ]
@@ -291,12 +291,11 @@ def write_outcomes(
     valid_answers = [
         ValidAnswer(
             request_outcome.claim.row_id,
-            request_outcome.answer,
+            answer,
             request_outcome.claim.input_hash,
             request_outcome.is_unchecked,
         )
-        for request_outcome in answered
-        if request_outcome.answer is not None
+        for request_outcome, answer in answered
     ]
     write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
     if write_result.applied:
@@ -304,10 +303,8 @@ def write_outcomes(
 
     shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
     answer_rows = [
-        shared_columns
-        | _answer_columns(request_outcome, request_outcome.answer, provenance, now, write_result)
-        for request_outcome in answered
-        if request_outcome.answer is not None
+        shared_columns | _answer_columns(request_outcome, answer, provenance, now, write_result)
+        for request_outcome, answer in answered
     ]
     attempt_rows = [
         shared_columns | _attempt_columns(request_outcome, provenance, now)

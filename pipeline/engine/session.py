@@ -314,7 +314,7 @@ class WorkspaceSession:
         if self._is_synced or not names_user_task(self.settings):
             return
 
-        from pipeline.engine import task_sync
+        from pipeline.engine import task_registry, task_sync
 
         task_sync.sync_task(
             self.store,
@@ -326,7 +326,9 @@ class WorkspaceSession:
             now=self.now(),
             display=self.display,
         )
-        self.reload_task()
+        # The task as it is recorded now, without loading its file again.
+        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
+        self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
         self._is_synced = True
 
         if (
@@ -336,13 +338,6 @@ class WorkspaceSession:
             self.display.say(
                 f"temperature= is not sent: {self.model.name} ignores it",
             )
-
-    def reload_task(self) -> None:
-        """Replace the user task by the task as it is recorded now, without loading its file."""
-        from pipeline.engine import task_registry
-
-        user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
-        self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
 
     def replace_task(self, task: Task) -> None:
         """Use another task of the same name from now on; the session's `asked_rows` stay."""

@@ -63,7 +63,19 @@ def find_column_faults(
     listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
     if len(columns) > MAX_LISTED_COLUMNS:
         listed_columns += " …"
-    names_by_member = _list_named_columns(declaration)
+    answer_fields = declaration.answer.model_fields
+    index_columns = [
+        name for name in list_template_columns(declaration.index) if name not in answer_fields
+    ]
+    names_by_member: dict[str, Sequence[str]] = {
+        "prompt": declaration.prompt_columns,
+        "key": () if declaration.has_made_key else declaration.keys,
+        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
+        "index": index_columns,
+        "label": list_template_columns(declaration.label),
+        "images": declaration.images,
+        "cursor": (declaration.cursor,) if declaration.cursor else (),
+    }
     for member, names in names_by_member.items():
         hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
         for name in match_columns(names, columns):
@@ -81,23 +93,6 @@ def find_column_faults(
             )
             hint = 'name other columns, or set key="row" to make a key from each row'
             yield _MemberFault("key", message, hint)
-
-
-def _list_named_columns(declaration: Declaration) -> dict[str, Sequence[str]]:
-    """Return the columns that a declaration names, by member."""
-    answer_fields = declaration.answer.model_fields
-    index_columns = [
-        name for name in list_template_columns(declaration.index) if name not in answer_fields
-    ]
-    return {
-        "prompt": declaration.prompt_columns,
-        "key": () if declaration.has_made_key else declaration.keys,
-        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": index_columns,
-        "label": list_template_columns(declaration.label),
-        "images": declaration.images,
-        "cursor": (declaration.cursor,) if declaration.cursor else (),
-    }
 
 
 def find_image_and_quote_faults(

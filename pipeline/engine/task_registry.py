@@ -73,9 +73,8 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     """Return every registered task, in the order of the database; no file is loaded.
 
     These are user tasks, and shipped tasks that have a record in the table of tasks. In a copied
-    workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded path. If
-    a run over selected rows (`tag WHERE=`) is unfinished, only these rows of its task are open. The
-    tasks use the backend to which the workspace is bound; before its first upload, that of the
+    workspace, the path of the file `tasks/NAME.py` that came with it replaces the recorded path.
+    The tasks use the backend to which the workspace is bound; before its first upload, that of the
     settings.
     """
     records = workspace.list_tasks(tx)

@@ -508,6 +508,12 @@ def render_task_file(
     quotes_in_line = ""
     if has_quotes or len(guess.prompt_names) > 1:
         quotes_in_line = f"    quotes_in={_to_literal(guess.text)},\n"
+    # The members that locate the rows, without empty ones.
+    source_lines = [
+        f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"
+        for name, text in draft.source_members.items()
+        if text
+    ]
     label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
     index_names = guess.prompt_names or (first_field,)
     index_template = ". ".join(f"{{{name}}}" for name in index_names)
@@ -520,7 +526,7 @@ def render_task_file(
         classes=class_text,
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
-        where=_render_source_members(draft.source_members),
+        where="".join(source_lines),
         key=_to_literal(guess.key),
         key_said="a hash of each row" if has_made_key else "identifies a row",
         images=images_line,
@@ -569,15 +575,6 @@ def _render_imports(fields: Sequence[AnswerField]) -> str:
 
     pydantic_names = "BaseModel, Field" if has_field_calls else "BaseModel"
     return "\n".join([*lines, f"from pydantic import {pydantic_names}"])
-
-
-def _render_source_members(members: Mapping[str, str]) -> str:
-    """Render the non-empty members that locate the rows, a line with a comment each."""
-    return "".join(
-        f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"
-        for name, text in members.items()
-        if text
-    )
 
 
 def _make_prompt(column_names: Sequence[str]) -> str:

@@ -413,10 +413,23 @@ class UserTask(Task):
         self.version_label = version_label or record.prompt_version
         self.fingerprint = record.fingerprint
         self.gates = str(record.members.get("gates") or "")
-        self.labels = labels or _labels_of(record)
+        self.labels = labels or TaskLabels(
+            singular="row",
+            plural="rows",
+            answered="answered",
+            none_open_message="every row with content is answered, claimed or parked",
+            input_noun="row",
+            inputs_noun=f"the rows of {record.name}"
+            + (" and their images" if record.members.get("images") else ""),
+            ask_command=CommandHint("tag", task=record.name),
+            task_option=record.name,
+        )
+        empty_source_text = f"{record.items} has no row that can be asked about"
+        if record.is_query:
+            empty_source_text = "the task's query returns no rows"
         self.fill_hint = HintTemplate(
             "{}; add rows, then `{}` asks about a few",
-            _empty_source_text(record),
+            empty_source_text,
             self.labels.command("try"),
         )
         self.source_hint = _source_hint(record)
@@ -424,6 +437,7 @@ class UserTask(Task):
         preferred_versions = (
             record.preferred if settings.prefer_versions is None else settings.prefer_versions
         )
+        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.user_file = UserFile(record, settings)
         self.rows = self.rows_class(
             columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
@@ -432,7 +446,7 @@ class UserTask(Task):
             version_label=self.version_label,
             preferred_versions=preferred_versions,
             own_prompt_version=self.version_label,
-            decision_version=self._decision_version(),
+            decision_version=f"{self.version_label}/{decision_model}",
             # A key of several columns has no name column.
             name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
             key_columns=[name for name, _ in record.key],
@@ -456,11 +470,6 @@ class UserTask(Task):
         index_template = record.members.get("index")
         self.index = make_index(self.rows, index_template) if index_template else None
 
-    def _decision_version(self) -> str:
-        """Return the version under which the decision model of the backend answers."""
-        model_name = self.settings.for_backend(self.provider).decision_model
-        return f"{self.version_label}/{model_name.removeprefix('models/')}"
-
     def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
         """Return the table of another program that gets a row for each answer, else None."""
         target = parse_row_target(self.record.members.get("write_to"))
@@ -474,28 +483,6 @@ class UserTask(Task):
             preferred_versions,
             schema=target.schema,
         )
-
-
-def _labels_of(record: TaskRecord) -> TaskLabels:
-    """Return the labels of a user's task."""
-    return TaskLabels(
-        singular="row",
-        plural="rows",
-        answered="answered",
-        none_open_message="every row with content is answered, claimed or parked",
-        input_noun="row",
-        inputs_noun=f"the rows of {record.name}"
-        + (" and their images" if record.members.get("images") else ""),
-        ask_command=CommandHint("tag", task=record.name),
-        task_option=record.name,
-    )
-
-
-def _empty_source_text(record: TaskRecord) -> str:
-    """Return the message that the source has no row to ask about."""
-    if record.is_query:
-        return "the task's query returns no rows"
-    return f"{record.items} has no row that can be asked about"
 
 
 def _source_hint(record: TaskRecord) -> str:
