@@ -414,20 +414,17 @@ def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = (
     # Running processes write the results of these batches.
     awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}
     awaited_numbers = {batch.number for batch in all_batches if batch.state in awaited_states}
-    leftovers = list(_find_abandoned_parts(data))
+    leftovers = [
+        path
+        for path in sorted(data.rglob(f"*{files.PART_SUFFIX}"))
+        if path.parent.name != BATCHES_FOLDER and files.is_abandoned(path)
+    ]
     leftovers.extend(
         path
         for path in sorted((data / BATCHES_FOLDER).glob("*"))
         if path not in known_paths and _is_leftover(path, awaited_numbers)
     )
     return leftovers
-
-
-def _find_abandoned_parts(data: Path) -> Iterator[Path]:
-    """Yield the part files and folders of dead processes below DATA, except those of batches."""
-    for path in sorted(data.rglob(f"*{files.PART_SUFFIX}")):
-        if path.parent.name != BATCHES_FOLDER and files.is_abandoned(path):
-            yield path
 
 
 def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:

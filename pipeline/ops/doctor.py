@@ -347,7 +347,12 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
             continue
 
         verb = "was" if refused_count == 1 else "were"
-        import_note = "" if task.user_file else ", with the file and the options of its import"
+        if task.user_file is None:
+            import_note = ", with the file and the options of its import"
+            read_again_command = task.fill_hint.step
+        else:
+            import_note = ""
+            read_again_command = task.labels.command("tag")
         count_message = f"{plural(refused_count, 'row')} of {task.subject} {verb} refused"
         yield create_notice(
             f"{count_message}: {'; '.join(examples)}",
@@ -355,16 +360,9 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
             HintTemplate(
                 f"list them with `{{}}`, correct the source, then type `{{}}`{import_note}",
                 CommandHint("items", task=task.labels.task_option, state="refused"),
-                _read_again_command(task),
+                read_again_command,
             ),
         )
-
-
-def _read_again_command(task: Task) -> CommandHint:
-    """Return the command that reads the source of a task again, after it was corrected."""
-    if task.user_file is not None:
-        return task.labels.command("tag")
-    return task.fill_hint.step
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
@@ -529,7 +527,8 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     A file of an unknown batch proves that a batch was sent that is not in the database: it is a
     result file, or a request file whose number a remote batch has. `report.unknown_numbers` has the
     numbers of the remote batches, so the check of the backend must run before. Any other file that
-    a killed process left is a leftover. Nothing is deleted.
+    a killed process left is a leftover, and so is the index folder of an unindexed task. Leftovers
+    of builds are left out while an index is being built. Nothing is deleted.
     """
     ws = report.ws
     restore_hint = CommandHint("restore", from_="…")
@@ -542,29 +541,19 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
             f"put the newer database back, or restore a newer backup ({restore_hint})",
         )
 
-    for path in _list_leftovers(report):
+    folders = [collection.folder for collection in ws.indexed_tasks]
+    leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
+    leftovers += find_orphaned_folders(ws.data, folders)
+    # While the lock is taken, the staging folder belongs to a running build.
+    if ws.locks.is_free(INDEX_LOCK):
+        for folder in folders:
+            leftovers += Builds(ws.data, folder).find_leftovers()
+    for path in leftovers:
         yield create_notice(
             f"{path.name} is a leftover of a killed run",
             "it uses disk space",
             CommandHint("clean"),
         )
-
-
-def _list_leftovers(report: DoctorReport) -> list[Path]:
-    """Return files and folders that killed runs left, and index folders of unindexed tasks.
-
-    Leftovers of builds are left out while an index is being built.
-    """
-    ws = report.ws
-    folders = [collection.folder for collection in ws.indexed_tasks]
-    leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
-    leftovers += find_orphaned_folders(ws.data, folders)
-
-    # While the lock is taken, the staging folder belongs to a running build.
-    if ws.locks.is_free(INDEX_LOCK):
-        for folder in folders:
-            leftovers += Builds(ws.data, folder).find_leftovers()
-    return leftovers
 
 
 def _describe_open_erasures(tx: Connection) -> list[str]:

@@ -14,7 +14,7 @@
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -138,7 +138,16 @@ def read_names(task: Task, path: Path) -> list[str]:
     header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
     name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
     if name_index is not None:
-        lines = _read_name_column(csv_rows[1:], header, name_index)
+        kind_index = None
+        if {"kind", "reason"} <= set(header):
+            kind_index = header.index("kind")
+        # An apostrophe in front of a formula is removed, and rows that are too short are left out.
+        lines = [
+            restore_formula(cells[name_index])
+            for cells in csv_rows[1:]
+            if len(cells) > name_index
+            and (kind_index is None or cells[kind_index] == MISSING_ROW_KIND)
+        ]
 
     names = [line.strip() for line in lines if line.strip()]
     if not names:
@@ -147,30 +156,6 @@ def read_names(task: Task, path: Path) -> list[str]:
             hint="write one name per line, or a CSV file with a Username column",
         )
     return names
-
-
-def _read_name_column(
-    csv_rows: Sequence[Sequence[str]],
-    header: Sequence[str],
-    name_index: int,
-) -> list[str]:
-    """Return the cells of the name column; for an import's report only those of missing rows.
-
-    A header with `kind` and `reason` marks an import's report. An apostrophe in front of a formula
-    is removed.
-
-    Args:
-        csv_rows: The rows below the header. Rows that are too short are left out.
-        header: The folded names of the columns.
-    """
-    kind_index = None
-    if {"kind", "reason"} <= set(header):
-        kind_index = header.index("kind")
-    return [
-        restore_formula(cells[name_index])
-        for cells in csv_rows
-        if len(cells) > name_index and (kind_index is None or cells[kind_index] == MISSING_ROW_KIND)
-    ]
 
 
 def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
@@ -345,7 +330,14 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
             ws.data, ws.task, tx, [row.row_id for row in named_rows.values() if row.row_id]
         )
     if is_new:
-        _confirm(ws.task, names, confirm=ws.confirm)
+        subject = repr(names[0])
+        if len(names) > 1:
+            listed_names = join_first(names, MAX_LISTED_NAMES)
+            subject = f"{len(names):,} {task.labels.plural} ({listed_names})"
+        ws.confirm(
+            f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
+            "and older builds?",
+        )
 
     row_ids = []
     with ws.store.write() as tx:
@@ -396,17 +388,6 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
         if row.row_id:
             _check_free(tx, task.name, row.row_id, name)
     return named_rows
-
-
-def _confirm(task: Task, names: Sequence[str], *, confirm: Callable[[str], None]) -> None:
-    """Ask the user to confirm that the named rows are forgotten; raise InputError if not."""
-    subject = repr(names[0])
-    if len(names) > 1:
-        subject = f"{len(names):,} {task.labels.plural} ({join_first(names, MAX_LISTED_NAMES)})"
-    confirm(
-        f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
-        "and older builds?",
-    )
 
 
 def _begin_row(

@@ -157,19 +157,15 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
             hint="use another backup",
         )
     for name in hashes:
-        _check_name(folder, name)
+        try:
+            files.resolve_stored_path(folder, name)
+        # The name leads out of the backup's folder.
+        except InconsistentError as error:
+            raise InputError(
+                f"{folder} cannot be restored: {error.message}",
+                hint="use another backup",
+            ) from error
     return made_at, hashes
-
-
-def _check_name(folder: Path, name: str) -> None:
-    """Raise InputError if a file name of the manifest leads out of the backup's folder."""
-    try:
-        files.resolve_stored_path(folder, name)
-    except InconsistentError as error:
-        raise InputError(
-            f"{folder} cannot be restored: {error.message}",
-            hint="use another backup",
-        ) from error
 
 
 def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -> None:

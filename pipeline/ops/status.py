@@ -242,11 +242,30 @@ def _read_document(
         )
 
     remote_names = {batch.remote_name for batch in all_batches}
+    # The batches of a live run are counted once.
+    state_counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
+    file_fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
     return {
         ws.settings.task: counts_by_state,
-        "batches": _count_by_state(all_batches),
+        # The state of live batches is left out if no batch has it.
+        "batches": {
+            state.value: state_counts[state]
+            for state in BatchState
+            if state is not BatchState.ASKING or state_counts[state]
+        },
         "index": index_document,
-        "twins": [_to_twin(duplicate, remote_names) for duplicate in batches.list_duplicates(tx)],
+        "twins": [
+            {
+                "batch": duplicate["batch"],
+                "remote_name": duplicate["remote_name"],
+                "estimated_cost": duplicate["estimated_cost"],
+                # It was cancelled.
+                "is_over": duplicate["cancelled_at"] is not None,
+                # It is no second remote batch, but that of a batch that was given up.
+                "is_own": duplicate["remote_name"] in remote_names,
+            }
+            for duplicate in batches.list_duplicates(tx)
+        ],
         "gone": gone_count,
         "stale": _describe_stale(tx, task, counts_by_state[STALE_STATE]),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
@@ -260,7 +279,7 @@ def _read_document(
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_single_row_failures(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
-        "task_file": _describe_file_fault(task),
+        "task_file": f"{file_fault.location}: {file_fault.message}" if file_fault else "",
         "source_changed": _find_changed_source(task),
         "others": [
             other.subject
@@ -268,12 +287,6 @@ def _read_document(
             if other.name in answered_tasks and other.name != task.name
         ],
     }
-
-
-def _describe_file_fault(task: Task) -> str:
-    """Return why the task's file cannot be loaded; "" if it can, or if there is no file."""
-    fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
-    return "" if fault is None else f"{fault.location}: {fault.message}"
 
 
 def _find_changed_source(task: Task) -> str:
@@ -497,24 +510,6 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
     }
 
 
-def _to_twin(duplicate: Mapping[str, Any], remote_names: Collection[str | None]) -> dict[str, Any]:
-    """Return {batch, remote_name, estimated_cost, is_over, is_own} of a duplicate batch, for JSON.
-
-    `is_over` is True if it was cancelled. `is_own` is True if it is no second remote batch, but
-    that of a batch that was given up.
-
-    Args:
-        remote_names: The names of the remote batches that are no duplicates.
-    """
-    return {
-        "batch": duplicate["batch"],
-        "remote_name": duplicate["remote_name"],
-        "estimated_cost": duplicate["estimated_cost"],
-        "is_over": duplicate["cancelled_at"] is not None,
-        "is_own": duplicate["remote_name"] in remote_names,
-    }
-
-
 def _describe_index(
     tx: Connection, task: Task, *, settings: Settings, indexed_task: IndexedTask, exact: bool
 ) -> dict[str, Any]:
@@ -588,19 +583,6 @@ def _describe_build(
         "build": manifest.number,
         "built_at": manifest.built_at.isoformat(),
         "refused": refused,
-    }
-
-
-def _count_by_state(all_batches: Sequence[BatchRow]) -> dict[str, int]:
-    """Return the number of batches in each state, with the batches of a live run counted once.
-
-    The state of live batches is left out if no batch has it.
-    """
-    counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
-    return {
-        state.value: counts[state]
-        for state in BatchState
-        if state is not BatchState.ASKING or counts[state]
     }
 
 
