@@ -209,48 +209,37 @@ def make_people_index(
         text_columns: Other columns of imported files that belong to the text.
     """
     condition = table.indexable if includes_untagged else table.tagged
-    index = replace(
-        _INDEX,
+    word_fields = ("title", "company", "bio", "name", "tags", *map(_word_field, text_columns))
+    index = IndexedTask(
+        task=table.TASK,
+        entry_noun="expert",
+        example_question="who knows water law",
+        columns={
+            "rank": "rank",
+            "username": "username",
+            "name": "name",
+            "title": "job_title",
+            "tags": "tags",
+            "score": "findability_score",
+        },
+        ranking=Ranking(
+            (FieldGroup(word_fields),),
+            question_words="expert experte experten expertin experto experts specialist"
+            " specialists",
+        ),
         count_entries=lambda tx: table.people_table(tx).count_rows(tx, condition),
         read_entries=partial(_read_entries, condition, text_columns),
+        check_columns=_check_columns,
+        key="username",
+        text_members=("Job Title", "Company", "Bio"),
         text_columns=text_columns,
+        tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
+        hit_fields=_search_hit,
     )
-    if not includes_untagged:
-        index = replace(
-            index,
-            read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
-            unindexed_texts=table.find_untagged_texts,
-        )
-    if not text_columns:
+    if includes_untagged:
         return index
-
-    ((fields, weight),) = index.ranking.groups
-    group = FieldGroup((*fields, *map(_word_field, text_columns)), weight)
-    return replace(index, ranking=replace(index.ranking, groups=(group,)))
-
-
-# Index of all tagged people, without other columns.
-_INDEX = IndexedTask(
-    task=table.TASK,
-    entry_noun="expert",
-    example_question="who knows water law",
-    columns={
-        "rank": "rank",
-        "username": "username",
-        "name": "name",
-        "title": "job_title",
-        "tags": "tags",
-        "score": "findability_score",
-    },
-    ranking=Ranking(
-        (FieldGroup(("title", "company", "bio", "name", "tags")),),
-        question_words="expert experte experten expertin experto experts specialist specialists",
-    ),
-    count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
-    read_entries=partial(_read_entries, table.tagged, ()),
-    check_columns=_check_columns,
-    key="username",
-    text_members=("Job Title", "Company", "Bio"),
-    tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
-    hit_fields=_search_hit,
-)
+    return replace(
+        index,
+        read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
+        unindexed_texts=table.find_untagged_texts,
+    )

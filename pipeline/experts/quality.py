@@ -10,10 +10,7 @@ Tags are in English, so only English texts are compared.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from sqlalchemy import ColumnElement
 
 from pipeline.engine.task import Task
 from pipeline.experts import table
@@ -67,20 +64,6 @@ MIN_PEOPLE_TO_COMPARE = 50
 FIGURES = read_figures(Path(__file__).with_name("figures.tsv"))
 
 
-@dataclass
-class _TagCounts:
-    """Counts over the tagged people of a measurement."""
-
-    # Number of people by length of their list of tags.
-    lengths: Counter[int] = field(default_factory=Counter)
-    # Number of people by tag.
-    people_by_tag: Counter[str] = field(default_factory=Counter)
-    # Ids of the people whose texts are read.
-    sample: ReservoirSample[str] = field(
-        default_factory=lambda: ReservoirSample[str](TEXT_SAMPLE_SIZE, seed=SEED),
-    )
-
-
 def measure(
     tx: Connection,
     task: Task,  # noqa: ARG001 - one task
@@ -104,10 +87,19 @@ def measure(
     condition = table.tagged
     if version is not None:
         condition = condition & table.row_id.in_(answers.answered_ids(table.TASK, version))
-    counts = _count_tags(tx, condition)
-    tags_by_use = _sort_by_count(counts.people_by_tag)
-    sample_ids = list(counts.sample)
-    people_count = counts.lengths.total()
+    # The number of people by length of their list of tags, and by tag.
+    lengths = Counter[int]()
+    people_by_tag = Counter[str]()
+    # Ids of the people whose texts are read.
+    sample = ReservoirSample[str](TEXT_SAMPLE_SIZE, seed=SEED)
+    for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):
+        person_tags = parse_text_list(cell) or []
+        lengths[len(person_tags)] += 1
+        people_by_tag.update(person_tags)
+        sample.offer(str(person_id), str(person_id))
+    tags_by_use = _sort_by_count(people_by_tag)
+    sample_ids = list(sample)
+    people_count = lengths.total()
 
     texts: list[tuple[str, Sequence[str]]] = []
     if people_count >= MIN_PEOPLE_TO_COMPARE:
@@ -122,30 +114,30 @@ def measure(
 
     parked_count = len(claims.parked_rows(tx, table.TASK))
     compared_tags = sum(len(tags) for _, tags in texts)
-    single_use_tags = sum(use_count == 1 for use_count in counts.people_by_tag.values())
+    single_use_tags = sum(use_count == 1 for use_count in people_by_tag.values())
     values: dict[str, FigureValue] = {
-        **list_values("tags", counts.lengths),
-        "used-once": (divide(single_use_tags, len(counts.people_by_tag)), people_count),
+        **list_values("tags", lengths),
+        "used-once": (divide(single_use_tags, len(people_by_tag)), people_count),
         "commonest": (divide(people_with_common_tag, people_count), people_count),
-        "at-minimum": (divide(counts.lengths[1], people_count), people_count),
+        "at-minimum": (divide(lengths[1], people_count), people_count),
         "unlike-text": (divide(unlike_tags.total(), compared_tags), len(texts)),
-        "longest-tag": (max(map(len, counts.people_by_tag), default=None), people_count),
+        "longest-tag": (max(map(len, people_by_tag), default=None), people_count),
         "parked": (
             divide(parked_count, people_count + parked_count),
             people_count + parked_count,
         ),
         "people": (people_count, people_count),
-        "different-tags": (len(counts.people_by_tag), people_count),
+        "different-tags": (len(people_by_tag), people_count),
         **reply_values(answer_counts.count_replies(tx, table.TASK, version)),
     }
 
-    tags_by_length = sorted(counts.people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
+    tags_by_length = sorted(people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
     longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
     unlike_examples = _sort_by_count(unlike_tags)[:MAX_EXAMPLES]
     histogram = histogram_bars(
         "Tags per person",
         "people",
-        counts.lengths,
+        lengths,
         max_bar=MAX_TAGS_OF_BAR,
     )
     return QualityFigures(
@@ -162,21 +154,6 @@ def measure(
         ],
         samples=list(_read_tag_samples(tx, sample_ids[:MAX_SAMPLES])),
     )
-
-
-def _count_tags(tx: Connection, condition: ColumnElement[bool]) -> _TagCounts:
-    """Return the tag counts, and a random sample of the ids, of people that meet a condition.
-
-    The counts are the number of people by number of tags, and the number of people by tag. A tag
-    that a person has twice counts twice. Reads only.
-    """
-    counts = _TagCounts()
-    for person_id, cell in table.people_table(tx).read_cells(tx, ("id", "tags"), condition):
-        tags = parse_text_list(cell) or []
-        counts.lengths[len(tags)] += 1
-        counts.people_by_tag.update(tags)
-        counts.sample.offer(str(person_id), str(person_id))
-    return counts
 
 
 def _sort_by_count(tag_counts: Counter[str]) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ they are a list or null.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, starmap
 from typing import Any, NamedTuple
@@ -388,21 +388,18 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
 
     faults = row_faults.to_row_faults()
     if orphaned_ids:
-        faults.append(_make_orphan_fault(orphaned_ids))
+        ids = sorted(orphaned_ids)
+        people = plural(len(ids), "person", "people")
+        faults.append(
+            RowFault(
+                f"answers or imported columns of {people} without a row, ids {join_first(ids)}",
+                "another program deleted the rows, but findable still stores data about these"
+                " people",
+                f"{CommandHint('forget', task='experts', item=ids[0])}, for each id",
+                is_contradiction=False,
+            )
+        )
     return faults
-
-
-def _make_orphan_fault(orphaned_ids: Collection[str]) -> RowFault:
-    """Return the notice about answers or stored cells of people whose rows were deleted.
-
-    It names the first ids, and `forget` as the next step.
-    """
-    ids = sorted(orphaned_ids)
-    people = plural(len(ids), "person", "people")
-    message = f"answers or imported columns of {people} without a row, ids {join_first(ids)}"
-    reason = "another program deleted the rows, but findable still stores data about these people"
-    next_step = f"{CommandHint('forget', task='experts', item=ids[0])}, for each id"
-    return RowFault(message, reason, next_step, is_contradiction=False)
 
 
 def _find_faults(

@@ -158,21 +158,16 @@ def merge_tags(
         same_pairs = [(old, new) for old, new in checked_pairs if rules.get(old) == new]
         new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
 
-        _add_rules(rules, new_pairs, used_tags=_used_tags(tx))
+        used_tags = set[str]()
+        for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
+            used_tags.update(parse_text_list(cell) or ())
+        _add_rules(rules, new_pairs, used_tags=used_tags)
         editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
             marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
         return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
-
-
-def _used_tags(tx: Connection) -> set[str]:
-    """Return all tags that people have."""
-    used_tags: set[str] = set()
-    for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
-        used_tags.update(parse_text_list(cell) or ())
-    return used_tags
 
 
 def _add_rules(

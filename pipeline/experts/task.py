@@ -270,15 +270,15 @@ class ExpertsAnswers(TaskAnswers):
         )
         hashes = {row_id: self.rows.input_hash(row) for row_id, row in rows.items()}
 
-        # Older hashes have no part for the biography and are therefore a prefix.
         outdated_ids: set[str] = set()
         other_person_ids: set[str] = set()
         for row_id, current_hash in hashes.items():
             asked_hash = answers_by_id[row_id].input_hash
-            if current_hash.startswith(asked_hash):
+            if current_hash == asked_hash:
                 continue
             outdated_ids.add(row_id)
-            if _is_other_person(current_hash, asked_hash):
+            # A database may give the id of a deleted row to a new row.
+            if current_hash.partition(":")[0] != asked_hash.partition(":")[0]:
                 other_person_ids.add(row_id)
 
         tags_by_id: dict[str, str | None] = {}
@@ -520,14 +520,3 @@ def _prompt_text(column: str, cell: Any) -> str:
     if column == "bio":
         return stripped_text(cell)
     return " ".join(cell_to_text(cell).split())
-
-
-def _is_other_person(current_hash: str, asked_hash: str) -> bool:
-    """Return whether two input hashes belong to different people.
-
-    This happens if a database gives the id of a deleted row to a new row. Hashes without a part for
-    the person count as equal.
-    """
-    if ":" not in asked_hash:
-        return False
-    return current_hash.partition(":")[0] != asked_hash.partition(":")[0]
