@@ -152,9 +152,30 @@ class QualityReport(NamedTuple):
             "items": quality.items,
             "passed": self.passed,
             "verdict": self.line,
-            "gates": [_gate_document(gate) for gate in self.gates],
+            "gates": [
+                {
+                    "name": gate.figure.name,
+                    "low": gate.figure.low,
+                    "high": gate.figure.high,
+                    "at_least": gate.figure.min_items,
+                    "why": gate.figure.bounds_reason,
+                    "value": gate.value,
+                    "items": gate.items,
+                    "passed": gate.passed,
+                    "said": gate.verdict_text,
+                }
+                for gate in self.gates
+            ],
             "figures": {
-                measured.figure.name: _figure_document(measured) for measured in self.measured
+                measured.figure.name: {
+                    "name": measured.figure.name,
+                    "unit": measured.figure.unit,
+                    "told": measured.figure.description,
+                    "value": measured.value,
+                    "items": measured.items,
+                    "passed": measured.passed,
+                }
+                for measured in self.measured
             },
             "distributions": [
                 {"title": rows.title, "unit": rows.headers[1], "bars": rows.cells}
@@ -245,31 +266,6 @@ def _template() -> "Template":
         "aligned": _alignments,
     }
     return environment.get_template("report.md")
-
-
-def _gate_document(gate: MeasuredFigure) -> dict[str, Any]:
-    return {
-        "name": gate.figure.name,
-        "low": gate.figure.low,
-        "high": gate.figure.high,
-        "at_least": gate.figure.min_items,
-        "why": gate.figure.bounds_reason,
-        "value": gate.value,
-        "items": gate.items,
-        "passed": gate.passed,
-        "said": gate.verdict_text,
-    }
-
-
-def _figure_document(measured: MeasuredFigure) -> dict[str, Any]:
-    return {
-        "name": measured.figure.name,
-        "unit": measured.figure.unit,
-        "told": measured.figure.description,
-        "value": measured.value,
-        "items": measured.items,
-        "passed": measured.passed,
-    }
 
 
 def _sample_document(sample: Sample) -> dict[str, Any]:

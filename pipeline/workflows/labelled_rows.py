@@ -7,7 +7,6 @@ asks about a few rows and stores no answer.
 from collections.abc import Mapping, Sequence
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
 from pipeline.engine.user_task import UserTask
 from pipeline.quality import label_accuracy, pilot
@@ -17,14 +16,6 @@ from pipeline.store.labels import RowLabel
 
 # The file of the hint how to label rows.
 LABEL_FILE = "labels.csv"
-
-
-def no_labels_error(tx: Connection, task: Task) -> InputError:
-    """Return the error that no row of a task can be compared with a label."""
-    return InputError(
-        f"no {task.labels.singular} is labelled, except examples in the prompt; nothing was asked",
-        hint=make_label_hint(tx, task),
-    )
 
 
 def make_label_hint(tx: Connection, task: Task) -> HintTemplate:

@@ -264,10 +264,22 @@ def estimate_plan(
     model = ws.model
     estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
     if ws.is_deciding:
-        return estimator.estimate_decisions()
+        return Preflight(
+            plan=plan,
+            mode_estimates={Mode.DECIDE.value: estimator.estimate_calls(Mode.DECIDE)},
+            recommended=Mode.DECIDE.value,
+            reason="decisions were requested",
+            model=model.name,
+            prices=f"{model.source} ({model.priced_on})",
+            tier=ws.settings.tier,
+            known=estimator.calibration,
+        )
 
-    modes = (Mode.BATCH.value, Mode.FLEX.value, Mode.LIVE.value)
-    mode_estimates = {mode: estimator.estimate_mode(mode) for mode in modes}
+    mode_estimates = {
+        Mode.BATCH.value: estimator.estimate_batch(),
+        Mode.FLEX.value: estimator.estimate_calls(Mode.FLEX),
+        Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
+    }
     recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
     preflight = Preflight(
         plan=plan,
@@ -411,10 +423,6 @@ class _PlanEstimator:
                 pilot_reason="" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version),
             )
 
-    def estimate_mode(self, mode: str) -> ModeEstimate:
-        """Return the estimate of batches or of live calls."""
-        return self.estimate_batch() if mode == Mode.BATCH else self.estimate_calls(Mode(mode))
-
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.
 
@@ -458,20 +466,6 @@ class _PlanEstimator:
             count=self.plan.requests,
             warnings=self._list_daily_quota_warnings(),
             absence_reason="" if is_available else f"{model.name} is not served by flex",
-        )
-
-    def estimate_decisions(self) -> Preflight:
-        """Return the estimate for a session that asks a decision model: only the mode decide."""
-        model = self.ws.model
-        return Preflight(
-            plan=self.plan,
-            mode_estimates={Mode.DECIDE.value: self.estimate_calls(Mode.DECIDE)},
-            recommended=Mode.DECIDE.value,
-            reason="decisions were requested",
-            model=model.name,
-            prices=f"{model.source} ({model.priced_on})",
-            tier=self.ws.settings.tier,
-            known=self.calibration,
         )
 
     def _list_daily_quota_warnings(self) -> list[str]:

@@ -16,7 +16,6 @@ from pipeline.batch import ingest, live, move, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
-from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
@@ -598,7 +597,13 @@ class TagRounds:
         try:
             for summary in ingest.ingest_batches(self._ws, number=batch_number):
                 ingested.append(summary)
-                self._note_ingested(summary)
+                batch = summary.batch
+                self.quality_reporter.note_answers(batch.version)
+                if batch.missing == 0 and batch.number in self.report.poll.failed:
+                    # The batch failed at the API after every request had a reply.
+                    del self.report.poll.failed[batch.number]
+                    self._failed_batches.discard(batch.number)
+                    self._has_successful_batch = True
         except HeldBatchError:
             # The held batches wait for a person, and the other batches go on.
             pass
@@ -618,20 +623,6 @@ class TagRounds:
             for batch in self.list_batches(BatchState.DOWNLOADED)
             if batch.is_held
         ]
-
-    def _note_ingested(self, summary: IngestSummary) -> None:
-        """Note the new answers of a batch for the next quality report.
-
-        If the batch failed at the API after every request had a reply, it is removed from the
-        failed batches of the report, and counts as a success.
-        """
-        batch = summary.batch
-        self.quality_reporter.note_answers(batch.version)
-        if batch.missing == 0 and batch.number in self.report.poll.failed:
-            # The batch failed at the API after every request had a reply.
-            del self.report.poll.failed[batch.number]
-            self._failed_batches.discard(batch.number)
-            self._has_successful_batch = True
 
     def complete_report(self) -> TagReport:
         """Complete and return the report; write the last quality reports, and end finished runs.

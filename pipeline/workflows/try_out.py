@@ -12,7 +12,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
@@ -30,8 +29,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests
-from pipeline.gemini.models import Model
-from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, describe_cost
+from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
     FieldComparison,
@@ -180,7 +178,11 @@ def try_task(
     with ws.store.read() as tx:
         row_labels = read_valid_labels(tx, ws.task)
         if labelled and not row_labels:
-            raise labelled_rows.no_labels_error(tx, ws.task)
+            raise InputError(
+                f"no {ws.task.labels.singular} is labelled, except examples in the prompt; "
+                "nothing was asked",
+                hint=labelled_rows.make_label_hint(tx, ws.task),
+            )
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
@@ -249,7 +251,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         builder.sent_form,
         planned_requests,
         tried_rows,
-        _live_cost(likely_usage, model=ws.model, now=ws.now()),
+        calculate_cost(ws.model, likely_usage, STANDARD, day=ws.now().date()),
     )
 
 
@@ -385,11 +387,6 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     )
 
 
-def _live_cost(usage: Usage, *, model: Model, now: datetime) -> float:
-    """Return the cost of tokens in USD, at today's standard price of the model."""
-    return calculate_cost(model, usage, STANDARD, day=now.date())
-
-
 def _validate_row_reply(
     ws: WorkspaceSession,
     tried_row: TriedRow,
@@ -424,7 +421,7 @@ def _validate_row_reply(
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
-    tried_row.cost = _live_cost(reply.usage, model=ws.model, now=ws.now())
+    tried_row.cost = calculate_cost(ws.model, reply.usage, STANDARD, day=ws.now().date())
 
     claim = RowClaim(task_row.id, task_row.input_hash)
     request_outcome = validate_reply(ws.task, claim, reply, row=task_row.context)
