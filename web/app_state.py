@@ -91,30 +91,20 @@ class AppState:
         self,
         task: str | None = None,
         display: Progress | None = None,
+        *,
+        call_limit_s: float | None = None,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Return a context manager that opens the workspace for reading.
 
         Args:
             task: Task to use instead of the task in the settings.
             display: Receives the messages and progress that a command would print.
+            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
 
         Raises:
             RequestRefusedError: 404 on entering, the workspace has no such task.
         """
-        return self._open(task, WorkspaceAccess.READ, display)
-
-    def open_to_search(
-        self,
-        task: str | None = None,
-    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
-        """Return a context manager that opens the workspace for a search.
-
-        A call to Gemini is made once, and a page waits for it at most MAX_SEARCH_CALL_S.
-
-        Raises:
-            RequestRefusedError: 404 on entering, the workspace has no such task.
-        """
-        return self._open(task, WorkspaceAccess.READ, call_limit_s=MAX_SEARCH_CALL_S)
+        return self._open(task, WorkspaceAccess.READ, display, call_limit_s=call_limit_s)
 
     def open_to_write(
         self,

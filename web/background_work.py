@@ -183,7 +183,11 @@ class BackgroundWork:
 
             work = BackgroundJob(next(self._numbers), kind, task, row_key)
             self._work_by_number[work.number] = work
-            self._delete_oldest_finished()
+            finished = [
+                number for number, job in self._work_by_number.items() if not job.is_running
+            ]
+            for number in finished[:-MAX_FINISHED_WORK]:
+                del self._work_by_number[number]
             work.thread = threading.Thread(
                 target=_run_to_end,
                 args=(work, run),
@@ -192,12 +196,6 @@ class BackgroundWork:
             )
             work.thread.start()
         return work
-
-    def _delete_oldest_finished(self) -> None:
-        all_work = self._work_by_number.values()
-        finished = [work.number for work in all_work if not work.is_running]
-        for number in finished[:-MAX_FINISHED_WORK]:
-            del self._work_by_number[number]
 
     def find(self, number: int) -> BackgroundJob | None:
         """Return work by its number, or None."""

@@ -172,7 +172,15 @@ def submit_correction(
     try:
         return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
-        message = _describe_conflict(error, is_undo="undo" in form)
+        message = "This answer was changed meanwhile"
+        if error.now["edits"]:
+            last_edit = error.now["edits"][-1]
+            message = (
+                f"{last_edit['who']!r} changed this answer meanwhile (edit {last_edit['number']})"
+            )
+        message += "; it is shown as it is now."
+        if "undo" not in form:
+            message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
         message = to_plain_reason(error.reason)
         if MISSING_QUOTE_REASON in error.reason:
@@ -183,16 +191,6 @@ def submit_correction(
         if wrong_path:
             message = error.message
     return CorrectionResult(field_name, message, is_saved=False, texts=texts, wrong_path=wrong_path)
-
-
-def _describe_conflict(error: ChangedMeanwhileError, *, is_undo: bool) -> str:
-    """Return who changed the answer that an editor saw, and how to go on."""
-    message = "This answer was changed meanwhile"
-    if error.now["edits"]:
-        last_edit = error.now["edits"][-1]
-        message = f"{last_edit['who']!r} changed this answer meanwhile (edit {last_edit['number']})"
-    message += "; it is shown as it is now."
-    return message if is_undo else f"{message} Save again to replace it."
 
 
 def _apply_form(

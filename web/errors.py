@@ -68,8 +68,9 @@ def to_problem(error: BaseException) -> dict[str, Any]:
     - ChangedMeanwhileError (an answer changed after it was read): 412, with the present state of
       the answer in `now`.
     - RequestRefusedError: its own status.
-    - Any other FindableError: the status of its class in _STATUS_BY_ERROR.
-    - An invalid parameter: 422.
+    - Any other FindableError: the status of its first class in _STATUS_BY_ERROR, else 500. The
+      title is its class.
+    - An invalid parameter: 422, about the first fault. `field` names the parameter, or the body.
     - An HTTPException of the framework: its own status.
     - Any other exception, such as an interrupt: 500. Its message is left out, because it may
       contain row content.
@@ -86,9 +87,22 @@ def to_problem(error: BaseException) -> dict[str, Any]:
             field=error.field or None,
         )
     if isinstance(error, FindableError):
-        return _command_problem(error)
+        statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
+        return problem_document(
+            next(statuses, 500),
+            type(error).__name__,
+            error.message,
+            hint=error.hint,
+            exit_code=error.exit_code,
+            field=getattr(error, "field", "") or None,
+        )
     if isinstance(error, RequestValidationError):
-        return _validation_problem(error)
+        fault = error.errors()[0]
+        # For example ("query", "limit") or ("body", "ids", 0). A body as a whole is ("body",).
+        location = fault["loc"]
+        has_name = len(location) > 1 and isinstance(location[1], str)
+        name = str(location[1] if has_name else location[0])
+        return problem_document(422, "Invalid", f"{name}: {fault['msg']}", field=name)
     if isinstance(error, HTTPException):
         detail = error.detail
         if error.status_code == 404:  # noqa: PLR2004 - HTTP's own number
@@ -100,35 +114,6 @@ def to_problem(error: BaseException) -> dict[str, Any]:
         cause = "interrupted"
     detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
-
-
-def _command_problem(error: FindableError) -> dict[str, Any]:
-    """Return the problem document of an error that a command raised.
-
-    The status is that of its first class in _STATUS_BY_ERROR, else 500. The title is its class.
-    """
-    statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
-    return problem_document(
-        next(statuses, 500),
-        type(error).__name__,
-        error.message,
-        hint=error.hint,
-        exit_code=error.exit_code,
-        field=getattr(error, "field", "") or None,
-    )
-
-
-def _validation_problem(error: RequestValidationError) -> dict[str, Any]:
-    """Return the problem document of a request with a missing or wrong parameter.
-
-    It is about the first fault only, and `field` names the parameter, or the body.
-    """
-    fault = error.errors()[0]
-    # For example ("query", "limit") or ("body", "ids", 0). A body as a whole is ("body",).
-    location = fault["loc"]
-    has_name = len(location) > 1 and isinstance(location[1], str)
-    name = str(location[1] if has_name else location[0])
-    return problem_document(422, "Invalid", f"{name}: {fault['msg']}", field=name)
 
 
 def to_line(error: FindableError) -> str:

@@ -91,7 +91,9 @@ class Guard:
         if response is not None:
             await response(scope, receive, send_secured)
             return
-        await self._app(scope, _LimitedBody(receive, _max_body_bytes(scope)), send_secured)
+        is_upload = (scope["method"], scope["path"]) == UPLOAD_ROUTE
+        max_bytes = MAX_FILE_BYTES if is_upload else MAX_BODY_BYTES
+        await self._app(scope, _LimitedBody(receive, max_bytes), send_secured)
 
     def _check_request(self, scope: Scope) -> Response | None:
         """Return None if a request may pass, or the redirect that signs a reader in.
@@ -225,11 +227,6 @@ async def _send_with_security_headers(send: Send, message: Message) -> None:
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
     await send(message)
-
-
-def _max_body_bytes(scope: Scope) -> int:
-    is_upload = (scope["method"], scope["path"]) == UPLOAD_ROUTE
-    return MAX_FILE_BYTES if is_upload else MAX_BODY_BYTES
 
 
 def _refusal_response(scope: Scope, refused: RequestRefusedError) -> Response:

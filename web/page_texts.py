@@ -53,13 +53,11 @@ _WORK_LABELS = {
     "batch-ingest": "storing the answers",
     "batch-poll": "getting the results",
     "batch-submit": "sending batches",
-    "change": "writing the question",
     "doctor": "checking everything",
     "index": "updating the search index",
     "passages-pilot": "trying some passages",
     "qc": "measuring the answers",
     "tags": "merging tags",
-    "try-change": "trying the change",
 }
 
 

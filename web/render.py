@@ -277,20 +277,16 @@ def highlight(text: str, marks: Sequence[Mark]) -> Markup:
         start = max(end, mark.start)
         html += escape(text[end:start])
         if mark.end > end:
-            html += _render_mark(mark, text[start : mark.end])
+            attribute = ""
+            if mark.name:
+                attribute = Markup(' data-name="{}"').format(mark.name)
+            element = Markup('<mark class="h{}"{}>{}</mark>')
+            html += element.format(mark.hue % HUE_COUNT, attribute, text[start : mark.end])
         end = max(end, mark.end)
 
     if not html:
         return link_address(text)
     return html + escape(text[end:])
-
-
-def _render_mark(mark: Mark, text: str) -> Markup:
-    attribute = ""
-    if mark.name:
-        attribute = Markup(' data-name="{}"').format(mark.name)
-    element = Markup('<mark class="h{}"{}>{}</mark>')
-    return element.format(mark.hue % HUE_COUNT, attribute, text)
 
 
 def highlight_spans(text: str, spans: Sequence[Sequence[int]]) -> Markup:

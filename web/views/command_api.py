@@ -19,12 +19,10 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.index.vectors import Embedder
-from pipeline.ops import next_command, status
+from pipeline.ops import status
 from pipeline.quality.pilot import plan_next_pilot
 from pipeline.store import workspace
-from pipeline.store.database import Store
 from pipeline.workflows import preflight
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
@@ -244,7 +242,9 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         report = status.read_status(ws)
         document = report.document
 
-        rows_version = _read_rows_version(ws.store, ws.task, counts=report.counts)
+        # It differs after rows were asked, answered, corrected or imported.
+        position = ws.store.query(workspace.last_row_change, ws.task.name)
+        rows_version = short_hash(f"{position} {report.counts}")
         response = render_page(
             app_state,
             "parts/state.html",
@@ -269,12 +269,6 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     if seen and seen != rows_version:
         response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
     return response
-
-
-def _read_rows_version(store: Store, task: Task, *, counts: next_command.StatusCounts) -> str:
-    """Return a text that differs after rows were asked, answered, corrected or imported."""
-    position = store.query(workspace.last_row_change, task.name)
-    return short_hash(f"{position} {counts}")
 
 
 @router.get("/parts/next", include_in_schema=False)

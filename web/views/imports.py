@@ -6,7 +6,7 @@ its steps; each step runs in the background. A dry import reports what an import
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -361,7 +361,10 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
             upload.typed_question.roles = {
                 column: roles.get(column, UNSENT_ROLE) for column in upload.columns
             }
-            upload.source_findings = _find_unreadable_rows(draft.source)
+            upload.source_findings = ImportReport("")
+            for row in draft.source:
+                if isinstance(row, Finding):
+                    upload.source_findings.add_findings([row], None)
         else:
             # Looking creates no table if the workspace has no such task yet.
             settings = replace(app_state.settings, task=upload.task)
@@ -372,25 +375,11 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
-            upload.first_rows = list(islice(_read_rows(upload), MAX_PREVIEW_ROWS))
+            source_rows = FileSource(upload.path, upload.read_options)
+            readable_rows = (dict(row.values) for row in source_rows if isinstance(row, SourceRow))
+            upload.first_rows = list(islice(readable_rows, MAX_PREVIEW_ROWS))
 
     _start_step(app_state, upload, "read", fill_upload)
-
-
-def _find_unreadable_rows(source: Iterable[SourceRow | Finding]) -> ImportReport:
-    """Return a report with the findings of the rows of a file that cannot be read."""
-    report = ImportReport("")
-    for row in source:
-        if isinstance(row, Finding):
-            report.add_findings([row], None)
-    return report
-
-
-def _read_rows(upload: Upload) -> Iterator[dict[str, Any]]:
-    """Yield the values of each readable row of a file by column name."""
-    for row in FileSource(upload.path, upload.read_options):
-        if isinstance(row, SourceRow):
-            yield dict(row.values)
 
 
 def _start_import(app_state: AppState, upload: Upload) -> None:

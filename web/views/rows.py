@@ -476,7 +476,8 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
     reverses the order. `order` is the present order, as the value of `aria-sort`.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
-    is_number = any(_is_number(row["values"].get(name)) for row in page.rows)
+    # A truth value is no number.
+    is_number = any(type(row["values"].get(name)) in {int, float} for row in page.rows)
     is_next_descending = order == "ascending" or (is_number and order == "none")
     next_sort = f"-{name}" if is_next_descending else name
     is_sortable = name in page.sortable_names
@@ -487,7 +488,3 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
         "order": order,
         "is_number": is_number,
     }
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -228,6 +228,15 @@ def _render_batch(
         summary = make_batch_summary(run.batch, now=ws.now())
         batch = {**_run_values(app_state, run_task, run, summary), **document}
 
+    # When each part ended, and its number of replies.
+    finished_parts = [
+        (
+            part.ended_at,
+            (part.answered or 0) + sum(getattr(part, name) or 0 for name in run.failures),
+        )
+        for part in run.parts
+        if part.ended_at is not None
+    ]
     retry_ids: list[str] = []
     retry_cost = None
     if run.batch.is_finished:
@@ -242,7 +251,9 @@ def _render_batch(
             ws,
             "runs",
             batch=batch,
-            progress_chart=_draw_progress(run),
+            progress_chart=charts.draw_progress(
+                run.batch.created_at, finished_parts, run.batch.requests
+            ),
             outcome_counts=_count_outcomes(run),
             subject=run_task.subject,
             row_names=list(names.values()),
@@ -252,19 +263,6 @@ def _render_batch(
             error_message=error_message,
             work_documents=_list_run_work(job_documents, run, run_task.subject),
         )
-
-
-def _draw_progress(run: run_summary.Run) -> charts.ColumnChart | None:
-    """Return the chart of the replies of a live run over time; None with fewer than two parts."""
-    finished_parts = [
-        (
-            part.ended_at,
-            (part.answered or 0) + sum(getattr(part, name) or 0 for name in run.failures),
-        )
-        for part in run.parts
-        if part.ended_at is not None
-    ]
-    return charts.draw_progress(run.batch.created_at, finished_parts, run.batch.requests)
 
 
 def _list_run_work(

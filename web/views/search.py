@@ -15,6 +15,7 @@ from pipeline.engine.task import IndexedTask
 from pipeline.index.hits import Hit, format_hit_heading
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
 from web import errors
+from web.app_state import MAX_SEARCH_CALL_S
 from web.render import PageState, render_page
 
 router = APIRouter()
@@ -96,7 +97,7 @@ def render_search(
         "example_query": "",
         "is_words_only": False,
     }
-    with app_state.open_to_search(query.task) as ws:
+    with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
         try:
             values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:
