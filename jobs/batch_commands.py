@@ -321,25 +321,16 @@ def batch_ingest(
         print_errors_and_raise(failures)
         report.raise_first_error(labels, ws.display, strict=strict)
 
-    documents = [_ingest_document(summary) for summary in summaries]
+    documents = [
+        {
+            "batch": summary.batch.number,
+            **{name: getattr(summary.batch, name) for name in BATCH_COUNT_NAMES},
+            "reasons": [asdict(anomaly) for anomaly in summary.anomalies],
+            **{name: getattr(summary, name) for name in SUMMARY_FIELD_NAMES},
+        }
+        for summary in summaries
+    ]
     return CommandReport(documents, output, check, hint=read_next_command(ws))
-
-
-def _failed_counts(summary: IngestSummary) -> dict[str, int]:
-    """Return how many requests of a batch failed, by outcome (FAILED_OUTCOMES), without zeros."""
-    counts = {name: getattr(summary.batch, name) for name in FAILED_OUTCOMES}
-    return {name: count for name, count in counts.items() if count}
-
-
-def _ingest_document(summary: IngestSummary) -> dict[str, Any]:
-    """Return the JSON document of an ingested batch."""
-    batch = summary.batch
-    return {
-        "batch": batch.number,
-        **{name: getattr(batch, name) for name in BATCH_COUNT_NAMES},
-        "reasons": [asdict(anomaly) for anomaly in summary.anomalies],
-        **{name: getattr(summary, name) for name in SUMMARY_FIELD_NAMES},
-    }
 
 
 def _ingest_output(summary: IngestSummary) -> list[Output]:
@@ -349,7 +340,10 @@ def _ingest_output(summary: IngestSummary) -> list[Output]:
     """
     batch = summary.batch
     parts = [f"{batch.answered or 0:,} of {plural(batch.requests, 'request')} answered"]
-    parts += [f"{count:,} {name}" for name, count in _failed_counts(summary).items()]
+    for name in FAILED_OUTCOMES:
+        failed_count = getattr(batch, name)
+        if failed_count:
+            parts.append(f"{failed_count:,} {name}")
     if summary.copied_rows:
         parts.append(f"{plural(summary.copied_rows, 'row')} got the answer of an equal row")
     if batch.control_requests:
@@ -573,23 +567,21 @@ def costs(
 
     group_header = "day (US/Pacific)" if by == "day" else by
     total_row = {by: "all"} | costs_document["total"]
-    rows = [_cost_cells(row, by) for row in [*costs_document["rows"], total_row]]
+    rows = [
+        (
+            row[by],
+            row["batches"],
+            row["calls"],
+            row["tokens_in"],
+            row["tokens_out"],
+            format_usd(row["cost"]),
+            row["lost_calls"] or None,
+            _estimated_cost_cell(row["lost"]),
+            _estimated_cost_cell(row["under_way"]),
+        )
+        for row in [*costs_document["rows"], total_row]
+    ]
     return CommandReport(costs_document, TextTable((group_header, *COST_HEADERS), rows))
-
-
-def _cost_cells(row: dict[str, Any], group_key: str) -> tuple[object, ...]:
-    """Return the cells of one line of `costs`: its day, task, model or batch, then COST_HEADERS."""
-    return (
-        row[group_key],
-        row["batches"],
-        row["calls"],
-        row["tokens_in"],
-        row["tokens_out"],
-        format_usd(row["cost"]),
-        row["lost_calls"] or None,
-        _estimated_cost_cell(row["lost"]),
-        _estimated_cost_cell(row["under_way"]),
-    )
 
 
 def _estimated_cost_cell(cost: float) -> str | None:

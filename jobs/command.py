@@ -65,7 +65,19 @@ class ClickCommand(click.Command):
         and for the settings that have no other option.
         """
         self.entry = entry
-        params = [*entry.params, *_make_common_options(has_json=entry.has_json)]
+        # The values of common options are stored in click's context, and are no arguments of the
+        # command's function.
+        common_options = [
+            click.Option(
+                [f"--{name}"],
+                callback=_store_in_context,
+                expose_value=False,
+                **click_settings,
+            )
+            for name, click_settings in COMMON_OPTIONS.items()
+            if name != "json" or entry.has_json
+        ]
+        params = [*entry.params, *common_options]
         params += [param.option for param in entry.params if isinstance(param, NamedArgument)]
 
         used_names = {param.name for param in entry.params}
@@ -131,23 +143,6 @@ class ClickCommand(click.Command):
             report.check()
         if report.hint:
             Terminal().hint(str(report.hint))
-
-
-def _make_common_options(*, has_json: bool) -> list[click.Parameter]:
-    """Make the options that all commands have; `--json` only if the command has a document.
-
-    Their values are stored in click's context, and are no arguments of the command's function.
-    """
-    return [
-        click.Option(
-            [f"--{name}"],
-            callback=_store_in_context,
-            expose_value=False,
-            **click_settings,
-        )
-        for name, click_settings in COMMON_OPTIONS.items()
-        if name != "json" or has_json
-    ]
 
 
 def _make_setting_option(name: str) -> click.Option:

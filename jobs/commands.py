@@ -111,7 +111,6 @@ COMMANDS = {
         function_path="try_command:try_",
         summary="Ask about a few rows; see requests, replies and cost.",
         access="write",
-        local_options=("a", "b"),
         page_access="run",
     ),
     "tag": Command(

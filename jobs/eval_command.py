@@ -160,10 +160,31 @@ def _format_report(
         return f"no version of {report.task} has answers; nothing was measured"
 
     output: list[Output] = [*_iterate_version_lines(report, labels)]
-    output += _iterate_other_version_lines(report, present_label)
+    other_sides = [
+        side
+        for side, version in zip("AB", report.versions, strict=False)
+        if version.version.partition("/")[0] != present_label
+    ]
+    if len(other_sides) > 1:
+        output.append(
+            f"neither A nor B is the version that {report.task} asks now, {present_label}"
+        )
+    elif other_sides:
+        output.append(
+            f"{other_sides[0]} is not the version that {report.task} asks now, {present_label}"
+        )
     if report.fields:
-        output.append(_field_table(report))
-        if _is_pair(report):
+        headers = ["field", "labels", *(f"right {side}" for side in "AB"[: len(report.versions)])]
+        rows = [
+            [
+                comparison.name,
+                comparison.shares[0].of,
+                *(format_share(share) for share in comparison.shares),
+            ]
+            for comparison in report.fields
+        ]
+        output.append(TextTable(headers, rows))
+        if len(report.versions) > 1:
             output += map(format_verdict, report.fields)
         output += _iterate_correction_lines(report)
 
@@ -195,10 +216,6 @@ def _format_report(
     return output
 
 
-def _is_pair(report: AccuracyReport) -> bool:
-    return len(report.versions) > 1
-
-
 def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterator[str]:
     """Yield a line with the number of labelled and measured rows, then a line for each version.
 
@@ -221,19 +238,6 @@ def _iterate_version_lines(report: AccuracyReport, labels: TaskLabels) -> Iterat
         yield line
 
 
-def _iterate_other_version_lines(report: AccuracyReport, present_label: str) -> Iterator[str]:
-    """Yield a line if a measured version is not the one that the task asks now."""
-    other_sides = [
-        side
-        for side, version in zip("AB", report.versions, strict=False)
-        if version.version.partition("/")[0] != present_label
-    ]
-    if len(other_sides) > 1:
-        yield f"neither A nor B is the version that {report.task} asks now, {present_label}"
-    elif other_sides:
-        yield f"{other_sides[0]} is not the version that {report.task} asks now, {present_label}"
-
-
 def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
     """Yield for each version and field how many labels replaced a wrong value of the version.
 
@@ -254,23 +258,6 @@ def _iterate_correction_lines(report: AccuracyReport) -> Iterator[str]:
             "than on rows where its own values were corrected; "
             "review random rows, too"
         )
-
-
-def _field_table(report: AccuracyReport) -> TextTable:
-    """Return a table with a row for each field: its number of labels, and a share per version.
-
-    The share is that of right values, with its 95 % interval.
-    """
-    headers = ["field", "labels", *(f"right {side}" for side in "AB"[: len(report.versions)])]
-    rows = [
-        [
-            comparison.name,
-            comparison.shares[0].of,
-            *(format_share(share) for share in comparison.shares),
-        ]
-        for comparison in report.fields
-    ]
-    return TextTable(headers, rows)
 
 
 def format_share(share: Share) -> str:

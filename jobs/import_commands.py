@@ -9,7 +9,7 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -44,6 +44,7 @@ from pipeline.core.files import check_no_address, list_parquet_files, unreadable
 from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
+from pipeline.engine.task_parts import TaskLabels
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace_folder import has_no_workspace
 from pipeline.images import import_ as images
@@ -60,26 +61,14 @@ if TYPE_CHECKING:
     from pipeline.workflows.preflight import Preflight
 
 
-class ImportedRowLabels(NamedTuple):
-    """Words for the rows of a task that `import` reads from a file."""
-
-    singular: str
-    plural: str
-    # Why an unparked row is asked again.
-    release_reason: str
-
-
 # Options of make with a file, by the name of the command.
 _FILE_EXAMPLES = {
     "import": "EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
     "import-images": "FOLDER=photos/",
     "import-passages": "PASSAGES=file.jsonl",
 }
-# By the names of the tasks.
-ROW_LABELS = {
-    "experts": ImportedRowLabels("person", "people", "with a new biography"),
-    "passages": ImportedRowLabels("passage", "passages", "with another text"),
-}
+# Why an unparked row is asked again, by the names of the tasks that are imported from a file.
+RELEASE_REASONS = {"experts": "with a new biography", "passages": "with another text"}
 
 
 def import_rows(
@@ -142,7 +131,7 @@ def import_rows(
                 hint="leave out the option",
             )
         return _import_images(file)
-    if task_name not in ROW_LABELS:
+    if task_name not in RELEASE_REASONS:
         raise InputError(
             f"task {task_name} reads its rows from the source in its file; nothing was imported",
             hint=f"`{CommandHint('tag', task=task_name)}` reads its rows and asks about them",
@@ -168,7 +157,7 @@ def import_rows(
             next_command = read_next_command(ws)
         return CommandReport(
             import_report.document,
-            partial(_print_import, import_report, task_name),
+            partial(_print_import, import_report, ws.task.labels, RELEASE_REASONS[task_name]),
             import_report.check,
             next_command,
         )
@@ -207,7 +196,7 @@ def _check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
 
 
-def _print_import(report: "ImportReport", task_name: str) -> None:
+def _print_import(report: "ImportReport", labels: TaskLabels, release_reason: str) -> None:
     """Print the warnings, the notes and the counts of an import of people or passages.
 
     Findings (rejected rows and changed values) with the same reason share a warning. Warnings and
@@ -216,7 +205,6 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
     import also unparks rows whose text has changed; a line has their number.
     """
     terminal = Terminal()
-    labels = ROW_LABELS[task_name]
     groups = report.groups.values()
     for group in groups:
         if group.count > 1:
@@ -237,10 +225,10 @@ def _print_import(report: "ImportReport", task_name: str) -> None:
     if report.released:
         rows = plural(report.released, labels.singular, labels.plural)
         verb = "would be unparked" if report.dry else "unparked"
-        print_line(f"{rows} {verb}, to be asked again {labels.release_reason}")
+        print_line(f"{rows} {verb}, to be asked again {release_reason}")
 
 
-def _import_line(report: "ImportReport", labels: ImportedRowLabels) -> str:
+def _import_line(report: "ImportReport", labels: TaskLabels) -> str:
     """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
 
     Findings are counted by kind, such as rejected; a kind without any is left out. A dry import

@@ -264,15 +264,10 @@ def _answer_fields(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
         first_line, *more_lines = format_value_lines(member_name, value, "")
         confidence = answer["confidences"].get(member_name)
         if confidence is not None:
-            first_line += _format_confidence(confidence)
+            probability = format_probability(confidence["probability"])
+            first_line += f" (confidence {probability}, {confidence['model']})"
         fields += [("", line) for line in (first_line, *more_lines)]
     return fields
-
-
-def _format_confidence(confidence: Mapping[str, Any]) -> str:
-    """Return the confidence of a field of an answer, and the decision model that it is from."""
-    probability = format_probability(confidence["probability"])
-    return f" (confidence {probability}, {confidence['model']})"
 
 
 def _format_provenance(answer: Mapping[str, Any]) -> str:

@@ -63,7 +63,6 @@ from pipeline.ops import remove_tables as table_removal
 from pipeline.ops import versions as answer_versions
 from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
-from pipeline.quality.report import QualityReport
 from pipeline.workflows import verify, work_passes
 
 UnitNames = Annotated[
@@ -544,8 +543,19 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
+        # A gate without a verdict has the reason in place of it.
+        rows = [
+            (
+                f"{gate.figure.name} {gate.value_text}",
+                gate.unjudged_reason or VERDICTS[gate.passed],
+                gate.figure.bounds_text,
+                gate.items,
+            )
+            for gate in report.gates
+        ]
+        gate_table = TextTable(("gate", "verdict", "wanted", "rows"), rows)
         message = f"{report.line}; report: {report.path}"
-        return CommandReport(document, [_gate_table(report), message], report.check)
+        return CommandReport(document, [gate_table, message], report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:
@@ -558,24 +568,6 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
         f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
     )
     return CommandReport(None, message, hint=read_next_command(ws))
-
-
-def _gate_table(report: QualityReport) -> TextTable:
-    """Return a table of the gates of a report, in its order.
-
-    Its columns are the figure with its value, the verdict, the bounds, and the number of rows that
-    were measured. A gate without a verdict has the reason there.
-    """
-    rows = [
-        (
-            f"{gate.figure.name} {gate.value_text}",
-            gate.unjudged_reason or VERDICTS[gate.passed],
-            gate.figure.bounds_text,
-            gate.items,
-        )
-        for gate in report.gates
-    ]
-    return TextTable(("gate", "verdict", "wanted", "rows"), rows)
 
 
 def parked(ws: WorkspaceSession) -> CommandReport:

@@ -206,7 +206,11 @@ def search(
             ]
 
     if unindexed_tags:
-        _warn_unindexed_tags(ws, unindexed_tags)
+        tag_counts = items.count_rows(ws.store, ws.task).tags or {}
+        for tag_name in unindexed_tags:
+            message = f"no entry of the index has the tag {tag_name!r}"
+            question = format_suggestion(find_similar_name(tag_name, tag_counts))
+            ws.display.warn(f"{message}{question}")
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
@@ -233,18 +237,6 @@ def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
         yield f"no match contains {phrases}; closest results without it:"
     elif report.is_weak:
         yield "no good match; closest results:"
-
-
-def _warn_unindexed_tags(ws: WorkspaceSession, tag_names: Sequence[str]) -> None:
-    """Print a warning for each tag that the index lacks, with the database's most similar tag.
-
-    Counts the tags of all rows.
-    """
-    tag_counts = items.count_rows(ws.store, ws.task).tags or {}
-    for tag_name in tag_names:
-        message = f"no entry of the index has the tag {tag_name!r}"
-        question = format_suggestion(find_similar_name(tag_name, tag_counts))
-        ws.display.warn(f"{message}{question}")
 
 
 def _search_output(

@@ -181,7 +181,15 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     that wait to be asked again because their call failed (the MAX_DUE_LINES newest), the models,
     and the version under which open rows are asked, with its pilot and backfill.
     """
-    reasons = _list_reason_lines(document)
+    failure_reasons = document.get("failures", {}).get("reasons", {})
+    reasons = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
+    # Rows whose text supports no answer have not failed. The reasons of failures include all other
+    # parked rows.
+    reasons += [
+        f"parked {count:,}: {reason}"
+        for reason, count in document["parked"].items()
+        if is_unsupported(reason)
+    ]
     lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
     batch_counts = document["batches"].items()
@@ -205,23 +213,6 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     lines.append(("version", version))
     if "extractor" in document:
         lines += _pilot_lines(document)
-    return lines
-
-
-def _list_reason_lines(document: Mapping[str, Any]) -> list[str]:
-    """Return a line for each reason of failed rows, with their number, as texts.
-
-    Lines for rows that are parked because their text supports no answer follow. They have not
-    failed.
-    """
-    failure_reasons = document.get("failures", {}).get("reasons", {})
-    lines = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
-    # The reasons of failures include all other parked rows.
-    lines += [
-        f"parked {count:,}: {reason}"
-        for reason, count in document["parked"].items()
-        if is_unsupported(reason)
-    ]
     return lines
 
 

@@ -4,8 +4,8 @@
 - `passages-pilot` asks about a random sample and judges the answers.
 
 A field is closed if its values can be listed, such as choices or yes and no; a decision model can
-decide it. A mixed task has closed and other fields. A live run makes single calls, in the mode live
-or flex. A control request has a known answer, to show whether a batch mixes up replies.
+decide it. A live run makes single calls, in the mode live or flex. A control request has a known
+answer, to show whether a batch mixes up replies.
 """
 
 from functools import partial
@@ -36,7 +36,7 @@ from jobs.options import (
 )
 from jobs.output import Terminal, print_line, print_table, system_user
 from jobs.status_command import read_next_command
-from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS, Calibration
+from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS
 from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from pipeline.batch.report import duration_in_words
 from pipeline.core.progress import Progress
@@ -189,7 +189,9 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         line = f"{report.answered_rows:,} {labels.answered}"
         if report.ingested:
             line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
-            line += f" for {format_usd(report.batches_cost)}{_lost_phrase(report)}"
+            line += f" for {format_usd(report.batches_cost)}"
+            if report.lost:
+                line += f" and about {format_usd(report.lost)} perhaps lost"
         if report.parked:
             line += f", {report.parked:,} parked"
         # The cost of the batches does not contain the calls for moved rows.
@@ -206,13 +208,6 @@ def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[
         rows = plural(report.under_way, labels.singular, labels.plural)
         lines.append(f"{rows} in batches that are not over{_waiting_phrase(report, labels)}")
     return lines
-
-
-def _lost_phrase(report: tag_report.TagReport) -> str:
-    """Return the cost that is perhaps lost since the run began; "" for none."""
-    if not report.lost:
-        return ""
-    return f" and about {format_usd(report.lost)} perhaps lost"
 
 
 def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
@@ -373,7 +368,11 @@ def _print_modes(
         prefix: Text before the name of the model, for a second estimate with another model.
     """
     usage = estimate.plan.usage
-    basis = _estimate_basis(estimate.known, guess_note)
+    basis = guess_note
+    if estimate.known.answers:
+        basis = f"measured on {plural(estimate.known.answers, 'answer')}"
+    if estimate.known.error is not None:
+        basis += f"; past estimates were off by {estimate.known.error:.0%}"
     output_tokens = usage.answer + usage.thoughts
     controls = ""
     if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absence_reason:
@@ -402,20 +401,6 @@ def _print_modes(
     for mode, mode_estimate in mode_estimates.items():
         for warning in mode_estimate.warnings:
             Terminal().warn(f"{mode}: {warning}")
-
-
-def _estimate_basis(calibration: Calibration, guess_note: str) -> str:
-    """Return in words how token counts were estimated, and the error of past estimates if known.
-
-    Args:
-        guess_note: The text to return if no answer has measured the counts.
-    """
-    basis = guess_note
-    if calibration.answers:
-        basis = f"measured on {plural(calibration.answers, 'answer')}"
-    if calibration.error is not None:
-        basis += f"; past estimates were off by {calibration.error:.0%}"
-    return basis
 
 
 def passages_pilot(

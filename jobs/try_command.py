@@ -1,6 +1,6 @@
 """The command `try`: answers of a few rows that are not stored."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -14,7 +14,6 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_probability, format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.quality.label_accuracy import FieldComparison
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import (
     TriedRow,
@@ -95,8 +94,12 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
         _print_tried_outcome(row)
 
     print_text("")
-    for line in _accuracy_lines(report.accuracy):
-        print_line(line)
+    for comparison in report.accuracy:
+        (share,) = comparison.shares
+        print_line(
+            f"{comparison.name}: right in {share.right} of {share.of} labelled rows, "
+            f"{format_share(share)}"
+        )
     print_line(_format_try_total(report, labels))
 
 
@@ -139,19 +142,6 @@ def _print_question(question_id: str, question: Mapping[str, Any]) -> None:
         if meaning != option_id:
             text += f": {meaning}"
         print_text(text, indent=INDENT * 2)
-
-
-def _accuracy_lines(accuracy: Sequence[FieldComparison]) -> Iterator[str]:
-    """Yield a line for each labelled field: in how many labelled rows it is right, and the share.
-
-    The share has its interval.
-    """
-    for comparison in accuracy:
-        (share,) = comparison.shares
-        yield (
-            f"{comparison.name}: right in {share.right} of {share.of} labelled rows, "
-            f"{format_share(share)}"
-        )
 
 
 def _print_tried_outcome(row: TriedRow) -> None:
