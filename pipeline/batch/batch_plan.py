@@ -444,7 +444,13 @@ def read_request_pages(
     builder = RequestBuilder(ws.task, ws.model)
     row_pages: Iterator[RowsById] = claiming.claimable_rows(tx, task, after=after)
     if selection.row_ids is not None:
-        row_pages = _read_named_rows(tx, task, selection.row_ids, mode, after=after)
+        row_pages = _read_named_rows(
+            tx,
+            task,
+            selection.row_ids,
+            mode,
+            after=after,
+        )
     moved_batches: list[int] = []
     if not selection.includes_moved and mode is not Mode.TRIAL:
         moved_batches = [batch.number for batch, _ in list_ended_moves(tx, task, ws.version)]

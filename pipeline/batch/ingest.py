@@ -201,7 +201,13 @@ def ingest_live_batch(
     batch = ws.store.query(batches.get_batch, number)
     if batch.state is not BatchState.DOWNLOADED:
         return []
-    ingest = _BatchIngest(ws, batch, no_reply_reasons, default_reason, patience_s)
+    ingest = _BatchIngest(
+        ws,
+        batch,
+        no_reply_reasons,
+        default_reason,
+        patience_s,
+    )
     ingest.run()
     return ingest.row_outcomes
 

@@ -82,7 +82,14 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
             try:
                 if _download_best_result(ws, batch, remote, best_path):
                     draft = files.sync_part(best_path)
-                    _seal_result(batch, remote, draft, data=ws.data, store=ws.store, now=ws.now)
+                    _seal_result(
+                        batch,
+                        remote,
+                        draft,
+                        data=ws.data,
+                        store=ws.store,
+                        now=ws.now,
+                    )
                 else:
                     _mark_batch_failed(ws, batch, remote)
             finally:

@@ -538,7 +538,15 @@ def write_failures(
     Runs in the caller's transaction. A row is parked if it has failed too often.
     """
     write_result = write_outcomes(tx, task, request_outcomes, provenance=source, now=now())
-    copy_to_duplicates(tx, task, request_outcomes, write_result, None, provenance=source, now=now())
+    copy_to_duplicates(
+        tx,
+        task,
+        request_outcomes,
+        write_result,
+        None,
+        provenance=source,
+        now=now(),
+    )
     return write_result
 
 

@@ -87,7 +87,15 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
     """
     table = task.rows.table(tx)
     is_markable = task.rows.make_markable_condition(tx, row_filter)
-    return again.mark_rows(tx, task.name, table.table, table.row_id, is_markable, who=who, now=now)
+    return again.mark_rows(
+        tx,
+        task.name,
+        table.table,
+        table.row_id,
+        is_markable,
+        who=who,
+        now=now,
+    )
 
 
 def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:

@@ -146,7 +146,14 @@ def claim_rows(
         if is_any_unavailable or len(_askable_among(tx, task, row_ids)) != len(row_ids):
             raise _not_open_error(task)
 
-    claims.insert_claims(tx, task.name, version, rows, batch=batch, now=now)
+    claims.insert_claims(
+        tx,
+        task.name,
+        version,
+        rows,
+        batch=batch,
+        now=now,
+    )
 
 
 def _not_open_error(task: Task) -> StateConflictError:

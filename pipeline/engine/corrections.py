@@ -204,7 +204,13 @@ def correct_answer(
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
         current = _read_current_rows(tx, task, [row_id])
-        document = _describe_answer(tx, task, row_id, current.answers, current.edits)
+        document = _describe_answer(
+            tx,
+            task,
+            row_id,
+            current.answers,
+            current.edits,
+        )
         if expected_state not in {None, document["state"]}:
             raise _conflict_error(current.edits[row_id], document)
 
@@ -307,7 +313,13 @@ def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str
     """
     current = _read_current_rows(tx, task, [row_id])
     answer = {**current.answers[row_id], **change}
-    _validated_answer(task, row_id, answer, current.rows[row_id], change=change)
+    _validated_answer(
+        task,
+        row_id,
+        answer,
+        current.rows[row_id],
+        change=change,
+    )
 
 
 def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
@@ -374,7 +386,13 @@ def _make_edit(
     # The answer of a model counts again as it is, even if it is no longer valid.
     if is_corrected:
         typed_values = {} if isinstance(change, int) else change
-        valid_answer = _validated_answer(task, row_id, new_answer, row, change=typed_values)
+        valid_answer = _validated_answer(
+            task,
+            row_id,
+            new_answer,
+            row,
+            change=typed_values,
+        )
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
         model_answers = [source.answer for source in answer_sources if source.version != PERSON]
@@ -532,7 +550,13 @@ def _make_changed_answer(
 def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the document of a row as it is stored now; see `_describe_answer`."""
     answers = task.answers.read_current(tx, [row_id])
-    return _describe_answer(tx, task, row_id, answers, edits.list_edits(tx, task.name, [row_id]))
+    return _describe_answer(
+        tx,
+        task,
+        row_id,
+        answers,
+        edits.list_edits(tx, task.name, [row_id]),
+    )
 
 
 def _describe_answer(
@@ -741,7 +765,13 @@ def _validated_answer(
         raise
 
     if valid_answer is None:
-        raise InvalidAnswerError(task, row_id, reason, answer=values_by_field, change=change)
+        raise InvalidAnswerError(
+            task,
+            row_id,
+            reason,
+            answer=values_by_field,
+            change=change,
+        )
     document: Document = valid_answer.model_dump(mode="json")
     return document
 

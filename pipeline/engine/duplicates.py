@@ -129,7 +129,13 @@ def write_copied_answers(
         for request_outcome in request_outcomes
         if request_outcome.claim.row_id in open_ids
     ]
-    write_result = write_outcomes(tx, task, open_outcomes, provenance=provenance, now=now)
+    write_result = write_outcomes(
+        tx,
+        task,
+        open_outcomes,
+        provenance=provenance,
+        now=now,
+    )
     return len(open_outcomes) - len(write_result.unwritable)
 
 

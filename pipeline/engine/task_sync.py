@@ -90,7 +90,14 @@ def sync_task(
     # Image files change without a change of the source.
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
         saved_task = type(former_task)(saved_record, settings, former_task.provider)
-        _sync_rows(store, locks, saved_task, source, synced_at=now, display=display)
+        _sync_rows(
+            store,
+            locks,
+            saved_task,
+            source,
+            synced_at=now,
+            display=display,
+        )
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
         with store.write() as tx:

@@ -101,7 +101,12 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     builds = Builds(ws.data, ws.indexed_task.folder)
     with ws.lock(INDEX_LOCK) as lock:
         builds.correct_link(ws.store)
-        record_promotion = partial(_record_promotion, ws, lock, "rolled back")
+        record_promotion = partial(
+            _record_promotion,
+            ws,
+            lock,
+            "rolled back",
+        )
         manifest = builds.roll_back(record_promotion=record_promotion)
     return IndexReport(
         number=manifest.number,
@@ -141,8 +146,18 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 now=now,
             )
         if index_columns is not None:
-            marks.record_index_columns(tx, manifest.number, columns=index_columns, now=now)
-        workspace.add_build(tx, values, reason=reason, now=now)
+            marks.record_index_columns(
+                tx,
+                manifest.number,
+                columns=index_columns,
+                now=now,
+            )
+        workspace.add_build(
+            tx,
+            values,
+            reason=reason,
+            now=now,
+        )
 
 
 def _count_unindexed_rows(
@@ -208,7 +223,12 @@ class _IndexBuilder:
         with self._ws.lock(INDEX_LOCK) as lock:
             number = self._builds.next_number()
             with self._builds.staging(number) as staging_dir:
-                return self._build_and_promote(lock, meaningless_vectors, number, staging_dir)
+                return self._build_and_promote(
+                    lock,
+                    meaningless_vectors,
+                    number,
+                    staging_dir,
+                )
 
     def _delete_index(self) -> IndexReport:
         """Delete all builds and return an empty report, for an index without entries.
@@ -324,7 +344,12 @@ class _IndexBuilder:
         verify_build(staged, count=count)
 
         reason = f"promoted with {count} entries"
-        record_promotion = partial(_record_promotion, ws, lock, reason)
+        record_promotion = partial(
+            _record_promotion,
+            ws,
+            lock,
+            reason,
+        )
         moved_files = self._builds.promote(staged, record_promotion=record_promotion)
         return IndexReport(
             number=number,

@@ -231,7 +231,13 @@ def build_typed_query(
             query has no terms.
         ConfigurationError: The build has vectors of another embedding model.
     """
-    (query,) = build_measured_queries(ws, index, [typed_query], options, cache)
+    (query,) = build_measured_queries(
+        ws,
+        index,
+        [typed_query],
+        options,
+        cache,
+    )
     terms = query.terms or ()
     if options.rank is RankMode.WORDS and not terms:
         raise InputError(

@@ -81,7 +81,12 @@ def write_each(
                 ),
             ) from error
         for row in rows:
-            write_each(tx, table, [row], write)
+            write_each(
+                tx,
+                table,
+                [row],
+                write,
+            )
 
 
 def is_constraint_error(error: exc.DBAPIError) -> bool:

@@ -161,7 +161,12 @@ def _make_view_query(
         source_names = [name for name in task.columns if name not in dict(task.key)]
         for source_name, name in name_added_columns(columns, source_names, "source_").items():
             kind = task.columns[source_name]
-            columns[name] = source_column_expression(tx, rows.c[VALUES_COLUMN], source_name, kind)
+            columns[name] = source_column_expression(
+                tx,
+                rows.c[VALUES_COLUMN],
+                source_name,
+                kind,
+            )
         state = make_row_table(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
@@ -328,7 +333,13 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     preference = _read_preference(tx, task)
     definition = _define_views(preference, task)
     for name, query in _make_view_queries(tx, task, preference):
-        make_view(tx, name, query, definition, origin=_ANSWERS_ORIGIN)
+        make_view(
+            tx,
+            name,
+            query,
+            definition,
+            origin=_ANSWERS_ORIGIN,
+        )
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]

@@ -135,7 +135,12 @@ class ColumnMapping:
         self.similar_names = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
-        chosen_names = _resolve_chosen_names(self._file_names, map_names, layout=layout, path=path)
+        chosen_names = _resolve_chosen_names(
+            self._file_names,
+            map_names,
+            layout=layout,
+            path=path,
+        )
         self._columns_by_name = {name: column for column, name in chosen_names.items() if name}
         # Also matches names that appear in later rows only.
         self._columns_by_own_name = {
@@ -371,7 +376,12 @@ def _resolve_chosen_names(
 
         name = ""
         if chosen_name:
-            name = _find_chosen_name(file_names, chosen_column, chosen_name, path=path)
+            name = _find_chosen_name(
+                file_names,
+                chosen_column,
+                chosen_name,
+                path=path,
+            )
         if column in names_by_column or (name and name in names_by_column.values()):
             repeated = repr(make_excerpt(name))
             if column in names_by_column:
@@ -437,5 +447,10 @@ def _find_most_similar(
     """
     from rapidfuzz import fuzz, process
 
-    match = process.extractOne(name, candidates, scorer=fuzz.ratio, score_cutoff=min_similarity)
+    match = process.extractOne(
+        name,
+        candidates,
+        scorer=fuzz.ratio,
+        score_cutoff=min_similarity,
+    )
     return match[0] if match else None

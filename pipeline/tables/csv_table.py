@@ -307,7 +307,12 @@ class CsvTable(HeadedTable):
         if len(fields) < len(self.names):
             missing_column = make_excerpt(self.names[len(fields)])
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return self._reject_record(line_number, reason, fields, column=missing_column)
+        return self._reject_record(
+            line_number,
+            reason,
+            fields,
+            column=missing_column,
+        )
 
     def _reject_long_record(self, lines: "_RecordLines") -> Finding:
         """Read a record above the size limit to its end, and return its finding.
@@ -360,7 +365,12 @@ class CsvTable(HeadedTable):
             skipinitialspace=self._skips_space,
         )
         excerpt = lines.texts[0].rstrip("\r\n")
-        return self._reject_record(first_line, reason, next(lenient_reader, []), excerpt=excerpt)
+        return self._reject_record(
+            first_line,
+            reason,
+            next(lenient_reader, []),
+            excerpt=excerpt,
+        )
 
     def _make_quote_error(self, lines: "_RecordLines") -> InputError:
         return self._file.make_error(

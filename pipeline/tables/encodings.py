@@ -130,7 +130,13 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
         if _list_differing_letters(word, codec, other_codec)
     )
     line_number, line = bad_lines[0]
-    note = _guess_note(codec, other_codec, line_number, line, words=list(differing_words))
+    note = _guess_note(
+        codec,
+        other_codec,
+        line_number,
+        line,
+        words=list(differing_words),
+    )
     return TextEncoding(codec, note)
 
 

@@ -506,7 +506,13 @@ class Grid:
                     fields,
                     gone_count,
                 )
-        return RowCounts(total, states, None, None, gone=gone_count)
+        return RowCounts(
+            total,
+            states,
+            None,
+            None,
+            gone=gone_count,
+        )
 
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
@@ -678,7 +684,13 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
     and no facets. No rows are read yet.
     """
     columns = stored_rows.c
-    query = select(columns.item_id, columns.n, columns.seen, columns.unusable, columns.row)
+    query = select(
+        columns.item_id,
+        columns.n,
+        columns.seen,
+        columns.unusable,
+        columns.row,
+    )
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
     always_true = true()
     states = RowStates(

@@ -187,7 +187,13 @@ class HeadedTable:
                 f"{text[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else text
             )
         value = excerpt or self.delimiter.join(texts)
-        return make_rejection(line, reason, value, column=column, cells=cells)
+        return make_rejection(
+            line,
+            reason,
+            value,
+            column=column,
+            cells=cells,
+        )
 
 
 def parse_header(header: int | str) -> int | None:

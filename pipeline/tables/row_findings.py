@@ -94,7 +94,15 @@ def make_rejection(
     cells: Mapping[str, Any] = MappingProxyType({}),
 ) -> Finding:
     """Return the finding that rejects a row, with an excerpt of the faulty value."""
-    return Finding(line, column, reason, make_excerpt(value), FindingKind.REJECTED, key, cells)
+    return Finding(
+        line,
+        column,
+        reason,
+        make_excerpt(value),
+        FindingKind.REJECTED,
+        key,
+        cells,
+    )
 
 
 def find_unsound_text(

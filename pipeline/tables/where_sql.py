@@ -385,7 +385,14 @@ class _SqliteCompiler(_Compiler):
         text = case((is_truth, kind), else_=atom)
         is_json_number = kind.in_(("integer", "real"))
         is_number = case((is_text, func.findable_is_number(atom)), else_=is_json_number)
-        return _CellValues(table, text, is_text, is_truth, is_number, table.c.parent.is_(None))
+        return _CellValues(
+            table,
+            text,
+            is_text,
+            is_truth,
+            is_number,
+            table.c.parent.is_(None),
+        )
 
     def fold_text(
         self,
@@ -414,7 +421,14 @@ class _ServerCompiler(_Compiler):
         text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
         is_number = case((is_text, _matches_number(text)), else_=kind == "number")
         is_whole_cell = table.c.place == 1
-        return _CellValues(table, text, is_text, kind == "boolean", is_number, is_whole_cell)
+        return _CellValues(
+            table,
+            text,
+            is_text,
+            kind == "boolean",
+            is_number,
+            is_whole_cell,
+        )
 
     def fold_text(
         self,

@@ -372,7 +372,13 @@ def _write_rows(
             raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, the limit of a sheet")
         for column_index, (name, kind) in enumerate(kinds.items()):
             value = row[name]
-            _write_cell(sheet, row_index, column_index, value, text_of(value, kind))
+            _write_cell(
+                sheet,
+                row_index,
+                column_index,
+                value,
+                text_of(value, kind),
+            )
 
 
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text: Any) -> None:
