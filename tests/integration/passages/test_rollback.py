@@ -110,7 +110,7 @@ def test_only_rows_of_the_version_are_deleted(passages: Workspace) -> None:
     assert passages.run("doctor", TASK="passages").exit_code == 0
 
     output = passages.run("rollback", f"{FIRST_VERSION}/{MODEL}", TASK="passages").output
-    assert output.startswith(f"there are no answers of {FIRST_VERSION}/{MODEL}.")
+    assert output.startswith(f"there are no answers of {FIRST_VERSION}/{MODEL}\n")
 
     # A version without a model means all its models.
     run_command(passages, "rollback", FIRST_VERSION, "--yes")
