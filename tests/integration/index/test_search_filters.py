@@ -193,7 +193,7 @@ def test_questions_without_meaning_find_only_weak_hits(indexed: Workspace) -> No
             assert all(hit["weak"] for hit in json.loads(result.stdout))
             assert "no good match; closest results:" in result.stderr
 
-    unrelated_question = "city plumber quotes discount bathroom tiles overnight delivery"
+    unrelated_question = "best water park discount tickets overnight bus hotel breakfast"
     assert "no good match" in indexed.ran("search", unrelated_question, RANK="words").stderr
     # A good hit is not weak under any rank.
     assert not search(indexed, "who sings opera", RANK="words")[0]["weak"]
