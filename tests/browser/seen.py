@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
 from typing import Any
 
 import httpx2
@@ -53,13 +52,6 @@ class Reader:
     def go(self, path: str) -> None:
         """Open a view."""
         self.tab.goto(self.base + path)
-
-    def open_second_tab(self) -> "Reader":
-        """Return the same reader in another tab at the same address."""
-        second_reader = copy(self)
-        second_reader.tab = self.tab.context.new_page()
-        second_reader.tab.goto(self.tab.url)
-        return second_reader
 
     def until(self, expression: str) -> None:
         """Wait until an expression is true; the page's policy forbids Playwright's own wait."""
