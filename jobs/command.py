@@ -222,7 +222,9 @@ def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[st
 
     hint = f"leave out {OptionHint('task')}"
     if entry.task_option:
-        row_name = options[entry.task_option]
+        names = options[entry.task_option]
+        # A command about several rows gets a tuple; the hint is about one row.
+        row_name = names if isinstance(names, str) else names[0]
         item_command = CommandHint(current_form().command, item=row_name, task=typed_task)
         hint = f"`{item_command}` is about a row of {typed_task}"
     message = f"this command is about {task_name}, not about {typed_task}; nothing was done"

@@ -127,3 +127,9 @@ def test_forget_counts_refused_rows_of_the_name(workspace: Workspace, tmp_path: 
     workspace.ran("import", str(path))
     output = workspace.ran("forget", EXPERT="ann@x.org", YES="1").stdout
     assert "1 refused row with these names deleted" in output
+
+
+def test_forget_of_another_task_repeats_the_name(answered: Workspace) -> None:
+    """The hint has the typed name of the row, not a list of names."""
+    error_output = answered.ran("forget", "L-3", "--task", "reviews", code=2).stderr
+    assert "`make forget ITEM=L-3 TASK=reviews` is about a row of reviews" in error_output
