@@ -564,7 +564,6 @@ def mark_downloaded(
         "over_at": now,
         "result_file": f"{path.parent.name}/{path.name}",
         "result_sha256": sealed_file.sha256,
-        "result_size": sealed_file.size,
     }
     _update_batch_state(
         tx, batch, BatchState.DOWNLOADED, result_columns | columns, reason=event_reason, now=now
@@ -604,7 +603,6 @@ def replace_result(
         now=now,
         held=None,
         result_sha256=sealed_file.sha256,
-        result_size=sealed_file.size,
     )
 
 

@@ -141,9 +141,9 @@ def record_resealed_file(
 ) -> bool:
     """Replace the recorded SHA-256 and size of a file of a batch that was written again.
 
-    The file is the batch's request file, its result file, or the file with the hashes of its lines.
-    The file with hashes is recorded in the journal, where `size` is not stored. Runs in the
-    caller's transaction.
+    The file is the batch's request file, its result file, or the file with the hashes of its lines,
+    which the journal records. Only the size of a request file is stored. Runs in the caller's
+    transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -156,12 +156,13 @@ def record_resealed_file(
     if marks.replace_cleaned_hash(tx, batch, old_sha256=old_sha256, sha256=sha256):
         return True
 
-    for file_kind in ("request", "result"):
-        sha256_column = batches.c[f"{file_kind}_sha256"]
-        size_column = batches.c[f"{file_kind}_size"]
+    new_values_of_files = (
+        (batches.c.request_sha256, {"request_sha256": sha256, "request_size": size}),
+        (batches.c.result_sha256, {"result_sha256": sha256}),
+    )
+    for sha256_column, new_values in new_values_of_files:
         is_file = (batches.c.number == batch) & (sha256_column == old_sha256)
-        seal = update(batches).where(is_file).values({sha256_column: sha256, size_column: size})
-        if tx.execute(seal).rowcount:
+        if tx.execute(update(batches).where(is_file).values(new_values)).rowcount:
             return True
     return False
 

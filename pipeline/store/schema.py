@@ -209,7 +209,6 @@ class BatchRow:
     seconds: float = 0
     result_file: str | None
     result_sha256: str | None
-    result_size: int | None
     # What shows that the result gives replies to the wrong requests. None if nothing shows it, and
     # empty if a person accepted the result in spite of it.
     held: str | None
@@ -405,7 +404,6 @@ batches = _define_table(
         "request_size",
         "estimated_in",
         "estimated_out",
-        "result_size",
         "counted_in",
         "tokens_in",
         "tokens_out",
