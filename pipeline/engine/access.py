@@ -157,7 +157,17 @@ def check_access(
     if additions.other_tables or additions.adoption_plan:
         _confirm_additions(store, confirm, additions, is_ours=is_ours)
     elif is_ours and not settings.data.is_dir():
-        _confirm_new_folder(settings, store, confirm)
+        lost_folder = (
+            f"the folder {settings.data} does not exist; the files of the workspace in "
+            f"{store.display_name} are in another folder, or lost"
+        )
+        _require_consent(
+            confirm,
+            f"{lost_folder}. Go on in a new folder, without these files?",
+            f"{lost_folder}; nothing was made",
+            f"set {OptionHint('data')} to the folder that belongs to that database; "
+            f"{OptionHint(yes=True)} makes a new folder",
+        )
 
     if is_ours:
         return ""
@@ -219,25 +229,6 @@ def _confirm_additions(
         f"{location}; findable would add {planned_text}; nothing was written",
         f"{OptionHint(yes=True)} without {OptionHint(dry=True)} adds them; "
         f"or set {OptionHint('database_url')} to a separate database",
-    )
-
-
-def _confirm_new_folder(settings: Settings, store: Store, confirm: Callable[[str], bool]) -> None:
-    """Ask a person whether a workspace may go on without its folder.
-
-    Raises:
-        ConfigurationError: The person did not agree.
-    """
-    lost_folder = (
-        f"the folder {settings.data} does not exist; the files of the workspace in "
-        f"{store.display_name} are in another folder, or lost"
-    )
-    _require_consent(
-        confirm,
-        f"{lost_folder}. Go on in a new folder, without these files?",
-        f"{lost_folder}; nothing was made",
-        f"set {OptionHint('data')} to the folder that belongs to that database; "
-        f"{OptionHint(yes=True)} makes a new folder",
     )
 
 

@@ -106,7 +106,8 @@ def _prepare_to_write(
 ) -> Settings:
     """Make the folder and the tables, record the user task, and write the folder's marker.
 
-    The marker is written if it is missing or names another workspace.
+    The preferred versions of the user task are recorded, too. The marker is written if it is
+    missing or names another workspace.
 
     Args:
         display: Shows progress and notes.
@@ -130,7 +131,11 @@ def _prepare_to_write(
                 settings.data.rmdir()
         raise
     if names_user_task(settings):
-        settings = _record_user_task(settings, store, display)
+        from pipeline.engine import preferred_versions, task_registry
+
+        name = task_registry.register_if_new(store, settings, display=display)
+        preferred_versions.store_preference(store, name, settings, display=display)
+        settings = replace(settings, task=name)
 
     marker = workspace.read_marker(settings.data)
     workspace_id = store.query(workspace.get_workspace).workspace_id
@@ -172,7 +177,10 @@ def _make_session(
             name = task_registry.require_registered_name(tx, settings)
             settings = replace(settings, task=name)
         else:
-            _check_task_used(settings, used_tasks)
+            # A shipped task must be among the used tasks.
+            for task in shipped_tasks():
+                if task.name == settings.task and task not in used_tasks:
+                    raise TaskNeverUsedError(settings.task, settings.data, hint=task.how_to_begin)
         if access is Access.READ:
             workspace.check_sealed_folder(
                 settings.data, workspace_row.workspace_id, database_name=store.display_name
@@ -198,15 +206,6 @@ def _make_session(
         now=now,
         is_bound=workspace_row.backend is not None,
     )
-
-
-def _record_user_task(settings: Settings, store: Store, display: Progress) -> Settings:
-    """Record a user's task and its preferred versions; return the settings with its name."""
-    from pipeline.engine import preferred_versions, task_registry
-
-    name = task_registry.register_if_new(store, settings, display=display)
-    preferred_versions.store_preference(store, name, settings, display=display)
-    return replace(settings, task=name)
 
 
 def _check_backend(settings: Settings, bound_backend: str | None) -> None:
@@ -279,13 +278,6 @@ def _prepare_tables(
         for line in schema.ensure_schema(store, adopters):
             display.say(line)
     return settings
-
-
-def _check_task_used(settings: Settings, used_tasks: list[ShippedTask]) -> None:
-    """Raise ConfigurationError if the task is shipped and not among the used tasks."""
-    for task in shipped_tasks():
-        if task.name == settings.task and task not in used_tasks:
-            raise TaskNeverUsedError(settings.task, settings.data, hint=task.how_to_begin)
 
 
 def _check_tables(

@@ -489,7 +489,17 @@ class _GridBuilder:
         try:
             expression = parse_where(text)
         except WhereSyntaxError as error:
-            hint = HintTemplate("write it like {}", OptionHint(where=self._example_condition()))
+            # The example is about the first text column that is no key, or the last column.
+            *_, last_column = self._record.columns
+            text_columns = (
+                column
+                for column, kind in self._record.columns.items()
+                if kind == "text" and column not in self._key_columns
+            )
+            name = next(text_columns, last_column)
+            quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
+            example = OptionHint(where=f"{quoted_name} CONTAINS 'word'")
+            hint = HintTemplate("write it like {}", example)
             raise InputError(error.message, hint=hint) from None
         self._judgements.check_condition(expression, list(self._record.columns))
         answer = self._of_answer("answer")
@@ -508,18 +518,6 @@ class _GridBuilder:
         names = self._judgements.list_condition_names()
         review_name = self._judgements.review_name
         return [*names, review_name] if review_name else names
-
-    def _example_condition(self) -> str:
-        """Return a WHERE= text about the first text column that is no key, or the last column."""
-        *_, last_column = self._record.columns
-        text_columns = (
-            column
-            for column, kind in self._record.columns.items()
-            if kind == "text" and column not in self._key_columns
-        )
-        name = next(text_columns, last_column)
-        quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
-        return f"{quoted_name} CONTAINS 'word'"
 
     def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
         """Return SQL conditions of which one must be true if the preferred answer contains a word.

@@ -437,22 +437,18 @@ def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
     return select(row_claims.c.item_id).where(row_claims.c.task == task, _is_parked(prompt_version))
 
 
-def park_for_all_versions(
-    tx: Connection,
-    task: str,
-    row_id: str,
-    reason: str,
-    *,
-    now: datetime,
-) -> None:
-    """Park a row under every version; a row that is parked so already keeps its first reason."""
+def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+    """Park a row that is being forgotten under every version.
+
+    A row that is parked under every version already keeps its first reason.
+    """
     record = select(row_claims.c.item_id).where(
         row_claims.c.task == task,
         row_claims.c.item_id == row_id,
         row_claims.c.extractor == EVERY_VERSION,
     )
     if not has_row(tx, record):
-        outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): reason}, ())
+        outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): BEING_FORGOTTEN}, ())
         record_ended(tx, task, EVERY_VERSION, outcomes, now=now)
 
 

@@ -366,8 +366,8 @@ class Store:
         """Run a step of a user's query within its time and return the step's result.
 
         Raises:
-            InputError: The step took too long, or the query is at fault. Other errors of the driver
-                are raised unchanged.
+            InputError: The step took too long, or the query is at fault. The message has the first
+                line of the database's reason. Other errors of the driver are raised unchanged.
         """
         try:
             with limit_time(tx, timeout_s):
@@ -382,7 +382,13 @@ class Store:
             driver_error = getattr(error, "orig", None) or error
             if not self._backend.is_query_fault(driver_error):
                 raise
-            raise _make_query_error(driver_error) from None
+            reason = read_main_message(driver_error)
+            hint = "a query can only read"
+            if "no such" in reason or "does not exist" in reason:
+                hint = "check the tables, the columns and the database of the query"
+            raise InputError(
+                f"the database refused the query: {reason}; nothing was written", hint=hint
+            ) from None
 
     @contextlib.contextmanager
     def open_connection(self) -> Iterator[Connection]:
@@ -498,19 +504,6 @@ class Store:
             if not self._backend.is_driver_error(error):
                 raise
             raise self._backend.translate_error(error, patience_s) from error
-
-
-def _make_query_error(driver_error: Any) -> InputError:
-    """Return our error about a user's query that the database refused.
-
-    Its message has the first line of the database's reason. If something does not exist, the hint
-    says to check the tables, columns and database of the query, else that a query can only read.
-    """
-    reason = read_main_message(driver_error)
-    hint = "a query can only read"
-    if "no such" in reason or "does not exist" in reason:
-        hint = "check the tables, the columns and the database of the query"
-    return InputError(f"the database refused the query: {reason}; nothing was written", hint=hint)
 
 
 class SlowError(Exception):

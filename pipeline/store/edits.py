@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import FieldConfidence, encode_confidences
@@ -68,14 +68,10 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
     edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids}
     for row in select_matching(tx, query, answers.c.item_id, row_ids):
         row_edits = edits_by_id[row.item_id]
-        row_edits.append(to_answer_edit(row, number=len(row_edits) + 1))
+        edit = to_edit_of_fields(row, number=len(row_edits) + 1)
+        before = json.loads(row.before) or {}
+        row_edits.append(edit._replace(before=before, after=json.loads(row.answer)))
     return edits_by_id
-
-
-def to_answer_edit(row: Any, *, number: int) -> AnswerEdit:
-    """Return an edit from a row of the table of answers."""
-    edit = to_edit_of_fields(row, number=number)
-    return edit._replace(before=json.loads(row.before) or {}, after=json.loads(row.answer))
 
 
 def to_edit_of_fields(row: Any, *, number: int) -> AnswerEdit:
@@ -149,11 +145,6 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
 
 def _to_json(answer: Mapping[str, Any]) -> str:
     return json.dumps(answer, ensure_ascii=False)
-
-
-def delete_edits(tx: Connection, task: str, row_id: str) -> None:
-    """Delete all edits of a row."""
-    tx.execute(delete(answers).where(*_is_correction(task), answers.c.item_id == row_id))
 
 
 def _is_correction(task: str) -> Sequence[ColumnElement[bool]]:

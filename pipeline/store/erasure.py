@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
-from pipeline.store import claims, edits, marks, workspace
-from pipeline.store.answers import FORGOTTEN_ANSWER, has_version
+from pipeline.store import claims, marks, workspace
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
 from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
@@ -57,7 +57,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    claims.park_for_all_versions(tx, task, row_id, claims.BEING_FORGOTTEN, now=now)
+    claims.park_forgotten_row(tx, task, row_id, now=now)
     marks.record_erasure(tx, row_id, name=name, now=now)
 
 
@@ -204,7 +204,8 @@ def erase_row(
             "response_id": "",
         },
     }
-    edits.delete_edits(tx, task, row_id)
+    is_correction = (answers.c.task == task) & (answers.c.extractor == PERSON)
+    tx.execute(delete(answers).where(is_correction, answers.c.item_id == row_id))
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))

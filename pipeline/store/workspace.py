@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, RowMapping, delete, func, insert, select, text, update
+from sqlalchemy import Boolean, Connection, delete, func, insert, select, text, update
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -233,11 +233,6 @@ def read_marker(data: Path) -> FolderMarker | None:
         ) from error
 
 
-def has_sealed_files(data: Path) -> bool:
-    """Return whether a folder contains sealed files; otherwise another database may use it."""
-    return any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
-
-
 def check_sealed_folder(
     data: Path,
     workspace_id: str | None,
@@ -247,7 +242,7 @@ def check_sealed_folder(
 ) -> None:
     """Check that a database knows the sealed files of a folder, whose marker names the workspace.
 
-    Nothing happens if the folder has no sealed files or no marker.
+    Nothing happens if the folder has no sealed files or no marker: another database may use it.
 
     Args:
         workspace_id: The workspace of the database; None if it has none.
@@ -258,7 +253,8 @@ def check_sealed_folder(
         ConfigurationError: The database has another workspace, or none.
         InconsistentError: The marker cannot be read.
     """
-    marker = read_marker(data) if has_sealed_files(data) else None
+    has_sealed_files = any(any((data / name).glob("*")) for name in SEALED_FOLDERS)
+    marker = read_marker(data) if has_sealed_files else None
     if marker is None or workspace_id == marker.workspace_id:
         return
 
@@ -288,30 +284,24 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
 
     Raises:
         InconsistentError: A stored name is invalid.
-    """
-    return [_to_task_record(row) for row in tx.execute(_SELECT_TASKS).mappings()]
-
-
-def _to_task_record(row: RowMapping) -> TaskRecord:
-    """Convert a row of the database to a task record; JSON columns are parsed.
-
-    Raises:
-        InconsistentError: The name of the task is invalid.
         ValueError: A JSON column is malformed.
     """
-    # The name is a part of paths.
-    if not NAME.fullmatch(row["name"]):
-        raise InconsistentError(
-            f"the database has a task with the invalid name {row['name']!r}; "
-            "nothing was read or changed",
-            hint=f"restore a backup: {CommandHint('restore', from_='…')}",
-        )
-    values = rename_columns(row, TaskRecord)
-    for name in _JSON_COLUMNS:
-        values[name] = json.loads(values[name])
-    for name in ("key", "fields"):
-        values[name] = tuple((pair[0], pair[1]) for pair in values[name])
-    return TaskRecord(**values)
+    records = []
+    for row in tx.execute(_SELECT_TASKS).mappings():
+        # The name is a part of paths.
+        if not NAME.fullmatch(row["name"]):
+            raise InconsistentError(
+                f"the database has a task with the invalid name {row['name']!r}; "
+                "nothing was read or changed",
+                hint=f"restore a backup: {CommandHint('restore', from_='…')}",
+            )
+        values = rename_columns(row, TaskRecord)
+        for column in _JSON_COLUMNS:
+            values[column] = json.loads(values[column])
+        for column in ("key", "fields"):
+            values[column] = tuple((pair[0], pair[1]) for pair in values[column])
+        records.append(TaskRecord(**values))
+    return records
 
 
 def get_task(tx: Connection, name: str) -> TaskRecord | None:

@@ -22,7 +22,7 @@ whether it is current.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -170,7 +170,17 @@ def _make_view_query(
         state = make_row_table(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
-    columns |= _confidence_columns(tx, task, columns, existing_names)
+
+    # A field has a column from its first confidence on, also if its confidences are deleted later,
+    # because other programs may use the column.
+    column_names = name_confidence_columns(columns, [name for name, _ in task.fields])
+    unused_fields = [
+        field for field, column_name in column_names.items() if column_name not in existing_names
+    ]
+    new_fields = list_fields_with_probability(tx, task.name, tuple(unused_fields))
+    for field, column_name in column_names.items():
+        if field in new_fields or field not in unused_fields:
+            columns[column_name] = make_probability_expression(tx, field)
 
     if not is_sqlite(tx):
         columns = dict(zip(_cut_names(columns), columns.values(), strict=True))
@@ -214,33 +224,6 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
         answered_at += " || '+00:00'"
     columns[ANSWERED_AT] = literal_column(answered_at)
     return columns
-
-
-def _confidence_columns(
-    tx: Connection,
-    task: TaskRecord,
-    other_names: Iterable[str],
-    existing_names: Sequence[str],
-) -> dict[str, ColumnElement[Any]]:
-    """Return SQL expressions for the confidences of fields by column name.
-
-    A field has a column from its first confidence on, also if its confidences are deleted later,
-    because other programs may use the column.
-
-    Args:
-        other_names: All other columns of the view.
-        existing_names: Columns of the existing view.
-    """
-    column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
-    unused_fields = [
-        field for field, column_name in column_names.items() if column_name not in existing_names
-    ]
-    new_fields = list_fields_with_probability(tx, task.name, tuple(unused_fields))
-    return {
-        column_name: make_probability_expression(tx, field)
-        for field, column_name in column_names.items()
-        if field in new_fields or field not in unused_fields
-    }
 
 
 def _lacks_confidence_columns(tx: Connection, task: TaskRecord) -> bool:
@@ -332,7 +315,20 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     earlier_marks = [_read_mark(tx, name) for name in names]
     preference = _read_preference(tx, task)
     definition = _define_views(preference, task)
-    for name, query in _make_view_queries(tx, task, preference):
+    for name, per_version in zip(names, (True, False), strict=True):
+        # Existing columns keep their positions.
+        existing_names = list(read_columns(tx, name))
+        # `read_columns` folds the names of SQLite, but the case of a column must not change.
+        if is_sqlite(tx):
+            names_query = text("SELECT name FROM pragma_table_info(:name)")
+            existing_names = list(tx.execute(names_query, {"name": name}).scalars())
+        query = _make_view_query(
+            tx,
+            task,
+            preference,
+            per_version=per_version,
+            existing_names=existing_names,
+        )
         make_view(
             tx,
             name,
@@ -353,26 +349,6 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
         label=task.prompt_version,
         versions=task.preferred,
     )
-
-
-def _make_view_queries(
-    tx: Connection, task: TaskRecord, preference: VersionPreference
-) -> Iterator[tuple[str, Select[Any]]]:
-    """Yield (name, SELECT) of the view of answers, then of the view of answered rows.
-
-    The SELECTs follow from the task as it is declared now. Columns that exist in a view of the
-    database keep their positions.
-    """
-    for name, per_version in zip(view_names_of(task), (True, False), strict=True):
-        existing_names = list(read_columns(tx, name))
-        # `read_columns` folds the names of SQLite, but the case of a column must not change.
-        if is_sqlite(tx):
-            names_query = text("SELECT name FROM pragma_table_info(:name)")
-            existing_names = list(tx.execute(names_query, {"name": name}).scalars())
-        query = _make_view_query(
-            tx, task, preference, per_version=per_version, existing_names=existing_names
-        )
-        yield name, query
 
 
 def is_view_made(tx: Connection, name: str, definition: str, *, origin: str) -> bool:

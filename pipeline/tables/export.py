@@ -330,7 +330,12 @@ def read_answer_rows(
             answer_cells = _read_answer_cells(stored_row, task)
             row |= {name: answer_cells[part] for part, name in answer_names.items()}
             row |= {name: stored_row[part] for part, name in cost_names.items()}
-            row |= _confidence_cells(stored_row, confidence_names)
+            if confidence_names:
+                confidences = decode_confidences(stored_row["confidences"])
+                row |= {
+                    name: confidences[field].probability if field in confidences else None
+                    for field, name in confidence_names.items()
+                }
             reason = _find_state_reason(stored_row, parked_reasons, line_noun=task.line_noun)
             state_cells = {STATE_COLUMN: stored_row[STATE_COLUMN], REASON_COLUMN: reason}
             if is_single_version:
@@ -501,22 +506,6 @@ def _read_answer_cells(stored_row: RowMapping, task: TaskRecord) -> ExportedRow:
     cells[ANSWERED_AT] = stored_row["at"]
     cells[EXTRACTOR] = stored_row[EXTRACTOR]
     return cells
-
-
-def _confidence_cells(stored_row: RowMapping, column_names: Mapping[str, str]) -> ExportedRow:
-    """Return the probabilities of a row's answer by column; None for a field without one.
-
-    Args:
-        stored_row: The row with its answer.
-        column_names: Names of columns by field.
-    """
-    if not column_names:
-        return {}
-    confidences = decode_confidences(stored_row["confidences"])
-    return {
-        column_name: confidences[field].probability if field in confidences else None
-        for field, column_name in column_names.items()
-    }
 
 
 def _find_state_reason(

@@ -149,24 +149,22 @@ class FileSource(SourceFile):
     def _compute_digest(self) -> str:
         """Return the SHA-256 of a file followed by its reading options.
 
+        An option is a text such as `header=3`; a sheet is its name alone.
         For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
         options.
         """
         with self._translate_os_errors():
             if self.path.is_file():
-                return " ".join([hash_file(self.path), *self._option_marks()])
+                option_marks = [
+                    value if name == "sheet" else f"{name}={value}"
+                    for name, value in self.options.given_options.items()
+                ]
+                return " ".join([hash_file(self.path), *option_marks])
             part_digests = (
                 f"{part.relative_to(self.path)} {hash_file(part)}"
                 for part in list_parquet_files(self.path)
             )
             return hash_text("\n".join(part_digests))
-
-    def _option_marks(self) -> list[str]:
-        """Return the reading options as texts, such as `header=3`; a sheet is its name alone."""
-        return [
-            value if name == "sheet" else f"{name}={value}"
-            for name, value in self.options.given_options.items()
-        ]
 
 
 class QueryCursor:

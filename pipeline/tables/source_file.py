@@ -136,7 +136,12 @@ class SourceFile:
         with self._translate_os_errors():
             with parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
-            encoding = _detect_encoding(parts[0], start, options)
+            # The user's encoding is ignored for Parquet, .xlsx and locked spreadsheets.
+            is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, _LOCKED_SIGNATURE))
+            if options.encoding and not is_binary:
+                encoding = TextEncoding(check_encoding(parts[0], options.encoding))
+            else:
+                encoding = find_encoding(parts[0], start)
             self.encoding = encoding.codec
             file = InputFile(
                 path=path,
@@ -179,20 +184,6 @@ class SourceFile:
             raise InputError(
                 f"{self.path} cannot be read: {error.strerror}; nothing was read",
             ) from None
-
-
-def _detect_encoding(part: Path, start: bytes, options: ReadOptions) -> TextEncoding:
-    """Return the encoding that the user set, or else the detected encoding.
-
-    For Parquet, .xlsx and locked spreadsheets the user's encoding is ignored here.
-
-    Raises:
-        InputError: The user's encoding is unknown, or the file cannot be read by it.
-    """
-    is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, _LOCKED_SIGNATURE))
-    if not options.encoding or is_binary:
-        return find_encoding(part, start)
-    return TextEncoding(check_encoding(part, options.encoding))
 
 
 def _check_options(file: InputFile, file_format: str, options: ReadOptions) -> None:

@@ -231,14 +231,6 @@ class SheetTable(HeadedTable):
                 f"{join_first(size.blank_places)}",
             )
 
-    def _iterate_raw_rows(self) -> Iterator[list[Any]]:
-        """Yield all rows of the sheet with the library's values; merged cells are not filled."""
-        # The library leaves out blank columns before the first cell, but not blank rows.
-        start = self._sheet.start
-        margin = [""] * (start[1] if start else 0)
-        for row in self._sheet.iter_rows():
-            yield margin + row
-
     def _read_records(self) -> Iterator[Record]:
         """Yield the rows below the header with plain values; blank rows are left out.
 
@@ -249,7 +241,11 @@ class SheetTable(HeadedTable):
         # their values.
         later_areas = sorted(self._merged_areas, reverse=True)
         open_areas: list[tuple[Any, Any]] = []
-        for index, row in enumerate(self._iterate_raw_rows()):
+        # The library leaves out blank columns before the first cell, but not blank rows.
+        start = self._sheet.start
+        margin = [""] * (start[1] if start else 0)
+        for index, sheet_row in enumerate(self._sheet.iter_rows()):
+            row = margin + sheet_row
             open_areas = [(area, value) for area, value in open_areas if area[1][0] >= index]
             while later_areas and later_areas[-1][0][0] == index:
                 area = later_areas.pop()
