@@ -67,7 +67,8 @@ def _read_entries(
 ) -> Iterator[Entry]:
     """Yield the index entries of the rows in the source that have an answer, by ascending id.
 
-    An entry has the preferred answer.
+    An entry has the preferred answer. Its metadata are id, label, text, the fields of the answer
+    and the columns of the row.
 
     Args:
         template: Template of the text; its names are columns, or fields of the answer.
@@ -89,8 +90,31 @@ def _read_entries(
         for row_id, values in page:
             answer = json.loads(stored_answers[row_id].answer)
             row = rows.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
-            text = _fill_entry_text(template, columns_by_name, row, answer)
-            yield _make_entry(rows, row_id, row, answer, text=text)
+            label = rows.display_name_of(row)
+            # The label replaces an empty text.
+            text = _fill_entry_text(template, columns_by_name, row, answer) or label
+            fields = {name: answer.get(name) for name, _ in record.fields}
+            # WHERE= of a search can name any column.
+            columns = {name: row[name] for name in record.columns}
+            metadata = {
+                "id": row_id,
+                "label": label,
+                "text": text,
+                "answer": fields,
+                "row": columns,
+            }
+            searched_texts = {
+                "text": text,
+                "label": label,
+                "answer": "\n".join(iterate_texts(fields)),
+            }
+            yield Entry(
+                row_id,
+                text,
+                metadata,
+                [label, fields, columns],
+                searched_texts,
+            )
 
 
 def _fill_entry_text(
@@ -115,25 +139,3 @@ def _fill_entry_text(
         return ", ".join(iterate_texts(answer.get(name)))
 
     return fill_template(template, text_of).strip()
-
-
-def _make_entry(
-    rows: UserRows,
-    row_id: str,
-    row: Mapping[str, Any],
-    answer: Mapping[str, Any],
-    *,
-    text: str,
-) -> Entry:
-    """Return the index entry of a row; its label replaces an empty text.
-
-    Its metadata are id, label, text, the fields of the answer and the columns of the row.
-    """
-    label = rows.display_name_of(row)
-    text = text or label
-    fields = {name: answer.get(name) for name, _ in rows.record.fields}
-    # WHERE= of a search can name any column.
-    columns = {name: row[name] for name in rows.record.columns}
-    metadata = {"id": row_id, "label": label, "text": text, "answer": fields, "row": columns}
-    searched_texts = {"text": text, "label": label, "answer": "\n".join(iterate_texts(fields))}
-    return Entry(row_id, text, metadata, [label, fields, columns], searched_texts)

@@ -364,7 +364,7 @@ class TableSpec:
 
         Raises:
             ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
-                row. The message names the row.
+                row. The message names the row, and the caller must roll back.
         """
         table = quote_identifier(tx, self.name)
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
@@ -384,27 +384,17 @@ class TableSpec:
             with tx.begin_nested():
                 tx.execute(text(numbering))
         except exc.IntegrityError:
-            self._find_refused_number(tx)
+            # The rows are numbered one by one, to find the row that refuses its number.
+            rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
+            row_sql = f"UPDATE {table} SET id = rowid WHERE rowid = :rowid"  # noqa: S608
+            for rowid in rowids.all():
+                write_each(
+                    tx,
+                    self.name,
+                    [rowid],
+                    lambda rows: tx.execute(text(row_sql), rows[0]._asdict()),
+                )
             raise
-
-    def _find_refused_number(self, tx: Connection) -> None:
-        """Number the rows without an id one by one, to find the row that refuses its number.
-
-        Each row gets its SQLite rowid as id. The caller must roll back.
-
-        Raises:
-            ConfigurationError: A rule of the table's owner refuses a row; the error names it.
-        """
-        table = quote_identifier(tx, self.name)
-        rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
-        numbering = text(f"UPDATE {table} SET id = rowid WHERE rowid = :rowid")  # noqa: S608
-        for rowid in rowids.all():
-            write_each(
-                tx,
-                self.name,
-                [rowid],
-                lambda rows: tx.execute(numbering, rows[0]._asdict()),
-            )
 
     def _check_ids(self, tx: Connection) -> None:
         """Check that the rows' ids are present, different and not empty. Changes nothing.
