@@ -138,7 +138,7 @@ def test_rows_of_an_unchanged_query_are_not_written(workspace: Workspace) -> Non
 
 
 def test_rows_are_rarely_read_if_no_row_is_open(workspace: Workspace) -> None:
-    """A `batch-submit` without open rows reads rows few times, and finds parked rows by their key."""
+    """A `batch-submit` without open rows reads rows few times; parked rows are found by key."""
     reviews.set_up_task(workspace).ran_each(*REVIEWS)
 
     with record_statements() as statements:
