@@ -227,7 +227,7 @@ def _confirm_additions(
         confirm,
         f"{location}. Findable would add {planned_text}. Add them?",
         f"{location}; findable would add {planned_text}; nothing was written",
-        f"{OptionHint(yes=True)} without {OptionHint(dry=True)} adds them; "
+        f"{OptionHint(yes=True)} adds them, but not with {OptionHint(dry=True)}; "
         f"or set {OptionHint('database_url')} to a separate database",
     )
 

@@ -312,6 +312,13 @@ def _format_passing_bounds(gate: MeasuredFigure) -> str:
     return f"{gate.figure.name}={'..'.join(bounds)}"
 
 
+def delete_partial_reports(data: Path, task: str) -> None:
+    """Delete partially written reports of a task whose processes ended."""
+    for part in (data / REPORTS_FOLDER).glob(f"{task}-*{files.PART_SUFFIX}"):
+        if files.is_abandoned(part):
+            part.unlink(missing_ok=True)
+
+
 def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     """Return the existing files (.json and .md) of each report of a task by the report's name.
 

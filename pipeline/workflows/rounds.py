@@ -35,6 +35,7 @@ from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality import evaluate
+from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.database import Connection
 from pipeline.workflows.quality_reporter import QualityReporter
@@ -654,6 +655,7 @@ class TagRounds:
         if report.is_over and report.newest_quality is None and has_backfill:
             self.quality_reporter.note_answers(ws.version)
         self.quality_reporter.write(is_last=True)
+        delete_partial_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
             parked_count = len(

@@ -228,7 +228,7 @@ def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
     import_tagged(workspace, 3)
     other_model: dict[str, Any] = {"embedding_model": "gemini-embedding-001", "dim": 256}
     index_run = workspace.run_command("index", **other_model)
-    assert 'law" --embedding-model gemini-embedding-001 --dim 256' in index_run.stdout
+    assert 'law" --embedding-model gemini-embedding-001 --dim 256' in index_run.stderr
     assert len(workspace.search("water", **other_model)) == 3
     assert "search" in workspace.status(**other_model)["next"]
 

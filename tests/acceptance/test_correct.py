@@ -240,8 +240,8 @@ def test_target_tables_follow_corrections(
     notes_workspace.write_file(
         "tasks/seconds.py", (notes_workspace.home / "tasks/notes.py").read_text()
     )
-    # A dry run reads the rows.
-    notes_workspace.run_command("tag", dry=True)
+    # Reads the rows, and asks about none.
+    notes_workspace.run_command("tag", where="id = 0")
     corrected(notes_workspace, "tone=praise; topics=hum; why=It hums.", item="2")
     assert run_sql(notes_workspace, "SELECT model, tone FROM note_ai") == [("person", "praise")]
     notes_workspace.run_commands(*BATCH_COMMANDS)

@@ -145,7 +145,7 @@ def test_backfill_needs_a_passed_pilot_and_consent(passages: Workspace, api: Eng
     pilot_requests = count_sent_requests(passages)
     assert (len(pilot_requests), len(api.creates())) == (20, 1)
 
-    assert "passages-backfill" in passages.run_command("pilot", N=20, seed=3, yes=True).stdout
+    assert "passages-backfill" in passages.run_command("pilot", N=20, seed=3, yes=True).stderr
     assert count_sent_requests(passages) == pilot_requests
     assert passages.next_command() == ["passages-backfill"]
 

@@ -236,7 +236,7 @@ def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: E
 def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api: Engine) -> None:
     """Batches are listed oldest first, and the table marks estimated costs."""
     workspace.import_people(6)
-    assert "findable batch-submit" in workspace.run_command("batches").stdout
+    assert "next: findable tag" in workspace.run_command("batches").stderr
     api.script_fault("batch_fails", nth=1)
     api.script_fault("never_ends", nth=2)
     workspace.run_command("submit", BATCH_ROWS=2)

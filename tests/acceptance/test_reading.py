@@ -225,7 +225,7 @@ def test_reading_creates_no_table_of_an_unused_task(adopted: Workspace, task: st
     """Reading an unused task creates nothing, and writing asks once for exactly its tables."""
     first_commands: dict[str, tuple[str, ...]] = {
         PASSAGES: ("import_passages", "texts.jsonl"),
-        USER_TASK: ("preflight",),
+        USER_TASK: ("tag", "--where", "id = 'none'"),
         IMAGES: ("import_images", "photos"),
     }
     first_command = first_commands[task]

@@ -286,7 +286,7 @@ def test_the_page_names_a_held_batch_once(
         batch_page = page.get("/batch?number=1").text
 
     text = " ".join(re.sub(r"<[^>]*>", "", message).split())
-    assert text.startswith("batch 1 is held: control request")
+    assert text.startswith("batch 1 is held: 2 of 3 control requests got replies to rows")
     assert text.endswith("downloaded. The page of the batch names what ends the hold.")
     assert "Runs" not in text
     assert message.count("<a ") == 1

@@ -427,6 +427,6 @@ def test_answered_line_has_the_cost_of_the_named_batches(served_workspace: Works
     output = served_workspace.run_command("tag", mode="batch", wait=True).stdout
     [batch] = served_workspace.read_json("batches")
     assert batch["cost"] > 0
-    printed_cost = re.match(r"4 tagged in 1 batch for \$([0-9.]+)\. ", output)
+    printed_cost = re.match(r"4 tagged in 1 batch for \$([0-9.]+)\n", output)
     assert printed_cost is not None, output
     assert float(printed_cost[1]) == pytest.approx(batch["cost"], abs=1e-6)
