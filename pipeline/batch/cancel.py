@@ -27,7 +27,13 @@ from pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import InputError, KeyRefusedError, MissingError, RemoteError
+from pipeline.core.errors import (
+    FindableError,
+    InputError,
+    KeyRefusedError,
+    MissingError,
+    RemoteError,
+)
 from pipeline.core.states import BatchState
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -168,8 +174,8 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     result cannot be downloaded. The batch stays submitted.
 
     The state of the batch is read from the API before anything is recorded. If the call of the
-    cancel fails with any error, the record is undone, because no later command repeats the call: a
-    person must cancel again.
+    cancel fails, the record is undone, because no later command repeats the call: a person must
+    cancel again. After a kill the record stays, although the API may not have been asked.
 
     Returns:
         The result in words.
@@ -185,7 +191,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     try:
         if not remote.state.is_final:
             ws.client.cancel_batch(remote_name)
-    except RemoteError as error:
+    except FindableError as error:
         with ws.store.write() as tx:
             batches.undo_cancel_request(
                 tx,

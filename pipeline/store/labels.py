@@ -74,9 +74,13 @@ def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
 
 
 def _make_label(rows: Sequence[Any]) -> RowLabel:
-    """Return the labels of a row from its corrections and its reviewed answer, oldest first.
+    """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
-    Only the first and the newest of the corrections are decoded, because a row may have many.
+    Corrections override the review; undone corrections do not count. Only the first and the newest
+    of the corrections are decoded, because a row may have many.
+
+    Args:
+        rows: The corrections and the reviewed answer, oldest first.
     """
     label = RowLabel("")
     corrections = [row for row in rows if row.extractor == PERSON]

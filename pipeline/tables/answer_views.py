@@ -142,7 +142,8 @@ def _make_view_query(
       source columns except the key. A source column whose name is taken is called `source_…`, see
       `name_added_columns`. The row's state is in the column `state`, or `row_state`.
 
-    In both, columns with the confidences of fields follow.
+    In both, a column with the confidence follows for each field that an answer has a confidence of,
+    or that has such a column already. Rows that left their source stay, with the state `gone`.
 
     Args:
         tx: The transaction in which the view will be made.

@@ -540,11 +540,15 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         within_s: float | None,
     ) -> tuple[dict[str, dict[str, int]], dict[str, list[FieldCount]]]:
-        """Return the counts of words by facet, and the counts of values by answer field.
+        """Return the rows by tag and by version, and the counts of values by answer field.
 
-        A word is counted once per row, and only the 50 commonest words are returned. A field whose
-        values cannot be counted is left out, and rows without an answer add no values. All rows
-        that meet the conditions are read.
+        If there are answer fields, the cell of the first facet is the answer. A tag or version is
+        counted once per row, and only the 50 commonest are returned. A field whose values cannot
+        be counted is left out, and rows without an answer add no values. All rows that meet the
+        conditions are read.
+
+        Args:
+            within_s: The limit in seconds; None means no limit.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.

@@ -330,7 +330,7 @@ def _start_step(
 def start_reading(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
-    Roles of columns that the upload has already stay.
+    If the upload has roles of columns already, they are kept, and no other column is sent.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.
