@@ -91,7 +91,7 @@ docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record t
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
-test test-quick test-web test-full: export PYTHONDONTWRITEBYTECODE :=
+test test-quick test-web test-full test-sdk: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## test every promise of docs/reliability.md on SQLite, and on PostgreSQL if it makes a difference; five minutes
@@ -121,8 +121,12 @@ test-web: $(TOOLS) ## test the page in Debian's Chromium; writes the pictures of
 	@PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
 .PHONY: test-full
-test-full: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## run all tests, part of soak and of the crash sweep, mutants, and the oldest and newest SDK: below 45 minutes
+test-full: $(TOOLS) ## run all tests on SQLite, and on PostgreSQL if the database makes a difference: below 45 minutes
 	@$(VENV)/bin/python -m tests.runs full
+
+.PHONY: test-sdk
+test-sdk: $(TOOLS) $(OLDEST)/.ready $(NEWEST)/.ready ## test the wire with the oldest and the newest SDK that pyproject.toml allows
+	@$(VENV)/bin/python -m tests.runs sdk
 
 .PHONY: audit
 audit: setup ## look up known vulnerabilities of all locked packages (pip-audit, in its own environment)

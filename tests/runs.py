@@ -1,4 +1,4 @@
-"""Run `make test-quick`, `make test` or `make test-full`: each is a list of runs of pytest.
+"""Run `make test-quick`, `test`, `test-full` or `test-sdk`: each is a list of runs of pytest.
 
 A failed run does not stop the next one. Each run prints its slowest cases.
 """
@@ -117,16 +117,8 @@ RUNS = {
         ),
         Run("other tests", (*PYTEST, "tests"), SQLITE),
         Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not alike"), POSTGRESQL),
-        sdk_run("oldest-sdk"),
-        sdk_run("newest-sdk"),
-        Run(
-            "crash sweep",
-            (*PYTEST, f"{ACCEPTANCE}/whole_sweep.py"),
-            SQLITE | {"FINDABLE_MOST": "60"},
-        ),
-        Run("crowd", ("-m", "tests.acceptance.crowd"), SQLITE | {"FINDABLE_MINUTES": "1"}),
-        Run("mutants", ("-m", "tests.acceptance.mutants"), SQLITE),
     ),
+    "sdk": (sdk_run("oldest-sdk"), sdk_run("newest-sdk")),
 }
 
 
