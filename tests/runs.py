@@ -66,6 +66,8 @@ SQLITE_FILES = (
     "words",
     "work",
 )
+# `make test-web` runs the tests of the page in a browser.
+NO_BROWSER = "--ignore=tests/browser"
 WIRE_TESTS = ("tests/integration/gemini", "tests/unit/gemini")
 
 
@@ -99,7 +101,7 @@ RUNS = {
             (*PYTEST, ACCEPTANCE, "-m", "promise(postgresql=True)"),
             POSTGRESQL,
         ),
-        Run("other tests", (*PYTEST, "tests", "--ignore=tests/browser", "-m", "not full"), SQLITE),
+        Run("other tests", (*PYTEST, "tests", NO_BROWSER, "-m", "not full"), SQLITE),
         Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not full and not alike"), POSTGRESQL),
     ),
     "full": (
@@ -115,7 +117,7 @@ RUNS = {
             ),
             POSTGRESQL,
         ),
-        Run("other tests", (*PYTEST, "tests"), SQLITE),
+        Run("other tests", (*PYTEST, "tests", NO_BROWSER), SQLITE),
         Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not alike"), POSTGRESQL),
     ),
     "sdk": (sdk_run("oldest-sdk"), sdk_run("newest-sdk")),
