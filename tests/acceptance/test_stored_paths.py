@@ -52,13 +52,14 @@ def secret_names(workspace: Workspace, secret: Path) -> dict[str, str]:
 def set_file_name(workspace: Workspace, kind: str, name: str) -> None:
     """Change the file name of batch 1, with the right hash of the secret."""
     sha256 = hashlib.sha256(SECRET).hexdigest()
-    values = f"{kind}_file = :name, {kind}_sha256 = :sha256, {kind}_size = :size"
+    values = f"{kind}_file = :name, {kind}_sha256 = :sha256"
+    if kind == "request":
+        values += f", request_size = {len(SECRET)}"
     run_as_forger(
         workspace,
         f"UPDATE findable_batches SET {values}",  # noqa: S608 - constant columns
         name=name,
         sha256=sha256,
-        size=len(SECRET),
     )
 
 
