@@ -44,6 +44,7 @@ from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import AskedRows, TaskLabels
+from pipeline.ops.status import read_status
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
 
@@ -241,7 +242,7 @@ def batch_poll(
         if not held_batches.replace_held_result(ws, batch):
             ways_out = held_batches.describe_ways_out(batch, labels)
             message = f"the API sent the same bytes again, so it is still held; {ways_out}"
-        next_command = read_next_command(ws)
+        next_command = read_status(ws).next_command
         return CommandReport(
             {"batch": batch, "said": message, "next": str(next_command or "")},
             f"batch {batch}: {message}",
@@ -420,7 +421,7 @@ def batch_cancel(
     abandoned after confirmation, and its rows are released.
     """
     message = cancel.cancel_batch(ws, number=batch)
-    next_command = read_next_command(ws)
+    next_command = read_status(ws).next_command
     return CommandReport(
         {"batch": batch, "said": message, "next": str(next_command or "")},
         f"batch {batch}: {message}",
@@ -510,8 +511,7 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     if not summaries:
         output = "no batches yet"
         next_command = read_next_command(ws)
-    documents = [summary.document for summary in summaries]
-    return CommandReport(documents, output, hint=next_command)
+    return CommandReport([summary.document for summary in summaries], output, hint=next_command)
 
 
 def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
@@ -562,8 +562,8 @@ def costs(
     costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
 
     if not costs_document["rows"]:
-        message = "no request was sent yet"
-        return CommandReport(costs_document, message, hint=read_next_command(ws))
+        next_command = read_next_command(ws)
+        return CommandReport(costs_document, "no request was sent yet", hint=next_command)
 
     group_header = "day (US/Pacific)" if by == "day" else by
     total_row = {by: "all"} | costs_document["total"]

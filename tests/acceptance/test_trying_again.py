@@ -124,6 +124,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
         pass
     cancel_run = workspace.run_command("cancel", 2)
     assert "already over (succeeded)" in cancel_run.stdout
+    assert workspace.read_json("cancel", 2)["next"] == "findable batch-poll"
     assert "next: findable batch-poll" in cancel_run.stderr
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.run_commands("poll", "ingest")
