@@ -17,7 +17,6 @@ from pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from pipeline.core.text import format_probability, format_usd, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.store.answers import PERSON, belongs_to_version
 from web.app_state import AppState
 from web.background_work import BackgroundJob
@@ -135,7 +134,7 @@ def render_page(
         ],
         "tasks": [(other_task.subject, task_title(other_task)) for other_task in ws.tasks],
         "task_title": task_title(ws.task),
-        "has_question": isinstance(ws.task, UserTask) and ws.task.user_file.path is not None,
+        "has_question": ws.task.user_file is not None and ws.task.user_file.path is not None,
     }
     return _render(app_state, template, {**frame, **values})
 

@@ -18,24 +18,8 @@ from pipeline.engine.fingerprint import to_fingerprint_document
 from pipeline.engine.task_faults import match_columns
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.store.task_record import (
-    DRAWN_EXAMPLES_KEY,
-    IMAGE_FOLDERS_KEY,
-    PREFERRED_VERSIONS_KEY,
-)
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import merge_kinds
-from pipeline.tables.source import (
-    CURSOR_STATE,
-)
-
-# Members of a record that are not in the file.
-STATE_KEYS = (
-    CURSOR_STATE,
-    PREFERRED_VERSIONS_KEY,
-    DRAWN_EXAMPLES_KEY,
-    IMAGE_FOLDERS_KEY,
-)
 
 
 def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
@@ -85,20 +69,19 @@ def merge_records(
     field_names = dict(declared_record.fields).keys()
     former_fields = [field for field in stored_record.fields if field[0] not in field_names]
 
-    is_read_alike = all(
-        stored_record.members.get(option) == declared_record.members[option]
-        for option in ("asked", "quoted")
+    stored_members = stored_record.members
+    declared_members = declared_record.members
+    is_read_alike = (
+        stored_members.asked_columns == declared_members.asked_columns
+        and stored_members.required_columns == declared_members.required_columns
     )
-    kept_options = {
-        name: stored_record.members[name] for name in STATE_KEYS if name in stored_record.members
-    }
     return replace(
         declared_record,
         columns=columns,
         fields=(*declared_record.fields, *former_fields),
         items_sha256=stored_record.items_sha256 if is_read_alike else None,
         items_stamp=stored_record.items_stamp,
-        members={**kept_options, **declared_record.members},
+        members=declared_members.with_state_of(stored_members),
     )
 
 

@@ -18,11 +18,11 @@ from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration, json_schema, validate_answer
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.user_task import make_user_task
 from pipeline.gemini.answer_schema import is_closed_node
 from pipeline.store import claims, labels
 from pipeline.store.database import Connection
-from pipeline.store.task_record import DRAWN_EXAMPLES_KEY, TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import to_prompt_text
 
 MAX_EXAMPLES = 8
@@ -49,7 +49,7 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
     """
     if not declaration.draws_examples:
         return record
-    examples_by_version = record.members.get(DRAWN_EXAMPLES_KEY, {})
+    examples_by_version = record.members.drawn_examples
     version = record.prompt_version
     if version in examples_by_version and claims.is_version_used(tx, record.name, version):
         return record
@@ -63,12 +63,12 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
         [candidate.row_id, dict(candidate.row), dict(candidate.answer)] for candidate in drawn
     ]
     examples_by_version = {**examples_by_version, version: examples}
-    return replace(record, members={**record.members, DRAWN_EXAMPLES_KEY: examples_by_version})
+    return replace(record, members=replace(record.members, drawn_examples=examples_by_version))
 
 
 def describe_missing_examples(record: TaskRecord, declaration: Declaration) -> list[str]:
     """Return a line if the prompt should have examples, but no row has labels of all fields."""
-    drawn_examples = record.members.get(DRAWN_EXAMPLES_KEY, {}).get(record.prompt_version)
+    drawn_examples = record.members.drawn_examples.get(record.prompt_version)
     if not declaration.draws_examples or drawn_examples:
         return []
     line = (
@@ -89,7 +89,7 @@ def _read_labelled_candidates(
     they were labelled are left out. If all labelled rows changed, all are candidates, because then
     the prompt has other columns now.
     """
-    rows = UserTask(record).rows
+    rows = make_user_task(record).rows
     field_names = declaration.answer.model_fields.keys()
     row_labels = {
         row_id: label

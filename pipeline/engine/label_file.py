@@ -29,7 +29,6 @@ from pipeline.engine.label_rows import (
     read_labelled_rows,
 )
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
@@ -248,7 +247,7 @@ def _find_rows(
 
 def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
     """Return what to do about faults; unknown rows may be new in the source of a user's task."""
-    if not has_unknown_rows or not isinstance(task, UserTask):
+    if not has_unknown_rows or task.user_file is None:
         return CORRECT_LINES_HINT
     return HintTemplate(
         f"{CORRECT_LINES_HINT}; `{{}}` reads new rows of the source",

@@ -16,7 +16,6 @@ from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_si
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.columns import fold_name
@@ -199,7 +198,7 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
 
 def _is_known_column(task: Task, name: str) -> bool:
     """Return whether a column is one of the rows, or is added to them by an export."""
-    if isinstance(task, UserTask) and name in task.record.columns:
+    if task.user_file is not None and name in task.user_file.record.columns:
         return True
     fields = task.prompt.answer_model.model_fields
     plain_name = name.removeprefix(_ANSWER_PREFIX)

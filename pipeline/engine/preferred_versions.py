@@ -1,12 +1,9 @@
 """Store the versions that a user prefers."""
 
-from dataclasses import replace
-
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.store import workspace
 from pipeline.store.database import Store
-from pipeline.store.task_record import PREFERRED_VERSIONS_KEY
 from pipeline.tables.answer_views import (
     are_views_made,
     make_views,
@@ -39,9 +36,9 @@ def store_preference(store: Store, name: str, settings: Settings, *, display: Pr
     with store.write() as tx:
         record = workspace.get_task(tx, name) or record
         if versions not in {None, record.preferred}:
-            record = replace(record, members={**record.members, PREFERRED_VERSIONS_KEY: versions})
-            workspace.save_task(tx, record)
+            workspace.update_members(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
+            record = workspace.get_task(tx, name) or record
         lines = make_views(tx, record)
 
     for line in lines:

@@ -1,17 +1,16 @@
-"""Base class of tasks, and the types that a task exchanges with the rest of the program.
+"""Task, and the types that a task exchanges with the rest of the program.
 
 - A task says which rows are asked, with which prompt, what a valid answer is, where answers are
   written, and how they are listed, exported and searched.
 - It consists of attributes and of parts (`pipeline.engine.task_parts`). A task that stores rows or
-  answers in its own way overrides methods of a part. Some tasks ship. A user's task is made from a
+  answers in its own way has other classes of parts. Some tasks ship. A user's task is made from a
   declaration (`pipeline.engine.user_task`).
 - `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
@@ -136,6 +135,7 @@ class TaskVersions(ABC):
         """Remove a version's answers from the task's own rows; return how many were removed."""
 
 
+@dataclass(eq=False, kw_only=True)
 class Task:
     """Definition of the rows, prompt, answers and outputs of a task."""
 
@@ -149,9 +149,9 @@ class Task:
     # Hint that is shown if there are no rows yet.
     fill_hint: HintTemplate
     # Unattended runs over all rows need a pilot that passed its gates.
-    needs_pilot = False
+    needs_pilot: bool = False
     # Gates of the task in the form of the setting GATES, which overrides them.
-    gates = ""
+    gates: str = ""
     # Fingerprint of a user's declaration, which batches, calls and answers store.
     fingerprint: str | None = None
     # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
@@ -161,17 +161,20 @@ class Task:
     prompt: TaskPrompt
     answers: TaskAnswers
     export: TaskExport
-    own_tables = OwnTables()
+    own_tables: OwnTables = field(default_factory=OwnTables)
     # None if answers are only in the table of all tasks.
     versions: TaskVersions | None = None
-    # The user's file that declares the task.
+    # The record and the file of a user's task, or of a shipped task of the same kind.
     user_file: "UserFile | None" = None
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
 
+    def require_user_file(self) -> "UserFile":
+        """Return the file of a task that is known to be a user's task."""
+        assert self.user_file is not None  # noqa: S101 - the caller knows it
+        return self.user_file
+
     def with_asked_rows(self, asked_rows: AskedRows) -> "Task":
         """Return a copy of the task in which a command asks these rows."""
-        task = copy(self)
-        task.rows = replace(self.rows, asked_rows=asked_rows)
-        return task
+        return replace(self, rows=replace(self.rows, asked_rows=asked_rows))

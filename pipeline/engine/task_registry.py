@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -44,12 +43,13 @@ from pipeline.engine.task_faults import (
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.task_source import open_source, resolve_items
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.user_file import UserFile
+from pipeline.engine.user_task import make_row_target, make_user_task
 from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.workspace import TaskRecord
+from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import (
     check_view_columns,
     check_view_names,
@@ -61,10 +61,6 @@ from pipeline.tables.source import (
 )
 from pipeline.tables.write_target import check_fillable_column
 from pipeline.tables.write_to import check_row_target
-
-# Options of a task that change the index entry of every row.
-INDEX_OPTIONS = ("index", "label")
-
 
 # ---- looking up tasks
 
@@ -81,14 +77,18 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     backend = settings.effective_backend
     if records:
         backend = workspace.get_workspace(tx).backend or backend
+    return tuple(
+        make_recorded_task(_with_present_file(record, settings), settings, backend)
+        for record in records
+    )
 
-    tasks = list[Task]()
-    for record in records:
-        shipped_task = find_shipped_task(record.name)
-        make_shipped_task = shipped_task.make_recorded_task if shipped_task is not None else None
-        make_task = make_shipped_task or UserTask
-        tasks.append(make_task(_with_present_file(record, settings), settings, backend))
-    return tuple(tasks)
+
+def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> Task:
+    """Return the task of a record: a user's task, or a shipped task of the same kind."""
+    shipped_task = find_shipped_task(record.name)
+    if shipped_task is None or shipped_task.make_recorded_task is None:
+        return make_user_task(record, settings, provider)
+    return shipped_task.make_recorded_task(record, settings, provider)
 
 
 def with_present_version(task: Task) -> Task:
@@ -97,13 +97,14 @@ def with_present_version(task: Task) -> Task:
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
     file does not tell its version. A command that asks registers the version.
     """
-    if not isinstance(task, UserTask) or task.user_file.path is None:
+    file = task.user_file
+    if file is None or file.path is None:
         return task
-    version = source_lines.find_declared_version(task.user_file.path)
-    if version in {None, task.record.version}:
+    version = source_lines.find_declared_version(file.path)
+    if version in {None, file.record.version}:
         return task
-    present_record = replace(task.record, version=version)
-    return UserTask(present_record, task.settings, task.provider)
+    present_record = replace(file.record, version=version)
+    return make_user_task(present_record, file.settings, file.provider)
 
 
 def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -261,7 +262,7 @@ def check_first_use(declaration: Declaration, path: Path, settings: Settings, st
         columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
-    target = record.members["write_to"]
+    target = record.members.write_to
     if not has_database and target is not None:
         raise InputError(
             f"write_to={target!r}: the database {store.display_name} does not exist",
@@ -271,19 +272,20 @@ def check_first_use(declaration: Declaration, path: Path, settings: Settings, st
     with store.open_foreign_snapshot() as tx:
         if tx is not None:
             check_view_names(tx, record)
-            _check_target(tx, UserTask(record))
+            _check_target(tx, record)
 
 
-def _check_target(tx: Connection, task: UserTask) -> None:
+def _check_target(tx: Connection, record: TaskRecord) -> None:
     """Check the table or column that `write_to=` names.
 
     Raises:
         InputError, ConfigurationError: The target cannot be written to.
     """
-    if task.rows.row_target is not None:
-        check_row_target(tx, task.rows.row_target)
-    elif task.record.members["write_to"] is not None:
-        check_fillable_column(tx, task.record)
+    row_target = make_row_target(record)
+    if row_target is not None:
+        check_row_target(tx, row_target)
+    elif record.members.write_to is not None:
+        check_fillable_column(tx, record)
 
 
 def require_registered_name(tx: Connection, settings: Settings) -> str:
@@ -334,7 +336,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
     return record.name
 
 
-def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
+def load_current_draft(tx: Connection, user_file: UserFile, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored. With
@@ -346,19 +348,18 @@ def load_current_draft(tx: Connection, task: Task, *, now: datetime) -> Task:
         ConfigurationError: The file may be from somebody else, and nobody confirmed that it may be
             run.
     """
-    registered_task = cast(UserTask, task)
-    record = registered_task.record
+    record = user_file.record
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
-    declaration = load_declaration(path, registered_task.settings, is_recorded=True)
+    declaration = load_declaration(path, user_file.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
-    draft = replace(declaration, name=task.name, key=key_columns)
+    draft = replace(declaration, name=record.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
     draft_record = with_drawn_examples(tx, draft_record, declaration)
-    draft_task = UserTask(draft_record, registered_task.settings)
+    draft_task = make_user_task(draft_record, user_file.settings)
     # The file may declare another name and key.
-    draft_task.user_file.declaration = draft
+    draft_task.require_user_file().declaration = draft
     return draft_task
 
 
@@ -412,7 +413,7 @@ def make_record(
         fields=list_fields(declaration.answer),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
-        members=_make_stored_members(declaration, columns),
+        members=_make_members(declaration, columns),
         at=recorded_at,
     )
     check_view_columns(record)
@@ -430,42 +431,29 @@ def _find_key(
     return tuple((name, columns[name]) for name in key_columns)
 
 
-def _make_stored_members(declaration: Declaration, columns: Mapping[str, str]) -> dict[str, Any]:
+def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskMembers:
     """Return the members of a declaration that commands need without loading the file.
 
     Args:
         columns: Kinds of the source's columns, by name.
-
-    Returns:
-        `model`, `label`, `index` and `write_to` as they are declared, and:
-
-        - `gates`: The gates as a text, in the format of the GATES setting.
-        - `answer_tokens`: The estimated tokens of an answer.
-        - `closed`: Whether all fields of the answer are closed (choices, yes or no).
-        - `asked`: The columns of the prompt.
-        - `quotes_in`: The column that the answer quotes, or None.
-        - `quoted`: The columns that must have text, because a row without text there is not asked:
-          the column of `quotes_in` if it is declared or each valid answer has a quotation, else
-          none.
-        - `images`: The columns of images. A declaration without images does not have this key.
     """
-    quotes_in = _find_quoted_column(declaration, columns)
-    stored_members: dict[str, Any] = {
-        name: getattr(declaration, name) for name in ("model", "label", "index", "write_to")
-    }
-    # The format of the GATES setting.
     gates = declaration.gates or {}
-    stored_members["gates"] = ",".join(f"{name}={bound}" for name, bound in gates.items())
-    stored_members["answer_tokens"] = estimate_answer_tokens(declaration.answer)
-    stored_members["closed"] = is_closed_answer(declaration.answer)
-    stored_members["asked"] = match_columns(declaration.prompt_columns, columns)
-    stored_members["quotes_in"] = quotes_in
-    # Columns that must contain text: the declared one, or that of a required quotation.
+    quoted_column = _find_quoted_column(declaration, columns)
+    # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
-    stored_members["quoted"] = [quotes_in] if quotes_in and is_text_required else []
-    if declaration.images:
-        stored_members["images"] = match_columns(declaration.images, columns)
-    return stored_members
+    return TaskMembers(
+        model=declaration.model,
+        name_template=declaration.label,
+        index_template=declaration.index,
+        write_to=declaration.write_to,
+        gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
+        answer_tokens=estimate_answer_tokens(declaration.answer),
+        is_closed=is_closed_answer(declaration.answer),
+        asked_columns=match_columns(declaration.prompt_columns, columns),
+        quoted_column=quoted_column,
+        required_columns=[quoted_column] if quoted_column and is_text_required else [],
+        image_columns=match_columns(declaration.images, columns),
+    )
 
 
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
@@ -521,7 +509,7 @@ def save_record(
         if stored_record is not None:
             merged_record = with_drawn_examples(tx, merged_record, declaration)
             # Its own program may have changed the table of `write_to=` since the last command.
-            _check_target(tx, UserTask(merged_record))
+            _check_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 
@@ -541,12 +529,11 @@ def save_record(
         merged_record = merge_records(tx, stored_record, declared_record)
         merged_record = with_drawn_examples(tx, merged_record, declaration)
         lines += describe_missing_examples(merged_record, declaration)
-        task = UserTask(merged_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
-        _check_target(tx, task)
+        _check_target(tx, merged_record)
         workspace.save_task(tx, merged_record)
         workspace.save_fingerprint(
             tx,
@@ -571,7 +558,9 @@ def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> boo
 
 def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
     """Return whether an option changed that determines index entries."""
-    return any(
-        stored_record.members.get(option) != merged_record.members[option]
-        for option in INDEX_OPTIONS
+    stored_members = stored_record.members
+    merged_members = merged_record.members
+    return (
+        stored_members.index_template != merged_members.index_template
+        or stored_members.name_template != merged_members.name_template
     )

@@ -17,15 +17,16 @@ from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import merge_records
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import make_record, save_record
+from pipeline.engine.task_registry import make_record, make_recorded_task, save_record
 from pipeline.engine.task_source import RowSource, open_source, resolve_items
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.user_rows import UserRows
+from pipeline.engine.user_task import UserPrompt
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.row_findings import Finding, make_excerpt
-from pipeline.tables.row_sync import RowSync, RowSyncReport
+from pipeline.tables.row_sync import InspectImages, RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, QueryCursor
 
 MAX_LISTED_REFUSED_ROWS = 3
@@ -60,10 +61,10 @@ def sync_task(
             another process registered a different declaration meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
-    former_task = cast(UserTask, task)
-    record = former_task.record
+    file = task.require_user_file()
+    record = file.record
     path = Path(record.path)
-    declaration = former_task.user_file.declaration
+    declaration = file.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
             f"{path} declares task {declaration.name!r}, but it was registered as task "
@@ -89,11 +90,10 @@ def sync_task(
     )
     # Image files change without a change of the source.
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
-        saved_task = type(former_task)(saved_record, settings, former_task.provider)
         _sync_rows(
             store,
             locks,
-            saved_task,
+            make_recorded_task(saved_record, settings, file.provider),
             source,
             synced_at=now,
             display=display,
@@ -105,16 +105,16 @@ def sync_task(
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
-        current_task = type(former_task)(current_record, settings, former_task.provider)
+        current_task = make_recorded_task(current_record, settings, file.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
         # Each count reads all rows, so only the count of the message is made.
-        asks_changed_rows = former_task.rows.asked_rows.has_changed
+        asks_changed_rows = task.rows.asked_rows.has_changed
         if asks_changed_rows:
-            row_count = current_task.rows.count_changed_corrections(tx)
+            row_count = cast(UserRows, current_task.rows).count_changed_corrections(tx)
         else:
             table = current_task.rows.table(tx)
             row_count = table.count_rows(tx, table.is_changed)
@@ -132,7 +132,7 @@ def sync_task(
 
 def preview_sync(
     store: Store,
-    task: UserTask,
+    task: Task,
     table: Path,
     *,
     now: datetime,
@@ -152,16 +152,25 @@ def preview_sync(
     Raises:
         InputError: The table cannot be read, or lacks a column of the task.
     """
-    declaration = task.user_file.declaration
+    file = task.require_user_file()
+    declaration = file.declaration
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(table, read_options, stored_kinds=task.record.columns)
-    task_path = Path(task.record.path)
+    source = FileSource(table, read_options, stored_kinds=file.record.columns)
+    task_path = Path(file.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
     with store.read() as tx:
-        record = merge_records(tx, task.record, declared_record)
-    inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
-    row_sync = RowSync(store, record, now, inspect_images=inspect_images, on_refused=on_refused)
+        record = merge_records(tx, file.record, declared_record)
+    row_sync = RowSync(
+        store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
+    )
     return row_sync.preview(source, display)
+
+
+def _find_image_inspection(task: Task) -> InspectImages | None:
+    """Return the function that inspects the images of a row; None for a task without images."""
+    if not task.prompt.sends_images:
+        return None
+    return cast(UserPrompt, task.prompt).row_images().inspect
 
 
 def _make_cursor(
@@ -198,7 +207,7 @@ def _make_cursor(
 def _sync_rows(
     store: Store,
     locks: Locks,
-    task: UserTask,
+    task: Task,
     source: RowSource,
     *,
     synced_at: datetime,
@@ -213,12 +222,12 @@ def _sync_rows(
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
     """
-    record = task.record
+    record = task.require_user_file().record
     for note in source.notes:
         display.say(f"{record.name}: {note}")
 
     with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
-        inspect_images = task.prompt.row_images().inspect if task.rows.image_columns else None
+        inspect_images = _find_image_inspection(task)
         report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
             source,
             display,

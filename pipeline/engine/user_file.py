@@ -14,10 +14,15 @@ from pipeline.store.workspace import TaskRecord
 class UserFile:
     """The file of a recorded task; it is loaded when its declaration is first used."""
 
-    def __init__(self, record: TaskRecord, settings: Settings) -> None:
-        """Describe the file of a record without loading it."""
-        self._record = record
-        self._settings = settings
+    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
+        """Describe the file of a record without loading it.
+
+        Args:
+            provider: The backend that answers now.
+        """
+        self.record = record
+        self.settings = settings
+        self.provider = provider
         path = Path(record.path)
         # None if the task was declared in Python code.
         self.path = None if task_file.parse_python_path(path) else path
@@ -34,7 +39,7 @@ class UserFile:
     @cached_property
     def declaration(self) -> Declaration:
         """Return the declaration, loaded from its file."""
-        return task_file.load_declaration(Path(self._record.path), self._settings, is_recorded=True)
+        return task_file.load_declaration(Path(self.record.path), self.settings, is_recorded=True)
 
     @cached_property
     def declared_fingerprint(self) -> str:
@@ -60,7 +65,7 @@ class UserFile:
         ):
             accept_command = CommandHint(
                 "tag",
-                task=self._record.name,
+                task=self.record.name,
                 wait=True,
                 accept_changed=True,
             )
@@ -87,12 +92,12 @@ class UserFile:
             line: First line of the code; used if the traceback has no line of the file.
         """
         message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
-        error_line = source_lines.find_error_line(error, Path(self._record.path)) or line
+        error_line = source_lines.find_error_line(error, Path(self.record.path)) or line
         return self.error_at(error_line, message)
 
     def error_at(self, line: int | None, message: str) -> ConfigurationError:
         """Return the error about a line of the task's file; the reply is kept."""
-        location = source_lines.format_location(Path(self._record.path), line)
+        location = source_lines.format_location(Path(self.record.path), line)
         return ConfigurationError(
             f"{location}: {message}; no attempt was charged, and the reply is kept",
             hint="correct the file, then run the same command again",

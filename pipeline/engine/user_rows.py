@@ -100,7 +100,7 @@ class UserRows(TaskRows):
 
     def __post_init__(self) -> None:
         """Look up the options of the record."""
-        self.image_columns = self.record.members.get("images", ())
+        self.image_columns = self.record.members.image_columns
 
     @cached_property
     def subquery(self) -> Subquery:
@@ -121,7 +121,7 @@ class UserRows(TaskRows):
         )
         return dataclasses.replace(
             table,
-            name_columns=self.columns if self.record.members.get("label") else (),
+            name_columns=self.columns if self.record.members.name_template else (),
             format_name=lambda row: self.display_name_of(self.map_row(row)),
         )
 
@@ -205,7 +205,7 @@ class UserRows(TaskRows):
 
     def display_name_of(self, row: Mapping[str, Any]) -> str:
         """Return the display name of a row: its filled label template, else its key."""
-        template = self.record.members.get("label") or ""
+        template = self.record.members.name_template or ""
         label = fill_template(
             template,
             lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
@@ -253,7 +253,7 @@ class UserRows(TaskRows):
         Args:
             version: Only answers of this version, and no cell of a row that a person corrected.
         """
-        if self.row_target is not None or not self.record.members.get("write_to"):
+        if self.row_target is not None or not self.record.members.write_to:
             return
 
         corrected_ids = find_corrected(tx, self.record.name, sorted(row_ids)) if version else set()
@@ -270,7 +270,7 @@ class UserRows(TaskRows):
         self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
     ) -> None:
         """Add the values that stay in the table or column of `write_to=`; see `TaskRows`."""
-        write_to = self.record.members.get("write_to")
+        write_to = self.record.members.write_to
         if self.row_target is None and not write_to:
             return
 
@@ -311,7 +311,7 @@ class UserRows(TaskRows):
         """
         if self.row_target is None:
             return None
-        model = self.record.members.get("model") or self.settings.for_backend(self.provider).model
+        model = self.record.members.model or self.settings.for_backend(self.provider).model
         return self.row_target.has_written_row(self.subquery.c.findable_key, model)
 
 
@@ -378,7 +378,7 @@ class _GridBuilder:
         if has_images:
             names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
 
-        sent_columns = self._record.members.get("asked", ())
+        sent_columns = self._record.members.asked_columns
         default_names = dict.fromkeys(
             [*self._key_columns, *self._rows.image_columns, *sent_columns],
         )

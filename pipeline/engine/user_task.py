@@ -1,7 +1,7 @@
 """Tasks that a user's file declares.
 
-`UserTask` is made from the task's record in the database, so rows are listed, named and exported
-without loading the file. Prompts and checks come from the file.
+A task is made from its record in the database, so rows are listed, named and exported without
+loading the file. Prompts and checks come from the file.
 """
 
 import contextlib
@@ -51,6 +51,7 @@ from pipeline.tables.stored_values import (
     VALUES_COLUMN,
     parse_stored_values,
 )
+from pipeline.tables.write_target import TargetColumn
 from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, write_column
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class UserAnswers(TaskAnswers):
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return (
             self.file.declaration.check is not None
-            or self.rows.record.members.get("quotes_in") is not None
+            or self.rows.record.members.quoted_column is not None
         )
 
     def validate(
@@ -101,7 +102,7 @@ class UserAnswers(TaskAnswers):
             ConfigurationError: The check raised an error, or returned something other than a text
                 or None.
         """
-        quoted_column = self.rows.record.members.get("quotes_in")
+        quoted_column = self.rows.record.members.quoted_column
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
@@ -198,7 +199,7 @@ class UserAnswers(TaskAnswers):
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
-        if self.rows.record.members.get("write_to"):
+        if self.rows.record.members.write_to:
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
@@ -225,7 +226,7 @@ class UserAnswers(TaskAnswers):
         row_ids = [value.row_id for value in values]
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
-        elif self.rows.record.members.get("write_to"):
+        elif self.rows.record.members.write_to:
             corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
             former_answers = read_model_answers(tx, self.rows.record.name, row_ids)
             writable = [value for value in values if value.row_id not in corrected_ids]
@@ -261,7 +262,7 @@ class UserAnswers(TaskAnswers):
         """
         if self.rows.row_target is not None:
             self.rows.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
-        elif self.rows.record.members.get("write_to"):
+        elif self.rows.record.members.write_to:
             current_answers = self.read_current(tx, list(new_edits))
             target_values = [
                 TargetValue(row_id, "", json.dumps(current_answers[row_id]), new_edit.edit.at)
@@ -295,7 +296,7 @@ class UserPrompt(TaskPrompt):
         """Return the prompt builder of the file's declaration."""
         columns = zip(
             self.file.declaration.prompt_columns,
-            self.rows.record.members["asked"],
+            self.rows.record.members.asked_columns,
             strict=True,
         )
         record = self.rows.record
@@ -308,7 +309,7 @@ class UserPrompt(TaskPrompt):
     @property
     def quoted_source(self) -> str:
         """Return the tag of the quoted column if the prompt has several columns."""
-        quoted_column = self.rows.record.members.get("quotes_in")
+        quoted_column = self.rows.record.members.quoted_column
         columns_by_name = self.builder.columns_by_name
         quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
         if len(columns_by_name) > 1 and quoted_names:
@@ -338,7 +339,7 @@ class UserPrompt(TaskPrompt):
         """Return the object that reads the images of the task's rows; no image is read here."""
         return RowImages(
             self.rows.image_columns,
-            self.rows.record.members["asked"],
+            self.rows.record.members.asked_columns,
             self.list_image_folders(),
             self.image_folder_hint,
             self.file.declaration.image_side,
@@ -367,125 +368,144 @@ class UserPrompt(TaskPrompt):
 
     def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.rows.record.members.get("asked", ()), *self.rows.image_columns]
+        columns = [*self.rows.record.members.asked_columns, *self.rows.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows.read(tx, ids).items()
         }
 
 
-class UserTask(Task):
-    """A task that a file declares, or a shipped task of the same kind."""
+def make_user_task(
+    record: TaskRecord,
+    settings: Settings = DEFAULT_SETTINGS,
+    provider: str = "",
+    *,
+    version_label: str = "",
+    labels: TaskLabels | None = None,
+    target: TargetColumn | None = None,
+    rows_class: type[UserRows] = UserRows,
+    prompt_class: type[UserPrompt] = UserPrompt,
+    answers_class: type[UserAnswers] = UserAnswers,
+    tables_class: type[UserTables] = UserTables,
+) -> Task:
+    """Return the task of a record; its file is not loaded.
 
-    index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
+    The last arguments are for shipped tasks.
 
-    user_file: UserFile
-    rows: UserRows
-    prompt: UserPrompt
-    answers: UserAnswers
-    # Classes of the parts; a subclass has others.
-    rows_class: type[UserRows] = UserRows
-    prompt_class = UserPrompt
-    answers_class = UserAnswers
-    tables_class = UserTables
-
-    def __init__(
-        self,
-        record: TaskRecord,
-        settings: Settings = DEFAULT_SETTINGS,
-        provider: str = "",
-        *,
-        version_label: str | None = None,
-        labels: TaskLabels | None = None,
-    ) -> None:
-        """Make the task of a record without loading its file.
-
-        Args:
-            provider: The backend that answers now.
-            version_label: Version of the prompt; made from name and version of the record if None.
-            labels: Words of the task; those of any user's task if None.
-        """
-        self.record = record
-        self.settings = settings
-        self.provider = provider
-        self.name = record.name
-        self.subject = record.name
-        self.version_label = version_label or record.prompt_version
-        self.fingerprint = record.fingerprint
-        self.gates = str(record.members.get("gates") or "")
-        self.labels = labels or TaskLabels(
-            singular="row",
-            plural="rows",
-            answered="answered",
-            none_open_message="every row with content is answered, claimed or parked",
-            input_noun="row",
-            inputs_noun=f"the rows of {record.name}"
-            + (" and their images" if record.members.get("images") else ""),
-            ask_command=CommandHint("tag", task=record.name),
-            task_option=record.name,
-        )
-        empty_source_text = f"{record.items} has no row that can be asked about"
-        if record.is_query:
-            empty_source_text = "the task's query returns no rows"
-        self.fill_hint = HintTemplate(
-            "{}; add rows, then `{}` asks about a few",
-            empty_source_text,
-            self.labels.command("try"),
-        )
-        self.source_hint = _source_hint(record)
-
-        preferred_versions = (
-            record.preferred if settings.prefer_versions is None else settings.prefer_versions
-        )
-        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
-        self.user_file = UserFile(record, settings)
-        self.rows = self.rows_class(
-            columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
-            labels=self.labels,
-            task_name=self.name,
-            version_label=self.version_label,
-            preferred_versions=preferred_versions,
-            own_prompt_version=self.version_label,
-            decision_version=f"{self.version_label}/{decision_model}",
-            # A key of several columns has no name column.
-            name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
-            key_columns=[name for name, _ in record.key],
-            record=record,
-            settings=settings,
-            provider=provider,
-            row_target=self._make_row_target(preferred_versions),
-        )
-        self.answers = self.answers_class(rows=self.rows, file=self.user_file)
-        self.prompt = self.prompt_class(
-            rows=self.rows,
-            answers=self.answers,
-            answer_tokens=record.members["answer_tokens"],
-            model=record.members.get("model"),
-            sends_images=bool(self.rows.image_columns),
-            is_closed=bool(record.members.get("closed")),
-            file=self.user_file,
-        )
-        self.export = UserExport(rows=self.rows)
-        self.own_tables = self.tables_class(rows=self.rows)
-        index_template = record.members.get("index")
-        self.index = make_index(self.rows, index_template) if index_template else None
-
-    def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget | None:
-        """Return the table of another program that gets a row for each answer, else None."""
-        target = parse_row_target(self.record.members.get("write_to"))
-        if target is None:
-            return None
-        return RowTarget(
-            self.record,
-            target.table,
-            target.column,
-            self.provider,
-            preferred_versions,
-            schema=target.schema,
-        )
+    Args:
+        provider: The backend that answers now.
+        version_label: Version of the prompt; made from name and version of the record if empty.
+        labels: Words of the task; those of any user's task if None.
+        target: Table of another program with a row for each answer; that of `write_to=` if None.
+    """
+    labels = labels or _make_labels(record)
+    version_label = version_label or record.prompt_version
+    preferred_versions = (
+        record.preferred if settings.prefer_versions is None else settings.prefer_versions
+    )
+    decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
+    file = UserFile(record, settings, provider)
+    rows = rows_class(
+        columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
+        labels=labels,
+        task_name=record.name,
+        version_label=version_label,
+        preferred_versions=preferred_versions,
+        own_prompt_version=version_label,
+        decision_version=f"{version_label}/{decision_model}",
+        # A key of several columns has no name column.
+        name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
+        key_columns=[name for name, _ in record.key],
+        record=record,
+        settings=settings,
+        provider=provider,
+        row_target=make_row_target(record, provider, preferred_versions, target),
+    )
+    answers = answers_class(rows=rows, file=file)
+    prompt = prompt_class(
+        rows=rows,
+        answers=answers,
+        answer_tokens=record.members.answer_tokens,
+        model=record.members.model,
+        sends_images=bool(rows.image_columns),
+        is_closed=record.members.is_closed,
+        file=file,
+    )
+    index_template = record.members.index_template
+    return Task(
+        name=record.name,
+        subject=record.name,
+        version_label=version_label,
+        labels=labels,
+        fill_hint=_make_fill_hint(record, labels),
+        gates=record.members.gates,
+        fingerprint=record.fingerprint,
+        source_hint=_make_source_hint(record),
+        rows=rows,
+        prompt=prompt,
+        answers=answers,
+        export=UserExport(rows=rows),
+        own_tables=tables_class(rows=rows),
+        user_file=file,
+        index=make_index(rows, index_template) if index_template else None,
+        index_hint='set index="{column}" in the task\'s file to the text that is searched',
+    )
 
 
-def _source_hint(record: TaskRecord) -> str:
+def make_row_target(
+    record: TaskRecord,
+    provider: str = "",
+    preferred_versions: Sequence[str] = (),
+    target: TargetColumn | None = None,
+) -> RowTarget | None:
+    """Return the table of another program that gets a row for each answer; else None.
+
+    Args:
+        target: The table and its column for the row id; those of `write_to=` if None.
+    """
+    target = target or parse_row_target(record.members.write_to)
+    if target is None:
+        return None
+    return RowTarget(
+        record,
+        target.table,
+        target.column,
+        provider,
+        preferred_versions,
+        schema=target.schema,
+    )
+
+
+def _make_labels(record: TaskRecord) -> TaskLabels:
+    """Return the words of a user's task."""
+    inputs_noun = f"the rows of {record.name}"
+    if record.members.image_columns:
+        inputs_noun += " and their images"
+    return TaskLabels(
+        singular="row",
+        plural="rows",
+        answered="answered",
+        none_open_message="every row with content is answered, claimed or parked",
+        input_noun="row",
+        inputs_noun=inputs_noun,
+        ask_command=CommandHint("tag", task=record.name),
+        task_option=record.name,
+    )
+
+
+def _make_fill_hint(record: TaskRecord, labels: TaskLabels) -> HintTemplate:
+    """Return the hint that is shown if the source has no rows."""
+    empty_source_text = f"{record.items} has no row that can be asked about"
+    if record.is_query:
+        empty_source_text = "the task's query returns no rows"
+    return HintTemplate(
+        "{}; add rows, then `{}` asks about a few",
+        empty_source_text,
+        labels.command("try"),
+    )
+
+
+def _make_source_hint(record: TaskRecord) -> str:
     """Return the hint that names the source of the rows and how to change it."""
     if record.items == MEMORY_ROWS:
         return "the rows come from Python code; pass other rows there"

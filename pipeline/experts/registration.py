@@ -27,7 +27,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         ConfigurationError: VERSION= is another version of this task.
     """
     from pipeline.experts.index_entries import make_people_index
-    from pipeline.experts.task import ExpertsTask
+    from pipeline.experts.task import make_people_task
     from pipeline.store import marks
 
     includes_untagged = settings.index_untagged
@@ -39,10 +39,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         text_columns = marks.read_index_columns(tx)
 
     index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
-    task = ExpertsTask(
-        index,
-        vocabulary_file=settings.tags_from,
-    )
+    task = make_people_task(index, vocabulary_file=settings.tags_from)
 
     label = settings.version or task.version_label
     if label != task.version_label and label.partition("@")[0] == task.name:

@@ -415,59 +415,56 @@ class ExpertsPrompt(TaskPrompt):
         return replace(builder, declaration=self.listed_declaration or builder.declaration)
 
 
-class ExpertsTask(Task):
-    """Tag people by their biographies, in the table `experts`."""
+LABELS = TaskLabels(
+    singular="person",
+    plural="people",
+    answered="tagged",
+    none_open_message="everyone with a bio is tagged, claimed or parked",
+    input_noun="biography",
+    inputs_noun="biographies",
+)
+# The text of a version never changes: another wording needs another version.
+PROMPT_VERSION = f"{table.TASK}@2"
 
-    name = table.TASK
-    subject = "experts"
-    # The text of a version never changes: another wording needs another version.
-    version_label = f"{table.TASK}@2"
-    labels = TaskLabels(
-        singular="person",
-        plural="people",
-        answered="tagged",
-        none_open_message="everyone with a bio is tagged, claimed or parked",
-        input_noun="biography",
-        inputs_noun="biographies",
+
+def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None) -> Task:
+    """Return the task that tags people by their biographies, in the table `experts`.
+
+    Args:
+        index: See `make_people_index`.
+        vocabulary_file: File with the only tags that people may get; None allows all.
+
+    Raises:
+        InputError: The vocabulary is invalid.
+    """
+    version_label = PROMPT_VERSION
+    listed_declaration = None
+    if vocabulary_file is not None:
+        from pipeline.experts.declaration import declare_with_vocabulary
+
+        listed_declaration, version_label = declare_with_vocabulary(vocabulary_file)
+    rows = ExpertsRows(
+        columns=table.PROMPT_COLUMNS,
+        labels=LABELS,
+        task_name=table.TASK,
+        version_label=version_label,
+        name_columns=(table.USERNAME,),
     )
-    fill_hint = HOW_TO_BEGIN
-    own_tables = ExpertsTables()
-
-    def __init__(
-        self,
-        index: IndexedTask,
-        *,
-        vocabulary_file: Path | None = None,
-    ) -> None:
-        """Create the task.
-
-        Args:
-            index: See `make_people_index`.
-            vocabulary_file: File with the only tags that people may get; None allows all.
-
-        Raises:
-            InputError: The vocabulary is invalid.
-        """
-        listed_declaration = None
-        if vocabulary_file is not None:
-            from pipeline.experts.declaration import declare_with_vocabulary
-
-            listed_declaration, self.version_label = declare_with_vocabulary(vocabulary_file)
-        self.index = index
-        self.rows = ExpertsRows(
-            columns=table.PROMPT_COLUMNS,
-            labels=self.labels,
-            task_name=self.name,
-            version_label=self.version_label,
-            name_columns=(table.USERNAME,),
-        )
-        self.export = ExpertsExport(rows=self.rows)
-        self.answers = ExpertsAnswers(rows=self.rows)
-        self.prompt = ExpertsPrompt(
-            rows=self.rows,
-            answers=self.answers,
-            listed_declaration=listed_declaration,
-        )
+    answers = ExpertsAnswers(rows=rows)
+    prompt = ExpertsPrompt(rows=rows, answers=answers, listed_declaration=listed_declaration)
+    return Task(
+        name=table.TASK,
+        subject="experts",
+        version_label=version_label,
+        labels=LABELS,
+        fill_hint=HOW_TO_BEGIN,
+        rows=rows,
+        prompt=prompt,
+        answers=answers,
+        export=ExpertsExport(rows=rows),
+        own_tables=ExpertsTables(),
+        index=index,
+    )
 
 
 def _find_ids_with_model_tags(

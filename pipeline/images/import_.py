@@ -12,7 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +38,6 @@ from pipeline.images.table import assets
 from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
-from pipeline.store.task_record import IMAGE_FOLDERS_KEY
 from pipeline.tables.row_import import split_into_blocks
 from pipeline.tables.write_errors import translate_refusals
 
@@ -235,10 +234,9 @@ def _add_image_folder(store: Store, folder: str) -> None:
     """
     with store.write() as tx:
         (record,) = [task for task in workspace.list_tasks(tx) if task.name == TASK]
-        folders = record.members.get(IMAGE_FOLDERS_KEY, [])
+        folders = record.members.image_folders
         if folder not in folders:
-            members = {**record.members, IMAGE_FOLDERS_KEY: [*folders, folder]}
-            workspace.save_task(tx, replace(record, members=members))
+            workspace.update_members(tx, TASK, image_folders=[*folders, folder])
 
 
 def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:

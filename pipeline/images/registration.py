@@ -25,10 +25,10 @@ def _load_declaration() -> "Declaration":
     return task
 
 
-def _make_recorded_task(record: "TaskRecord", settings: "Settings", backend: str) -> "Task":
-    from pipeline.images.task import ImagesTask
+def _make_recorded_task(record: "TaskRecord", settings: "Settings", provider: str) -> "Task":
+    from pipeline.images.task import make_images_task
 
-    return ImagesTask(record, settings, backend)
+    return make_images_task(record, settings, provider)
 
 
 IMAGES_TASK = ShippedTask(

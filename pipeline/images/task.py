@@ -3,23 +3,25 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
+from pipeline.core.settings import Settings
 from pipeline.engine.pictures import PictureError, make_thumbnail
+from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
-from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTask
+from pipeline.engine.user_task import UserAnswers, UserPrompt, make_user_task
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
-from pipeline.store.task_record import IMAGE_FOLDERS_KEY
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.stored_values import HASH_COLUMN
-from pipeline.tables.write_to import RowTarget
+from pipeline.tables.write_target import TargetColumn
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -105,7 +107,7 @@ class ImagesPrompt(UserPrompt):
 
     def list_image_folders(self) -> list[Path]:
         """Return the imported folders; without an import, images may be anywhere."""
-        folders = self.rows.record.members.get(IMAGE_FOLDERS_KEY, ["/"])
+        folders = self.rows.record.members.image_folders or ["/"]
         return [Path(folder) for folder in folders]
 
     def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
@@ -121,26 +123,25 @@ class ImagesPrompt(UserPrompt):
                 yield item
 
 
-class ImagesTask(UserTask):
-    """Images of a library. Their answers go to `asset_ai`, whatever the declaration says."""
-
-    rows_class = ImagesRows
-    prompt_class = ImagesPrompt
-    answers_class = ImagesAnswers
-    tables_class = ImagesTables
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Create the task of a registered declaration; see `UserTask`."""
-        super().__init__(*args, labels=LABELS, **options)
-        self.fill_hint = HOW_TO_BEGIN
-        self.source_hint = HOW_TO_BEGIN
-        self.prompt.answer_tokens = 220
-        if self.index is not None:
-            self.index = replace(self.index, entry_noun="image")
-
-    def _make_row_target(self, preferred_versions: Sequence[str]) -> RowTarget:
-        """Return the table `asset_ai`, which other programs read."""
-        return RowTarget(self.record, ASSET_AI, "asset_id", self.provider, preferred_versions)
+def make_images_task(record: TaskRecord, settings: Settings, provider: str) -> Task:
+    """Return the task of images; its answers go to `asset_ai`, whatever its record says."""
+    task = make_user_task(
+        record,
+        settings,
+        provider,
+        labels=LABELS,
+        target=TargetColumn(None, ASSET_AI, "asset_id", None),
+        rows_class=ImagesRows,
+        prompt_class=ImagesPrompt,
+        answers_class=ImagesAnswers,
+        tables_class=ImagesTables,
+    )
+    task.fill_hint = HOW_TO_BEGIN
+    task.source_hint = HOW_TO_BEGIN
+    task.prompt.answer_tokens = 220
+    if task.index is not None:
+        task.index = replace(task.index, entry_noun="image")
+    return task
 
 
 # ---- for the page

@@ -28,7 +28,6 @@ from pipeline.core.text import format_object
 from pipeline.engine import asking_again, claiming, wrong_values
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
@@ -132,14 +131,14 @@ def describe_unknown_choice(task: Task, condition: str) -> str:
     Args:
         condition: A valid WHERE= text, or "".
     """
-    if not condition or not isinstance(task, UserTask):
+    if not condition or task.user_file is None:
         return ""
     try:
         answer_model = task.prompt.answer_model
     except FindableError:
         return ""
     return wrong_values.describe_unknown_choice(
-        answer_model, condition, columns=task.record.columns
+        answer_model, condition, columns=task.user_file.record.columns
     )
 
 

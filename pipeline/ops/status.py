@@ -31,7 +31,6 @@ from pipeline.core.states import (
 from pipeline.core.text import plural, shorten
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.engine.user_task import UserTask
 from pipeline.index.builds import Builds, count_stale
 from pipeline.ops.next_command import StatusCounts, choose_next_command
 from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
@@ -291,11 +290,12 @@ def _read_document(
 
 def _find_changed_source(task: Task) -> str:
     """Return the name of the task's row file if it changed since it was read, else ""."""
-    if not isinstance(task, UserTask) or task.record.items_stamp is None:
+    if task.user_file is None or task.user_file.record.items_stamp is None:
         return ""
-    path = Path(task.record.items)
+    record = task.user_file.record
+    path = Path(record.items)
     stamp = read_file_stamp(path)
-    return path.name if stamp not in {None, task.record.items_stamp} else ""
+    return path.name if stamp not in {None, record.items_stamp} else ""
 
 
 def _to_live_run(

@@ -29,7 +29,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """
     from pipeline.passages.shape import read_shape
     from pipeline.passages.table import TASK
-    from pipeline.passages.task import FIRST_VERSION, ConceptsTask
+    from pipeline.passages.task import FIRST_VERSION, make_concepts_task
     from pipeline.store import runs
 
     prompt_version = settings.version
@@ -45,7 +45,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
                 skipped_versions = backfill.skipped
 
     shape = read_shape(tx, passages=settings.passages_table)
-    return ConceptsTask(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
+    return make_concepts_task(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
 
 
 def _load_tables() -> "TaskTables":
@@ -57,13 +57,13 @@ def _load_tables() -> "TaskTables":
 def _load_measure() -> "TaskMeasure":
     """Import the function that measures concepts; return it with the definitions of its figures."""
     from pipeline.passages.quality import FIGURES, measure
-    from pipeline.passages.task import ConceptsTask
+    from pipeline.passages.task import ConceptsRows
     from pipeline.quality.figures import TaskMeasure
 
     def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
         """Measure the concepts in the tables of the task."""
-        assert isinstance(task, ConceptsTask)  # noqa: S101 - this registration made it
-        return measure(tx, task.shape, version)
+        assert isinstance(task.rows, ConceptsRows)  # noqa: S101 - this registration made it
+        return measure(tx, task.rows.shape, version)
 
     return TaskMeasure(FIGURES, measure_concepts)
 

@@ -252,7 +252,7 @@ class ConceptsVersions(TaskVersions):
             taken_versions = self._find_taken_versions(tx)
             candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
             label = next(version for version in candidates if version not in taken_versions)
-        return ConceptsTask(self.shape, self.settings, label, (label,))
+        return make_concepts_task(self.shape, self.settings, label, (label,))
 
     def _find_taken_versions(self, tx: Connection) -> set[str]:
         """Return the prompt versions under which a new backfill must not begin.
@@ -543,81 +543,87 @@ class ConceptsPrompt(TaskPrompt):
         return GroundedConcepts
 
 
-class ConceptsTask(Task):
-    """Concepts of passages, stored as rows of a table of their own."""
+LABELS = TaskLabels(
+    singular="passage",
+    plural="passages",
+    answered="with concepts",
+    none_open_message="every passage with a text has concepts, is claimed or is parked",
+    input_noun="text",
+    inputs_noun="texts",
+    ask_command=CommandHint("passages-backfill"),
+    task_option="passages",
+)
 
-    name = table.TASK
-    subject = "passages"
-    labels = TaskLabels(
-        singular="passage",
-        plural="passages",
-        answered="with concepts",
-        none_open_message="every passage with a text has concepts, is claimed or is parked",
-        input_noun="text",
-        inputs_noun="texts",
-        ask_command=CommandHint("passages-backfill"),
-        task_option="passages",
+
+def make_concepts_task(
+    shape: PassagesShape,
+    settings: Settings = DEFAULT_SETTINGS,
+    prompt_version: str = FIRST_VERSION,
+    skipped_versions: tuple[str, ...] | None = None,
+) -> Task:
+    """Return the task of concepts of passages, stored as rows of a table of their own.
+
+    Args:
+        shape: The tables of the database.
+        settings: The settings of the session.
+        prompt_version: The version that answers are attributed to.
+        skipped_versions: Passages with concepts of these prompt versions are not asked. By default
+            this applies to all versions.
+    """
+    rows = ConceptsRows(
+        columns=("text",),
+        labels=LABELS,
+        task_name=table.TASK,
+        version_label=prompt_version,
+        preferred_versions=settings.prefer_versions or (),
+        own_prompt_version="" if skipped_versions is None else prompt_version,
+        shape=shape,
+        skipped_labels=skipped_versions,
     )
-    fill_hint = HOW_TO_BEGIN
-    index_hint = HintTemplate(
-        "`{}` builds the index of passages with concepts",
-        CommandHint("index", task="passages"),
-    )
-    needs_pilot = True
-
-    def __init__(
-        self,
-        shape: PassagesShape,
-        settings: Settings = DEFAULT_SETTINGS,
-        prompt_version: str = FIRST_VERSION,
-        skipped_versions: tuple[str, ...] | None = None,
-    ) -> None:
-        """Create the task for a prompt version.
-
-        Args:
-            shape: The tables of the database.
-            settings: The settings of the session.
-            prompt_version: The version that answers are attributed to.
-            skipped_versions: Passages with concepts of these prompt versions are not asked. By
-                default this applies to all versions.
-        """
-        self.shape = shape
-        self.version_label = prompt_version
-        self.index = IndexedTask(
-            task=table.TASK,
-            folder="tasks/passages",
-            entry_noun="passage",
-            columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
-            ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-            count_entries=lambda tx: table.make_row_table(shape).count_rows(
-                tx,
-                table.has_concepts(shape, None),
-            ),
-            read_entries=partial(_read_index_entries, shape),
-            tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
-            hit_fields=lambda metadata: {
-                "id": metadata["id"],
-                "concepts": metadata["concepts"],
-                "text": metadata["text"][:_MAX_HIT_CHARS],
-            },
-            is_on_request=True,
-        )
-        self.rows = ConceptsRows(
-            columns=("text",),
-            labels=self.labels,
-            task_name=self.name,
-            version_label=prompt_version,
-            preferred_versions=settings.prefer_versions or (),
-            own_prompt_version="" if skipped_versions is None else prompt_version,
-            shape=shape,
-            skipped_labels=skipped_versions,
-        )
-        self.answers = ConceptsAnswers(rows=self.rows, shape=shape)
-        self.prompt = ConceptsPrompt(rows=self.rows, answers=self.answers)
-        self.export = ConceptsExport(rows=self.rows, shape=shape, settings=settings)
-        self.own_tables = ConceptsTables(shape=shape, settings=settings)
-        self.versions = ConceptsVersions(
+    answers = ConceptsAnswers(rows=rows, shape=shape)
+    return Task(
+        name=table.TASK,
+        subject="passages",
+        version_label=prompt_version,
+        labels=LABELS,
+        fill_hint=HOW_TO_BEGIN,
+        needs_pilot=True,
+        rows=rows,
+        prompt=ConceptsPrompt(rows=rows, answers=answers),
+        answers=answers,
+        export=ConceptsExport(rows=rows, shape=shape, settings=settings),
+        own_tables=ConceptsTables(shape=shape, settings=settings),
+        versions=ConceptsVersions(
             skipped_labels=skipped_versions,
             shape=shape,
             settings=settings,
-        )
+        ),
+        index=_make_passage_index(shape),
+        index_hint=HintTemplate(
+            "`{}` builds the index of passages with concepts",
+            CommandHint("index", task="passages"),
+        ),
+    )
+
+
+def _make_passage_index(shape: PassagesShape) -> IndexedTask:
+    """Return how passages with concepts are indexed."""
+    return IndexedTask(
+        task=table.TASK,
+        folder="tasks/passages",
+        entry_noun="passage",
+        columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
+        ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
+        count_entries=lambda tx: table.make_row_table(shape).count_rows(
+            tx,
+            table.has_concepts(shape, None),
+        ),
+        read_entries=partial(_read_index_entries, shape),
+        tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
+        hit_fields=lambda metadata: {
+            "id": metadata["id"],
+            "concepts": metadata["concepts"],
+            "text": metadata["text"][:_MAX_HIT_CHARS],
+        },
+        is_on_request=True,
+    )

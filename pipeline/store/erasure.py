@@ -11,7 +11,6 @@ excerpt, reason, hash) and get a meaningless row id.
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -33,7 +32,6 @@ from pipeline.store.schema import (
     rows,
     runs,
 )
-from pipeline.store.task_record import DRAWN_EXAMPLES_KEY
 
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
 # merges, which have the tag that was merged into.
@@ -108,7 +106,7 @@ def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[s
         return []
     return [
         version
-        for version in record.members.get(DRAWN_EXAMPLES_KEY, {})
+        for version in record.members.drawn_examples
         if any(example[0] == row_id for example in record.list_examples(version))
     ]
 
@@ -125,10 +123,9 @@ def _erase_example(tx: Connection, task: str, row_id: str) -> None:
         return
     examples_by_version = {
         version: [example for example in examples if example[0] != row_id]
-        for version, examples in record.members[DRAWN_EXAMPLES_KEY].items()
+        for version, examples in record.members.drawn_examples.items()
     }
-    members = {**record.members, DRAWN_EXAMPLES_KEY: examples_by_version}
-    workspace.save_task(tx, replace(record, members=members))
+    workspace.update_members(tx, task, drawn_examples=examples_by_version)
 
 
 def record_resealed_file(

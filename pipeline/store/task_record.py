@@ -1,17 +1,75 @@
 """A registered task, as it is stored."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-# The key of the preferred versions in `TaskRecord.members`.
-PREFERRED_VERSIONS_KEY = "prefer_versions"
-# The key of the examples in `TaskRecord.members` that were drawn from corrections: (row id, values
-# by column, answer), by prompt version.
-DRAWN_EXAMPLES_KEY = "drawn_examples"
-# The key of the folders in `TaskRecord.members` that imports of images read.
-IMAGE_FOLDERS_KEY = "image_folders"
+
+def _stored_as(name: str, **default: Any) -> Any:
+    """Return a field of `TaskMembers` that has another name in the stored document."""
+    return field(metadata={"stored": name}, **default)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskMembers:
+    """What commands need of a declaration without loading its file, and state of the task."""
+
+    # Model of the task; None for the model of the settings.
+    model: str | None = None
+    # Template of the names of rows.
+    name_template: str | None = _stored_as("label", default=None)
+    # Template of the indexed text.
+    index_template: str | None = _stored_as("index", default=None)
+    # Table, or table and column, of another program that gets the answers.
+    write_to: str | None = None
+    # Gates in the format of the GATES setting.
+    gates: str = ""
+    # Estimated tokens of an answer.
+    answer_tokens: int = 0
+    # All fields of the answer are closed: choices, yes or no.
+    is_closed: bool = _stored_as("closed", default=False)
+    # Columns of the prompt.
+    asked_columns: Sequence[str] = _stored_as("asked", default=())
+    # Column that the answer quotes.
+    quoted_column: str | None = _stored_as("quotes_in", default=None)
+    # Columns that must have text: a row without text there is not asked.
+    required_columns: Sequence[str] = _stored_as("quoted", default=())
+    # Columns of images.
+    image_columns: Sequence[str] = _stored_as("images", default=())
+
+    # State, which is in no file: the place up to which `cursor=` has read the query.
+    cursor: Mapping[str, Any] = _stored_as("read", default_factory=dict)
+    # Versions that PREFER_VERSIONS stored, in their order.
+    preferred_versions: Sequence[str] = _stored_as("prefer_versions", default=())
+    # Examples that were drawn from corrections, by prompt version: row id, values by column, and
+    # answer of each.
+    drawn_examples: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
+    # Folders that imports of images read.
+    image_folders: Sequence[str] = ()
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Return the members of a stored document; missing members have their defaults."""
+        names = {member.metadata.get("stored", member.name): member.name for member in fields(cls)}
+        return cls(**{names[name]: value for name, value in document.items()})
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the document to store."""
+        return {
+            member.metadata.get("stored", member.name): getattr(self, member.name)
+            for member in fields(self)
+        }
+
+    def with_state_of(self, other: Self) -> Self:
+        """Return a copy with the state of other members of the task."""
+        return replace(
+            self,
+            cursor=other.cursor,
+            preferred_versions=other.preferred_versions,
+            drawn_examples=other.drawn_examples,
+            image_folders=other.image_folders,
+        )
 
 
 @dataclass(frozen=True)
@@ -38,8 +96,7 @@ class TaskRecord:
     fields: tuple[tuple[str, str], ...]
     version: int
     fingerprint: str
-    # Stored members: what commands need without loading the file, and state by the keys above.
-    members: Mapping[str, Any] = field(metadata={"column": "words"})
+    members: TaskMembers = field(metadata={"column": "words"})
     # When the record was written.
     at: datetime
 
@@ -51,7 +108,7 @@ class TaskRecord:
     @property
     def preferred(self) -> tuple[str, ...]:
         """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
-        return tuple(self.members.get(PREFERRED_VERSIONS_KEY, ()))
+        return tuple(self.members.preferred_versions)
 
     @property
     def prompt_version(self) -> str:
@@ -60,6 +117,6 @@ class TaskRecord:
 
     def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Return (row id, values by column, answer) of the drawn examples of a version."""
-        label = version.partition("/")[0]
-        examples = self.members.get(DRAWN_EXAMPLES_KEY, {}).get(label, [])
+        prompt_version = version.partition("/")[0]
+        examples = self.members.drawn_examples.get(prompt_version, [])
         return [(row_id, row, answer) for row_id, row, answer in examples]

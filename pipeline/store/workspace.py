@@ -16,7 +16,7 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ from pipeline.store.schema import (
     tasks,
     workspace,
 )
-from pipeline.store.task_record import TaskRecord
+from pipeline.store.task_record import TaskMembers, TaskRecord
 
 __all__ = ["TaskRecord"]
 MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")
 # Columns of a task that are JSON.
-_JSON_COLUMNS = ("key", "columns", "fields", "members")
+_JSON_COLUMNS = ("key", "columns", "fields")
 # Each opening runs these statements, so they are constants.
 _SELECT_EVENTS = text(
     "SELECT at, name, old, new, why FROM findable_events WHERE kind = :kind "
@@ -300,6 +300,7 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
             values[column] = json.loads(values[column])
         for column in ("key", "fields"):
             values[column] = tuple((pair[0], pair[1]) for pair in values[column])
+        values["members"] = TaskMembers.from_document(json.loads(values["members"]))
         records.append(TaskRecord(**values))
     return records
 
@@ -314,6 +315,7 @@ def save_task(tx: Connection, record: TaskRecord) -> None:
     row = {field.name: getattr(record, field.name) for field in fields(record)}
     for name in _JSON_COLUMNS:
         row[name] = json.dumps(row[name], ensure_ascii=False)
+    row["members"] = _format_members(record.members)
     if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
         tx.execute(insert(tasks).values(row))
 
@@ -321,6 +323,18 @@ def save_task(tx: Connection, record: TaskRecord) -> None:
 def update_task(tx: Connection, name: str, **columns: Any) -> None:
     """Set columns of a task's record."""
     tx.execute(update(tasks).where(tasks.c.name == name).values(**columns))
+
+
+def update_members(tx: Connection, name: str, **members: Any) -> None:
+    """Set members of a task's record; the others stay. Does nothing if the task is unknown."""
+    record = get_task(tx, name)
+    if record is not None:
+        update_task(tx, name, members=_format_members(replace(record.members, **members)))
+
+
+def _format_members(members: TaskMembers) -> str:
+    """Return members as they are stored."""
+    return json.dumps(members.to_document(), ensure_ascii=False)
 
 
 def save_fingerprint(

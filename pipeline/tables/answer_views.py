@@ -290,7 +290,7 @@ def _define_views(preference: VersionPreference, task: TaskRecord) -> str:
             task.fields,
             # The order of the columns is that of the view.
             list(task.columns.items()),
-            bool(task.members.get("images")),
+            bool(task.members.image_columns),
         )
     )
 

@@ -32,7 +32,7 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 from pipeline.tables.row_import import MAX_KEPT_FINDINGS
-from pipeline.tables.source import CURSOR_STATE, read_rows_by_id
+from pipeline.tables.source import read_rows_by_id
 from pipeline.tables.stored_values import (
     has_only_blanks,
     hash_input,
@@ -191,10 +191,7 @@ class RowSync:
                 )
                 cursor_state = getattr(source, "read", None)
                 if cursor_state:
-                    # Another command may have stored a preference meanwhile.
-                    current_record = workspace.get_task(tx, task_name) or self.record
-                    members = {**current_record.members, CURSOR_STATE: cursor_state}
-                    workspace.update_task(tx, task_name, members=to_compact_json(members))
+                    workspace.update_members(tx, task_name, cursor=cursor_state)
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
@@ -283,7 +280,7 @@ class RowSync:
         converted_rows = [self._convert_row(row) for row in rows]
         for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
             row["n"] = row_number
-        images = self.record.members.get("images")
+        images = self.record.members.image_columns
         if self.inspect_images is not None and images:
             self._inspect_images(converted_rows, images, self.inspect_images)
 
@@ -335,7 +332,7 @@ class RowSync:
         row_ids = [row["item_id"] for row, _ in sound_rows]
         last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
 
-        hashed_columns = [*self.record.members["asked"], *images]
+        hashed_columns = [*self.record.members.asked_columns, *images]
         for row, values in sound_rows:
             inspection = inspect(values, last_states.get(row["item_id"]))
             row.update(
@@ -465,13 +462,13 @@ class RowSync:
             return self._record_refusal(finding), values
 
         members = self.record.members
-        has_no_input = has_only_blanks(values, members.get("images") or members["asked"])
+        has_no_input = has_only_blanks(values, members.image_columns or members.asked_columns)
         stored_row = {
             "item_id": row_id,
             "line": row.line_number,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or has_only_blanks(values, members["quoted"]),
-            "input_hash": hash_input(values, members["asked"]),
+            "is_empty": has_no_input or has_only_blanks(values, members.required_columns),
+            "input_hash": hash_input(values, members.asked_columns),
             "seen": None,
             "unusable": None,
         }
@@ -535,7 +532,7 @@ def find_changed_in_source(
         last_values_by_id: The values of each row at the last reading, by id. Only columns that are
             asked about are compared.
     """
-    asked_columns = [*record.members["asked"], *record.members.get("images", ())]
+    asked_columns = [*record.members.asked_columns, *record.members.image_columns]
     row_sync = RowSync(store, record, record.at)
     changed_ids = set(last_values_by_id)
     # The second pass finds keys that the database stores with another type than their text.

@@ -54,8 +54,6 @@ MAX_COLUMNS = 1_500
 _TEXTS_PER_LIST = 9
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
-# The member of a task's recorded facts with the state of its query's cursor.
-CURSOR_STATE = "read"
 # Rows whose values are converted, and whose columns are examined, at once.
 _PAGE_ROWS = 50
 # Classes of plain values that need no conversion; a float may be NaN or infinite.
@@ -199,7 +197,7 @@ class QueryCursor:
             now: The current time.
             must_read_all: Read all rows.
         """
-        last_read = record.members.get(CURSOR_STATE, {})
+        last_read = record.members.cursor
         is_full_read = (
             must_read_all
             or last_read.get("of") != query_id

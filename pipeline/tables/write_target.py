@@ -81,7 +81,7 @@ def check_column_target(tx: Connection, task: TaskRecord) -> CheckedTarget:
         InputError: The column, its table or the field does not exist, the table is findable's own,
             the column cannot store the field, or the task's key is not a unique key of the table.
     """
-    target = parse_target(str(task.members["write_to"]))
+    target = parse_target(str(task.members.write_to))
     if target is None or target.field is None:
         raise _target_error(task, " does not name a column")
     table_label = quote_table_label(tx, target.table, target.schema)
@@ -207,5 +207,5 @@ def _target_error(task: TaskRecord, reason: str, hint: str = _COLUMN_HINT) -> In
         reason: Continues a sentence that begins with the value of `write_to=`.
         hint: A remedy for the user.
     """
-    write_to = str(task.members["write_to"])
+    write_to = str(task.members.write_to)
     return InputError(f"write_to={write_to!r}{reason}", hint=hint)

@@ -38,8 +38,8 @@ from pipeline.engine.task_template import (
     parse_fields,
     render_task_file,
 )
-from pipeline.engine.unregistered_task import UnregisteredTask
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.unregistered_task import load_unregistered_task
+from pipeline.engine.user_rows import UserRows
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
@@ -350,7 +350,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
-    trial_ws, row_ids = _open_in_memory(
+    trial_ws, row_ids, row_count = _open_in_memory(
         ws,
         unwritten_task,
         draft,
@@ -364,7 +364,6 @@ def ask_question(
     try_report = try_out.try_rows(trial_ws, row_ids)
     _check_any_reply_validated(try_report)
 
-    row_count = cast(UnregisteredTask, trial_ws.task).row_count
     return AskReport(
         draft,
         is_kept=False,
@@ -429,7 +428,7 @@ def save_question(
 
     # Otherwise refused rows are named when the task reads its rows.
     display = ws.display if should_list_refused else NoProgress()
-    trial_ws, row_ids = _open_in_memory(
+    trial_ws, row_ids, _ = _open_in_memory(
         ws,
         unwritten_task,
         draft,
@@ -493,7 +492,7 @@ def ask_saved(
     rounds.sync_and_recover_task(ws)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
-    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).rows.read_first_ids, size)
+    row_ids, row_count = ws.store.query(cast(UserRows, ws.task.rows).read_first_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
@@ -516,10 +515,10 @@ def _open_in_memory(
     size: int,
     display: Progress,
     should_list_refused: bool,
-) -> tuple[WorkspaceSession, Sequence[str]]:
-    """Return a session whose task is a draft over its first rows in memory, and the rows' ids.
+) -> tuple[WorkspaceSession, Sequence[str], int]:
+    """Return a session whose task is a draft over its first rows in memory.
 
-    The source is read to its end, so that the task knows the number of its rows. No file or
+    Also returned are the ids of these rows, and the number of rows in the source. No file or
     database is written. Rows that cannot be asked are printed.
 
     Args:
@@ -535,15 +534,11 @@ def _open_in_memory(
     """
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
-    task = UnregisteredTask(
+    task, row_ids, row_count = load_unregistered_task(
         declaration,
         draft.path,
-        draft.source.columns,
-        ws.settings,
-        now=ws.now(),
-    )
-    row_ids = task.load_rows(
         draft.source,
+        ws.settings,
         store=ws.store,
         max_rows=size,
         now=ws.now(),
@@ -554,7 +549,7 @@ def _open_in_memory(
         raise InputError(
             f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
-    return replace(ws, task=task), row_ids
+    return replace(ws, task=task), row_ids, row_count
 
 
 def _print_columns(display: Progress, draft: TaskDraft) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
 from pipeline.quality import label_accuracy, pilot
 from pipeline.store import answers
 from pipeline.store.database import Connection
@@ -26,12 +25,11 @@ def make_label_hint(tx: Connection, task: Task) -> HintTemplate:
     the task is built in, has no column of review marks, or has a column with a comma in its name.
     """
     page_hint = HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
-    if not isinstance(task, UserTask):
+    if task.user_file is None:
         return page_hint
     grid = task.rows.grid(tx)
-    key_columns = [name for name, _ in task.record.key]
     review_name = grid.judgements.review_name
-    columns = [*key_columns, *grid.answer_fields, review_name]
+    columns = [*task.rows.key_columns, *grid.answer_fields, review_name]
     # Commas separate the names.
     if not review_name or any("," in name for name in columns):
         return page_hint

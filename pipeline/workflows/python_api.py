@@ -36,7 +36,6 @@ from pipeline.engine.task_file import forget_loaded_files, register_python_task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
-from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.gemini.responses import make_excerpt
@@ -829,10 +828,8 @@ class Answers(RowCollection, Generic[A_co]):
         )
         with session_context as ws:
             task = ws.task
-            record = None
-            if isinstance(task, UserTask):
-                record = task.record
-            key_columns = [name for name, _ in record.key] if record else ()
+            record = task.user_file.record if task.user_file else None
+            key_columns = task.rows.key_columns
             # Corrections count only if no version was requested.
             is_default = self._version is None
             version, preference = ws.store.query(
@@ -881,9 +878,7 @@ class Answers(RowCollection, Generic[A_co]):
             InputError: The requested version never had an answer.
         """
         version = _choose_version(settings, task, tx, self._version)
-        is_preference_declared = (
-            isinstance(task, UserTask) and bool(task.record) and bool(task.rows.preferred_versions)
-        )
+        is_preference_declared = task.user_file is not None and bool(task.rows.preferred_versions)
         is_version_set = settings.version_of(task.name, task.version_label)
         if is_preference_declared and self._version is None and not is_version_set:
             return None, task.rows.preference(tx)
@@ -936,7 +931,7 @@ def _choose_version(
         extractor=requested_version or own_version or None, prefer=preferred_versions
     )
     version = task.export.choose_version(tx, answered_versions, options) or ""
-    if version and requested_version is None and isinstance(task, UserTask):
+    if version and requested_version is None and task.user_file is not None:
         return answers.join_models(version, answered_versions)
     return version
 

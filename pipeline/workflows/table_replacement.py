@@ -15,7 +15,6 @@ from pipeline.engine import task_sync
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
-from pipeline.engine.user_task import UserTask
 from pipeline.tables.row_import import ImportOptions, ImportReport
 
 
@@ -44,11 +43,11 @@ def find_replacement_obstacle(task: Task, data: Path) -> str:
         task: The task.
         data: The workspace's folder.
     """
-    if not isinstance(task, UserTask):
+    if task.user_file is None:
         return f"{task.name} is no task of a user"
-    if task.record.is_query:
+    if task.user_file.record.is_query:
         return "its rows come from a query"
-    if Path(task.record.items).parent != data.resolve() / ROW_FILES_FOLDER:
+    if Path(task.user_file.record.items).parent != data.resolve() / ROW_FILES_FOLDER:
         return "its table is not stored in the workspace"
     return ""
 
@@ -73,9 +72,9 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     """
     task = ws.task
     reason = find_replacement_obstacle(task, ws.data)
-    if reason or not isinstance(task, UserTask):
+    if reason or task.user_file is None:
         raise InputError(f"the table of {task.name} cannot be replaced: {reason}")
-    table = Path(task.record.items)
+    table = Path(task.user_file.record.items)
     if path.suffix.lower() != table.suffix.lower():
         raise InputError(
             f"{path.name} is not a {table.suffix} file as the table of {task.name}; "

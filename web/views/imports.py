@@ -25,7 +25,6 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.user_task import UserTask
 from pipeline.experts import import_ as people
 from pipeline.passages import import_ as passages
 from pipeline.tables.row_findings import Finding, SourceRow
@@ -225,7 +224,7 @@ def render_add(
             values |= {"preselected_task": task, "table_task": task}
         elif ws.tasks and task:
             values["preselected_task"] = NEW_TASK
-            if isinstance(ws.task, UserTask):
+            if ws.task.user_file is not None:
                 values["table_obstacle"] = table_replacement.find_replacement_obstacle(
                     ws.task, ws.data
                 )

@@ -12,7 +12,7 @@ from pipeline.core import files
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserTask
+from pipeline.engine.user_file import UserFile
 from web import field_shapes
 from web.app_state import AppState
 from web.errors import RequestRefusedError, to_line
@@ -27,10 +27,10 @@ router = APIRouter()
 def render_question(app_state: PageState, task: str) -> HTMLResponse:
     """Render the question and the fields of a task; 404 if its task has no file."""
     with app_state.open_to_read(task) as ws:
-        user_task = _require_file(ws.task)
+        user_file = _require_file(ws.task)
         values: dict[str, Any] = {"error_message": "", "draft_obstacle": ""}
         try:
-            declaration = user_task.user_file.declaration
+            declaration = user_file.declaration
             values |= {
                 "question": declaration.system.strip(),
                 "prompt": declaration.prompt,
@@ -40,15 +40,15 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
             values["error_message"] = to_line(error)
         else:
             try:
-                _plan_draft(user_task)
+                _plan_draft(user_file)
             except InputError as error:
                 values["draft_obstacle"] = error.message
         return render_page(
             app_state,
             "question.html",
             ws,
-            version=user_task.record.version,
-            file=str(user_task.user_file.path),
+            version=user_file.record.version,
+            file=str(user_file.path),
             **values,
         )
 
@@ -84,27 +84,27 @@ def _read_draft(app_state: AppState, task: str) -> tuple[Path, ReadOptions, Ques
         return _plan_draft(_require_file(ws.task))
 
 
-def _plan_draft(task: UserTask) -> tuple[Path, ReadOptions, QuestionForm]:
+def _plan_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:
     """Return the table of a task, how it is read, and the filled form for a new task.
 
     Raises:
         InputError: The rows are not in a file, or the form has no kind for a field.
         FindableError: The task's file cannot be read.
     """
-    declaration = task.user_file.declaration
-    table = Path(task.record.items)
-    if task.record.is_query or not table.is_file():
+    declaration = user_file.declaration
+    table = Path(user_file.record.items)
+    if user_file.record.is_query or not table.is_file():
         raise InputError("the rows of this task are not in a file")
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return table, read_options, make_question_form(declaration, task.record.columns)
+    return table, read_options, make_question_form(declaration, user_file.record.columns)
 
 
-def _require_file(task: Task) -> UserTask:
-    """Return a task that a file declares.
+def _require_file(task: Task) -> UserFile:
+    """Return the file that declares a task.
 
     Raises:
         RequestRefusedError: 404, the task has no file.
     """
-    if not isinstance(task, UserTask) or task.user_file.path is None:
+    if task.user_file is None or task.user_file.path is None:
         raise RequestRefusedError(404, f"the question of {task.subject!r} is part of findable")
-    return task
+    return task.user_file

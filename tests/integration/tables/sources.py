@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.store.task_record import TaskRecord
+from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, QuerySource, check_column_names
@@ -38,7 +38,7 @@ def record_of(name: str, **members: Any) -> TaskRecord:
         "fields": (),
         "version": 1,
         "fingerprint": "",
-        "members": {},
+        "members": TaskMembers(),
         "at": SYNCED_AT,
     }
     return TaskRecord(**{"name": name, **defaults, **members})
@@ -73,7 +73,7 @@ class TaskRows:
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
         keys = tuple((name, columns.get(name, "text")) for name in self.key)
-        members = {"asked": self.prompt_columns, "quoted": []}
+        members = TaskMembers(asked_columns=self.prompt_columns)
         self.spec = record_of(
             TASK,
             key=keys,

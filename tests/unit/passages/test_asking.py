@@ -3,9 +3,9 @@
 from sqlalchemy import create_engine
 
 from pipeline.passages.shape import read_shape
-from pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, ConceptsTask
+from pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, make_concepts_task
 
-TASK = ConceptsTask(read_shape(create_engine("sqlite://").connect()))
+TASK = make_concepts_task(read_shape(create_engine("sqlite://").connect()))
 
 
 def read_prompt(text: str) -> str:

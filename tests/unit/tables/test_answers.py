@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import answers
-from pipeline.store.task_record import TaskRecord
+from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.tables.column_values import list_fields
 from pipeline.tables.write_target import check_column_target
@@ -229,5 +229,5 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
         )
         for write_to, message in REFUSED.items():
             with pytest.raises(InputError) as error_info:
-                check_column_target(tx, replace(spec, members={"write_to": write_to}))
+                check_column_target(tx, replace(spec, members=TaskMembers(write_to=write_to)))
             assert message in error_info.value.message
