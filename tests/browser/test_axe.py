@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
@@ -234,10 +233,10 @@ def test_axe_finds_no_violation_on_views_of_dropped_files(workspace: Workspace) 
 
 
 def test_axe_finds_no_violation_on_views_of_a_reviewed_task(
-    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    api: Api,
 ) -> None:
     """Confidences, corrections, a parked row and a failed run are checked."""
-    monkeypatch.chdir(tmp_path)
     furnish_reviews(workspace, api)
     with Page(workspace) as page:
         review_rows(page)

@@ -81,48 +81,6 @@ def test_a_dropped_file_becomes_a_downloaded_table(
         assert ways == {"batch"}
 
 
-def test_a_question_becomes_a_draft_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
-    """A draft has the question and the table of a task, and becomes a task of its own."""
-    path = tmp_path / "lamps.csv"
-    path.write_text("id,text\n" + "".join(f"{number},Lamp {number}.\n" for number in range(6)))
-    workspace.begin()
-    with reading(workspace) as (reader, tab, _):
-        reader.go("/add?task=new")
-        tab.check("[name=task][value=new]")
-        tab.set_input_files("#drop [type=file]", path)
-        tab.locator("#question-text").wait_for()
-        fill_question(tab)
-        for button, text in (("try", "Use for all 6 rows"), ("keep", "is created")):
-            tab.focus(f"#{button}")
-            tab.keyboard.press("Enter")
-            reader.wait_for("#import", text)
-        tab.focus("#ask")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#state", "6 answered")
-
-        reader.go("/question?task=lamps")
-        _check_looks(reader, tab, "question")
-        tab.focus("#use-as-draft")
-        tab.keyboard.press("Enter")
-        tab.wait_for_url("**/add?task=lamps&number=*")
-        tab.locator("#question-text").wait_for()
-        assert tab.input_value("#question-text") == "Praise or blame?"
-        tab.focus("#question-text")
-        tab.keyboard.type("Be brief. ")
-        tab.focus("#try")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#import", "Use for all 6 rows")
-        _check_looks(reader, tab, "draft")
-        tab.fill("#task-name", "lamps2")
-        tab.focus("#keep")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#import", "is created")
-        tab.focus("#ask")
-        tab.keyboard.press("Enter")
-        tab.wait_for_url("**/?task=lamps2")
-        reader.wait_for("#state", "6 answered")
-
-
 def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:
     """Press Tab until an element has the focus."""
     for _ in range(MAX_TAB_PRESSES):

@@ -450,21 +450,6 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
         assert [finding for finding in remaining_findings if message in finding["said"]] == []
 
 
-def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
-    """A poll downloads a lost result again, with the same bytes, and it can be ingested."""
-    path = bench.data / "batches" / "000001-results.jsonl"
-    original = path.read_bytes()
-    undo_ingest(bench)
-    delete_file("batches/000001-results.jsonl")(bench)
-
-    bench.run("batch-poll --no-wait")
-    assert path.read_bytes() == original
-
-    bench.run("batch-ingest")
-    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") >= 6
-    assert bench.doctor()[0] == 0
-
-
 def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
     """`clean` keeps files of batches that only a newer copy of the database knows."""
     forget_newer_batch(bench)

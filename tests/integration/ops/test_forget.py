@@ -12,7 +12,7 @@ from pipeline.experts import table
 from pipeline.index import tokenizer
 from pipeline.index.vector_cache import open_vector_cache
 from tests import ledger
-from tests.lab import ON_POSTGRESQL, Api, Workspace, ran
+from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 BIO = (
@@ -150,24 +150,6 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     ran(indexed_workspace, "forget", "zq-77", "--yes", code=2)
     with indexed_workspace.open() as ws, ws.store.write() as tx:
         assert int(table.insert_person(tx, "somebody-new", {})) > 6
-
-
-def test_a_person_in_an_unfinished_batch_is_refused(
-    workspace: Workspace, people: Callable[..., list[str]], api: Api
-) -> None:
-    """`forget` exits with 2, names the unfinished batch, and changes nothing."""
-    people(2)
-    add_person(workspace)
-    api.script_fault("quota_batch")
-    assert workspace.run("batch-submit").exit_code == 4
-
-    for command in CHAIN[:3]:
-        before = ledger.snapshot(workspace)
-        assert "is in batch 1" in ran(workspace, "forget", "zq-77", "--yes", code=2)
-        assert ledger.snapshot(workspace) == before
-        ran(workspace, command)
-
-    ran(workspace, "forget", "zq-77", "--yes")
 
 
 @pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")

@@ -34,14 +34,6 @@ MAX_CATALOGUE_READS = 3
 MAX_SCANS = 4
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
 
-pytestmark = pytest.mark.usefixtures("in_folder")
-
-
-@pytest.fixture
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the test's folder the current directory."""
-    monkeypatch.chdir(tmp_path)
-
 
 @contextlib.contextmanager
 def record_statements() -> Iterator[list[str]]:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,10 +58,9 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
 
 
 def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     """`status` counts rows under the version of the present file, and stores nothing."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
     former_status = workspace.ran("status").stdout
     assert "task file" not in former_status
@@ -87,10 +85,9 @@ def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
 
 
 def test_more_names_the_version_with_the_model_of_the_task_file(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     """Without pilots, too, `status MORE=1` has the version under which open rows are asked."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()
     source = path.read_text(encoding="utf-8")
@@ -105,11 +102,8 @@ def test_more_names_the_version_with_the_model_of_the_task_file(
 def test_batches_lists_only_those_of_a_named_task(
     workspace: Workspace,
     people: Callable[..., list[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`TASK=` filters; without it, the batches of all tasks are listed."""
-    monkeypatch.chdir(tmp_path)
     people(1)
     workspace.ran("tag-live")
     reviews.set_up_task(workspace).ran("tag-live")

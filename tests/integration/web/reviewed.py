@@ -1,8 +1,7 @@
 """A task with four rows for tests of reviews; the first two rows have answers."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,37 @@ from pipeline.engine.task_file import forget_loaded_files
 from pipeline.store.confidences import FieldConfidence, encode_confidences
 from pipeline.store.schema import answers
 from tests.integration import reviews
-from tests.integration.web.test_field_forms import ANSWER, TASK_TEXT
 from tests.lab import Api, Workspace
 from tests.page import Page
 
 TASK = {"task": "reviews"}
+TASK_TEXT = """\
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from findable import Quote, Task
+
+
+class Aspect(BaseModel):
+    name: str = Field(max_length=20)
+    verdict: Literal["praise", "blame"]
+
+
+class Answer(BaseModel):
+    tone: Literal["praise", "blame", "mixed"]
+    stars: int | None = Field(default=None, ge=1, le=5)
+    is_urgent: bool
+    topics: list[str] = Field(max_length=3)
+    why: Quote
+    aspects: list[Aspect]
+
+
+task = Task(answer=Answer, items="reviews.csv", prompt="{text}")
+"""
+ANSWER = (
+    '{"tone": "praise", "stars": 2, "is_urgent": false, "topics": ["lid"],'
+    ' "why": "Boils in two minutes", "aspects": [{"name": "lid", "verdict": "blame"}]}'
+)
 MIXED_ANSWER = ANSWER.replace('"praise", "stars"', '"mixed", "stars"').replace(
     "Boils in two minutes", "easy to dim"
 )
@@ -31,14 +56,6 @@ def answer_two_rows(workspace: Workspace, api: Api) -> None:
     for text in (ANSWER, MIXED_ANSWER):
         api.script_fault("answer_text", times=1, args={"text": text})
         workspace.ran("tag-live", LIMIT="1")
-
-
-@contextmanager
-def open_reviewed_page(workspace: Workspace, api: Api) -> Iterator[Page]:
-    """Yield the page of the task."""
-    answer_two_rows(workspace, api)
-    with Page(workspace) as page:
-        yield page
 
 
 def store_confidences(

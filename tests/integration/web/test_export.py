@@ -48,10 +48,9 @@ def _read_lines(page: Page, **parameters: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.alike
 def test_each_task_is_exported_as_by_the_command(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     """Own tasks, people, passages and images have their answers in every format."""
-    monkeypatch.chdir(tmp_path)
     workspace.begin()
     Path("people.csv").write_text("Username,Bio\nada,I keep bees.\nbea,Bells.\n", encoding="utf-8")
     workspace.ran("import", EXPERTS="people.csv")
@@ -76,10 +75,9 @@ def test_each_task_is_exported_as_by_the_command(
 
 @pytest.mark.alike
 def test_an_export_has_the_rows_of_the_filter(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     """State, words, a condition and chosen rows select; the links of the page name them."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live", LIMIT="3")
     with Page(workspace) as page:
 
@@ -104,29 +102,3 @@ def test_an_export_has_the_rows_of_the_filter(
         assert len(links) == len(FORMATS) + 1
         assert len(page.get(unescape(links[0])).text.splitlines()) == 2
         assert page.get("/items.parquet", params={"task": "reviews"}).status_code == 422
-
-
-@pytest.mark.alike
-def test_an_export_that_fails_is_a_problem_document(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error has its status and is no page, also for a browser; the API document has exports."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("tag-live", LIMIT="1")
-    with Page(workspace) as page:
-        browser_headers = {"accept": "text/html"}
-        for status, path in (
-            (422, "/items.csv?task=reviews&where=moon"),
-            (422, "/items.xlsx?task=reviews&state=moon"),
-            (422, "/items.parquet?task=reviews"),
-            (404, "/items.jsonl?task=moon"),
-        ):
-            response = page.get(path, headers=browser_headers)
-            assert response.status_code == status, path
-            assert response.headers["content-type"] == "application/problem+json", path
-            assert response.json()["detail"], path
-
-        paths = page.get("/api/openapi.json").json()["paths"]
-        content = paths["/items.{format_}"]["get"]["responses"]["200"]["content"]
-        assert "application/jsonl" in content
-        assert "post" in paths["/api/tasks/{task}/items/review"]

@@ -51,11 +51,6 @@ def list_roles(html: str) -> dict[str, str]:
     return dict(zip(selects, options, strict=False))
 
 
-def list_modes(html: str) -> list[str]:
-    """Return the modes that a trial offers."""
-    return re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
-
-
 def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     """The guessed roles are selected, and a column that is not sent is grey and says so."""
     number = drop_reviews(page)
@@ -86,27 +81,6 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
     assert "is created" in html
     # The task is stored, so there is nothing to discard.
     assert "Discard" not in html
-
-
-def test_a_closed_question_may_be_decided(page: Page) -> None:
-    """If each field has choices, decisions have a price too."""
-    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
-    assert list_modes(html) == ["batch", "flex", "live", "decide"]
-    assert "chooses each value, and says how sure it is" in html
-
-
-def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:
-    """The text, the key and other columns are those that a person chose."""
-    number = drop_reviews(page)
-    roles = {"role.0": "key", "role.1": "text", "role.2": "sent"}
-    html = try_question(page, number, **TONE, **roles)
-    assert list_roles(html) == roles
-
-    press_button(page, number, keep="kettles")
-    page.settle()
-    file = (workspace.data / "tasks/kettles.py").read_text(encoding="utf-8")
-    assert 'prompt="text: {text}\\n\\n{product}"' in file
-    assert 'Field(description="How the review sounds")' in file
 
 
 @pytest.mark.parametrize(

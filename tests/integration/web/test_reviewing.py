@@ -1,25 +1,19 @@
 """Rows are reviewed one after another in the order of their list, and marked as reviewed."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
 
-from tests.integration.web.reviewed import MIXED_ANSWER, TASK, list_ids, open_reviewed_page
-from tests.lab import Api, Workspace
+from tests.integration.web.reviewed import MIXED_ANSWER, TASK, list_ids
+from tests.lab import Api
 from tests.page import Page
 
 
 @pytest.fixture(name="page")
-def _page(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
-) -> Iterator[Page]:
+def _page(reviewed_page: Page) -> Page:
     """Open the page of a task with four rows; the first two have answers."""
-    monkeypatch.chdir(tmp_path)
-    with open_reviewed_page(workspace, api) as page:
-        yield page
+    return reviewed_page
 
 
 def _get_row(page: Page, key: str, **parameters: str) -> str:
