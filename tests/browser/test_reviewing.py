@@ -1,18 +1,14 @@
 """Rows are reviewed by keyboard, and by two people at once."""
 
-import signal
-
 import pytest
 
-from tests.browser.seen import Reader, chromium, reading, serving
+from tests.browser.seen import reading
 from tests.integration.web.reviewed import (
     answer_many_rows,
-    answer_two_rows,
 )
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
-ROW = "/row?task=reviews&key=1"
 
 
 def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api) -> None:
@@ -59,29 +55,3 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["items"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4", "5"]
-
-
-def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Api) -> None:
-    """The text stays while the server is away, and is saved after its restart."""
-    answer_two_rows(workspace, api)
-    with chromium() as browser:
-        with serving(workspace) as (process, address):
-            reader = Reader(browser, address)
-            reader.go(ROW)
-            reader.tab.click("#edit-topics-open")
-            reader.tab.fill("[name='value.0']", "half a thought")
-            reader.tab.fill("#edit-topics-who", "Bea")
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        reader.tab.click("#edit-topics-save")
-        reader.wait_for("#away", "does not answer")
-        reader.tab.fill("[name='value.0']", "a whole thought")
-        port = address.rpartition("/?")[0].rpartition(":")[2]
-        with serving(workspace, port) as (_, new_address):
-            reader.wait_for("#away", "started again")
-            reader.tab.context.new_page().goto(new_address)
-            reader.wait_for("#told", "is back")
-            assert reader.tab.input_value("[name='value.0']") == "a whole thought"
-            reader.tab.click("#edit-topics-save")
-            reader.wait_for("#answer", "Saved as edit 1")
-            reader.wait_for("#answer", "a whole thought")

@@ -25,7 +25,6 @@ class Bench:
 
     workspace: Workspace
     api: Api
-    patch: pytest.MonkeyPatch
 
     @property
     def data(self) -> Path:
@@ -35,13 +34,6 @@ class Bench:
     def sql(self, statement: str) -> None:
         """Change the database without the product; `:long_ago` is a time."""
         self.workspace.change(statement, long_ago=LONG_AGO)
-
-    def plant(self, fault: "str | Callable[[Bench], None]") -> None:
-        """Cause a fault."""
-        if isinstance(fault, str):
-            self.sql(fault)
-        else:
-            fault(self)
 
     def add_person(self, name: str) -> None:
         """Add a person with a biography."""
@@ -60,11 +52,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(
-    workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> Bench:
+def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
     """Prepare six tagged people, a person without a bio, two builds and a submitted batch."""
-    prepared_bench = Bench(workspace, api, monkeypatch)
+    prepared_bench = Bench(workspace, api)
     workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
 
     def prepare() -> None:
@@ -432,7 +422,10 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
     """Doctor changes nothing, exits with 5 on a contradiction, and recommends the repair."""
     plant, message, repairs = (CONTRADICTIONS | HARMLESS)[name]
 
-    bench.plant(plant)
+    if isinstance(plant, str):
+        bench.sql(plant)
+    else:
+        plant(bench)
     exit_code, findings = bench.doctor()
     assert exit_code == (5 if name in CONTRADICTIONS else 0), findings
 

@@ -84,9 +84,7 @@ def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
     assert workspace.ran("status").stdout == former_status
 
 
-def test_more_names_the_version_with_the_model_of_the_task_file(
-    workspace: Workspace,
-) -> None:
+def test_more_names_the_version_with_the_model_of_the_task_file(workspace: Workspace) -> None:
     """Without pilots, too, `status MORE=1` has the version under which open rows are asked."""
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()

@@ -7,9 +7,7 @@ from tests.integration import reviews
 from tests.lab import Workspace
 
 
-def test_words_are_found_in_values_only(
-    workspace: Workspace,
-) -> None:
+def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     """A word occurs in a quotation's text or a value, not in its offsets or a member's name."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     quotation = {"start": 7001, "end": 7044, "quote": 'Warm "start": 81', "likeness": 0.93}

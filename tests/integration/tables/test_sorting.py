@@ -19,9 +19,7 @@ def _list_keys(workspace: Workspace, **values: str) -> str:
             return keys
 
 
-def test_numbers_in_a_column_of_texts_are_sorted_by_size(
-    workspace: Workspace,
-) -> None:
+def test_numbers_in_a_column_of_texts_are_sorted_by_size(workspace: Workspace) -> None:
     """Texts that are no numbers come before all numbers; the pages of a list agree."""
     reviews.set_up_task(workspace)
     lines = [f"{key},Fine.,{price}" for key, price in PRICES.items()]

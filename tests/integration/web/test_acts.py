@@ -19,9 +19,7 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
 
 
 @pytest.mark.alike
-def test_rows_of_a_user_task(
-    workspace: Workspace,
-) -> None:
+def test_rows_of_a_user_task(workspace: Workspace) -> None:
     """A row is tagged from its file; a forgotten row warns that the file still contains it."""
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     row_params = {"task": "reviews", "key": "1"}
@@ -86,10 +84,3 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
         response = page.post(ask_path, json={"ids": ["3", "4"]})
         assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
         assert is_applied() == [True]
-
-        row_params = {"task": "reviews", "key": "4"}
-        assert 'id="ask"' not in page.get("/row", params=row_params).text
-        row_params["key"] = "3"
-        assert 'id="ask"' in page.get("/row", params=row_params).text
-        workspace.ran("correct", TASK="reviews", ITEM="3", SET="stars=1", WHO="ada")
-        assert 'id="ask"' not in page.get("/row", params=row_params).text

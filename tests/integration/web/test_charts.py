@@ -115,28 +115,6 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_costs_have_an_axis_and_a_table(task: Workspace) -> None:
-    """The chart has amounts and days as labels, and each day is a row of the table behind it."""
-    task.change("UPDATE findable_batches SET cost = 3.5")
-    with Page(task) as page:
-        [cost] = page.get("/api/costs", params={"by": "day"}).json()["rows"]
-        html = page.get("/runs", params=REVIEWS).text
-        [chart] = re.findall(r'<div class="plot">.*?</details>', html, re.DOTALL)
-        assert re.findall(r"<text[^>]*>([^<]*)</text>", chart) == [
-            "$0.00",
-            "$1.00",
-            "$2.00",
-            "$3.00",
-            "$4.00",
-            cost["day"],
-        ]
-        assert 'role="img"' in chart
-        assert f"the highest day is {cost['day']} with $3.50" in chart
-        [row] = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="num">(.*?)</td>', chart)
-        assert row == (cost["day"], "$3.50")
-
-
-@pytest.mark.alike
 def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
     """A run of one part has no chart; a run of several parts has their replies in order."""
     columns = [column.name for column in batches.columns]

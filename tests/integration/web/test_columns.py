@@ -59,17 +59,6 @@ def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_a_part_keeps_the_columns_in_the_search_form(task: Workspace) -> None:
-    """The replaced list brings the parameters that the search form keeps."""
-    with Page(task) as page:
-        html = page.get("/parts/rows?task=reviews&fields=id,text&pin=text").text
-        [kept] = re.findall(r'<span\s+id="kept".*?</span>', html, re.DOTALL)
-        assert 'hx-swap-oob="true"' in kept
-        assert 'name="fields" value="id,text"' in kept
-        assert 'name="pin" value="text"' in kept
-
-
-@pytest.mark.alike
 def test_columns_without_values_are_hidden(task: Workspace) -> None:
     """Empty columns are named above the table, and can be shown."""
     with Page(task) as page:

@@ -21,9 +21,7 @@ def _read_poll_address(html: str) -> str:
 
 
 @pytest.mark.alike
-def test_rows_follow_a_run_to_its_end(
-    workspace: Workspace,
-) -> None:
+def test_rows_follow_a_run_to_its_end(workspace: Workspace) -> None:
     """Each state line polls; a poll reports changed rows once, and the end has its counts."""
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:

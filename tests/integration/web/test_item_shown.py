@@ -82,9 +82,7 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     assert "<pre>" not in answer_html
 
 
-def test_the_index_is_named_only_if_it_differs(
-    workspace: Workspace,
-) -> None:
+def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
     """A row says whether the index has an earlier state, lacks it, or is up to date."""
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()

@@ -15,9 +15,7 @@ PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
 
 
 @pytest.mark.alike
-def test_pages_have_no_typed_commands(
-    workspace: Workspace,
-) -> None:
+def test_pages_have_no_typed_commands(workspace: Workspace) -> None:
     """All pages of a task with answers, of one without rows, and all refusals are in page words."""
     reviews.set_up_task(workspace).ran("tag-live", LIMIT="2")
     with Page(workspace) as page:
