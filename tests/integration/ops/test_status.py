@@ -97,26 +97,6 @@ def test_more_names_the_version_with_the_model_of_the_task_file(workspace: Works
     assert json.loads(workspace.ran("status", "--json").stdout)["model"] == "gemini-3.5-flash"
 
 
-def test_batches_lists_only_those_of_a_named_task(
-    workspace: Workspace,
-    people: Callable[..., list[str]],
-) -> None:
-    """`TASK=` filters; without it, the batches of all tasks are listed."""
-    people(1)
-    workspace.ran("tag-live")
-    reviews.set_up_task(workspace).ran("tag-live")
-
-    def list_tasks(task: str) -> list[str]:
-        document = json.loads(workspace.ran("batches", "--json", TASK=task).stdout)
-        return [batch["task"] for batch in document]
-
-    all_tasks = list_tasks("")
-    assert len(all_tasks) == 2
-    assert all_tasks[1] == "reviews"
-    assert list_tasks("reviews") == all_tasks[1:]
-    assert list_tasks("experts") == all_tasks[:1]
-
-
 @pytest.mark.parametrize(
     ("reason", "short_reason"),
     [

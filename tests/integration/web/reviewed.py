@@ -1,12 +1,10 @@
 """A task with four rows for tests of reviews; the first two rows have answers."""
 
-import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from pipeline.engine.task_file import forget_loaded_files
 from pipeline.store.confidences import FieldConfidence, encode_confidences
@@ -85,29 +83,6 @@ def answer_many_rows(workspace: Workspace, api: Api, count: int) -> None:
     lines = [f'{number},"Boils in two minutes. Number {number}."' for number in range(1, count + 1)]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
     forget_loaded_files()
-    mixed_answer = ANSWER.replace('"praise", "stars"', '"mixed", "stars"')
-    api.script_fault("answer_text", times=1, args={"text": mixed_answer})
-    workspace.ran("tag-live", LIMIT="1")
-    now = datetime.now(UTC)
-    tones = ("praise", "blame", "mixed")
-    columns = {
-        "task": "reviews",
-        "extractor": "reviews@1/model",
-        "input_hash": "",
-        "applied": True,
-        "model_version": "model",
-        "response_id": "",
-        "tokens_in": 0,
-        "tokens_out": 0,
-        "cost": 0,
-        "at": now,
-    }
-    with workspace.open() as ws, ws.store.write() as tx:
-        for start in range(2, count, 10_000):
-            rows = []
-            for number in range(start, min(start + 10_000, count)):
-                answer = {**json.loads(ANSWER), "tone": tones[number % len(tones)]}
-                answer["why"] = {"quote": "Boils in two minutes", "start": 0, "end": 20}
-                answer["stars"] = number % 5 + 1
-                rows.append({**columns, "item_id": str(number), "answer": json.dumps(answer)})
-            tx.execute(insert(answers), rows)
+    api.script_fault("answer_text", times=count, args={"text": ANSWER})
+    workspace.ran("tag-live", LIMIT=str(count - 1))
+    api.clear_faults()
