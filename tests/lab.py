@@ -3,13 +3,11 @@
 `FINDABLE_TEST_DATABASE=postgresql` gives every workspace its own PostgreSQL database.
 """
 
-import contextlib
 import itertools
 import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,6 @@ from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from pipeline.core import settings
 from pipeline.core.settings import PREFIX, VARIABLES
 from pipeline.engine.open_workspace import open_workspace
-from pipeline.store.postgresql import WRITER_LOCK_KEY
 from tests import postgresql
 from tests.acceptance.engine import Engine
 from tests.progress import NullProgress
@@ -35,11 +32,6 @@ ON_POSTGRESQL = DATABASE == "postgresql"
 URL = "FINDABLE_DATABASE_URL"
 # The working directory of each test, below its temporary folder.
 HERE = "here"
-
-
-def slowness() -> float:
-    """Return the factor by which the load of the machine may slow down a test."""
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 class Api(Engine):
@@ -110,23 +102,6 @@ class Workspace:
         References between tables are not checked.
         """
         self._run_sql(sql, values, ignore_references=True)
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Lock the database as another writer does, for the length of a block."""
-        if self.on_postgresql:
-            import psycopg
-
-            with psycopg.connect(self.environ[URL].replace("+psycopg", "")) as other_server:
-                other_server.execute(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})".encode())
-                yield
-            return
-        with contextlib.closing(
-            sqlite3.connect(self.data / "findable.db", isolation_level=None)
-        ) as other_connection:
-            other_connection.execute("BEGIN IMMEDIATE")
-            yield
-            other_connection.execute("ROLLBACK")
 
     def tables(self) -> list[str]:
         """Return the names of the tables in the workspace's database, in alphabetical order."""

@@ -1,13 +1,5 @@
 """Serve the page of a test's workspace in this process, without a port."""
 
-import os
-import signal
-import threading
-from collections.abc import Callable
-from unittest import mock
-
-import httpx2
-from click.testing import Result
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
@@ -67,38 +59,3 @@ class Page(TestClient):
         test_client.get("/", params={"token": access.token})
         test_client.headers["sec-fetch-site"] = "same-origin"
         return test_client
-
-
-def served(
-    workspace: Workspace, reader: Callable[[httpx2.Client, str], None], *options: str, **values: str
-) -> Result:
-    """Run the command `web` in this process until a reader returns.
-
-    The reader replaces the browser that the command opens. It gets a client and the address with
-    the token. Its error is raised again.
-    """
-    errors: list[BaseException] = []
-
-    def read(address: str) -> None:
-        """Call the reader, then end the command."""
-        base_url = address.partition("/?")[0]
-        try:
-            with httpx2.Client(
-                base_url=base_url, trust_env=False, timeout=LONG_S, verify=False
-            ) as client:
-                reader(client, address)
-        except BaseException as error:  # noqa: BLE001 - raised again below
-            errors.append(error)
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def open_browser(address: str) -> bool:
-        """Start the reader in a thread, as a browser."""
-        threading.Thread(target=read, args=(address,)).start()
-        return True
-
-    with mock.patch("webbrowser.open", open_browser):
-        web_run = workspace.run("web", "--port", "0", *options, CALL_TIMEOUT=f"{LONG_S}", **values)
-    if errors:
-        raise errors[0]
-    return web_run

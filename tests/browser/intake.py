@@ -44,31 +44,6 @@ def fill_question(tab: Any) -> None:
     tab.keyboard.type("Whole")
 
 
-def correct_and_undo(reader: Reader, tab: Any) -> None:
-    """Correct the tone and the stars of row 7, and undo the stars."""
-    reader.go("/row?task=lamps&key=7")
-    for number, field in enumerate(("tone", "stars"), start=1):
-        form = f"#edit-{field}"
-        tab.click(f"{form}-open")
-        if field == "tone":
-            tab.select_option(f"{form} select", "mixed")
-        else:
-            tab.fill(f"{form} [type=number]", "1")
-        tab.fill(f"{form}-who", "Bea")
-        tab.keyboard.press("Enter")
-        tab.locator(f"#undo-{number}").wait_for()
-    tab.click("#undo-2")
-    reader.wait_for(".history", "undid edit 2")
-
-
-def download_rows(reader: Reader, tab: Any, query: str) -> dict[str, dict[str, str]]:
-    """Open the rows of a filter, export them as CSV, and return them by key."""
-    reader.go(f"/?task=lamps&{query}")
-    with tab.expect_download() as download:
-        tab.locator("a[href^='/items.csv']").first.evaluate("link => link.click()")
-    return read_download(download.value)
-
-
 def read_download(download: Any) -> dict[str, dict[str, str]]:
     """Return the rows of a downloaded CSV by key."""
     text = Path(download.path()).read_bytes().decode("utf-8-sig")

@@ -1,15 +1,12 @@
 """Fields of an answer are edited in the shape of their type, by mouse and by selecting words."""
 
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.browser.seen import reading
-from tests.integration import reviews
-from tests.integration.web.test_field_forms import ANSWER, TASK_TEXT
+from tests.integration.web.reviewed import answer_two_rows
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
@@ -34,18 +31,11 @@ def read_answer(client: httpx2.Client) -> dict[str, Any]:
 @pytest.mark.parametrize("looks", [{}, NARROW], ids=["wide", "narrow"])
 def test_fields_of_each_type_are_edited(
     workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     api: Api,
     looks: dict[str, Any],
 ) -> None:
     """A refusal keeps the typed text; a quotation is selected; lines are added and removed."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace)
-    Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
-    forget_loaded_files()
-    api.script_fault("answer_text", times=1, args={"text": ANSWER})
-    workspace.ran("tag-live", LIMIT="1")
+    answer_two_rows(workspace, api)
     with reading(workspace, looks) as (reader, tab, client):
         reader.go("/row?task=reviews&key=1")
 
@@ -63,15 +53,11 @@ def test_fields_of_each_type_are_edited(
         tab.fill("#edit-stars-value", "3")
         save("stars", 1)
 
-        tab.click("#edit-tone-open")
-        tab.select_option("#edit-tone-value", "mixed")
-        save("tone", 2)
-
         tab.click("#edit-why-open")
         tab.focus("#edit-why-value")
         tab.evaluate(SELECT_WORDS, "the lid burned my hand")
         reader.until("document.getElementById('edit-why-value').value.startsWith('the lid')")
-        save("why", 3)
+        save("why", 2)
         reader.wait_for("#text mark", "the lid burned my hand")
 
         tab.click("#edit-aspects-open")
@@ -81,17 +67,13 @@ def test_fields_of_each_type_are_edited(
         tab.click("#edit-aspects [data-remove] >> nth=0")
         box = tab.locator("[name='value.new1.name']").bounding_box()
         assert box["width"] > 120
-        save("aspects", 4)
+        save("aspects", 3)
 
-        tab.click("#edit-topics-open")
-        tab.fill("[name='value.0']", "price; tone=praise; stars=5")
-        save("topics", 5)
         answer = read_answer(client)
         assert answer["aspects"] == [{"name": "speed", "verdict": "praise"}]
-        assert answer["topics"] == ["price; tone=praise; stars=5"]
-        assert (answer["tone"], answer["stars"]) == ("mixed", 3)
+        assert answer["stars"] == 3
         assert answer["why"]["quote"] == "the lid burned my hand"
-        tab.click("#undo-5")
-        reader.wait_for("#one", "Edit 5 undone")
+        tab.click("#undo-3")
+        reader.wait_for("#one", "Edit 3 undone")
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert reader.violations() == ""

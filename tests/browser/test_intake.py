@@ -1,126 +1,20 @@
-"""A dropped file of 300 rows becomes a downloaded table, in a browser."""
+"""A dropped file becomes a downloaded table, in a browser."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.browser.intake import (
-    correct_and_undo,
-    download_rows,
-    fill_question,
     read_download,
     write_lamps,
 )
 from tests.browser.seen import Reader, reading
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
-ROW_COUNT = 300
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80
-ANSWER = {"tone": "praise", "stars": 4}
-LOOKS: dict[str, dict[str, Any]] = {
-    "light": {},
-    "dark": {"color_scheme": "dark"},
-    "narrow": {"viewport": {"width": 360, "height": 720}},
-}
-
-
-def _check_looks(reader: Reader, tab: Any, name: str) -> None:
-    """Check the view for violations of accessibility, and for elements outside of the page."""
-    assert reader.violations() == "", name
-    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
-
-
-@pytest.mark.parametrize("look", LOOKS)
-def test_a_dropped_file_becomes_a_downloaded_table(
-    workspace: Workspace, api: Api, tmp_path: Path, look: str
-) -> None:
-    """A file is tried, kept, asked, corrected and exported; five clicks lead to the answers."""
-    texts = write_lamps(tmp_path / "lamps.csv", ROW_COUNT)
-    # Live calls have no key, and control requests have a key without a slash.
-    args = {"text": json.dumps(ANSWER)}
-    api.script_fault("answer_text", times=ROW_COUNT, args=args, path=":generateContent")
-    api.script_fault("answer_text", times=ROW_COUNT * 2, args=args, key="/")
-    workspace.begin()
-    with reading(workspace, LOOKS[look]) as (reader, tab, client):
-        reader.go("/add")
-        # The clicks of a person: new task, choose a file, try, use, ask.
-        tab.check("[name=task][value=new]")
-        tab.set_input_files("#drop [type=file]", tmp_path / "lamps.csv")
-        reader.wait_for(".roles th", "shop")
-        assert tab.input_value("[name='role.1']") == "unsent"
-        tab.select_option("[name='role.1']", "sent")
-        assert "unsent" not in tab.locator(".roles td >> nth=1").get_attribute("class")
-        tab.select_option("[name='role.1']", "unsent")
-        assert "unsent" in tab.locator(".roles td >> nth=1").get_attribute("class")
-        fill_question(tab)
-        _check_looks(reader, tab, "asked")
-        tab.click("#try")
-        reader.wait_for("#tried", "Use for all 300 rows")
-        _check_looks(reader, tab, "tried")
-        tab.click("#keep")
-        reader.wait_for("#import", "is created")
-        _check_looks(reader, tab, "created")
-        tab.check("[name=mode][value=batch]")
-        tab.click("#ask")
-        tab.wait_for_url("**/?task=lamps")
-        reader.wait_for("#state", "300 answered")
-        reader.wait_for("#list", "praise")
-
-        correct_and_undo(reader, tab)
-        rows = download_rows(reader, tab, "where=tone%20%3D%20%27mixed%27")
-        assert list(rows) == ["7"]
-        rows = download_rows(reader, tab, "")
-        assert {key: row["text"] for key, row in rows.items()} == texts
-        assert {key for key, row in rows.items() if row["tone"] != "praise"} == {"7"}
-        assert {row["stars"] for row in rows.values()} == {"4"}
-        ways = {batch["way"] for batch in client.get("/api/batches?task=lamps").json()}
-        assert ways == {"batch"}
-
-
-def test_a_question_becomes_a_draft_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
-    """A draft has the question and the table of a task, and becomes a task of its own."""
-    path = tmp_path / "lamps.csv"
-    path.write_text("id,text\n" + "".join(f"{number},Lamp {number}.\n" for number in range(6)))
-    workspace.begin()
-    with reading(workspace) as (reader, tab, _):
-        reader.go("/add?task=new")
-        tab.check("[name=task][value=new]")
-        tab.set_input_files("#drop [type=file]", path)
-        tab.locator("#question-text").wait_for()
-        fill_question(tab)
-        for button, text in (("try", "Use for all 6 rows"), ("keep", "is created")):
-            tab.focus(f"#{button}")
-            tab.keyboard.press("Enter")
-            reader.wait_for("#import", text)
-        tab.focus("#ask")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#state", "6 answered")
-
-        reader.go("/question?task=lamps")
-        _check_looks(reader, tab, "question")
-        tab.focus("#use-as-draft")
-        tab.keyboard.press("Enter")
-        tab.wait_for_url("**/add?task=lamps&number=*")
-        tab.locator("#question-text").wait_for()
-        assert tab.input_value("#question-text") == "Praise or blame?"
-        tab.focus("#question-text")
-        tab.keyboard.type("Be brief. ")
-        tab.focus("#try")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#import", "Use for all 6 rows")
-        _check_looks(reader, tab, "draft")
-        tab.fill("#task-name", "lamps2")
-        tab.focus("#keep")
-        tab.keyboard.press("Enter")
-        reader.wait_for("#import", "is created")
-        tab.focus("#ask")
-        tab.keyboard.press("Enter")
-        tab.wait_for_url("**/?task=lamps2")
-        reader.wait_for("#state", "6 answered")
 
 
 def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:

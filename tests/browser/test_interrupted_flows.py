@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.browser.intake import fill_question, open_new_task, write_lamps
-from tests.browser.seen import LONG_MS, Reader, chromium, reading, serving
+from tests.browser.seen import LONG_MS, Reader, chromium, serving
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
@@ -37,37 +37,6 @@ def _read_table(client: httpx2.Client) -> dict[str, dict[str, str]]:
     """Return the exported rows of the lamps by key."""
     text = client.get("/items.csv", params={"task": "lamps"}).content.decode("utf-8-sig")
     return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
-
-
-def test_a_file_is_asked_although_gemini_fails(
-    workspace: Workspace, api: Api, tmp_path: Path
-) -> None:
-    """A failed trial keeps the question; a run says that Gemini fails, and ends when it is back."""
-    texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
-    workspace.begin()
-    api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
-    with reading(workspace, RETRY_FOR="3") as (reader, tab, _):
-        open_new_task(reader, tab, tmp_path / "lamps.csv")
-        fill_question(tab)
-        tab.click("#try")
-        tab.locator("#import [role=alert]").first.wait_for()
-        assert tab.input_value("#question-text") == "Praise or blame?"
-        assert reader.violations() == ""
-        api.clear_faults()
-        tab.click("#try")
-        _keep_task(reader, tab, FEW_ROWS)
-
-    with reading(workspace, RETRY_FOR="120") as (reader, tab, client):
-        api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
-        reader.go("/?task=lamps")
-        tab.click("#begin")
-        reader.wait_for("#state", "Gemini fails")
-        assert reader.violations() == ""
-        api.clear_faults()
-        reader.wait_for("#state", f"{FEW_ROWS} answered")
-        rows = _read_table(client)
-        assert {key: row["text"] for key, row in rows.items()} == texts
-        assert all(row["tone"] for row in rows.values())
 
 
 def test_a_run_continues_after_the_pages_server_was_killed(

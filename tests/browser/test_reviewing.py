@@ -1,26 +1,14 @@
 """Rows are reviewed by keyboard, and by two people at once."""
 
-import signal
-from pathlib import Path
-
 import pytest
 
-from tests.browser.seen import Reader, chromium, reading, serving
+from tests.browser.seen import reading
 from tests.integration.web.reviewed import (
     answer_many_rows,
-    answer_two_rows,
 )
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
-ROW = "/row?task=reviews&key=1"
-NARROW = {"viewport": {"width": 360, "height": 720}}
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in the folder of the test."""
-    monkeypatch.chdir(tmp_path)
 
 
 def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api) -> None:
@@ -67,52 +55,3 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["items"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4", "5"]
-
-
-def test_two_browsers_correct_the_same_row(workspace: Workspace, api: Api) -> None:
-    """The second is told who was first, and keeps the typed text; saving again replaces."""
-    answer_two_rows(workspace, api)
-    with serving(workspace) as (_, address), chromium() as browser:
-        first = Reader(browser, address)
-        second = Reader(browser, address)
-        for reader, who in ((first, "Ada"), (second, "Bea")):
-            reader.go(ROW)
-            reader.tab.click("#edit-topics-open")
-            reader.tab.fill("[name='value.0']", f"topic of {who}")
-            reader.tab.fill("#edit-topics-who", who)
-        first.tab.click("#edit-topics-save")
-        first.wait_for("#answer", "Saved as edit 1")
-        second.tab.click("#edit-topics-save")
-        second.wait_for("#edit-topics-message", "'Ada' changed this answer meanwhile (edit 1)")
-        assert second.tab.input_value("[name='value.0']") == "topic of Bea"
-        second.wait_for("#answer", "topic of Ada")
-        second.tab.click("#edit-topics-save")
-        second.wait_for("#answer", "Saved as edit 2")
-        second.wait_for(".history", "topic of Ada")
-        assert first.complaints + second.complaints == []
-
-
-def test_a_typed_correction_survives_a_killed_page(workspace: Workspace, api: Api) -> None:
-    """The text stays while the server is away, and is saved after its restart."""
-    answer_two_rows(workspace, api)
-    with chromium() as browser:
-        with serving(workspace) as (process, address):
-            reader = Reader(browser, address)
-            reader.go(ROW)
-            reader.tab.click("#edit-topics-open")
-            reader.tab.fill("[name='value.0']", "half a thought")
-            reader.tab.fill("#edit-topics-who", "Bea")
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        reader.tab.click("#edit-topics-save")
-        reader.wait_for("#away", "does not answer")
-        reader.tab.fill("[name='value.0']", "a whole thought")
-        port = address.rpartition("/?")[0].rpartition(":")[2]
-        with serving(workspace, port) as (_, new_address):
-            reader.wait_for("#away", "started again")
-            reader.tab.context.new_page().goto(new_address)
-            reader.wait_for("#told", "is back")
-            assert reader.tab.input_value("[name='value.0']") == "a whole thought"
-            reader.tab.click("#edit-topics-save")
-            reader.wait_for("#answer", "Saved as edit 1")
-            reader.wait_for("#answer", "a whole thought")

@@ -46,7 +46,7 @@ def test_database_locked_by_another_program_is_refused_after_a_wait(
     # A backend that the user chose is not announced.
     local.environ["FINDABLE_BACKEND"] = "local"
     monkeypatch.setattr(database, "BUSY_S", 0.3)
-    with local.held():
+    with local.open() as ws, ws.store.write():
         assert local.run("status").exit_code == 0
         refused(local, "batch-submit", code=4, message="for more than 0.3 s; nothing was changed")
     assert local.scalar("SELECT count(*) FROM findable_batches") == 0

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from tests.lab import Workspace
-from tests.page import Page
 
 
 def _make_image(colour: Any, kind: str = "PNG", **options: Any) -> bytes:
@@ -131,24 +130,3 @@ def test_a_moved_file_keeps_its_row_and_a_changed_file_is_read_again(
     photos.rename(photos.with_name("elsewhere"))
     assert _counts_of(_import_folder(workspace, photos.with_name("elsewhere"))) == (0, 0, 5, 0, 0)
     assert workspace.scalar("SELECT count(*) FROM assets WHERE path LIKE '%/elsewhere/%'") == 5
-
-
-def test_the_page_counts_unusable_images_and_says_their_problem_once(
-    workspace: Workspace, photos: Path
-) -> None:
-    """They are no part of the bar; the reason has the number of pixels."""
-    (photos / "empty.png").write_bytes(b"")
-    (photos / "huge.png").write_bytes(_make_huge_png())
-    report = _import_folder(workspace, photos)
-    reasons = {Path(entry["path"]).name: entry["reason"] for entry in report["broken_files"]}
-    assert "30,000 by 30,000 pixels (900,000,000), more than the limit" in reasons["huge.png"]
-    workspace.ran("tag", MODE="live", TASK="images")
-
-    with Page(workspace) as page:
-        task = {"task": "images"}
-        state = page.get("/parts/state", params=task).text
-        assert 'aria-label="3 of 3 answered"' in state
-        assert "2 unusable" in state
-        rows = page.get("/api/items", params={**task, "state": "unusable"}).json()["items"]
-        row_page = page.get("/row", params={**task, "key": rows[0]["id"]}).text
-        assert row_page.count(rows[0]["why unusable"].removeprefix("path: ")) == 1

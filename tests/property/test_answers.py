@@ -4,16 +4,12 @@ import json
 import re
 from typing import Any
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.answers.concepts import MAX_NAME_CHARS, TYPES, extract_concepts
-from emulator.answers.encoder import encode
-from emulator.answers.tags import tag_text
 from emulator.catalogue import MODELS, STAND_IN_VERSION
 from emulator.generate import answer_request
-from pipeline.experts.declaration import MAX_TAG_CHARS
 
 MODEL = MODELS["gemini-2.5-flash"]
 # Lone surrogates are included.
@@ -197,18 +193,6 @@ def test_quotations_are_slices_of_the_text(text: str, max_items: int) -> None:
     ]
     assert all(quote and quote in text for quote in quotes)
     assert len(document["quotes"]) == len(set(document["quotes"]))
-
-
-@settings(max_examples=50)
-@given(text=ANY_TEXT)
-def test_tags_are_short_unique_and_within_their_number(text: str) -> None:
-    """Any text gets short, unique tags in the requested number, and a unit vector."""
-    tags = tag_text(text)
-    assert len(tags) == len(set(tags)) <= 8
-    assert all(0 < len(tag) <= MAX_TAG_CHARS and tag == tag.lower() for tag in tags)
-    assert 3 <= len(tag_text(text, min_count=3)) <= 8 if text.strip() else tags == []
-    for kind in ("semantic", "lexical") if text.strip() else ():
-        assert abs(float(np.linalg.norm(encode([text], encoder=kind)[0])) - 1) < 1e-5
 
 
 @settings(max_examples=50)

@@ -150,9 +150,7 @@ def test_heic_is_opened_if_its_extra_is_installed() -> None:
     assert read_size(to_sent_jpeg(save_image(make_shaded_image(), "HEIF"), max_side=50)) == (50, 25)
 
 
-def test_image_above_the_request_limit_is_scaled_down(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_image_above_the_request_limit_is_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The image is scaled down until it fits into a request."""
     monkeypatch.setattr(pictures, "MAX_SENT_BYTES", 100_000)
     sent = to_sent_jpeg(save_image(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200)

@@ -136,9 +136,8 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
 
 
 @pytest.fixture
-def reviewed(offline: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def reviewed(offline: Workspace) -> Workspace:
     """A workspace with a downloaded batch of all reviews, whose answers have quotations."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(offline).ran("tag", "--dry", TASK="tasks/reviews.py")
     deliver(offline, result(prepare(offline), REVIEW_ANSWER))
     return offline

@@ -55,18 +55,6 @@ def test_every_type_of_question_gets_its_probabilities(caller: Caller) -> None:
     assert caller.post("/v1/decisions", body) == reply
 
 
-def test_options_of_any_text_and_number_are_answered(caller: Caller) -> None:
-    """The limits of the API are served: 255 options, and 1,000 questions."""
-    criteria = {f"option {number}": "" for number in range(255)}
-    question = {"type": "choice", "instructions": "?", "criteria": criteria}
-    answer = caller.post(DECISIONS, decision(question))["answers"]["q"]
-    assert sum(answer["probabilities"].values()) == pytest.approx(1)
-    assert answer["probabilities"].keys() == criteria.keys()
-
-    questions = {f"q[{number}]": NOUL for number in range(1_000)}
-    assert len(caller.post(DECISIONS, decision(questions=questions))["answers"]) == 1_000
-
-
 @pytest.mark.parametrize(
     ("body", "path"),
     [

@@ -18,21 +18,6 @@ GENERATE = types.GenerateContentConfig(
 )
 
 
-def test_the_sdk_generates_counts_and_finds_models(caller: Caller) -> None:
-    """The SDK gets a parsed answer, a token count and a model if only its address changes."""
-    with genai.Client(api_key="any", http_options=types.HttpOptions(base_url=caller.url)) as sdk:
-        answer = sdk.models.generate_content(
-            model=MODEL, contents="Lawyer for water law", config=GENERATE
-        )
-        assert isinstance(answer.parsed, dict)
-        assert answer.parsed["tags"]
-        assert sdk.models.count_tokens(model=MODEL, contents="abcdefgh").total_tokens == 2
-        assert "batchGenerateContent" in (sdk.models.get(model=MODEL).supported_actions or [])
-        assert f"models/{MODEL}" in {
-            model.name for model in sdk.models.list(config={"query_base": True})
-        }
-
-
 def test_the_sdk_asks_closed_questions(caller: Caller) -> None:
     """The SDK parses every type of answer, under the version that it uses by itself."""
     criteria = {"shipping": "parcels", "billing": ""}

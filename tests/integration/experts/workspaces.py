@@ -34,11 +34,3 @@ def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
     with ws.store.read() as tx:
         return {str(row["username"]): dict(row) for row in table.iterate_people(tx)}
-
-
-def position(ws: WorkspaceSession) -> int:
-    """Return the number of changes to the rows of this workspace."""
-    from pipeline.store import workspace as stored
-
-    with ws.store.read() as tx:
-        return stored.get_workspace(tx).position

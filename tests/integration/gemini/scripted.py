@@ -48,7 +48,6 @@ class Answer:
     fault: str = ""
     # Announce the whole length, but send only this number of bytes.
     cut: int | None = None
-    lengthless: bool = False
 
     @property
     def payload(self) -> bytes:
@@ -117,11 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             if name != "Content-Type":
                 self.send_header(name, value)
-        if answer.lengthless:
-            self.close_connection = True
-            self.send_header("Connection", "close")
-        else:
-            self.send_header("Content-Length", str(len(answer.payload)))
+        self.send_header("Content-Length", str(len(answer.payload)))
         self.end_headers()
         self.send_body(answer)
 

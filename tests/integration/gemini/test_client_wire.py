@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.integration.gemini.scripted import (
 )
 
 BATCH = "batches/leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
+PIECE_BYTES = 8 * 1024 * 1024
 RESULT = "files/batch-leg9wy9p5df66syjxke2eq4xfjqcwp47ejv3"
 
 
@@ -58,13 +60,20 @@ def script_upload(
     size: int,
     sha: str,
     state: str = "ACTIVE",
-    later_states: list[str] | None = None,
+    later_states: tuple[str, ...] = (),
+    find_fault: Callable[[ReceivedRequest], Answer | None] = lambda _request: None,
 ) -> None:
-    """Script an API that accepts uploads; later reads of the file return `later_states`."""
-    remaining_states = list(later_states or [])
+    """Script an API that accepts uploads, except for the faults that a function returns.
+
+    Later reads of the file return `later_states`.
+    """
+    remaining_states = list(later_states)
 
     def reply(request: ReceivedRequest) -> Answer:
         """Answer a request of an upload."""
+        fault = find_fault(request)
+        if fault is not None:
+            return fault
         file = {"name": "files/abc", "sizeBytes": str(size), "sha256Hash": sha, "state": state}
         if request.method == "GET":
             return Answer({**file, "state": remaining_states.pop(0)})
@@ -78,6 +87,14 @@ def script_upload(
         return Answer({}, headers={"X-Goog-Upload-Status": "active"})
 
     script.reply = reply
+
+
+def upload(client: Client, folder: Path, content: bytes) -> str:
+    """Upload a file with this content, and return its name at the API."""
+    path = folder / "requests.jsonl"
+    path.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    return client.upload(path, display_name="w/1", sha256=digest, size=len(content))
 
 
 def test_hostile_environment_changes_nothing(
@@ -166,20 +183,18 @@ def test_download_goes_by_name_and_streams(script: Script, client: Client, tmp_p
     assert script.calls == [f"GET /v1beta/{RESULT}:download?alt=media"]
 
 
-@pytest.mark.parametrize("size", [0, 8 * 1024 * 1024, 8 * 1024 * 1024 + 5])
+@pytest.mark.parametrize("size", [0, PIECE_BYTES, PIECE_BYTES + 5])
 def test_upload_is_verified(script: Script, client: Client, tmp_path: Path, size: int) -> None:
     """Size and base64 hash are verified for uploads of any number of pieces."""
-    path = tmp_path / "requests.jsonl"
-    path.write_bytes(b"x" * size)
-    sha = hashlib.sha256(path.read_bytes()).hexdigest()
-    script_upload(script, size=size, sha=hex_hash(path.read_bytes()))
+    content = b"x" * size
+    script_upload(script, size=size, sha=hex_hash(content))
 
-    assert client.upload(path, display_name="w/1", sha256=sha, size=size) == "files/abc"
+    assert upload(client, tmp_path, content) == "files/abc"
 
     start = script.requests[0]
     assert start.path == "/upload/v1beta/files"
     assert start.headers["x-goog-upload-header-content-type"] == "jsonl"
-    assert b"".join(chunk.body for chunk in script.requests[1:]) == path.read_bytes()
+    assert b"".join(chunk.body for chunk in script.requests[1:]) == content
     assert all("x-goog-api-key" not in request.headers for request in script.requests[1:])
 
 
@@ -187,14 +202,10 @@ def test_upload_waits_while_it_is_processed(
     script: Script, client: Client, tmp_path: Path, wait_seconds: list[float]
 ) -> None:
     """The client polls a file in state PROCESSING until it is ACTIVE."""
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"hello")
-    sha = hashlib.sha256(b"hello")
-    hash_text = base64.b64encode(sha.digest()).decode()
-    script_upload(
-        script, size=5, sha=hash_text, state="PROCESSING", later_states=["PROCESSING", "ACTIVE"]
-    )
-    client.upload(path, display_name="w", sha256=sha.hexdigest(), size=5)
+    hash_text = base64.b64encode(hashlib.sha256(b"hello").digest()).decode()
+    states = ("PROCESSING", "ACTIVE")
+    script_upload(script, size=5, sha=hash_text, state="PROCESSING", later_states=states)
+    upload(client, tmp_path, b"hello")
     assert wait_seconds == [2.0, 2.0]
 
 
@@ -205,18 +216,12 @@ def test_damaged_upload_is_never_used(
     script: Script, client: Client, tmp_path: Path, *, size: int, sha: str, state: str
 ) -> None:
     """A short, changed or failed upload is deleted, retried within the limit, and refused."""
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"hello")
     script_upload(script, size=size, sha=hex_hash(b"other") if sha else "", state=state)
     with pytest.raises(UnavailableError):
-        client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
-    starts = [
-        request
-        for request in script.requests
-        if request.headers.get("x-goog-upload-command") == "start"
-    ]
-    deletes = [request for request in script.requests if request.method == "DELETE"]
-    assert len(starts) == len(deletes) > 1
+        upload(client, tmp_path, b"hello")
+    commands = [request.headers.get("x-goog-upload-command") for request in script.requests]
+    methods = [request.method for request in script.requests]
+    assert commands.count("start") == methods.count("DELETE") > 1
 
 
 @pytest.mark.parametrize(
@@ -234,28 +239,22 @@ def test_lost_piece_begins_a_new_upload(
     script: Script, client: Client, tmp_path: Path, piece: Answer
 ) -> None:
     """The client detects a failed first piece at once, and starts again from byte 0."""
-    size = 8 * 1024 * 1024 + 5
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"y" * size)
-    script_upload(script, size=size, sha="")
-    normal_reply = script.reply
+    size = PIECE_BYTES + 5
     faults = [piece]
 
-    def reply(request: ReceivedRequest) -> Answer:
+    def break_first_piece(request: ReceivedRequest) -> Answer | None:
         """Break the first piece of the first upload."""
-        if request.headers.get("x-goog-upload-command") == "upload" and faults:
-            return faults.pop()
-        assert normal_reply is not None
-        return normal_reply(request)
+        is_piece = request.headers.get("x-goog-upload-command") == "upload"
+        return faults.pop() if is_piece and faults else None
 
-    script.reply = reply
-    client.upload(path, display_name="w", sha256=hashlib.sha256(b"y" * size).hexdigest(), size=size)
+    script_upload(script, size=size, sha="", find_fault=break_first_piece)
+    upload(client, tmp_path, b"y" * size)
 
     sent = [request.headers for request in script.requests if request.method == "POST"]
     commands = [headers["x-goog-upload-command"] for headers in sent]
     assert commands == ["start", "upload", "start", "upload", "upload, finalize"]
     # The second upload sends both pieces again.
-    assert [headers["x-goog-upload-offset"] for headers in sent[3:]] == ["0", "8388608"]
+    assert [headers["x-goog-upload-offset"] for headers in sent[3:]] == ["0", str(PIECE_BYTES)]
 
     is_file_named = piece.document is not None and "file" in piece.document
     assert script.calls.count("DELETE /v1beta/files/abc") == is_file_named
@@ -266,64 +265,47 @@ def test_a_refused_upload_shows_googles_message(
     script: Script, client: Client, tmp_path: Path, *, hidden: bool
 ) -> None:
     """A refusal of all types, at the start or inside a 200 reply, is raised with a hint."""
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"hello")
-    script_upload(script, size=5, sha="")
-    normal_reply = script.reply
-    refusal = {
-        "error": {
-            "code": 400,
-            "message": "Unsupported MIME type: jsonl",
-            "status": "INVALID_ARGUMENT",
-        }
-    }
+    error = {"code": 400, "message": "Unsupported MIME type: jsonl", "status": "INVALID_ARGUMENT"}
 
-    def reply(request: ReceivedRequest) -> Answer:
+    def refuse(request: ReceivedRequest) -> Answer | None:
         """Refuse at the start, or at the last piece."""
-        assert normal_reply is not None
         if (request.headers["x-goog-upload-command"] == "start") is hidden:
-            return normal_reply(request)
+            return None
         if hidden:
-            return Answer(refusal, headers={"X-Goog-Upload-Status": "final"})
-        return Answer(refusal, code=400)
+            return Answer({"error": error}, headers={"X-Goog-Upload-Status": "final"})
+        return Answer({"error": error}, code=400)
 
-    script.reply = reply
+    script_upload(script, size=5, sha="", find_fault=refuse)
     with pytest.raises(UploadTypeRefusedError, match="Unsupported MIME type") as raised:
-        client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
+        upload(client, tmp_path, b"hello")
     assert "again later" in raised.value.hint
     assert len(script.requests) == 4 * (1 + hidden)
 
     # Another refusal is raised at once.
-    refusal["error"]["message"] = "Too large."
+    error["message"] = "Too large."
     script.requests.clear()
     with pytest.raises(RefusedError, match="Too large"):
-        client.upload(path, display_name="w", sha256=hashlib.sha256(b"hello").hexdigest(), size=5)
+        upload(client, tmp_path, b"hello")
     assert len(script.requests) == 1 + hidden
 
 
 def test_an_upload_tries_the_next_mime_type(script: Script, client: Client, tmp_path: Path) -> None:
     """An upload whose MIME type is refused is sent with the next type, and only then."""
-    path = tmp_path / "r.jsonl"
-    path.write_bytes(b"hello")
-    digest = hashlib.sha256(b"hello").hexdigest()
-    script_upload(script, size=5, sha="")
-    normal_reply = script.reply
     sent_types = list[str]()
 
-    def reply(request: ReceivedRequest) -> Answer:
+    def refuse_other_types(request: ReceivedRequest) -> Answer | None:
         """Refuse the start of an upload that is not of type application/json."""
-        assert normal_reply is not None
-        mime_type = request.headers["x-goog-upload-header-content-type"]
         if request.headers["x-goog-upload-command"] != "start":
-            return normal_reply(request)
+            return None
+        mime_type = request.headers["x-goog-upload-header-content-type"]
         sent_types.append(mime_type)
         if mime_type == "application/json":
-            return normal_reply(request)
+            return None
         message = f"Unsupported MIME type: {mime_type}"
         return Answer({"error": {"code": 400, "message": message}}, code=400)
 
-    script.reply = reply
-    assert client.upload(path, display_name="w", sha256=digest, size=5) == "files/abc"
+    script_upload(script, size=5, sha="", find_fault=refuse_other_types)
+    assert upload(client, tmp_path, b"hello") == "files/abc"
     assert sent_types == ["jsonl", "application/jsonl", "application/json"]
 
 

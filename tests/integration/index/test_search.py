@@ -32,10 +32,6 @@ def _search(workspace: Workspace, question: str, *args: str, **values: str) -> l
 
 def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     """Hits have thirteen keys in a fixed order, rank from 1, and descending scores."""
-    before = (
-        indexed.query("SELECT * FROM findable_events"),
-        indexed.query("SELECT * FROM findable_workspace"),
-    )
     hits = _search(indexed, "who keeps bees")
     assert list(hits[3]) == [
         "rank",
@@ -79,22 +75,6 @@ def test_the_json_is_a_list_of_exactly_these_keys(indexed: Workspace) -> None:
     ]
     assert sorted(line.split("\t")[1] for line in lines[1:]) == ["ada", "bob", "cyd", "李"]
     assert {len(line.split("\t")) for line in lines} == {8}
-
-    after = (
-        indexed.query("SELECT * FROM findable_events"),
-        indexed.query("SELECT * FROM findable_workspace"),
-    )
-    # A search writes nothing.
-    assert after == before
-
-
-def test_k_limits_the_number_of_hits(indexed: Workspace) -> None:
-    """K limits the hits as an option and as a setting; an invalid number is refused."""
-    for k, expected in (("1", 1), ("4", 4), ("1000", 4)):
-        assert len(_search(indexed, "law", "-k", k)) == expected
-    assert len(_search(indexed, "law", K="3")) == 3
-    for k in ("0", "-1", "x", "1001", "1.5"):
-        assert indexed.run("search", "law", "-k", k).exit_code == 2
 
 
 def test_odd_questions_are_answered_or_refused(indexed: Workspace, api: Api) -> None:

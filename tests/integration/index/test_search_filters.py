@@ -94,21 +94,6 @@ def test_only_entries_that_pass_are_found(
     assert find_names(indexed, question, RANK="words", **filters) <= expected
 
 
-@pytest.mark.parametrize("rank", ["hybrid", "words", "vectors"])
-def test_a_phrase_in_a_sentence_only_comes_first(indexed: Workspace, rank: str) -> None:
-    """Other entries follow it; excluded words and filters still apply."""
-    question = 'who teaches the "laws of" water -bees'
-    usernames = [hit["username"] for hit in search(indexed, "--", question, RANK=rank)]
-    assert usernames[0] == "dan"
-    assert set(usernames) <= {"dan", "bob", "cyd", "李"}
-    assert "bob" in usernames
-
-    first = search(indexed, "-k", "1", "--", question, RANK=rank)
-    assert [hit["username"] for hit in first] == ["dan"]
-    euros = search(indexed, "--", question, RANK=rank, WHERE="currency = 'EUR'")
-    assert euros[0]["username"] == "bob"
-
-
 def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Path) -> None:
     """A judged question with such a phrase finds the closest entries, as in `search`."""
     queries = tmp_path / "queries.jsonl"
@@ -118,15 +103,6 @@ def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Pa
     rows = json.loads(indexed.ran("eval", str(queries), str(qrels), "--json").stdout)
     figures = {row["system"]: row["figures"]["MRR"][0] for row in rows}
     assert figures["words"] == figures["hybrid"] == 1
-
-
-def test_joined_words_are_found_by_words(indexed: Workspace) -> None:
-    """A word with an apostrophe or an ampersand is found without it, and shown as it is."""
-    for question, word in (("cydopera", "Cyd'Opera"), ("AT&T", "AT&T")):
-        [hit] = search(indexed, "--", question, RANK="words")
-        assert hit["username"] == "cyd"
-        start, end = hit["snippet"]["marks"][0]
-        assert hit["snippet"]["text"][start:end] == word
 
 
 def test_a_mark_that_is_not_closed_is_a_character(indexed: Workspace) -> None:

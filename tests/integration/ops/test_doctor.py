@@ -25,7 +25,6 @@ class Bench:
 
     workspace: Workspace
     api: Api
-    patch: pytest.MonkeyPatch
 
     @property
     def data(self) -> Path:
@@ -35,13 +34,6 @@ class Bench:
     def sql(self, statement: str) -> None:
         """Change the database without the product; `:long_ago` is a time."""
         self.workspace.change(statement, long_ago=LONG_AGO)
-
-    def plant(self, fault: "str | Callable[[Bench], None]") -> None:
-        """Cause a fault."""
-        if isinstance(fault, str):
-            self.sql(fault)
-        else:
-            fault(self)
 
     def add_person(self, name: str) -> None:
         """Add a person with a biography."""
@@ -60,11 +52,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(
-    workspace: Workspace, api: Api, begun: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> Bench:
+def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
     """Prepare six tagged people, a person without a bio, two builds and a submitted batch."""
-    prepared_bench = Bench(workspace, api, monkeypatch)
+    prepared_bench = Bench(workspace, api)
     workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
 
     def prepare() -> None:
@@ -432,7 +422,10 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
     """Doctor changes nothing, exits with 5 on a contradiction, and recommends the repair."""
     plant, message, repairs = (CONTRADICTIONS | HARMLESS)[name]
 
-    bench.plant(plant)
+    if isinstance(plant, str):
+        bench.sql(plant)
+    else:
+        plant(bench)
     exit_code, findings = bench.doctor()
     assert exit_code == (5 if name in CONTRADICTIONS else 0), findings
 
@@ -448,21 +441,6 @@ def test_doctor_reports_a_fault_until_it_is_repaired(bench: Bench, name: str) ->
         exit_code, remaining_findings = bench.doctor()
         assert exit_code == 0
         assert [finding for finding in remaining_findings if message in finding["said"]] == []
-
-
-def test_a_lost_result_is_fetched_again(bench: Bench) -> None:
-    """A poll downloads a lost result again, with the same bytes, and it can be ingested."""
-    path = bench.data / "batches" / "000001-results.jsonl"
-    original = path.read_bytes()
-    undo_ingest(bench)
-    delete_file("batches/000001-results.jsonl")(bench)
-
-    bench.run("batch-poll --no-wait")
-    assert path.read_bytes() == original
-
-    bench.run("batch-ingest")
-    assert bench.workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") >= 6
-    assert bench.doctor()[0] == 0
 
 
 def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:

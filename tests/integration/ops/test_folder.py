@@ -72,6 +72,7 @@ def test_another_database_is_refused_before_anything_is_written(
     for words in COMMANDS:
         result = other_workspace.ran(*words, code=3)
         assert "belong to workspace" in result.stderr
+        assert str(paid_workspace.data / MARKER_FILE) in result.stderr
         assert "FINDABLE_DATABASE_URL" in result.stderr
 
     second = Workspace(
@@ -87,34 +88,13 @@ def test_another_database_is_refused_before_anything_is_written(
     assert read_files(paid_workspace.data) == before
     assert not (tmp_path / "other.db").exists()
     assert ON_POSTGRESQL is not (paid_workspace.data / "findable.db").exists()
-    assert paid_workspace.run("batch-ingest").exit_code == 0
-    assert paid_workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
-
-
-def test_a_folder_can_be_reset_by_hand(paid_workspace: Workspace, tmp_path: Path) -> None:
-    """The message names the marker file to remove; a writing command makes it again.
-
-    An unreadable marker exits with 5 and is named.
-    """
-    other_workspace = with_other_database(paid_workspace, tmp_path)
-    assert str(paid_workspace.data / MARKER_FILE) in other_workspace.run("status").stderr
-
-    (paid_workspace.data / MARKER_FILE).unlink()
-    assert paid_workspace.run("status").exit_code == 0
-    assert not (paid_workspace.data / MARKER_FILE).exists()
-    assert paid_workspace.run("score").exit_code == 0
-    assert (
-        paid_workspace.scalar("SELECT workspace_id FROM findable_workspace")
-        in (paid_workspace.data / MARKER_FILE).read_text()
-    )
-
-    (paid_workspace.data / MARKER_FILE).unlink()
-    other_workspace.begin()
-    assert paid_workspace.run("status").exit_code == 3
 
     # A marker that is not JSON.
     (paid_workspace.data / MARKER_FILE).write_text("{")
     assert MARKER_FILE in paid_workspace.ran("status", code=5).stderr
+    (paid_workspace.data / MARKER_FILE).unlink()
+    assert paid_workspace.run("batch-ingest").exit_code == 0
+    assert paid_workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
 
 
 def test_a_second_folder_needs_confirmation(paid_workspace: Workspace, tmp_path: Path) -> None:

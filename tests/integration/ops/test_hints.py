@@ -7,21 +7,65 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Workspace
 
+# The second row of a username is refused.
+PEOPLE = "Username,Bio\nann@x.org,Bees\nann@x.org,Ice\n"
+CREATES_WORKSPACE = "`make import EXPERTS=people.csv` creates a workspace from a file"
+IMPORTS_AGAIN = "make import EXPERTS=people.csv`, with the file and the options of its import"
+# Exit code, words of a command, and a part of its output; in a folder without a workspace.
+WITHOUT_WORKSPACE = [
+    (3, "status", CREATES_WORKSPACE),
+    (2, "import", "With make: EXPERTS=people.csv"),
+    (2, "import-images", "With make: FOLDER=photos/"),
+    (2, "import-passages", "With make: PASSAGES=file.jsonl"),
+    (0, "import people.csv --dry", "uses an empty temporary workspace"),
+    # A word is left out after two hyphens.
+    (2, "search -law", "search -- -word`"),
+]
+WITH_PEOPLE = [
+    # `doctor` does not know the file of an import, nor its MAP=.
+    (0, "doctor", IMPORTS_AGAIN),
+    # The id of a person in the database is not what was typed.
+    (2, "tags --expert ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
+    (0, "forget ann@x.org --yes", "1 refused row with these names deleted"),
+]
+WITH_REVIEWS = [
+    (2, "forget", "next: `make items` lists the names"),
+    (2, "forget L-3 --task reviews", "`make forget ITEM=L-3 TASK=reviews` is about a row"),
+    (2, "items --min-score 3", "no scores\nnext: WHERE= compares columns and fields"),
+]
+
 
 @pytest.fixture(name="answered")
-def _answered(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def _answered(workspace: Workspace) -> Workspace:
     """Answer the four reviews."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
     return workspace
 
 
-def test_missing_quotation_is_the_field_to_type_again(answered: Workspace) -> None:
-    """The other new values stay in the command."""
-    error_output = answered.ran(
-        "correct", "1", SET="stars=2; quote=Nobody said this.", WHO="ada", code=2
-    ).stderr
-    assert 'quote is not in the text: "Nobody said this."' in error_output
+@pytest.mark.parametrize(("code", "words", "message"), WITHOUT_WORKSPACE)
+def test_hint_without_a_workspace(
+    workspace: Workspace, code: int, words: str, message: str
+) -> None:
+    """Each command has its own option for a file, and names a placeholder for it."""
+    Path("people.csv").write_text(PEOPLE, encoding="utf-8")
+    assert message in workspace.ran(*words.split(), code=code).output
+
+
+def test_hint_about_people(workspace: Workspace) -> None:
+    """Commands about people name what was typed."""
+    Path("people.csv").write_text(PEOPLE, encoding="utf-8")
+    workspace.ran("import", "people.csv")
+    for code, words, message in WITH_PEOPLE:
+        assert message in workspace.ran(*words.split(), code=code).output
+
+
+def test_hint_about_rows_of_a_task(answered: Workspace) -> None:
+    """A command about people names the command about rows, and keeps what was typed."""
+    for code, words, message in WITH_REVIEWS:
+        assert message in answered.ran(*words.split(), code=code).stderr
+
+    values = "stars=2; quote=Nobody said this."
+    error_output = answered.ran("correct", "1", SET=values, WHO="ada", code=2).stderr
     assert 'SET="stars=2; quote=…"' in error_output
 
 
@@ -43,93 +87,13 @@ def test_missing_rows_come_before_commands_about_them(workspace: Workspace) -> N
         assert workspace.ran(command).stderr.endswith("next: make import EXPERTS=people.csv\n")
 
 
-def test_missing_workspace_is_made_by_a_command_with_a_file(workspace: Workspace) -> None:
-    """The file in the command is a placeholder."""
-    hint = "`make import EXPERTS=people.csv` creates a workspace from a file"
-    assert hint in workspace.ran("status", code=3).stderr
-
-
-def test_import_again_repeats_the_options(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`doctor` does not know the file and the MAP= of an import; it says that both are needed."""
-    monkeypatch.chdir(tmp_path)
-    Path("crew.csv").write_text("Mail,Bio\nann@x.org,Bees\n,Ice\n", encoding="utf-8")
-    workspace.ran("import", "crew.csv", MAP="username=Mail")
-    output = workspace.ran("doctor").stdout
-    assert "make import EXPERTS=people.csv`, with the file and the options of its import" in output
-
-
-def test_edit_that_does_not_exist_is_no_internal_id(workspace: Workspace, tmp_path: Path) -> None:
-    """The id of a person in the database is not what was typed."""
-    path = tmp_path / "people.csv"
-    path.write_text("Username,Bio\nann@x.org,Bees\n", encoding="utf-8")
-    workspace.ran("import", str(path))
-    error_output = workspace.ran("tags", EXPERT="ann@x.org", UNDO="1", code=2).stderr
-    assert (
-        "the answer has no edit 1; nothing was changed\nnext: it was never edited" in error_output
-    )
-
-
-@pytest.mark.parametrize(
-    ("command", "example"),
-    [
-        ("import", "EXPERTS=people.csv"),
-        ("import-images", "FOLDER=photos/"),
-        ("import-passages", "PASSAGES=file.jsonl"),
-    ],
-)
-def test_missing_file_names_the_option_of_the_command(
-    workspace: Workspace, command: str, example: str
-) -> None:
-    """Each import command has its own option for the file."""
-    assert f"With make: {example}" in workspace.ran(command, code=2).stderr
-
-
-def test_temporary_workspace_is_not_called_new(workspace: Workspace, tmp_path: Path) -> None:
-    """A dry import announces a temporary workspace without the path of a folder."""
-    path = tmp_path / "people.csv"
-    path.write_text("Username,Bio\nann@x.org,Bees\n", encoding="utf-8")
-    error_output = workspace.ran("import", str(path), DRY="1").stderr
-    assert "uses an empty temporary workspace" in error_output
-    assert "a new workspace" not in error_output
-
-
-def test_question_that_begins_with_a_hyphen_needs_two_hyphens(workspace: Workspace) -> None:
-    """The hint of an unknown option of `search` shows how a word is left out."""
-    assert "search -- -word`" in workspace.ran("search", "-law", code=2).stderr
-
-
-def test_refusals_of_options_name_what_to_type(answered: Workspace) -> None:
-    """The errors about a forgotten name and about scores end with a next step."""
-    assert "next: `make items` lists the names" in answered.ran("forget", code=2).stderr
-    error_output = answered.ran("items", MIN_SCORE="3", code=2).stderr
-    assert "no scores\nnext: WHERE= compares columns and fields" in error_output
-
-
 def test_labels_of_a_row_that_left_the_source(answered: Workspace) -> None:
     """The fault says that the row is gone, because the next `tag` does not answer it."""
     table = Path("tasks", "reviews.csv")
     lines = table.read_text(encoding="utf-8")
-    table.write_text(f"{lines}5,\n", encoding="utf-8")
-    answered.ran("tag-live")
-    table.write_text(lines, encoding="utf-8")
-    answered.ran("tag-live")
+    for text in (f"{lines}5,\n", lines):
+        table.write_text(text, encoding="utf-8")
+        answered.ran("tag-live")
     Path("labels.csv").write_text("id,stars\n5,3\n", encoding="utf-8")
     error_output = answered.ran("correct", FILE="labels.csv", WHO="ada", code=2).stderr
     assert "line 2: the row left the source and has no answer, so labels of all" in error_output
-
-
-def test_forget_counts_refused_rows_of_the_name(workspace: Workspace, tmp_path: Path) -> None:
-    """A second row of a person was refused; it is deleted, too."""
-    path = tmp_path / "people.csv"
-    path.write_text("Username,Bio\nann@x.org,Bees\nann@x.org,Ice\n", encoding="utf-8")
-    workspace.ran("import", str(path))
-    output = workspace.ran("forget", EXPERT="ann@x.org", YES="1").stdout
-    assert "1 refused row with these names deleted" in output
-
-
-def test_forget_of_another_task_repeats_the_name(answered: Workspace) -> None:
-    """The hint has the typed name of the row, not a list of names."""
-    error_output = answered.ran("forget", "L-3", "--task", "reviews", code=2).stderr
-    assert "`make forget ITEM=L-3 TASK=reviews` is about a row of reviews" in error_output

@@ -19,28 +19,15 @@ from tests.integration import reviews
 from tests.lab import Workspace
 from tests.progress import NullProgress
 
-# `status` with people, passages and a user task, when it must find the task.
-# Careless code sends 149.
-MAX_STATUS_STATEMENTS = 105
 # Opening with a named task; careless code sends 37 to read and 50 to write.
 MAX_READING_STATEMENTS = 10
 MAX_WRITING_STATEMENTS = 33
 # Statements that only a server needs: to begin snapshots, for its clock, and to reflect columns.
 MAX_SERVER_STATEMENTS = 10
-# Reads of a table's columns: when it is opened, when its task is created, and by the command.
-MAX_CATALOGUE_READS = 3
 # Reads of all rows of a task without open rows: stale rows, open rows before and after, and the
 # rows by state for the next step.
 MAX_SCANS = 4
 REVIEWS = ("batch-submit", "batch-poll", "batch-ingest")
-
-pytestmark = pytest.mark.usefixtures("in_folder")
-
-
-@pytest.fixture
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the test's folder the current directory."""
-    monkeypatch.chdir(tmp_path)
 
 
 @contextlib.contextmanager
@@ -56,28 +43,6 @@ def record_statements() -> Iterator[list[str]]:
         yield statements
     finally:
         event.remove(Engine, "before_cursor_execute", note)
-
-
-def test_opening_a_workspace_reads_the_catalogue_rarely(workspace: Workspace) -> None:
-    """`status` with three tasks reads the columns of a table only a few times."""
-    Path("passages.jsonl").write_text(
-        '{"id": "p-1", "text": "Old bees keep longer than new bees."}\n', encoding="utf-8"
-    )
-    workspace.ran("import-passages", "passages.jsonl")
-    reviews.set_up_task(workspace).ran("batch-submit")
-    workspace.environ.pop("FINDABLE_TASK")
-
-    with record_statements() as statements:
-        workspace.ran("status")
-
-    assert len(statements) <= MAX_STATUS_STATEMENTS, statements
-
-    catalogue_reads = [
-        statement
-        for statement in statements
-        if 'table_xinfo("passages")' in statement or "atttypid" in statement
-    ]
-    assert 0 < len(catalogue_reads) <= MAX_CATALOGUE_READS, catalogue_reads
 
 
 @pytest.mark.parametrize("task", ["experts", reviews.NAME])

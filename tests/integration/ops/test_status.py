@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,10 +58,9 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
 
 
 def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
 ) -> None:
     """`status` counts rows under the version of the present file, and stores nothing."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
     former_status = workspace.ran("status").stdout
     assert "task file" not in former_status
@@ -86,11 +84,8 @@ def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
     assert workspace.ran("status").stdout == former_status
 
 
-def test_more_names_the_version_with_the_model_of_the_task_file(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_names_the_version_with_the_model_of_the_task_file(workspace: Workspace) -> None:
     """Without pilots, too, `status MORE=1` has the version under which open rows are asked."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()
     source = path.read_text(encoding="utf-8")
@@ -100,29 +95,6 @@ def test_more_names_the_version_with_the_model_of_the_task_file(
     lines = workspace.ran("status", "--more").stdout.splitlines()
     assert "version    reviews@1/gemini-3.5-flash" in lines
     assert json.loads(workspace.ran("status", "--json").stdout)["model"] == "gemini-3.5-flash"
-
-
-def test_batches_lists_only_those_of_a_named_task(
-    workspace: Workspace,
-    people: Callable[..., list[str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """`TASK=` filters; without it, the batches of all tasks are listed."""
-    monkeypatch.chdir(tmp_path)
-    people(1)
-    workspace.ran("tag-live")
-    reviews.set_up_task(workspace).ran("tag-live")
-
-    def list_tasks(task: str) -> list[str]:
-        document = json.loads(workspace.ran("batches", "--json", TASK=task).stdout)
-        return [batch["task"] for batch in document]
-
-    all_tasks = list_tasks("")
-    assert len(all_tasks) == 2
-    assert all_tasks[1] == "reviews"
-    assert list_tasks("reviews") == all_tasks[1:]
-    assert list_tasks("experts") == all_tasks[:1]
 
 
 @pytest.mark.parametrize(

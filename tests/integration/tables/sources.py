@@ -1,8 +1,7 @@
 """Sync the rows of a task with a source, as a command does."""
 
 import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,16 +98,6 @@ class TaskRows:
                 for row in stored_rows
             ]
 
-    def values(self) -> dict[str, dict[str, Any]]:
-        """Return the source's columns of the rows that still exist, by key."""
-        values_by_key = {}
-        for row in self.rows():
-            if row["findable_gone_at"] is None:
-                values_by_key[row["findable_key"]] = {
-                    name: cell for name, cell in row.items() if not name.startswith("findable_")
-                }
-        return values_by_key
-
 
 def has_table(tx: Connection, table: str) -> bool:
     """Return whether a table exists."""
@@ -119,10 +108,4 @@ def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> Path:
     """Write a CSV file with the header as its first row."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(rows)
-    return path
-
-
-def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write a file of JSON lines."""
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path

@@ -1,20 +1,14 @@
 """`items` finds words in the values of answers only."""
 
 import json
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.integration import reviews
 from tests.lab import Workspace
 
 
-def test_words_are_found_in_values_only(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     """A word occurs in a quotation's text or a value, not in its offsets or a member's name."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     quotation = {"start": 7001, "end": 7044, "quote": 'Warm "start": 81', "likeness": 0.93}
     answer = {"praise": ["Sturdy", "kein Lärm"], "quote": quotation, "stars": 4}

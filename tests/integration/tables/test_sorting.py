@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.integration import reviews
 from tests.lab import Workspace
 
@@ -21,11 +19,8 @@ def _list_keys(workspace: Workspace, **values: str) -> str:
             return keys
 
 
-def test_numbers_in_a_column_of_texts_are_sorted_by_size(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numbers_in_a_column_of_texts_are_sorted_by_size(workspace: Workspace) -> None:
     """Texts that are no numbers come before all numbers; the pages of a list agree."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     lines = [f"{key},Fine.,{price}" for key, price in PRICES.items()]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text,price", *lines]), encoding="utf-8")

@@ -28,9 +28,8 @@ task = Task(answer=Answer, items="reviews.csv", prompt="{text}")
 
 
 @pytest.fixture(name="tones")
-def _tones(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def _tones(workspace: Workspace) -> Workspace:
     """Register a task with two closed fields and an open field."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
     forget_loaded_files()

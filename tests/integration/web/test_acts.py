@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.ingest_report import summarize_batch
-from pipeline.store import batches
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -21,11 +19,8 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
 
 
 @pytest.mark.alike
-def test_rows_of_a_user_task(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_of_a_user_task(workspace: Workspace) -> None:
     """A row is tagged from its file; a forgotten row warns that the file still contains it."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     row_params = {"task": "reviews", "key": "1"}
     with Page(workspace) as page:
@@ -66,11 +61,8 @@ def test_rows_of_a_user_task(
 
 
 @pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "empty"])
-def test_answer_stays_if_its_row_cannot_be_asked(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_gone: bool
-) -> None:
+def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gone: bool) -> None:
     """A refused ask changes nothing, also beside rows that are asked; no button offers it."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag", TASK="tasks/reviews.py", MODE="live", YES="1")
     source = Path("tasks", "reviews.csv")
     without_row = source.read_text(encoding="utf-8").partition("\n4,")[0]
@@ -92,26 +84,3 @@ def test_answer_stays_if_its_row_cannot_be_asked(
         response = page.post(ask_path, json={"ids": ["3", "4"]})
         assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
         assert is_applied() == [True]
-
-        row_params = {"task": "reviews", "key": "4"}
-        assert 'id="ask"' not in page.get("/row", params=row_params).text
-        row_params["key"] = "3"
-        assert 'id="ask"' in page.get("/row", params=row_params).text
-        workspace.ran("correct", TASK="reviews", ITEM="3", SET="stars=1", WHO="ada")
-        assert 'id="ask"' not in page.get("/row", params=row_params).text
-
-
-def test_copies_of_an_earlier_batch_are_not_counted_again(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A row that is asked again answers only itself, although an equal row has its old answer."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace, **{"2": reviews.TEXTS["1"]})
-    workspace.ran("tag", TASK="tasks/reviews.py", MODE="live", YES="1")
-    with Page(workspace) as page:
-        response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1"]})
-        assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
-
-        with page.desk.open_to_read("reviews") as ws, ws.store.read() as tx:
-            newest_batch = batches.batches_in_states(tx)[-1]
-            assert summarize_batch(tx, ws.task, newest_batch.number).answered_rows == 1

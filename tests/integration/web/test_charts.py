@@ -3,12 +3,10 @@
 import json
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.store.database import SlowError
 from pipeline.store.schema import batches
 from tests.integration import reviews
 from tests.lab import Workspace
@@ -21,9 +19,8 @@ LINK = re.compile(r'<a\s+href="([^"]*)"[^>]*>(.*?)</a>', re.DOTALL)
 
 
 @pytest.fixture(name="task")
-def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def _task(workspace: Workspace) -> Workspace:
     """A task with four answered rows: stars 2, 5, 2 and 4."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live")
     for key, stars in STARS_BY_KEY.items():
         _write_answer(workspace, key, stars=stars, praise=PRAISE_BY_KEY[key])
@@ -118,43 +115,6 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_charts_have_the_time_limit_of_counts(
-    task: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There are no charts if counting takes too long."""
-
-    def be_slow(*_arguments: object) -> None:
-        """Exceed any limit."""
-        raise SlowError
-
-    monkeypatch.setattr("pipeline.tables.grid.limit_time", be_slow)
-    with Page(task) as page:
-        assert 'class="distribution"' not in page.get("/parts/facets", params=REVIEWS).text
-
-
-@pytest.mark.alike
-def test_costs_have_an_axis_and_a_table(task: Workspace) -> None:
-    """The chart has amounts and days as labels, and each day is a row of the table behind it."""
-    task.change("UPDATE findable_batches SET cost = 3.5")
-    with Page(task) as page:
-        [cost] = page.get("/api/costs", params={"by": "day"}).json()["rows"]
-        html = page.get("/runs", params=REVIEWS).text
-        [chart] = re.findall(r'<div class="plot">.*?</details>', html, re.DOTALL)
-        assert re.findall(r"<text[^>]*>([^<]*)</text>", chart) == [
-            "$0.00",
-            "$1.00",
-            "$2.00",
-            "$3.00",
-            "$4.00",
-            cost["day"],
-        ]
-        assert 'role="img"' in chart
-        assert f"the highest day is {cost['day']} with $3.50" in chart
-        [row] = re.findall(r'<th scope="row">(.*?)</th>\s*<td class="num">(.*?)</td>', chart)
-        assert row == (cost["day"], "$3.50")
-
-
-@pytest.mark.alike
 def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
     """A run of one part has no chart; a run of several parts has their replies in order."""
     columns = [column.name for column in batches.columns]
@@ -169,16 +129,3 @@ def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
         html = page.get("/batch", params={"number": 1}).text
         assert 'id="progress"' in html
         assert "8 of 8 requests had a reply by 00:00:00 UTC" in html
-
-
-@pytest.mark.alike
-def test_checks_are_bars_with_their_limits(task: Workspace) -> None:
-    """Each measured check has a bar, a line for its limit, and a text for both."""
-    task.ran("qc")
-    with Page(task) as page:
-        html = page.get("/quality", params=REVIEWS).text
-        bars = re.findall(r'<svg class="share gate".*?</svg>', html, re.DOTALL)
-        assert bars
-        for bar in bars:
-            assert "<line" in bar
-            assert re.search(r'aria-label="[^"]+, limit at (least|most) [^"]+"', bar)

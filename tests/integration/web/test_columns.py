@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,9 +14,8 @@ REVIEWS = "/?task=reviews"
 
 
 @pytest.fixture(name="task")
-def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def _task(workspace: Workspace) -> Workspace:
     """A task with four rows without answers."""
-    monkeypatch.chdir(tmp_path)
     workspace_with_task = reviews.set_up_task(workspace)
     workspace_with_task.ran("tag", "--dry", TASK="tasks/reviews.py")
     return workspace_with_task
@@ -61,17 +59,6 @@ def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_a_part_keeps_the_columns_in_the_search_form(task: Workspace) -> None:
-    """The replaced list brings the parameters that the search form keeps."""
-    with Page(task) as page:
-        html = page.get("/parts/rows?task=reviews&fields=id,text&pin=text").text
-        [kept] = re.findall(r'<span\s+id="kept".*?</span>', html, re.DOTALL)
-        assert 'hx-swap-oob="true"' in kept
-        assert 'name="fields" value="id,text"' in kept
-        assert 'name="pin" value="text"' in kept
-
-
-@pytest.mark.alike
 def test_columns_without_values_are_hidden(task: Workspace) -> None:
     """Empty columns are named above the table, and can be shown."""
     with Page(task) as page:
@@ -81,16 +68,6 @@ def test_columns_without_values_are_hidden(task: Workspace) -> None:
         html = page.get(_find_link(html, "Show stars")).text
         assert _read_headers(html) == ["id", "text", "stars"]
         assert "Without values here" not in html
-
-
-@pytest.mark.alike
-def test_a_wide_table_uses_the_whole_width(task: Workspace) -> None:
-    """A table with more than six columns says so to the style sheet."""
-    with Page(task) as page:
-        assert "data-wide" not in page.get(REVIEWS).text
-        names = "id,text,praise,quote,stars,extractor"
-        assert "data-wide" not in page.get(f"{REVIEWS}&fields={names}").text
-        assert "data-wide" in page.get(f"{REVIEWS}&fields={names},line").text
 
 
 @pytest.mark.alike
@@ -114,17 +91,3 @@ def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
             "only": ["stars = 5"],
         }
         assert page.get(unescape(chips[2][0])).status_code == 200
-
-
-@pytest.mark.alike
-def test_texts_of_rows_have_their_own_direction(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cells and texts of a row are isolated, and a word is no chip."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace, **{"1": "ممتاز"}).ran("tag", "--dry", TASK="tasks/reviews.py")
-    with Page(workspace) as page:
-        html = page.get(REVIEWS).text
-        assert '<div class="clip" dir="auto">ممتاز</div>' in html
-        html = page.get("/row?task=reviews&key=1").text
-        assert re.search(r'dir="auto">ممتاز</d', html)

@@ -1,20 +1,16 @@
 """The page shows confidences as bars, filters and sorts by them, and begins reviews with doubts."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
 
 from tests.integration.web.reviewed import (
     TASK,
-    answer_two_rows,
     list_ids,
-    open_reviewed_page,
     store_confidences,
 )
-from tests.lab import Api, Workspace
+from tests.lab import Workspace
 from tests.page import Page
 
 # The answers of the task have a closed field and open fields.
@@ -23,14 +19,10 @@ UNSURE = {"tone": 0.6999}
 
 
 @pytest.fixture(name="page")
-def _page(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
-) -> Iterator[Page]:
+def _page(workspace: Workspace, reviewed_page: Page) -> Page:
     """Open the page of a task with four rows; the second of two answers is doubtful."""
-    monkeypatch.chdir(tmp_path)
-    with open_reviewed_page(workspace, api) as page:
-        store_confidences(workspace, {"1": SURE, "2": UNSURE})
-        yield page
+    store_confidences(workspace, {"1": SURE, "2": UNSURE})
+    return reviewed_page
 
 
 def _get(page: Page, path: str, **parameters: str) -> str:
@@ -91,17 +83,3 @@ def test_review_begins_with_the_doubtful(page: Page) -> None:
     assert "doubtful" not in _get(page, "/parts/state")
     location = page.get("/review", params=TASK).headers["location"]
     assert location == "/row?task=reviews&reviewed=no&key=1"
-
-
-@pytest.mark.alike
-def test_undecided_task_shows_no_trace_of_them(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
-) -> None:
-    """A task without answers of decision models has neither bars nor links."""
-    monkeypatch.chdir(tmp_path)
-    answer_two_rows(workspace, api)
-    with Page(workspace) as page:
-        views = [_get(page, path) for path in ("/", "/parts/facets", "/parts/state")]
-        views.append(_get(page, "/row", key="1"))
-    assert "doubtful" not in " ".join(views)
-    assert re.findall(r".{80}confidence.{80}", " ".join(views)) == []

@@ -2,57 +2,19 @@
 
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
-from tests.integration import reviews
-from tests.lab import Api, Workspace
 from tests.page import Page
 
 ROW = {"task": "reviews", "key": "1"}
-TASK_TEXT = """\
-from typing import Literal
-
-from pydantic import BaseModel, Field
-from findable import Quote, Task
-
-
-class Aspect(BaseModel):
-    name: str = Field(max_length=20)
-    verdict: Literal["praise", "blame"]
-
-
-class Answer(BaseModel):
-    tone: Literal["praise", "blame", "mixed"]
-    stars: int | None = Field(default=None, ge=1, le=5)
-    is_urgent: bool
-    topics: list[str] = Field(max_length=3)
-    why: Quote
-    aspects: list[Aspect]
-
-
-task = Task(answer=Answer, items="reviews.csv", prompt="{text}")
-"""
-ANSWER = (
-    '{"tone": "praise", "stars": 2, "is_urgent": false, "topics": ["lid"],'
-    ' "why": "Boils in two minutes", "aspects": [{"name": "lid", "verdict": "blame"}]}'
-)
 
 
 @pytest.fixture(name="page")
-def _page(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api) -> Any:
-    """Open the page of a task with a field of each type, and a row with an answer."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace)
-    Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
-    forget_loaded_files()
-    api.script_fault("answer_text", times=1, args={"text": ANSWER})
-    workspace.ran("tag-live", LIMIT="1")
-    with Page(workspace) as page:
-        yield page
+def _page(reviewed_page: Page) -> Page:
+    """Open the page of a task with a field of each type."""
+    return reviewed_page
 
 
 def _submit(page: Page, field: str, **form: str) -> str:

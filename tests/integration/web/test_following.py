@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 
@@ -22,11 +21,8 @@ def _read_poll_address(html: str) -> str:
 
 
 @pytest.mark.alike
-def test_rows_follow_a_run_to_its_end(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_follow_a_run_to_its_end(workspace: Workspace) -> None:
     """Each state line polls; a poll reports changed rows once, and the end has its counts."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         rows_page = page.get("/", params={"task": "reviews", "after": "1"}).text
@@ -51,17 +47,3 @@ def test_rows_follow_a_run_to_its_end(
         new_list = page.get(unescape(list_address))
         assert "after=1" in new_list.headers["hx-replace-url"]
         assert "open</span>" not in new_list.text
-
-
-@pytest.mark.alike
-def test_work_is_displayed_with_its_own_task_alone(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A finished command of a task is on its rows page, and not on that of other tasks."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
-    with Page(workspace) as page:
-        page.post("/api/doctor", params={"task": "reviews"}, json={})
-        page.settle()
-        assert "Checking everything" in page.get(STATE, params={"task": "reviews"}).text
-        assert "Checking" not in page.get(STATE, params={"task": "experts"}).text

@@ -33,11 +33,8 @@ def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
 
 
 @pytest.mark.alike
-def test_a_run_says_that_gemini_fails(
-    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_says_that_gemini_fails(workspace: Workspace, api: Api) -> None:
     """The state line of a running run has the error of the service, before the run gives up."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     workspace.environ |= {"FINDABLE_RETRY_FOR": "60", "FINDABLE_MODE": "live"}
     api.script_fault("status", times=1000, path=LIVE, args={"code": 503})

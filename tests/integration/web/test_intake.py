@@ -9,11 +9,8 @@ import pytest
 from pipeline.workflows import preflight
 from tests.integration.web.test_imports import (
     drop_file,
-    list_dropped_files,
     press_button,
-    wait_for_import,
 )
-from tests.lab import Workspace
 from tests.page import Page
 
 HEADER = "id,product,text\n"
@@ -51,11 +48,6 @@ def list_roles(html: str) -> dict[str, str]:
     return dict(zip(selects, options, strict=False))
 
 
-def list_modes(html: str) -> list[str]:
-    """Return the modes that a trial offers."""
-    return re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
-
-
 def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     """The guessed roles are selected, and a column that is not sent is grey and says so."""
     number = drop_reviews(page)
@@ -86,27 +78,6 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
     assert "is created" in html
     # The task is stored, so there is nothing to discard.
     assert "Discard" not in html
-
-
-def test_a_closed_question_may_be_decided(page: Page) -> None:
-    """If each field has choices, decisions have a price too."""
-    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
-    assert list_modes(html) == ["batch", "flex", "live", "decide"]
-    assert "chooses each value, and says how sure it is" in html
-
-
-def test_roles_decide_what_is_sent(page: Page, workspace: Workspace) -> None:
-    """The text, the key and other columns are those that a person chose."""
-    number = drop_reviews(page)
-    roles = {"role.0": "key", "role.1": "text", "role.2": "sent"}
-    html = try_question(page, number, **TONE, **roles)
-    assert list_roles(html) == roles
-
-    press_button(page, number, keep="kettles")
-    page.settle()
-    file = (workspace.data / "tasks/kettles.py").read_text(encoding="utf-8")
-    assert 'prompt="text: {text}\\n\\n{product}"' in file
-    assert 'Field(description="How the review sounds")' in file
 
 
 @pytest.mark.parametrize(
@@ -164,37 +135,6 @@ def test_rows_are_asked_only_for_the_price_of_all_rows(
     html = page.get("/parts/import", params={"number": number}).text
     assert 'id="ask"' in html
     assert "Estimating" not in html
-
-
-def test_a_kept_question_is_asked_in_a_chosen_mode(page: Page, workspace: Workspace) -> None:
-    """A tried question becomes a task with all rows; a mode is chosen by its price and asked."""
-    number = drop_reviews(page)
-    html = try_question(page, number, **TONE, **WHY, **KEY_TEXT)
-    assert 'value="kettle_reviews"' in html
-    html = press_button(page, number, keep="experts", mode="live")
-    assert "cannot be called 'experts'" in html.partition('id="name-message"')[2]
-
-    press_button(page, number, keep="kettles", mode="live")
-    read = wait_for_import(page, number)
-    assert (read["state"], read["made"]) == ("imported", "kettles")
-    assert list_dropped_files(workspace) == []
-    html = unescape(page.get("/parts/import", params={"number": number}).text)
-    assert re.search(r'value="live"\s+checked', html)
-    assert "/?task=kettles" in html
-    assert "boils in 6" in page.get("/", params={"task": "kettles"}).text
-    assert "imported now" in press_button(page, number, keep="again")
-
-    form = {"ask": "1", "mode": "post"}
-    refused = page.post("/parts/import", params={"number": number}, data=form)
-    assert refused.status_code == 422
-    form = {"ask": "1", "mode": "live"}
-    response = page.post("/parts/import", params={"number": number}, data=form)
-    assert response.headers["hx-redirect"] == "/?task=kettles"
-    page.settle()
-    batches = page.get("/api/batches", params={"task": "kettles"}).json()
-    assert [batch["way"] for batch in batches] == ["live"]
-    items = page.get("/api/items", params={"task": "kettles", "state": "answered"}).json()
-    assert len(items["items"]) == 7
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:

@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -26,10 +24,10 @@ def test_only_numbers_mark_a_quotation() -> None:
 
 
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
-    workspace: Workspace, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace,
+    api: Api,
 ) -> None:
     """Parts appear as words below each other; the row marks each quotation once."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(
         workspace, **{"1": "Boils in <i>two</i> minutes, but the lid burned my hånd."}
     )
@@ -84,11 +82,8 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     assert "<pre>" not in answer_html
 
 
-def test_the_index_is_named_only_if_it_differs(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
     """A row says whether the index has an earlier state, lacks it, or is up to date."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()
     source = path.read_text().replace('prompt="{text}"', 'prompt="{text}", index="{text}"')

@@ -1,11 +1,6 @@
 """The state of a task, its runs and its index on the page, as the commands report them."""
 
-from pathlib import Path
-
-import pytest
-
 from pipeline.batch.batch_files import lock_of
-from tests.integration import reviews
 from tests.integration.many_passages import import_passages
 from tests.lab import Workspace
 from tests.page import Page
@@ -24,25 +19,3 @@ def test_a_live_run_is_running_while_its_process_lives(workspace: Workspace) -> 
             is_stopped.append("its open rows" in page.get("/runs").text)
         is_stopped.append("its open rows" in page.get("/runs").text)
     assert is_stopped == [False, True]
-
-
-def test_bar_without_rows_says_so(workspace: Workspace) -> None:
-    """A task without rows has none of none answered."""
-    workspace.begin()
-    with Page(workspace) as page:
-        state = page.get("/parts/state", params={"task": "experts"}).text
-    assert 'aria-label="0 of 0 ' in state
-
-
-def test_stale_row_is_not_counted_as_answered_too(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each row is counted in one state, as `status` counts it, and the stale rows are a link."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("tag-live")
-    reviews.set_up_task(workspace, **{"3": "It broke after a month."}).ran("tag", "--dry")
-    with Page(workspace) as page:
-        state = page.get("/parts/state", params={"task": "reviews"}).text
-    assert 'aria-label="3 of 4 answered"' in state
-    assert "</i>3 answered<" in state
-    assert '<a href="/?task=reviews&amp;state=stale">1 stale</a>' in state

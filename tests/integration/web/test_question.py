@@ -97,15 +97,12 @@ def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Works
 )
 def test_a_task_that_the_form_cannot_have_says_why(
     workspace: Workspace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     *,
     old: str,
     new: str,
     obstacle: str,
 ) -> None:
     """Question and fields are shown without a button; built-in tasks have no question page."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace)
     path = Path("tasks", "reviews.py")
     path.write_text(path.read_text().replace(old, new))

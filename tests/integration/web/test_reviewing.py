@@ -1,25 +1,19 @@
 """Rows are reviewed one after another in the order of their list, and marked as reviewed."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
 
-from tests.integration.web.reviewed import MIXED_ANSWER, TASK, list_ids, open_reviewed_page
-from tests.lab import Api, Workspace
+from tests.integration.web.reviewed import MIXED_ANSWER, TASK, list_ids
+from tests.lab import Api
 from tests.page import Page
 
 
 @pytest.fixture(name="page")
-def _page(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
-) -> Iterator[Page]:
+def _page(reviewed_page: Page) -> Page:
     """Open the page of a task with four rows; the first two have answers."""
-    monkeypatch.chdir(tmp_path)
-    with open_reviewed_page(workspace, api) as page:
-        yield page
+    return reviewed_page
 
 
 def _get_row(page: Page, key: str, **parameters: str) -> str:
@@ -122,17 +116,3 @@ def test_a_review_of_a_changed_answer_is_refused(page: Page) -> None:
     data = {"act": "review", "who": "Ada"}
     part = page.post("/parts/row", params={**TASK, "key": "3"}, data=data).text
     assert "has no answer to review" in part
-
-
-@pytest.mark.alike
-def test_keys_have_controls(page: Page) -> None:
-    """Each key of the help is on a control; the first closed field has a key for each choice."""
-    text = _get_row(page, "1")
-    keys = re.findall(r'data-key="([^"]+)"', text)
-    assert sorted(keys) == ["1", "2", "3", "?", "e", "j", "r"]
-    choices = re.findall(r'aria-pressed="(\w+)"[\s\S]*?<bdi>(\w+)</bdi>', text)
-    assert choices == [("true", "praise"), ("false", "blame"), ("false", "mixed")]
-    part = _act(page, "1", "correct", field="tone", value="mixed")
-    assert 'data-key="u"' in part
-    assert 'data-told="Saved as edit 1"' in part
-    assert "You review as Bea" in _act(page, "1", "name")

@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +15,8 @@ RUNS = {"task": "reviews"}
 
 
 @pytest.fixture(name="task")
-def _task(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def _task(workspace: Workspace) -> Workspace:
     """A task with four rows."""
-    monkeypatch.chdir(tmp_path)
     return reviews.set_up_task(workspace)
 
 
@@ -60,17 +58,6 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
         # The failures stay in the list, but their rows are answered.
         assert re.search(r'class="bad">\d of 8 failed: ', runs)
         assert "Retry failed rows" not in runs
-
-
-@pytest.mark.alike
-def test_a_run_is_on_the_page_of_the_task(task: Workspace) -> None:
-    """The page of a run keeps the chosen task; without one it is that of the run."""
-    task.ran("tag", MODE="live")
-    with Page(task) as page:
-        assert 'href="/?task=reviews" aria-current="true"' in " ".join(_read_run(page).split())
-        other = " ".join(_read_run(page, task="experts").split())
-        assert 'href="/?task=experts" aria-current="true"' in other
-        assert "/batch?number=1&task=reviews" in _read_runs(page)
 
 
 @pytest.mark.alike

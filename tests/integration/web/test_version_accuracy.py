@@ -3,14 +3,12 @@
 import json
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 
 from tests.integration.web.two_versions import (
     TASK,
     answer_with_two_versions,
-    answer_with_version,
     doubt_rows,
     label_tones,
 )
@@ -21,11 +19,8 @@ OPTION = re.compile(r'<option value="([^"]*)"( selected)?>')
 
 
 @pytest.fixture(name="compared", autouse=True)
-def _compared(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, api: Api
-) -> Workspace:
+def _compared(workspace: Workspace, api: Api) -> Workspace:
     """Answer all rows with two versions, in a new current directory."""
-    monkeypatch.chdir(tmp_path)
     answer_with_two_versions(workspace, api)
     return workspace
 
@@ -117,19 +112,3 @@ def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -
         assert "<select" in twice
         unknown = page.get("/quality", params={**TASK, "a": "9"})
     assert unknown.status_code == 422
-
-
-@pytest.mark.alike
-def test_only_versions_with_labelled_answers_are_offered(compared: Workspace, api: Api) -> None:
-    """Corrected rows are not asked again, so a later version is named and not compared."""
-    label_tones(compared, "blame", range(1, 31))
-    answer_with_version(compared, api, 3, "praise")
-    with Page(compared) as page:
-        assert "reviews@3" not in _get_accuracy(page)
-    compared.ran("correct", "1", UNDO="1", WHO="Bea")
-    answer_with_version(compared, api, 3, "praise")
-    with Page(compared) as page:
-        part = _get_accuracy(page)
-    assert len(OPTION.findall(part)) == 4
-    assert "Version 3" in part
-    assert "review some of its answers" in part

@@ -2,7 +2,6 @@
 
 import re
 from html import unescape
-from pathlib import Path
 
 import pytest
 
@@ -16,11 +15,8 @@ PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
 
 
 @pytest.mark.alike
-def test_pages_have_no_typed_commands(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pages_have_no_typed_commands(workspace: Workspace) -> None:
     """All pages of a task with answers, of one without rows, and all refusals are in page words."""
-    monkeypatch.chdir(tmp_path)
     reviews.set_up_task(workspace).ran("tag-live", LIMIT="2")
     with Page(workspace) as page:
         page.headers["accept"] = "text/html"
@@ -35,38 +31,3 @@ def test_pages_have_no_typed_commands(
             html = page.get(f"/?task=reviews&{query}").text
             text = unescape(re.sub(r"<[^>]*>", "", html))
             assert not TYPED.search(text), (query, TYPED.findall(text))
-
-
-@pytest.mark.alike
-def test_quality_counts_its_checks(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The verdict has the numbers of the checks in the table below."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace).ran("tag-live")
-    workspace.ran("qc")
-    with Page(workspace) as page:
-        html = page.get("/quality", params={"task": "reviews"}).text
-        passed = html.count(">passed</span>")
-        unjudged = html.count(">too few rows</span>")
-        unmeasured = html.count(">nothing to measure</span>")
-        verdict = f"{unjudged} had too few rows"
-        if unmeasured:
-            verdict += f", {unmeasured} had nothing to measure"
-        assert re.search(rf"{passed} checks? passed, {verdict}<", html)
-
-
-@pytest.mark.alike
-def test_a_wrong_condition_is_explained_as_it_was_typed(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The message about a single condition names no parenthesis, and its position is right."""
-    monkeypatch.chdir(tmp_path)
-    reviews.set_up_task(workspace)
-    with Page(workspace) as page:
-        detail = page.get("/api/items", params={"task": "reviews", "where": "moon"}).json()[
-            "detail"
-        ]
-        html = page.get("/parts/rows", params={"task": "reviews", "where": "moon"}).text
-    assert ")" not in detail
-    assert "found ')'" not in unescape(html)

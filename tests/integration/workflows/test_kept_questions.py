@@ -34,33 +34,6 @@ def save_question(workspace: Workspace, table: Path, name: str = "reviews") -> N
         new_task_files.save_task_with_file(ws, asking)
 
 
-def test_all_commands_accept_a_saved_question(workspace: Workspace) -> None:
-    """The uploaded file is not needed again; the task file differs from `ask` only in its path."""
-    table = write_table()
-    save_question(workspace.begin(), table)
-    ran(workspace, "ask", str(table), "-q", QUESTION, "--fields", FIELDS, "--name", "other")
-    task_text = (
-        (workspace.data / "tasks" / "reviews.py")
-        .read_text()
-        .replace("../sources/reviews.csv", f"../{table}")
-    )
-    assert (
-        task_text.replace("made for reviews.csv", f"made for {table}")
-        == Path("tasks", "other.py").read_text()
-    )
-
-    # The workspace has its own copy of the table.
-    table.unlink()
-    assert "3: 0 answered" in ran(workspace, "status", TASK="reviews")
-
-    workspace.ran_each(*BATCH_COMMANDS, TASK="reviews")
-    ran(workspace, "correct", "2", "--set", 'tone=rather "mixed"', TASK="reviews")
-    assert workspace.query("SELECT id, tone FROM reviews_answered WHERE id = '2'") == [
-        ("2", 'rather "mixed"')
-    ]
-    assert "nothing to tag" in ran(workspace, "tag", "--mode", "batch", TASK="reviews")
-
-
 def test_a_copy_of_the_workspace_has_its_file_and_rows(
     workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -127,20 +127,6 @@ def test_no_window_is_ever_above_the_limit(rpm: int, tpm: int, chance: st.DataOb
 
 
 @minutes_long
-@given(rpm=LIMIT, delays=st.lists(st.floats(0, 1), min_size=1, max_size=9))
-def test_a_jitter_of_a_second_keeps_the_limit(rpm: int, delays: list[float]) -> None:
-    """Windows a second longer than a minute are within the limit, against late arrivals."""
-    calls = _run_worker(
-        RateLimits(rpm, None, None),
-        [1],
-        start_time=0.0,
-        end_time=200.0,
-        delays=delays,
-    )
-    assert _max_in_window(calls, width=60.999)[0] <= rpm
-
-
-@minutes_long
 @given(
     rpm=LIMIT,
     delays=st.lists(st.floats(0, 0.2), min_size=1, max_size=9),

@@ -1,14 +1,17 @@
 """For any versions of a file: the table of rows equals a plain dictionary."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.store.rows import NO_HASH
 from pipeline.tables.row_sync import RowSyncReport
+from pipeline.tables.source import FileSource
 from tests.integration.tables.sources import TaskRows, write_csv
 
 # Key, text, and a column outside the prompt.
@@ -83,6 +86,20 @@ def test_rows_follow_the_versions_of_a_file(
         } == model.missing_keys
         assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
 
+    store.close()
+
+
+@pytest.mark.sqlite_only
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    """No row is stored if the file changes between reading its columns and its rows."""
+    store = Store(f"sqlite:///{tmp_path}/findable.db")
+    path = write_csv(tmp_path / "a.csv", [("id", "text"), ("1", "bees")])
+    items = TaskRows(store)
+    source = FileSource(path)
+    write_csv(path, [("id", "text"), ("1", "wasps")])
+    with pytest.raises(InputError, match="changed while it was read"):
+        items.sync(source)
+    assert items.rows() == []
     store.close()
 
 

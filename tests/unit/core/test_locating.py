@@ -18,20 +18,6 @@ def locate_slices(quote: str, text: str = TEXT) -> list[tuple[str, str]]:
     return [(text[location.start : location.end], location.method)] if location else []
 
 
-@pytest.mark.parametrize(
-    ("quote", "located_text"),
-    [
-        ("a convolutionel neural netwerk", "a convolutional neural network"),
-        ("onvolutional neural networkz", "convolutional neural network"),
-    ],
-)
-def test_misspelled_quotation_is_located_as_whole_words(quote: str, located_text: str) -> None:
-    """The slice consists of whole words, and the method contains the likeness."""
-    [(slice_, method)] = locate_slices(quote)
-    assert slice_ == located_text
-    assert 0.85 <= float(method.removeprefix("by likeness ")) < 1
-
-
 # A quotation, a similar text, and the kind of their difference.
 OPPOSITE = [
     (

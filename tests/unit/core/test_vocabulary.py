@@ -83,14 +83,6 @@ def test_vocabulary_belongs_to_a_text(tmp_path: Path) -> None:
         create_model("Answer", topics=(kind, ...))
 
 
-def test_file_is_next_to_the_file_of_the_declaration(tmp_path: Path) -> None:
-    """A relative path begins in the folder of the code that names it."""
-    read(tmp_path, HEADER + "lamp,,\n")
-    names: dict[str, Any] = {"__file__": str(tmp_path / "task.py"), "Vocabulary": Vocabulary}
-    exec("topics = Vocabulary('topics.csv')", names)  # noqa: S102 - as a task's file runs
-    assert [term.name for term in names["topics"].terms] == ["lamp"]
-
-
 def test_stored_terms_are_valid_again(tmp_path: Path) -> None:
     """An answer is stored with the names of terms, and validates to the same answer."""
     topic: Any = Annotated[str, read(tmp_path, HEADER + "lamp,,light\n")]

@@ -16,7 +16,7 @@ from pipeline.gemini.decisions import (
     list_closed_fields,
     parse_decisions,
 )
-from pipeline.gemini.responses import ParsedReply, parse_answer, parse_response
+from pipeline.gemini.responses import ParsedReply, parse_answer
 from pipeline.gemini.usage import Usage
 
 TONE_FIELDS = ("tone",)
@@ -155,26 +155,6 @@ def test_each_kind_of_field_has_its_question() -> None:
     }
 
 
-def test_meanings_of_an_enum_are_its_criteria() -> None:
-    """The keyword `enumDescriptions` of a field's schema explains its options."""
-    meanings = {"oak": "broad leaves", "fir": "needles"}
-
-    class Tree(BaseModel):
-        """An answer whose options are explained."""
-
-        tree: Literal["oak", "fir"] = Field(json_schema_extra={"enumDescriptions": dict(meanings)})
-        trees: list[
-            Annotated[
-                Literal["oak", "fir"],
-                Field(json_schema_extra={"enumDescriptions": dict(meanings)}),
-            ]
-        ]
-
-    questions = build_questions(Tree, ("tree", "trees"))
-    assert questions["tree"]["criteria"] == meanings
-    assert questions["trees[1]"]["instructions"] == 'trees: does "fir" (needles) apply?'
-
-
 def test_a_reply_becomes_an_answer_with_a_confidence_for_each_field() -> None:
     """The text is JSON that validates, and each probability is that of the answer."""
     usage = {"total_input_tokens": 31, "total_output_tokens": 0}
@@ -277,13 +257,6 @@ def test_probabilities_above_one_in_all_are_divided_by_their_sum(
     assert _parse_tone(answers).confidences == {"tone": confidence}
 
 
-def test_levels_above_one_in_all_are_divided_by_their_sum() -> None:
-    """Three levels that are all certain have a third of the probability each."""
-    answers = {"stars": _score({"0": 1, "1": 1, "2": 1})}
-    reply = parse_decisions({"answers": answers}, Ticket, ("stars",))
-    assert (reply.text, reply.confidences) == ('{"stars": 1}', {"stars": 0.3333})
-
-
 @pytest.mark.parametrize("probabilities", [{}, {"5": 0.2}, {"-1": 0.2}, {"1": None}, [0.5, 0.5]])
 def test_levels_that_were_not_asked_are_invalid(probabilities: Any) -> None:
     """The levels of a score are the indexes of its criteria."""
@@ -304,19 +277,6 @@ def test_a_blocked_prompt_is_refused(feedback: dict[str, Any]) -> None:
     assert (reply.outcome, reply.reason) == (Outcome.REFUSED, "prompt-blocked")
     assert reply.finish_reason == "prohibited_content"
     assert _parse_tone({}, prompt_feedback={"note": "x"}).reason == "prompt-blocked"
-
-
-@pytest.mark.parametrize("response", [None, [], "text", 3])
-def test_a_reply_that_is_no_object_is_unreadable(response: Any) -> None:
-    """No form of a reply raises an error."""
-    reply = parse_decisions(response, Tone, TONE_FIELDS)
-    assert (reply.outcome, reply.reason) == (Outcome.INVALID, "unreadable")
-
-
-def test_other_replies_have_no_confidences() -> None:
-    """A generating model replies no probability."""
-    candidate = {"content": {"parts": [{"text": "{}"}]}, "finishReason": "STOP"}
-    assert parse_response({"candidates": [candidate]}).confidences == {}
 
 
 def test_requests_beyond_the_limits_are_refused() -> None:

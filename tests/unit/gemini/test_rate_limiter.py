@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core.errors import ThrottledError
 from pipeline.gemini.models import RateLimits
-from pipeline.gemini.rate_limiter import WINDOW_S, RateLimiter
+from pipeline.gemini.rate_limiter import RateLimiter
 
 
 class Clock:
@@ -51,40 +51,6 @@ def test_used_daily_limit_is_reset_on_a_new_day(clock: Clock) -> None:
     limiter.replace_other_calls([], today=2)
     clock.now_s = 5.0
     assert (limiter.used_today, limiter.compute_wait_s(1)) == (2, 0.0)
-
-
-def test_calls_of_other_processes_count_for_a_window(clock: Clock) -> None:
-    """Calls of other or earlier processes count until they are a minute old."""
-    clock.now_s = 100.0
-    limiter = RateLimiter(RateLimits(rpm=3, tpm=100, rpd=None), monotonic=clock.read)
-    limiter.replace_other_calls([(90.0, 10), (95.0, 60), (20.0, 100)], today=7)
-    assert limiter.used_today == 7
-    assert limiter.compute_wait_s(31) == pytest.approx(51.0)
-    limiter.count_start(30)
-    clock.now_s = 130.0
-    assert limiter.compute_wait_s(1) == pytest.approx(21.0)
-
-
-def test_calls_wait_for_the_delay_of_a_refusal(clock: Clock) -> None:
-    """The delay of the server is used up to a window; the default delay doubles."""
-    limiter = RateLimiter(RateLimits(rpm=600, tpm=None, rpd=None), monotonic=clock.read)
-    limiter.note_refusal(20.0)
-    assert limiter.compute_wait_s(1) == pytest.approx(20.0)
-    clock.now_s = 100.0
-    limiter.note_refusal(86_400.0)
-    assert limiter.compute_wait_s(1) == pytest.approx(WINDOW_S)
-    waits = []
-    for refused_at_s in (300.0, 400.0, 500.0):
-        clock.now_s = refused_at_s
-        limiter.note_refusal(None)
-        waits.append(limiter.compute_wait_s(1))
-    assert waits == pytest.approx([8.0, 16.0, 32.0])
-    assert limiter.throttled_s == pytest.approx(500.0)
-    clock.now_s = 600.0
-    limiter.note_success()
-    limiter.note_refusal(None)
-    assert limiter.compute_wait_s(1) == pytest.approx(2.0)
-    assert limiter.throttled_s == pytest.approx(0.0)
 
 
 def test_call_repeats_refusals_until_the_patience_is_used_up(clock: Clock) -> None:

@@ -6,36 +6,9 @@ from enum import Enum
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, Field, create_model
 
 from pipeline.gemini.answer_schema import make_response_schema
-from pipeline.gemini.requests import Prompt, RequestSettings
-
-
-class Tags(BaseModel):
-    """Notes for us, which no model should read."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    tags: list[str] = Field(min_length=3, max_length=8)
-
-
-def build_line(key: str, system: str, text: str, max_output_tokens: int = 512) -> bytes:
-    """Return the line of a request."""
-    request_settings = RequestSettings(
-        answer_schema=make_response_schema(Tags), thinking_config={"thinkingLevel": "MINIMAL"}
-    )
-    line, _ = request_settings.build_line(
-        key, Prompt(system=system, parts=[{"text": text}], max_output_tokens=max_output_tokens)
-    )
-    return line
-
-
-def test_line_ends_in_a_text_stay_in_its_line() -> None:
-    """U+2028, U+0085 and line ends in a text do not split the line."""
-    line = build_line("t/1", "s", "a\u2028b\u0085c\nd\re")
-    assert b"\n" not in line
-    assert json.loads(line)["request"]["contents"][0]["parts"][0]["text"] == "a\u2028b\u0085c\nd\re"
 
 
 class Level(Enum):

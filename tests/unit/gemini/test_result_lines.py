@@ -32,9 +32,7 @@ def test_objects_are_split_wherever_a_piece_ends(
         assert [json.loads(read_object) for read_object in read_objects(path)] == documents
 
 
-def test_result_in_lines_keeps_its_bytes_and_a_cut_list_is_incomplete(
-    tmp_path: Path,
-) -> None:
+def test_result_in_lines_keeps_its_bytes_and_a_cut_list_is_incomplete(tmp_path: Path) -> None:
     """Lines with texts as keys are not changed; a cut list raises an IncompleteError."""
     path = tmp_path / "result.jsonl"
     data = b'\xef\xbb\xbf{"key": "task/1", "response": {}}\r\n%%% garbage [ {\n\n{"key": "task/2"}'

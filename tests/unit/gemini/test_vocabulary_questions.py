@@ -31,13 +31,6 @@ def test_terms_are_in_the_enum_and_their_meanings_in_the_system(tmp_path: Path) 
     )
 
 
-def test_vocabulary_is_a_single_choice(tmp_path: Path) -> None:
-    """A decision gets the terms with their meanings, and an option for a missing value."""
-    questions = build_questions(make_model(tmp_path, TERMS), ["topic"])
-    assert questions["topic"]["criteria"]["desk lamp"] == "on a desk; also: reading lamp"
-    assert len(questions["topic"]["criteria"]) == 3
-
-
 def test_question_about_a_member_of_a_list_has_single_brackets(tmp_path: Path) -> None:
     """Description and aliases are between one pair of brackets, also without a description."""
     text = TERMS.replace("sun,,", "sun,,daylight;rays")

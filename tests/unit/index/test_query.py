@@ -5,9 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
-from pipeline.core.where_parser import Junction, Negation, parse_where
+from pipeline.core.where_parser import parse_where
 from pipeline.index.query import MAX_QUERY_CHARS, SearchQuery, parse_query
-from tests.unit.index.toy import comparisons
 
 
 @pytest.mark.parametrize(
@@ -76,24 +75,6 @@ def test_any_text_is_a_question_or_refused(text: str) -> None:
     assert question.text.strip()
     if not question.phrases and not question.exclusions:
         assert question.text == " ".join(text.split())
-
-
-def test_not_binds_before_and_and_and_before_or() -> None:
-    """Operators bind as in SQL."""
-    expression = parse_where(
-        'a = 1 OR NOT b = 2 AND "c d" is not null OR Hourly Rate not in (1, -2.5e1)'
-    )
-    assert isinstance(expression, Junction)
-    assert not expression.requires_all
-    assert [type(part) for part in expression.parts[1:]] == [Junction, Negation]
-    assert isinstance(expression.parts[1], Junction)
-    assert isinstance(expression.parts[1].parts[0], Negation)
-    assert [(comparison.column, comparison.values) for comparison in comparisons(expression)] == [
-        ("a", (1,)),
-        ("b", (2,)),
-        ("c d", ()),
-        ("Hourly Rate", (1, -25.0)),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.core.states import Outcome
-from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.gemini.responses import ParsedReply, parse_answer
-from pipeline.passages.declaration import CONCEPT_TYPES, NamedConcept, PassageConcepts
+from pipeline.passages.declaration import NamedConcept, PassageConcepts
 
 
 def make_concept(name: str = "CNN", **members: Any) -> dict[str, Any]:
@@ -27,31 +26,6 @@ def parse_concepts(*concepts: dict[str, Any], text: str = "") -> tuple[list[Name
     reply = ParsedReply(Outcome.ANSWERED, "ok", text or json.dumps({"concepts": concepts}))
     answer, reason = parse_answer(reply, PassageConcepts)
     return (answer.concepts if isinstance(answer, PassageConcepts) else []), reason
-
-
-def test_the_schema_asks_for_4_to_14_concepts_with_1_to_3_quotations() -> None:
-    """The schema has objects in a list, an enum, and a number between bounds."""
-    schema = make_response_schema(PassageConcepts)
-    concepts = schema["properties"]["concepts"]
-    concept_properties = concepts["items"]["properties"]
-    assert (concepts["minItems"], concepts["maxItems"]) == (4, 14)
-    assert (
-        list(concept_properties)
-        == concepts["items"]["required"]
-        == ["name", "type", "aliases", "confidence", "quotes"]
-    )
-    assert concept_properties["type"]["enum"] == list(CONCEPT_TYPES)
-    assert {
-        name: concept_properties["confidence"][name] for name in ("type", "minimum", "maximum")
-    } == {
-        "type": "NUMBER",
-        "minimum": 0,
-        "maximum": 1,
-    }
-    assert (concept_properties["quotes"]["minItems"], concept_properties["quotes"]["maxItems"]) == (
-        1,
-        3,
-    )
 
 
 @pytest.mark.parametrize("number", [0, 1, 15])

@@ -45,16 +45,6 @@ def test_supports_are_unique_and_ordered() -> None:
     }
 
 
-def test_likeness_of_a_quotation_is_part_of_the_quality() -> None:
-    """The likeness is rounded down, so that only an exact quotation counts as 1."""
-    _, evidence = ground_concept(quotes=["We train a convolutional neural netwrk"])
-    assert evidence.support[0] == "We train a convolutional neural network"
-    assert evidence.quality.model_dump() == {
-        "confidence": 0.98,
-        "notes": ["found by likeness 0.98"],
-    }
-
-
 @pytest.mark.parametrize(
     ("name", "aliases", "surface"),
     [

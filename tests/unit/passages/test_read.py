@@ -74,14 +74,6 @@ def test_table_of_passages_is_read_like_json_lines(tmp_path: Path) -> None:
         assert passages.notes == ["fields stored in the metadata: more"]
 
 
-def test_guard_of_an_exported_formula_is_removed(tmp_path: Path) -> None:
-    """An exported text that begins like a formula is the same text again."""
-    row, other_row = _read(tmp_path / "p.csv", b"id,text\na,'=1+1 is two\nb,'tis late\n")
-    assert isinstance(row, SoundRow)
-    assert isinstance(other_row, SoundRow)
-    assert (row.values["text"], other_row.values["text"]) == ("=1+1 is two", "'tis late")
-
-
 @pytest.mark.parametrize("name", ["p.parquet", "p.csv"])
 def test_unreadable_parquet_is_a_clear_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

@@ -32,15 +32,6 @@ def _database_name(url: str) -> str:
     return url.partition("@/")[2].partition("?")[0]
 
 
-def _end_connections(url: str) -> None:
-    """End every other connection to the database, as a stopping server does."""
-    postgresql.rows(
-        url,
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-
-
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_write_sees_commits_during_its_wait(store: Store, url: str, level: str) -> None:
     """The default isolation level of the server does not change this."""
@@ -102,25 +93,6 @@ def test_connection_has_the_settings_of_findable(
         "60000",
     )
     assert {name: parameters.get(name) for name in expected_parameters} == expected_parameters
-
-
-def test_lost_connection_rolls_back_and_the_next_connection_works(store: Store, url: str) -> None:
-    """A connection lost in a transaction gives exit code 4 and stores nothing."""
-    with (
-        pytest.raises(UnavailableError, match="connection was lost") as caught,
-        store.write() as tx,
-    ):
-        add_note(tx, "two")
-        _end_connections(url)
-        add_note(tx, "three")
-    assert caught.value.exit_code == 4
-    assert notes(store) == ["one"]
-    with store.write() as tx:
-        add_note(tx, "two")
-
-    # A dead idle connection is detected before its next use.
-    _end_connections(url)
-    assert notes(store) == ["one", "two"]
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,14 @@ from pipeline.store.database import Store
 from tests import postgresql
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "search path"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
-    """A database that does not exist yet, or an empty database or schema of a server."""
+    """A database that does not exist yet, or an empty schema of a server."""
     url = f"sqlite:///{tmp_path / 'findable.db'}"
-    if request.param != "sqlite":
+    if request.param == "postgresql":
         url = postgresql.database_of(tmp_path / "data")
-    if request.param == "search path":
-        server = Store(url)
-        with server.write() as tx:
-            tx.execute(text("CREATE SCHEMA shop"))
-        server.close()
-        separator = "&" if "?" in url else "?"
-        url = f"{url}{separator}options=-csearch_path%3Dshop"
+        postgresql.rows(url, "CREATE SCHEMA shop")
+        url += "&options=-csearch_path%3Dshop"
     store = Store(url)
     yield store
     store.close()

@@ -118,9 +118,7 @@ INVALID_VALUES: Sequence[Any] = (
 STORED_NUMBERS: Mapping[Any, list[Any]] = {1.5: [None, 1.5]}
 
 
-def test_view_is_recreated_and_dependent_views_stay_or_are_named(
-    tmp_path: Path,
-) -> None:
+def test_view_is_recreated_and_dependent_views_stay_or_are_named(tmp_path: Path) -> None:
     """A new field is the last column; a changed column is refused if a view depends on it."""
     first_record = make_record((("said", "text"),))
     with database(tmp_path) as tx:

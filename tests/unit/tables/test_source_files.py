@@ -11,7 +11,6 @@ from pipeline.tables.encodings import find_encoding
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import FileSource
 
-LONG_NAME = "Would you recommend the new ferry to friends, to family or to nobody at all?"
 CZECH = "Malá třída|Stará škola|Nová tabule|Bílá křída|Zelená lavice|Dlouhá přestávka|Přední vchod"
 MIXED = (
     "Pociąg się spóźnił|Dveře nejdou zavřít, děkujeme|Őszintén csalódott vagyok|Książka jest mała"
@@ -70,12 +69,6 @@ def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is an SQLite database") as caught:
         read_table(tmp_path, b"SQLite format 3\0\x10\0\1\1", "rows.db")
     assert "SOURCE=sqlite:///" in str(caught.value.hint)
-
-
-def test_long_column_name_is_kept(tmp_path: Path) -> None:
-    """Only views of PostgreSQL have a limit."""
-    source = read_table(tmp_path, f'id,"{LONG_NAME}"\n1,yes\n'.encode())
-    assert list_values(source) == [{"id": "1", LONG_NAME: "yes"}]
 
 
 def test_byte_order_marks_of_joined_files_are_dropped(tmp_path: Path) -> None:
