@@ -304,10 +304,9 @@ class RowTable:
 
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return the number of rows in the table that meet all conditions, by state."""
-        state = self.state_expression
-        query = (
-            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
-        )
+        # The long expression is in a subquery, because GROUP BY would repeat it.
+        states = select(self.state_expression.label(STATE_COLUMN)).where(*conditions).subquery()
+        query = select(states.c.state, func.count()).group_by(states.c.state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 
