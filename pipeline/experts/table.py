@@ -355,7 +355,7 @@ def people_table(tx: Connection) -> RowTable:
         untagged & has_bio,
         ids=reflect_shape(tx).ids,
         is_askable_again=is_askable_again,
-        is_changed=is_askable_again & has_changed,
+        has_other_input=has_changed,
         name_columns=(USERNAME,),
         format_name=lambda row: stripped_text(row[USERNAME]),
     )
