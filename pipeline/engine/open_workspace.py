@@ -23,6 +23,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
 from pipeline.engine.task_selection import (
     list_registered_tasks,
+    list_used_names,
     names_user_task,
     used_shipped_tasks,
     with_people,
@@ -300,47 +301,45 @@ def open_existing_or_temporary(
     settings: Settings,
     display: Progress,
 ) -> Iterator[WorkspaceSession]:
-    """Open the workspace for a block; if there is none, open an empty temporary workspace.
+    """Open the workspace for a block, or an empty temporary workspace if there is none.
 
-    A temporary workspace is announced by a line, and deleted after the block. How an existing
-    workspace is opened depends on TASK=:
-
-    - A built-in task: only for reading. The session has the people task, so that a task that was
-      never used here is not refused.
-    - A user task: for writing, because the task is recorded if it was never used.
-
-    Nobody is asked for consent.
+    The temporary workspace is also opened if the workspace never used the task, a built-in task. It
+    is announced by a line if there is no workspace, and deleted after the block. A workspace is
+    opened for reading; with a user task for writing, because the task is recorded if it was never
+    used. Nobody is asked for consent.
 
     Raises:
         ConfigurationError: The workspace cannot be used, or something would have to be added to
             another program's database.
     """
     is_user_task = names_user_task(settings)
-    people_settings = with_people(settings)
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         with store.open_foreign_snapshot() as tx:
-            has_tables = tx is not None and (schema.is_workspace(tx) or schema.other_tables(tx))
+            has_workspace = tx is not None and schema.is_workspace(tx)
+            has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
             is_new = not has_tables and has_no_workspace(settings.data)
+            is_unused = (
+                tx is not None
+                and has_workspace
+                and not is_user_task
+                and settings.task not in list_used_names(tx, settings)
+            )
         if is_user_task and is_new:
             check_access(settings, store, Access.WRITE)
         elif is_user_task:
-            check_readable(people_settings, store)
+            check_readable(with_people(settings), store)
 
-    if not is_new:
-        if is_user_task:
-            session_settings = settings
-            access = Access.WRITE
-        else:
-            session_settings = people_settings
-            access = Access.READ
-        with open_workspace(session_settings, display, access=access) as ws:
+    if not is_new and not is_unused:
+        access = Access.WRITE if is_user_task else Access.READ
+        with open_workspace(settings, display, access=access) as ws:
             yield ws
         return
 
-    display.say(
-        f"there is no workspace in {settings.data}: the command uses an empty temporary workspace, "
-        "and deletes it at the end"
-    )
+    if is_new:
+        display.say(
+            f"there is no workspace in {settings.data}: the command uses an empty temporary "
+            "workspace, and deletes it at the end"
+        )
     with (
         tempfile.TemporaryDirectory() as folder,
         open_workspace(

@@ -33,15 +33,8 @@ def with_people(settings: Settings) -> Settings:
 
 
 def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
-    """Return the shipped tasks whose tables this workspace has, and that of the settings.
-
-    A new workspace in a database without tables begins with people.
-    """
-    used_tasks = [task for task in shipped_tasks() if task.is_used(tx, settings)]
-    people = shipped_tasks()[0]
-    if people not in used_tasks and not (schema.is_workspace(tx) or schema.other_tables(tx)):
-        used_tasks.insert(0, people)
-    return used_tasks
+    """Return the shipped tasks whose tables this workspace has, and that of the settings."""
+    return [task for task in shipped_tasks() if task.is_used(tx, settings)]
 
 
 def list_used_names(tx: Connection, settings: Settings) -> list[str]:

@@ -42,7 +42,13 @@ from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
 from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
-from pipeline.store.database import SlowError, limit_time, split_into_pages, update_rows
+from pipeline.store.database import (
+    SlowError,
+    cached_in_snapshot,
+    limit_time,
+    split_into_pages,
+    update_rows,
+)
 from pipeline.store.marks import MERGE_EVENT
 from pipeline.store.schema import (
     NUMBER_COLUMN_TYPE,
@@ -314,6 +320,7 @@ HASH_PART_DIGITS = 16
 _ANSWER_PREFIX = '{"tags":'
 
 
+@cached_in_snapshot
 def people_table(tx: Connection) -> RowTable:
     """Return the table of people with their states and names.
 
@@ -348,7 +355,7 @@ def people_table(tx: Connection) -> RowTable:
         untagged & has_bio,
         ids=reflect_shape(tx).ids,
         is_askable_again=is_askable_again,
-        is_changed=is_askable_again & has_changed,
+        has_other_input=has_changed,
         name_columns=(USERNAME,),
         format_name=lambda row: stripped_text(row[USERNAME]),
     )

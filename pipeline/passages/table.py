@@ -324,7 +324,7 @@ def make_row_table(
         and_(~is_answered, can_be_asked),
         ids=shape.ids,
         is_askable_again=is_askable_again,
-        is_changed=is_askable_again & has_changed,
+        has_other_input=has_changed,
         own_prompt_version=own_prompt_version,
     )
 

@@ -86,7 +86,7 @@ def make_row_table(
         ),
         has_content & ~is_answered,
         is_askable_again=is_askable_again,
-        is_changed=has_other_input & is_askable_again,
+        has_other_input=has_other_input,
         id_column=KEY_COLUMN,
         order_column="findable_row",
         own_prompt_version=prompt_version,

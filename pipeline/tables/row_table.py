@@ -107,8 +107,8 @@ class RowTable:
     is_open: ColumnElement[bool]
     # Condition that a row has content, a model's answer that counts, and no correction.
     is_askable_again: ColumnElement[bool] = field(default_factory=false)
-    # Condition that such a row has another input than its newest model answer was about.
-    is_changed: ColumnElement[bool] = field(default_factory=false)
+    # Condition that a row has another input than its newest model answer was about.
+    has_other_input: ColumnElement[bool] = field(default_factory=false)
     # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     # Columns with the row ids, and with the order in which rows are asked.
@@ -160,14 +160,20 @@ class RowTable:
         return _is_selected(self.row_id, claims.parked_ids(self.task, self.own_prompt_version))
 
     @property
+    def is_changed(self) -> ColumnElement[bool]:
+        """Return the SQL condition that an answered row changed after its answer."""
+        return self.is_askable_again & self.has_other_input
+
+    @property
     def is_marked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a person asked for an answered row again."""
-        return again.is_marked(self.task, self.row_id) & self.is_askable_again
+        return self.is_askable_again & again.is_marked(self.task, self.row_id)
 
     @property
     def is_stale(self) -> ColumnElement[bool]:
         """Return the SQL condition that an answered row changed, or was asked for again."""
-        return self.is_changed | self.is_marked
+        is_marked = again.is_marked(self.task, self.row_id)
+        return self.is_askable_again & (self.has_other_input | is_marked)
 
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
@@ -304,10 +310,9 @@ class RowTable:
 
     def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
         """Return the number of rows in the table that meet all conditions, by state."""
-        state = self.state_expression
-        query = (
-            select(state, func.count()).select_from(self.table).where(*conditions).group_by(state)
-        )
+        # The long expression is in a subquery, because GROUP BY would repeat it.
+        states = select(self.state_expression.label(STATE_COLUMN)).where(*conditions).subquery()
+        query = select(states.c.state, func.count()).group_by(states.c.state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 
 

@@ -38,6 +38,15 @@ KEY = "key-that-must-never-be-seen-anywhere"
 PEOPLE = "experts"
 PASSAGES = "passages"
 IMAGES = "images"
+# Tasks of commands that bring rows into a workspace.
+TASKS_BY_COMMAND = {
+    "add-expert": PEOPLE,
+    "demo": PEOPLE,
+    "import": PEOPLE,
+    "import_images": IMAGES,
+    "import_passages": PASSAGES,
+    "score": PEOPLE,
+}
 MODEL = "gemini-3.5-flash-lite"
 # USD for a million input and output tokens of that model by batch; models.toml has date and source.
 BATCH_PRICE = (0.15, 1.25)
@@ -186,7 +195,7 @@ class Workspace:
         """
         words = [command_words(verb, *arguments, **options)]
         folder = self.product_starter()
-        environ = self._prepare(options)
+        environ = self._prepare(verb, options)
         return Running(
             folder,
             words,
@@ -207,13 +216,18 @@ class Workspace:
     def run_unchecked(self, verb: str, *arguments: object, **options: Any) -> EndedCommand:
         """Run a command in a session; its test searches the output for keys and tracebacks."""
         return self._run_in_session(
-            [command_words(verb, *arguments, **options)], self._prepare(options)
+            [command_words(verb, *arguments, **options)], self._prepare(verb, options)
         )
 
-    def _prepare(self, options: Mapping[str, Any]) -> dict[str, str]:
-        """Create `home`, record the task of a command, and return the command's environment."""
-        task = options.get("TASK") or self.settings.get("TASK") or self.task or PEOPLE
-        self.used_tasks.add(task)
+    def _prepare(self, verb: str, options: Mapping[str, Any]) -> dict[str, str]:
+        """Create `home`, record the task of a command, and return the command's environment.
+
+        A first command without a task is about people.
+        """
+        task = options.get("TASK") or self.settings.get("TASK") or self.task
+        task = task or TASKS_BY_COMMAND.get(verb)
+        if task or not self.used_tasks:
+            self.used_tasks.add(task or PEOPLE)
         self.home.mkdir(parents=True, exist_ok=True)
         settings = {
             f"FINDABLE_{name}": str(value) for name, value in options.items() if name.isupper()

@@ -17,7 +17,7 @@ from PIL import Image
 from tests.acceptance.database import count_rows, read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S
-from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, open_page
+from tests.acceptance.product import MODEL, ON_POSTGRESQL, PEOPLE, Workspace, open_page
 from tests.acceptance.state import describe_workspace, list_differences, normalize
 from tests.acceptance.steps import Fate
 
@@ -621,7 +621,7 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert "unreadable now" in _confirm_import(client, refused["number"]).text
 
         number = _upload(client, rows, "experts", "people.csv", "bio=Biograpy")["number"]
-        assert workspace.state_counts() == {}
+        assert PEOPLE not in workspace.status(TASK="passages")
         _confirm_import(client, number)
         imported = _wait_for_import(client, number)
         assert (imported["state"], imported["done"]["added"]) == ("imported", 2)

@@ -98,18 +98,20 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     output = workspace.run_command("status").stdout
     assert next_step(output) == poll_step
     assert re.search(r"^under way +batch 1, 6 rows", output, re.MULTILINE)
-    # The status of another task names the task of the batch.
-    other_output = workspace.run_command("status", TASK=PEOPLE).stdout
-    assert re.search(r"^under way +task letters: batch 1, 6 rows", other_output, re.MULTILINE)
-
     tag_run = workspace.run_command("tag", yes=True)
     assert "continuing batch 1, 6 rows" in tag_run.stderr
     assert "0 rows" not in tag_run.stderr
     assert next_step(tag_run.output) == poll_step
 
+    # The status of another task names the task of the batch.
+    workspace.import_people(1)
+    other_output = workspace.run_command("status", TASK=PEOPLE).stdout
+    assert re.search(r"^under way +task letters: batch 1, 6 rows", other_output, re.MULTILINE)
+
     api.configure(paused=False)
-    tag_run = workspace.run_command("tag", wait=True, yes=True)
-    assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout)
+    tag_run = workspace.run_command("tag", wait=True, TASK=TASK, yes=True)
+    status_run = workspace.run_command("status", TASK=TASK)
+    assert next_step(tag_run.output) == next_step(status_run.stdout)
 
 
 @pytest.mark.alike
