@@ -285,11 +285,10 @@ def _parse_header(header: int | str) -> int | None:
 
 
 def _is_json(text: str) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         parse_json(text)
-    except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
