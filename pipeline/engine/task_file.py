@@ -30,7 +30,6 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.built_in_declarations import load_built_in_declaration
-from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.source_lines import (
     _find_field_line,
     find_error_line,
@@ -38,9 +37,8 @@ from pipeline.engine.source_lines import (
     locate_member,
 )
 from pipeline.gemini.answer_schema import make_response_schema
-from pipeline.tables.cells import (
-    to_prompt_text,
-)
+from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 
 # Folder of users' task files, in the current folder and in a workspace.
 TASKS_FOLDER = "tasks"
@@ -54,8 +52,6 @@ _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 
 
 # Declarations handed over by Python code, by path.
 _handed_over_tasks: dict[Path, Declaration] = {}
-# Rows in memory that were handed over last, by path of their task.
-rows_by_task_path: dict[Path, "MemorySource"] = {}
 
 
 class Fault(NamedTuple):

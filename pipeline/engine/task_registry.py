@@ -42,7 +42,6 @@ from pipeline.engine.task_faults import (
     match_columns,
 )
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
-from pipeline.engine.task_source import open_source, resolve_items
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_task import make_row_target, make_user_task
 from pipeline.gemini.answer_schema import is_closed_answer
@@ -58,6 +57,8 @@ from pipeline.tables.answer_views import (
 from pipeline.tables.column_values import list_fields
 from pipeline.tables.source import (
     check_column_names,
+    open_source,
+    resolve_items,
 )
 from pipeline.tables.write_target import check_fillable_column
 from pipeline.tables.write_to import check_row_target

@@ -18,7 +18,6 @@ from pipeline.engine.declaration_changes import merge_records
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, save_record
-from pipeline.engine.task_source import RowSource, open_source, resolve_items
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserPrompt
 from pipeline.store import workspace
@@ -27,7 +26,13 @@ from pipeline.store.locks import Locks
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import InspectImages, RowSync, RowSyncReport
-from pipeline.tables.source import FileSource, QueryCursor
+from pipeline.tables.source import (
+    FileSource,
+    QueryCursor,
+    RowSource,
+    open_source,
+    resolve_items,
+)
 
 MAX_LISTED_REFUSED_ROWS = 3
 

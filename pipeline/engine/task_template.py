@@ -18,11 +18,10 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
 from pipeline.core.text import suggest_similar
-from pipeline.engine.memory_rows import MemorySource
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import make_excerpt
-from pipeline.tables.source import RESERVED_PREFIX, FileSource, QuerySource
+from pipeline.tables.source import RESERVED_PREFIX, RowSource
 
 # Names of columns that findable adds; no key or answer field can have them.
 RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY})
@@ -92,7 +91,7 @@ class TaskDraft(NamedTuple):
     # Description of the table for readers of the file.
     table_description: str
     guess: TableGuess
-    source: FileSource | QuerySource | MemorySource
+    source: RowSource
     # More members of the task that locate the rows, by name; empty values are left out.
     source_members: Mapping[str, str] = MappingProxyType({})
 

@@ -14,13 +14,13 @@ from pipeline.engine import task_file
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import make_record
-from pipeline.engine.task_source import RowSource
 from pipeline.engine.task_sync import format_refused_row, print_sync_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import make_user_task
 from pipeline.store.database import Connection, Store
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync
+from pipeline.tables.source import RowSource
 from pipeline.tables.stored_values import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
 

@@ -19,7 +19,6 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.engine.memory_rows import MEMORY_ROWS
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
@@ -45,6 +44,7 @@ from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
 from pipeline.tables.row_states import has_answer
 from pipeline.tables.row_sync import find_changed_in_source
+from pipeline.tables.source import MEMORY_ROWS
 from pipeline.tables.stored_values import (
     HASH_COLUMN,
     KEY_COLUMN,

@@ -33,9 +33,8 @@ from pipeline.experts.person_rows import (
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
+from pipeline.tables.cells import parse_json, parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import ColumnMapping, fold_name
-from pipeline.tables.json_rows import parse_json
 from pipeline.tables.mapped_file import MappedFile
 from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, SourceRow, make_excerpt
 from pipeline.tables.row_import import (

@@ -22,9 +22,8 @@ from pipeline.passages import table
 from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import cell_to_text, parse_json_cell, to_compact_json
+from pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout
-from pipeline.tables.json_rows import parse_json
 from pipeline.tables.mapped_file import MappedFile
 from pipeline.tables.row_findings import (
     Finding,

@@ -21,7 +21,7 @@ import orjson
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import is_quotation, iterate_leaves
-from pipeline.core.text import INVALID_TEXT
+from pipeline.core.text import INVALID_TEXT, SURROGATES
 
 JSON_WHITE_SPACE = " \t\r\n"
 # Cells that mean an empty list, without JSON's white space.
@@ -33,6 +33,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 _ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
 _ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
+_INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
+# Numbers that the fast JSON parser may round.
+_LONG_NUMBER = re.compile(r"[0-9]{19}")
 # The beginning of the name that pandas gives to an index among the columns of Arrow.
 _INDEX_COLUMN_PREFIX = "__index_level_"
 
@@ -88,6 +91,43 @@ def parse_json_cell(cell: Any) -> Any:
         return json.loads(cell) if isinstance(cell, str | bytes) else cell
     except ValueError:
         return cell
+
+
+def parse_json(text: str) -> object:
+    """Return the value of a JSON text. Whole numbers of any length are read exactly.
+
+    Raises:
+        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, or is nested
+            too deeply. The message gives the reason.
+    """
+    try:
+        # This parser refuses lone surrogates, too.
+        value: object = orjson.loads(text)
+        return json.loads(text) if _LONG_NUMBER.search(text) else value
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(_describe_json_fault(text, error)) from None
+
+
+def _describe_json_fault(text: str, error: json.JSONDecodeError) -> str:
+    """Return why a text is not JSON: NaN or infinity, invalid UTF-8, or the parser's reason.
+
+    Args:
+        text: The text.
+        error: The parser's error, with its position.
+    """
+    has_minus = text.startswith("-", error.pos - 1)
+    number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
+    if number:
+        place = f"at character {number.start() + 1}"
+        return f"not JSON: {number[0]} {place} is not a JSON number (write null instead)"
+
+    bad_text = SURROGATES.search(text)
+    if bad_text:
+        byte_number = len(text[: bad_text.start()].encode()) + 1
+        return f"not UTF-8, from byte {byte_number} on"
+    return f"not JSON: {error.msg}, at character {error.pos + 1}"
 
 
 def parse_number(cell: Any) -> float | None:

@@ -23,6 +23,7 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.tables.input_file import MAX_LINE_CHARS
 from pipeline.tables.row_findings import (
     Finding,
     SourceRow,
@@ -30,7 +31,6 @@ from pipeline.tables.row_findings import (
     make_excerpt,
     make_rejection,
 )
-from pipeline.tables.source_file import MAX_LINE_CHARS
 
 # Share of common letters, in percent, from which two names are similar.
 _MIN_SIMILARITY = 80

@@ -90,7 +90,7 @@ class CsvTable(HeadedTable):
         else:
             names = self._read_header(head, first_lines)
         if self.delimiter != ",":
-            self.notes.append(f"fields are separated by {self.delimiter!r}")
+            self._file.notes.append(f"fields are separated by {self.delimiter!r}")
         self._set_names(names)
 
     def _find_header_line(self, head: Sequence[str]) -> int:

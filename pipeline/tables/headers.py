@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import stripped_text
-from pipeline.tables.input_file import InputFile
+from pipeline.tables.input_file import NO_HEADER, InputFile
 from pipeline.tables.row_findings import (
     CUT_MARK,
     MAX_CUT_CELL,
@@ -34,8 +34,6 @@ from pipeline.tables.row_findings import (
 MAX_SAMPLED_RECORDS = 30
 # Lines that an error message shows.
 MAX_SHOWN_LINES = 3
-# The value of HEADER= for a table without a header.
-NO_HEADER = "none"
 _MIN_DATA_ROWS = 2
 _MIN_COLUMNS = 2
 # From this number of columns on, a row of names below a single cell needs no other evidence.
@@ -81,7 +79,8 @@ class HeadedTable:
     """A table of records with the same columns: CSV, or a sheet. A subclass reads the records.
 
     Attributes:
-        names, notes: See `Table`.
+        names: The names of the columns. A column without a name is called `column_4` by its
+            position, or has an empty name if all its cells are blank.
     """
 
     # The text between two cells in an excerpt of a record.
@@ -91,7 +90,6 @@ class HeadedTable:
         """Begin without columns; the subclass finds the header, then calls `_set_names`."""
         self._file = file
         self.names = list[str]()
-        self.notes = list[str]()
 
     def _read_records(self) -> Iterator[Record | Finding]:
         """Yield each record below the header, and a finding for each faulty record.
@@ -145,9 +143,9 @@ class HeadedTable:
             for name, made_name in name_pairs
         ]
         if filled_names:
-            self.notes.append(f"columns without a name are called {', '.join(filled_names)}")
+            self._file.notes.append(f"columns without a name are called {', '.join(filled_names)}")
         if filled_names and self._file.header_line is None:
-            self.notes.append(
+            self._file.notes.append(
                 f"header: line {first_line - 1}; {OptionHint(header=first_line)} if that is wrong"
             )
 
@@ -194,33 +192,6 @@ class HeadedTable:
             column=column,
             cells=cells,
         )
-
-
-def parse_header(header: int | str) -> int | None:
-    """Return the line number of the setting `HEADER=`.
-
-    Returns:
-        The line from 1; 0 if the table has no header; None if the setting is empty.
-
-    Raises:
-        InputError: It is neither a line from 1 on nor `none`.
-    """
-    text = str(header).strip().casefold()
-    if not text:
-        return None
-    if text == NO_HEADER:
-        return 0
-
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(
-            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
-            "nothing was read",
-            hint=(
-                f"set {OptionHint(header=3)} for a header on line 3, "
-                f"or {OptionHint(header=NO_HEADER)} for a file without a header"
-            ),
-        )
-    return int(text)
 
 
 def make_column_names(count: int) -> list[str]:

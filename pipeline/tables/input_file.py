@@ -1,47 +1,161 @@
-"""An opened file with rows: its path, encoding, limits and options; and its table.
+"""A file with rows: its format, encoding and reading options, which are detected.
 
 Undecodable bytes become the surrogates U+DC00 + byte, so a lone surrogate in a row always means
 invalid bytes.
 """
 
 import codecs
+import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TextIO
 
+from pipeline.core import files
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.row_findings import Finding, SourceRow
+from pipeline.tables.cells import parse_json
+from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
+from pipeline.tables.row_findings import make_excerpt
 
 BYTE_ORDER_MARK = "\ufeff"
+# The value of HEADER= for a table without a header.
+NO_HEADER = "none"
+# Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
+# memory.
+MAX_LINE_CHARS = 4 << 20
+# Bytes by which the encoding and the format are detected.
+_START_BYTES = 1 << 20
+_FORMAT_BY_SUFFIX = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+# The formats that an option is for, and what other formats lack.
+_FORMATS_BY_OPTION = {
+    "sheet": ({"xlsx"}, "sheets"),
+    "encoding": ({"csv", "json", "jsonl"}, "encoding"),
+    "header": ({"csv", "xlsx"}, "header line"),
+}
+# The beginning of JSON that cannot be the header of a table.
+_CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+_FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
+# The first bytes of a workbook with a password, and of an old .xls file.
+_LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
+_SQLITE_FORMAT = "an SQLite database"
+# The first bytes of formats that are not read, with the name of the format.
+_OTHER_FORMAT_BY_SIGNATURE: Mapping[bytes, str] = {
+    b"%PDF-": "a PDF document",
+    b"\x89PNG\r\n\x1a\n": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF87a": "a GIF image",
+    b"GIF89a": "a GIF image",
+    b"II*\x00": "a TIFF image",
+    b"MM\x00*": "a TIFF image",
+    b"\x1f\x8b": "a gzip archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\x00": "an xz archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"PK\x05\x06": "an empty zip archive",
+    b"SQLite format 3\x00": _SQLITE_FORMAT,
+    b"{\\rtf": "an RTF document",
+    b"\x7fELF": "a program",
+}
+# A WebP image is a RIFF file with this name behind its size.
+_WEBP_START = re.compile(rb"RIFF.{4}WEBP", re.DOTALL)
+# Bytes that are checked for control characters.
+_CHECKED_BYTES = 4_096
+# Text has hardly any of these: control characters except tab, line ends, form feed and escape.
+_CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
+# More than this share of control characters is no text. A text with some damaged rows has fewer.
+_MAX_CONTROL_SHARE = 0.1
 # The name of this module's error handler for decoding.
 _BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
 _BAD_BYTE_OFFSET = 0xDC00
 
 
-@dataclass(frozen=True, kw_only=True)
 class InputFile:
-    """A file whose encoding is known, and how to read it."""
+    """A file with rows, or a folder of Parquet files.
 
-    path: Path
-    # The Parquet files if the path is a folder of them, else the file itself.
-    parts: Sequence[Path]
-    # Python's codec of the text.
-    encoding: str
-    # The characters that end a line: a line feed, or a carriage return.
-    line_end: str
-    # Characters from which a row is too long.
-    max_line_chars: int
-    # The hint of errors: which files are accepted.
-    hint: str
-    # The name of the sheet that a user set; may be empty.
-    sheet: str
-    # The line of the header, from 1, or 0 without a header; None if it is to be found.
-    header_line: int | None
-    # Returns whether a name is a known column, which proves that a record is the header. None if
-    # there are no known columns.
-    is_known_column: Callable[[str], bool] | None
+    Attributes:
+        format: "csv", "json", "jsonl", "xlsx" or "parquet".
+        encoding: Python's codec of the text.
+        notes: Notes for users about the whole file.
+        parts: The Parquet files if the path is a folder of them, else the file itself.
+        line_end: The characters that end a line: a line feed, or a carriage return.
+        header_line: The line of the header, from 1, or 0 without a header; None if it is to be
+            found.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hint: str,
+        default_format: str = "csv",
+        *,
+        max_line_chars: int = MAX_LINE_CHARS,
+        options: ReadOptions = DEFAULT_READ_OPTIONS,
+        is_known_column: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Detect the format and the encoding by the start of a file.
+
+        Args:
+            path: The file, or a folder of Parquet files.
+            hint: The hint of errors: which files are accepted.
+            default_format: The format if the suffix of the file names none.
+            max_line_chars: Characters from which a row is too long.
+            options: Encoding, sheet and header that a user set.
+            is_known_column: Returns whether a name is a known column. The delimiter that gives most
+                known names is chosen, and a first row with a known name is accepted as the header.
+
+        Raises:
+            InputError: The file cannot be read, is not in a supported format, or an option does not
+                fit it.
+        """
+        self.path = path
+        self.options = options
+        self.max_line_chars = max_line_chars
+        self.is_known_column = is_known_column
+        self.notes = list[str]()
+        self._hint = hint
+        self.parts = files.list_parquet_files(path)
+        if not self.parts:
+            files.check_no_address(path, "nothing was read")
+            reason = files.unreadable_reason(path) or "is not a regular file"
+            raise InputError(
+                f"{path} {reason}; nothing was read",
+                hint=hint if path.is_dir() else "check the path",
+            )
+
+        with self.translate_os_errors():
+            with self.parts[0].open("rb") as start_file:
+                start = start_file.read(_START_BYTES)
+            # The user's encoding is ignored for Parquet, .xlsx and locked spreadsheets.
+            is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, _LOCKED_SIGNATURE))
+            if options.encoding and not is_binary:
+                encoding = TextEncoding(check_encoding(self.parts[0], options.encoding))
+            else:
+                encoding = find_encoding(self.parts[0], start)
+
+        self.encoding = encoding.codec
+        start_text = start.decode(self.encoding, "ignore").strip()
+        self.line_end = _find_line_end(start_text)
+        self.header_line = _parse_header(options.header)
+        self.format = self._detect_format(start, start_text, default_format)
+        if encoding.note and self.format not in _FORMAT_BY_SIGNATURE.values():
+            self.notes.append(encoding.note)
+        for option_name in options.given_options:
+            formats, noun = _FORMATS_BY_OPTION[option_name]
+            if self.format not in formats:
+                raise self.make_error(
+                    f" is read as {self.format}, which has no {noun}",
+                    hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
+                )
 
     def open(self) -> TextIO:
         """Open the file as text for reading; the caller closes it."""
@@ -68,27 +182,142 @@ class InputFile:
 
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""
-        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self.hint)
+        return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self._hint)
+
+    @contextlib.contextmanager
+    def translate_os_errors(self) -> Iterator[None]:
+        """Raise an OSError of the block as InputError that names the file."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.path} cannot be read: {error.strerror}; nothing was read",
+            ) from None
+
+    def _detect_format(self, start: bytes, text: str, default: str) -> str:
+        """Return the format by the first bytes of the file, or else by its suffix.
+
+        The content overrules the suffix:
+
+        - Parquet and .xlsx are recognized by their first bytes.
+        - A text that begins with `[` is JSON.
+        - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
+          suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
+        - If the suffix or the default is CSV, the two rules for texts apply only if the text begins
+          like a JSON object, a list of objects or an empty list: `[a],[b]` could be a header.
+        - All other texts have the format of the suffix. A suffix of JSON or Parquet is refused.
+
+        Args:
+            start: The first bytes of the file.
+            text: Their text, without surrounding white space.
+            default: The format if the suffix names none.
+
+        Raises:
+            InputError: The file is empty, is an .xls or a workbook with a password, is a document,
+                image or other binary file. Or the suffix is that of JSON or Parquet, and the
+                content is a text that begins with neither `[` nor `{`.
+        """
+        for signature, name in _FORMAT_BY_SIGNATURE.items():
+            if start.startswith(signature):
+                return name
+        self._check_text_format(start)
+        if not text:
+            raise self.make_error(" is empty")
+
+        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), default)
+        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
+            first_line = text.splitlines()[0].strip()
+            is_faulty_row = suffix_format == "jsonl" and first_line != "{"
+            if text[0] == "{" and (is_faulty_row or _is_json(first_line)):
+                return "jsonl"
+            return "json"
+
+        if suffix_format in {"json", "parquet"}:
+            format_name = "JSON" if suffix_format == "json" else "a Parquet file"
+            raise self.make_error(
+                f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
+            )
+        return suffix_format
+
+    def _check_text_format(self, start: bytes) -> None:
+        """Raise InputError if the first bytes are those of a format that is not read."""
+        if start.startswith(_LOCKED_SIGNATURE):
+            raise self.make_error(
+                " is a spreadsheet with a password, or an old .xls",
+                hint="save it as .xlsx without a password",
+            )
+
+        # In UTF-16 and UTF-32 NUL bytes are normal.
+        is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
+        binary_format = _find_binary_format(start, is_wide_text=is_wide_text)
+        if binary_format:
+            hint = "save its table as CSV, .xlsx, JSON lines or Parquet, and name that file"
+            if binary_format == _SQLITE_FORMAT:
+                hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
+            raise self.make_error(f" is {binary_format}, not a table", hint=hint)
 
 
-class Table(Protocol):
-    """The table in a file; its columns are found when it is created.
+def _parse_header(header: int | str) -> int | None:
+    """Return the line number of the setting `HEADER=`.
 
-    Attributes:
-        names: The names of the columns. A column without a name is called `column_4` by its
-            position, or has an empty name if all its cells are blank. For JSON they are the names
-            in the first rows.
-        notes: Notes for users about the table.
+    Returns:
+        The line from 1; 0 if the table has no header; None if the setting is empty.
+
+    Raises:
+        InputError: It is neither a line from 1 on nor `none`.
     """
+    text = str(header).strip().casefold()
+    if not text:
+        return None
+    if text == NO_HEADER:
+        return 0
 
-    names: list[str]
-    notes: list[str]
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(
+            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
+            "nothing was read",
+            hint=(
+                f"set {OptionHint(header=3)} for a header on line 3, "
+                f"or {OptionHint(header=NO_HEADER)} for a file without a header"
+            ),
+        )
+    return int(text)
 
-    def read_rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each faulty row, in the order of the file."""
+
+def _is_json(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        parse_json(text)
+        return True
+    return False
 
 
-def find_line_end(text: str) -> str:
+def _find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
+    """Return the format of a file that is not text, such as "a WebP image"; "" for text.
+
+    The format follows from the file's first bytes. A file in no known format is "a binary file" if
+    it has many control characters, else text. Parquet and spreadsheets are not among the known
+    formats: callers recognize them before.
+
+    Args:
+        start: The first bytes of the file.
+        is_wide_text: The text is UTF-16 or UTF-32, in which NUL bytes are normal.
+    """
+    for signature, name in _OTHER_FORMAT_BY_SIGNATURE.items():
+        if start.startswith(signature):
+            return name
+    if _WEBP_START.match(start):
+        return "a WebP image"
+    if is_wide_text:
+        return ""
+
+    checked = start[:_CHECKED_BYTES]
+    control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
+    if control_count > _MAX_CONTROL_SHARE * len(checked):
+        return "a binary file"
+    return ""
+
+
+def _find_line_end(text: str) -> str:
     r"""Return the line end of a text: "\r" if the first line ends with that alone, else "\n"."""
     line_end = re.search("\r\n?|\n", text)
     return "\r" if line_end is not None and line_end[0] == "\r" else "\n"

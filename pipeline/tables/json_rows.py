@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TextIO
 
-import orjson
-
 from pipeline.core.errors import InputError
-from pipeline.core.text import SURROGATES
+from pipeline.tables.cells import parse_json
 from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 
@@ -26,9 +24,6 @@ _STRING_END = re.compile(_STRING_REST, re.DOTALL)
 _NEXT_MARK = re.compile(rf'(?:[^"{{}}\[\],]++|"{_STRING_REST})*+([{{}}\[\],"])', re.DOTALL)
 _NEXT_BRACKET = re.compile(rf'(?:[^"{{}}\[\]]++|"{_STRING_REST})*+([{{}}\[\]"])', re.DOTALL)
 _DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1, ",": 0}
-_INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
-# Numbers that the fast JSON parser may round.
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
 
 
 class JsonLinesTable:
@@ -36,13 +31,11 @@ class JsonLinesTable:
 
     Attributes:
         names: The names in the first 50 sound rows.
-        notes: Empty.
     """
 
     def __init__(self, file: InputFile) -> None:
         """Read the first rows, to find the names."""
         self._file = file
-        self.notes = list[str]()
         names = dict[str, None]()
         for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
             if isinstance(row, SourceRow):
@@ -60,7 +53,7 @@ class JsonLinesTable:
                 if is_cut and not text.endswith(self._file.line_end):
                     yield self._reject_long_row(line_number, text)
                 elif not text.isspace():
-                    yield parse_json_row(line_number, text.strip())
+                    yield _parse_row(line_number, text.strip())
 
     def _reject_long_row(self, line_number: int, text: str) -> Finding:
         reason = f"longer than {self._file.max_line_chars:,} characters"
@@ -83,7 +76,7 @@ class JsonTable(JsonLinesTable):
             text = text_file.read(_CHUNK_CHARS)
             if not text.lstrip().startswith("["):
                 text += text_file.read(self._file.max_line_chars)
-                yield parse_json_row(1, text.strip())
+                yield _parse_row(1, text.strip())
                 return
 
             text_file.seek(0)
@@ -91,7 +84,7 @@ class JsonTable(JsonLinesTable):
                 if len(text) > self._file.max_line_chars:
                     yield self._reject_long_row(line_number, text)
                     continue
-                row = parse_json_row(line_number, text.strip())
+                row = _parse_row(line_number, text.strip())
                 if isinstance(row, Finding):
                     self._check_element(line_number, text)
                 yield row
@@ -190,44 +183,7 @@ def _find_start(element: str, line_number: int) -> int:
     return line_number + element.count("\n", 0, space_count)
 
 
-def parse_json(text: str) -> object:
-    """Return the value of a JSON text. Whole numbers of any length are read exactly.
-
-    Raises:
-        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, or is nested
-            too deeply. The message gives the reason.
-    """
-    try:
-        # This parser refuses lone surrogates, too.
-        value: object = orjson.loads(text)
-        return json.loads(text) if _LONG_NUMBER.search(text) else value
-    except RecursionError:
-        raise ValueError("not JSON: nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(_describe_json_fault(text, error)) from None
-
-
-def _describe_json_fault(text: str, error: json.JSONDecodeError) -> str:
-    """Return why a text is not JSON: NaN or infinity, invalid UTF-8, or the parser's reason.
-
-    Args:
-        text: The text.
-        error: The parser's error, with its position.
-    """
-    has_minus = text.startswith("-", error.pos - 1)
-    number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
-    if number:
-        place = f"at character {number.start() + 1}"
-        return f"not JSON: {number[0]} {place} is not a JSON number (write null instead)"
-
-    bad_text = SURROGATES.search(text)
-    if bad_text:
-        byte_number = len(text[: bad_text.start()].encode()) + 1
-        return f"not UTF-8, from byte {byte_number} on"
-    return f"not JSON: {error.msg}, at character {error.pos + 1}"
-
-
-def parse_json_row(line_number: int, text: str) -> SourceRow | Finding:
+def _parse_row(line_number: int, text: str) -> SourceRow | Finding:
     """Return the row of a JSON object; a finding for any other or invalid text."""
     try:
         value = parse_json(text)

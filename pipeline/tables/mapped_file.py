@@ -30,7 +30,7 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 from pipeline.tables.row_import import ImportOptions, ReportT, report_interrupt
-from pipeline.tables.source_file import SourceFile
+from pipeline.tables.source import SourceFile
 
 # Precedes the key of a rejected row. No key contains NUL.
 _REJECTED_PREFIX = "\0"

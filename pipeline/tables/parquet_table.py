@@ -31,11 +31,12 @@ class ParquetTable:
     Attributes:
         names: The names of the columns; the columns of the folders' names come last. A name that
             is twice in a file is there twice, so that it is refused later.
-        notes: A note about columns of bytes, which are not read, if there are such columns.
     """
 
     def __init__(self, file: InputFile) -> None:
         """Read the names of the columns, and find the columns of bytes that are not text.
+
+        A note names these columns, which are not read.
 
         Raises:
             InputError: A file is damaged.
@@ -54,7 +55,7 @@ class ParquetTable:
                 ]
                 self._binary_names |= _find_binary_columns(table)
 
-        self.notes = note_binary_columns(sorted(self._binary_names))
+        file.notes += note_binary_columns(sorted(self._binary_names))
         self.names = [name for name in all_names if name not in self._binary_names]
 
     def read_rows(self) -> Iterator[SourceRow]:

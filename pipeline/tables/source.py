@@ -1,4 +1,4 @@
-"""Read the rows of a user's task from a file or from a SELECT.
+"""Read the rows of a user's task from a file, from a SELECT, or from Python code.
 
 The SELECT runs on the workspace's database or on another database.
 
@@ -14,7 +14,7 @@ import re
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
+from pipeline.core.declaration import DEFAULT_READ_OPTIONS, Declaration, ReadOptions
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
@@ -32,20 +32,28 @@ from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     contains_binary,
+    drop_binary_columns,
     find_value_kind,
     hash_text,
     merge_kinds,
     note_binary_columns,
+    to_compact_json,
     to_plain_row,
     to_plain_value,
 )
+from pipeline.tables.csv_table import CsvTable
+from pipeline.tables.input_file import MAX_LINE_CHARS, InputFile
+from pipeline.tables.json_rows import JsonLinesTable, JsonTable
+from pipeline.tables.parquet_table import ParquetTable
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
-from pipeline.tables.source_file import SourceFile
+from pipeline.tables.workbook import SheetTable
 
 FILE_HINT = (
     "use a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
 )
+# `items` of a declaration whose rows are in memory.
+MEMORY_ROWS = "<rows given in Python>"
 # The beginning of the names of columns that findable adds to those of the source.
 RESERVED_PREFIX = "findable_"
 # A view of PostgreSQL has room for 1,600 columns.
@@ -63,6 +71,60 @@ _PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 FULL_READ_INTERVAL = timedelta(days=7)
 _RENAME_HINT = "rename it in the query with AS"
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
+_TABLE_BY_FORMAT: Mapping[
+    str, Callable[[InputFile], CsvTable | JsonLinesTable | ParquetTable | SheetTable]
+] = {
+    "csv": CsvTable,
+    "json": JsonTable,
+    "jsonl": JsonLinesTable,
+    "parquet": ParquetTable,
+    "xlsx": SheetTable,
+}
+
+
+def resolve_items(declaration: Declaration, path: Path) -> str:
+    """Return the query of a task, or the absolute path of its row file.
+
+    Args:
+        path: The task's file, to whose folder the path of the row file is relative.
+    """
+    if declaration.is_query or declaration.items == MEMORY_ROWS:
+        return str(declaration.items)
+    return str((path.parent / declaration.items).resolve())
+
+
+def open_source(
+    store: Store | None,
+    declaration: Declaration,
+    path: Path,
+    cursor: "QueryCursor | None" = None,
+    *,
+    stored_kinds: Mapping[str, str] = NO_KINDS,
+) -> "RowSource":
+    """Return the source of a task's rows; its columns are read already, its rows when iterated.
+
+    The source is a query of the database that `source=` names, a query of `store`, rows in memory,
+    or a file. It need not be closed.
+
+    Args:
+        store: The database of a query without `source=`.
+        path: The task's file.
+        cursor: Selects new rows of a query. All rows are read if it is omitted.
+        stored_kinds: Kinds of columns at the last reading, which columns without any value keep.
+
+    Raises:
+        InputError: The query, file or database cannot be read.
+    """
+    if declaration.source:
+        with open_other_database(declaration.source, path.parent) as other_database:
+            return QuerySource(other_database, declaration.items, cursor, stored_kinds=stored_kinds)
+    if declaration.is_query and store is not None:
+        return QuerySource(store, declaration.items, cursor, stored_kinds=stored_kinds)
+    if declaration.items == MEMORY_ROWS:
+        return rows_by_task_path[path]
+
+    options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
+    return FileSource(Path(resolve_items(declaration, path)), options, stored_kinds=stored_kinds)
 
 
 def read_file_stamp(path: Path) -> str | None:
@@ -71,6 +133,58 @@ def read_file_stamp(path: Path) -> str | None:
         return None
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
+
+
+class SourceFile(InputFile):
+    """A file with rows, whose columns are found when it is created.
+
+    Attributes:
+        names: The names of the columns. A column without a name is called `column_4` by its
+            position, or has an empty name if all its cells are blank. For JSON they are the names
+            in the first rows.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        hint: str,
+        default_format: str = "csv",
+        *,
+        max_line_chars: int = MAX_LINE_CHARS,
+        options: ReadOptions = DEFAULT_READ_OPTIONS,
+        is_known_column: Callable[[str], bool] | None = None,
+    ) -> None:
+        """Detect the format and encoding as `InputFile` does, and find the columns.
+
+        Reads the first rows of JSON, a whole sheet, and the columns of bytes of Parquet files.
+
+        Raises:
+            InputError: The file cannot be read, has no header, or an option does not fit it.
+            ConfigurationError: The file is Parquet, and pyarrow is not installed.
+        """
+        super().__init__(
+            path,
+            hint,
+            default_format,
+            max_line_chars=max_line_chars,
+            options=options,
+            is_known_column=is_known_column,
+        )
+        with self.translate_os_errors():
+            self._table = _TABLE_BY_FORMAT[self.format](self)
+        self.names = self._table.names
+
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each faulty row, in the order of the file.
+
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
+        finding describes why its row is rejected.
+
+        Raises:
+            InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
+        """
+        with self.translate_os_errors():
+            yield from self._table.read_rows()
 
 
 class FileSource(SourceFile):
@@ -151,7 +265,7 @@ class FileSource(SourceFile):
         For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
         options.
         """
-        with self._translate_os_errors():
+        with self.translate_os_errors():
             if self.path.is_file():
                 option_marks = [
                     value if name == "sheet" else f"{name}={value}"
@@ -163,6 +277,33 @@ class FileSource(SourceFile):
                 for part in list_parquet_files(self.path)
             )
             return hash_text("\n".join(part_digests))
+
+
+class MemorySource:
+    """Rows in memory as a source of rows, with the interface of `FileSource`."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Convert rows to plain values, and read their columns and hash.
+
+        Binary columns are left out and noted in `notes`.
+
+        Raises:
+            InputError: The columns are not possible in a table.
+        """
+        rows, binary_columns = drop_binary_columns(rows)
+        self.notes = note_binary_columns(binary_columns)
+        self._rows = [to_plain_row(row) for row in rows]
+        self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
+        rows_json = to_compact_json(self._rows)
+        self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def __iter__(self) -> Iterator[SourceRow]:
+        """Yield each row, numbered from 1."""
+        return (SourceRow(number, row) for number, row in enumerate(self._rows, start=1))
+
+
+# Rows in memory that Python code handed over last, by path of their task.
+rows_by_task_path: dict[Path, MemorySource] = {}
 
 
 class QueryCursor:
@@ -337,6 +478,9 @@ class QuerySource:
         if any(map(contains_binary, values)):
             self._binary_names.add(name)
         return [to_plain_value(value) for value in values]
+
+
+RowSource = FileSource | QuerySource | MemorySource
 
 
 def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:

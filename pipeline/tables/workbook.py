@@ -130,15 +130,15 @@ class SheetTable(HeadedTable):
                 if sheet.visible == SheetVisibleEnum.Visible
             ]
             first_name = next(iter(visible_names), book.sheet_names[0])
-            sheet_name = self._file.sheet or first_name
+            sheet_name = self._file.options.sheet or first_name
             if sheet_name not in book.sheet_names:
                 raise self._file.make_error(
                     f" has no sheet {sheet_name!r}",
                     hint=f"the sheets are {', '.join(map(repr, book.sheet_names))}",
                 )
-            if not self._file.sheet and len(visible_names) > 1:
+            if not self._file.options.sheet and len(visible_names) > 1:
                 listed_names = ", ".join(map(repr, visible_names))
-                self.notes.append(
+                self._file.notes.append(
                     f"only the sheet {sheet_name!r} is read; the file has {listed_names}"
                 )
 
@@ -217,16 +217,16 @@ class SheetTable(HeadedTable):
         errors or formulas without a value.
         """
         if self._merged_areas:
-            self.notes.append(
+            self._file.notes.append(
                 f"merged areas: {len(self._merged_areas):,}; each cell has the value of its area"
             )
         if size.percent_or_money_places:
-            self.notes.append(
+            self._file.notes.append(
                 "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
                 f"{join_first(size.percent_or_money_places)}",
             )
         if size.blank_places:
-            self.notes.append(
+            self._file.notes.append(
                 "read as blank, because they contain errors, or formulas without a result: "
                 f"{join_first(size.blank_places)}",
             )

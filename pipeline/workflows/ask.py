@@ -26,7 +26,6 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.redact import mask_password
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
-from pipeline.engine.memory_rows import MEMORY_ROWS, MemorySource
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
@@ -43,7 +42,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
-from pipeline.tables.source import FileSource
+from pipeline.tables.source import MEMORY_ROWS, FileSource, MemorySource
 from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.decisions import make_session_in_mode
 from pipeline.workflows.new_task_files import (

@@ -20,7 +20,6 @@ from pipeline.core import files, trust
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME, RESERVED, is_query
 from pipeline.core.errors import InputError
-from pipeline.engine.memory_rows import MemorySource
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
     ROW_FILES_FOLDER,
@@ -42,7 +41,7 @@ from pipeline.engine.task_template import (
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.row_findings import SourceRow, make_excerpt
-from pipeline.tables.source import FileSource, QuerySource, open_other_database
+from pipeline.tables.source import FileSource, MemorySource, QuerySource, open_other_database
 from pipeline.workflows.column_guesses import guess_key_and_content
 
 # Name of a task that is not stored.
