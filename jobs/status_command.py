@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from jobs.command import should_print_json
-from jobs.options import (
-    CommandReport,
-    Parameter,
-)
+from jobs.options import CommandReport, Parameter
+from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, join_first, plural
@@ -50,7 +48,8 @@ def status(
     report = task_status.read_status(ws, exact=exact)
     named_lines = _status_lines(report, has_details=more)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
-    return CommandReport(report.document, [f"{name:<{width}}{text}" for name, text in named_lines])
+    output: Output = [f"{name:<{width}}{text}" for name, text in named_lines]
+    return CommandReport(report.document, output, hint=report.next_command)
 
 
 def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
@@ -67,11 +66,11 @@ def _status_lines(
     report: task_status.StatusReport,
     *,
     has_details: bool,
-) -> list[tuple[str, object]]:
-    """Return the lines of `status` in order, as (name, text); the text may be a CommandHint.
+) -> list[tuple[str, str]]:
+    """Return the lines of `status` in order, as (name, text).
 
-    Workspace, rows, cost and next command are always there. Each other line is left out if there is
-    nothing to say. At most MAX_OPEN_BATCH_LINES open batches and the newest
+    Workspace, rows and cost are always there. Each other line is left out if there is nothing to
+    say. At most MAX_OPEN_BATCH_LINES open batches and the newest
     MAX_DUPLICATE_BATCH_LINES duplicate batches are listed.
 
     Args:
@@ -79,7 +78,7 @@ def _status_lines(
     """
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
-    lines: list[tuple[str, object]] = [
+    lines = [
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _format_counts(document, report.subject)),
     ]
@@ -115,10 +114,11 @@ def _status_lines(
     failures = document.get("failures")
     if failures:
         lines.append(("failed", _format_failures(failures)))
-    key_note = ""
-    if any(wait.has_other_key for wait in report.waits_by_number.values()):
-        key_note = " with this key"
-    lines.append(("next", document["next"] or f"nothing to do{key_note}"))
+    if report.next_command is None:
+        key_note = ""
+        if any(wait.has_other_key for wait in report.waits_by_number.values()):
+            key_note = " with this key"
+        lines.append(("next", f"nothing to do{key_note}"))
     return lines
 
 

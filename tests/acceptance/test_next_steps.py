@@ -4,12 +4,17 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT, PYTHON
 from tests.acceptance.product import HEADER, Workspace, write_declaration
+from tests.acceptance.test_right_rows import hold_batch, rotate
+from tests.outside.answers import Json, fill, user_text
+from tests.outside.server import Outside
 
 # The folder of the interpreter and of `findable`. A link is not resolved.
 BIN_FOLDER = os.path.dirname(PYTHON)  # noqa: PTH120
@@ -92,19 +97,20 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
     assert "next: mkdir" in workspace.run_command("export", "no/out.csv", code=2).stderr
 
 
-def test_status_has_six_lines(workspace: Workspace) -> None:
+def test_status_has_five_lines_and_the_next_step(workspace: Workspace) -> None:
     """`status` describes the state and the running work in words; `--more` adds details."""
     workspace.import_people(4)
     workspace.run_command("submit")
-    lines = workspace.run_command("status").stdout.splitlines()
+    status_run = workspace.run_command("status")
+    lines = status_run.stdout.splitlines()
     assert [line[:11].strip() for line in lines] == [
         "workspace",
         "experts",
         "under way",
         "spent",
         "index",
-        "next",
     ]
+    assert status_run.stderr == "next: findable batch-poll\n"
     assert "4: 0 tagged, 4 claimed" in lines[1]
     assert len(workspace.run_command("items", state="claimed").stdout.splitlines()) == 1 + 4
     error_output = workspace.run_command("items", where="state = 'claimed'", code=2).stderr
@@ -115,8 +121,8 @@ def test_status_has_six_lines(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", f"{BIN_FOLDER}:/usr/bin:/bin"])
-def test_printed_command_works_in_the_shell(workspace: Workspace, path: str) -> None:
-    """A next step begins with `findable` only if a shell finds it, else with the interpreter."""
+def test_printed_command_has_no_path(workspace: Workspace, path: str) -> None:
+    """A next step begins with `findable`, also if a shell does not find it."""
     environ = {"PATH": path, "FINDABLE_DATA": str(workspace.data)}
     process = subprocess.run(
         [PYTHON, "-m", "findable", "status"],
@@ -126,11 +132,7 @@ def test_printed_command_works_in_the_shell(workspace: Workspace, path: str) -> 
         text=True,
         check=False,
     )
-    words = step(process.stderr)
-    if path.startswith(BIN_FOLDER):
-        assert words[0] == "findable"
-    else:
-        assert words[1:3] == ["-m", "findable"]
+    assert step(process.stderr)[0] == "findable"
 
 
 def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:
@@ -172,34 +174,217 @@ def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -
     for name in ("letters", "notes"):
         declare_rows(workspace, name, "1,The lamp hums.\n")
         workspace.run_command("tag", mode="live", TASK=name)
-    lines = workspace.run_command("status").stdout.splitlines()
-    assert lines[1].split() == ["letters", "1:", "1", "answered"]
-    assert "export letters-answers.csv --task letters" in lines[-1]
+    status_run = workspace.run_command("status")
+    assert status_run.stdout.splitlines()[1].split() == ["letters", "1:", "1", "answered"]
+    assert status_run.stderr == "next: findable export letters-answers.csv --task letters\n"
 
 
-def test_steps_of_a_batch_lead_to_the_index(workspace: Workspace) -> None:
-    """Each step of a task with answers names the next step, as `status` does."""
-    declare_rows(workspace, "notes", "1,The lamp hums.\n2,\n", arguments='index="{text}"')
+NOTES = "1,The lamp hums.\n2,The lamp is hot.\n"
+UNASKED_NOTES = "1,\n2,\n"
+
+
+def declare_notes(workspace: Workspace, rows: str = NOTES, *, arguments: str = "") -> None:
+    """Write the task `notes`, which all further commands are about."""
+    declare_rows(workspace, "notes", rows, arguments=arguments)
     workspace.task = "notes"
-    submit = workspace.run_command("submit")
-    assert "rows: 2 new; nothing to ask about in 1 of 2" in submit.stderr
-    assert submit.stderr.endswith("next: findable batch-poll --task notes\n")
-    assert "next: findable batch-ingest" in workspace.run_command("poll").stderr
-    assert "next: findable index" in workspace.run_command("ingest").stderr
-    index = workspace.run_command("index").stderr
-    assert 'next: findable search "words of a question"' in index
+
+
+def answer_notes(workspace: Workspace, rows: str = NOTES, *, arguments: str = "") -> None:
+    """Write the task `notes`, and ask about its rows."""
+    declare_notes(workspace, rows, arguments=arguments)
+    workspace.run_command("tag", mode="live")
+
+
+def leave_open(workspace: Workspace, _server: Outside) -> None:
+    """Ask about one of two rows."""
+    declare_notes(workspace)
+    workspace.run_command("tag", mode="live", limit=1)
+
+
+def send_batch(workspace: Workspace, _server: Outside) -> None:
+    """Send all rows in a batch."""
+    declare_notes(workspace)
+    workspace.run_command("submit")
+
+
+def download_batch(workspace: Workspace, server: Outside) -> None:
+    """Download the result of a batch, and do not store it."""
+    send_batch(workspace, server)
+    workspace.run_command("poll")
+
+
+def mix_up_batch(workspace: Workspace, server: Outside) -> None:
+    """Hold a batch whose replies belong to other rows; all later batches are right."""
+    hold_batch(workspace, server, rotate)
+    server.mixing = None
+
+
+def park(workspace: Workspace, server: Outside, text: str) -> None:
+    """Park the rows with a text: each reply about them is invalid."""
+
+    def answer(request: Json) -> Json:
+        return {"topic": 7} if text in user_text(request) else fill(request)
+
+    server.answerer = answer
+    answer_notes(workspace)
+    workspace.try_command("tag", mode="live")
+
+
+def park_one(workspace: Workspace, server: Outside) -> None:
+    """Park one of two rows."""
+    park(workspace, server, "hums")
+
+
+def park_all(workspace: Workspace, server: Outside) -> None:
+    """Park both rows."""
+    park(workspace, server, "lamp")
+
+
+def change_row(workspace: Workspace, _server: Outside) -> None:
+    """Change the text of an answered row, and read it."""
+    answer_notes(workspace)
+    declare_notes(workspace, "1,The lamp is silent.\n2,The lamp is hot.\n")
+    workspace.run_command("tag", mode="live")
+
+
+def mark_row(workspace: Workspace, _server: Outside) -> None:
+    """Ask for an answered row again with a budget that has no room for it."""
+    answer_notes(workspace)
+    workspace.try_command("tag", item="1", again=True, mode="live", yes=True, budget="0.0000001")
+
+
+def read_empty_texts(workspace: Workspace, _server: Outside) -> None:
+    """Read rows without a text."""
+    answer_notes(workspace, UNASKED_NOTES)
+
+
+def answer_all(workspace: Workspace, _server: Outside) -> None:
+    """Answer all rows of a task without an index."""
+    answer_notes(workspace)
+
+
+def answer_indexed(workspace: Workspace, _server: Outside) -> None:
+    """Answer all rows of a task that declares an index."""
+    answer_notes(workspace, arguments='index="{text}"')
+
+
+def make_index_stale(workspace: Workspace, server: Outside) -> None:
+    """Correct an answer after the index was built."""
+    answer_indexed(workspace, server)
+    workspace.run_command("index")
+    workspace.run_command("correct", "1", set="topic=lamps")
+
+
+def correct_row(workspace: Workspace, _server: Outside) -> None:
+    """Correct an answer of a task without an index."""
+    answer_notes(workspace)
+    workspace.run_command("correct", "1", set="topic=lamps")
+
+
+def lose_row(workspace: Workspace, _server: Outside) -> None:
+    """Remove an answered row from the source, and read the source."""
+    answer_notes(workspace)
+    declare_notes(workspace, "1,The lamp hums.\n")
+    workspace.run_command("tag", mode="live")
+
+
+def change_source(workspace: Workspace, _server: Outside) -> None:
+    """Add a row to the source, and do not read it."""
+    answer_notes(workspace)
+    declare_notes(workspace, f"{NOTES}3,The lamp leaks.\n")
+
+
+def import_nothing(workspace: Workspace, _server: Outside) -> None:
+    """Read the status of an empty workspace."""
+    workspace.write_file("head.csv", HEADER + "ada,Ada,,,,\n")
+    workspace.run_command("import", "head.csv")
+    workspace.run_command("forget", "ada", yes=True)
+
+
+def empty_query(workspace: Workspace, _server: Outside) -> None:
+    """Let the query of an answered task return no row."""
+    workspace.settings["YES"] = "1"
+    workspace.import_people(1)
+    run_sql(workspace, "CREATE TABLE lamps (id INTEGER PRIMARY KEY, text TEXT, done INTEGER)")
+    run_sql(workspace, "INSERT INTO lamps VALUES (1, 'hums', NULL)")
+    declaration = write_declaration(
+        {"topic": "str"}, prompt="{text}", items="SELECT id, text FROM lamps WHERE done IS NULL"
+    )
+    workspace.write_file("tasks/notes.py", declaration)
+    workspace.task = "notes"
+    workspace.run_command("tag", mode="live")
+    run_sql(workspace, "UPDATE lamps SET done = 1")
+    workspace.run_command("tag", mode="live")
+
+
+# Each state with the steps that lead from it to the last one. A last step that is not `export`
+# waits for a person.
+STATES: dict[str, tuple[Callable[[Workspace, Outside], None], str]] = {
+    "open": (leave_open, "tag export"),
+    "batch sent": (send_batch, "batch-poll batch-ingest export"),
+    "batch downloaded": (download_batch, "batch-ingest export"),
+    "batch held": (
+        mix_up_batch,
+        "batch-poll batch-cancel tag index export",
+    ),
+    "parked": (park_one, "export"),
+    "all parked": (park_all, "parked"),
+    "stale by a change": (change_row, "export"),
+    "stale by a mark": (mark_row, "tag export"),
+    "unusable": (read_empty_texts, "export"),
+    "answered": (answer_all, "export"),
+    "answered with an index": (answer_indexed, "index export"),
+    "index stale": (make_index_stale, "index export"),
+    "corrected": (correct_row, "export"),
+    "gone": (lose_row, "export"),
+    "nothing imported": (import_nothing, "import"),
+    "source changed": (change_source, "tag export"),
+    "query without rows": (empty_query, "export"),
+}
+MAX_STEPS = 10
+
+
+def walk_steps(workspace: Workspace) -> Iterator[str]:
+    """Run each next step, and yield its command, until `export` or a step that changes nothing."""
+    for _ in range(MAX_STEPS):
+        state = workspace.status()
+        verb, *words = shlex.split(state["next"])[1:]
+        yield verb
+        process = workspace.try_command(verb, *words, yes=True)
+        assert process.output.strip(), verb
+        if verb == "export":
+            assert (workspace.home / words[0]).is_file()
+        later_state = workspace.status()
+        if later_state == state:
+            return
+
+        # Each command that changes the state ends with the next step of `status`.
+        assert process.stderr.splitlines()[-1] == f"next: {later_state['next']}"
+    raise AssertionError("the steps never end")
+
+
+# A marked row is asked again, rightly.
+@pytest.mark.excused("nobody_is_answered_twice")
+@pytest.mark.parametrize(("reach_state", "steps"), STATES.values(), ids=STATES)
+def test_next_steps_lead_to_the_export(
+    served_workspace: Workspace,
+    outside_server: Outside,
+    reach_state: Callable[[Workspace, Outside], None],
+    steps: str,
+) -> None:
+    """Each state has one next step, which changes the state, waits for a person, or is the last."""
+    reach_state(served_workspace, outside_server)
+    assert " ".join(walk_steps(served_workspace)) == steps
 
 
 def test_each_command_names_the_step_of_the_state(workspace: Workspace) -> None:
     """Commands and `status` name the same next step while one batch ends and another is sent."""
-    declare_rows(workspace, "notes", "1,The lamp hums.\n2,The lamp is hot.\n")
-    workspace.task = "notes"
+    declare_notes(workspace)
     for command in ("submit", "poll", "submit", "ingest", "poll", "ingest", "submit"):
         options = {"limit": 1} if command == "submit" else {}
         error_lines = workspace.run_command(command, **options).stderr.splitlines()
-        status_line = workspace.run_command("status").stdout.splitlines()[-1]
-        step_line = f"next: {status_line.removeprefix('next').strip()}"
-        assert error_lines[-1] == step_line, command
+        status_lines = workspace.run_command("status").stderr.splitlines()
+        assert error_lines[-1] == status_lines[-1], command
 
 
 def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None:
