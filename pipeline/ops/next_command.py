@@ -44,11 +44,11 @@ def choose_next_command(
     """Return the command for the most urgent condition; None if running calls have all rows.
 
     The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download the result of a held batch again, complete a move, fill a task without rows,
-    ask open rows, rows that a person asked for again and rows of a changed file, give up a batch
-    that stays held, update the index, show parked rows, export. If an unsent batch waits for quota,
-    the command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names
-    other tasks, the command is `status` of the first of them, not the command that fills the task.
+    batches, end the hold of a batch, complete a move, ask open rows, rows that a person asked for
+    again and rows of a changed file, fill a task without rows, update the index, show parked rows,
+    export. If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If
+    the task has no rows and the document names other tasks, the command is `status` of the first of
+    them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
     precede `export` if a row is answered.
@@ -78,7 +78,6 @@ def choose_next_command(
         fill_command = CommandHint("status", task=document["others"][0])
     marked_count = document["stale"]["marked"] if "stale" in document else 0
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
-    is_held_again = held_step is not None and held_step.command == "batch-cancel"
     has_gone_rows_only = counts.total == 0 and counts.gone > 0
     export_command = labels.command(
         "export",
@@ -94,11 +93,10 @@ def choose_next_command(
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
-        (held_step and not is_held_again, held_step),
+        (held_step, held_step),
         (waiting_move, waiting_move and waiting_move.command),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.total + counts.gone == 0, fill_command),
-        (is_held_again, held_step),
         (counts.done and is_index_outdated, labels.command("index")),
         (counts.parked and not counts.done, labels.command("parked")),
         (has_gone_rows_only or counts.total > counts.claimed, export_command),
