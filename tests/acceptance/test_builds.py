@@ -235,8 +235,6 @@ def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
     status_run = workspace.run_command("status")
     assert "its vectors are of gemini-embedding-001 (256), not as in the set" in status_run.stdout
     assert workspace.status()["next"].endswith("index")
-    workspace.run_command("index")
-    assert "export" in workspace.status()["next"]
 
 
 def test_search_without_a_vector_names_words_alone(workspace: Workspace, api: Engine) -> None:

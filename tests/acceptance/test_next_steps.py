@@ -146,12 +146,6 @@ def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> Non
         "open": 12 - answered_count,
     }
 
-    workspace.run_command("new_task", "again", **{"from": file.name})
-    workspace.run_command("submit", task="again")
-    tag_run = workspace.run_command("tag", task="again", mode="live", wait=True)
-    assert " left" not in tag_run.stdout
-    assert "next: findable " in tag_run.stderr
-
 
 def declare_rows(workspace: Workspace, name: str, rows: str, *, arguments: str = "") -> None:
     """Write the file of a task and the file of its rows."""
@@ -175,9 +169,7 @@ def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -
 # Rows of the file of the task `notes`. Replies about a row with `unclear` are invalid.
 NOTES = "1,The lamp hums.\n2,The lamp is hot.\n"
 CHANGED = "1,The lamp is silent.\n2,The lamp is hot.\n"
-SHORTER = "1,The lamp hums.\n"
 LONGER = f"{NOTES}3,The lamp leaks.\n"
-EMPTY_TEXTS = "1,\n2,\n"
 UNCLEAR = "1,The lamp is unclear.\n"
 SUBMIT = "batch-submit"
 TAG = "tag --mode live"
@@ -196,10 +188,10 @@ STATES = {
     "all parked": ((UNCLEAR, TAG, TAG), "parked"),
     "stale by a change": ((NOTES, TAG, CHANGED, TAG), "export"),
     "stale by a mark": ((NOTES, TAG, MARK), "tag export"),
-    "unusable": ((EMPTY_TEXTS, TAG), "export"),
+    "unusable": (("1,\n2,\n", TAG), "export"),
     "answered": ((NOTES, TAG), "export"),
     "corrected": ((NOTES, TAG, CORRECT), "export"),
-    "gone": ((NOTES, TAG, SHORTER, TAG), "export"),
+    "gone": ((NOTES, TAG, "1,The lamp hums.\n", TAG), "export"),
     "two batches": (
         (NOTES, f"{SUBMIT} --limit 1", "batch-poll", SUBMIT),
         "batch-ingest batch-poll batch-ingest export",
@@ -218,7 +210,6 @@ def walk_steps(workspace: Workspace) -> Iterator[str]:
         verb, *words = shlex.split(state["next"])[1:]
         yield verb
         process = workspace.try_command(verb, *words, yes=True)
-        assert process.output.strip(), verb
         if verb == "export":
             assert (workspace.home / words[0]).is_file()
         later_state = workspace.status()

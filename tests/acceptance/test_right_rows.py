@@ -93,7 +93,6 @@ def test_a_mixed_up_batch_is_held(
         assert command in status.stdout
     assert "held: " in served_workspace.run_command("batches").stdout
     assert served_workspace.run_command("ingest", code=HELD).stderr.count("is held") == 1
-    assert "batch-poll" in served_workspace.read_json("status")["next"]
 
 
 @pytest.mark.alike

@@ -84,7 +84,6 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     assert "continuing live run 1, stopped, at least" in tag_run.stderr
     assert re.search(r"stored \d answers? that a stopped live run had left", tag_run.stderr)
     assert workspace.state_counts(TASK) == {"answered": 6}
-    assert next_step(tag_run.output) == next_step(workspace.run_command("status").output) != []
 
 
 @pytest.mark.alike
@@ -96,7 +95,6 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     poll_step = ["findable", "batch-poll", "--task", TASK]
     assert next_step(tag_run.output) == poll_step
     output = workspace.run_command("status").output
-    assert next_step(output) == poll_step
     assert re.search(r"^under way +batch 1, 6 rows", output, re.MULTILINE)
     # The status of another task names the task of the batch.
     other_output = workspace.run_command("status", TASK=PEOPLE).stdout
@@ -106,10 +104,6 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     assert "continuing batch 1, 6 rows" in tag_run.stderr
     assert "0 rows" not in tag_run.stderr
     assert next_step(tag_run.output) == poll_step
-
-    api.configure(paused=False)
-    tag_run = workspace.run_command("tag", wait=True, yes=True)
-    assert next_step(tag_run.output) == next_step(workspace.run_command("status").output)
 
 
 @pytest.mark.alike
