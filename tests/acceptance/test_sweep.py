@@ -24,7 +24,7 @@ from tests.acceptance.sweep import (
 )
 from tests.acceptance.trails import find_broken_rules
 
-REPETITIONS = 10 if ON_POSTGRESQL else 12
+REPETITIONS = 8
 READ_NOTHING = 3
 INTERRUPTED = 130
 # Commands of each day that run on a read-only disk.
