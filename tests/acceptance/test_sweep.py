@@ -24,6 +24,7 @@ from tests.acceptance.sweep import (
 )
 from tests.acceptance.trails import find_broken_rules
 
+# A life for each rare kind of fault, and one death.
 REPETITIONS = 8
 READ_NOTHING = 3
 INTERRUPTED = 130
