@@ -124,7 +124,8 @@ class ClickCommand(click.Command):
 
         Standard output gets the text, or with `--json` only the JSON document. Then the
         report's `check` is called, which raises the error, if any. Otherwise the hint for
-        the next command is printed last. A command without a report printed its output itself.
+        the next command is printed last, which only people read. A command without a report printed
+        its output itself.
         """
         has_fixed_task = self.entry.task and not self.entry.task_option
         if has_fixed_task and not self.entry.access:
@@ -141,7 +142,7 @@ class ClickCommand(click.Command):
             print_all(report.output)
         if report.check is not None:
             report.check()
-        if report.hint:
+        if report.hint and not should_print_json():
             Terminal().hint(str(report.hint))
 
 

@@ -29,7 +29,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import click
 
 from jobs.output import Terminal, has_printed_json, print_json
-from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, find_program, read_settings
+from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, PROGRAM, read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, FindableError
 from pipeline.core.settings import KEY_NAMES, PREFIX
@@ -290,15 +290,13 @@ def _help_hint(error: click.UsageError) -> str:
     """
     has_make = MAKE_COMMAND_LINE_VARIABLE in os.environ
     if error.ctx is None or error.ctx.parent is None:
-        help_command = "make help ALL=1" if has_make else f"{find_program()} --help"
+        help_command = "make help ALL=1" if has_make else f"{PROGRAM} --help"
         return f"`{help_command}` lists the commands"
 
     name = error.ctx.info_name
-    help_command = f"make {name} HELP=1" if has_make else f"{find_program()} {name} --help"
+    help_command = f"make {name} HELP=1" if has_make else f"{PROGRAM} {name} --help"
     if isinstance(error, click.NoSuchOption) and name == "search":
-        return (
-            f"`{find_program()} {name} -- -word` leaves out a word; `{help_command}` lists options"
-        )
+        return f"`{PROGRAM} {name} -- -word` leaves out a word; `{help_command}` lists options"
     return f"`{help_command}` lists its options"
 
 

@@ -18,7 +18,7 @@ from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, T
 from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.status_command import read_next_command
 from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
-from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
@@ -64,13 +64,14 @@ def index(
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         _warn_of_refused_texts(ws, report.refused)
-    message = _format_index_report(report, ws.indexed_task, ws.task.labels)
-    next_command = read_next_command(ws)
-    if next_command is not None and next_command.command == "search":
+    output: list[Output] = [_format_index_report(report, ws.indexed_task, ws.task.labels)]
+    if report.count:
         # A search with another embedding model than the build's is refused.
         typed_settings = read_typed_settings(("embedding_model", "dim"))
-        next_command = CommandHint("search", **{**next_command.options, **typed_settings})
-    return CommandReport(asdict(report), message, hint=next_command)
+        question = ws.indexed_task.example_question
+        search_command = ws.task.labels.command("search", q=question, **typed_settings)
+        output.append(partial(ws.display.say, f"`{search_command}` searches the index"))
+    return CommandReport(asdict(report), output, hint=read_next_command(ws))
 
 
 def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:

@@ -5,14 +5,12 @@
 - A backfill is a command that asks all rows of a task after its pilot has passed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from jobs.command import should_print_json
-from jobs.options import (
-    CommandReport,
-    Parameter,
-)
+from jobs.options import CommandReport, Parameter
+from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, join_first, plural
@@ -50,7 +48,8 @@ def status(
     report = task_status.read_status(ws, exact=exact)
     named_lines = _status_lines(report, has_details=more)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
-    return CommandReport(report.document, [f"{name:<{width}}{text}" for name, text in named_lines])
+    output: Output = [f"{name:<{width}}{text}" for name, text in named_lines]
+    return CommandReport(report.document, output, hint=report.next_command)
 
 
 def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
@@ -67,11 +66,11 @@ def _status_lines(
     report: task_status.StatusReport,
     *,
     has_details: bool,
-) -> list[tuple[str, object]]:
-    """Return the lines of `status` in order, as (name, text); the text may be a CommandHint.
+) -> list[tuple[str, str]]:
+    """Return the lines of `status` in order, as (name, text).
 
-    Workspace, rows, cost and next command are always there. Each other line is left out if there is
-    nothing to say. At most MAX_OPEN_BATCH_LINES open batches and the newest
+    Workspace, rows and cost are always there. Each other line is left out if there is nothing to
+    say. At most MAX_OPEN_BATCH_LINES open batches and the newest
     MAX_DUPLICATE_BATCH_LINES duplicate batches are listed.
 
     Args:
@@ -79,19 +78,15 @@ def _status_lines(
     """
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
-    lines: list[tuple[str, object]] = [
+    lines = [
         ("workspace", f"{document['workspace']}, {engine}"),
         (report.subject, _format_counts(document, report.subject)),
     ]
-    if "task_file" in document:
-        lines.append(("task file", f"{document['task_file']}; correct it before rows are asked"))
-    if "file_version" in document:
-        text = f"declares {document['file_version']} now; earlier answers stay"
-        lines.append(("task file", text))
-    if "source_changed" in document:
-        lines.append(("source", f"{document['source_changed']} changed since it was read"))
-    lines += _stale_lines(document.get("stale"))
-    lines += _doubtful_lines(document.get("doubtful"))
+    lines += [
+        (name, format_member(document[member]))
+        for name, member, format_member in MEMBER_LINES
+        if member in document
+    ]
     lines += _limit_lines(
         "under way",
         report.open_batch_lines,
@@ -115,10 +110,11 @@ def _status_lines(
     failures = document.get("failures")
     if failures:
         lines.append(("failed", _format_failures(failures)))
-    key_note = ""
-    if any(wait.has_other_key for wait in report.waits_by_number.values()):
-        key_note = " with this key"
-    lines.append(("next", document["next"] or f"nothing to do{key_note}"))
+    if report.next_command is None:
+        key_note = ""
+        if any(wait.has_other_key for wait in report.waits_by_number.values()):
+            key_note = " with this key"
+        lines.append(("next", f"nothing to do{key_note}"))
     return lines
 
 
@@ -237,32 +233,24 @@ def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _stale_lines(stale: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line with the rows that changed or are to be asked again, or no line."""
-    if stale is None:
-        return []
+def _format_stale(stale: Mapping[str, Any]) -> str:
+    """Return the numbers of rows that changed, and of rows that are to be asked again."""
     parts = []
     if stale["count"] > stale["marked"]:
         rows = plural(stale["count"] - stale["marked"], "row")
         parts.append(f"{rows} changed after the answer")
     if stale["marked"]:
         parts.append(f"{plural(stale['marked'], 'row')} to ask again")
-    return [("stale", f"{', '.join(parts)}; {stale['hint']}")]
+    return f"{', '.join(parts)}; {stale['hint']}"
 
 
-def _doubtful_lines(doubtful: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return a line (name, text) with the number of doubtful rows among those with confidences.
-
-    It also has the command that lists them. There is no line if `doubtful` is None, because no row
-    has a confidence.
-    """
-    if doubtful is None:
-        return []
+def _format_doubtful(doubtful: Mapping[str, Any]) -> str:
+    """Return the number of doubtful rows among those with confidences, and how to list them."""
     rows = plural(doubtful["answered"], "row")
-    line = f"{doubtful['count']:,} of {rows} with confidences (below {doubtful['below']:g})"
+    text = f"{doubtful['count']:,} of {rows} with confidences (below {doubtful['below']:g})"
     if doubtful["hint"]:
-        line += f"; `{doubtful['hint']}`"
-    return [("doubtful", line)]
+        text += f"; `{doubtful['hint']}`"
+    return text
 
 
 def _format_counts(document: Mapping[str, Any], subject: str) -> str:
@@ -334,3 +322,14 @@ def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, in
     for model, request_count in unpriced_requests.items():
         text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"
     return text
+
+
+# Lines about optional members of the document: the name, the member, and the function that returns
+# the text of its value. They follow the counts of rows.
+MEMBER_LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("task file", "task_file", "{}; correct it before rows are asked".format),
+    ("task file", "file_version", "declares {} now; earlier answers stay".format),
+    ("source", "source_changed", "{} changed since it was read".format),
+    ("stale", "stale", _format_stale),
+    ("doubtful", "doubtful", _format_doubtful),
+)

@@ -14,12 +14,9 @@ be left out on make's command line.
 
 import difflib
 import os
-import shutil
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 import click
 
@@ -28,6 +25,8 @@ from pipeline.core.command_hint import CommandForm, set_command_form
 from pipeline.core.errors import InputError
 from pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
+# The program as people type it. Hints never have a path, which differs between machines.
+PROGRAM = "findable"
 # The Makefile sets this variable to its goals, a colon, and the variables of its command line.
 MAKE_COMMAND_LINE_VARIABLE = "FINDABLE_GIVEN"
 # Settings that are options of every command. Keys are left out: a list of processes would show
@@ -133,7 +132,7 @@ def set_hint_form(command_name: str) -> None:
     typed_places = read_typed_settings(WORKSPACE_SETTINGS)
     workspace_settings = {name: mask_password(text) for name, text in typed_places.items()}
     form = CommandForm(
-        program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else find_program(),
+        program="" if MAKE_COMMAND_LINE_VARIABLE in os.environ else PROGRAM,
         places=workspace_settings,
         arguments={name: entry.arguments for name, entry in ALL_COMMANDS.items()},
         settings=VARIABLES.keys(),
@@ -153,27 +152,6 @@ def read_typed_settings(names: Iterable[str]) -> dict[str, str]:
         if text:
             typed_settings[name] = text
     return typed_settings
-
-
-def find_program() -> str:
-    """Return the words before a command that run it in this shell, for hints.
-
-    They are `findable` if it is on the PATH, or if this process was started neither by the script
-    `findable` nor by `python -m findable`, such as a test. Otherwise they are the path of the
-    script, or Python's path and `-m findable`.
-    """
-    script = Path(sys.argv[0])
-    if shutil.which("findable") or script.name not in {"findable", "findable.py"}:
-        return "findable"
-
-    if script.name == "findable":
-        return _shorten_path(script)
-    return f"{_shorten_path(Path(sys.executable))} -m findable"
-
-
-def _shorten_path(path: Path) -> str:
-    """Return a path relative to the current folder if it is below this folder."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], list[str]]:

@@ -105,7 +105,7 @@ class TaskLabels(NamedTuple):
     input_noun: str
     inputs_noun: str
     # Command that asks about the remaining rows.
-    ask_command: CommandHint = CommandHint("batch-submit")
+    ask_command: CommandHint = CommandHint("tag")
     # Value of TASK= in commands; None for the default task.
     task_option: str | None = None
 

@@ -37,18 +37,21 @@ def choose_next_command(
     batch_counts: Mapping[str, int],
     *,
     is_waiting_for_quota: bool,
-    held_number: int | None,
+    held_step: CommandHint | None,
     waiting_move: WaitingMove | None,
     is_decided: bool,
 ) -> CommandHint | None:
-    """Return the command for the most urgent condition, or None if there is nothing to do.
+    """Return the command for the most urgent condition; None if running calls have all rows.
 
     The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, download the result of a held batch again, complete a move, fill a task without rows,
-    ask open rows, rows that a person asked for again and rows of a changed file, update the index,
-    show parked rows, search, export, ask rows that changed. If an unsent batch waits for quota, the
-    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names
-    other tasks, the command is `status` of the first of them, not the command that fills the task.
+    batches, end the hold of a batch, complete a move, ask open rows, rows that a person asked for
+    again and rows of a changed file, fill a task without rows, update the index, show parked rows,
+    export. If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If
+    the task has no rows and the document names other tasks, the command is `status` of the first of
+    them, not the command that fills the task.
+
+    Parked rows, and rows that changed after their answer, wait for a person. So they do not
+    precede `export` if a row is answered.
 
     Args:
         ws: The workspace, with the task in use.
@@ -57,9 +60,9 @@ def choose_next_command(
         batch_counts: Batches of the task by state, without held ones. "stopped" counts the batches
             of dead processes.
         is_waiting_for_quota: An unsent batch waits until submitted batches end.
-        held_number: A batch of the task that is not ingested, because its replies seem to belong to
-            other rows. None if there is no such batch whose result is worth downloading again: a
-            second download may already have brought the same result.
+        held_step: The command for a batch of the task that is not ingested, because its replies
+            seem to belong to other rows: `batch-poll`, or `batch-cancel` if a second download has
+            already brought the same result. None if there is no such batch.
         waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
             any.
         is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode
@@ -68,14 +71,19 @@ def choose_next_command(
     task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
     labels = task.labels
-    index = document["index"] or {"count": 0, "behind": 0}
+    index = document["index"] or {"behind": 0}
     is_index_outdated = index["behind"] or index.get("model_differs")
-    example_query = ws.indexed_task.example_question if ws.is_indexed else ""
     fill_command = task.fill_hint.step
     if document["others"]:
         fill_command = CommandHint("status", task=document["others"][0])
     marked_count = document["stale"]["marked"] if "stale" in document else 0
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
+    has_gone_rows_only = counts.total == 0 and counts.gone > 0
+    export_command = labels.command(
+        "export",
+        to=f"{task.subject}-answers.csv",
+        gone=True if has_gone_rows_only else None,
+    )
 
     # The command of the first condition that is met.
     commands = (
@@ -85,15 +93,13 @@ def choose_next_command(
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
-        (held_number, labels.command("batch-poll", batch=held_number)),
+        (held_step, held_step),
         (waiting_move, waiting_move and waiting_move.command),
-        (counts.total == 0, fill_command),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
+        (counts.total + counts.gone == 0, fill_command),
         (counts.done and is_index_outdated, labels.command("index")),
-        (counts.parked, labels.command("parked")),
-        (index["count"], labels.command("search", q=example_query)),
-        (counts.done, labels.command("export", to=f"{task.subject}-answers.csv")),
-        (counts.stale, labels.command("tag", refresh=True)),
+        (counts.parked and not counts.done, labels.command("parked")),
+        (has_gone_rows_only or counts.total > counts.claimed, export_command),
     )
     return next((command for condition, command in commands if condition), None)
 

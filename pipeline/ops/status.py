@@ -112,11 +112,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
         waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.version_label)
-        held_numbers = (batch.number for batch in task_batches if batch.is_held)
-        held_number = next(
-            (number for number in held_numbers if not batches.has_same_result(tx, number)),
-            None,
-        )
+        held_step = _choose_held_step(tx, task, task_batches)
 
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
     document |= {
@@ -150,7 +146,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         counts,
         batch_counts,
         is_waiting_for_quota=is_waiting_for_quota,
-        held_number=held_number,
+        held_step=held_step,
         waiting_move=waiting_moves[0] if waiting_moves else None,
         is_decided=is_decided,
     )
@@ -188,6 +184,23 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
         next_command=next_command,
     )
+
+
+def _choose_held_step(
+    tx: Connection, task: Task, task_batches: Sequence[BatchRow]
+) -> CommandHint | None:
+    """Return the command for the held batches of a task; None if no batch is held.
+
+    A result is worth a second download. If that brings the same result for all held batches, the
+    first of them is given up, so that its rows are asked again.
+    """
+    held_numbers = [batch.number for batch in task_batches if batch.is_held]
+    for number in held_numbers:
+        if not batches.has_same_result(tx, number):
+            return task.labels.command("batch-poll", batch=number)
+    if held_numbers:
+        return task.labels.command("batch-cancel", batch=held_numbers[0])
+    return None
 
 
 def _with_present_version(ws: WorkspaceSession) -> WorkspaceSession:

@@ -42,6 +42,7 @@ def test_query_without_rows_keeps_its_answers(workspace: Workspace) -> None:
     run_sql(workspace, "UPDATE notes SET done = 1")
     tag(workspace)
 
+    assert workspace.next_command() == ["export", "notes-answers.csv", "--task", "notes", "--gone"]
     message = workspace.run_command("export", "all.csv").stderr
     assert "GONE=1" in message or "--gone" in message
     assert not (workspace.home / "all.csv").exists()

@@ -64,7 +64,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     kill_live_run(workspace, api, call_count=2)
     times_before = {path.name: path.stat().st_mtime_ns for path in workspace.data.glob("batches/*")}
 
-    output = workspace.run_command("status").stdout
+    output = workspace.run_command("status").output
     progress = r"under way +live run 1, stopped, at least \d of 6 rows asked"
     assert re.search(rf"{progress}: `findable tag --task letters` continues", output)
     assert " left" not in output
@@ -84,7 +84,6 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     assert "continuing live run 1, stopped, at least" in tag_run.stderr
     assert re.search(r"stored \d answers? that a stopped live run had left", tag_run.stderr)
     assert workspace.state_counts(TASK) == {"answered": 6}
-    assert next_step(tag_run.output) == next_step(workspace.run_command("status").stdout) != []
 
 
 @pytest.mark.alike
@@ -95,8 +94,7 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     tag_run = workspace.run_command("tag", mode="batch", TASK=TASK, yes=True)
     poll_step = ["findable", "batch-poll", "--task", TASK]
     assert next_step(tag_run.output) == poll_step
-    output = workspace.run_command("status").stdout
-    assert next_step(output) == poll_step
+    output = workspace.run_command("status").output
     assert re.search(r"^under way +batch 1, 6 rows", output, re.MULTILINE)
     tag_run = workspace.run_command("tag", yes=True)
     assert "continuing batch 1, 6 rows" in tag_run.stderr
@@ -107,11 +105,6 @@ def test_continued_batch_is_named_with_its_rows(workspace: Workspace, api: Engin
     workspace.import_people(1)
     other_output = workspace.run_command("status", TASK=PEOPLE).stdout
     assert re.search(r"^under way +task letters: batch 1, 6 rows", other_output, re.MULTILINE)
-
-    api.configure(paused=False)
-    tag_run = workspace.run_command("tag", wait=True, TASK=TASK, yes=True)
-    status_run = workspace.run_command("status", TASK=TASK)
-    assert next_step(tag_run.output) == next_step(status_run.stdout)
 
 
 @pytest.mark.alike
@@ -136,13 +129,13 @@ def test_failures_are_grouped_by_reason(
     served_workspace.run_command("tag", mode="live", TASK=TASK, yes=True)
 
     lines = served_workspace.run_command("status").stdout.splitlines()
-    assert [line[:11].strip() for line in lines[-2:]] == ["failed", "next"]
+    assert lines[-1].startswith("failed ")
     failures = served_workspace.status()["failures"]
     reason, count = next(iter(failures["reasons"].items()))
     assert (failures["rows"], count) == (70, 70)
-    assert f"70 rows: {reason}" in lines[-2]
+    assert f"70 rows: {reason}" in lines[-1]
     assert Path(failures["report"]).is_file()
-    assert failures["report"] in lines[-2]
+    assert failures["report"] in lines[-1]
 
     long_lines = served_workspace.run_command("status", more=True).stdout.splitlines()
     assert len(long_lines) < 60

@@ -231,8 +231,8 @@ def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) 
     assert words == ["import", str(people), "--map", mapping, "--data", str(folder)]
     workspace.run_command(*words, **no_settings)
 
-    status_output = workspace.run_command("status", data=folder, **no_settings).stdout
-    assert status_output.endswith(f'next       findable tag --data "{folder}"\n')
+    status_run = workspace.run_command("status", data=folder, **no_settings)
+    assert status_run.stderr.endswith(f'next: findable tag --data "{folder}"\n')
     search_run = workspace.run_command("search", "bees", data=folder, code=2, **no_settings)
     assert f'`findable index --data "{folder}"`' in search_run.stderr
     forget_run = workspace.run_command("forget", "ada", data=folder, code=2, **no_settings)
@@ -246,13 +246,8 @@ def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) 
     assert error_output.endswith("next: --yes confirms\n")
 
     workspace.run_command("submit", **submit_options)
-    status_output = workspace.run_command(
-        "status", data=folder, task="passages", **no_settings
-    ).stdout
-    assert (
-        f'findable batch-poll --data "{folder}" --task passages' in status_output
-        or "findable batch-poll --task passages" in status_output
-    )
+    status_run = workspace.run_command("status", data=folder, task="passages", **no_settings)
+    assert f'findable batch-poll --task passages --data "{folder}"' in status_run.stderr
 
 
 def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:

@@ -13,16 +13,12 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
-from pipeline.batch.budget import load_calibration
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.states import STANDARD
 from pipeline.engine import corrections
-from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
-from pipeline.gemini.usage import calculate_cost
 from pipeline.images.table_names import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -31,6 +27,7 @@ from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import Store
+from pipeline.workflows import try_out
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
@@ -436,23 +433,13 @@ def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | N
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """Return the estimated cost in USD of asking rows live, or None if it is unknown.
 
-    Nothing is sent. The counts of tokens are multiplied by factors that past answers of the version
-    have shown. The cost is unknown if there is nothing to ask or if a request cannot be built; this
-    raises nothing, because asking reports the error.
+    Nothing is sent. The cost is unknown if there is nothing to ask or if a request cannot be built;
+    this raises nothing, because asking reports the error.
     """
     try:
-        with ws.store.read() as tx:
-            rows = ws.task.rows.read(tx, row_ids)
-            request_lines = list(RequestBuilder(ws.task, ws.model).plan_requests(tx, rows))
-            token_calibration = load_calibration(tx, ws.version)
+        return try_out.plan_rows(ws, row_ids).cost
     except FindableError:
         return None
-    if not request_lines:
-        return None
-
-    today = ws.now().date()
-    usages = (token_calibration.applied(line.usage, count=1) for line in request_lines)
-    return sum(calculate_cost(ws.model, usage, STANDARD, day=today) for usage in usages)
 
 
 class RowSelection(BaseModel):
