@@ -47,7 +47,6 @@ from pipeline.engine.task_parts import TaskLabels
 from pipeline.workflows import pilot_run, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.tag_options import MODES, TagOptions
 
 
 def tag(
@@ -56,7 +55,8 @@ def tag(
     mode: Annotated[
         str,
         Parameter(
-            "Auto takes the cheapest mode by --deadline, except decide.", click.Choice(MODES)
+            "Auto takes the cheapest mode by --deadline, except decide.",
+            click.Choice(tag_workflow.MODES),
         ),
     ] = "auto",
     limit: Limit = None,
@@ -114,7 +114,7 @@ def tag(
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
     if no_resume and not dry:
         tag_workflow.switch_to_new_version(ws)
-    options = TagOptions(
+    options = tag_workflow.TagOptions(
         mode=mode,
         limit=limit,
         budget=budget,

@@ -8,7 +8,8 @@ from jobs.eval_command import format_share
 from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import print_line, print_text
-from pipeline.core.command_hint import OptionHint
+from jobs.status_command import read_next_command
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.core.text import format_probability, format_usd, plural
@@ -72,7 +73,7 @@ def try_(
     )
     print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
-    next_step = _choose_next_step(try_report, ws.task.labels, mode=mode)
+    next_step = _choose_next_step(ws, try_report, mode=mode)
     return CommandReport(document, print_report, try_report.check, hint=next_step)
 
 
@@ -170,23 +171,28 @@ def _print_tried_outcome(row: TriedRow) -> None:
         print_text(_cut_text(row.reply), indent=INDENT)
 
 
-def _choose_next_step(report: TryReport, labels: TaskLabels, *, mode: str) -> str:
-    """Return the next step after a try, or an empty text if no row has a valid answer.
+def _choose_next_step(
+    ws: WorkspaceSession, report: TryReport, *, mode: str
+) -> CommandHint | str | None:
+    """Return the next step after a try, or None if no row has a valid answer.
 
-    The next step is the command that asks all rows; after decisions, it has the mode decide. If the
-    question in the task's file differs from the question of its version (a draft),
-    the next step is to set the next version number in the file first.
+    It is the next step of the task; after decisions, it is the command that asks all rows in the
+    mode decide. If the question in the task's file differs from the question of its version (a
+    draft), the next step is to set the next version number in the file first.
     """
     if not any(row.calls and row.answer is not None for row in report.items):
-        return ""
+        return None
 
-    next_step = str(labels.ask_command)
+    labels = ws.task.labels
+    ask_command = labels.ask_command
     if mode == Mode.DECIDE:
-        next_step = str(labels.command("tag", mode=mode))
+        ask_command = labels.command("tag", mode=mode)
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
-        next_step = f"set version={int(version_number) + 1} in its file, then {next_step}"
-    return next_step
+        return f"set version={int(version_number) + 1} in its file, then {ask_command}"
+    if mode == Mode.DECIDE:
+        return ask_command
+    return read_next_command(ws)
 
 
 def _format_try_total(report: TryReport, labels: TaskLabels) -> str:

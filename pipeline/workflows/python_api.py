@@ -62,7 +62,6 @@ from pipeline.workflows import ask, decisions, preflight, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
-from pipeline.workflows.tag_options import TagOptions
 from pipeline.workflows.tag_report import TagReport
 from pipeline.workflows.try_out import TryReport
 
@@ -374,7 +373,7 @@ class Workspace:
                 f"budget={budget!r} is not a number of USD; nothing was asked",
                 hint="for example tag(budget=5)",
             )
-        options = TagOptions(
+        options = tag.TagOptions(
             mode=mode,
             limit=limit,
             budget=budget,
