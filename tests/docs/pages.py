@@ -29,18 +29,21 @@ def example(name: str) -> str:
 
 
 def commands() -> str:
-    """Return a line for each command, with its summary and its parameters."""
-    return "\n".join(_describe_command(name, entry) for name, entry in COMMANDS.items())
+    """Return a table with the summary and the parameters of each command."""
+    rows = [_describe_command(name, entry) for name, entry in COMMANDS.items()]
+    return "\n".join(["| command | purpose | options |", "| --- | --- | --- |", *rows])
 
 
 def _describe_command(name: str, entry: Command) -> str:
-    """Return the line of a command, with its visible parameters."""
+    """Return the table row of a command, with its visible parameters."""
     parameters = [
         f"`{_describe_parameter(param)}`"
         for param in entry.params
         if not getattr(param, "hidden", False)
     ]
-    return _fill_paragraph(f"- **{name}**: {entry.summary} {' '.join(parameters)}".rstrip())
+    # A bar would end the cell.
+    parameter_text = " ".join(parameters).replace("|", "\\|")
+    return f"| **{name}** | {entry.summary} | {parameter_text} |"
 
 
 def _describe_parameter(param: click.Parameter) -> str:
@@ -86,8 +89,8 @@ RARE_SETTINGS = frozenset(
 
 
 def settings() -> str:
-    """Return the settings with their defaults; rare settings come last, without a description."""
-    lines = []
+    """Return a table of the settings; rare settings follow it, without a description."""
+    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
     rare_settings = []
     for setting in (field for field in fields(Settings) if "help" in field.metadata):
         unit = setting.metadata["unit"]
@@ -99,14 +102,13 @@ def settings() -> str:
         if setting.metadata["local"] is not None:
             local = f"; local {format_with_unit(str(setting.metadata['local']), unit)}"
 
-        default_text = f" ({default}{local})" if default not in (None, "", False) else ""
+        default_text = f"{default}{local}" if default not in (None, "", False) else ""
         names = ", ".join(f"`{name}`" for name in VARIABLES[setting.name])
         if setting.name in RARE_SETTINGS:
-            rare_settings.append(f"{names}{default_text}")
+            rare_settings.append(f"{names} ({default_text})" if default_text else names)
         else:
-            help_text = setting.metadata["help"]
-            lines.append(_fill_paragraph(f"- {names}{default_text}: {help_text}"))
-    return "\n".join([*lines, _fill_paragraph(f"- Rarely needed: {', '.join(rare_settings)}.")])
+            lines.append(f"| {names} | {default_text} | {setting.metadata['help']} |")
+    return "\n".join([*lines, "", _fill_paragraph(f"Rarely needed: {', '.join(rare_settings)}.")])
 
 
 def moves() -> str:

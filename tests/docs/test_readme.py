@@ -129,4 +129,4 @@ def test_every_target_has_help_and_is_documented() -> None:
     helped = re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE)
     assert targets == ["help", "help-dev", *helped]
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    assert set(COMMANDS) <= set(re.findall(r"^- \*\*([a-z-]+)\*\*:", page, re.MULTILINE))
+    assert set(COMMANDS) <= set(re.findall(r"^\| \*\*([a-z-]+)\*\* \|", page, re.MULTILINE))
