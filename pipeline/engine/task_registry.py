@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import HASH_KEY, Declaration
@@ -44,7 +45,6 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_task import make_row_target, make_user_task
-from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -54,7 +54,6 @@ from pipeline.tables.answer_views import (
     check_view_names,
     make_views,
 )
-from pipeline.tables.column_values import list_fields
 from pipeline.tables.source import (
     check_column_names,
     open_source,
@@ -411,7 +410,9 @@ def make_record(
         items_stamp=None,
         key=_find_key(declaration, columns),
         columns=columns,
-        fields=list_fields(declaration.answer),
+        fields=tuple(
+            (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
+        ),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
         members=_make_members(declaration, columns),
@@ -439,6 +440,7 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         columns: Kinds of the source's columns, by name.
     """
     gates = declaration.gates or {}
+    answer_fields = list_answer_fields(declaration.answer)
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
@@ -449,7 +451,8 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),
-        is_closed=is_closed_answer(declaration.answer),
+        is_closed=all(field.has_only_choices() for field in answer_fields),
+        answer_fields=answer_fields,
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,
         required_columns=[quoted_column] if quoted_column and is_text_required else [],
