@@ -26,7 +26,6 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.core.text import suggest_similar
 from pipeline.engine import source_lines, task_file
-from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -34,7 +33,11 @@ from pipeline.engine.declaration_changes import (
 )
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
-from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
+from pipeline.engine.shipped_task import (
+    find_shipped_task,
+    load_built_in_declaration,
+    shipped_tasks,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
