@@ -97,7 +97,7 @@ def evaluate(
         _format_report(
             report,
             ws.task.labels,
-            present_label=present_task.version_label,
+            present_label=present_task.prompt_version,
             label_hint=label_hint,
             draft_rows=draft_rows,
         ),

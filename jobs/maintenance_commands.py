@@ -565,7 +565,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
         )
     labels = ws.task.labels
     message = (
-        f"no answers about {labels.plural} under {ws.task.version_label} yet: nothing to measure"
+        f"no answers about {labels.plural} under {ws.task.prompt_version} yet: nothing to measure"
     )
     return CommandReport(None, message, hint=read_next_command(ws))
 

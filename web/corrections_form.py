@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.quotes import MISSING_QUOTE_REASON
 from pipeline.engine import corrections
@@ -12,9 +13,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from web.errors import to_line
 from web.field_shapes import (
-    FieldShape,
     Texts,
-    make_shapes,
+    find_input_kind,
     nest_texts,
     parse_texts,
     to_plain_reason,
@@ -45,7 +45,7 @@ class CorrectionResult:
 class FieldEditor:
     """The form of a field."""
 
-    shape: FieldShape
+    field: AnswerField
     texts: Texts
     # The result of the last submission, if it was about this field.
     result: CorrectionResult | None = None
@@ -65,21 +65,22 @@ def make_editors(
             was refused, the submitted texts.
     """
     try:
-        shapes = make_shapes(task.prompt.answer_model)
+        fields = list_answer_fields(task.prompt.answer_model)
     except FindableError:
         return {}
 
     values = task.answers.to_model_answer(answer)
     editors = {}
-    for name, shape in shapes.items():
+    for field in fields:
+        name = field.name
         if name not in values:
             continue
-        editors[name] = FieldEditor(shape, to_texts(shape, values[name]))
+        editors[name] = FieldEditor(field, to_texts(field, values[name]))
         if result is not None and result.field_name == name:
             texts = result.texts
             if result.is_saved:
                 texts = editors[name].texts
-            editors[name] = FieldEditor(shape, texts, result)
+            editors[name] = FieldEditor(field, texts, result)
     return editors
 
 
@@ -103,12 +104,13 @@ def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
     """
     for name, editor in editors.items():
         choices: list[tuple[str, str]] = []
-        if editor.shape.kind == "checkbox":
+        input_kind = find_input_kind(editor.field)
+        if input_kind == "checkbox":
             choices = [("true", "yes"), ("false", "no")]
-        elif editor.shape.kind == "choice":
+        elif input_kind == "choice":
             texts = [
                 choice if isinstance(choice, str) else json.dumps(choice)
-                for choice in editor.shape.choices
+                for choice in editor.field.choices
             ]
             choices = [(text, {"true": "yes", "false": "no"}.get(text, text)) for text in texts]
         if choices:
@@ -220,8 +222,8 @@ def _apply_form(
     if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
-        shape = make_shapes(ws.task.prompt.answer_model).get(field_name, FieldShape("json"))
-        change = {field_name: parse_texts(shape, texts)}
+        fields = {field.name: field for field in list_answer_fields(ws.task.prompt.answer_model)}
+        change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(
         ws.store,

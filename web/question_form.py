@@ -12,16 +12,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.column_placeholders import find_column, list_template_columns
-from pipeline.core.declaration import HASH_KEY, Declaration, json_schema
+from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import QUOTE_FORMAT
 from pipeline.engine.task_template import (
     CHOICES_KIND,
     NULL_DESCRIPTION,
     RANGE_KIND,
-    AnswerField,
     ColumnChoice,
+    FieldDraft,
     check_field,
     parse_bounds,
 )
@@ -41,18 +42,16 @@ KIND_LABELS = {
 }
 # The part of a form field that only one kind has, by kind.
 KIND_PARTS = {CHOICES_KIND: "choices", RANGE_KIND: "bounds"}
-# JSON schemas of the kinds without such a part, without null.
-_SCHEMAS_BY_KIND = {
-    "text": {"type": "string"},
-    "quote": {"type": "string", "format": QUOTE_FORMAT},
-    "int": {"type": "integer"},
-    "number": {"type": "number"},
-    "bool": {"type": "boolean"},
-    "date": {"type": "string", "format": "date"},
-    "list": {"type": "array", "items": {"type": "string"}},
+# Kinds without such a part, by kind, type and format of a field.
+_KINDS_BY_TYPE = {
+    ("text", "string", ""): "text",
+    ("quotation", "string", QUOTE_FORMAT): "quote",
+    ("number", "integer", ""): "int",
+    ("number", "number", ""): "number",
+    ("boolean", "boolean", ""): "bool",
+    ("text", "string", "date"): "date",
 }
-# Members of a JSON schema that do not limit its values.
-_SCHEMA_TEXTS = ("title", "description", "default")
+_PLAIN_TEXT = AnswerField(kind="text", json_type="string")
 KEY_ROLE = "key"
 TEXT_ROLE = "text"
 SENT_ROLE = "sent"
@@ -109,10 +108,9 @@ def make_question_form(declaration: Declaration[Any], columns: Collection[str]) 
         InputError: The form has no kind for a field of the answer.
     """
     answer_model: type[BaseModel] = declaration.answer
-    properties = json_schema(answer_model, by_alias=False)["properties"]
     typed_fields = [
-        _make_typed_field(f"field{index}", name, schema)
-        for index, (name, schema) in enumerate(properties.items())
+        _make_typed_field(f"field{index}", answer_field)
+        for index, answer_field in enumerate(list_answer_fields(answer_model))
     ]
 
     key_columns = [find_column(name, columns) for name in declaration.keys]
@@ -131,34 +129,36 @@ def make_question_form(declaration: Declaration[Any], columns: Collection[str]) 
     )
 
 
-def _make_typed_field(prefix: str, name: str, schema: Mapping[str, Any]) -> TypedField:
+def _make_typed_field(prefix: str, field: AnswerField) -> TypedField:
     """Return a field of an answer as texts for the form; a value that may be null is allowed.
 
     Args:
         prefix: Prefix of the names of its form fields.
-        name: Name of the field.
-        schema: Its JSON schema.
+        field: The field.
 
     Raises:
         InputError: The form has no kind for the field.
     """
-    description = str(schema.get("description", "")).removesuffix(NULL_DESCRIPTION)
-    typed_field = TypedField(prefix, name, description=description.removesuffix(". "))
-    types = [part for part in schema.get("anyOf", [schema]) if part != {"type": "null"}]
-    value_schema = {
-        member: value for member, value in types[0].items() if member not in _SCHEMA_TEXTS
-    }
-    if len(types) == 1:
-        if value_schema.keys() == {"type", "enum"} and value_schema["type"] == "string":
-            choices = "\n".join(value_schema["enum"])
-            return replace(typed_field, kind=CHOICES_KIND, choices=choices)
-        if value_schema.keys() == {"type", "minimum", "maximum"}:
-            bounds = "{minimum}-{maximum}".format_map(value_schema)
-            return replace(typed_field, kind=RANGE_KIND, bounds=bounds)
-        for kind, kind_schema in _SCHEMAS_BY_KIND.items():
-            if value_schema == kind_schema:
-                return replace(typed_field, kind=kind)
-    raise InputError(f"the form for a new task has no kind for the field {name!r}")
+    description = field.description.removesuffix(NULL_DESCRIPTION)
+    typed_field = TypedField(prefix, field.name, description=description.removesuffix(". "))
+    if field.limits:
+        raise _unknown_kind_error(field)
+    if field.kind == "choice" and field.json_type == "string" and len(field.choices) > 1:
+        return replace(typed_field, kind=CHOICES_KIND, choices="\n".join(field.choices))
+    if field.minimum is not None and field.maximum is not None:
+        return replace(typed_field, kind=RANGE_KIND, bounds=f"{field.minimum}-{field.maximum}")
+
+    kind = _KINDS_BY_TYPE.get((field.kind, field.json_type, field.format))
+    if field.kind == "list" and field.parts[0] == _PLAIN_TEXT:
+        kind = "list"
+    has_bound = field.minimum is not None or field.maximum is not None
+    if kind is None or has_bound or field.min_members or field.max_members is not None:
+        raise _unknown_kind_error(field)
+    return replace(typed_field, kind=kind)
+
+
+def _unknown_kind_error(field: AnswerField) -> InputError:
+    return InputError(f"the form for a new task has no kind for the field {field.name!r}")
 
 
 def check_question(typed: QuestionForm) -> None:
@@ -216,7 +216,7 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     return QuestionForm(form.get("question", ""), typed_fields, roles)
 
 
-def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
+def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     """Return the fields of an answer, as a form declares them; raise if any of them is invalid.
 
     All fields are checked before the error is raised: then `typed.messages` has a message about
@@ -229,7 +229,7 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
         InputError: A field is invalid. The error has the message of the first invalid field, and
             the prefix of this field as `field`.
     """
-    fields = list[AnswerField]()
+    fields = list[FieldDraft]()
     for typed_field in typed.fields:
         if not any((typed_field.name.strip(), typed_field.choices, typed_field.description)):
             continue
@@ -247,10 +247,10 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[AnswerField, ...]:
     if invalid_prefixes:
         message = typed.messages[invalid_prefixes[0]]
         raise InputError(message, field=invalid_prefixes[0])
-    return tuple(fields) or (AnswerField("answer", "text"),)
+    return tuple(fields) or (FieldDraft("answer", "text"),)
 
 
-def _make_field(typed_field: TypedField) -> AnswerField:
+def _make_field(typed_field: TypedField) -> FieldDraft:
     """Return a field of an answer from its typed texts.
 
     Of the texts for choices and bounds, only that of the field's kind is used.
@@ -260,7 +260,7 @@ def _make_field(typed_field: TypedField) -> AnswerField:
     """
     name = typed_field.name.strip()
     description = " ".join(typed_field.description.split())
-    field = AnswerField(name, typed_field.kind, description=description)
+    field = FieldDraft(name, typed_field.kind, description=description)
     if field.kind == RANGE_KIND:
         return field._replace(bounds=parse_bounds(name, typed_field.bounds))
     # A form names no file of a vocabulary.

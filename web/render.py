@@ -20,7 +20,7 @@ from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON, belongs_to_version
 from web.app_state import AppState
 from web.background_work import BackgroundJob
-from web.field_shapes import empty_texts
+from web.field_shapes import empty_texts, find_input_kind
 from web.page_texts import (
     capitalize_first,
     describe_setting,
@@ -342,6 +342,7 @@ _templates.tests["quotation"] = is_quotation
 _templates.tests["of_version"] = belongs_to_version
 _templates.filters |= _FILTERS
 _templates.globals["empty_texts"] = empty_texts
+_templates.globals["find_input_kind"] = find_input_kind
 _templates.globals["placeholder_note"] = PLACEHOLDER_NOTE
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

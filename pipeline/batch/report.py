@@ -366,7 +366,7 @@ def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]
 def make_version(task: Task, model_name: str) -> str:
     """Return the version `task@n/model` under which a model is asked about a task's open rows."""
     # The model is not looked up, because an unknown model must not stop a status.
-    return f"{task.version_label}/{model_name.removeprefix('models/')}"
+    return f"{task.prompt_version}/{model_name.removeprefix('models/')}"
 
 
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:

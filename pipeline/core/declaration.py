@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
 
@@ -440,7 +440,12 @@ class BuiltInDeclaration(Declaration[A_co]):
 
 
 @lru_cache(maxsize=1024)
-def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
+def json_schema(
+    kind: type,
+    *,
+    by_alias: bool = True,
+    mode: Literal["validation", "serialization"] = "validation",
+) -> Mapping[str, Any]:
     """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
 
     Recursive models keep their `$ref`. Descriptions of fields stay, but the docstrings of models
@@ -449,10 +454,11 @@ def json_schema(kind: type, *, by_alias: bool = True) -> Mapping[str, Any]:
     Args:
         kind: The model, or another type that pydantic can validate.
         by_alias: Name fields by their alias, if they have one, instead of by their own name.
+        mode: Whether the schema is of values that are read or of values that are stored.
     """
     from pydantic import TypeAdapter
 
-    document = TypeAdapter(kind).json_schema(by_alias=by_alias)
+    document = TypeAdapter(kind).json_schema(by_alias=by_alias, mode=mode)
     models = document.pop("$defs", {})
     for model in (document, *models.values()):
         model.pop("description", None)

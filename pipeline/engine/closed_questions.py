@@ -10,18 +10,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pipeline.core.declaration import json_schema
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.engine.task import Task
 from pipeline.gemini import decisions, responses
 from pipeline.gemini.models import Model
 from pipeline.gemini.requests import Prompt, make_request_line
 from pipeline.gemini.responses import ResponseParser
 from pipeline.gemini.usage import Usage, estimate_tokens
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 # What decisions can answer, for messages.
 CLOSED_KINDS = "choices, yes or no, whole numbers with bounds, and lists of these"
@@ -42,13 +39,12 @@ def list_closed_fields(task: Task) -> tuple[str, ...]:
 
 def explain_open_fields(task: Task) -> str:
     """Return why decisions cannot answer a task: its open fields; "" if all are closed."""
-    answer_model = task.prompt.answer_model
     closed_fields = list_closed_fields(task)
     return describe_open_fields(
         {
-            name: _describe_kind(answer_model, name)
-            for name in answer_model.model_fields
-            if name not in closed_fields
+            field.name: _OPEN_TYPE_NAMES.get(field.json_type, "of an open kind")
+            for field in list_answer_fields(task.prompt.answer_model)
+            if field.name not in closed_fields
         }
     )
 
@@ -63,14 +59,6 @@ def describe_open_fields(kinds: Mapping[str, str]) -> str:
         return ""
     fields = ", ".join(f"field `{name}` is {kind}" for name, kind in kinds.items())
     return f"{fields}: decisions answer only {CLOSED_KINDS}"
-
-
-def _describe_kind(answer_model: "type[BaseModel]", field_name: str) -> str:
-    """Return in words what kind of values an open field has."""
-    node = json_schema(answer_model, by_alias=False)["properties"].get(field_name, {})
-    choices = node.get("anyOf", [node])
-    json_types = [str(choice.get("type")) for choice in choices if choice.get("type") != "null"]
-    return _OPEN_TYPE_NAMES.get(json_types[0] if json_types else "", "of an open kind")
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.declaration import Declaration, json_schema, validate_answer
+from pipeline.core.declaration import Declaration, validate_answer
 from pipeline.engine.user_task import make_user_task
-from pipeline.gemini.answer_schema import is_closed_node
 from pipeline.store import claims, labels
 from pipeline.store.database import Connection
 from pipeline.store.task_record import TaskRecord
@@ -56,8 +56,9 @@ def with_drawn_examples(tx: Connection, record: TaskRecord, declaration: Declara
 
     candidates = _read_labelled_candidates(tx, record, declaration)
     # Fields whose values are choices.
-    properties = json_schema(declaration.answer).get("properties", {})
-    closed_fields = [name for name, node in properties.items() if is_closed_node(node)]
+    closed_fields = [
+        field.name for field in list_answer_fields(declaration.answer) if field.has_only_choices()
+    ]
     drawn = _draw_spread(candidates, closed_fields, seed=version)
     examples = [
         [candidate.row_id, dict(candidate.row), dict(candidate.answer)] for candidate in drawn

@@ -132,10 +132,10 @@ def _prepare_to_write(
                 settings.data.rmdir()
         raise
     if names_user_task(settings):
-        from pipeline.engine import preferred_versions, task_registry
+        from pipeline.engine import task_registry
 
         name = task_registry.register_if_new(store, settings, display=display)
-        preferred_versions.store_preference(store, name, settings, display=display)
+        task_registry.store_preference(store, name, settings, display=display)
         settings = replace(settings, task=name)
 
     marker = workspace.read_marker(settings.data)

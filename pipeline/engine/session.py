@@ -246,7 +246,7 @@ class WorkspaceSession:
     @property
     def version(self) -> str:
         """Return the version of new answers: the task's label and the model."""
-        return f"{self.task.version_label}/{self.model.name}"
+        return f"{self.task.prompt_version}/{self.model.name}"
 
     def is_task_indexed(self, task: Task) -> bool:
         """Return whether a task is indexed; some tasks only are after a first request for it."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import HintTemplate
-from pipeline.engine.built_in_declarations import register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -67,8 +66,6 @@ def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
     for task in tasks:
         _registered_tasks[task.name] = task
-        if task.load_declaration is not None:
-            register_built_in_declaration(task.name, task.load_declaration)
 
 
 def shipped_tasks() -> tuple[ShippedTask, ...]:
@@ -79,3 +76,14 @@ def shipped_tasks() -> tuple[ShippedTask, ...]:
 def find_shipped_task(name: str) -> ShippedTask | None:
     """Return a registered task by the value of TASK=; None if there is none of that name."""
     return _registered_tasks.get(name)
+
+
+def load_built_in_declaration(name: str) -> "Declaration | None":
+    """Return the declaration of a registered task that is recorded as a user's task is.
+
+    None if there is no such task of that name.
+    """
+    task = find_shipped_task(name)
+    if task is None or task.load_declaration is None:
+        return None
+    return task.load_declaration()

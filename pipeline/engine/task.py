@@ -113,25 +113,25 @@ class IndexedTask:
 
 @dataclass(eq=False, kw_only=True)
 class TaskVersions(ABC):
-    """Versions of a task that stores answers of several labels in rows of its own."""
+    """Versions of a task that stores answers of several prompt versions in rows of its own."""
 
-    # Labels whose answers keep a row from being asked; None for any label.
-    skipped_labels: Sequence[str] | None
+    # Prompt versions whose answers keep a row from being asked; None for any version.
+    skipped_versions: Sequence[str] | None
 
     @abstractmethod
-    def with_label(self, tx: Connection, label: str | None) -> "Task":
-        """Return the task with another label, for which older answers do not count.
+    def with_prompt_version(self, tx: Connection, prompt_version: str | None) -> "Task":
+        """Return the task with another prompt version, for which older answers do not count.
 
         Args:
-            label: The label; None for the next free label.
+            prompt_version: The version; None for the next free one.
         """
 
     @abstractmethod
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return the versions that have answers, by label and model."""
+        """Return the versions that have answers, by prompt version and model."""
 
     @abstractmethod
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+    def roll_back(self, tx: Connection, prompt_version: str, *, model: str) -> int:
         """Remove a version's answers from the task's own rows; return how many were removed."""
 
 
@@ -143,8 +143,8 @@ class Task:
     name: str
     # Value of TASK= in commands.
     subject: str
-    # Version of prompt and schema. Label and model together are the version of an answer.
-    version_label: str
+    # State of prompt and schema (`task@n`). With the model it is the version of an answer.
+    prompt_version: str
     labels: TaskLabels
     # Hint that is shown if there are no rows yet.
     fill_hint: HintTemplate

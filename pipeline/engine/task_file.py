@@ -29,7 +29,7 @@ from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationEr
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
-from pipeline.engine.built_in_declarations import load_built_in_declaration
+from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.source_lines import (
     _find_field_line,
     find_error_line,

@@ -1,6 +1,6 @@
 """Parts of a task, and the types that a task exchanges with the rest of the program.
 
-- A prompt version (`task@n`, in names of parameters the label) is a state of prompt and schema.
+- A prompt version (`task@n`) is a state of prompt and schema.
   Prompt version and model are a version (`task@n/model`). Corrections have the version `person`.
 - A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
   asked again until a user unparks it.
@@ -238,11 +238,11 @@ class TaskExport(ABC):
         answered_versions: Sequence[str],
         options: ExportOptions,
         *,
-        label: str = "",
+        prompt_version: str = "",
     ) -> str | None:
         """Return the most preferred version with answers; None if there is none.
 
-        The versions of `options.prefer` come first, then those of the prompt version `label`, then
+        The versions of `options.prefer` come first, then those of `prompt_version`, then
         others. Within each of these groups, the version that began last comes first, and versions
         of other programs come last, in the order of `answered_versions`.
 
@@ -252,7 +252,7 @@ class TaskExport(ABC):
 
         Args:
             answered_versions: The versions (`task@n/model`) that have answers.
-            label: Prompt version that comes before others; empty for none.
+            prompt_version: Prompt version that comes before others; empty for none.
 
         Raises:
             InputError: `options.extractor` has no answers.
@@ -271,7 +271,7 @@ class TaskExport(ABC):
         preference = VersionPreference.of_task(
             tx,
             self.rows.task_name,
-            label=label,
+            prompt_version=prompt_version,
             versions=options.prefer,
         )
         eligible = [
@@ -389,11 +389,11 @@ class TaskRows(ABC):
     columns: Sequence[str]
     labels: TaskLabels
     task_name: str
-    # Label of the prompt version in use.
-    version_label: str
+    # Prompt version in use.
+    prompt_version: str
     # Preferred versions, best first.
     preferred_versions: Sequence[str] = ()
-    # Label whose parked rows are not asked; empty if those of any label are not.
+    # Prompt version whose parked rows are not asked; empty if those of any version are not.
     own_prompt_version: str = ""
     # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
@@ -484,7 +484,7 @@ class TaskRows(ABC):
         return VersionPreference.of_task(
             tx,
             self.task_name,
-            label=self.version_label,
+            prompt_version=self.prompt_version,
             versions=self.preferred_versions,
         )
 

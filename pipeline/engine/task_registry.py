@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import HASH_KEY, Declaration
@@ -25,7 +26,6 @@ from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.core.text import suggest_similar
 from pipeline.engine import source_lines, task_file
-from pipeline.engine.built_in_declarations import load_built_in_declaration
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -33,7 +33,11 @@ from pipeline.engine.declaration_changes import (
 )
 from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
-from pipeline.engine.shipped_task import find_shipped_task, shipped_tasks
+from pipeline.engine.shipped_task import (
+    find_shipped_task,
+    load_built_in_declaration,
+    shipped_tasks,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
@@ -44,17 +48,16 @@ from pipeline.engine.task_faults import (
 from pipeline.engine.task_file import Fault, find_task_file, load_declaration
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_task import make_row_target, make_user_task
-from pipeline.gemini.answer_schema import is_closed_answer
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import (
+    are_views_made,
     check_view_columns,
     check_view_names,
     make_views,
 )
-from pipeline.tables.column_values import list_fields
 from pipeline.tables.source import (
     check_column_names,
     open_source,
@@ -411,7 +414,9 @@ def make_record(
         items_stamp=None,
         key=_find_key(declaration, columns),
         columns=columns,
-        fields=list_fields(declaration.answer),
+        fields=tuple(
+            (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
+        ),
         version=declaration.version,
         fingerprint=hash_document(to_fingerprint_document(declaration)),
         members=_make_members(declaration, columns),
@@ -439,6 +444,7 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         columns: Kinds of the source's columns, by name.
     """
     gates = declaration.gates or {}
+    answer_fields = list_answer_fields(declaration.answer)
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
@@ -449,7 +455,8 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),
-        is_closed=is_closed_answer(declaration.answer),
+        is_closed=all(field.has_only_choices() for field in answer_fields),
+        answer_fields=answer_fields,
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,
         required_columns=[quoted_column] if quoted_column and is_text_required else [],
@@ -565,3 +572,38 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
         stored_members.index_template != merged_members.index_template
         or stored_members.name_template != merged_members.name_template
     )
+
+
+def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
+    """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
+
+    A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
+    removes the stored preference. If PREFER_VERSIONS is not set, the stored preference stays, and
+    only missing or outdated views are made. It is not checked that the versions exist. Writes
+    nothing if the task does not exist or all is up to date. Lines about new views are printed.
+
+    Args:
+        store: The database.
+        name: The name of the task.
+        settings: They contain the preferred versions.
+        display: Gets the lines.
+    """
+    versions = settings.prefer_versions
+    with store.read() as tx:
+        record = workspace.get_task(tx, name)
+        if record is None:
+            return
+        is_stored = versions in {None, record.preferred}
+        if is_stored and are_views_made(tx, record):
+            return
+
+    with store.write() as tx:
+        record = workspace.get_task(tx, name) or record
+        if versions not in {None, record.preferred}:
+            workspace.update_members(tx, name, preferred_versions=versions)
+            workspace.record_row_change(tx, name)
+            record = workspace.get_task(tx, name) or record
+        lines = make_views(tx, record)
+
+    for line in lines:
+        display.say(line)

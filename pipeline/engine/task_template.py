@@ -109,7 +109,7 @@ class TaskDraft(NamedTuple):
         }
 
 
-class AnswerField(NamedTuple):
+class FieldDraft(NamedTuple):
     """A field of an answer."""
 
     name: str
@@ -190,7 +190,7 @@ _FIELDS_EXAMPLE_HINT = HintTemplate(
 )
 
 
-def parse_fields(text: str) -> tuple[AnswerField, ...]:
+def parse_fields(text: str) -> tuple[FieldDraft, ...]:
     """Parse the FIELDS setting, such as `tone: praise|blame; reason: quote`.
 
     Returns:
@@ -199,12 +199,12 @@ def parse_fields(text: str) -> tuple[AnswerField, ...]:
     Raises:
         InputError: A name or kind is invalid, or a name or choice is repeated.
     """
-    fields = list[AnswerField]()
+    fields = list[FieldDraft]()
     for definition in text.split(";"):
         if definition.strip():
             used_names = {field.name.casefold() for field in fields}
             fields.append(_parse_field(definition, used_names))
-    return tuple(fields) or (AnswerField("answer", "text"),)
+    return tuple(fields) or (FieldDraft("answer", "text"),)
 
 
 # A comma in a choice, and the text after it: most likely the next field.
@@ -213,7 +213,7 @@ _SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
 _COMMA_BEFORE_FIELD = re.compile(r"\s*,\s*(?=[^\W\d]\w*\s*:)")
 
 
-def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
+def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
     """Parse a definition of FIELDS: `name` (a text), or `name:` and a kind.
 
     A kind is a key of `FIELD_KINDS`, choices such as `a|b`, a range such as `1-5`, or the path of a
@@ -248,25 +248,25 @@ def _parse_field(definition: str, used_names: Collection[str]) -> AnswerField:
                 HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
             )
         choices = tuple(choice.strip() for choice in kind.split("|"))
-        field = AnswerField(
+        field = FieldDraft(
             name_text,
             CHOICES_KIND,
             choices,
         )
     elif _RANGE.fullmatch(kind):
-        field = AnswerField(
+        field = FieldDraft(
             name_text,
             RANGE_KIND,
             bounds=parse_bounds(name_text, kind),
         )
     elif kind.casefold().endswith(_VOCABULARY_SUFFIX):
-        field = AnswerField(
+        field = FieldDraft(
             name_text,
             VOCABULARY_KIND,
             vocabulary=kind,
         )
     else:
-        field = AnswerField(name_text, kind if colon else "text")
+        field = FieldDraft(name_text, kind if colon else "text")
     return check_field(field, used_names)
 
 
@@ -291,7 +291,7 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
     return lowest, highest
 
 
-def check_field(field: AnswerField, used_names: Collection[str]) -> AnswerField:
+def check_field(field: FieldDraft, used_names: Collection[str]) -> FieldDraft:
     """Check the name, kind and choices of a field; return it with its name as Python normalizes it.
 
     The bounds of a number are not checked, and the file of a vocabulary is not read.
@@ -368,7 +368,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 # ---- the text of the file
 
 
-def _render_answer(fields: Sequence[AnswerField], text_column: str) -> tuple[str, str]:
+def _render_answer(fields: Sequence[FieldDraft], text_column: str) -> tuple[str, str]:
     """Return the code of the class `Answer`, and the code of an example answer, a dict literal.
 
     Args:
@@ -395,7 +395,7 @@ def _render_answer(fields: Sequence[AnswerField], text_column: str) -> tuple[str
     return class_text, f"{{{', '.join(examples)}}}"
 
 
-def _render_annotation(field: AnswerField) -> str:
+def _render_annotation(field: FieldDraft) -> str:
     """Render the type of a field, with its vocabulary, its bounds and its description.
 
     The description also says when a field is null that may be null.
@@ -422,10 +422,10 @@ def _render_annotation(field: AnswerField) -> str:
 
 # Fields of an answer about any text.
 _DEFAULT_FIELDS = (
-    AnswerField("summary", "text"),
-    AnswerField("tone", "a|b|c", ("positive", "neutral", "negative")),
-    AnswerField("points", "list"),
-    AnswerField("quote", "quote"),
+    FieldDraft("summary", "text"),
+    FieldDraft("tone", "a|b|c", ("positive", "neutral", "negative")),
+    FieldDraft("points", "list"),
+    FieldDraft("quote", "quote"),
 )
 # Lines at the end of the class of the answer.
 _OTHER_FIELDS_COMMENT = """\
@@ -479,7 +479,7 @@ def render_task_file(
     draft: TaskDraft,
     *,
     question: str = _DEFAULT_QUESTION,
-    fields: Sequence[AnswerField] = (),
+    fields: Sequence[FieldDraft] = (),
 ) -> str:
     """Return the Python text of a file that declares a task; writes nothing.
 
@@ -539,7 +539,7 @@ def render_task_file(
     )
 
 
-def _default_fields(guess: TableGuess) -> list[AnswerField]:
+def _default_fields(guess: TableGuess) -> list[FieldDraft]:
     """Return the default fields of an answer: summary, tone, points and a quotation.
 
     A field with the name of the key column gets the prefix `answer_`. The quotation is left out if
@@ -555,7 +555,7 @@ def _default_fields(guess: TableGuess) -> list[AnswerField]:
     return fields
 
 
-def _render_imports(fields: Sequence[AnswerField]) -> str:
+def _render_imports(fields: Sequence[FieldDraft]) -> str:
     """Render the imports that the class of the answer needs, except those from findable."""
     lines = []
     if any(field.kind == "date" for field in fields):

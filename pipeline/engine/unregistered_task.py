@@ -75,10 +75,10 @@ def load_unregistered_task(
     record = make_record(declaration, path, source.columns, recorded_at=now)
     # Many tasks of Python code have the same name, but answers of different lengths. The version
     # separates them in estimates.
-    version_label = ""
+    prompt_version = ""
     if task_file.parse_python_path(path):
-        version_label = f"{record.name}@{record.fingerprint[:8]}"
-    task = make_user_task(record, settings, version_label=version_label, rows_class=_MemoryRows)
+        prompt_version = f"{record.name}@{record.fingerprint[:8]}"
+    task = make_user_task(record, settings, prompt_version=prompt_version, rows_class=_MemoryRows)
     task.require_user_file().declaration = declaration
 
     def print_refused(finding: Finding) -> None:

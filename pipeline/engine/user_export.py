@@ -46,7 +46,9 @@ class UserExport(TaskExport):
         row_filter = options.row_filter or RowFilter()
         include_missing = options.gone or row_filter.state == GONE_STATE or bool(row_filter.ids)
         counts = _count_answers(tx, self.rows.record.name)
-        version = self.choose_version(tx, list(counts), options, label=self.rows.version_label)
+        version = self.choose_version(
+            tx, list(counts), options, prompt_version=self.rows.prompt_version
+        )
 
         in_source = list[ColumnElement[bool]]()
         if not include_missing:
@@ -56,7 +58,7 @@ class UserExport(TaskExport):
             counts = _count_answers(tx, self.rows.record.name, *in_source)
 
         is_any_version = options.extractor is None
-        exported_version = version or self.rows.version_label
+        exported_version = version or self.rows.prompt_version
         if is_any_version:
             exported_version = answers.join_models(exported_version, counts)
         is_answer = answers.is_preferred(
@@ -86,7 +88,7 @@ class UserExport(TaskExport):
             cost=options.cost,
             conditions=self.rows.grid(tx).make_conditions(tx, row_filter),
             include_missing=include_missing,
-            version_label=self.rows.version_label,
+            prompt_version=self.rows.prompt_version,
             is_single_version=not is_any_version,
         )
         corrected_rows = counts.get(answers.PERSON, 0)

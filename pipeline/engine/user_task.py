@@ -380,7 +380,7 @@ def make_user_task(
     settings: Settings = DEFAULT_SETTINGS,
     provider: str = "",
     *,
-    version_label: str = "",
+    prompt_version: str = "",
     labels: TaskLabels | None = None,
     target: TargetColumn | None = None,
     rows_class: type[UserRows] = UserRows,
@@ -394,12 +394,12 @@ def make_user_task(
 
     Args:
         provider: The backend that answers now.
-        version_label: Version of the prompt; made from name and version of the record if empty.
+        prompt_version: Version of the prompt; made from name and version of the record if empty.
         labels: Words of the task; those of any user's task if None.
         target: Table of another program with a row for each answer; that of `write_to=` if None.
     """
     labels = labels or _make_labels(record)
-    version_label = version_label or record.prompt_version
+    prompt_version = prompt_version or record.prompt_version
     preferred_versions = (
         record.preferred if settings.prefer_versions is None else settings.prefer_versions
     )
@@ -409,10 +409,10 @@ def make_user_task(
         columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
         labels=labels,
         task_name=record.name,
-        version_label=version_label,
+        prompt_version=prompt_version,
         preferred_versions=preferred_versions,
-        own_prompt_version=version_label,
-        decision_version=f"{version_label}/{decision_model}",
+        own_prompt_version=prompt_version,
+        decision_version=f"{prompt_version}/{decision_model}",
         # A key of several columns has no name column.
         name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
         key_columns=[name for name, _ in record.key],
@@ -435,7 +435,7 @@ def make_user_task(
     return Task(
         name=record.name,
         subject=record.name,
-        version_label=version_label,
+        prompt_version=prompt_version,
         labels=labels,
         fill_hint=_make_fill_hint(record, labels),
         gates=record.members.gates,

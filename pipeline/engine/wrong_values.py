@@ -1,14 +1,14 @@
 """Name values of a corrected answer or a condition that their closed field does not allow."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.core.answer_fields import AnswerField, Option
 from pipeline.core.text import join_first, suggest_similar
 from pipeline.core.where_parser import iterate_comparisons, parse_where
-from pipeline.gemini.closed_fields import read_closed_fields
-from pipeline.gemini.closed_options import Option
+from pipeline.gemini.closed_fields import find_closed, read_closed_fields
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -90,7 +90,7 @@ def find_wrong_value(
 
 
 def describe_unknown_choice(
-    answer_model: "type[BaseModel]",
+    answer_fields: Iterable[AnswerField],
     condition: str,
     *,
     columns: Collection[str],
@@ -101,14 +101,14 @@ def describe_unknown_choice(
     looked at, and case makes no difference.
 
     Args:
-        answer_model: The answer, with the closed fields.
+        answer_fields: The fields of an answer.
         condition: A valid WHERE= text.
         columns: Columns of the rows, which hide fields of the same name.
 
     Returns:
         A sentence about the first such text; "" if there is none.
     """
-    closed_fields = read_closed_fields(answer_model)
+    closed_fields = find_closed(answer_fields)
     for comparison in iterate_comparisons(parse_where(condition)):
         field = closed_fields.get(comparison.column.removeprefix(_FIELD_PREFIX))
         if field is None or comparison.operator != "=" or comparison.column in columns:

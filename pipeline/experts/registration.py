@@ -41,10 +41,10 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
     task = make_people_task(index, vocabulary_file=settings.tags_from)
 
-    label = settings.version or task.version_label
-    if label != task.version_label and label.partition("@")[0] == task.name:
+    label = settings.version or task.prompt_version
+    if label != task.prompt_version and label.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"version {label!r} does not exist: people are tagged with {task.version_label}",
+            f"version {label!r} does not exist: people are tagged with {task.prompt_version}",
             hint=f"leave out {OptionHint('version')}",
         )
     return task

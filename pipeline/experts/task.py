@@ -437,17 +437,17 @@ def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None)
     Raises:
         InputError: The vocabulary is invalid.
     """
-    version_label = PROMPT_VERSION
+    prompt_version = PROMPT_VERSION
     listed_declaration = None
     if vocabulary_file is not None:
         from pipeline.experts.declaration import declare_with_vocabulary
 
-        listed_declaration, version_label = declare_with_vocabulary(vocabulary_file)
+        listed_declaration, prompt_version = declare_with_vocabulary(vocabulary_file)
     rows = ExpertsRows(
         columns=table.PROMPT_COLUMNS,
         labels=LABELS,
         task_name=table.TASK,
-        version_label=version_label,
+        prompt_version=prompt_version,
         name_columns=(table.USERNAME,),
     )
     answers = ExpertsAnswers(rows=rows)
@@ -455,7 +455,7 @@ def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None)
     return Task(
         name=table.TASK,
         subject="experts",
-        version_label=version_label,
+        prompt_version=prompt_version,
         labels=LABELS,
         fill_hint=HOW_TO_BEGIN,
         rows=rows,

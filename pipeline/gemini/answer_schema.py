@@ -9,11 +9,12 @@ is a file with the terms that a field may contain. A value is a choice if it is 
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices
 from pipeline.core.declaration import json_schema
 from pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
 
@@ -31,8 +32,6 @@ _DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
 # A mapping is sent as a list, so the number of its properties limits the items of that list.
 _LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
-# A keyword of ours for an enum: what each choice means, by its text. The dialect lacks it.
-OPTION_MEANINGS_KEYWORD = "enumDescriptions"
 
 # Members of a key-value pair.
 _PAIR_KEY = "key"
@@ -101,32 +100,6 @@ def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
     """Return the terms of an answer's vocabularies as text for a model; "" without any."""
     _, vocabularies = separate_vocabularies(json_schema(answer_model))
     return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
-
-
-def is_closed_answer(answer_model: "type[BaseModel]") -> bool:
-    """Return whether all values of an answer are choices: enums, constants, booleans or null.
-
-    Many rows have the same answer then.
-    """
-    return is_closed_node(json_schema(answer_model))
-
-
-def is_closed_node(node: Mapping[str, Any]) -> bool:
-    """Return whether a node of a schema of `json_schema` allows only choices, booleans and null.
-
-    A choice is a value of an enum, or a constant. The nodes below it are checked, too. Numbers with
-    bounds are not choices here, although a decision model can answer them and `closed_fields`
-    accepts them. A node that describes no value, such as an object without properties, is not
-    closed, and neither is a model that contains itself.
-    """
-    if "enum" in node or "const" in node or node.get("type") in {"boolean", "null"}:
-        return True
-
-    inner_nodes = [*node.get("anyOf", ()), *node.get("oneOf", ())]
-    inner_nodes += node.get("properties", {}).values()
-    if node.get("type") == "array" and "items" in node:
-        inner_nodes.append(node["items"])
-    return bool(inner_nodes) and all(map(is_closed_node, inner_nodes))
 
 
 def _measure_depth(schema: Mapping[str, Any]) -> int:
@@ -378,15 +351,6 @@ def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> It
 def _is_mapping(node: Mapping[str, Any]) -> bool:
     """Return whether a node describes a mapping: any keys, values of a single type."""
     return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
-
-
-def map_choices(choices: Iterable[Any]) -> dict[str, Any]:
-    """Map the text of each enum choice to the choice; null is left out."""
-    return {
-        choice if isinstance(choice, str) else json.dumps(choice): choice
-        for choice in choices
-        if choice is not None
-    }
 
 
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:

@@ -10,23 +10,14 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.core.declaration import json_schema
+from pipeline.core.answer_fields import AnswerField, Option, list_answer_fields
 from pipeline.core.errors import InputError
 from pipeline.core.vocabulary import MAX_OPTIONS
-from pipeline.gemini.closed_options import (
-    MIN_OPTIONS,
-    Option,
-    is_boolean,
-    is_whole_number,
-    list_branches,
-    name_options,
-    read_options,
-)
 from pipeline.gemini.responses import (
     make_excerpt,
     object_or_empty,
@@ -35,6 +26,10 @@ from pipeline.gemini.responses import (
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+# Options of a choice, and levels of a score (types of google-genai 3.3.0).
+MIN_OPTIONS = 2
+# The option for a missing value.
+NO_VALUE_ID = "no value"
 # Questions of a call (public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
 # From this probability on, a yes/no question counts as yes.
@@ -246,96 +241,85 @@ def find_closed_fields(
 @lru_cache(maxsize=256)
 def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedField]:
     """Return the fields of an answer that a decision model can answer, by name, in their order."""
-    members = json_schema(answer_model).get("properties", {})
-    nodes = json_schema(answer_model, by_alias=False).get("properties", {})
-    fields = {
-        name: _read_field(name, member, node)
-        for (name, node), member in zip(nodes.items(), members, strict=True)
-    }
-    return {name: field for name, field in fields.items() if field is not None}
+    return find_closed(list_answer_fields(answer_model))
 
 
-def _read_field(name: str, member: str, node: Mapping[str, Any]) -> ClosedField | None:
-    """Return the closed field that a node of the JSON schema describes; None for any other field.
+def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
+    """Return those of the fields that a decision model can answer, by name, in their order."""
+    closed_fields = map(_read_field, fields)
+    return {closed.name: closed for closed in closed_fields if closed is not None}
 
-    A closed field has a limited set of values, such as choices, that a decision model can weigh.
+
+def _read_field(field: AnswerField) -> ClosedField | None:
+    """Return a field with its question to a decision model; None if the model cannot answer it.
+
     Its question is the description of the field, or else its name.
-
-    Args:
-        name: The name of the field in the answer's model.
-        member: The name of the field in a reply.
-        node: The node of the field.
     """
-    branches = list_branches(node)
-    instructions = _find_description(node, branches) or name.replace("_", " ")
-    if any(branch.get("type") == "array" for branch in branches):
-        return _read_list(name, member, branches, instructions)
+    instructions = field.description.strip() or field.label
+    if field.kind == "list":
+        return _read_list(field, instructions)
 
-    options = read_options(branches)
+    options = field.list_options()
     if options is None or not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
         return None
 
     kind: FieldKind = "choice"
-    if len(branches) == 1 and is_boolean(branches[0]):
+    if field.kind == "boolean" and not field.is_optional:
         kind = "noul"
-    elif len(branches) == 1 and is_whole_number(branches[0]):
+    elif field.kind == "number" and not field.is_optional:
         kind = "score"
-    return ClosedField(name, member, kind, instructions, name_options(options))
+    return ClosedField(field.name, field.member, kind, instructions, name_options(options))
 
 
-def _read_list(
-    name: str,
-    member: str,
-    branches: Sequence[Mapping[str, Any]],
-    instructions: str,
-) -> ClosedField | None:
+def _read_list(field: AnswerField, instructions: str) -> ClosedField | None:
     """Return the closed field of a list of choices or bounded numbers, or None.
 
-    Each possible item becomes a question: is it in the list? None is returned in these cases:
-
-    - The field has no list, or several kinds of lists.
-    - Its items are not choices or bounded numbers, may be null, or are true and false.
-    - Its items have more than MAX_QUESTIONS values.
-
-    The answer to an optional list is a list too, never null; it may be empty.
+    Each possible item becomes a question: is it in the list? None is returned if the items are not
+    choices or bounded numbers, may be null, are true and false, or have more than MAX_QUESTIONS
+    values. The answer to an optional list is a list too, never null; it may be empty.
 
     Args:
-        name: The field's name in the answer's model.
-        member: The field's name in a reply.
-        branches: The alternative schemas of the field, without null.
         instructions: The question about the field.
     """
-    lists = [branch for branch in branches if branch.get("type") != "null"]
-    if len(lists) != 1:
-        return None
-
-    item_branches = list_branches(lists[0].get("items", {}))
-    options = read_options(item_branches)
+    options = field.parts[0].list_options()
     has_plain_items = options is not None and not any(
         option.value is None or isinstance(option.value, bool) for option in options
     )
     if not options or not has_plain_items or len(options) > MAX_QUESTIONS:
         return None
     return ClosedField(
-        name,
-        member,
+        field.name,
+        field.member,
         "members",
         instructions,
         name_options(options),
-        min_members=lists[0].get("minItems", 0),
-        max_members=lists[0].get("maxItems"),
+        min_members=field.min_members,
+        max_members=field.max_members,
     )
 
 
-def _find_description(node: Mapping[str, Any], branches: Sequence[Mapping[str, Any]]) -> str:
-    """Return the description of a field, or of its only alternative besides null; else ""."""
-    described_nodes = [node]
-    other_branches = [branch for branch in branches if branch.get("type") != "null"]
-    if len(other_branches) == 1:
-        described_nodes += other_branches
+def name_options(options: Sequence[Option]) -> dict[str, Option]:
+    """Return options by id, in their order.
 
-    for described_node in described_nodes:
-        description = described_node.get("description")
-        if isinstance(description, str) and description.strip():
-            return description.strip()
-    return ""
+    The id is the text of the value. The value None, and a text that the API does not accept as an
+    id, get an id of ours that no other option has.
+    """
+    texts = {option.text for option in options if option.value is not None}
+    options_by_id: dict[str, Option] = {}
+    for index, option in enumerate(options):
+        option_id = option.text
+        if option.value is None or not _is_option_id(option_id):
+            option_id = NO_VALUE_ID if option.value is None else f"option {index + 1}"
+            while option_id in texts:
+                option_id = f"({option_id})"
+        options_by_id[option_id] = option
+    return options_by_id
+
+
+def _is_option_id(text: str) -> bool:
+    """Return whether the API accepts a text as the id of an option.
+
+    It must not be empty, must have no blanks at its ends and no control characters (types of
+    google-genai 3.3.0).
+    """
+    return bool(text) and text == text.strip() and text.isprintable()

@@ -186,7 +186,7 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
     version = options.extractor
     has_single_version = "extractor" in task.export.options and not options.best
     if has_single_version:
-        version = version or settings.version_of(task.name, task.version_label)
+        version = version or settings.version_of(task.name, task.prompt_version)
     return options._replace(
         extractor=version or None,
         prefer=tuple(task.rows.preferred_versions),

@@ -230,14 +230,14 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         ):
             files.remove_path(path)
         for batch in row_batches:
-            label = VersionCounts.from_version(batch.version).label
+            prompt_version = VersionCounts.from_version(batch.version).prompt_version
             dropped_counts = drop_lines(
                 ws.data,
                 ws.store,
                 batch,
                 row_ids,
                 cleaned_hashes,
-                edit_line=remove_line_examples if label in example_versions else None,
+                edit_line=remove_line_examples if prompt_version in example_versions else None,
             )
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())

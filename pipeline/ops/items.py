@@ -125,20 +125,16 @@ def describe_unknown_choice(task: Task, condition: str) -> str:
     """Return a sentence if a condition compares a closed field with a text that is no choice.
 
     It explains to the user why a list has no rows, and suggests a choice of the field. The result
-    is "" if there is no such comparison, if the task is not a user task, and if the file of the
-    task cannot be read.
+    is "" if there is no such comparison, and if the task is not a user task.
 
     Args:
         condition: A valid WHERE= text, or "".
     """
     if not condition or task.user_file is None:
         return ""
-    try:
-        answer_model = task.prompt.answer_model
-    except FindableError:
-        return ""
+    record = task.user_file.record
     return wrong_values.describe_unknown_choice(
-        answer_model, condition, columns=task.user_file.record.columns
+        record.members.answer_fields, condition, columns=record.columns
     )
 
 

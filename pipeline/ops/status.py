@@ -111,12 +111,12 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         )
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
         waiting_moves = list_waiting_moves(tx, task, ws.version)
-        is_decided = has_decisions(tx, task.name, task.version_label)
+        is_decided = has_decisions(tx, task.name, task.prompt_version)
         held_step = _choose_held_step(tx, task, task_batches)
 
     reasons |= {row_id: reason for row_id, reason, _ in parked_rows}
     document |= {
-        "file_version": "" if task is recorded_task else task.version_label,
+        "file_version": "" if task is recorded_task else task.prompt_version,
         "waiting": [wait.document for wait in waits_by_number.values()],
         "failures": _describe_failures(ws.data, ws.task, reasons),
     }

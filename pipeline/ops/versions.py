@@ -51,7 +51,7 @@ class VersionSummary(NamedTuple):
         counts = self.counts
         return {
             "task": self.subject,
-            "version": counts.label,
+            "version": counts.prompt_version,
             "model": counts.model or None,
             "extractor": counts.version,
             "rows": counts.rows,
@@ -164,7 +164,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
 
     def sort_key(version: str) -> tuple[int, str, str]:
         counts = counts_by_version[version]
-        return start_order.get(version, -1), counts.label, counts.model
+        return start_order.get(version, -1), counts.prompt_version, counts.model
 
     return [
         VersionSummary(
@@ -201,7 +201,7 @@ def _find_versions(
         summaries = [
             summary
             for summary in _read_versions(tx, searched_task)
-            if name in {summary.counts.version, summary.counts.label}
+            if name in {summary.counts.version, summary.counts.prompt_version}
         ]
         if summaries:
             return searched_task, summaries
@@ -224,7 +224,7 @@ def _check_can_roll_back(
     An empty list of versions raises nothing.
     """
     versions = {summary.counts.version for summary in summaries}
-    labels = {summary.counts.label for summary in summaries}
+    labels = {summary.counts.prompt_version for summary in summaries}
     open_batches = [
         batch
         for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
@@ -276,7 +276,7 @@ def _delete_version(
     """
     answered_ids: Sequence[str] = ()
     if task.versions is not None:
-        row_count = task.versions.roll_back(tx, counts.label, model=counts.model)
+        row_count = task.versions.roll_back(tx, counts.prompt_version, model=counts.model)
     else:
         row_count = 0
         answered_ids = tx.execute(answers.answered_ids(task.name, counts.version)).scalars().all()

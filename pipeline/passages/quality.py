@@ -474,7 +474,7 @@ def _check_passages(
     concepts = shape.concepts.c
     passage_id = concepts.passage_id
     is_own_version = _version_condition(shape, versions)
-    labels = concepts.extractor_version.in_([version.label for version in versions])
+    labels = concepts.extractor_version.in_([version.prompt_version for version in versions])
     concept_count = 0
     quotation_count = 0
     for ids in distinct_value_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
@@ -538,5 +538,5 @@ def _version_condition(
     versions: Sequence[VersionCounts],
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a concept is of some versions; true or false, never NULL."""
-    version_keys = [(version.label, version.model) for version in versions]
+    version_keys = [(version.prompt_version, version.model) for version in versions]
     return func.coalesce(table.is_of_version(shape, version_keys), false())

@@ -238,21 +238,23 @@ class ConceptsVersions(TaskVersions):
     shape: PassagesShape
     settings: Settings
 
-    def with_label(self, tx: Connection, label: str | None) -> Task:
+    def with_prompt_version(self, tx: Connection, prompt_version: str | None) -> Task:
         """Return the task under another prompt version.
 
         Only concepts of that version, and corrections, then keep a passage from being asked.
 
         Args:
             tx: A transaction, only read.
-            label: The version. None means `passage-concepts@n` with the lowest number that is not
-                taken, see `_find_taken_versions`.
+            prompt_version: The version. None means `passage-concepts@n` with the lowest number that
+                is not taken, see `_find_taken_versions`.
         """
-        if label is None:
+        if prompt_version is None:
             taken_versions = self._find_taken_versions(tx)
             candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
-            label = next(version for version in candidates if version not in taken_versions)
-        return make_concepts_task(self.shape, self.settings, label, (label,))
+            prompt_version = next(
+                version for version in candidates if version not in taken_versions
+            )
+        return make_concepts_task(self.shape, self.settings, prompt_version, (prompt_version,))
 
     def _find_taken_versions(self, tx: Connection) -> set[str]:
         """Return the prompt versions under which a new backfill must not begin.
@@ -261,23 +263,23 @@ class ConceptsVersions(TaskVersions):
         small samples of pilots, or if another program wrote concepts under it.
         """
         own_versions = stored_answers.list_versions(tx, table.TASK)
-        taken_versions = {version.label for version in self.list_versions(tx)}
-        taken_versions -= {version.label for version in own_versions}
+        taken_versions = {version.prompt_version for version in self.list_versions(tx)}
+        taken_versions -= {version.prompt_version for version in own_versions}
         backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
         taken_versions.update(backfill.version.partition("/")[0] for backfill in backfills)
         for counts in own_versions:
             answer_count = answer_counts.count_answered(tx, table.TASK, counts.version)
             if answer_count > runs.count_pilot_rows(tx, counts.version):
-                taken_versions.add(counts.label)
+                taken_versions.add(counts.prompt_version)
         return taken_versions
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def roll_back(self, tx: Connection, label: str, *, model: str) -> int:
+    def roll_back(self, tx: Connection, prompt_version: str, *, model: str) -> int:
         """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(tx, self.shape, version=label, model=model)
+        return table.remove_concepts(tx, self.shape, version=prompt_version, model=model)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -286,14 +288,14 @@ class ConceptsRows(TaskRows):
 
     # The tables of the database.
     shape: PassagesShape
-    # Labels whose concepts keep a passage from being asked; None for any label.
-    skipped_labels: Sequence[str] | None
+    # Prompt versions whose concepts keep a passage from being asked; None for any version.
+    skipped_versions: Sequence[str] | None
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
         return table.make_row_table(
             self.shape,
-            skipped_versions=self.skipped_labels,
+            skipped_versions=self.skipped_versions,
             prompt_version=self.own_prompt_version,
         )
 
@@ -412,11 +414,11 @@ class ConceptsAnswers(TaskAnswers):
             if key in texts and key not in refused_ids
         }
         for counts in stored_answers.list_versions(tx, table.TASK):
-            if counts.label == prompt_version:
+            if counts.prompt_version == prompt_version:
                 table.remove_concepts(
                     tx,
                     self.shape,
-                    version=counts.label,
+                    version=counts.prompt_version,
                     model=counts.model,
                     ids=sorted(renewed_ids & applied_answers.keys()),
                 )
@@ -503,7 +505,7 @@ class ConceptsAnswers(TaskAnswers):
                     tx,
                     self.shape,
                     ids=ids,
-                    version=counts.label,
+                    version=counts.prompt_version,
                     model=counts.model,
                 )
         return removed_count
@@ -574,17 +576,17 @@ def make_concepts_task(
         columns=("text",),
         labels=LABELS,
         task_name=table.TASK,
-        version_label=prompt_version,
+        prompt_version=prompt_version,
         preferred_versions=settings.prefer_versions or (),
         own_prompt_version="" if skipped_versions is None else prompt_version,
         shape=shape,
-        skipped_labels=skipped_versions,
+        skipped_versions=skipped_versions,
     )
     answers = ConceptsAnswers(rows=rows, shape=shape)
     return Task(
         name=table.TASK,
         subject="passages",
-        version_label=prompt_version,
+        prompt_version=prompt_version,
         labels=LABELS,
         fill_hint=HOW_TO_BEGIN,
         needs_pilot=True,
@@ -594,7 +596,7 @@ def make_concepts_task(
         export=ConceptsExport(rows=rows, shape=shape, settings=settings),
         own_tables=ConceptsTables(shape=shape, settings=settings),
         versions=ConceptsVersions(
-            skipped_labels=skipped_versions,
+            skipped_versions=skipped_versions,
             shape=shape,
             settings=settings,
         ),

@@ -101,7 +101,7 @@ def write_report(
     with ws.store.read() as tx:
         if not version:
             version = (
-                ws.task.version_label if ws.settings.version else _answered_version(tx, ws.task)
+                ws.task.prompt_version if ws.settings.version else _answered_version(tx, ws.task)
             )
         quality = _measure_of(ws.task).measure(tx, ws.task, version)
 
@@ -133,10 +133,10 @@ def _answered_version(tx: Connection, task: Task) -> str:
     """
     versions = [] if task.rows.own_prompt_version else answers.list_versions(tx, task.name)
     answered_versions = [
-        counts.label
+        counts.prompt_version
         for counts in versions
         if answer_counts.count_answered(tx, task.name, counts.version)
     ]
-    if answered_versions and task.version_label not in answered_versions:
+    if answered_versions and task.prompt_version not in answered_versions:
         return answered_versions[-1]
-    return task.version_label
+    return task.prompt_version

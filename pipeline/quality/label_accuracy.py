@@ -206,7 +206,7 @@ def _select_valid_labels(
         if task.rows.input_hash(row) == row_labels[row_id].input_hash
     }
     # An example is in the prompt with its right answer.
-    example_ids = task.prompt.list_example_ids(task.version_label)
+    example_ids = task.prompt.list_example_ids(task.prompt_version)
     return {
         row_id: row_labels[row_id] for row_id in unchanged_ids or rows if row_id not in example_ids
     }
@@ -338,7 +338,7 @@ def measure_versions(
         compare_with_labels(row_labels, sides),
     )
     for index, version in enumerate(versions):
-        if answers.belongs_to_version(version, task.version_label):
+        if answers.belongs_to_version(version, task.prompt_version):
             report.present_index = index
             other_sides = sides[:index] + sides[index + 1 :]
             report.unasked_rows = sum(
@@ -352,7 +352,7 @@ def measure_versions(
 def expand_version(task: Task, text: str) -> str:
     """Return `task@2` for "2" and `task@2/model` for "2/model"; other texts stay unchanged."""
     if text.partition("/")[0].isdecimal():
-        return f"{task.version_label.partition('@')[0]}@{text}"
+        return f"{task.prompt_version.partition('@')[0]}@{text}"
     return text
 
 

@@ -209,7 +209,7 @@ def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool
 
     pilot_step = CommandHint("tag", pilot=size)
     if task.needs_pilot:
-        pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.version_label)
+        pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.prompt_version)
     skip_option = OptionHint(skip_pilot=True)
     raise GateError(
         f"{reason}; nothing was prepared or sent",

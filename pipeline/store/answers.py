@@ -99,7 +99,7 @@ class VersionCounts(NamedTuple):
     """A version and the number of its rows."""
 
     # The prompt version, for example `people@2`.
-    label: str
+    prompt_version: str
     # Empty for a version without a model, such as `person`.
     model: str = ""
     # Answers or table rows of the version.
@@ -112,18 +112,18 @@ class VersionCounts(NamedTuple):
 
     @classmethod
     def from_version(cls, version: str, *counts: Any) -> "VersionCounts":
-        """Return the counts of a version that is written as `label/model` or `label`.
+        """Return the counts of a version that is written as `task@n/model` or `task@n`.
 
         Args:
             counts: Values of the fields after `model`, in their order.
         """
-        label, _, model = version.partition("/")
-        return cls(label, model, *counts)
+        prompt_version, _, model = version.partition("/")
+        return cls(prompt_version, model, *counts)
 
     @property
     def version(self) -> str:
-        """Return the version as it is stored: `label/model`, or `label` without a model."""
-        return f"{self.label}/{self.model}" if self.model else self.label
+        """Return the version as it is stored: `task@n/model`, or `task@n` without a model."""
+        return f"{self.prompt_version}/{self.model}" if self.model else self.prompt_version
 
 
 def insert_answers_and_attempts(
@@ -313,15 +313,16 @@ class VersionPreference:
 
     1. Corrections by people.
     2. Answers of `versions`, in their order.
-    3. Answers of `label`.
+    3. Answers of `prompt_version`.
     4. Answers of the version that began last.
 
-    The newest answer of a version comes before its other answers. All models of `label` are equal.
+    The newest answer of a version comes before its other answers. All models of `prompt_version`
+    are equal.
     """
 
     task: str
     # The task's current prompt version; "" if none is preferred.
-    label: str = ""
+    prompt_version: str = ""
     # Preferred versions or prompt versions.
     versions: tuple[str, ...] = ()
     # Versions in the order in which they began. A version that is missing here was never asked by
@@ -334,32 +335,35 @@ class VersionPreference:
         tx: Connection,
         task: str,
         *,
-        label: str,
+        prompt_version: str,
         versions: Sequence[str] = (),
     ) -> "VersionPreference":
         """Return the preference of a task with the versions that the database has now."""
         started_versions = tuple(counts.version for counts in list_versions(tx, task))
-        return cls(task, label, tuple(versions), started_versions)
+        return cls(task, prompt_version, tuple(versions), started_versions)
 
     @property
-    def _preferred_labels(self) -> list[str]:
+    def _preferred_prompt_versions(self) -> list[str]:
         """Return the versions of ranks 2 and 3, in their order."""
-        return [*self.versions, self.label] if self.label else [*self.versions]
+        return [*self.versions, self.prompt_version] if self.prompt_version else [*self.versions]
 
     @property
     def start_ranks(self) -> dict[str, int]:
-        """Return a rank by version that began, lowest for the last; none for models of `label`."""
+        """Return a rank by version that began, lowest for the last.
+
+        Models of `prompt_version` have none.
+        """
         return {
             name: -index
             for index, name in enumerate(self.started_versions)
-            if not belongs_to_version(name, self.label)
+            if not belongs_to_version(name, self.prompt_version)
         }
 
     def sort_columns(self, answer_table: FromClause) -> list[ColumnElement[Any]]:
         """Return the ORDER BY columns that put the preferred answer of a row first.
 
         There are four ranks: corrections by people, then the preferred `versions` in their order,
-        then the current prompt version `label`, then all other versions. Within a rank, the version
+        then the current `prompt_version`, then all other versions. Within a rank, the version
         that was begun last comes first, and versions that were never begun come last. But all
         models of the current prompt version are equal. Then the newest answer (with the highest id)
         comes first.
@@ -369,8 +373,8 @@ class VersionPreference:
         """
         version = answer_table.c.extractor
         ranks = [
-            (has_version(version, label), rank)
-            for rank, label in enumerate(self._preferred_labels, 1)
+            (has_version(version, prompt_version), rank)
+            for rank, prompt_version in enumerate(self._preferred_prompt_versions, 1)
         ]
 
         order: list[ColumnElement[Any]] = [
@@ -382,12 +386,16 @@ class VersionPreference:
 
     def sort_key(self, version: str) -> tuple[bool, int, int]:
         """Return a sort key that sorts versions as `sort_columns` sorts their answers."""
-        labels = self._preferred_labels
-        label_index = next(
-            (index for index, label in enumerate(labels) if belongs_to_version(version, label)),
-            len(labels),
+        prompt_versions = self._preferred_prompt_versions
+        version_index = next(
+            (
+                index
+                for index, prompt_version in enumerate(prompt_versions)
+                if belongs_to_version(version, prompt_version)
+            ),
+            len(prompt_versions),
         )
-        return version != PERSON, label_index, self.start_ranks.get(version, _NEVER_BEGUN_RANK)
+        return version != PERSON, version_index, self.start_ranks.get(version, _NEVER_BEGUN_RANK)
 
 
 def is_preferred(
@@ -836,9 +844,9 @@ def tasks_with_versions(tx: Connection) -> set[str]:
     return set(tx.execute(select(starts.task).distinct()).scalars())
 
 
-def belongs_to_version(version: str, label: str) -> bool:
-    """Return whether a version equals `label`, or is `label` with a model (`label/model`)."""
-    return version == label or version.startswith(f"{label}/")
+def belongs_to_version(version: str, prompt_version: str) -> bool:
+    """Return whether a version equals a prompt version, or is one of its models."""
+    return version == prompt_version or version.startswith(f"{prompt_version}/")
 
 
 def join_models(version: str, answered_versions: Iterable[str]) -> str:
@@ -847,12 +855,14 @@ def join_models(version: str, answered_versions: Iterable[str]) -> str:
     Otherwise the version is returned unchanged.
 
     Args:
-        version: `label/model`.
+        version: `task@n/model`.
         answered_versions: All versions with answers.
     """
-    label = VersionCounts.from_version(version).label
-    versions_of_label = [name for name in answered_versions if belongs_to_version(name, label)]
-    return label if len(versions_of_label) > 1 else version
+    prompt_version = VersionCounts.from_version(version).prompt_version
+    answered_models = [
+        name for name in answered_versions if belongs_to_version(name, prompt_version)
+    ]
+    return prompt_version if len(answered_models) > 1 else version
 
 
 def cost_of_version(tx: Connection, task: str, version: str) -> float:

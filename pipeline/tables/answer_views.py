@@ -283,7 +283,7 @@ def _define_views(preference: VersionPreference, task: TaskRecord) -> str:
     return json.dumps(
         (
             MAKER_NUMBER,
-            preference.label,
+            preference.prompt_version,
             preference.versions,
             preference.start_ranks,
             task.key,
@@ -347,7 +347,7 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     return VersionPreference.of_task(
         tx,
         task.name,
-        label=task.prompt_version,
+        prompt_version=task.prompt_version,
         versions=task.preferred,
     )
 

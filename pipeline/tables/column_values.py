@@ -1,4 +1,4 @@
-"""Find the column kinds of answer fields, and convert their JSON values to column values.
+"""Convert the JSON values of answer fields to column values.
 
 A kind is text, integer, real, decimal, boolean, date, time or json. A quotation is a text of the
 row that an answer cites; it is stored as an object with its place in the row.
@@ -9,10 +9,9 @@ row that an answer cites; it is stored as an object with its place in the row.
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, iterate_leaves
+from pipeline.core.quotes import iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.schema import to_utc_time
 from pipeline.tables.cells import MAX_INTEGER, parse_number, to_compact_json
@@ -20,65 +19,6 @@ from pipeline.tables.cells import MAX_INTEGER, parse_number, to_compact_json
 if TYPE_CHECKING:
     from pydantic import BaseModel
 from pipeline.tables.answer_views import JSON
-
-# Kinds by JSON schema type, and of strings by their format.
-_SCHEMA_KINDS = {
-    "string": "text",
-    "integer": "integer",
-    "number": "real",
-    "boolean": "boolean",
-}
-_FORMAT_KINDS = {
-    "date": "date",
-    "date-time": "time",
-    QUOTE_FORMAT: JSON,
-    OPTIONAL_QUOTE_FORMAT: JSON,
-}
-
-
-def list_fields(answer: "type[BaseModel]") -> tuple[tuple[str, str], ...]:
-    """Return (field, column kind) for each field of an answer's model, in the model's order.
-
-    The kind is "text", "integer", "real", "decimal", "boolean", "date" or "time".
-    It is "json" for lists, objects, quotations, and fields of several types. A field that may also
-    be None has the kind of its other values.
-    """
-    schema = answer.model_json_schema(mode="serialization", by_alias=False)
-    definitions = schema.get("$defs", {})
-    model_schema = schema
-    if "$ref" in schema:
-        model_schema = definitions[schema["$ref"].rpartition("/")[2]]
-
-    kinds: dict[str, str] = {}
-    for name, model_field in answer.model_fields.items():
-        kind = _find_kind_of_schema(model_schema["properties"][name], definitions)
-        types = {model_field.annotation, *get_args(model_field.annotation)}
-        # The JSON schema of a decimal number is a string.
-        if kind == "text" and Decimal in types:
-            kind = "decimal"
-        kinds[name] = kind
-    return tuple(kinds.items())
-
-
-def _find_kind_of_schema(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """Return the kind of a column for the values of a JSON schema, such as "text" or "integer".
-
-    A `$ref` is followed into the definitions. Null is not counted as a kind. The kind is JSON for
-    lists, objects and quotations (texts cited from the row), and if the schema allows values of
-    several kinds (also int and float), only null, or names no type.
-    """
-    if "$ref" in schema:
-        return _find_kind_of_schema(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-
-    if "anyOf" in schema:
-        options = [option for option in schema["anyOf"] if option.get("type") != "null"]
-        kinds = {_find_kind_of_schema(option, definitions) for option in options}
-        return kinds.pop() if len(kinds) == 1 else JSON
-
-    kind = _SCHEMA_KINDS.get(schema.get("type", ""), JSON)
-    if kind != "text":
-        return kind
-    return _FORMAT_KINDS.get(schema.get("format", ""), kind)
 
 
 def to_column_value(kind: str, value: Any) -> Any:

@@ -257,7 +257,7 @@ def read_answer_rows(
     cost: bool,
     conditions: Sequence[ColumnElement[bool]],
     include_missing: bool,
-    version_label: str,
+    prompt_version: str,
     is_single_version: bool = False,
 ) -> tuple[Iterator[ExportedRow], dict[str, str]]:
     """Return an iterator of a task's rows with states and answers, in the source's order.
@@ -282,7 +282,7 @@ def read_answer_rows(
         cost: Add the tokens and the cost of the answer.
         conditions: Conditions on `items` that a row must meet.
         include_missing: Include rows that are no longer in the source.
-        version_label: Reasons of parked rows are those of this prompt version (`task@n`); empty
+        prompt_version: Reasons of parked rows are those of this prompt version (`task@n`); empty
             means any version.
         is_single_version: `is_answer` selects the answers of one version only. A row with such an
             answer is in the state answered. A row with only other answers, such as a correction, is
@@ -317,7 +317,7 @@ def read_answer_rows(
         query = query.add_columns(*_make_columns_of_unexported_answers(task, items))
     parked_reasons = {
         key: describe_reason(reason)
-        for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=version_label)
+        for key, reason, _ in claims.parked_rows(tx, task.name, prompt_version=prompt_version)
     }
 
     def iterate_exported_rows() -> Iterator[ExportedRow]:

@@ -31,8 +31,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
-    AnswerField,
     ColumnChoice,
+    FieldDraft,
     TaskDraft,
     parse_fields,
     render_task_file,
@@ -180,7 +180,7 @@ def parse_question(
     items: Any,
     question: str,
     *,
-    fields: str | Sequence[AnswerField] = "",
+    fields: str | Sequence[FieldDraft] = "",
     name: str = "",
     data: Path,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
@@ -253,7 +253,7 @@ def name_question(unwritten_task: UnwrittenTask, name: str, *, data: Path) -> Un
     return named_task._replace(draft=draft)
 
 
-def _locate_vocabularies(fields: Sequence[AnswerField], folder: Path) -> Iterator[AnswerField]:
+def _locate_vocabularies(fields: Sequence[FieldDraft], folder: Path) -> Iterator[FieldDraft]:
     """Yield the fields, with paths of vocabularies that are relative to a folder.
 
     A vocabulary is a file with the terms that a field may have. Fields without a vocabulary are

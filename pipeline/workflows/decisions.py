@@ -17,7 +17,7 @@ from pipeline.core.states import Mode
 from pipeline.engine import closed_questions
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_template import CLOSED_KINDS, AnswerField
+from pipeline.engine.task_template import CLOSED_KINDS, FieldDraft
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -37,7 +37,7 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     return ws.for_decisions()
 
 
-def check_decidable(fields: Sequence[AnswerField]) -> None:
+def check_decidable(fields: Sequence[FieldDraft]) -> None:
     """Raise if a decision model cannot answer all fields of a new question.
 
     Raises:

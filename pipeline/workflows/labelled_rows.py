@@ -65,6 +65,6 @@ def put_labelled_first(
 
 def count_draft_rows(tx: Connection, task: Task) -> int:
     """Return on how many labelled rows a task's new version can be tried; 0 if it has answers."""
-    if answers.has_answers_of_version(tx, task.name, task.version_label):
+    if answers.has_answers_of_version(tx, task.name, task.prompt_version):
         return 0
     return len(label_accuracy.read_valid_labels(tx, task))

@@ -33,8 +33,8 @@ from pipeline.engine.task_registry import list_registered_tasks, register_if_new
 from pipeline.engine.task_sync import sync_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
-    AnswerField,
     ColumnChoice,
+    FieldDraft,
     TaskDraft,
     render_task_file,
 )
@@ -62,7 +62,7 @@ class UnwrittenTask(NamedTuple):
     source: str = ""
     question: str = ""
     # Fields of an answer.
-    fields: Sequence[AnswerField] = ()
+    fields: Sequence[FieldDraft] = ()
     # Columns that a person named.
     choice: ColumnChoice = GUESS_ALL_COLUMNS
     # Draft of the file, or None for a query, which needs the workspace's database.

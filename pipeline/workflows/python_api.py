@@ -878,7 +878,7 @@ class Answers(RowCollection, Generic[A_co]):
         """
         version = _choose_version(settings, task, tx, self._version)
         is_preference_declared = task.user_file is not None and bool(task.rows.preferred_versions)
-        is_version_set = settings.version_of(task.name, task.version_label)
+        is_version_set = settings.version_of(task.name, task.prompt_version)
         if is_preference_declared and self._version is None and not is_version_set:
             return None, task.rows.preference(tx)
         return version, answers.VersionPreference(task.name)
@@ -915,9 +915,9 @@ def _choose_version(
 
     preferred_versions = tuple(task.rows.preferred_versions)
     answered_versions = [counts.version for counts in answers.count_by_version(tx, task.name)]
-    own_version = settings.version_of(task.name, task.version_label)
+    own_version = settings.version_of(task.name, task.prompt_version)
     if not own_version and task.fingerprint and not preferred_versions:
-        own_version = task.version_label
+        own_version = task.prompt_version
 
     if requested_version is None and own_version:
         has_answers = any(

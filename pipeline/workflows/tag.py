@@ -113,10 +113,10 @@ def switch_to_new_version(ws: WorkspaceSession) -> None:
 
     with ws.store.read() as tx:
         backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        is_new_already = versions.skipped_labels == (ws.task.version_label,)
+        is_new_already = versions.skipped_versions == (ws.task.prompt_version,)
         if backfill is not None and ws.settings.version is None and is_new_already:
             return
-        new_task = versions.with_label(tx, ws.settings.version)
+        new_task = versions.with_prompt_version(tx, ws.settings.version)
 
     ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
     ws.task = new_task
@@ -226,7 +226,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
             hint=f"`{ws.task.labels.command('items', where=row_filter.where or None)}` lists rows",
         )
     ws.display.say(report.describe())
-    first_version = next(iter(ws.task.rows.preferred_versions), ws.task.version_label)
+    first_version = next(iter(ws.task.rows.preferred_versions), ws.task.prompt_version)
     if not answers.belongs_to_version(ws.version, first_version):
         ws.display.warn(
             f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
@@ -493,14 +493,14 @@ def _begin_or_continue_run(
             )
 
         versions = ws.task.versions
-        skipped_labels = versions.skipped_labels if versions is not None else None
+        skipped_versions = versions.skipped_versions if versions is not None else None
         return runs.begin_run(
             tx,
             started_at=tag_rounds.started_at,
             items=estimate.plan.items,
             estimated_cost=estimated_cost,
             budget=options.budget,
-            skips=None if skipped_labels is None else json.dumps(list(skipped_labels)),
+            skips=None if skipped_versions is None else json.dumps(list(skipped_versions)),
             task=ws.task.name,
             extractor=ws.version,
             mode=mode,

@@ -366,7 +366,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     stored_requests = [
         request
         for request in request_history.list_requests_of_row(tx, task.name, row.id)
-        if answers.belongs_to_version(request["extractor"], task.version_label)
+        if answers.belongs_to_version(request["extractor"], task.prompt_version)
     ]
     if not stored_requests:
         return replace(row)
@@ -455,7 +455,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         client = ws.client
         draft_ws = replace(ws, task=draft)
         draft_ws.client = client
-        return draft_ws, ws.task.version_label
+        return draft_ws, ws.task.prompt_version
     return ws, ""
 
 

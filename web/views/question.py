@@ -9,11 +9,11 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from pipeline.core import files
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.task import Task
 from pipeline.engine.user_file import UserFile
-from web import field_shapes
 from web.app_state import AppState
 from web.errors import RequestRefusedError, to_line
 from web.question_form import QuestionForm, make_question_form
@@ -34,7 +34,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
             values |= {
                 "question": declaration.system.strip(),
                 "prompt": declaration.prompt,
-                "fields": list(field_shapes.make_shapes(declaration.answer).items()),
+                "fields": list_answer_fields(declaration.answer),
             }
         except FindableError as error:
             values["error_message"] = to_line(error)

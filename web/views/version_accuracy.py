@@ -91,7 +91,7 @@ def find_version_accuracy(
         versions = (first_version,)
         error_message = SAME_VERSION_MESSAGE
     report = store.query(measure_versions, task, versions, doubtful_below=doubtful_below)
-    unasked_version = _find_unasked_version(choices, report, task.version_label)
+    unasked_version = _find_unasked_version(choices, report, task.prompt_version)
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
 
 

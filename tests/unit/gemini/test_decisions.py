@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
+from pipeline.core.answer_fields import NO_VALUE_MEANING
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.gemini.closed_options import NO_VALUE_MEANING
 from pipeline.gemini.decisions import (
     build_decision_request,
     build_questions,

@@ -13,12 +13,12 @@ import pytest
 from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection, insert
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import Quote
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import make_views
-from pipeline.tables.column_values import list_fields
 from pipeline.tables.write_target import check_column_target
 from pipeline.tables.write_to import TargetValue
 from tests.delivery import workspace_at
@@ -158,7 +158,7 @@ def test_field_gets_the_column_of_its_type() -> None:
         e=int | float,
         f=named_text,
     )
-    assert [kind for _, kind in list_fields(model)] == [
+    assert [field.column_kind for field in list_answer_fields(model)] == [
         "text",
         "json",
         "real",
@@ -169,14 +169,20 @@ def test_field_gets_the_column_of_its_type() -> None:
     model = make_model(
         a=IntEnum("A", "b c"), b=Enum("B", {"c": "d"}), c=Literal["a", 1], d=date, e=datetime | None
     )
-    assert [kind for _, kind in list_fields(model)] == ["integer", "text", "json", "date", "time"]
-    quote_model = make_model(
+    assert [field.column_kind for field in list_answer_fields(model)] == [
+        "integer",
+        "text",
+        "json",
+        "date",
+        "time",
+    ]
+    model = make_model(
         a=Quote,
         b=Annotated[str, Quote(optional=True)],
         c=Quote | None,
         d=Annotated[Quote, limited_text],
     )
-    assert [kind for _, kind in list_fields(quote_model)] == ["json"] * 4
+    assert [field.column_kind for field in list_answer_fields(model)] == ["json"] * 4
 
 
 CREATE_OWN_TABLE = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE,
