@@ -7,8 +7,6 @@ transaction. To stage a row means to store it in a temporary table until then. A
 row that a user erased; it is not stored again.
 """
 
-import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +23,14 @@ from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text, to_compact_json
 from pipeline.tables.row_findings import (
+    MAX_KEPT_FINDINGS,
     Finding,
+    KeyLines,
     SourceRow,
     find_unsound_text,
     make_refused_row,
     make_rejection,
 )
-from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import read_rows_by_id
 from pipeline.tables.stored_values import (
     has_only_blanks,
@@ -51,10 +50,6 @@ KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
 _ID_HASH_DIGITS = 32
 _ESCAPED_NUL = b"\\u0000"
-# The line of the first row with a key, in a temporary database.
-_FIRST_LINES_DDL = "CREATE TABLE first_lines (key TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
-_ADD_FIRST_LINE = "INSERT OR IGNORE INTO first_lines VALUES (?, ?)"
-_READ_FIRST_LINE = "SELECT line FROM first_lines WHERE key = ?"
 
 # A row as it is stored, by the columns of `findable_rows`.
 _StoredRow = dict[str, Any]
@@ -242,19 +237,16 @@ class RowSync:
         hash of the row. Then equal rows are all yielded, and they have the same id here: the
         suffixes `-2`, `-3`, … that distinguish them are only given by `run`.
         """
-        with contextlib.closing(sqlite3.connect("")) as connection:
-            connection.execute(_FIRST_LINES_DDL)
-            for source_row in source:
-                row, _ = self._convert_row(source_row)
-                if row["input_hash"] == stored_rows.NO_HASH:
-                    continue
+        key_lines = KeyLines()
+        for source_row in source:
+            row, _ = self._convert_row(source_row)
+            if row["input_hash"] == stored_rows.NO_HASH:
+                continue
 
-                key = row["item_id"]
-                is_new = connection.execute(_ADD_FIRST_LINE, (key, row["line"])).rowcount == 1
-                if is_new or self._has_made_id(row):
-                    yield row
-                    continue
-                ((earlier_line,),) = connection.execute(_READ_FIRST_LINE, (key,))
+            earlier_line = key_lines.add(row["item_id"], row["line"])
+            if earlier_line is None or self._has_made_id(row):
+                yield row
+            else:
                 self._refuse_duplicate({**row, "n": None}, earlier_line)
 
     def _stage_page(

@@ -123,7 +123,8 @@ class SheetTable(HeadedTable):
             if part_name.lower().endswith("sharedstrings.xml"):
                 size.add_part(archive, part_name)
 
-        with load_workbook(str(self._file.path)) as book:
+        # The library would believe the suffix of a path.
+        with self._file.path.open("rb") as book_file, load_workbook(book_file) as book:
             visible_names = [
                 sheet.name
                 for sheet in book.sheets_metadata
