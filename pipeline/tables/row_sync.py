@@ -77,14 +77,7 @@ class RowSyncReport:
     Each row of the source is new, changed, the same, refused or forgotten.
     """
 
-    new: int = 0
-    # Rows whose hash of the requested values differs.
-    changed: int = 0
-    unchanged: int = 0
-    # Rows that the source lacks now, and that were marked as gone.
-    missing: int = 0
-    # Changed or same rows that were marked as gone before.
-    returned: int = 0
+    counts: stored_rows.SyncCounts = field(default_factory=stored_rows.SyncCounts)
     # Rows without anything to ask about.
     empty: int = 0
     # Rows that were left out because they were forgotten.
@@ -103,20 +96,20 @@ class RowSyncReport:
 
         Rows without anything to ask about are mentioned only if rows are new or changed.
         """
-        counts = {
-            "new": self.new,
-            "changed": self.changed,
-            "gone": self.missing,
-            "back": self.returned,
+        row_counts = {
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "gone": self.counts.missing,
+            "back": self.counts.returned,
             "with an unusable image": self.unusable,
             "refused": self.refused.total(),
             "left out, because they were forgotten": self.forgotten,
         }
-        counts_text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        counts_text = ", ".join(f"{count:,} {word}" for word, count in row_counts.items() if count)
         if not counts_text:
             return ""
-        if self.empty and (self.new or self.changed):
-            row_count = self.new + self.changed + self.unchanged
+        if self.empty and (self.counts.new or self.counts.changed):
+            row_count = self.counts.new + self.counts.changed + self.counts.unchanged
             counts_text += f"; nothing to ask about in {self.empty:,} of {row_count:,} valid rows"
         return f"rows: {counts_text}"
 
@@ -196,7 +189,8 @@ class RowSync:
                     claims.unpark(tx, task_name, row_ids=changed_parked_ids)
                     claims.forgive_attempts(tx, task_name, changed_ids)
 
-        return self._report_counts(counts)
+        self.report.counts = counts
+        return self.report
 
     def preview(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and return the report that `run` would have; write nothing.
@@ -210,12 +204,8 @@ class RowSync:
         """
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
-            return self._report_counts(staged_rows.count_changes(self.record.name))
-
-    def _report_counts(self, counts: stored_rows.SyncCounts) -> RowSyncReport:
-        report = self.report
-        report.new, report.changed, report.unchanged, report.returned, report.missing, _ = counts
-        return report
+            self.report.counts = staged_rows.count_changes(self.record.name)
+        return self.report
 
     def _stage_source(
         self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
