@@ -111,9 +111,9 @@ class KeyLines:
 
     def find(self, key: str) -> int | None:
         """Return the line of a key, or None."""
-        query = "SELECT line FROM key_lines WHERE key = ?"
-        row = self._connection.execute(query, (key,)).fetchone()
-        return None if row is None else int(row[0])
+        query = "SELECT min(line) FROM key_lines WHERE key = ?"
+        line: int | None = self._connection.execute(query, (key,)).fetchone()[0]
+        return line
 
 
 def make_rejection(

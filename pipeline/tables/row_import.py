@@ -312,8 +312,7 @@ class MappedFile(SourceFile):
     def __init__(
         self,
         path: Path,
-        map_names: Mapping[str, str] | None = None,
-        options: ReadOptions = DEFAULT_READ_OPTIONS,
+        options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
     ) -> None:
         """Detect the format of the file, and match its names.
 
@@ -322,21 +321,20 @@ class MappedFile(SourceFile):
 
         Args:
             path: The file.
-            map_names: Names in the file by column, from MAP=.
-            options: How to read the file.
+            options: How to read the file, and MAP=.
 
         Raises:
             InputError: The file cannot be read, MAP= does not fit the file, or a table has no key
                 column or has a column twice.
         """
         layout = self.layout
-        map_names = map_names or {}
+        map_names = parse_map(options.mapping)
         super().__init__(
             path,
             layout.file_hint,
             layout.default_format,
             max_line_chars=layout.max_line_chars,
-            options=options,
+            options=options.reading,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
@@ -402,7 +400,7 @@ class MappedFile(SourceFile):
             KeyboardInterrupt: The check was interrupted.
         """
         with report_interrupt():
-            file = cls(path, parse_map(options.mapping), options.reading)
+            file = cls(path, options)
             if next(iter(file), None) is None:
                 raise InputError(
                     f"{path}: no row could be imported; nothing was changed",
@@ -428,7 +426,7 @@ class MappedFile(SourceFile):
                 imported.
         """
         with report_interrupt():
-            file = cls(path, parse_map(options.mapping), options.reading)
+            file = cls(path, options)
 
         report_path = str(options.report) if options.report else None
         report = report_class(
@@ -505,8 +503,8 @@ class MappedFile(SourceFile):
     def has_key(self, key: str) -> bool:
         """Return whether the last `iter` read a row with this key, imported or rejected."""
         identity = self.fold_key(key)
-        lines = map(self._key_lines.find, (identity, _REJECTED_PREFIX + identity))
-        return any(line is not None for line in lines)
+        lines = set(map(self._key_lines.find, (identity, _REJECTED_PREFIX + identity)))
+        return lines != {None}
 
 
 def import_rows(
