@@ -31,10 +31,6 @@ from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
 
-# The first bytes of an .xlsx file.
-XLSX_SIGNATURE = b"PK\x03\x04"
-# The first bytes of a workbook with a password, and of an old .xls file.
-LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
 # Limit of an unpacked part with names, links or styles, which the library keeps in memory.
 MAX_PART_BYTES = 8 << 20
 # Limit of an unpacked part with a sheet, shared texts or media; it takes minutes to unpack.
