@@ -35,12 +35,12 @@ from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_json, parse_number, parse_text_list, stripped_text
 from pipeline.tables.columns import ColumnMapping, fold_name
-from pipeline.tables.mapped_file import MappedFile
 from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, SourceRow, make_excerpt
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
     ImportOptions,
     ImportReport,
+    MappedFile,
     import_rows,
 )
 

@@ -24,7 +24,6 @@ from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout
-from pipeline.tables.mapped_file import MappedFile
 from pipeline.tables.row_findings import (
     Finding,
     FindingKind,
@@ -38,6 +37,7 @@ from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
     ImportOptions,
     ImportReport,
+    MappedFile,
     import_rows,
 )
 

@@ -99,17 +99,17 @@ class RefusedRow(NamedTuple):
 class SyncCounts(NamedTuple):
     """The number of rows that a reading changed, without refused rows."""
 
-    new: int
+    new: int = 0
     # Known rows with another input hash.
-    changed: int
+    changed: int = 0
     # Known rows with the same input hash.
-    unchanged: int
-    # Rows that had been missing from the source.
-    returned: int
+    unchanged: int = 0
+    # Changed or unchanged rows that had been missing from the source.
+    returned: int = 0
     # Rows that are missing from the source now.
-    missing: int
+    missing: int = 0
     # Known rows that were written again, and rows that are missing now.
-    rewritten: int
+    rewritten: int = 0
 
 
 class StagedRows(NamedTuple):
@@ -232,7 +232,6 @@ class StagedRows(NamedTuple):
             unchanged=known_count - changed_count,
             returned=returned_count,
             missing=missing_count,
-            rewritten=0,
         )
 
     def _is_in_order(self, tx: Connection, task: str, *, last_n: int) -> bool:

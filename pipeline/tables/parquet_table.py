@@ -127,9 +127,10 @@ def _find_binary_columns(table: Any) -> set[str]:
         return binary_names
 
     for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=candidate_names):
-        for name, column in zip(candidate_names, batch.columns, strict=True):
+        # A name that is twice in the file has two columns.
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
             if any(map(contains_binary, column.to_pylist())):
                 binary_names.add(name)
-        if len(binary_names) == len(candidate_names):
+        if len(binary_names) == len(set(candidate_names)):
             break
     return binary_names

@@ -4,7 +4,9 @@
 - A `SoundRow` is imported. A rejected row is stored as a refused row.
 """
 
+import sqlite3
 import unicodedata
+import weakref
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from itertools import accumulate
@@ -16,6 +18,8 @@ from pipeline.core.text import INVALID_TEXT
 from pipeline.store.rows import RefusedRow
 from pipeline.tables.cells import to_compact_json
 
+# Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
+MAX_KEPT_FINDINGS = 1000
 # Characters of a value that a finding shows.
 MAX_EXCERPT_CHARS = 80
 # Characters before the first unsound character that a finding shows.
@@ -27,6 +31,11 @@ CUT_MARK = " … [cut]"
 # `pipeline.tables.input_file`).
 _FIRST_BAD_BYTE = 0xDC00
 _LAST_BAD_BYTE = 0xDCFF
+# Keys with lines in a temporary file: 60 bytes a key, constant memory.
+_KEY_LINES_DDL = """
+PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+CREATE TABLE key_lines (key TEXT PRIMARY KEY, line INTEGER NOT NULL) WITHOUT ROWID; BEGIN
+"""
 # Unicode categories of control characters, line and paragraph separators, and lone surrogates.
 _CATEGORIES_NOT_IN_KEYS = frozenset({"Cc", "Zl", "Zp", "Cs"})
 
@@ -82,6 +91,29 @@ class SoundRow(NamedTuple):
     findings: tuple[Finding, ...] = ()
     # Cells of other columns, by their names in the file.
     extra_cells: Mapping[str, Any] = MappingProxyType({})
+
+
+class KeyLines:
+    """The line of the first row with each key, in a temporary file."""
+
+    def __init__(self) -> None:
+        """Begin without keys."""
+        self._connection = sqlite3.connect("", isolation_level=None)
+        weakref.finalize(self, self._connection.close)
+        self._connection.executescript(_KEY_LINES_DDL)
+
+    def add(self, key: str, line: int) -> int | None:
+        """Store the line of a new key; return the line that was stored before, or None."""
+        query = "INSERT INTO key_lines VALUES (?, ?) ON CONFLICT DO NOTHING"
+        if self._connection.execute(query, (key, line)).rowcount:
+            return None
+        return self.find(key)
+
+    def find(self, key: str) -> int | None:
+        """Return the line of a key, or None."""
+        query = "SELECT min(line) FROM key_lines WHERE key = ?"
+        line: int | None = self._connection.execute(query, (key,)).fetchone()[0]
+        return line
 
 
 def make_rejection(

@@ -7,8 +7,6 @@ transaction. To stage a row means to store it in a temporary table until then. A
 row that a user erased; it is not stored again.
 """
 
-import contextlib
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,13 +23,14 @@ from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text, to_compact_json
 from pipeline.tables.row_findings import (
+    MAX_KEPT_FINDINGS,
     Finding,
+    KeyLines,
     SourceRow,
     find_unsound_text,
     make_refused_row,
     make_rejection,
 )
-from pipeline.tables.row_import import MAX_KEPT_FINDINGS
 from pipeline.tables.source import read_rows_by_id
 from pipeline.tables.stored_values import (
     has_only_blanks,
@@ -51,10 +50,6 @@ KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
 _ID_HASH_DIGITS = 32
 _ESCAPED_NUL = b"\\u0000"
-# The line of the first row with a key, in a temporary database.
-_FIRST_LINES_DDL = "CREATE TABLE first_lines (key TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID"
-_ADD_FIRST_LINE = "INSERT OR IGNORE INTO first_lines VALUES (?, ?)"
-_READ_FIRST_LINE = "SELECT line FROM first_lines WHERE key = ?"
 
 # A row as it is stored, by the columns of `findable_rows`.
 _StoredRow = dict[str, Any]
@@ -82,14 +77,7 @@ class RowSyncReport:
     Each row of the source is new, changed, the same, refused or forgotten.
     """
 
-    new: int = 0
-    # Rows whose hash of the requested values differs.
-    changed: int = 0
-    unchanged: int = 0
-    # Rows that the source lacks now, and that were marked as gone.
-    missing: int = 0
-    # Changed or same rows that were marked as gone before.
-    returned: int = 0
+    counts: stored_rows.SyncCounts = field(default_factory=stored_rows.SyncCounts)
     # Rows without anything to ask about.
     empty: int = 0
     # Rows that were left out because they were forgotten.
@@ -108,20 +96,20 @@ class RowSyncReport:
 
         Rows without anything to ask about are mentioned only if rows are new or changed.
         """
-        counts = {
-            "new": self.new,
-            "changed": self.changed,
-            "gone": self.missing,
-            "back": self.returned,
+        row_counts = {
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "gone": self.counts.missing,
+            "back": self.counts.returned,
             "with an unusable image": self.unusable,
             "refused": self.refused.total(),
             "left out, because they were forgotten": self.forgotten,
         }
-        counts_text = ", ".join(f"{count:,} {word}" for word, count in counts.items() if count)
+        counts_text = ", ".join(f"{count:,} {word}" for word, count in row_counts.items() if count)
         if not counts_text:
             return ""
-        if self.empty and (self.new or self.changed):
-            row_count = self.new + self.changed + self.unchanged
+        if self.empty and (self.counts.new or self.counts.changed):
+            row_count = self.counts.new + self.counts.changed + self.counts.unchanged
             counts_text += f"; nothing to ask about in {self.empty:,} of {row_count:,} valid rows"
         return f"rows: {counts_text}"
 
@@ -201,7 +189,8 @@ class RowSync:
                     claims.unpark(tx, task_name, row_ids=changed_parked_ids)
                     claims.forgive_attempts(tx, task_name, changed_ids)
 
-        return self._report_counts(counts)
+        self.report.counts = counts
+        return self.report
 
     def preview(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and return the report that `run` would have; write nothing.
@@ -215,12 +204,8 @@ class RowSync:
         """
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
-            return self._report_counts(staged_rows.count_changes(self.record.name))
-
-    def _report_counts(self, counts: stored_rows.SyncCounts) -> RowSyncReport:
-        report = self.report
-        report.new, report.changed, report.unchanged, report.returned, report.missing, _ = counts
-        return report
+            self.report.counts = staged_rows.count_changes(self.record.name)
+        return self.report
 
     def _stage_source(
         self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
@@ -242,19 +227,16 @@ class RowSync:
         hash of the row. Then equal rows are all yielded, and they have the same id here: the
         suffixes `-2`, `-3`, … that distinguish them are only given by `run`.
         """
-        with contextlib.closing(sqlite3.connect("")) as connection:
-            connection.execute(_FIRST_LINES_DDL)
-            for source_row in source:
-                row, _ = self._convert_row(source_row)
-                if row["input_hash"] == stored_rows.NO_HASH:
-                    continue
+        key_lines = KeyLines()
+        for source_row in source:
+            row, _ = self._convert_row(source_row)
+            if row["input_hash"] == stored_rows.NO_HASH:
+                continue
 
-                key = row["item_id"]
-                is_new = connection.execute(_ADD_FIRST_LINE, (key, row["line"])).rowcount == 1
-                if is_new or self._has_made_id(row):
-                    yield row
-                    continue
-                ((earlier_line,),) = connection.execute(_READ_FIRST_LINE, (key,))
+            earlier_line = key_lines.add(row["item_id"], row["line"])
+            if earlier_line is None or self._has_made_id(row):
+                yield row
+            else:
                 self._refuse_duplicate({**row, "n": None}, earlier_line)
 
     def _stage_page(

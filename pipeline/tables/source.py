@@ -238,7 +238,7 @@ class FileSource(SourceFile):
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
-            (row.values for row in rows if isinstance(row, SourceRow)),
+            split_into_columns(row.values for row in rows if isinstance(row, SourceRow)),
             dict.fromkeys(names),
             source=path,
             stored_kinds=stored_kinds,
@@ -261,16 +261,14 @@ class FileSource(SourceFile):
     def _compute_digest(self) -> str:
         """Return the SHA-256 of a file followed by its reading options.
 
-        An option is a text such as `header=3`; a sheet is its name alone.
+        An option is a text such as `header=3`.
         For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
         options.
         """
         with self.translate_os_errors():
             if self.path.is_file():
-                option_marks = [
-                    value if name == "sheet" else f"{name}={value}"
-                    for name, value in self.options.given_options.items()
-                ]
+                given_options = self.options.given_options.items()
+                option_marks = [f"{name}={value}" for name, value in given_options]
                 return " ".join([hash_file(self.path), *option_marks])
             part_digests = (
                 f"{part.relative_to(self.path)} {hash_file(part)}"
@@ -293,7 +291,8 @@ class MemorySource:
         rows, binary_columns = drop_binary_columns(rows)
         self.notes = note_binary_columns(binary_columns)
         self._rows = [to_plain_row(row) for row in rows]
-        self.columns = find_column_kinds(self._rows, {}, source=MEMORY_ROWS)
+        columns = split_into_columns(self._rows)
+        self.columns = find_column_kinds(columns, {}, source=MEMORY_ROWS)
         rows_json = to_compact_json(self._rows)
         self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -424,7 +423,7 @@ class QuerySource:
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 self._digest = hashlib.sha256(json.dumps(self._names).encode())
                 pages = self._save_pages(selection.rows)
-                columns = _merge_column_kinds(
+                columns = find_column_kinds(
                     pages, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
                 self._file.flush()
@@ -643,17 +642,30 @@ def _name_source_setting(text: str) -> str:
     return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
-def find_column_kinds(
+def split_into_columns(
     rows: Iterable[Mapping[str, Any]],
+) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """Yield the values of pages of rows by column."""
+    for page in split_into_pages(rows, _PAGE_ROWS):
+        columns: dict[str, list[Any]] = {}
+        for row in page:
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+        yield columns
+
+
+def find_column_kinds(
+    pages: Iterable[Mapping[str, Sequence[Any]]],
     first: Mapping[str, str | None],
     *,
     source: object,
     stored_kinds: Mapping[str, str] = NO_KINDS,
 ) -> dict[str, str]:
-    """Return the columns of plain rows with their kinds.
+    """Return the columns of plain values with their kinds.
 
     Args:
-        rows: The rows; they are read to the end, or until there are too many columns.
+        pages: The values of pages of rows, by column; they are read to the end, or until there are
+            too many columns.
         first: Columns that are known before, in order, with their kinds or None.
         source: The source of the rows, for messages.
         stored_kinds: Kinds that columns without any value keep.
@@ -666,28 +678,6 @@ def find_column_kinds(
     Raises:
         InputError: A table cannot have these columns.
     """
-
-    def split_into_columns() -> Iterator[Mapping[str, Sequence[Any]]]:
-        for page in split_into_pages(rows, _PAGE_ROWS):
-            columns: dict[str, list[Any]] = {}
-            for row in page:
-                for name, value in row.items():
-                    columns.setdefault(name, []).append(value)
-            yield columns
-
-    return _merge_column_kinds(
-        split_into_columns(), first, source=source, stored_kinds=stored_kinds
-    )
-
-
-def _merge_column_kinds(
-    pages: Iterable[Mapping[str, Sequence[Any]]],
-    first: Mapping[str, str | None],
-    *,
-    source: object,
-    stored_kinds: Mapping[str, str],
-) -> dict[str, str]:
-    """Return the columns of pages of plain values with their kinds; see `find_column_kinds`."""
     kinds = dict(first)
     counts = Counter[tuple[str, str | None]]()
     for page in pages:

@@ -31,10 +31,6 @@ from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
 
-# The first bytes of an .xlsx file.
-XLSX_SIGNATURE = b"PK\x03\x04"
-# The first bytes of a workbook with a password, and of an old .xls file.
-LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
 # Limit of an unpacked part with names, links or styles, which the library keeps in memory.
 MAX_PART_BYTES = 8 << 20
 # Limit of an unpacked part with a sheet, shared texts or media; it takes minutes to unpack.
@@ -123,7 +119,8 @@ class SheetTable(HeadedTable):
             if part_name.lower().endswith("sharedstrings.xml"):
                 size.add_part(archive, part_name)
 
-        with load_workbook(str(self._file.path)) as book:
+        # The library would believe the suffix of a path.
+        with self._file.path.open("rb") as book_file, load_workbook(book_file) as book:
             visible_names = [
                 sheet.name
                 for sheet in book.sheets_metadata

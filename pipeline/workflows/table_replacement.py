@@ -96,10 +96,10 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         display=ws.display,
         on_refused=lambda finding: report.add_findings([finding], None),
     )
-    report.added = preview.new
-    report.updated = preview.changed
-    report.unchanged = preview.unchanged
-    report.missing = preview.missing
+    report.added = preview.counts.new
+    report.updated = preview.counts.changed
+    report.unchanged = preview.counts.unchanged
+    report.missing = preview.counts.missing
     # The sentence that the commands print about a table that changed.
     if preview.summary:
         report.notes.append(preview.summary)

@@ -1,7 +1,7 @@
 """Findings of an import in groups by kind, column and reason."""
 
-from pipeline.tables.row_findings import make_rejection
-from pipeline.tables.row_import import MAX_KEPT_FINDINGS, ImportReport
+from pipeline.tables.row_findings import MAX_KEPT_FINDINGS, make_rejection
+from pipeline.tables.row_import import ImportReport
 
 
 def test_findings_beyond_the_last_group_have_other_reasons() -> None:

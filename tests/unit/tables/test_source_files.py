@@ -45,11 +45,12 @@ def test_filled_column_without_a_name_is_named(tmp_path: Path) -> None:
     assert not any("column" in note for note in read_table(tmp_path, b"id,text,\n1,a,\n").notes)
 
 
-def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path) -> None:
-    """It has the same name as in CSV."""
+@pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".csv"])
+def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path, suffix: str) -> None:
+    """It has the same name as in CSV. The content of the file counts, not its suffix."""
     from xlsxwriter import Workbook
 
-    path = tmp_path / "table.xlsx"
+    path = tmp_path / f"table{suffix}"
     with Workbook(path) as book:
         sheet = book.add_worksheet()
         for row_index, cells in enumerate([["id", "text", "", ""], ["1", "a", "call", ""]]):
@@ -99,6 +100,17 @@ def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     )
     parquet.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
+
+
+def test_parquet_with_a_column_of_bytes_twice_is_refused(tmp_path: Path) -> None:
+    """The message names the column."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "table.parquet"
+    parquet.write_table(pa.table([[b"ab"], [b"cd"]], names=["text", "text"]), path)
+    with pytest.raises(InputError, match="'text' occurs twice"):
+        FileSource(path)
 
 
 @pytest.mark.parametrize(
