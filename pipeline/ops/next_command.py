@@ -116,17 +116,13 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
         step: The command of the single step, such as "batch-poll".
     """
     pilot = document.get("pilot")
-    is_pilot_running = pilot is not None and pilot["verdict"] is None
-    if not task.needs_pilot:
-        if pilot and is_pilot_running:
-            return task.labels.command("tag", pilot=pilot["size"])
-        return task.labels.command(step)
-
-    if is_pilot_running:
-        return CommandHint(f"{task.labels.plural}-pilot")
-    if document["backfill"] is not None:
+    if pilot is not None and pilot["verdict"] is None:
+        if task.needs_pilot:
+            return CommandHint(f"{task.labels.plural}-pilot")
+        return task.labels.command("tag", pilot=pilot["size"])
+    if task.needs_pilot and document["backfill"] is not None:
         return CommandHint(f"{task.labels.plural}-backfill")
-    return CommandHint(step, task=task.subject)
+    return task.labels.command(step)
 
 
 def _choose_ask_command(
