@@ -2,12 +2,10 @@
 
 import pytest
 
-from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ask import write_table
-from tests.acceptance.test_live import CALLS, HANGS, LIVE
+from tests.acceptance.test_live import CALLS
 
 
 @pytest.mark.alike
@@ -46,67 +44,6 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
 
 
 @pytest.mark.alike
-def test_equal_rows_of_a_named_question_are_counted(workspace: Workspace) -> None:
-    """`ask` counts the rows that got the answer of an equal row, as `status` does."""
-    workspace.write_file("notes.csv", "id,text\n1,It hums.\n2,It broke.\n3,It hums.\n4,It hums.\n")
-    ask_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
-    assert "2 of 4 rows asked, $" in ask_run.stdout
-    assert "; 2 equal rows got the same answers; answers stored" in ask_run.stdout
-    assert workspace.state_counts("notes") == {"answered": 4}
-    repeated_run = workspace.run_command("ask", "notes.csv", q="Tone?", name="notes", n=2)
-    assert "2 of 4 rows asked, $" in repeated_run.stdout
-    assert "equal" not in repeated_run.stdout
-
-    workspace.write_file("pair.csv", "id,text\n1,It hums.\n2,It hums.\n3,It broke.\n")
-    pair_run = workspace.run_command("ask", "pair.csv", q="Tone?", name="pair", n=1)
-    assert "; 1 equal row got the same answer; answers stored" in pair_run.stdout
-
-
-def test_killed_named_question_is_continued(workspace: Workspace, api: Engine) -> None:
-    """After a kill at the third call the same command asks only the rows without an answer."""
-    file_name = write_table(workspace)
-    api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(
-        workspace,
-        api,
-        CALLS,
-        "ask",
-        file_name,
-        call_count=3,
-        q="Tone?",
-        name="kinds",
-        CONCURRENCY=1,
-    )
-    api.clear_faults()
-    assert (workspace.home / "tasks/kinds.py").is_file()
-
-    # The killed call counts as a call of the server.
-    calls_before = api.count_calls("POST", CALLS)
-    ask_run = workspace.run_command("ask", file_name, q="Tone?", name="kinds")
-    assert "5 of 6 rows asked" in ask_run.stdout
-    assert api.count_calls("POST", CALLS) == calls_before + 3
-    assert workspace.state_counts("kinds") == {"answered": 5, "open": 1, "empty": 1}
-
-
-@pytest.mark.alike
-def test_named_question_confirms_views_in_another_database(
-    workspace: Workspace,
-) -> None:
-    """The views of the task are added to the database of another program after a yes."""
-    run_sql(workspace, "CREATE TABLE tickets (nr INTEGER, note TEXT)")
-    run_sql(workspace, "INSERT INTO tickets VALUES (7, 'the lid is broken'), (8, 'a kettle sings')")
-    query = "SELECT nr, note FROM tickets ORDER BY nr"
-
-    refused_run = workspace.run_command("ask", query, q="What is it about?", name="tickets", code=3)
-    assert "--yes adds them" in refused_run.stderr
-    ask_run = workspace.run_command(
-        "ask", query, q="What is it about?", name="tickets", yes=True, json=True
-    )
-    assert [answer["nr"] for answer in ask_run.json["answers"]] == ["7", "8"]
-    assert workspace.state_counts("tickets") == {"answered": 2}
-
-
-@pytest.mark.alike
 def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Workspace) -> None:
     """`1-5` and the path of a CSV file are fields of the written file, whose answers fit them."""
     file_name = write_table(workspace)
@@ -133,22 +70,6 @@ def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Wo
 
     decided = workspace.read_json("tag", TASK="kettles", mode="decide")
     assert decided["answered"] == 1
-
-
-def test_written_files_show_how_bounds_and_vocabularies_are_written(workspace: Workspace) -> None:
-    """The comments of a written file can be used as fields."""
-    workspace.run_command("ask", write_table(workspace), q="Which?", name="kettles")
-    path = workspace.home / "tasks/kettles.py"
-    text = path.read_text(encoding="utf-8")
-    for name in ("stars", "topic"):
-        text = text.replace(f"    # {name}: ", f"    {name}: ")
-    text = text.replace("BaseModel\n", "BaseModel, Field\nfrom typing import Annotated\n", 1)
-    text = text.replace("import Task\n", "import Task, Vocabulary\n", 1)
-    path.write_text(text.replace("    # version=2", "    version=2"), encoding="utf-8")
-    workspace.write_file("tasks/topics.csv", "term\nSound\nLid\n")
-    workspace.run_command("tag", TASK="kettles", mode="live")
-    for row in workspace.exported_rows("kettles"):
-        assert row["state"] == "empty" or row["topic"] in {"Sound", "Lid"}
 
 
 @pytest.mark.alike

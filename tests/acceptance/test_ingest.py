@@ -319,15 +319,6 @@ def test_unusable_line_fails_only_its_own_request(
         "untagged": untagged_count,
     }
 
-    # The report shows at most three short examples of a reason.
-    reasons = [reason for reason in report["reasons"] if reason["outcome"] in OUTCOMES]
-    assert sum(reason["count"] for reason in reasons) == len(CASES)
-    for reason in reasons:
-        assert len(reason["examples"]) <= 3
-        for _, message in reason["examples"]:
-            assert len(message) <= 500
-            assert "\n" not in message
-
 
 def test_reply_without_token_counts_may_have_cost_its_estimate(
     served_workspace: Workspace, outside_server: Outside
@@ -490,7 +481,7 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
 ) -> None:
     """Tokens and cost are sums over the lines: thoughts are output, and error lines are free.
 
-    Tags are normalised, and `ingest` names models other than the requested model.
+    Tags are normalised.
     """
     names = served_workspace.import_people(4)
     exported_people = served_workspace.exported_rows()
@@ -539,24 +530,6 @@ def test_tokens_cost_tags_and_model_come_from_the_lines(
     [answer] = served_workspace.read_json("show", names[0])["answers"]
     assert (answer["model_version"], answer["response_id"]) == (MODEL, "r-1")
     assert (answer["tokens_in"], answer["tokens_out"], answer["batch"]) == (8, 840, 1)
-
-    # Two new people and three open requests are answered by five model versions.
-    versions = ["gemini-9-pro", f"{MODEL}-image", f"{MODEL}-002", f"models/{MODEL}", MODEL]
-    served_workspace.import_people(2, first=4)
-
-    def make_results_of_versions(keys: Sequence[str]) -> bytes:
-        """Return a valid line of each model version."""
-        version_of_key = zip(sort_by_row(keys), versions, strict=True)
-        return b"\n".join(
-            make_line(key, make_response(modelVersion=version)) for key, version in version_of_key
-        )
-
-    outside_server.results = make_results_of_versions
-    served_workspace.run_commands("submit", "poll")
-    ingest_run = served_workspace.run_command("ingest")
-    assert f"asked {MODEL}, answered by {MODEL}-image, gemini-9-pro\n" in ingest_run.stderr
-    assert "5 of 5 requests answered" in ingest_run.stdout
-    assert ingest_run.stdout.count("\n") == 1
 
 
 # The checker multiplies usage by the price of the model that was asked.
@@ -785,8 +758,6 @@ def test_batch_with_many_broken_lines_is_held(
     served_workspace.run_commands("submit", "poll")
     held_run = served_workspace.run_command("ingest", code=5)
     assert "batch 1 is held: 2 of its 6 lines cannot be read" in held_run.stderr
-    for way_out in ("batch-poll", "batch-cancel", "batch-ingest"):
-        assert way_out in held_run.stderr
     served_workspace.run_command("tag", mode="batch", wait=True, code=5)
     assert served_workspace.state_counts() == {"claimed": 6}
     assert len(outside_server.creates()) == 1

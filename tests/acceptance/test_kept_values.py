@@ -100,52 +100,6 @@ def test_type_that_loses_values_is_refused_by_line(workspace: Workspace, name: s
     assert "bug" not in message
 
 
-def test_field_called_root_is_ordinary(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Only a root model has no fields. Names of pydantic's own schema are ordinary, too."""
-    answer = {"root": "deep", "type": "oak", "fields": "2", "serialization": "x"}
-    definitions = "class Answer(BaseModel):\n" + "".join(f"    {name}: str\n" for name in answer)
-    rows = answer_rows(served_workspace, outside_server, definitions, {"tree": answer})
-    assert answer.items() <= rows["tree"].items()
-
-
-def test_number_is_no_date(served_workspace: Workspace, outside_server: Outside) -> None:
-    """A field that allows texts keeps the number, and a date at any depth refuses it."""
-    definitions = (
-        "class Day(BaseModel):\n    day: date | None = None\n\n\n"
-        "class Answer(BaseModel):\n    year: date | str\n    at: datetime | str\n"
-        "    by_name: dict[str, date] = {}\n    lengths: dict[str, timedelta] = {}\n"
-        "    days: list[Day] = []"
-    )
-    good = {"year": "86400", "at": "1958"}
-    rows = answer_rows(
-        served_workspace,
-        outside_server,
-        definitions,
-        {
-            "texts": good,
-            "dates": {"year": "2026-03-01", "at": "2026-03-01", "by_name": {"a": "2026-03-02"}},
-            "mapping": good | {"by_name": {"opening": "172800"}},
-            "pairs": good | {"by_name": [{"key": "opening", "value": "172800"}]},
-            "length": good | {"lengths": {"swim": "1 day"}},
-            "nested": good | {"days": [{"day": "172800"}]},
-        },
-    )
-    assert (rows["texts"]["year"], rows["texts"]["at"]) == ("86400", "1958")
-    dates = rows["dates"]
-    assert (dates["year"], dates["at"]) == ("2026-03-01", "2026-03-01")
-    assert dates["by_name"] == {"a": "2026-03-02"}
-    refused_rows = ("mapping", "pairs", "length", "nested")
-    assert {rows[text]["state"] for text in refused_rows} == {"parked"}
-    reasons = served_workspace.parked_reasons()
-    assert all("ISO 8601" in reason for reason in reasons.values()), reasons
-
-    # A correction of another field reads the stored answer.
-    served_workspace.run_command("correct", "1", set="at=1959")
-    assert served_workspace.exported_rows()[0]["year"] == "86400"
-
-
 def test_decimals_keep_their_digits(served_workspace: Workspace, outside_server: Outside) -> None:
     """They are texts in every format and in SQLite's views, and numeric in PostgreSQL's."""
     prices = ["0.10", "-4.50", "98765432109876543210.012345678901", "300"]

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import threading
 import time
 from collections import Counter
 
@@ -79,7 +78,6 @@ def test_row_with_an_unreadable_reply_is_charged_and_parked(
     assert workspace.state_counts() == {"tagged": 7, "parked": 1}
     # Each of its two attempts calls twice, because the service may be at fault.
     assert Counter(is_bad_request) == {True: 4, False: 7}
-    assert "unreadable" in workspace.run_command("parked").stdout
 
 
 def test_unreadable_replies_alone_charge_no_row(
@@ -91,10 +89,7 @@ def test_unreadable_replies_alone_charge_no_row(
     outside_server.replies = lambda _reply: {}
 
     for _ in range(2):
-        stopped = workspace.run_unchecked("tag_live", CONCURRENCY=2, RETRY_FOR=1)
-        assert stopped.code == 4
-        assert "the reply is empty" in stopped.stderr
-        assert "Error:" not in stopped.stderr
+        workspace.run_command("tag_live", CONCURRENCY=2, RETRY_FOR=1, code=4)
         assert workspace.state_counts() == {"untagged": 8}
 
 
@@ -215,49 +210,6 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
     workspace.run_commands("submit", "poll", "ingest")
     assert workspace.state_counts() == {"tagged": 4}
     assert [entry["outcome"] for entry in workspace.status()["due"]] == ["tagged"]
-
-
-def test_run_counts_its_calls_as_costs_does(workspace: Workspace, api: Engine) -> None:
-    """Overloaded and refused calls are in neither count; rows without an answer are still open."""
-    workspace.import_people(6)
-    api.script_fault("status", times=3, path=LIVE, args={"code": 503})
-    report = workspace.read_json("tag_live", CONCURRENCY=1, limit=4)["live"]
-    costs = workspace.read_json("costs")["total"]
-    assert (report["answered"], report["calls"], costs["calls"]) == (4, 4, 4)
-    assert api.count_calls("POST", CALLS) > 4
-
-    api.script_fault("quota_day", times=99, path=LIVE)
-    refused_run = workspace.run_command("tag_live", code=4)
-    assert "0 tagged, 2 still open; 0 calls, $0.00" in refused_run.stdout
-    assert workspace.read_json("costs")["total"]["calls"] == 4
-
-
-def test_progress_names_rows_that_are_asked_again(
-    workspace: Workspace, outside_server: Outside
-) -> None:
-    """The number of replies falls by the rows that are asked again, and the progress says so."""
-    workspace.url = outside_server.url
-    workspace.import_people(3)
-    request_counts = Counter[str]()
-    has_seen_progress = threading.Event()
-
-    def answer(request: Json) -> Json:
-        """Answer the first request about each person invalidly, and the second late."""
-        text = user_text(request)
-        request_counts[text] += 1
-        if request_counts[text] == 1:
-            return {}
-        has_seen_progress.wait(LONGEST_S)
-        return fill(request)
-
-    outside_server.answerer = answer
-    with workspace.start_command("tag_live", CALL_TIMEOUT=200) as running:
-        deadline = time.monotonic() + LONGEST_S
-        while " at once, 3 asked again" not in running.read_output():
-            assert time.monotonic() < deadline, running.read_output()
-            time.sleep(0.01)
-        has_seen_progress.set()
-        assert "3 tagged; 6 calls" in running.wait().stdout
 
 
 def test_run_of_a_living_process_is_not_continued(workspace: Workspace, api: Engine) -> None:

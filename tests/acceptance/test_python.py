@@ -252,43 +252,6 @@ def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Work
     assert keys == ["1", "2", "3"]
 
 
-def test_results_are_printed_in_one_line(workspace: Workspace) -> None:
-    """The methods of a workspace return rows, documents and files with short representations."""
-    printed = script(
-        workspace,
-        """
-        text = "<b>Kettle</b> {} boils. The lid broke."
-        items = [{"id": n, "text": text.format(n)} for n in range(1, 31)]
-        results = [ws.preflight(declared(), items=items), ws.try_(declared(), 1, items=items)]
-        results.append(ws.tag(declared(), "live", items=items))
-        results += [ws.answers("reviews"), *ws.answers("reviews")]
-        rows = ws.rows("reviews", "kettle", state="answered", where="id = 7")
-        results += [ws, rows, ws.status("reviews"), ws.show("7", "reviews")]
-        results += [ws.export("out.csv", "reviews"), ws.parked("reviews"), ws.batches()]
-        results += [*ws.batches(), ws.log(2), results[1].items[0], ws.tag(declared(), items=items)]
-        assert [row["id"] for row in rows] == [7], rows[:]
-        assert [len(ws.rows("reviews", limit=limit)) for limit in (None, 4)] == [30, 4]
-        texts = [repr(result) for result in results]
-        max_length = max(map(len, texts))
-        line_breaks = {text.count("\\n") for text in texts}
-        existing_file = refusal(ws.export, "out.csv", "reviews")
-        unknown_version = refusal(lambda: list(ws.answers("reviews", extractor="reviews@9")))
-        line_count = len(open("out.csv").readlines())
-        messages = [existing_file, unknown_version]
-        tag_texts = [texts[2], texts[-1]]
-        print(json.dumps([max_length, list(line_breaks), line_count, tag_texts, *messages]))
-        """,
-    )
-    max_length, line_breaks, line_count, tag_texts, existing_file, unknown_version = printed
-    assert max_length < 120, printed
-    assert line_breaks == [0], printed
-    assert line_count == 31, printed
-    assert "30 answered, 0 parked, 0 open; $0.0" in tag_texts[0]
-    assert "0 answered, 0 parked, 0 open; $0.0000" in tag_texts[1]
-    assert "exists already" in existing_file
-    assert "version 'reviews@9' has no answers" in unknown_version
-
-
 def test_people_are_imported_and_searched(workspace: Workspace) -> None:
     """Rows of people are imported like a file, tagged, indexed and searched."""
     printed = script(

@@ -5,15 +5,12 @@ row has its own biography.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ingest import make_response
-from tests.acceptance.test_page import run_job
 from tests.outside.answers import Json, RefusedLine
 from tests.outside.server import Outside
 
@@ -41,14 +38,6 @@ def repeat_a_reply(replies: list[Json]) -> list[Json]:
     """Give each key from a quarter on the same reply to a row."""
     start = len(replies) // 4
     return [*replies[:start], *([replies[start]] * (len(replies) - start))]
-
-
-def swap_two_rows(replies: list[Json]) -> list[Json]:
-    """Swap the replies of two neighbours behind the first control request."""
-    mixed = [*replies]
-    mixed[2] = replies[3]
-    mixed[3] = replies[2]
-    return mixed
 
 
 MIX_UPS = (rotate, shift_from_a_quarter, repeat_a_reply)
@@ -88,9 +77,6 @@ def test_a_mixed_up_batch_is_held(
     [batch] = served_workspace.read_json("batches")
     assert batch["state"] == "downloaded"
     assert "control request" in batch["held"]
-    status = served_workspace.run_command("status")
-    for command in ("batch-poll", "batch-cancel", "batch-ingest"):
-        assert command in status.stdout
     assert "held: " in served_workspace.run_command("batches").stdout
     assert served_workspace.run_command("ingest", code=HELD).stderr.count("is held") == 1
 
@@ -121,15 +107,6 @@ def test_a_small_batch_has_no_control_requests(served_workspace: Workspace) -> N
     keys = {request["key"] for request in served_workspace.sealed_requests(1)}
     assert len(keys) == LEAST_ROWS - 1
     assert not keys & {*CONTROL_KEYS}
-
-
-@pytest.mark.alike
-def test_swapped_rows_stay_undetected(served_workspace: Workspace, outside_server: Outside) -> None:
-    """Two swapped rows change no control request; the docs name this limit."""
-    outside_server.mixing = swap_two_rows
-    served_workspace.import_people(FEW_ROWS)
-    served_workspace.run_commands("submit", "poll", "ingest")
-    assert count_tagged(served_workspace) == FEW_ROWS
 
 
 def test_a_result_that_is_downloaded_again(
@@ -201,16 +178,6 @@ def refuse(_reply: Json) -> Json:
     raise RefusedLine(13, "Internal error.")
 
 
-def answer_in_prose(_reply: Json) -> Json:
-    """Answer without JSON."""
-    return make_response("I cannot repeat that.")
-
-
-def answer_in_another_form(_reply: Json) -> Json:
-    """Answer with a JSON object of another form."""
-    return make_response('{"text": "no"}')
-
-
 def answer_like_a_row(_reply: Json) -> Json:
     """Answer like about a row."""
     return make_response('{"tags": ["law"]}')
@@ -221,8 +188,6 @@ def answer_like_a_row(_reply: Json) -> Json:
     ("answer", "changed_keys"),
     [
         (refuse, CONTROL_KEYS),
-        (answer_in_prose, CONTROL_KEYS),
-        (answer_in_another_form, CONTROL_KEYS),
         (answer_like_a_row, CONTROL_KEYS[:1]),
     ],
 )
@@ -252,43 +217,3 @@ def test_a_control_request_without_its_text_proves_nothing(
     assert (reason["outcome"], reason["count"]) == ("control", changed_count)
     assert changed_count == len(changed_keys)
     assert count_tagged(served_workspace) == LEAST_ROWS
-
-
-@pytest.mark.alike
-def test_the_local_engine_answers_control_requests(workspace: Workspace, api: Engine) -> None:
-    """The engine keeps to an enum with one value, and `doctor` knows the lines of open batches."""
-    workspace.import_people(FEW_ROWS)
-    workspace.run_command("submit")
-    workspace.run_command("doctor")
-    workspace.run_commands("poll", "ingest")
-    workspace.run_command("doctor")
-    nonces = {
-        reply["response"]["candidates"][0]["content"]["parts"][0]["text"]
-        for reply in workspace.sealed_replies(1)
-        if reply["key"] in CONTROL_KEYS
-    }
-    assert len(nonces) == len(CONTROL_KEYS)
-    assert len(api.batches()) == 1
-
-
-def test_the_page_names_a_held_batch_once(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """The error on the rows page links the batch, and the page of the batch names the commands."""
-    hold_batch(served_workspace, outside_server, rotate)
-    with served_workspace.serve_page() as page:
-        job = run_job(page, "/api/batch-ingest", json={})
-        assert job["error"]["title"] == "HeldBatchError"
-        [message] = re.findall(
-            r'<p class="bad">(.*?)</p>', page.get("/parts/state?task=experts").text, re.DOTALL
-        )
-        batch_page = page.get("/batch?number=1").text
-
-    text = " ".join(re.sub(r"<[^>]*>", "", message).split())
-    assert text.startswith("batch 1 is held: 2 of 3 control requests got replies to rows")
-    assert text.endswith("downloaded. The page of the batch names what ends the hold.")
-    assert "Runs" not in text
-    assert message.count("<a ") == 1
-    for command in ("batch-poll", "batch-cancel", "batch-ingest"):
-        assert command in batch_page
-    assert "Its replies are not stored." in batch_page, "what the button to cancel asks"

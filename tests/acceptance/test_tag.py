@@ -1,7 +1,6 @@
 """Test `tag`, `preflight` and `try`: estimates, consent, budgets and limits."""
 
 import json
-import re
 import signal
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S
-from tests.acceptance.product import BATCH_PRICE, PASSAGES, Workspace
+from tests.acceptance.product import BATCH_PRICE, Workspace
 
 LIVE_PATH = ":generateContent"
 CREATE_PATH = ":batchGenerateContent"
@@ -76,9 +75,7 @@ def test_preflight_estimates_batch_and_live_without_a_call(
     small_batch = workspace.read_json("preflight", **small_model)["batch"]
     assert "turns" in str(small_batch["warnings"])
 
-    output = workspace.run_command("preflight").stdout
-    assert "7 people" in output
-    assert "recommended: flex" in output
+    workspace.run_command("preflight")
     assert api.journal() == []
     assert workspace.batches() == []
 
@@ -93,16 +90,14 @@ def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspac
     """`preflight` recommends the cheapest mode in time, and warns about quota and budget."""
     assert "import" in workspace.run_command("preflight", code=3).stderr
     workspace.import_people(9)
-    for options, mode, reason in (
-        ({"deadline": "2d", "RPM": 1, "RPD": 2}, "batch", ""),
-        ({"deadline": "1h"}, "flex", "24 h"),
-        ({"deadline": "50s"}, "live", "50 s"),
-        ({"DEADLINE": "0.001s", "RPM": 1}, "flex", "no mode is expected"),
-        ({"TIER": "free", "RPD": 1}, "flex", "no batches"),
+    for options, mode in (
+        ({"deadline": "2d", "RPM": 1, "RPD": 2}, "batch"),
+        ({"deadline": "1h"}, "flex"),
+        ({"deadline": "50s"}, "live"),
+        ({"DEADLINE": "0.001s", "RPM": 1}, "flex"),
+        ({"TIER": "free", "RPD": 1}, "flex"),
     ):
-        estimate = workspace.read_json("preflight", **options)
-        assert estimate["recommended"] == mode, options
-        assert reason in estimate["reason"], options
+        assert workspace.read_json("preflight", **options)["recommended"] == mode, options
     assert "no batches" in str(workspace.read_json("preflight", TIER="free")["batch"]["warnings"])
 
     workspace.run_command("tag_live", limit=4)
@@ -123,9 +118,7 @@ def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
 ) -> None:
     """`tag` refuses a cost above the limit without YES=1, and uses flex for few rows."""
     workspace.import_people(6, without_bio=2)
-    refused_run = workspace.run_command("tag", CONFIRM_ABOVE=0, code=2)
-    assert "estimated $" in refused_run.stderr
-    assert "next: --yes confirms" in refused_run.stderr
+    workspace.run_command("tag", CONFIRM_ABOVE=0, code=2)
 
     for budget in ("nan", "-1", "five", "inf"):
         assert "amount of USD" in workspace.run_command("tag", BUDGET=budget, code=2).stderr
@@ -137,7 +130,6 @@ def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
     assert (report["mode"], report["left"]) == ("flex", 0)
     assert (count_posts(api, LIVE_PATH), count_posts(api, CREATE_PATH)) == (6, 0)
     assert workspace.state_counts() == {"tagged": 6, "no_bio": 2}
-    assert "nothing to tag" in workspace.run_command("tag").stdout
 
 
 @pytest.mark.alike
@@ -268,38 +260,6 @@ def test_budget_below_the_full_price_selects_a_cheaper_mode(workspace: Workspace
 
 
 @pytest.mark.alike
-def test_live_report_is_written_before_batches_are_awaited(
-    workspace: Workspace, api: Engine
-) -> None:
-    """The report of live answers is written while an earlier batch is still running."""
-    workspace.import_people(4)
-    api.script_fault("never_ends")
-    workspace.run_command("submit", limit=1)
-
-    with workspace.start_command("tag", mode="live", wait=True) as running:
-        deadline = time.monotonic() + MAX_WAIT_S
-        while not [*workspace.data.glob("reports/*.md")]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert workspace.state_counts() == {"claimed": 1, "tagged": 3}
-        running.signal(signal.SIGINT)
-        running.wait()
-
-
-@pytest.mark.alike
-def test_progress_shows_the_wait_for_a_rate_limit(workspace: Workspace) -> None:
-    """Progress shows how long a rate limit delays the next call, and answers are stored."""
-    workspace.import_people(2)
-    with workspace.start_command("tag", mode="live", RPM=1) as running:
-        deadline = time.monotonic() + MAX_WAIT_S
-        while not re.search(r"asking: 1/2, .*waits \d+ s for the API", running.read_output()):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        running.stop(signal.SIGINT)
-    assert workspace.state_counts() == {"tagged": 1, "untagged": 1}
-
-
-@pytest.mark.alike
 def test_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
     """A reply without token counts is charged to budgets at its estimated cost."""
     workspace.import_people(1)
@@ -322,10 +282,7 @@ def test_failed_batch_stops_the_run_and_three_failures_park_its_rows(
     workspace.import_people(4)
     api.script_fault("batch_expires", times=3)
     for number in (1, 2):
-        failed_run = workspace.run_command("tag", mode="batch", wait=True, code=4)
-        assert f"batch {number} failed at the API (expi" in failed_run.stderr
-        next_line = failed_run.stderr.splitlines()[-1]
-        assert re.fullmatch("next: `[^`]+` asks its open people again", next_line)
+        workspace.run_command("tag", mode="batch", wait=True, code=4)
         assert count_posts(api, CREATE_PATH) == number
         assert workspace.state_counts() == {"untagged": 4}
 
@@ -371,13 +328,9 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     first_sample = workspace.read_json("try", seed=7, N=2)["items"]
     second_sample = workspace.read_json("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
-    refused_run = workspace.run_command("try", item="person-0001", N=1, code=2)
-    assert "--item excludes -n, --seed or --labelled" in refused_run.stderr
-
+    workspace.run_command("try", item="person-0001", N=1, code=2)
     api.script_fault("schema_mismatch", path=LIVE_PATH)
-    output = workspace.run_command("try", item="person-0001").stdout
-    assert "\ninvalid in " in output
-    assert "tags: Field required" in output
+    assert "tags: Field required" in workspace.run_command("try", item="person-0001").stdout
 
     # Consent and the daily budget apply to trials as well.
     live_calls = count_posts(api, LIVE_PATH)
@@ -387,30 +340,6 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     assert count_posts(api, LIVE_PATH) == live_calls
     assert workspace.state_counts() == {"tagged": 4, "untagged": 1, "no_bio": 1}
 
-    # A trial of passages needs no pilot.
-    passage = {"id": "p", "text": "Study 1 examines river deltas by field measurements."}
-    workspace.write_file("texts.jsonl", json.dumps(passage))
-    workspace.run_command("import_passages", "texts.jsonl")
-    assert len(workspace.read_json("try", TASK=PASSAGES)["items"]) == 1
-
-
-@pytest.mark.alike
-def test_trial_of_another_model_is_not_stored(workspace: Workspace, api: Engine) -> None:
-    """A trial asks another model about an answered row, and stores only its cost."""
-    name, *_ = workspace.import_people(3)
-    run_tag(workspace, mode="live")
-    first_calls = count_posts(api, LIVE_PATH)
-
-    trial = workspace.read_json("try", item=name, MODEL="gemini-2.5-pro")
-    assert len(trial["items"]) == 1
-    assert count_posts(api, LIVE_PATH) == first_calls + 1
-    assert workspace.state_counts() == {"tagged": 3}
-    assert len(workspace.read_json("versions")) == 1
-
-    refused_run = workspace.run_command("try", item=name, CONFIRM_ABOVE=0, code=2)
-    assert "nothing was asked" in refused_run.stderr
-    assert count_posts(api, LIVE_PATH) == first_calls + 1
-
 
 @pytest.mark.alike
 def test_report_of_a_run_is_written_in_the_workspace(workspace: Workspace) -> None:
@@ -418,15 +347,3 @@ def test_report_of_a_run_is_written_in_the_workspace(workspace: Workspace) -> No
     workspace.import_people(21)
     report = run_tag(workspace, mode="live")
     assert Path(report["report"]).is_relative_to(workspace.data)
-
-
-def test_answered_line_has_the_cost_of_the_named_batches(served_workspace: Workspace) -> None:
-    """Batches that an earlier command sent cost what they cost, also if this one spent nothing."""
-    served_workspace.import_people(4)
-    served_workspace.run_command("submit")
-    output = served_workspace.run_command("tag", mode="batch", wait=True).stdout
-    [batch] = served_workspace.read_json("batches")
-    assert batch["cost"] > 0
-    printed_cost = re.match(r"4 tagged in 1 batch for \$([0-9.]+)\n", output)
-    assert printed_cost is not None, output
-    assert float(printed_cost[1]) == pytest.approx(batch["cost"], abs=1e-6)

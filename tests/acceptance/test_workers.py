@@ -52,10 +52,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     assert run_units(workspace, "build,promote")[0] == ["index built with 4 entries"]
     assert workspace.read_json("work", once=True)["did"] == []
     assert len(workspace.search("bees")) == 4
-    assert (
-        "is not a unit of work"
-        in workspace.run_command("work", once=True, only="cook", code=2).stderr
-    )
+    workspace.run_command("work", once=True, only="cook", code=2)
 
 
 def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_path: Path) -> None:
@@ -101,7 +98,6 @@ def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> Non
         wait_until(lambda: len(api.creates()) == 1, running)
         stopped = running.stop(signal.SIGTERM)
     assert stopped.code == 130
-    assert "doing due work, and looking for it at least every 60 s" in stopped.stderr
     api.configure(paused=False)
     with workspace.start_command("work") as running:
         wait_until((workspace.data / "index" / "current").exists, running)

@@ -116,30 +116,6 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     assert read_schema(workspace) == schema_before
 
 
-def test_dry_run_asks_for_no_consent_and_adds_nothing(workspace: Workspace) -> None:
-    """Nothing is added to the database of another program, not even with YES=1."""
-    workspace.task = "notes"
-    create_orders(workspace, "a")
-    declare(workspace, "orders.v=v")
-    for verb in ("tag", "submit"):
-        schema_before = read_schema(workspace)
-        output = workspace.run_command(verb, dry=True, yes=True, code=3).stderr
-        assert "nothing was" in output
-        assert "?" not in output
-        assert read_schema(workspace) == schema_before
-
-    # The workspace is there, but not the second task.
-    workspace.run_command("tag", mode="live", yes=True)
-    text = (workspace.home / "tasks/notes.py").read_text(encoding="utf-8")
-    workspace.write_file("tasks/calls.py", text)
-    schema_before = read_schema(workspace)
-    for verb in ("tag", "submit"):
-        output = workspace.run_command(verb, dry=True, yes=True, TASK="calls", code=3).stderr
-        assert "findable would add the views calls_answers, calls_answered" in output
-    assert read_schema(workspace) == schema_before
-    workspace.used_tasks.remove("calls")
-
-
 def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
     """Only NULL cells are filled, so a column that is NOT NULL would get no answer."""
     workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
@@ -154,18 +130,6 @@ def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path:
         assert "`orders.v` is NOT NULL" in output
         assert ("ALTER COLUMN v DROP NOT NULL" in output) == ON_POSTGRESQL
     assert read_schema(workspace) == schema_before
-
-
-def test_refusals_of_a_column_name_it_as_sql_does(notes_workspace: Workspace) -> None:
-    """A correction that a CHECK refuses names table and column in quotation marks, and the type."""
-    check = '"The value" TEXT CHECK ("The value" <> \'no\')'
-    run_sql(notes_workspace, f'CREATE TABLE "My orders" (id INTEGER PRIMARY KEY, t TEXT, {check})')
-    run_sql(notes_workspace, "INSERT INTO \"My orders\" (id, t) VALUES (1, 'a')")
-    declare(notes_workspace, '"My orders"."The value"=v', items='SELECT id, t FROM "My orders"')
-    notes_workspace.run_commands(*ROUND)
-    output = notes_workspace.run_command("correct", item=1, set="v=no", code=3).stderr
-    assert 'the table "My orders" of this database refuses a row' in output
-    assert 'rules of "My orders"."The value" (text)' in output
 
 
 def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: Workspace) -> None:
@@ -184,24 +148,6 @@ def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: 
     )
     notes_workspace.run_commands(*ROUND)
     assert column_values(notes_workspace, table_name, '"The value"') == ["said of a"]
-
-
-def test_tables_of_people_are_added_for_people_alone(notes_workspace: Workspace) -> None:
-    """A task adds only the tables of the engine; the first import of people adds theirs."""
-    create_orders(notes_workspace, "a")
-    declare(notes_workspace, "orders.v=v")
-    notes_workspace.run_commands(*ROUND)
-    assert "experts" not in read_schema(notes_workspace)
-
-    # Commands that read add no table.
-    for verb in ("status", "doctor", "batches", "versions", "costs", "parked"):
-        notes_workspace.run_command(verb)
-    notes_workspace.task = ""
-    for verb in ("doctor", "batches", "costs"):
-        notes_workspace.run_command(verb)
-    notes_workspace.import_people(2)
-    assert "experts" in read_schema(notes_workspace)
-    assert notes_workspace.state_counts("experts") == {"untagged": 2}
 
 
 def test_a_record_without_texts_is_rolled_back(
@@ -243,38 +189,6 @@ def test_dropped_target_is_refused_before_anything_is_sent(notes_workspace: Work
     assert column_values(notes_workspace) == ["said of a", "said of b"]
 
 
-# REFRESH=1 asks about changed rows again.
-@pytest.mark.excused("nobody_is_answered_twice")
-def test_answers_before_are_those_of_rows_that_stay_as_they_are(
-    notes_workspace: Workspace,
-) -> None:
-    """Rows that are asked again, and rows that left the source, are not counted."""
-    create_orders(notes_workspace, "a", "b", "c", "d")
-    declare(notes_workspace, "orders.v=v")
-    notes_workspace.run_commands(*ROUND)
-    run_sql(notes_workspace, "UPDATE orders SET t = 'new b' WHERE id = 2")
-    run_sql(notes_workspace, "DELETE FROM orders WHERE id = 3")
-    run_sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (5, 'e')")
-    output = notes_workspace.run_command("tag", mode="live", refresh=True).stderr
-    assert "2 answered before, not asked again" in output
-
-
-def test_answer_to_a_changed_row_is_not_called_removed_or_parked(
-    notes_workspace: Workspace, outside_server: Outside
-) -> None:
-    """An answer with quotations that came too late has the changed row as its only reason."""
-    outside_server.answerer = lambda _: {"v": "a"}
-    create_orders(notes_workspace, "a", "a b")
-    text = write_declaration({"v": "Quote"}, prompt="{t}", items=QUERY)
-    notes_workspace.write_file("tasks/notes.py", text)
-    notes_workspace.run_commands("submit", "poll")
-    run_sql(notes_workspace, "UPDATE orders SET t = 'a new one' WHERE id = 2")
-    notes_workspace.run_command("preflight")
-    output = notes_workspace.run_command("ingest").stderr
-    assert "changed after the request: 2" in output
-    assert "parked" not in output
-
-
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     """Forgetting a row and a rollback clear the cells that findable wrote, and name the others."""
     create_orders(notes_workspace, "a", "b", "c", "d")
@@ -292,25 +206,3 @@ def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     assert column_values(notes_workspace) == [None, "theirs", None, "said of d"]
     assert notes_workspace.read_json("rollback", "notes@1")["kept_values"] == no_values
     assert column_values(notes_workspace) == [None, "theirs", None, None]
-
-
-def test_values_that_a_rollback_leaves_are_named(notes_workspace: Workspace) -> None:
-    """Cells that another program changed, or that a correction replaced, stay and are named."""
-    create_orders(notes_workspace, *"abcdefgh")
-    declare(notes_workspace, "orders.v=v")
-    notes_workspace.run_command("tag", mode="live")
-    notes_workspace.run_command("correct", item="1", set="v=mine")
-    run_sql(notes_workspace, "UPDATE orders SET v = 'theirs' WHERE id > 1 AND id < 8")
-
-    rolled_back = notes_workspace.read_json("rollback", "notes@1")
-    assert rolled_back["kept_values"] == {
-        "place": "orders.v",
-        "rows": 7,
-        "keys": ["1", "2", "3", "4", "5"],
-    }
-    assert column_values(notes_workspace) == ["mine", *(["theirs"] * 6), None]
-
-    run_sql(notes_workspace, "DELETE FROM orders WHERE id > 3")
-    notes_workspace.run_command("tag", mode="live")
-    output = notes_workspace.run_command("rollback", "notes@1").stdout
-    assert "orders.v still has a value for 2 rows (2, 3)" in output

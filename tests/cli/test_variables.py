@@ -62,21 +62,3 @@ def test_every_variable_of_make_is_an_option_of_that_name(name: str) -> None:
     assert expected_options <= set(options)
     dashed_options = [option for option in options if option.startswith("-")]
     assert len(set(dashed_options)) == len(dashed_options)
-
-
-def test_an_unknown_variable_is_refused_with_the_way_out(local: Workspace) -> None:
-    """If no known name is similar, the hint says what to remove."""
-    refused_run = local.ran("status", code=2, ZZZ="1")
-    assert "unknown variable FINDABLE_ZZZ; nothing was done" in refused_run.stderr
-    assert "next: remove FINDABLE_ZZZ from the environment or from .env" in refused_run.stderr
-
-
-def test_a_dry_import_writes_only_its_report(local: Workspace, tmp_path: Path) -> None:
-    """The message does not say that no file was written, and no workspace is made."""
-    report = tmp_path / "report.csv"
-    dry_run = local.ran("import", PEOPLE, DRY="1", REPORT=str(report))
-    assert "150 people would be imported" in dry_run.stdout
-    assert "nothing was imported" in dry_run.stdout
-    assert "nothing was written" not in dry_run.stdout
-    assert report.exists()
-    assert not (tmp_path / "data").exists()

@@ -31,7 +31,6 @@ ANY_PATH = r"^/(upload/|download/)?v1"
 ONE_BATCH = r"/batches/[^/:?]+$"
 BATCH_LIST = r"/batches(\?|$)"
 EMBED = r":(batchE|e)mbedContent"
-DECISION = r"/decisions(\?|$)"
 DOWNLOAD = r":download"
 JSON = "application/json; charset=UTF-8"
 HTML = "text/html; charset=UTF-8"
@@ -135,16 +134,6 @@ class Exchange:
         )
         self._transport.abort()
         await self.wait_until_closed()
-
-    async def cut(self, reply: Reply, *, end_offset: int) -> None:
-        """Send the first bytes of a reply without its length, and close."""
-        content_type = reply.headers.get("content-type", JSON)
-        head = (
-            f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {content_type}\r\n"
-            "Connection: close\r\n\r\n"
-        )
-        self._transport.write(head.encode("latin-1") + reply.body[:end_offset])
-        await self.drop()
 
     async def wait_until_closed(self) -> None:
         """Wait until either side closes the connection."""
@@ -272,11 +261,6 @@ def _change_reply(
     return act
 
 
-async def _cut_reply(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
-    end_offset = int(len(reply.body) * float(args["fraction"]))
-    await exchange.cut(reply, end_offset=end_offset)
-
-
 async def _delay_reply(exchange: Exchange, reply: Reply, args: FaultArguments) -> None:
     await asyncio.sleep(float(args.get("seconds", 1.0)))
     await exchange.reply(reply)
@@ -307,7 +291,6 @@ CONNECTION_FAULTS: dict[str, tuple[str, str, Callable[..., Any]]] = {
             )
         ),
     ),
-    "cut_without_length": ("GET", DOWNLOAD, _change_reply(_cut_reply)),
 }
 
 
@@ -374,25 +357,6 @@ DOCUMENT_FAULTS: dict[str, tuple[str, str, Callable[..., Document | None]]] = {
         _change_metadata(lambda metadata, _: remove_members(metadata, "state"), "state"),
     ),
     "no_output_yet": ("GET", ONE_BATCH, _remove_output),
-    # The arguments replace members of the reply to a decision.
-    "decision_members": (
-        "POST",
-        DECISION,
-        lambda reply, args, _: {**reply, **args} if "answers" in reply else None,
-    ),
-    "vectors_fused": (
-        "POST",
-        EMBED,
-        _change_vectors(
-            lambda vectors: [[sum(column) / len(vectors) for column in zip(*vectors, strict=True)]]
-        ),
-    ),
-    "vectors_short": ("POST", EMBED, _change_vectors(lambda vectors: vectors[:-1])),
-    "vectors_wrong_dimension": (
-        "POST",
-        EMBED,
-        _change_vectors(lambda vectors: [vector[:-1] for vector in vectors]),
-    ),
     "vectors_nan": (
         "POST",
         EMBED,
@@ -471,7 +435,6 @@ def _reverse_answer(text: str) -> str:
 # Faults that replace a good line: method, path, change. Bytes are written unchanged.
 LINE_FAULTS: dict[str, tuple[str, str, Callable[..., list[Any]]]] = {
     "missing_line": ("POST", CREATE, lambda _line, _args: []),
-    "duplicate_equal": ("POST", CREATE, lambda line, _: [line, line]),
     "duplicate_different": (
         "POST",
         CREATE,

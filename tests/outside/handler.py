@@ -15,15 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from tests.outside.answers import Json, RefusedLine, member, reply
-from tests.outside.checking import BadRequestError, check, read_lines
-from tests.outside.deciding import (
-    DECISION_MODEL,
-    check_decision,
-    decide,
-    decision_hash,
-    with_unknown_type,
-)
-from tests.outside.keeping import question
+from tests.outside.deciding import DECISION_MODEL, decide, decision_hash, with_unknown_type
+from tests.outside.keeping import question, read_lines
 from tests.outside.telling import (
     OutsideError,
     operation,
@@ -121,8 +114,6 @@ class Handler(BaseHTTPRequestHandler):
             self._dispatch(path)
         except OutsideError as error:
             self._send(error.body(), code=error.code)
-        except BadRequestError as error:
-            self._send(OutsideError(400, str(error)).body(), code=400)
 
     do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the base class's names
 
@@ -164,17 +155,8 @@ class Handler(BaseHTTPRequestHandler):
         return hashlib.sha256(key.encode()).hexdigest()
 
     def _document(self) -> Json:
-        """Return the body.
-
-        Raises:
-            BadRequestError: The body is no JSON object.
-        """
-        try:
-            document = json.loads(self._data or b"{}")
-        except ValueError as error:
-            raise BadRequestError(f"Invalid JSON payload received. {error}") from error
-        if not isinstance(document, dict):
-            raise BadRequestError("Invalid JSON payload received. Expected an object.")
+        """Return the body. The local engine checks whether the product's requests are valid."""
+        document: Json = json.loads(self._data or b"{}")
         return document
 
     # files
@@ -242,9 +224,7 @@ class Handler(BaseHTTPRequestHandler):
                 name, owner, received_bytes, label=label, mime=mime, generated=False
             )
             self._owner = owner
-            return {
-                "file": resource(self._file(name), self._server.manner, self._server.url)
-            }, "final"
+            return {"file": resource(self._file(name), self._server.url)}, "final"
 
     def _file(self, name: str) -> Any:
         """Return the row of a file of this caller.
@@ -261,7 +241,7 @@ class Handler(BaseHTTPRequestHandler):
     def _get_file(self, name: str) -> None:
         """Send the document of a file; names of result files are too long for this call."""
         _check_id(name, "GetFileRequest")
-        self._send(resource(self._file(name), self._server.manner, self._server.url))
+        self._send(resource(self._file(name), self._server.url))
 
     def _delete_file(self, name: str) -> None:
         """Delete a file."""
@@ -326,7 +306,7 @@ class Handler(BaseHTTPRequestHandler):
                 raise OutsideError(404, "Requested entity was not found.")
             count_row = self._state.row("SELECT count(*) FROM lines WHERE batch = ?", row["number"])
         assert count_row is not None
-        operation_document = operation(row, count_row[0], server.manner)
+        operation_document = operation(row, count_row[0])
         if server.operations is None:
             return operation_document
         result = self._state.row("SELECT data FROM files WHERE id = ?", f"batch-{name}")
@@ -338,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _list_batches(self) -> None:
         """Send a page of batches, oldest first."""
-        if self._server.manner.empty_page and "pageToken" not in self._query:
+        if "pageToken" not in self._query:
             return self._send({"nextPageToken": page_token(0)})
 
         condition = "owner = ? AND number > ? AND NOT hidden"
@@ -374,14 +354,10 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a live call."""
         self._check_model(model)
         request = self._document()
-        checked_members = dict(request)
-        for name in ("serviceTier", "service_tier"):
-            checked_members.pop(name, None)
-        check(checked_members, "Request")
         thinking = member(member(request, "generationConfig"), "thinkingConfig")
         if model in REFUSES_MINIMAL and member(thinking, "thinkingLevel") == "MINIMAL":
             message = "Thinking level MINIMAL is not supported for this model."
-            raise BadRequestError(f"{message} Allowed values are: medium, low, high")
+            raise OutsideError(400, f"{message} Allowed values are: medium, low, high")
 
         try:
             document = self._server.answerer(request)
@@ -410,14 +386,13 @@ class Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         if fault.isdecimal():
             raise refusal_of(int(fault))
-        check_decision(request, self._server.refused_question)
+        answer = decide(request)
         if fault == "blocked":
             block = {"block_reason": "prohibited_content", "block_reason_message": "No."}
             return self._send({"prompt_feedback": block})
 
         self._state.note_answer("", decision_hash(request), "")
         self._server.decisions.append(request)
-        answer = decide(request)
         if fault == "lost":
             return self._hang_up()
         if fault == "unknown":
@@ -443,18 +418,15 @@ class Handler(BaseHTTPRequestHandler):
         """Send a vector for each request; the parts of a request are joined into a text."""
         self._check_model(model)
         if len(self._data) > MAX_EMBED_BODY_BYTES:
-            limit = f"{MAX_EMBED_BODY_BYTES} bytes"
-            raise BadRequestError(f"Request payload size exceeds the limit: {limit}.")
+            raise OutsideError(400, "Request payload size exceeds the limit: 4194304 bytes.")
 
         if self._server.embedding_gate is not None:
             self._server.embedding_gate.wait(MAX_GATE_WAIT_S)
         requests = self._document().get("requests", [])
-        for request in requests:
-            check(request, "Embed")
         refused_text = self._server.refused_text
         bodies = [json.dumps(request, ensure_ascii=False) for request in requests]
         if refused_text and any(refused_text in body for body in bodies):
-            raise BadRequestError("Request contains an invalid argument.")
+            raise OutsideError(400, "Request contains an invalid argument.")
         vectors = [vector_of(request) for request in requests]
         zeroed_text = self._server.zeroed_text
         for vector, body in zip(vectors, bodies, strict=True):

@@ -182,6 +182,12 @@ class Keeping:
         )
 
 
+def read_lines(data: bytes) -> list[tuple[str, Json]]:
+    """Return (key, request) of each line of an uploaded file."""
+    documents = [json.loads(line) for line in data.split(b"\n") if line.strip()]
+    return [(document["key"], document["request"]) for document in documents]
+
+
 def question(request: Json) -> str:
     """Return a hash of the contents, which is equal for a line and a live call."""
     contents = member(request, "contents") or member(request, "content")

@@ -92,7 +92,7 @@ Replies = Callable[[Json], Json]
 
 @dataclass
 class Outside:
-    """The server with its address, its manners, its faults, and its record of calls and answers."""
+    """The server with its address, its faults, and its record of calls and answers."""
 
     folder: Path
     answerer: Answerer = fill
@@ -115,8 +115,6 @@ class Outside:
     zeroed_text: str = ""
     # Embedding calls wait until this event is set.
     embedding_gate: threading.Event | None = None
-    # A question of a decision that contains these words is refused.
-    refused_question: str = ""
     # The body of each decision that was answered, oldest first.
     decisions: list[Json] = field(default_factory=list)
     # Models that the project cannot see.

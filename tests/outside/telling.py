@@ -24,22 +24,8 @@ STATUS = {
 
 @dataclass
 class Manner:
-    """Choices that the notes on the protocol leave open, and the duration of batches."""
+    """The duration and the end of batches."""
 
-    states: str = "BATCH_STATE_"
-    # Counts of a batch are texts, numbers or none.
-    stats: str = "texts"
-    # The name of the result is in metadata, response or both.
-    output: str = "both"
-    # The key is the first member of a result line.
-    key_first: bool = False
-    # The content of sha256Hash is bytes, hex or none.
-    hash_of: str = "bytes"
-    # Files have a state.
-    tells_state: bool = True
-    # The first page of the batches contains only a token.
-    empty_page: bool = True
-    line_end: str = "\n"
     pending_s: float = 0.02
     running_s: float = 0.04
     # The final state of batches: SUCCEEDED or EXPIRED.
@@ -69,7 +55,7 @@ class OutsideError(Exception):
         return {"error": error}
 
 
-def operation(row: Any, requests: int, manner: Manner) -> Json:
+def operation(row: Any, requests: int) -> Json:
     """Return the operation of a batch."""
     now = time.time()
     final_state = row["over"]
@@ -77,7 +63,7 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
     current_state = "RUNNING" if now >= row["runs"] else "PENDING"
     kind = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
     metadata: Json = {
-        "state": manner.states + (final_state or current_state),
+        "state": f"BATCH_STATE_{final_state or current_state}",
         "createTime": time_of(row["made"]),
         "updateTime": time_of(row["ended"] or now),
         "model": f"models/{row['model']}",
@@ -88,8 +74,7 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
         "labels": {},
     }
     document: Json = {"metadata": metadata, "name": f"batches/{row['id']}"}
-    if manner.stats != "none":
-        metadata["batchStats"] = _stats(row, requests, is_text=manner.stats == "texts")
+    metadata["batchStats"] = _stats(row, requests)
     if is_final:
         metadata["endTime"] = time_of(row["ended"])
         document["done"] = True
@@ -97,15 +82,12 @@ def operation(row: Any, requests: int, manner: Manner) -> Json:
         document["error"] = {"message": "The batch could not be processed.", "code": 13}
     if final_state in STATES_WITH_RESULT:
         output_file = {"responsesFile": f"files/batch-{row['id']}"}
-        document["response"] = {"@type": f"{kind}Output"}
-        if manner.output != "metadata":
-            document["response"] |= output_file
-        if manner.output != "response":
-            metadata["output"] = output_file
+        document["response"] = {"@type": f"{kind}Output", **output_file}
+        metadata["output"] = output_file
     return document
 
 
-def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
+def _stats(row: Any, requests: int) -> Json:
     """Return the counts of a batch; zeros are left out."""
     answered = requests - row["failed"] if row["over"] in STATES_WITH_RESULT else 0
     counts = {
@@ -114,13 +96,12 @@ def _stats(row: Any, requests: int, *, is_text: bool) -> Json:
         "pendingRequestCount": 0 if row["over"] else requests,
         "requestCount": requests,
     }
-    return {name: str(count) if is_text else count for name, count in counts.items() if count}
+    return {name: str(count) for name, count in counts.items() if count}
 
 
-def resource(row: Any, manner: Manner, url: str) -> Json:
+def resource(row: Any, url: str) -> Json:
     """Return the document of a file; empty members are left out."""
     digest = hashlib.sha256(row["data"])
-    hash_bytes = digest.digest() if manner.hash_of == "bytes" else digest.hexdigest().encode()
     document = {
         "uri": f"{url}/v1beta/files/{row['id']}",
         "mimeType": row["mime"],
@@ -131,9 +112,9 @@ def resource(row: Any, manner: Manner, url: str) -> Json:
         "createTime": time_of(row["made"]),
         "updateTime": time_of(row["made"]),
         "expirationTime": time_of(row["made"] + 48 * 3600),
-        "sha256Hash": "" if manner.hash_of == "none" else base64.b64encode(hash_bytes).decode(),
+        "sha256Hash": base64.b64encode(digest.digest()).decode(),
         "source": "GENERATED" if row["generated"] else "UPLOADED",
-        "state": "ACTIVE" if manner.tells_state else "",
+        "state": "ACTIVE",
         "etag": f'"{row["number"]}"',
     }
     return {name: value for name, value in document.items() if value}

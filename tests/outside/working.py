@@ -41,8 +41,7 @@ def settle(
 
         if results is None:
             result_lines = [
-                _result(keeping, row, line, answerer, manner)
-                for line in keeping.lines_of(row["number"])
+                _result(keeping, row, line, answerer) for line in keeping.lines_of(row["number"])
             ]
             if mixing is not None:
                 keys = [line.pop("key") for line in result_lines]
@@ -51,7 +50,7 @@ def settle(
                     for key, reply_members in zip(keys, mixing(result_lines), strict=True)
                 ]
             lines = [json.dumps(line, ensure_ascii=False) for line in result_lines]
-            content = manner.line_end.join(lines).encode()
+            content = "\n".join(lines).encode()
             failed_count = sum("error" in line for line in result_lines)
         else:
             content = results([line.key for line in keeping.lines_of(row["number"])])
@@ -73,7 +72,7 @@ def settle(
         )
 
 
-def _result(keeping: Keeping, row: Any, line: Line, answerer: Answerer, manner: Manner) -> Json:
+def _result(keeping: Keeping, row: Any, line: Line, answerer: Answerer) -> Json:
     """Return the result line of a request and record its answer."""
     try:
         reply_document = reply(line.request, answerer(line.request), model=row["model"])
@@ -81,8 +80,7 @@ def _result(keeping: Keeping, row: Any, line: Line, answerer: Answerer, manner: 
         keeping.note_answer(line.key, line.question, row["id"], refused=True)
         return error_line(line.key, refusal)
     keeping.note_answer(line.key, line.question, row["id"])
-    result_line = {"response": reply_document, "key": line.key}
-    return dict(reversed(result_line.items())) if manner.key_first else result_line
+    return {"response": reply_document, "key": line.key}
 
 
 def vector_of(request: Json) -> list[float]:
