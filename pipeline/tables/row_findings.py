@@ -98,7 +98,8 @@ class KeyLines:
 
     def __init__(self) -> None:
         """Begin without keys."""
-        self._connection = sqlite3.connect("", isolation_level=None)
+        # The garbage collector may close it in another thread.
+        self._connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         weakref.finalize(self, self._connection.close)
         self._connection.executescript(_KEY_LINES_DDL)
 
