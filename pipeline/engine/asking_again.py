@@ -65,7 +65,9 @@ def count_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainRepor
     is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
-        reviewed=table.count_rows(tx, is_markable, grid.judgements.is_reviewed()),
+        reviewed=table.count_rows(
+            tx, is_markable, *grid.make_conditions(tx, RowFilter(is_reviewed=True))
+        ),
         already_marked=table.count_rows(tx, *conditions, table.is_marked),
         asked_already=table.count_rows(tx, *conditions, is_asked_already, ~table.is_marked),
         corrected=table.count_rows(tx, *conditions, is_corrected),

@@ -16,11 +16,8 @@ from sqlalchemy import (
     Connection,
     Subquery,
     Text,
-    and_,
-    cast,
     func,
     literal,
-    or_,
     select,
 )
 
@@ -37,7 +34,6 @@ from pipeline.engine.task_parts import (
 from pipeline.store import answers
 from pipeline.store.answers import (
     PreferredAnswer,
-    VersionPreference,
     applied_answers,
     find_corrected,
 )
@@ -52,7 +48,7 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.facets import tag_facet, version_facet
+from pipeline.tables.facets import VERSION_FACET, tag_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.tables.row_states import UNUSABLE_STATE, has_answer, make_row_table
@@ -70,7 +66,7 @@ from pipeline.tables.stored_values import (
     parse_stored_values,
 )
 from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
-from pipeline.tables.text_match import contains_word, join_json_values
+from pipeline.tables.text_match import join_json_values
 from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
 from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column
 
@@ -214,7 +210,7 @@ class UserRows(TaskRows):
 
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists rows and searches all their columns."""
-        return _GridBuilder(tx, self, self.preference(tx)).build()
+        return _GridBuilder(tx, self).build()
 
     def count_changed_corrections(self, tx: Connection) -> int:
         """Return how many corrected rows changed after their newest correction.
@@ -334,14 +330,13 @@ class _GridBuilder:
     listed as `answer_NAME`.
     """
 
-    def __init__(self, tx: Connection, rows: UserRows, preference: VersionPreference) -> None:
+    def __init__(self, tx: Connection, rows: UserRows) -> None:
         """Look up names; `tx` must stay open while the grid is used."""
         self._tx = tx
         self._rows = rows
         self._record = rows.record
         self._table = rows.table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
-        self._preference = preference
         self._field_kinds = dict(rows.record.fields)
         self._key_columns = [name for name, _ in rows.record.key]
         # A key that is a hash of the row is no column of the source.
@@ -358,8 +353,7 @@ class _GridBuilder:
         )
         self._judgements = RowJudgements(
             tx,
-            self._table.row_id,
-            preference=preference,
+            preference=self._rows.preference(tx),
             threshold=rows.settings.doubtful,
             fields=self._fields,
             taken_names=[*self._columns, *answer_names],
@@ -386,7 +380,6 @@ class _GridBuilder:
             source_column_expression(self._tx, self._values, name, kind)
             for name, kind in self._record.columns.items()
         ]
-        row_id = self._table.row_id
         return Grid(
             table=self._table,
             cells={name: self._table.table.c[name] for name in _CELL_NAMES},
@@ -394,16 +387,13 @@ class _GridBuilder:
             make_values=self._make_column_values,
             default_names=list(default_names),
             names_by_state=names_by_state,
-            searched_cells=(row_id, *searched_cells),
-            mention_conditions=self._answer_conditions,
+            searched_cells=(self._table.row_id, *searched_cells),
+            answer_text=join_json_values(self._tx, answers_table.c.answer, list(self._field_kinds)),
             compile_where=self._compile_where,
             sort_keys=self._make_sort_keys(),
             answer_fields=self._fields,
             judgements=self._judgements,
-            facets={
-                "tags": tag_facet(self._tx, self._preference, row_id),
-                "versions": version_facet(self._preference, row_id),
-            },
+            facets={"tags": tag_facet(self._tx), "versions": VERSION_FACET},
             answer_names=(
                 *self._fields,
                 self._version_name,
@@ -465,16 +455,11 @@ class _GridBuilder:
             kind = self._field_kinds[field]
             if kind != JSON:
                 cell = _make_sort_cell(self._tx, answers_table.c.answer, field, kind)
-                preferred_cell = self._of_answer(cell)
-                sort_keys[name] = [_replace_missing(preferred_cell)]
+                sort_keys[name] = [_replace_missing(cell)]
 
         for name, probability in self._judgements.sort_expressions().items():
             sort_keys[name] = [probability]
         return sort_keys
-
-    def _of_answer(self, expression: str | ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column or expression of the preferred answer of a row."""
-        return answers.preferred_of_row(self._preference, self._table.row_id, expression)
 
     def _compile_where(self, text: str) -> ColumnElement[bool]:
         """Return the condition of a WHERE= text.
@@ -502,7 +487,7 @@ class _GridBuilder:
             hint = HintTemplate("write it like {}", example)
             raise InputError(error.message, hint=hint) from None
         self._judgements.check_condition(expression, list(self._record.columns))
-        answer = self._of_answer("answer")
+        answer = answers_table.c.answer
         column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
         field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
         dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
@@ -518,26 +503,6 @@ class _GridBuilder:
         names = self._judgements.list_condition_names()
         review_name = self._judgements.review_name
         return [*names, review_name] if review_name else names
-
-    def _answer_conditions(self, word: str) -> list[ColumnElement[bool]]:
-        """Return SQL conditions of which one must be true if the preferred answer contains a word.
-
-        Values of fields are searched; offsets of quotations and names of members are not. For a
-        word of ASCII letters and digits, all is one condition that first searches the JSON text,
-        which is much faster. For any other word there is a condition for each field.
-        """
-        conditions = []
-        for field, kind in self._field_kinds.items():
-            if kind == JSON:
-                cell = join_json_values(self._tx, answers_table.c.answer, field)
-            else:
-                cell = source_column_expression(self._tx, answers_table.c.answer, field, "text")
-            conditions.append(contains_word(self._tx, [self._of_answer(cell)], word))
-        if not conditions or not (word.isascii() and word.isalnum()):
-            return conditions
-
-        preferred_answer = self._of_answer(cast(answers_table.c.answer, Text))
-        return [and_(contains_word(self._tx, [preferred_answer], word), or_(*conditions))]
 
 
 def _make_sort_cell(

@@ -38,7 +38,7 @@ from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.facets import GridFacet, version_facet
+from pipeline.tables.facets import VERSION_FACET, GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
@@ -65,7 +65,6 @@ def make_people_grid(tx: Connection) -> Grid:
     preference = answers.VersionPreference(table.TASK)
     judgements = RowJudgements(
         tx,
-        row_id,
         preference=preference,
         taken_names=[*DEFAULT_COLUMNS, *HEADERS],
     )
@@ -75,7 +74,7 @@ def make_people_grid(tx: Connection) -> Grid:
     ]
     tags_facet = GridFacet(
         experts.c.tags,
-        lambda cell: parse_text_list(cell) or (),
+        lambda cell: set(parse_text_list(cell) or ()),
         partial(contains_json_text, tx, experts.c.tags),
     )
     return Grid(
@@ -93,7 +92,7 @@ def make_people_grid(tx: Connection) -> Grid:
         indexed_sorts=(USERNAME, "findability_score"),
         score_expression=SCORE,
         judgements=judgements,
-        facets={"tags": tags_facet, "versions": version_facet(preference, row_id)},
+        facets={"tags": tags_facet, "versions": VERSION_FACET},
         answer_names=judgements.listed_names,
         make_answer_values=judgements.make_values,
     )

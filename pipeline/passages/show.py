@@ -92,7 +92,6 @@ def make_passages_grid(
     concepts = shape.concepts.c
     judgements = RowJudgements(
         tx,
-        items.row_id,
         preference=preference,
         taken_names=[*column_names, CONCEPTS],
     )
@@ -184,7 +183,7 @@ def _make_facet(
     )
     return GridFacet(
         _list_values(tx, shape, values),
-        lambda cell: map(cell_to_text, parse_json_cell(cell) or ()),
+        lambda cell: set(map(cell_to_text, parse_json_cell(cell) or ())),
         lambda word: matching_rows.where(make_condition(word)).correlate(shape.passages).exists(),
     )
 

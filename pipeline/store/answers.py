@@ -20,6 +20,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Join,
     Select,
     Table,
     Text,
@@ -464,6 +465,18 @@ def preferred_of_row(
     )
 
 
+def join_preferred(
+    rows: FromClause, key: ColumnElement[str], preference: VersionPreference
+) -> Join:
+    """Return rows, each joined with its preferred applied answer if it has one.
+
+    Args:
+        rows: A table or subquery of rows.
+        key: Expression for the row id as text.
+    """
+    return rows.outerjoin(answers, answers.c.id == preferred_of_row(preference, key, "id"))
+
+
 def is_reviewed_answer() -> ColumnElement[bool]:
     """Return the SQL condition that an answer is a correction or was reviewed."""
     return or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
@@ -559,6 +572,10 @@ class PreferredAnswer(NamedTuple):
         return self.at if self.is_corrected and self.reviewed_at is None else self.reviewed_at
 
 
+# The columns of `PreferredAnswer`, in its order.
+ANSWER_COLUMNS = ("extractor", *PreferredAnswer._fields[1:])
+
+
 def preferred_answers(
     tx: Connection,
     task: str,
@@ -572,8 +589,7 @@ def preferred_answers(
         row_ids: Only these rows; None means all rows.
         preference: None means that a correction counts, else the newest answer.
     """
-    _, _, *other_names = PreferredAnswer._fields
-    columns = (answers.c[name] for name in ("extractor", "answer", *other_names))
+    columns = (answers.c[name] for name in ANSWER_COLUMNS)
     query = select(answers.c.item_id, *columns).where(
         is_preferred(preference or VersionPreference(task)),
     )

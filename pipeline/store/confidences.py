@@ -19,7 +19,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
-    Select,
     cast,
     func,
     or_,
@@ -28,11 +27,8 @@ from sqlalchemy import (
 
 from pipeline.core.states import Mode
 from pipeline.store.answers import (
-    VersionPreference,
     has_version,
     is_applied,
-    is_preferred,
-    is_reviewed_answer,
 )
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
 from pipeline.store.least_probability import LeastProbability
@@ -128,34 +124,6 @@ def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]
     member = func.json_each(answers.c.confidences).table_valued("key", "value", name="field").c
     probability = func.json_extract(member.value, "$.probability", type_=NUMBER_COLUMN_TYPE)
     return select(probability).where(member.key == name).scalar_subquery()
-
-
-def select_doubtful_ids(preference: VersionPreference, threshold: float) -> Select[Any]:
-    """Return a SELECT of the ids of doubtful rows.
-
-    A row is doubtful if its preferred answer has a field with a probability below the threshold,
-    and nobody corrected or reviewed the answer.
-
-    Args:
-        preference: The task, and the order of preference among its answers.
-        threshold: From 0 to 1.
-    """
-    return select(answers.c.item_id).where(
-        answers.c.task == preference.task,
-        answers.c.confidences.is_not(None),
-        threshold > LEAST_PROBABILITY,
-        ~is_reviewed_answer(),
-        is_preferred(preference),
-    )
-
-
-def select_confident_ids(preference: VersionPreference) -> Select[Any]:
-    """Return a SELECT of the ids of rows whose preferred answer has confidences."""
-    return select(answers.c.item_id).where(
-        answers.c.task == preference.task,
-        answers.c.confidences.is_not(None),
-        is_preferred(preference),
-    )
 
 
 def has_decisions(tx: Connection, task: str, version: str) -> bool:

@@ -15,7 +15,6 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -27,7 +26,6 @@ from pipeline.core.row_listing import (
     FieldCount,
 )
 from pipeline.store import answers
-from pipeline.store.answers import VersionPreference
 from pipeline.store.schema import answers as answers_table
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.text_match import contains_json_text
@@ -37,6 +35,7 @@ _MAX_FIELD_VALUES = 12
 _MAX_FIELD_VALUE_CHARS = 30
 _COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
 _NUMBER_TYPES = frozenset({int, float, type(None)})
+_CONTAINER_TYPES = (list, dict)
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
 # A name that WHERE= accepts without quotation marks.
@@ -51,7 +50,7 @@ class GridFacet(NamedTuple):
 
     # Expression for the cell with the words of a row, on its table or on its preferred answer.
     cell: ColumnElement[Any]
-    # Returns the words in a cell.
+    # Returns the different words in a cell.
     split_words: Callable[[Any], Iterable[str]]
     # Returns the condition that a row has a word.
     match_word: Callable[[str], ColumnElement[bool]]
@@ -85,6 +84,8 @@ class FieldTally:
         Args:
             values: The field's value in each answer; None if the answer lacks it.
         """
+        if not self.is_countable:
+            return
         types = {*map(type, values)}
         self.has_lists |= list in types
         if self.has_lists and types <= {list, type(None)}:
@@ -94,7 +95,7 @@ class FieldTally:
         countable_types = _COUNTABLE_TYPES
         if self.has_lists:
             countable_types = frozenset({str})
-        self.is_countable &= types <= countable_types
+        self.is_countable = types <= countable_types
         if self.is_countable:
             self.row_counts.update(zip(map(type, values), values, strict=True))
             for empty_value in (None, ""):
@@ -192,54 +193,41 @@ def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
     return FieldCount(to_display_value(value), row_count, f"{name} = {json.dumps(value)}")
 
 
-def version_facet(preference: VersionPreference, key: ColumnElement[str]) -> GridFacet:
-    """Return the facet of the versions of the preferred answers.
-
-    Args:
-        preference: Decides which answer of a row is preferred.
-        key: Expression for the row id as text.
-    """
-    version = answers.preferred_of_row(preference, key, "extractor")
-    return GridFacet(
-        cell=answers_table.c.extractor,
-        split_words=lambda cell: () if cell is None else (cell,),
-        match_word=partial(answers.has_version, version),
-    )
+# The facet of the versions of the preferred answers.
+VERSION_FACET = GridFacet(
+    cell=answers_table.c.extractor,
+    split_words=lambda version: {version} - {None},
+    match_word=partial(answers.has_version, answers_table.c.extractor),
+)
 
 
-def tag_facet(
-    tx: Connection,
-    preference: VersionPreference,
-    key: ColumnElement[str],
-) -> GridFacet:
+def tag_facet(tx: Connection) -> GridFacet:
     """Return the facet of the texts in all lists of the preferred answers.
 
     Args:
         tx: A connection to the database that will run the queries.
-        preference: Decides which answer of a row is preferred.
-        key: Expression for the row id as text.
     """
-    answer = answers.preferred_of_row(preference, key, "answer")
     return GridFacet(
         cell=answers_table.c.answer,
-        split_words=lambda document: _list_texts(orjson.loads(document or "null")),
-        match_word=partial(contains_json_text, tx, answer),
+        split_words=_find_list_texts,
+        match_word=partial(contains_json_text, tx, answers_table.c.answer),
     )
 
 
-def _list_texts(value: Any) -> list[str]:
-    """Return the texts that are members of lists in a JSON value, at any depth.
+def _find_list_texts(answer: Any) -> set[str]:
+    """Return the texts that are members of lists in a parsed answer, at any depth.
 
     Names, texts outside lists and quotations are left out.
     """
-    texts: list[str] = []
-    members: Iterable[Any] = ()
-    if isinstance(value, list):
-        texts = [member for member in value if isinstance(member, str)]
-        members = value
-    elif isinstance(value, dict) and not is_quotation(value):
-        members = value.values()
-    for member in members:
-        if isinstance(member, list | dict):
-            texts += _list_texts(member)
+    texts = set[str]()
+    containers = [answer]
+    for container in containers:
+        members = container
+        if isinstance(container, list):
+            texts.update(member for member in container if isinstance(member, str))
+        elif is_quotation(container):
+            continue
+        else:
+            members = container.values()
+        containers += [member for member in members if isinstance(member, _CONTAINER_TYPES)]
     return texts

@@ -1,10 +1,12 @@
 """List, filter and count the rows of a task, page by page.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
-read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. A cell
-is a column of the table that is read for each row; the listed values are made of cells, or are
-read separately. A facet is a property with few values, such as tags, by which rows are counted. A
-row is doubtful if a field of its answer has a low probability and no person reviewed it.
+read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. All
+queries read the rows joined with their preferred answers, so an expression of a row can name
+columns of its table and of `findable_answers`. A cell is such an expression that is read for each
+row; the listed values are made of cells and of the answer. A facet is a property with few values,
+such as tags, by which rows are counted. A row is doubtful if a field of its answer has a low
+probability and no person reviewed it.
 """
 
 import contextlib
@@ -19,12 +21,15 @@ import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Join,
     Row,
+    Select,
     and_,
     case,
     false,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -45,11 +50,12 @@ from pipeline.core.row_listing import (
 )
 from pipeline.core.where_parser import iterate_comparisons, parse_where
 from pipeline.store.answers import (
+    ANSWER_COLUMNS,
     PreferredAnswer,
     VersionPreference,
     have_different_answers,
-    preferred_answers,
-    preferred_of_row,
+    is_reviewed_answer,
+    join_preferred,
 )
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
@@ -100,9 +106,8 @@ class Grid:
     default_names: Sequence[str]
     # Expressions that are searched for words.
     searched_cells: Sequence[ColumnElement[Any]]
-    # Returns more conditions by which a row mentions a word, such as a word in its answer. A row
-    # matches the word if a searched cell contains it, or if one of these conditions is met.
-    mention_conditions: Callable[[str], Sequence[ColumnElement[bool]]] = lambda _word: ()
+    # Expression for all values of an answer as a text, which is searched, too.
+    answer_text: ColumnElement[Any] | None = None
     # Compiles the text of WHERE=, or None if the rows have no columns for it.
     compile_where: Callable[[str], ColumnElement[bool]] | None = None
     # Names of values that are added if only rows in a state are listed, by state.
@@ -115,8 +120,8 @@ class Grid:
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score_expression: ColumnElement[Any] | None = None
-    # Facets by name: "tags" and "versions". If there are answer fields, the cell of the first facet
-    # is the answer.
+    # Facets by name: "tags" and "versions". If there are answer fields, the cell of the tags is the
+    # answer.
     facets: Mapping[str, GridFacet] = field(default_factory=dict)
     # Names of the listed values about a row's answer, and the function that makes them of it.
     answer_names: Sequence[str] = ()
@@ -137,6 +142,12 @@ class Grid:
         }
         return {**names, **self.judgements.dotted_names}
 
+    @property
+    def source(self) -> Join:
+        """Return the rows, each joined with its preferred answer if it has one."""
+        rows = self.table.table
+        return join_preferred(rows, self.table.row_id, self.judgements.preference)
+
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows, in the requested order, after the row `options.after`.
 
@@ -152,7 +163,7 @@ class Grid:
 
         Raises:
             InputError: The options name an unknown row, state, column or sort order, sorting takes
-                too long, or the filter is invalid; see `make_conditions`.
+                too long, or the filter is invalid; see `_make_conditions`.
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
@@ -161,7 +172,7 @@ class Grid:
         if options.only is None:
             conditions = self._make_list_conditions(tx, options.row_filter)
         else:
-            conditions = self.make_conditions(tx, options.row_filter)
+            conditions = self._make_conditions(tx, options.row_filter)
             conditions.append(self.table.match_ids([options.only]))
         names = self._select_names(options)
         sort_keys = self._list_sort_keys(options.sort or "")
@@ -170,25 +181,12 @@ class Grid:
 
         rows = self._read_rows(tx, options, conditions, sort_keys)
         page_rows = rows[: options.limit]
-        ids = [row[0] for row in page_rows]
-        answers_by_id: Mapping[str, PreferredAnswer] = {}
-        if not set(self.answer_names).isdisjoint(names):
-            answers_by_id = preferred_answers(
-                tx,
-                self.table.task,
-                ids,
-                preference=self.judgements.preference,
-            )
-
         # A list of one row shows all columns; those of other states are mostly empty.
         optional_names = set[str]()
         if options.only is not None:
             optional_names = set(chain.from_iterable(self.names_by_state.values()))
-        listed_rows = [
-            self._make_listed_row(row, names, answers_by_id.get(row[0]), optional_names)
-            for row in page_rows
-        ]
-        last_id = ids[-1] if len(rows) > options.limit else None
+        listed_rows = [self._make_listed_row(row, names, optional_names) for row in page_rows]
+        last_id = page_rows[-1][0] if len(rows) > options.limit else None
         return RowsPage(listed_rows, last_id, names, self.judgements.review_name)
 
     def should_list_refused(self, row_filter: RowFilter) -> bool:
@@ -210,7 +208,8 @@ class Grid:
             InputError: There is no such row.
         """
         is_last_row = self.table.match_ids([str(options.after)])
-        last_row = tx.execute(select(*sort_keys).where(is_last_row).limit(1)).first()
+        query = select(*sort_keys).select_from(self.source).where(is_last_row).limit(1)
+        last_row = tx.execute(query).first()
         if last_row is None:
             raise InputError(
                 f"there is no row {options.after!r} to continue after",
@@ -238,7 +237,7 @@ class Grid:
         conditions: Sequence[ColumnElement[bool]],
         sort_keys: Sequence[ColumnElement[Any]],
     ) -> Sequence[Row[Any]]:
-        """Return id, state and cells of the rows of a page, and of the next row if it exists.
+        """Return id, state, answer and cells of the rows of a page, and of the next row, if any.
 
         At most `options.limit` + 1 rows are read.
 
@@ -249,7 +248,13 @@ class Grid:
         if _is_descending(options):
             order = [key.desc() for key in sort_keys]
         query = (
-            select(self.table.row_id, self.table.state_expression, *self.cells.values())
+            select(
+                self.table.row_id,
+                self.table.state_expression,
+                *(answers.c[name] for name in ANSWER_COLUMNS),
+                *self.cells.values(),
+            )
+            .select_from(self.source)
             .where(*conditions)
             .order_by(*order)
             .limit(options.limit + 1)
@@ -269,7 +274,6 @@ class Grid:
         self,
         row: Sequence[Any],
         names: Sequence[str],
-        answer: PreferredAnswer | None,
         optional_names: set[str],
     ) -> ListedRow:
         """Return a row of `_read_rows` with its listed values.
@@ -278,15 +282,15 @@ class Grid:
         last change of the row's input, if the grid reads the cell CHANGED_AT_COLUMN.
 
         Args:
-            row: Id, state and cells.
+            row: Id, state, columns of the preferred answer, and cells.
             names: Names of the values to list, in their order.
-            answer: The preferred answer of the row, if there is one.
             optional_names: Values that are left out if they are None; not changed.
         """
         row_id, state, *row_cells = row
-        cells = dict(zip(self.cells, row_cells, strict=True))
+        answer = PreferredAnswer(*row_cells[: len(ANSWER_COLUMNS)])
+        cells = dict(zip(self.cells, row_cells[len(ANSWER_COLUMNS) :], strict=True))
         made_values: dict[str, Any] = {}
-        if answer is not None:
+        if answer.id is not None:
             made_values |= self.make_answer_values(answer)
         made_values |= self.make_values(cells)
         values = {name: made_values.get(name) for name in names}
@@ -334,7 +338,7 @@ class Grid:
                 func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
                 func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
             )
-            .select_from(self.table.table)
+            .select_from(self.source)
             .where(*conditions)
         )
         try:
@@ -357,15 +361,12 @@ class Grid:
         if not has_confidences(tx, self.table.task):
             return None
         conditions = self._make_list_conditions(tx, RowFilter())
-        rows_with_confidence = self.table.count_rows(
-            tx,
-            *conditions,
-            self.judgements.has_confidence(),
-        )
+        has_confidence = answers.c.confidences.is_not(None)
+        rows_with_confidence = count_rows(tx, self.source, *conditions, has_confidence)
         if not rows_with_confidence:
             return None
         conditions = self._make_list_conditions(tx, RowFilter(is_doubtful=True))
-        doubtful_rows = self.table.count_rows(tx, *conditions)
+        doubtful_rows = count_rows(tx, self.source, *conditions)
         return DoubtCounts(doubtful_rows, rows_with_confidence)
 
     def _make_list_conditions(
@@ -374,28 +375,41 @@ class Grid:
         row_filter: RowFilter,
     ) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, and that a row is not left out of lists."""
-        conditions = self.make_conditions(tx, row_filter)
+        conditions = self._make_conditions(tx, row_filter)
         is_excluded = self._make_excluded_condition(row_filter)
         if is_excluded is not None:
             conditions.append(~is_excluded)
         return conditions
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter, all of which a row must meet.
+        """Return the conditions of a filter for queries on the table of the rows alone.
 
-        Each word of the filter must be in one of `searched_cells`, or meet one of the word's
-        `mention_conditions` (further places such as the answer). Then follow WHERE=, the state,
-        each tag, the ids, and the conditions on answers: review, doubt, differing versions, version
-        and score. Parts of the filter that are not set add no condition.
+        They look up the preferred answer of each row. Without a filter there is no condition.
+
+        Raises:
+            InputError: The filter is invalid; see `_make_conditions`.
+        """
+        conditions = self._make_conditions(tx, row_filter)
+        if not conditions:
+            return []
+        one_row = select(literal_column("1")).subquery("one_row")
+        preferred = join_preferred(one_row, self.table.row_id, self.judgements.preference)
+        query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
+        return [query.correlate(self.table.table).exists()]
+
+    def _make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter, all of which a row of `source` must meet.
+
+        Each word of the filter must be in one of `searched_cells` or in the answer. Then follow
+        WHERE=, the state, each tag, the ids, and the conditions on answers: review, doubt,
+        differing versions, version and score. Parts of the filter that are not set add no
+        condition.
 
         Raises:
             InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
                 of the filter (WHERE=, tags, versions or scores).
         """
-        conditions: list[ColumnElement[bool]] = [
-            or_(contains_word(tx, self.searched_cells, word), *self.mention_conditions(word))
-            for word in row_filter.words
-        ]
+        conditions = [self._mentions_word(tx, word) for word in row_filter.words]
         if row_filter.where:
             if self.compile_where is None:
                 search_command = CommandHint("search", q="…", where=row_filter.where)
@@ -422,6 +436,17 @@ class Grid:
         conditions += self._make_answer_conditions(tx, row_filter)
         return conditions
 
+    def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
+        """Return the condition that a row or its answer contains a word."""
+        is_in_row = contains_word(tx, self.searched_cells, word)
+        if self.answer_text is None:
+            return is_in_row
+        is_in_answer = contains_word(tx, [self.answer_text], word)
+        if word.isascii() and word.isalnum():
+            # JSON does not escape such words, and its text is searched much faster.
+            is_in_answer = and_(contains_word(tx, [answers.c.answer], word), is_in_answer)
+        return or_(is_in_row, is_in_answer)
+
     def _make_answer_conditions(
         self,
         tx: Connection,
@@ -439,7 +464,7 @@ class Grid:
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
-            conditions.append(self.judgements.is_reviewed() == row_filter.is_reviewed)
+            conditions.append(is_reviewed_answer() == row_filter.is_reviewed)
         if row_filter.is_doubtful is not None:
             conditions.append(self.judgements.is_doubtful() == row_filter.is_doubtful)
         if row_filter.differing_versions:
@@ -477,13 +502,13 @@ class Grid:
           the table has more than 100,000 rows, or if counting takes longer than `within_s` seconds.
 
         Raises:
-            InputError: The filter is invalid; see `make_conditions`.
+            InputError: The filter is invalid; see `_make_conditions`.
         """
         if self.should_list_refused(row_filter):
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
-        conditions = self.make_conditions(tx, row_filter)
-        row_counts = self.table.count_by_state(tx, *conditions)
+        conditions = self._make_conditions(tx, row_filter)
+        row_counts = self.table.count_by_state(tx, *conditions, source=self.source)
         if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
         states = {name: row_counts[name] for name in self.table.states.listed_names}
@@ -542,7 +567,7 @@ class Grid:
     ) -> tuple[dict[str, dict[str, int]], dict[str, list[FieldCount]]]:
         """Return the rows by tag and by version, and the counts of values by answer field.
 
-        If there are answer fields, the cell of the first facet is the answer. A tag or version is
+        If there are answer fields, the cell of the tags is the answer. A tag or version is
         counted once per row, and only the 50 commonest are returned. A field whose values cannot
         be counted is left out, and rows without an answer add no values. All rows that meet the
         conditions are read.
@@ -553,23 +578,24 @@ class Grid:
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        preferred_id = preferred_of_row(self.judgements.preference, self.table.row_id, "id")
         query = (
             select(*(facet.cell for facet in self.facets.values()))
-            .select_from(self.table.table.outerjoin(answers, answers.c.id == preferred_id))
+            .select_from(self.source)
             .where(*conditions)
         )
         timer = start_timer(tx)
         word_counters = {name: Counter[str]() for name in self.facets}
         field_tallies = {name: FieldTally() for name in self.answer_fields}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            for name, cells in zip(self.facets, zip(*rows, strict=True), strict=True):
-                word_sets = (set(self.facets[name].split_words(cell)) for cell in cells)
-                word_counters[name].update(chain.from_iterable(word_sets))
-            if field_tallies:
-                documents = [orjson.loads(row[0]) for row in rows if row[0] is not None]
+            cells = dict(zip(self.facets, zip(*rows, strict=True), strict=True))
+            if self.answer_fields:
+                documents = [orjson.loads(cell) for cell in cells["tags"] if cell is not None]
+                cells["tags"] = tuple(documents)
                 for name, tally in field_tallies.items():
                     tally.add([document.get(self.answer_fields[name]) for document in documents])
+            for name, facet in self.facets.items():
+                word_sets = map(facet.split_words, cells[name])
+                word_counters[name].update(chain.from_iterable(word_sets))
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
@@ -704,12 +730,7 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
         is_refused=always_true,
     )
     return Grid(
-        judgements=RowJudgements(
-            tx,
-            table.c.item_id,
-            preference=VersionPreference(task),
-            taken_names=(),
-        ),
+        judgements=RowJudgements(tx, preference=VersionPreference(task), taken_names=()),
         table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),
         cells={"line": table.c.seen, "reason": table.c.unusable, "cells": table.c.row},
         column_names=_REFUSED_NAMES,

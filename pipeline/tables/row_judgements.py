@@ -1,5 +1,7 @@
 """Columns, sort orders and WHERE= cells for confidences, doubts and reviews of a task's rows.
 
+Their SQL expressions are for queries in which each row is joined with its preferred answer.
+
 A confidence is the probability, as a decision model gave it, that the value of a field is right. A
 row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer. It is
 reviewed if a person saw or corrected the answer.
@@ -8,24 +10,22 @@ reviewed if a person saw or corrected the answer.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, case, cast, false, func, literal, true
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, literal, true
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
-from pipeline.store import answers
-from pipeline.store.answers import PreferredAnswer, VersionPreference
+from pipeline.store.answers import PreferredAnswer, VersionPreference, is_reviewed_answer
 from pipeline.store.confidences import (
     LEAST_PROBABILITY,
     decode_confidences,
     has_confidences,
     list_fields_with_probability,
     make_probability_expression,
-    select_confident_ids,
-    select_doubtful_ids,
 )
+from pipeline.store.schema import answers
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
 from pipeline.tables.where_sql import JsonCell, make_json_cell
 
@@ -49,7 +49,6 @@ class RowJudgements:
     def __init__(
         self,
         tx: Connection,
-        row_id: ColumnElement[str],
         *,
         preference: VersionPreference,
         taken_names: Sequence[str],
@@ -60,7 +59,6 @@ class RowJudgements:
 
         Args:
             tx: Must stay open while the object is used.
-            row_id: Expression for the row's id in the list.
             preference: The task, and the order of preference among its answers.
             taken_names: Names of other columns.
             fields: Fields of the answers by the names of their columns. Empty for a task that
@@ -73,7 +71,6 @@ class RowJudgements:
         )
         self._tx = tx
         self.preference = preference
-        self._row_id = row_id
         self._threshold = threshold
         self._fields = tuple(fields.values())
         names_by_field = {}
@@ -123,7 +120,7 @@ class RowJudgements:
         if self.least_name:
             probabilities[self.least_name] = LEAST_PROBABILITY
         return {
-            name: func.coalesce(self._of_answer(probability), literal(_MISSING_PROBABILITY))
+            name: func.coalesce(probability, literal(_MISSING_PROBABILITY))
             for name, probability in probabilities.items()
         }
 
@@ -159,23 +156,10 @@ class RowJudgements:
         ]
         return values
 
-    def is_reviewed(self) -> ColumnElement[bool]:
-        """Return the condition that the preferred answer is reviewed; NULL without an answer."""
-        return self._of_answer(answers.is_reviewed_answer())
-
     def is_doubtful(self) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful; NULL without an answer."""
-        doubtful_ids = select_doubtful_ids(self.preference, self._threshold)
-        is_answered = answers.is_answered(self.preference.task, self._row_id)
-        return case((self._row_id.in_(doubtful_ids), true()), (is_answered, false()))
-
-    def has_confidence(self) -> ColumnElement[bool]:
-        """Return the condition that the preferred answer has confidences."""
-        return self._row_id.in_(select_confident_ids(self.preference))
-
-    def _of_answer(self, expression: str | ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return a column or expression of the preferred answer of a row."""
-        return answers.preferred_of_row(self.preference, self._row_id, expression)
+        has_doubt = and_(self._threshold > LEAST_PROBABILITY, ~is_reviewed_answer())
+        return case((has_doubt, true()), (answers.c.id.is_not(None), false()))
 
     def make_cells(self) -> dict[str, JsonCell]:
         """Return the cells of WHERE= by name.
@@ -185,17 +169,16 @@ class RowJudgements:
         only if an answer of the task has a confidence. If a column has the name `reviewed`,
         `doubtful` or `confidence` already, the cell has another name.
         """
-        document = self._of_answer("confidences")
         cells = {
-            f"{field}.{CONFIDENCE}": JsonCell(document, (field, "probability"))
+            f"{field}.{CONFIDENCE}": JsonCell(answers.c.confidences, (field, "probability"))
             for field in self.names
         }
         cells |= {f"answer.{name}": cell for name, cell in cells.items()}
         if self.least_name:
-            least_probability = self._of_answer(cast(LEAST_PROBABILITY, Text))
+            least_probability = cast(LEAST_PROBABILITY, Text)
             cells[self.least_name] = make_json_cell(CONFIDENCE, least_probability)
         return {
-            self.review_name: _make_truth_cell(REVIEWED, self.is_reviewed()),
+            self.review_name: _make_truth_cell(REVIEWED, is_reviewed_answer()),
             **cells,
             self.doubtful_name: _make_truth_cell(DOUBTFUL, self.is_doubtful()),
         }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Select,
     Subquery,
     Table,
@@ -308,10 +309,20 @@ class RowTable:
         source_counts = {name: row_counts[name] for name in self.states.names}
         return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
 
-    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
-        """Return the number of rows in the table that meet all conditions, by state."""
+    def count_by_state(
+        self,
+        tx: Connection,
+        *conditions: ColumnElement[bool],
+        source: FromClause | None = None,
+    ) -> Counter[str]:
+        """Return the number of rows in the table that meet all conditions, by state.
+
+        Args:
+            source: The table, joined with others that the conditions name.
+        """
+        rows = select(self.state_expression.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
-        states = select(self.state_expression.label(STATE_COLUMN)).where(*conditions).subquery()
+        states = rows.select_from(self.table if source is None else source).subquery()
         query = select(states.c.state, func.count()).group_by(states.c.state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 

@@ -5,7 +5,7 @@ Words are compared in any case, though SQLite's lower() changes ASCII letters on
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -87,9 +87,9 @@ def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> C
 def join_json_values(
     tx: Connection,
     document: ColumnElement[Any],
-    name: str,
+    names: Sequence[str],
 ) -> ColumnElement[Any]:
-    """Return an SQL expression for a text with all values in a member of a JSON document.
+    """Return an SQL expression for a text with all values in some members of a JSON document.
 
     Values are texts, numbers and truth values at any depth, one per line. Names are left out. A
     stored quotation counts as its text only.
@@ -97,15 +97,16 @@ def join_json_values(
     Args:
         tx: The connection that will run the query. An SQLite connection gets a function.
         document: The column with the JSON document.
-        name: The member.
+        names: The members.
     """
     if is_sqlite(tx):
         connection: Any = tx.connection.driver_connection
         connection.create_function("findable_values", 2, _join_values, deterministic=True)
-        return func.findable_values(document, name)
+        return func.findable_values(document, json.dumps(names))
 
-    member = cast(func.jsonb_extract_path(cast(document, JSONB), name), Text)
-    without_offsets = func.regexp_replace(member, _SERVER_QUOTATION, r"\1", "g")
+    members = (func.jsonb_extract_path(cast(document, JSONB), name) for name in names)
+    members_text = cast(func.jsonb_build_array(*members), Text)
+    without_offsets = func.regexp_replace(members_text, _SERVER_QUOTATION, r"\1", "g")
     leaves = func.jsonb_path_query(cast(without_offsets, JSONB), literal_column("'strict $.**'"))
     leaf = leaves.table_valued("leaf").render_derived().c.leaf
     is_value = func.jsonb_typeof(leaf).in_(("string", "number", "boolean"))
@@ -113,9 +114,9 @@ def join_json_values(
     return select(values).where(is_value).scalar_subquery()
 
 
-def _join_values(document: str | None, name: str) -> str:
-    member = json.loads(document or "{}").get(name)
-    return "\n".join(iterate_texts(member))
+def _join_values(document: str | None, names: str) -> str:
+    members = json.loads(document or "{}")
+    return "\n".join(iterate_texts([members.get(name) for name in json.loads(names)]))
 
 
 def _contains_any(
