@@ -51,7 +51,7 @@ from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import VERSION_FACET, tag_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
-from pipeline.tables.row_states import UNUSABLE_STATE, has_answer, make_row_table
+from pipeline.tables.row_states import UNUSABLE_STATE, make_row_table
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     REFUSED_STATE,
@@ -212,6 +212,13 @@ class UserRows(TaskRows):
         """Return the grid that lists rows and searches all their columns."""
         return _GridBuilder(tx, self).build()
 
+    def is_answered(
+        self, version: str, *, input_hash: ColumnElement[str] | None = None
+    ) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""
+        key = self.subquery.c.findable_key
+        return answers.is_answered(self.record.name, key, version, input_hash=input_hash)
+
     def count_changed_corrections(self, tx: Connection) -> int:
         """Return how many corrected rows changed after their newest correction.
 
@@ -221,8 +228,8 @@ class UserRows(TaskRows):
         query = select(func.count(columns.findable_key)).where(
             columns.findable_gone_at.is_(None),
             ~columns.findable_empty,
-            has_answer(self.record.name, self.subquery, answers.PERSON),
-            ~has_answer(self.record.name, self.subquery, answers.PERSON, to_present_input=True),
+            self.is_answered(answers.PERSON),
+            ~self.is_answered(answers.PERSON, input_hash=columns.findable_hash),
         )
         return tx.execute(query).scalar_one()
 
@@ -444,18 +451,16 @@ class _GridBuilder:
         sort_keys: dict[str, list[ColumnElement[Any]]] = {}
         for name, kind in self._record.columns.items():
             cell = _make_sort_cell(self._tx, self._values, name, kind)
-            sorted_cell = _replace_missing(cell)
-            sort_keys[name] = [sorted_cell]
+            sort_keys[name] = [cell]
             if kind == "text":
-                number = make_number_expression(self._tx, sorted_cell)
-                sorted_number = _replace_missing(number)
-                sort_keys[name] = [sorted_number, sorted_cell]
+                number = make_number_expression(self._tx, cell)
+                sort_keys[name] = [_replace_missing(number), cell]
 
         for name, field in self._fields.items():
             kind = self._field_kinds[field]
             if kind != JSON:
                 cell = _make_sort_cell(self._tx, answers_table.c.answer, field, kind)
-                sort_keys[name] = [_replace_missing(cell)]
+                sort_keys[name] = [cell]
 
         for name, probability in self._judgements.sort_expressions().items():
             sort_keys[name] = [probability]
@@ -511,9 +516,9 @@ def _make_sort_cell(
     name: str,
     kind: str,
 ) -> ColumnElement[Any]:
-    """Return a member of a JSON document as a number if its kind is one, else as a text."""
+    """Return a member of a JSON document to sort by: a number if its kind is one, else a text."""
     sorted_kind = "real" if kind in {"integer", "real"} else "text"
-    return source_column_expression(tx, document, name, sorted_kind)
+    return _replace_missing(source_column_expression(tx, document, name, sorted_kind))
 
 
 def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -42,7 +42,6 @@ from pipeline.store.edits import NewEdit
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
-from pipeline.tables.row_states import has_answer
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.source import MEMORY_ROWS
 from pipeline.tables.stored_values import (
@@ -187,15 +186,14 @@ class UserAnswers(TaskAnswers):
 
         # A row that changed and changed back has an answer to its present input.
         prompt_version = self.rows.own_prompt_version
-        is_answered = has_answer(
-            self.rows.record.name, self.rows.subquery, prompt_version, to_present_input=True
-        )
+        present_hash = self.rows.subquery.c[HASH_COLUMN]
+        is_answered = self.rows.is_answered(prompt_version, input_hash=present_hash)
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
         is_written = self.rows.has_written_row()
         if is_written is not None:
-            has_own_answer = has_answer(self.rows.record.name, self.rows.subquery, prompt_version)
+            has_own_answer = self.rows.is_answered(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    select,
 )
 
 from pipeline.core.command_hint import CommandHint
@@ -33,7 +34,7 @@ from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims, marks
 from pipeline.store import rows as row_store
-from pipeline.store.database import split_into_pages
+from pipeline.store.database import split_into_pages, stream_rows
 from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
@@ -224,19 +225,21 @@ def read_exported_people(
     park_reasons = {
         person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
     }
-    exported_rows = table.iterate_people_with_extra_cells(tx, *conditions)
-    for page in split_into_pages(exported_rows, table.PEOPLE_PER_PAGE):
-        ids = [str(row["id"]) for row, _ in page]
-        states = {
-            row[0]: row[1]
-            for row in people.select_by_ids(tx, ids, [people.row_id, people.state_expression])
-        }
-        for person_id, (row, extra_cells) in zip(ids, page, strict=True):
-            state = states[person_id]
+    query = (
+        select(*experts.c, people.state_expression.label(STATE_COLUMN))
+        .where(*conditions)
+        .order_by(experts.c.id)
+    )
+    rows = stream_rows(tx, query, page=table.PEOPLE_PER_PAGE).mappings()
+    for page in split_into_pages(map(dict, rows), table.PEOPLE_PER_PAGE):
+        cells_by_id = table.read_extra_cells(tx, {str(row["id"]): row[USERNAME] for row in page})
+        for row in page:
+            person_id = str(row["id"])
             reason = None
-            if state == claims.PARKED:
+            if row[STATE_COLUMN] == claims.PARKED:
                 reason = park_reasons.get(person_id)
-            yield ExportedPerson(row, extra_cells, state, reason)
+            extra_cells = cells_by_id.get(person_id, {})
+            yield ExportedPerson(row, extra_cells, row[STATE_COLUMN], reason)
 
 
 def read_exported_refusals(tx: Connection) -> Iterator[ExportedPerson]:

@@ -57,6 +57,7 @@ from pipeline.store.schema import (
     has_index,
     is_workspace,
 )
+from pipeline.store.schema import answers as stored_answers
 from pipeline.store.sqlite import WAL_SWITCH_KEY
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
@@ -469,22 +470,6 @@ def store_extra_cells(
     return set(changed_rows)
 
 
-def iterate_people_with_extra_cells(
-    tx: Connection,
-    *conditions: ColumnElement[bool],
-) -> Iterator[tuple[Mapping[Any, Any], Mapping[str, Any]]]:
-    """Yield the rows that meet all conditions with their cells of `store_extra_cells`, by id.
-
-    The cells are empty if they are missing, or if they belong to an earlier person with this id.
-    Uses constant memory.
-    """
-    for page in split_into_pages(iterate_people(tx, *conditions), PEOPLE_PER_PAGE):
-        usernames = {str(row["id"]): row[USERNAME] for row in page}
-        cells_by_id = read_extra_cells(tx, usernames)
-        for row in page:
-            yield row, cells_by_id.get(str(row["id"]), {})
-
-
 def read_extra_cells(
     tx: Connection,
     usernames_by_id: Mapping[str, Any],
@@ -518,15 +503,13 @@ def count_people_by_version(tx: Connection) -> dict[str, int]:
     The version is that of the preferred answer, or "" if no answer is stored. Tags of another
     program count, too.
     """
-    preference = answers.VersionPreference(TASK)
-    version = func.coalesce(answers.preferred_of_row(preference, row_id, "extractor"), "").label(
-        "whose",
-    )
-    tagged_people = select(version).select_from(experts).where(~untagged).subquery()
+    version = func.coalesce(stored_answers.c.extractor, literal_column("''"))
     query = (
-        select(tagged_people.c.whose, func.count())
-        .group_by(tagged_people.c.whose)
-        .order_by(tagged_people.c.whose)
+        select(version, func.count())
+        .select_from(answers.join_preferred(experts, row_id, answers.VersionPreference(TASK)))
+        .where(~untagged)
+        .group_by(version)
+        .order_by(version)
     )
     return {row[0]: row[1] for row in tx.execute(query)}
 

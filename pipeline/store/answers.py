@@ -443,28 +443,6 @@ def is_preferred(
     return and_(is_compared(answers), answers.c.id == preferred_id)
 
 
-def preferred_of_row(
-    preference: VersionPreference,
-    key: ColumnElement[str],
-    column: str | ColumnElement[Any],
-) -> ColumnElement[Any]:
-    """Return a scalar subquery: a column or expression of a row's preferred applied answer.
-
-    Args:
-        key: The column with the row's id in the outer query.
-        column: The name of a column of the answers, or an expression of such columns.
-    """
-    expression = answers.c[column] if isinstance(column, str) else column
-    return (
-        select(expression)
-        .where(is_applied(preference.task), answers.c.item_id == key)
-        .correlate_except(answers)
-        .order_by(*preference.sort_columns(answers))
-        .limit(1)
-        .scalar_subquery()
-    )
-
-
 def join_preferred(
     rows: FromClause, key: ColumnElement[str], preference: VersionPreference
 ) -> Join:
@@ -474,7 +452,15 @@ def join_preferred(
         rows: A table or subquery of rows.
         key: Expression for the row id as text.
     """
-    return rows.outerjoin(answers, answers.c.id == preferred_of_row(preference, key, "id"))
+    preferred_id = (
+        select(answers.c.id)
+        .where(is_applied(preference.task), answers.c.item_id == key)
+        .correlate_except(answers)
+        .order_by(*preference.sort_columns(answers))
+        .limit(1)
+        .scalar_subquery()
+    )
+    return rows.outerjoin(answers, answers.c.id == preferred_id)
 
 
 def is_reviewed_answer() -> ColumnElement[bool]:
@@ -734,18 +720,19 @@ def is_answered(
     task: str,
     id_column: ColumnElement[str],
     version: str | None = None,
+    *,
+    input_hash: ColumnElement[str] | None = None,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row has an applied answer of a version, or of any.
 
     Args:
         id_column: The column with the row's id in the outer query.
+        input_hash: The answer is about this input; None means about any input.
     """
-    return (
-        select(answers.c.id)
-        .where(is_applied(task, version), answers.c.item_id == id_column)
-        .correlate_except(answers)
-        .exists()
-    )
+    query = select(answers.c.id).where(is_applied(task, version), answers.c.item_id == id_column)
+    if input_hash is not None:
+        query = query.where(answers.c.input_hash == input_hash)
+    return query.correlate_except(answers).exists()
 
 
 def newest_model_answer(

@@ -169,11 +169,10 @@ class Grid:
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
 
-        if options.only is None:
-            conditions = self._make_list_conditions(tx, options.row_filter)
-        else:
-            conditions = self._make_conditions(tx, options.row_filter)
-            conditions.append(self.table.match_ids([options.only]))
+        row_filter = options.row_filter
+        if options.only is not None:
+            row_filter = row_filter._replace(ids=[options.only])
+        conditions = self._make_list_conditions(tx, row_filter)
         names = self._select_names(options)
         sort_keys = self._list_sort_keys(options.sort or "")
         if options.after is not None:

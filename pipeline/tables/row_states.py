@@ -1,34 +1,16 @@
 """The states of a user task's rows, as SQL conditions over the stored rows."""
 
-from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select
+from sqlalchemy import ColumnElement, Subquery, and_, func, or_
 
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import PERSON
 from pipeline.store.rows import NO_HASH
-from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.row_table import RowStates, RowTable
 from pipeline.tables.stored_values import KEY_COLUMN
 
 # State of a row with an image that cannot be sent.
 UNUSABLE_STATE = "unusable"
-
-
-def has_answer(
-    task: str, rows: Subquery, version: str, *, to_present_input: bool = False
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a stored row has an applied answer of a version.
-
-    Args:
-        rows: The subquery of the task's rows; the condition is correlated with it.
-        to_present_input: The answer is about the row's present input.
-    """
-    query = select(answers.c.id).where(
-        stored_answers.is_applied(task, version), answers.c.item_id == rows.c.findable_key
-    )
-    if to_present_input:
-        query = query.where(answers.c.input_hash == rows.c.findable_hash)
-    return query.correlate(rows).exists()
 
 
 def make_row_table(
@@ -56,14 +38,13 @@ def make_row_table(
     if has_images:
         has_content &= columns.findable_unusable.is_(None)
 
-    is_corrected = has_answer(task.name, rows, PERSON)
-    has_model_answer = has_answer(task.name, rows, prompt_version)
+    row_id = columns.findable_key
+    is_corrected = stored_answers.is_answered(task.name, row_id, PERSON)
+    has_model_answer = stored_answers.is_answered(task.name, row_id, prompt_version)
     is_answered = has_model_answer | is_corrected
     if is_written is not None:
         is_answered |= is_written
-    asked_hash = stored_answers.newest_model_answer(
-        task.name, columns.findable_key, prompt_version, "input_hash"
-    )
+    asked_hash = stored_answers.newest_model_answer(task.name, row_id, prompt_version, "input_hash")
     has_other_input = func.coalesce(asked_hash, columns.findable_hash) != columns.findable_hash
     if not has_images:
         # Rows have the input that was asked, except for images, which are read when asked.
