@@ -79,7 +79,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
         "other files": 2,
         "files and folders that cannot be read": 1,
     }
-    assert _counts_of(_import_folder(workspace, photos)) == (0, 0, 0, 10, 5)
+    assert _counts_of(_import_folder(workspace, photos)) == (0, 0, 0, 9, 4)
 
     formats = dict(workspace.query("SELECT path, format FROM assets"))
     assert formats[str(photos / "notes.txt")] == "image/png"
