@@ -174,14 +174,11 @@ def ran(workspace: Workspace, *args: str, code: int | str = 0, **values: str) ->
     return str(workspace.ran(*args, code=code, **values).output)
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a folder and the databases of its workspaces; no process may work in it."""
-    shutil.copytree(source, target, symlinks=True)
-    postgresql.copy_below(source, target)
-
-
 def copy_into(source: Path, target: Path) -> None:
-    """Copy the content of a test's folder into another folder, and replace equal names."""
+    """Copy the content of a test's folder into another folder, and replace equal names.
+
+    The databases of workspaces are copied, too; no process may work in the folder.
+    """
     for path in source.iterdir():
         # A process must not lose its working directory.
         if path.name == HERE:
@@ -189,6 +186,7 @@ def copy_into(source: Path, target: Path) -> None:
 
         if path.is_dir():
             shutil.rmtree(target / path.name, ignore_errors=True)
-            copy_tree(path, target / path.name)
+            shutil.copytree(path, target / path.name, symlinks=True)
+            postgresql.copy_below(path, target / path.name)
         else:
             shutil.copy2(path, target / path.name)

@@ -42,12 +42,8 @@ def findings(workspace: Workspace) -> list[dict[str, Any]]:
 
 def people(workspace: Workspace) -> dict[str, int]:
     """Count the people by state; states without people are left out."""
-    return {name: count for name, count in status(workspace)[_task_of(workspace)].items() if count}
-
-
-def _task_of(workspace: Workspace) -> str:
-    """Return the task of the workspace's commands."""
-    return workspace.environ.get("FINDABLE_TASK", "experts")
+    task = workspace.environ.get("FINDABLE_TASK", "experts")
+    return {name: count for name, count in status(workspace)[task].items() if count}
 
 
 def batches(workspace: Workspace) -> list[str]:

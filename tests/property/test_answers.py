@@ -7,13 +7,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.answers.concepts import MAX_NAME_CHARS, TYPES, extract_concepts
 from emulator.catalogue import MODELS, STAND_IN_VERSION
 from emulator.generate import answer_request
 
 MODEL = MODELS["gemini-2.5-flash"]
-# Lone surrogates are included.
-ANY_TEXT = st.text(st.characters(codec=None), max_size=300)
 WORDS = [
     "not good",
     "12",
@@ -158,56 +155,3 @@ def test_an_answer_is_valid_under_its_schema(
     assert is_valid(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
     assert response["modelVersion"] == STAND_IN_VERSION
     assert answer_request(request, MODEL) == response
-
-
-@settings(max_examples=60)
-@given(
-    text=TEXTS.filter(lambda text: "<" not in text and any(map(str.isalnum, text))),
-    max_items=st.integers(1, 9),
-)
-def test_quotations_are_slices_of_the_text(text: str, max_items: int) -> None:
-    """Quotations are exact slices, as single texts, in lists, and in members."""
-    string_schema = {"type": "STRING"}
-    entry_schema = {
-        "type": "OBJECT",
-        "properties": {"aspect": string_schema, "quote": string_schema},
-    }
-    properties = {
-        "aspects": {"type": "ARRAY", "items": entry_schema, "maxItems": max_items},
-        "quotes": {"type": "ARRAY", "items": string_schema, "maxItems": max_items},
-        "evidence": string_schema,
-    }
-    schema = {"type": "OBJECT", "properties": properties}
-    prompt = f"<label>kettle</label><text>{text}</text>"
-    request = {
-        "contents": [{"parts": [{"text": prompt}]}],
-        "generationConfig": {"responseSchema": schema},
-    }
-
-    response = answer_request(request, MODEL)
-    document = json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
-    quotes = [
-        document["evidence"],
-        *document["quotes"],
-        *(aspect["quote"] for aspect in document["aspects"]),
-    ]
-    assert all(quote and quote in text for quote in quotes)
-    assert len(document["quotes"]) == len(set(document["quotes"]))
-
-
-@settings(max_examples=50)
-@given(text=ANY_TEXT, min_count=st.integers(0, 20), max_count=st.integers(0, 20))
-def test_concepts_are_words_of_the_text_with_quotes_from_it(
-    text: str, min_count: int, max_count: int
-) -> None:
-    """Any text gets valid concepts whose quotations are slices; a letter gives a concept."""
-    concepts = extract_concepts(text, min_count=min_count, max_count=max_count)
-    assert len(concepts) <= max_count
-    for concept in concepts:
-        assert 0 < len(concept["name"]) <= MAX_NAME_CHARS
-        assert concept["type"] in TYPES
-        assert 0.5 <= concept["confidence"] <= 0.95
-        assert all(quote in text and len(quote) <= 320 for quote in concept["quotes"])
-        name = " ".join(concept["name"].split()).lower()
-        assert name in " ".join(concept["quotes"][0].split()).lower()
-    assert bool(concepts) == any(map(str.isalpha, text)) or not min(min_count, max_count)

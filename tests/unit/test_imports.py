@@ -1,4 +1,4 @@
-"""Check which modules name a subject, and which modules light commands load.
+"""Check which modules light commands load.
 
 The import rules of the packages are contracts of import-linter in pyproject.toml.
 """
@@ -7,40 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-PACKAGES_WITHOUT_SUBJECTS = (
-    "core",
-    "store",
-    "gemini",
-    "engine",
-    "tables",
-    "quality",
-    "index",
-    "batch",
-)
-# The settings contain the name of the task and the name of a subject's table.
-MODULES_WITH_SUBJECT_NAMES = {"setting_parsers.py", "settings.py"}
-
-
-@pytest.mark.parametrize("package", PACKAGES_WITHOUT_SUBJECTS)
-def test_no_subject_is_named_below_the_subjects(package: str) -> None:
-    """No module below the shipped tasks mentions a subject in code, messages or comments."""
-    violations: list[str] = []
-    for path in sorted((ROOT / "pipeline" / package).glob("*.py")):
-        if path.name not in MODULES_WITH_SUBJECT_NAMES:
-            lines = enumerate(path.read_text(encoding="utf-8").lower().splitlines(), start=1)
-            # Any task may ask about images.
-            violations += [
-                f"{path.name}:{number} names a subject; ask the task, and say item: {line.strip()}"
-                for number, line in lines
-                if "expert" in line or "passage" in line
-            ]
-
-    assert not violations
-
-
 LOAD_PROGRAM = """\
 import sys
 from jobs.cli import main

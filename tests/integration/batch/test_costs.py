@@ -66,25 +66,3 @@ def test_sums_agree_with_status_and_their_rows_with_the_total(
 
     for name, amount in total.items():
         assert sum(row[name] for row in rows.values()) == pytest.approx(amount, abs=3e-6), name
-
-
-def test_each_batch_has_its_line(costly_workspace: Workspace) -> None:
-    """Each batch has its tokens and cost, with its duplicates; a lost call belongs to its run."""
-    rows, _ = read_costs(costly_workspace, "batch")
-    assert list(rows) == ["1", "2", "3", "4"]
-
-    (batch,) = costly_workspace.query(
-        "SELECT tokens_in, tokens_out, cost FROM findable_batches WHERE number = 1"
-    )
-    assert (rows["1"]["tokens_in"], rows["1"]["tokens_out"]) == batch[:2]
-    assert rows["1"]["cost"] == pytest.approx(batch[2], abs=1e-6)
-
-    # The cost of a duplicate belongs to its batch.
-    (duplicate,) = costly_workspace.query(
-        "SELECT estimated_cost FROM findable_creates WHERE outcome = 'duplicate'"
-    )
-    assert rows["3"]["lost"] == pytest.approx(duplicate[0], abs=1e-6)
-    assert (rows["3"]["batches"], rows["4"]["cost"], rows["4"]["lost"]) == (1, 0, 0)
-    assert rows["4"]["under_way"] > 0
-    assert (rows["2"]["calls"], rows["2"]["lost_calls"], rows["2"]["batches"]) == (4, 1, 0)
-    assert rows["2"]["lost"] > 0

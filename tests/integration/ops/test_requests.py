@@ -1,29 +1,16 @@
 """`show` shows every request, its bytes and its outcome."""
 
 import json
-from typing import Any
-
-import pytest
 
 from tests.integration import reviews
 from tests.lab import Workspace
 
 
-def read_document(workspace: Workspace, *words: str, **values: str) -> Any:
-    """Run a command with --json, and return its document."""
-    return json.loads(workspace.ran(*words, "--json", **values).stdout)
-
-
-@pytest.fixture(name="tagged_reviews")
-def _tagged_reviews(workspace: Workspace) -> Workspace:
-    """Tag the reviews by a batch."""
-    reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
-    return workspace
-
-
-def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> None:
+def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     """`show --raw` prints row, state, answer and batch, with the sealed request and reply."""
-    document = read_document(tagged_reviews, "show", "--item", "2", "--raw")
+    reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
+    words = ("show", "--item", "2", "--raw")
+    document = json.loads(workspace.ran(*words, "--json").stdout)
     (answer,) = document["answers"]
     (request,) = document["requests"]
     text = document["columns"]["text"]
@@ -35,9 +22,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     assert request["tokens_in"] == answer["tokens_in"] > 0
     assert document["cost"] == request["cost"] == answer["cost"]
 
-    request_file = tagged_reviews.data / tagged_reviews.scalar(
-        "SELECT request_file FROM findable_batches"
-    )
+    request_file = workspace.data / workspace.scalar("SELECT request_file FROM findable_batches")
     # The request on the wire is a line of the sealed file.
     wire = request["wire"]
     assert wire["request"] in request_file.read_text(encoding="utf-8").splitlines()
@@ -45,7 +30,7 @@ def test_show_prints_an_item_with_its_requests(tagged_reviews: Workspace) -> Non
     (reply,) = map(json.loads, wire["replies"])
     assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
 
-    stdout = tagged_reviews.ran("show", "--item", "2", "--raw").stdout
+    stdout = workspace.ran(*words).stdout
     quotation = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
     assert all(
         part in stdout

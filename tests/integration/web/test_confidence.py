@@ -50,15 +50,11 @@ def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
 @pytest.mark.alike
 def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     """The links of the list set the filter and the order, and exports follow the filter."""
-    facets = _get(page, "/parts/facets")
-    assert "/?task=reviews&doubtful=yes" in facets
-    assert "/?task=reviews&sort=confidence" in facets
     for doubtful, ids in (("yes", ["2"]), ("no", ["1"])):
         listing = _get(page, "/", doubtful=doubtful)
         assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', listing) == ids
         exported = page.get("/items.csv", params={**TASK, "doubtful": doubtful}).text
         assert [line.partition(",")[0] for line in exported.splitlines()[1:]] == ids
-    assert ">not doubtful<span" in _get(page, "/", doubtful="no")
     sorted_rows = _get(page, "/", sort="confidence")
     assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', sorted_rows) == ["2", "1", "3", "4"]
 

@@ -16,12 +16,6 @@ from tests.page import Page
 FORMATS = ("csv", "xlsx", "jsonl")
 
 
-def _read_lines(page: Page, **parameters: Any) -> list[dict[str, Any]]:
-    """Return the rows of an export as JSON lines."""
-    text = page.get("/items.jsonl", params=parameters).text
-    return [json.loads(line) for line in text.splitlines()]
-
-
 @pytest.mark.alike
 def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
     """State, words, a condition and chosen rows select; the links of the page name them."""
@@ -38,9 +32,8 @@ def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
         assert read_ids(find="warm") == ["2"]
         assert read_ids(where="id > 1", state="answered") == ["2", "3"]
         assert read_ids(id=["3", "1"]) == ["1", "3"]
-        answers = _read_lines(page, task="reviews", id=["1"])
-        assert answers[0]["praise"]
-        assert answers[0]["state"] == "answered"
+        lines = page.get("/items.jsonl", params={"task": "reviews", "id": ["1"]}).text.splitlines()
+        assert [json.loads(line)["state"] for line in lines] == ["answered"]
         assert page.get("/items.xlsx", params={"task": "reviews"}).content.startswith(b"PK")
 
         # A filter that is typed replaces the links in the header of the page.

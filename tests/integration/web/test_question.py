@@ -44,11 +44,6 @@ def open_draft(page: Page) -> tuple[int, str]:
 def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Workspace) -> None:
     """The form has the question, the fields and the roles of the columns; a new task is created."""
     create_task(page)
-    assert 'href="/question?task=kettles"' in page.get("/", params=TASK).text
-    html = unescape(page.get("/question", params=TASK).text)
-    for text in ("Praise or blame?", "How the review sounds", "praise, blame", "Use as a draft"):
-        assert text in html
-
     number, html = open_draft(page)
     for text in (
         "Praise or blame?</textarea>",
@@ -71,7 +66,6 @@ def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Works
         (workspace.data / f"tasks/{name}.py").read_text(encoding="utf-8")
         for name in ("kettles", "kettles2")
     ]
-    assert "Praise, blame or both?" in texts[1]
     expected_text = texts[0].replace("Praise or blame?", "Praise, blame or both?")
     expected_text = expected_text.replace("Kettle reviews.csv", "kettles.csv")
     assert texts[1] == expected_text.replace("sources/kettles", "sources/kettles2")

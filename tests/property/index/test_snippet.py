@@ -6,31 +6,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index.hits import MAX_SNIPPET_CHARS, Snippet, find_best_snippet
+from pipeline.index.hits import MAX_SNIPPET_CHARS, find_best_snippet
 from pipeline.index.tokenizer import find_term_spans
-
-
-def test_the_sentence_with_the_heaviest_words_is_shown() -> None:
-    """A word counts once, the first of equal sentences wins, and long sentences are cut."""
-    texts = ["beekeeper", "Keeps bees, bees, bees. Teaches the law of water. Knows water and law!"]
-    weights = {"law": 2.0, "water": 1.0, "bee": 2.5}
-    assert find_best_snippet(texts, weights) == Snippet(
-        "Teaches the law of water.", ((12, 15), (19, 24))
-    )
-    assert find_best_snippet(texts, {"tax": 1.0}) == Snippet("beekeeper")
-    assert find_best_snippet(["我教水水法。你好。"], {"水水": 1.0, "水法": 1.0}) == Snippet(
-        "我教水水法。", ((2, 5),)
-    )
-    assert (
-        find_best_snippet(['"No." Said e.g. of law (etc.) Now.'], weights).text
-        == "Said e.g. of law (etc.)"
-    )
-    assert find_best_snippet([], weights) == Snippet("")
-
-    long_snippet = find_best_snippet([f"law {'and ' * 90}then bees with law {'or ' * 90}"], weights)
-    assert long_snippet.text.startswith("…")
-    assert long_snippet.text.endswith("…")
-    assert [long_snippet.text[start:end] for start, end in long_snippet.marks] == ["bees", "law"]
 
 
 @given(

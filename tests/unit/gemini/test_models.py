@@ -60,28 +60,6 @@ def test_a_reply_has_the_price_of_the_model_that_served_it() -> None:
     assert found_model is unlisted_model
 
 
-def test_extra_file_adds_and_replaces(tmp_path: Path) -> None:
-    """A file of the same form adds and replaces models; batch prices may differ from half."""
-    extra = tmp_path / "my.toml"
-    extra.write_text(
-        ENTRY.replace("models.m", 'models."gemini-9"').replace(
-            "price_out = 1.0", "price_out = 2.0\nbatch_in = 0.9"
-        )
-        + ENTRY.replace("models.m", 'models."gemini-2.5-flash"').replace(
-            "price_in = 1.0", "price_in = 9.0"
-        ),
-        encoding="utf-8",
-    )
-
-    added_model = find_model("gemini-9", kind="generate", today=TODAY, user_file=extra)
-    assert added_model.prices("batch", day=TODAY) == (0.9, 1.0)
-    replaced_model = find_model(
-        "gemini-2.5-flash", kind="generate", today=date(2027, 1, 1), user_file=extra
-    )
-    assert replaced_model.price_in == 9.0
-    assert find_model("gemini-2.5-flash", kind="generate", today=TODAY).price_in == 0.30
-
-
 def test_unusable_model_is_refused() -> None:
     """Unknown models, models of the other kind and wrong widths are refused with a reason."""
     for name, kind, default_name in (

@@ -72,23 +72,6 @@ def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
     assert "SOURCE=sqlite:///" in str(caught.value.hint)
 
 
-def test_byte_order_marks_of_joined_files_are_dropped(tmp_path: Path) -> None:
-    """Also before quotes, before a repeated header, and in JSON lines."""
-    mark = "\ufeff"
-    table = f'{mark}id,text\n1,a\n{mark}2,b\n{mark}"3",c\n'
-    assert [row["id"] for row in list_values(read_table(tmp_path, table.encode()))] == [
-        "1",
-        "2",
-        "3",
-    ]
-    repeated = f'"id","text"\n1,a\n{mark}"id","text"\n2,b\n'
-    rows = list(read_table(tmp_path, repeated.encode()))
-    assert [isinstance(row, SourceRow) for row in rows] == [True, False, True]
-    json_lines = f'{{"id": 1}}\n{mark}{{"id": 2}}\n'
-    rows_of_json = list_values(read_table(tmp_path, json_lines.encode(), "table.jsonl"))
-    assert rows_of_json == [{"id": 1}, {"id": 2}]
-
-
 def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     """Nanoseconds cannot represent the year 9999."""
     pa = pytest.importorskip("pyarrow")
