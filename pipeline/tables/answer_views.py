@@ -76,7 +76,7 @@ CONFIDENCE_SUFFIX = "_confidence"
 # Origin of these views, in their marks.
 _ANSWERS_ORIGIN = "the answers of a task"
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 1
+MAKER_NUMBER = 2
 _MARK_PREFIX = "findable"
 # A name is tried without a prefix, with the prefix, with the prefix twice, and so on.
 _MAX_NAME_TRIES = 4

@@ -35,6 +35,7 @@ def _workspace_of_two_tasks(tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.full
 def test_work_does_the_work_of_several_tasks_without_people(two_tasks: Workspace) -> None:
     """Without TASK= no task needs to be chosen, because `work` is about all tasks."""
     report = json.loads(two_tasks.ran("work", ONCE="1", JSON="1").stdout)

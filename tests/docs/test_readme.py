@@ -39,6 +39,7 @@ def _local(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
 
 
+@pytest.mark.full
 def test_every_recording_is_the_output_of_its_commands() -> None:
     """Each page is recorded in a folder with the files of the page."""
     for page, current_text in recordings.record().items():
@@ -57,6 +58,7 @@ def test_the_lines_that_do_not_run_are_these() -> None:
         assert re.findall(r"^(?:\$ |    )make ", outside, re.MULTILINE) == []
 
 
+@pytest.mark.full
 def test_demo_prints_the_expected_hits() -> None:
     """The demo ignores a key in the environment, and its commands are complete."""
     demo = recordings.demo()

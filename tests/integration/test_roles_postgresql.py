@@ -211,6 +211,7 @@ def test_missing_right_is_named_before_anything_is_asked(
     assert postgresql.rows(role.url, query) == [(6,)]
 
 
+@pytest.mark.full
 def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_task: str) -> None:
     """The hint says that replies are kept; after the GRANT, the same command stores them."""
     role.run_statements(f'GRANT UPDATE ON orders TO "{role.name}"')

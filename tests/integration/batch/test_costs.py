@@ -51,6 +51,7 @@ def costly_workspace(
     return workspace
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("grouping", KEYS)
 def test_sums_agree_with_status_and_their_rows_with_the_total(
     costly_workspace: Workspace, grouping: str

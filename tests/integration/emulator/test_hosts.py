@@ -42,6 +42,7 @@ def count_answered(caller: Caller, name: str) -> int:
     return int(stats.get("successfulRequestCount", 0))
 
 
+@pytest.mark.full
 def test_a_batch_of_a_killed_host_is_answered_by_the_next(tmp_path: Path) -> None:
     """After two killed hosts the third answers every request once, and leaves no part file."""
     for _ in range(2):

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
@@ -47,6 +49,7 @@ def _insert_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
         workspace.change(statement)
 
 
+@pytest.mark.full
 def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Path) -> None:
     """An answer that the row rejects counts as not applied, and is paid once."""
     _insert_free_and_locked(workspace, SILENT_RULE)

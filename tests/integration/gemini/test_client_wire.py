@@ -414,6 +414,7 @@ def test_values_without_sdk_types_are_accepted(script: Script, client: Client) -
     assert generated(client, "gemini-3.5-flash-lite", request) == reply
 
 
+@pytest.mark.full
 def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) -> None:
     """An unreadable, empty or repeated page raises; `{}` is an empty list."""
     circular_page = {"operations": [operation_document()], "nextPageToken": "p2"}

@@ -44,6 +44,7 @@ def backed_up_workspace(
     return workspace
 
 
+@pytest.mark.full
 def test_a_restored_copy_equals_the_workspace(
     backed_up_workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_restore_needs_an_empty_folder(backed_up_workspace: Workspace, tmp_pat
     assert restored.scalar("SELECT count(*) FROM experts") == 5
 
 
+@pytest.mark.full
 def test_a_copy_made_during_writes_is_consistent(
     backed_up_workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_copy_made_during_writes_is_consistent(
         assert unexpected == []
 
 
+@pytest.mark.full
 def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: Api) -> None:
     """A rollback keeps imported rows, deletes local answers, and permits BACKEND=gemini.
 

@@ -39,6 +39,7 @@ def used_workspace(
     return workspace
 
 
+@pytest.mark.full
 def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Workspace) -> None:
     """KEEP_DAYS=0 removes the files of the finished batch and the older build.
 

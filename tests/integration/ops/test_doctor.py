@@ -375,6 +375,7 @@ HARMLESS: dict[str, Fault] = {
 }
 
 
+@pytest.mark.full
 def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     """Doctor finds nothing after the chain, and exits with 3 if the key of Gemini is missing.
 

@@ -96,6 +96,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", FAULTS)
 def test_doctor_finds_each_planted_contradiction(answered_workspace: Workspace, name: str) -> None:
     """Doctor exits with 5, and names the passage of the contradiction."""

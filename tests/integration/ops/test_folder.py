@@ -60,6 +60,7 @@ def paid_workspace(
     return workspace
 
 
+@pytest.mark.full
 def test_another_database_is_refused_before_anything_is_written(
     paid_workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -89,6 +89,7 @@ def indexed_terms(workspace: Workspace) -> list[str]:
     return [term for term in person_terms if term in build_terms]
 
 
+@pytest.mark.full
 def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     """Row, answers, sealed lines, vectors, index, merges and free pages lose the person.
 

@@ -31,6 +31,7 @@ def read_status(workspace: Workspace) -> Any:
     return json.loads(workspace.ran("status", "--json").stdout)
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_only_rows_of_the_version_are_deleted(workspace: Workspace) -> None:
     """Rows of other versions, models and programs stay unchanged; the cost stays known."""

@@ -2,11 +2,14 @@
 
 import json
 
+import pytest
+
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from tests.integration import reviews
 from tests.lab import Workspace
 
 
+@pytest.mark.full
 def test_the_order_of_fields_is_no_difference(workspace: Workspace) -> None:
     """The filter of differing versions compares values, not the texts in which they are stored."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)

@@ -18,6 +18,7 @@ def wait_for_result(page: Page, response: Any) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_rows_of_a_user_task(workspace: Workspace) -> None:
     """A row is tagged from its file; a forgotten row warns that the file still contains it."""
@@ -60,6 +61,7 @@ def test_rows_of_a_user_task(workspace: Workspace) -> None:
         assert "your own files" in page.get("/parts/row", params=row_params).text
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("is_gone", [True, False], ids=["gone", "empty"])
 def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gone: bool) -> None:
     """A refused ask changes nothing, also beside rows that are asked; no button offers it."""

@@ -98,6 +98,7 @@ def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
         assert _read_names(page, values["stars"]["5"][1]) == ["1", "3"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
     """More than 12 numbers become ranges in ascending order; a range lists its rows."""

@@ -47,6 +47,7 @@ def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
     assert "gemini-decision-1" in row
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     """The links of the list set the filter and the order, and exports follow the filter."""
@@ -59,6 +60,7 @@ def test_rows_are_filtered_and_sorted_by_confidence(page: Page) -> None:
     assert re.findall(r'href="/row\?[^"]*&key=(\w+)"', sorted_rows) == ["2", "1", "3", "4"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_review_begins_with_the_doubtful(page: Page) -> None:
     """The head counts doubtful rows; a correction removes a row, and then open reviews follow."""

@@ -31,6 +31,7 @@ def _read_answer(page: Page) -> dict[str, Any]:
     return answer
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_only_the_submitted_field_changes(page: Page) -> None:
     """A text with the grammar of the command is a text, and each type is stored as such."""
@@ -56,6 +57,7 @@ def test_only_the_submitted_field_changes(page: Page) -> None:
     assert _read_answer(page)["topics"] == ["price; tone=mixed; stars=5"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
     """The message is beside the field in plain words; nothing is stored."""

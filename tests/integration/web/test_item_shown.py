@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
@@ -82,6 +84,7 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     assert "<pre>" not in answer_html
 
 
+@pytest.mark.full
 def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
     """A row says whether the index has an earlier state, lacks it, or is up to date."""
     reviews.set_up_task(workspace)

@@ -13,6 +13,7 @@ BIO = "I keep bees and teach water law."
 LIVE = ":generateContent"
 
 
+@pytest.mark.full
 def test_a_person_without_replies_is_parked_and_tagged_by_hand(page: Page, api: Api) -> None:
     """The tenth lost reply parks a person, because each may have cost money; a 503 never does."""
     api.script_fault("status", times=100, path=LIVE, args={"code": 503})

@@ -41,6 +41,7 @@ def open_draft(page: Page) -> tuple[int, str]:
     return int(address.partition("number=")[2]), unescape(page.get(address).text)
 
 
+@pytest.mark.full
 def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Workspace) -> None:
     """The form has the question, the fields and the roles of the columns; a new task is created."""
     create_task(page)

@@ -34,6 +34,7 @@ def _find_link(text: str, relation: str) -> str:
     return match[1] if match else ""
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_neighbours_follow_the_list(page: Page) -> None:
     """Previous and next keep the filter and the order, and the place is counted after the page."""
@@ -62,6 +63,7 @@ def test_neighbours_follow_the_list(page: Page) -> None:
     assert read_place("3", state="answered") == "not among the 2 rows of the list"
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     """A mark has its reviewer and time, filters rows, and ends with a new answer."""
@@ -100,6 +102,7 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     assert list_ids(page, where="reviewed = false") == ["1", "2"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_review_of_a_changed_answer_is_refused(page: Page) -> None:
     """A reviewer who saw another answer is told, and no mark is stored."""

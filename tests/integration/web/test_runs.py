@@ -32,6 +32,7 @@ def _read_run(page: Page, number: int = 1, **parameters: str) -> str:
     return unescape(response.text)
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api) -> None:
     """List and page of a run have the same numbers, and the failed rows are asked again."""

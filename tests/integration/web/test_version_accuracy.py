@@ -45,6 +45,7 @@ def _get_cells(part: str) -> list[list[str]]:
     ]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
     """Shares, verdict, cost and doubt of both versions are those of the command."""
@@ -74,6 +75,7 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
     assert _get_cells(alone)[1] == ["tone", "22", "91 % [72 %, 97 %]"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
     """A row opens with both versions side by side, and the list has all rows that differ."""
@@ -91,6 +93,7 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
     assert len(set(re.findall(r'href="/row\?[^"]*key=(\w+)', differing_rows))) >= 20
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -> None:
     """The page says what to do, and the same version twice is refused with the form."""

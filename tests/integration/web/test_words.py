@@ -14,6 +14,7 @@ PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/n
 PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_pages_have_no_typed_commands(workspace: Workspace) -> None:
     """All pages of a task with answers, of one without rows, and all refusals are in page words."""

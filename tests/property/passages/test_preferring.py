@@ -80,6 +80,7 @@ def ws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkspaceSession]:
         yield ws
 
 
+@pytest.mark.full
 @settings(
     max_examples=settings().max_examples // (5 if ON_POSTGRESQL else 2),
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -141,6 +141,7 @@ def test_right_replies_show_nothing(tmp_path: Path) -> None:
         assert trial.find(trial.texts) == ("", 0)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("text", "keys"), ODD_REPLIES.values(), ids=ODD_REPLIES)
 def test_odd_replies_to_control_requests_prove_nothing(
     tmp_path: Path, text: str, keys: Sequence[str]

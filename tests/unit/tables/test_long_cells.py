@@ -27,6 +27,7 @@ def read_text_file(path: Path, text: str) -> list[Any]:
     return list(SourceFile(path, "a hint", max_line_chars=LIMIT).read_rows())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_each_row_of_a_csv_file_is_a_row_or_a_finding(tmp_path: Path, line_end: str) -> None:
     """A finding has the line and the original cells, cut if they are too long."""

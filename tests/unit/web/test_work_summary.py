@@ -20,6 +20,7 @@ TAGGED = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("result", "lines", "summary"),
     [
