@@ -595,7 +595,10 @@ class Workspace:
 
     def batches(self) -> ResultTable[BatchSummary]:
         """Return the batches of all tasks, oldest first."""
-        return self._run(lambda ws: ResultTable(list_batches(ws.store, now=ws.now())), PEOPLE)
+        return self._run(
+            lambda ws: ResultTable(list_batches(ws.store, now=ws.now())),
+            is_whole_workspace=True,
+        )
 
     def log(self, n: int = 10, task: TaskLike | None = None) -> ResultTable[dict[str, Any]]:
         """Return the newest `n` requests, newest first, as `findable show --json`.
@@ -606,7 +609,8 @@ class Workspace:
             lambda ws: ResultTable(
                 listing.read_newest_requests(ws, limit=n, all_tasks=task is None),
             ),
-            task or PEOPLE,
+            task,
+            is_whole_workspace=task is None,
         )
 
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
@@ -667,6 +671,7 @@ class Workspace:
         access: Access,
         *,
         holds_asking_lock: bool,
+        is_whole_workspace: bool = False,
     ) -> contextlib.AbstractContextManager[WorkspaceSession]:
         """Open the workspace for one call; return the session as a context manager.
 
@@ -682,6 +687,7 @@ class Workspace:
             call_settings: Settings of this call.
             access: How the workspace is opened.
             holds_asking_lock: The caller is the call that asks, so no other thread does.
+            is_whole_workspace: The call is about all tasks; see `open_workspace`.
 
         Raises:
             InputError: Rows were given without a `Task`, or a setting is invalid.
@@ -704,7 +710,7 @@ class Workspace:
                 hint="for example tag(task, items=rows)",
             )
         elif task is None:
-            settings = with_default_task(settings)
+            settings = with_default_task(settings, allow_several=is_whole_workspace)
         else:
             task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
             settings = override_settings(settings, {"task": task_text})
@@ -713,6 +719,7 @@ class Workspace:
             self.display,
             access=access,
             confirm=lambda _question: self.agrees,
+            is_whole_workspace=is_whole_workspace,
         )
 
     def _run(
@@ -724,6 +731,7 @@ class Workspace:
         *,
         access: Access = Access.READ,
         is_exclusive: bool = False,
+        is_whole_workspace: bool = False,
     ) -> T:
         """Open the workspace in a separate thread, and return the result of `work`.
 
@@ -739,6 +747,7 @@ class Workspace:
             call_settings: Settings of this call.
             access: How the workspace is opened.
             is_exclusive: The work asks a model: wait until no other thread of this process does.
+            is_whole_workspace: The work is about all tasks; see `open_workspace`.
 
         Raises:
             KeyboardInterrupt: The work was interrupted.
@@ -760,6 +769,7 @@ class Workspace:
                     call_settings,
                     access,
                     holds_asking_lock=is_exclusive,
+                    is_whole_workspace=is_whole_workspace,
                 ) as ws,
             ):
                 ws.stop_event = stop_event

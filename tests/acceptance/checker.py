@@ -73,17 +73,17 @@ class Inspection:
 
     @cached_property
     def tasks(self) -> list[str]:
-        """Return the tasks of the commands so far; without commands the task is people."""
-        return sorted(self.workspace.used_tasks) or [PEOPLE]
+        """Return the tasks of the commands so far; without commands it is the default task, ""."""
+        return sorted(self.workspace.used_tasks) or [""]
 
     @cached_property
     def documents(self) -> dict[tuple[str, str], Any]:
         """Return the documents of commands, by command and task, for all tasks."""
         commands: dict[tuple[str, str], list[str]] = {}
         for task in self.tasks:
-            commands["status", task] = command_words("status", json=True, task=task)
+            commands["status", task] = command_words("status", json=True, task=task or False)
         for task in self.tasks:
-            commands["log", task] = command_words("log", json=True, n=MAX_ROWS, task=task)
+            commands["log", task] = command_words("log", json=True, n=MAX_ROWS, task=task or False)
         commands["batches", ""] = command_words("batches", json=True)
         commands["costs", ""] = command_words("costs", json=True)
 
