@@ -57,16 +57,6 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     assert workspace.exported_tags() == tags
 
 
-def test_person_tagged_before_the_batch_is_not_asked(workspace: Workspace, api: Engine) -> None:
-    """A person who has tags when a batch is written is in no request file."""
-    workspace.import_people(3)
-    run_sql(workspace, "UPDATE experts SET tags = :tags WHERE id = 2", tags=FOREIGN_TAGS)
-    workspace.run_commands(*CHAIN)
-    assert row_ids_of_batch(workspace, 1) == ["1", "3"]
-    assert [len(create["lines"]) for create in api.creates()] == [2]
-    assert states_without_writes(workspace) == {"tagged": 3}
-
-
 @pytest.mark.promise("foreign", postgresql=True)
 def test_tagged_while_the_request_file_is_written(workspace: Workspace) -> None:
     """A person with tags at the time of the claim is not asked, even if the file has their bio."""

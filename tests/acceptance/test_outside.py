@@ -1,6 +1,5 @@
 """The product works with an independently written server, with its troubles."""
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -65,22 +64,3 @@ def test_lost_replies_cut_downloads_and_refusals_are_retried(
     assert sum(outside_server.kept.answered(refused=True).values()) == 1
     assert outside_server.troubles.lost_creates == 0
     assert outside_server.troubles.cut_downloads == 0
-
-
-def test_server_that_stops_and_restarts_answers_all_rows_once(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """The product waits for the server or is run again, and each row is answered once."""
-    timers: list[threading.Timer] = []
-
-    def answer(request: Json) -> Json:
-        """Stop the server at the third answer and restart it after 0.3 seconds."""
-        if not timers and "bread" in user_text(request):
-            timers.append(threading.Timer(0.3, outside_server.come_back))
-            outside_server.die()
-            timers[0].start()
-        return fill(request)
-
-    outside_server.answerer = answer
-    run_until_tagged(served_workspace, outside_server, served_workspace.try_command)
-    assert timers

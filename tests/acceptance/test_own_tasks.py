@@ -125,7 +125,7 @@ def test_odd_keys_and_braces_are_sent_unchanged(notes: Workspace) -> None:
 
 
 @pytest.mark.alike
-def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine) -> None:
+def test_name_or_table_of_another_task_is_refused(notes: Workspace) -> None:
     """A task is refused if its name or table belongs to another task or program."""
     notes.import_people(1)
     run_sql(notes, "CREATE TABLE mine_answers (id TEXT)")
@@ -148,14 +148,6 @@ def test_name_or_table_of_another_task_is_refused(notes: Workspace, api: Engine)
     ):
         assert message in notes.run_command("tag", TASK=name, where="id = '0'", code=3).stderr
     assert read_schema(notes) == schema_before
-
-    empty_workspace = Workspace(notes.home.parent / "bare", api.url, "notes")
-    run_sql(empty_workspace, "CREATE TABLE theirs (id TEXT)")
-    declare(empty_workspace)
-    write_rows(empty_workspace, KETTLE)
-    assert "theirs" in empty_workspace.run_command("preflight", code=3).stderr
-    run_sql(empty_workspace, "DROP TABLE theirs")
-    empty_workspace.run_command("preflight")
 
     # The checker reads each task that was used, and these files declare no task of this workspace.
     notes.task = ""
@@ -805,59 +797,3 @@ def test_task_with_an_index_is_searched_rebuilt_and_rolled_back(notes: Workspace
     files = [path for path in notes.data.rglob("*") if path.is_file()]
     assert not [path for path in files if forgotten_text in path.read_bytes()]
     assert "no contradiction found" in notes.run_command("doctor").stdout
-
-
-def test_rows_are_sorted_paged_and_counted_by_answers(
-    notes: Workspace, outside_server: Outside
-) -> None:
-    """Sorted pages neither repeat nor miss a row, and each count equals its filter's rows."""
-    fields = {
-        "tone": "Literal['good', 'bad']",
-        "stars": "int",
-        "price": "float",
-        "seen": "bool",
-        "topics": "list[str]",
-    }
-    declare(notes, **fields)
-    write_rows(notes, *(f"note {number}" for number in range(30)))
-
-    def answer_by_number(request: Json) -> Json:
-        number = int(user_text(request).split("note ")[1].split("<")[0])
-        return {
-            "tone": "good" if number % 3 else "bad",
-            "stars": number % 5 + 1,
-            "price": number * 1.5,
-            "seen": number % 2 == 0,
-            "topics": ["lid", f"it's {number}"],
-        }
-
-    notes.url = outside_server.url
-    outside_server.answerer = answer_by_number
-    notes.run_command("tag_live", limit=29)
-
-    # The row without an answer comes first.
-    sorted_rows = notes.read_json("items", sort="stars", limit=100, fields="stars,tone")["items"]
-    expected_stars = sorted(number % 5 + 1 for number in range(29))
-    assert [row["stars"] for row in sorted_rows] == [None, *expected_stars]
-
-    for sort in ("-price", "tone", "-text"):
-        all_rows = notes.read_json("items", sort=sort, limit=100)["items"]
-        paged_rows = list[Any]()
-        page_options = dict[str, Any]()
-        while True:
-            page = notes.read_json("items", sort=sort, limit=7, **page_options)
-            paged_rows += page["items"]
-            page_options = {"after": page["after"]}
-            if page["after"] is None:
-                break
-        assert paged_rows == all_rows
-
-    # A list cannot be sorted. Many different numbers are counted in at most 12 ranges.
-    notes.run_command("items", sort="topics", code=2)
-    counts = notes.read_json("items", counts=True)["fields"]
-    assert 1 < len(counts["price"]) <= 12
-
-    for field_counts in counts.values():
-        for count in field_counts:
-            filtered = notes.read_json("items", where=count["where"], counts=True)
-            assert filtered["total"] == count["count"], count

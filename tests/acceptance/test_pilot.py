@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MODEL, PASSAGES, Workspace
 from tests.acceptance.steps import Fate
@@ -264,30 +263,6 @@ def test_gates_and_budget_stop_a_backfill(passages: Workspace, api: Engine) -> N
 
 
 @pytest.mark.alike
-def test_answers_of_another_program_count_as_answers(passages: Workspace) -> None:
-    """A passage with concepts of any version is not sent, unless SKIP_VERSIONS= names others."""
-    passages.status()
-    columns = (
-        "passage_id, concept_name, concept_type, aliases, confidence, "
-        "extractor_model, extractor_version, created_at"
-    )
-    values = ":id, 'x', 'method', '[]', 1, 'm', :version, '2026-01-01'"
-    insert = f"INSERT INTO passage_concepts ({columns}) VALUES ({values})"  # noqa: S608 - literals
-    for number in range(3):
-        run_sql(passages, insert, id=f"p-{number:04d}", version=f"theirs@{number}")
-    assert passages.state_counts() == {"with_concepts": 3, "open": 27}
-
-    options: dict[str, Any] = {
-        "wait": True,
-        "skip_pilot": True,
-        "SKIP_VERSIONS": "theirs@0,theirs@2",
-    }
-    assert run_backfill(passages, **options)["asked"] == 28
-    all_ids = {f"p-{number:04d}" for number in range(30)}
-    assert set(count_sent_requests(passages)) == all_ids - {"p-0000", "p-0002"}
-
-
-@pytest.mark.alike
 def test_failed_pilot_of_people_blocks_commands_of_its_model(
     workspace: Workspace, api: Engine
 ) -> None:
@@ -317,30 +292,6 @@ def test_failed_pilot_of_people_blocks_commands_of_its_model(
     workspace.run_command("submit", limit=1, MODEL=OTHER_MODEL)
     workspace.run_commands("poll", "ingest")
     assert workspace.read_json("tag", skip_pilot=True, **options)["left"] == 0
-    assert workspace.state_counts() == {"tagged": 28}
-
-
-@pytest.mark.alike
-def test_pilot_that_failed_because_of_the_api_can_pass_again(
-    workspace: Workspace, api: Engine
-) -> None:
-    """Rows of a pilot that the API failed twice are parked, and the pilot passes after `unpark`.
-
-    A batch whose requests all fail with the same code ends the command, so that the second try
-    needs a second command.
-    """
-    workspace.import_people(28)
-    options: dict[str, Any] = {"mode": "batch", "wait": True}
-    api.script_fault("error_line", times=1000, args={"fraction": 1.0, "code": 13})
-    for size in (3, 20):
-        for _ in range(2):
-            workspace.run_command("tag", pilot=size, code=4, **options)
-        workspace.run_command("tag", pilot=size, code=6, **options)
-    api.clear_faults()
-
-    workspace.run_command("submit", code=6)
-    workspace.run_command("unpark", all=True, yes=True)
-    workspace.run_command("tag", pilot=20, **options)
     assert workspace.state_counts() == {"tagged": 28}
 
 

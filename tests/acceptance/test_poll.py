@@ -4,8 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.database import age_finished_batch
 from tests.acceptance.engine import Engine
@@ -128,26 +126,6 @@ def test_upload_that_cannot_be_deleted_is_reported(workspace: Workspace, api: En
     assert workspace.state_counts() == {"tagged": 1}
 
 
-@pytest.mark.parametrize("fault", ["batch_expires", "batch_cancelled"])
-def test_partial_result_is_used_and_other_rows_are_released(
-    fault: str, workspace: Workspace, api: Engine
-) -> None:
-    """Rows in a partial result are answered, and other rows are sent again without a charge."""
-    workspace.import_people(4)
-    api.script_fault(fault, args={"partial": 0.5})
-    workspace.run_commands("submit", "poll", "ingest")
-    assert workspace.batch_states() == ["ingested"]
-    assert workspace.state_counts() == {"tagged": 2, "untagged": 2}
-
-    end_state = "expired" if fault == "batch_expires" else "cancelled"
-    missing_requests = [row for row in workspace.logged_requests() if row["outcome"] == "missing"]
-    reasons = [request["reason"] for request in missing_requests]
-    assert reasons == [f"no line in the result: {end_state}"] * 2
-
-    workspace.run_commands("submit", "poll", "ingest")
-    assert workspace.state_counts() == {"tagged": 4}
-
-
 def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api: Engine) -> None:
     """A vanished batch or result keeps its claims until it is cancelled by hand.
 
@@ -181,26 +159,6 @@ def test_vanished_batch_is_kept_until_it_is_cancelled(workspace: Workspace, api:
     cost = workspace.batches()[0]["estimated_cost"]
     assert workspace.spending()["lost"] >= round(cost, 6) > 0
     assert workspace.run_command("submit", BUDGET_PER_DAY=f"{cost * 4:.9f}", code=3).stderr
-
-
-def test_failing_batch_does_not_block_other_batches(workspace: Workspace, api: Engine) -> None:
-    """Failures of single batches end the command with exit 4 after other downloads."""
-    workspace.import_people(5)
-    workspace.run_command("submit", BATCH_ROWS=1)
-    names = remote_names(workspace)
-    for name, fault in zip(names, ("get_status", "drop", "html_200"), strict=False):
-        api.script_fault(fault, times=MANY_TIMES, method="GET", path=f"/{name}$")
-    api.script_fault("download_status", times=MANY_TIMES, path=names[3].removeprefix("batches/"))
-    wait_for_engine(api)
-
-    report = run_poll(workspace, code=4, RETRY_FOR=0.05, POLL_PATIENCE=1)
-    assert report["downloaded"] == [5]
-    assert 4 in report["waiting"]
-    assert "503" in report["stopped"]
-    assert workspace.batch_states() == ["submitted"] * 4 + ["downloaded"]
-
-    api.clear_faults()
-    assert run_poll(workspace)["downloaded"] == [1, 2, 3, 4]
 
 
 def test_waiting_poll_does_not_block_other_commands(workspace: Workspace, api: Engine) -> None:

@@ -91,6 +91,7 @@ def test_one_rule_decides_which_answer_counts(
     workspace.run_command("index")
     check_readers(workspace, NEWEST, includes_export=False)
     assert moods_in_view(workspace) == NEWEST
+    workspace.run_command("items", sort="topics", code=2)
 
     # A command that only reads uses the setting and stores nothing.
     tables = read_schema(workspace)

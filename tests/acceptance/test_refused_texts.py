@@ -1,10 +1,7 @@
 """The index leaves out refused texts, and its calls stay within the limit of the API."""
 
-import threading
-
 from tests.acceptance.database import run_sql
 from tests.acceptance.product import HEADER, Workspace
-from tests.acceptance.test_workers import wait_until
 from tests.outside.server import Outside
 
 # 12,000 letters of two bytes, or six in JSON. Sixty such texts exceed the limit of the API.
@@ -58,23 +55,6 @@ def test_text_with_a_vector_of_zeros_is_left_out_and_named(
     outside_server.zeroed_text = ""
     report = served_workspace.read_json("index")
     assert (report["count"], report["embedded"]) == (3, 1)
-
-
-def test_text_that_was_refused_to_another_process_is_left_out(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """`index` waits while `work` embeds the texts, and knows the text that was refused to it."""
-    import_tagged_people(served_workspace, ["I keep bees.", "I keep an unspeakable kind."])
-    outside_server.refused_text = "unspeakable"
-    outside_server.embedding_gate = threading.Event()
-    # `work` must not build the index: its build would try the refused text again.
-    worker = served_workspace.start_command("work", once=True, only="embed")
-    wait_until(lambda: any("mbedContent" in call for call in outside_server.calls))
-    build = served_workspace.start_command("index")
-    wait_until(lambda: "waiting for the lock" in build.read_output())
-    outside_server.embedding_gate.set()
-    assert (worker.wait().code, build.wait().code) == (0, 0)
-    assert served_workspace.status()["index"]["count"] == 1
 
 
 def test_index_stops_if_the_api_refuses_every_text(

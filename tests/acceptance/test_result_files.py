@@ -354,27 +354,6 @@ def fail_with_unmatched_replies(server: Outside) -> None:
     skip_waiting(server)
 
 
-def test_unmatched_replies_cost_the_estimate_of_unanswered_rows(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Unmatched replies of failed batches count for costs, status and budgets."""
-    served_workspace.import_people(12)
-    fail_with_unmatched_replies(outside_server)
-    served_workspace.run_commands("submit", "poll", "ingest", BATCH_ROWS=4)
-    batches = served_workspace.batches()
-    counts = [(batch["answered"], batch["missing"]) for batch in batches]
-    assert counts == [(1, 3)] * len(FAILED_STATES)
-
-    lost_cost = sum(batch["estimated_cost"] for batch in batches) * 3 / 4
-    spent = served_workspace.spending()
-    cost_rows = served_workspace.read_json("costs")["rows"]
-    assert spent["lost"] == pytest.approx(lost_cost, abs=1e-6)
-    assert sum(row["lost"] for row in cost_rows) == pytest.approx(lost_cost, abs=1e-6)
-    budget = spent["actual"] + lost_cost
-    refused_run = served_workspace.run_command("submit", BUDGET_PER_DAY=f"{budget:.9f}", code=3)
-    assert "BUDGET_PER_DAY" in refused_run.stderr
-
-
 @pytest.mark.promise("unpaid")
 def test_budget_stops_a_tag_with_unmatched_replies(
     served_workspace: Workspace, outside_server: Outside

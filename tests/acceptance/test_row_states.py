@@ -2,17 +2,12 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace, write_declaration
-from tests.acceptance.steps import Fate
 
 HEADER = "id,text\n"
 # Lines 2 to 6: answered, no key, answered, double key, empty.
@@ -244,66 +239,3 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     assert workspace.state_counts("passages") == {"open": 1, "refused": 2}
     refused_rows = workspace.read_json("items", state="refused", TASK="passages")["items"]
     assert [(row["line"], row["cells"]) for row in refused_rows] == [(2, {"id": "b"}), (3, {})]
-
-
-class Table(NamedTuple):
-    """A generated source: rows, indices of rows with an extra cell, and an encoding."""
-
-    rows: Sequence[tuple[str, str]]
-    broken: frozenset[int]
-    encoding: str
-
-    @property
-    def content(self) -> bytes:
-        """Return the bytes of the CSV file."""
-        lines = []
-        for index, (key, text) in enumerate(self.rows):
-            extra_cell = ",x" if index in self.broken else ""
-            lines.append(f"{key},{text}{extra_cell}\n")
-        return (HEADER + "".join(lines)).encode(self.encoding)
-
-
-CELLS = st.tuples(
-    st.sampled_from(["", "1", "2", "3", "@four"]),
-    st.sampled_from(["", "bees", "café fermé", "=wasps"]),
-)
-TABLES = st.builds(
-    Table,
-    st.lists(CELLS, min_size=1, max_size=6),
-    st.frozensets(st.integers(0, 5), max_size=2),
-    st.sampled_from(["utf-8", "cp1252"]),
-)
-MIXED_TABLE = Table(
-    [("1", "bees"), ("", "café fermé"), ("1", "bees"), ("2", ""), ("3", "wasps"), ("1", "café")],
-    frozenset({4}),
-    "cp1252",
-)
-
-
-@pytest.mark.alike
-@pytest.mark.excused("nobody_is_answered_twice")
-@settings(
-    max_examples=3,
-    derandomize=True,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(first=TABLES, second=TABLES, key=st.sampled_from(["id", "row"]), step=st.integers(5, 60))
-@example(
-    first=MIXED_TABLE, second=MIXED_TABLE._replace(rows=MIXED_TABLE.rows[2:]), key="id", step=30
-)
-@example(
-    first=MIXED_TABLE, second=MIXED_TABLE._replace(rows=MIXED_TABLE.rows[:3]), key="row", step=20
-)
-def test_source_export_and_states_have_the_same_rows(
-    workspace: Workspace, first: Table, second: Table, key: str, step: int
-) -> None:
-    """The counts agree for any table, after a killed run, and after the table was replaced."""
-    name = f"any{len(workspace.used_tasks)}"
-    declare(workspace, name, f'key="{key}"')
-    for table in (first, second):
-        put_bytes(workspace, f"tasks/{name}.csv", table.content)
-        workspace.run_command("ask", f"tasks/{name}.csv", q="What is it about?", code="any")
-        workspace.try_command("tag", mode="live", fate=Fate(step))
-        workspace.run_command("tag", mode="live", code="any")
-        check_sums(workspace, len(table.rows))

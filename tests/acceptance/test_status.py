@@ -100,16 +100,3 @@ def test_only_task_is_the_default_and_several_tasks_are_listed(workspace: Worksp
     workspace.write_file("people.csv", f"{HEADER}ada,Ada,Lovelace,,,Keeps bees.\n")
     workspace.run_command("import", "people.csv")
     assert [row["username"] for row in workspace.read_json("items")["items"]] == ["ada"]
-
-
-@pytest.mark.alike
-def test_positional_arguments_and_settings_are_options(workspace: Workspace) -> None:
-    """Positional arguments and settings may be options; a double argument is refused."""
-    put_letters(workspace)
-    workspace.run_command("tag", mode="live", TASK=TASK, yes=True)
-    workspace.run_command("export", to="x.csv")
-    assert (workspace.home / "x.csv").is_file()
-    workspace.run_command("export", "y.csv", to="z.csv", code=2)
-    items = workspace.read_json("items", find="bridge L-4", rpm=9)["items"]
-    assert [item["id"] for item in items] == ["L-4"]
-    assert "--rpm" in workspace.run_command("settings", rpm=9, debug=True).stdout

@@ -172,26 +172,6 @@ def test_changed_sealed_file_is_neither_removed_nor_rewritten(
     assert workspace.state_counts() == {"tagged": 1}
 
 
-@pytest.mark.alike
-def test_manifest_names_only_files_of_its_own_folder(workspace: Workspace) -> None:
-    """A build's manifest with a path outside its folder is refused with the command to rebuild."""
-    workspace.import_people(3)
-    workspace.run_commands(*CHAIN)
-    secret = write_secret(workspace.home / "theirs")
-    path = workspace.data / "index" / "current" / "manifest.json"
-    file_bytes = path.read_bytes()
-    for name in (str(secret), f"../../../../theirs/{secret.name}", "with\0a NUL"):
-        document = json.loads(file_bytes)
-        # The manifest has the right hash and size of the foreign file.
-        document["hashes"][name] = hashlib.sha256(SECRET).hexdigest()
-        document["sizes"][name] = len(SECRET)
-        path.write_text(json.dumps(document), encoding="utf-8")
-
-        assert "is not below" in workspace.run_command("search", "bees", code=5).stderr
-    path.write_bytes(file_bytes)
-    assert len(workspace.search("bees")) == 3
-
-
 @pytest.mark.skipif(ON_POSTGRESQL, reason="a server copies its databases by its own programs")
 @pytest.mark.promise("links")
 def test_link_in_a_backup_is_not_followed(workspace: Workspace, tmp_path: Path) -> None:
@@ -238,28 +218,6 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     run_as_forger(
         workspace, rename, name="reviews", path=str(workspace.home / "tasks" / "reviews.py")
     )
-
-
-@pytest.mark.alike
-@pytest.mark.excused(*FORGED)
-def test_image_of_a_changed_row_is_not_sent(workspace: Workspace) -> None:
-    """A row that was changed to name another image does not send that image."""
-    write_two_images(workspace)
-    workspace.task = IMAGES
-    workspace.run_command("import_images", "photos")
-    workspace.run_command("work", once=True, only="prepare")
-    workspace.run_command("cancel", 1, yes=True)
-    old_path, new_path = (
-        str(workspace.home / name) for name in ("photos/sea.png", "private/letter.png")
-    )
-    run_as_forger(
-        workspace,
-        "UPDATE findable_rows SET row = replace(row, :old, :new)",
-        old=old_path,
-        new=new_path,
-    )
-    workspace.run_command("work", once=True, only="prepare")
-    assert {*sent_colours(workspace, 1), *sent_colours(workspace, 2)} == {"blue"}
 
 
 @pytest.mark.promise("images")

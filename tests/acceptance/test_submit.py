@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import MAX_ROWS, MODEL, ON_POSTGRESQL, Workspace
+from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace
 from tests.outside.server import Outside
 
 START = r"^/upload/[^?]*$"
@@ -87,70 +86,35 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     assert line_counts(workspace) == [3, 4]
 
 
-def test_request_file_ends_at_the_first_of_three_limits(workspace: Workspace, api: Engine) -> None:
-    """Each row is in exactly one file, in order; a file ends before the line that passes a limit.
-
-    A limit below every line gives files with a single line. DRY=1 counts the same files.
-    """
+def test_request_file_ends_before_the_line_that_passes_its_limit(
+    workspace: Workspace, api: Engine
+) -> None:
+    """Each row is in exactly one file, in order; a limit below every line gives single lines."""
     workspace.write_file(
         "people.csv",
         "Username,Bio\n" + "".join(f"p{n},{'bees ' * (n * n)}law {n}\n" for n in range(8)),
     )
     workspace.run_command("import", "people.csv")
-    tokens_ins = [
-        workspace.read_json("submit", dry=True, limit=limit)["tokens_in"] for limit in range(1, 9)
-    ]
-    tokens = [total - previous for previous, total in pairwise([0, *tokens_ins])]
-
     api.configure(paused=True)
     workspace.run_command("submit")
     lines = _lines(workspace, 1)
     max_bytes = sum(map(len, lines)) // 3
-    room = tokens_ins[-1] // 3
+    workspace.run_command("cancel", 1)
+    workspace.run_command("poll")
 
-    cases: list[dict[str, int]] = [{"BATCH_ROWS": 3}, {"BATCH_BYTES": max_bytes}]
-    cases += [{"BATCH_TOKENS": room, "BATCH_ROWS": 4, "LIMIT": 7}, {"BATCH_TOKENS": 1}]
-    for limits in cases:
-        for batch in workspace.batches():
-            if batch["state"] == "submitted":
-                workspace.run_command("cancel", batch["number"])
-        workspace.run_command("poll")
-
-        earlier_count = len(workspace.batches())
-        planned = workspace.read_json("submit", dry=True, **limits)
-        workspace.run_command("submit", **limits)
-
-        files = [
-            _lines(workspace, batch["number"]) for batch in workspace.batches()[earlier_count:]
-        ]
-        expected_files = [*_packed(lines[: limits.get("LIMIT", 8)], tokens, limits)]
-        assert (files, planned["batches"]) == (expected_files, len(expected_files)), limits
-        assert len(expected_files) > 2
+    assert workspace.read_json("submit", dry=True, BATCH_TOKENS=1)["batches"] == len(lines)
+    workspace.run_command("submit", BATCH_BYTES=max_bytes)
+    files = [_lines(workspace, batch["number"]) for batch in workspace.batches()[1:]]
+    assert [line for file in files for line in file] == lines
+    for file, next_file in pairwise(files):
+        file_bytes = sum(map(len, file))
+        assert file_bytes <= max_bytes < file_bytes + len(next_file[0])
 
 
 def _lines(workspace: Workspace, number: int) -> list[bytes]:
     """Return the lines of a batch's request file with their line breaks."""
     path = workspace.data / "batches" / f"{number:06d}-requests.jsonl"
     return path.read_bytes().splitlines(keepends=True)
-
-
-def _packed(lines: list[bytes], tokens: list[int], limits: dict[str, int]) -> Iterator[list[bytes]]:
-    """Yield the files of these lines; an empty file accepts any line."""
-    file: list[bytes] = []
-    token_count = 0
-    for line, count in zip(lines, tokens, strict=False):
-        passes_limit = (
-            len(file) + 1 > limits.get("BATCH_ROWS", MAX_ROWS)
-            or len(b"".join([*file, line])) > limits.get("BATCH_BYTES", MAX_ROWS)
-            or token_count + count > limits.get("BATCH_TOKENS", MAX_ROWS)
-        )
-        if file and passes_limit:
-            yield file
-            file = []
-            token_count = 0
-        file = [*file, line]
-        token_count += count
-    yield file
 
 
 @pytest.mark.promise("spending")
@@ -295,23 +259,6 @@ def test_a_request_file_that_changed_after_sealing_is_never_sent(
         path.unlink(missing_ok=True)
     assert len(api.journal()) == requests_before
     assert (workspace.batch_states(), workspace.state_counts()) == (["prepared"], {"claimed": 2})
-
-
-def test_request_files_without_a_batch_are_removed(workspace: Workspace) -> None:
-    """The next run removes request files of a killed run and leaves other files alone."""
-    workspace.import_people(3)
-    folder = workspace.data / "batches"
-    folder.mkdir()
-    stale_names = [
-        "000001-requests.jsonl",
-        "000001-requests.jsonl.0badcafe.part",
-        "000007-requests.jsonl.0badcafe",
-    ]
-    for name in [*stale_names, "notes.txt"]:
-        (folder / name).write_text("{}\n")
-    workspace.run_command("submit")
-    assert sorted(path.name for path in folder.iterdir()) == ["000001-requests.jsonl", "notes.txt"]
-    assert line_counts(workspace) == [3]
 
 
 # The copy does not know the first batch.

@@ -1,6 +1,5 @@
 """Test `tag`, `preflight` and `try`: estimates, consent, budgets and limits."""
 
-import json
 import signal
 import time
 from pathlib import Path
@@ -133,28 +132,6 @@ def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
 
 
 @pytest.mark.alike
-def test_tag_collects_running_batches_and_retries_failed_rows(
-    workspace: Workspace, api: Engine
-) -> None:
-    """`tag` with WAIT=1 ingests earlier batches, and sends failed rows in the next batch.
-
-    The few remaining rows are sent by flex.
-    """
-    workspace.import_people(7)
-    api.script_fault("schema_mismatch", times=1, key="tags/1$")
-    assert run_tag(workspace, mode="batch", limit=4)["submitted"] == [1]
-    assert run_tag(workspace, limit=1)["mode"] == "flex"
-
-    report = run_tag(workspace, wait=True, limit=2)
-    assert report["mode"] == "flex"
-    assert (report["ingested"], report["under_way"]) == ({"1": 3}, 0)
-
-    report = run_tag(workspace, mode="batch", wait=True)
-    assert (report["left"], count_posts(api, CREATE_PATH)) == (0, 2)
-    assert workspace.state_counts() == {"tagged": 7}
-
-
-@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_budget_limits_the_number_of_tagged_people(workspace: Workspace, mode: str) -> None:
     """A run spends at most its budget, reports the remaining rows, and continues with more."""
@@ -248,30 +225,6 @@ def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine
         assert workspace.batch_states() == states
     workspace.run_command("submit")
     assert workspace.batch_states() == ["submitted", "submitted"]
-
-
-@pytest.mark.alike
-def test_budget_below_the_full_price_selects_a_cheaper_mode(workspace: Workspace) -> None:
-    """`tag` uses flex if the budget is below the live price."""
-    workspace.import_people(6)
-    live_cost = workspace.read_json("preflight")["live"]["cost"]
-    report = run_tag(workspace, wait=True, BUDGET=f"{live_cost * 0.7:.9f}")
-    assert (report["mode"], report["left"], report["out_of_money"]) == ("flex", 0, "")
-
-
-@pytest.mark.alike
-def test_reply_without_usage_counts_at_its_estimate(workspace: Workspace, api: Engine) -> None:
-    """A reply without token counts is charged to budgets at its estimated cost."""
-    workspace.import_people(1)
-    estimated_cost = estimate_live_cost(workspace)
-    part = {"text": json.dumps({"tags": ["beekeeping", "water law", "teaching"]})}
-    candidate = {"content": {"parts": [part], "role": "model"}, "finishReason": "STOP"}
-    api.script_fault("wrong_shape", path=LIVE_PATH, args={"document": {"candidates": [candidate]}})
-
-    workspace.run_command("tag_live")
-    assert workspace.state_counts() == {"tagged": 1}
-    spent = workspace.spending()
-    assert spent["actual"] + spent["estimated"] == pytest.approx(estimated_cost, abs=2e-5)
 
 
 @pytest.mark.alike

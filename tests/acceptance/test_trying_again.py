@@ -4,7 +4,6 @@ import signal
 
 import pytest
 
-from tests.acceptance.database import run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.test_ingest import make_line, sort_by_row
@@ -63,28 +62,6 @@ def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine)
     assert workspace.read_json("unpark", all=True, yes=True) == {"unparked": [usernames[0]]}
     run_chain(workspace, api)
     assert workspace.state_counts() == {"tagged": 3}
-
-
-def test_permanent_error_parks_at_once_and_foreign_tags_stay(
-    workspace: Workspace, api: Engine
-) -> None:
-    """A request with a permanent error is sent once; foreign tags are never released."""
-    usernames = workspace.import_people(4)
-    run_sql(workspace, "UPDATE experts SET tags = 'law, water' WHERE id = 3")
-    codes = {"1": 3, "2": 5, "4": 7}
-    run_chain(workspace, api, *(("error_line", item, code) for item, code in codes.items()))
-    assert workspace.state_counts() == {"parked": 3, "foreign": 1}
-    parked = workspace.parked_reasons()
-    reason = "Gemini refused the request permanently"
-    for item, code in codes.items():
-        username = usernames[int(item) - 1]
-        assert parked[username] == f"{reason}: error {code}: Trouble {code}."
-
-    assert workspace.read_json("unpark", all=True, yes=True) == {
-        "unparked": [usernames[0], usernames[1], usernames[3]]
-    }
-    assert workspace.state_counts() == {"untagged": 3, "foreign": 1}
-    assert run_sql(workspace, "SELECT tags FROM experts WHERE id = 3") == [("law, water",)]
 
 
 def test_cancelling_by_hand_parks_nobody(workspace: Workspace, api: Engine) -> None:

@@ -18,22 +18,6 @@ def check_nothing_left(workspace: Workspace) -> None:
     assert not (workspace.data / "verify_gemini").exists()
 
 
-def test_verify_passes_on_the_engine_and_leaves_nothing(workspace: Workspace, api: Engine) -> None:
-    """After a confirmation it runs in a new folder; later commands and `doctor` work as usual."""
-    workspace.run_command(VERIFY, code=2)
-    assert api.batches() == []
-
-    report = workspace.read_json(VERIFY, yes=True)
-    assert report["facts"]["a new batch in the list"] == "at once"
-    assert 0 < report["cost"] < 0.01
-    assert len(api.creates()) == 1
-    check_nothing_left(workspace)
-
-    workspace.import_people(2)
-    workspace.run_commands("submit", "poll", "ingest", "doctor")
-    assert workspace.state_counts() == {"tagged": 2}
-
-
 def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server: Outside) -> None:
     """The report contains the lag of the list, and a failed batch fails the command."""
     # The newest batch is missing in the next three lists.
@@ -56,6 +40,7 @@ def test_facts_about_decisions_are_measured(
     outside_server: Outside,
 ) -> None:
     """Two servers that differ in what is not documented get different facts, for two decisions."""
+    workspace.run_command(VERIFY, code=2)
     facts = workspace.read_json(VERIFY, yes=True)["facts"]
     assert facts["decisions under v1beta"] == "met: 4 questions answered"
     usage_names = "total_input_tokens, total_output_tokens, total_tokens"

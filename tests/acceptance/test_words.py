@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +106,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (("search",), {}, 2, "there is no question"),
     (("show", "nobody"), {}, 2, "nobody"),
     (("export", "out.doc"), {}, 2, "out.doc"),
+    (("export", "y.csv", "--to", "z.csv"), {}, 2, "--to was given twice"),
     (("status", "--watch", "--json"), {}, 2, "--watch"),
 )
 
@@ -355,21 +355,3 @@ def test_wrong_mapping_of_columns_is_refused(workspace: Workspace) -> None:
         assert message in workspace.run_command("import", "odd.csv", map=mapping, code=2).stderr
     workspace.run_command("import", "odd.csv", map="bio=About you")
     assert workspace.exported_rows()[-1]["Bio"] == "I build guitars."
-
-
-def test_local_engine_is_named_and_the_workspace_stays_bound_to_it(workspace: Workspace) -> None:
-    """A workspace without a key uses the local engine, and stays bound to it later."""
-    workspace.import_people(2)
-    url = workspace.url
-    workspace.url = ""
-    workspace.settings["BACKEND"] = ""
-    error_output = workspace.run_command("submit").stderr
-    assert error_output.count("no key is set: the local engine makes placeholder results") == 1
-
-    # A key that is set later is not used.
-    workspace.url = url
-    workspace.run_command("poll")
-    workspace.run_command("submit", BACKEND="gemini", code=3)
-    workspace.run_command("ingest")
-    assert workspace.state_counts() == {"tagged": 2}
-    assert Path(workspace.data / "local-engine.sqlite").exists()

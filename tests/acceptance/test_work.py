@@ -87,19 +87,6 @@ def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api:
     assert workspace.state_counts() == {"tagged": 1}
 
 
-def test_index_is_built_after_a_batch_was_refused(workspace: Workspace, api: Engine) -> None:
-    """The first failure sets the exit code; the document lists the finished work and its place."""
-    workspace.import_people(5)
-    workspace.run_command("tag", mode="live", limit=2)
-    api.script_fault("status", args=FULL, path=CREATE)
-    assert "Resource exhausted" in run_due_work(workspace, code=4)["failures"][0]
-    assert workspace.status()["index"]["count"] == 2
-    document = run_due_work(workspace)
-    assert document["did"] == ["3 submitted in 1 batch"]
-    assert document["workspace"] == str(workspace.data)
-    assert document["workspace_id"] == workspace.status()["workspace_id"]
-
-
 def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Engine) -> None:
     """An expired batch ends with exit code 4; its answers are ingested and its rest is sent again.
 

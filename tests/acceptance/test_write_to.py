@@ -173,22 +173,6 @@ def test_a_record_without_texts_is_rolled_back(
     assert run_sql(notes_workspace, query) == []
 
 
-def test_dropped_target_is_refused_before_anything_is_sent(notes_workspace: Workspace) -> None:
-    """A column that was renamed after the first run is named before the next rows are sent."""
-    create_orders(notes_workspace, "a")
-    declare(notes_workspace, "orders.v=v")
-    notes_workspace.run_commands(*ROUND)
-    run_sql(notes_workspace, "ALTER TABLE orders RENAME COLUMN v TO w")
-    run_sql(notes_workspace, "INSERT INTO orders (id, t) VALUES (2, 'b')")
-    for verb in ("submit", "tag"):
-        assert "no column `v`" in notes_workspace.run_command(verb, code="any").stderr
-    assert len(notes_workspace.logged_requests()) == 1
-
-    run_sql(notes_workspace, "ALTER TABLE orders RENAME COLUMN w TO v")
-    notes_workspace.run_commands(*ROUND)
-    assert column_values(notes_workspace) == ["said of a", "said of b"]
-
-
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
     """Forgetting a row and a rollback clear the cells that findable wrote, and name the others."""
     create_orders(notes_workspace, "a", "b", "c", "d")

@@ -51,7 +51,6 @@ MIN_GZIP_BYTES = 300
 # SO_LINGER: closing a connection resets it.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # The limit of an embedding call in the error message of the API.
-MAX_GATE_WAIT_S = 60.0
 MAX_EMBED_BODY_BYTES = 4_194_304
 
 
@@ -238,11 +237,6 @@ class Handler(BaseHTTPRequestHandler):
             raise OutsideError(403, message)
         return row
 
-    def _get_file(self, name: str) -> None:
-        """Send the document of a file; names of result files are too long for this call."""
-        _check_id(name, "GetFileRequest")
-        self._send(resource(self._file(name), self._server.url))
-
     def _delete_file(self, name: str) -> None:
         """Delete a file."""
         _check_id(name, "DeleteFileRequest")
@@ -420,8 +414,6 @@ class Handler(BaseHTTPRequestHandler):
         if len(self._data) > MAX_EMBED_BODY_BYTES:
             raise OutsideError(400, "Request payload size exceeds the limit: 4194304 bytes.")
 
-        if self._server.embedding_gate is not None:
-            self._server.embedding_gate.wait(MAX_GATE_WAIT_S)
         requests = self._document().get("requests", [])
         refused_text = self._server.refused_text
         bodies = [json.dumps(request, ensure_ascii=False) for request in requests]
@@ -519,7 +511,6 @@ _MODEL = rf"/{VERSIONS}/models/([^/:]+)"
 _ROUTES = (
     ("POST", rf"/upload/{VERSIONS}/files", "_start_upload"),
     ("GET", rf"(?:/download)?/{VERSIONS}/files/([^/:]+):download", "_download"),
-    ("GET", rf"/{VERSIONS}/files/([^/:]+)", "_get_file"),
     ("DELETE", rf"/{VERSIONS}/files/([^/:]+)", "_delete_file"),
     ("POST", rf"{_MODEL}:batchGenerateContent", "_create"),
     ("GET", rf"/{VERSIONS}/batches", "_list_batches"),

@@ -113,8 +113,6 @@ class Outside:
     refused_text: str = ""
     # The vectors of texts that contain these words are zero.
     zeroed_text: str = ""
-    # Embedding calls wait until this event is set.
-    embedding_gate: threading.Event | None = None
     # The body of each decision that was answered, oldest first.
     decisions: list[Json] = field(default_factory=list)
     # Models that the project cannot see.

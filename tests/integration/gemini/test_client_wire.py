@@ -19,7 +19,6 @@ from pipeline.core.errors import (
     UnavailableError,
     UploadTypeRefusedError,
 )
-from pipeline.core.states import RemoteState
 from pipeline.gemini.client import Client
 from pipeline.gemini.models import load_models
 from tests.integration.gemini.scripted import (
@@ -119,17 +118,6 @@ def test_hostile_environment_changes_nothing(
     assert script.calls == [f"GET /v1beta/{BATCH}"]
     assert script.requests[0].headers["x-goog-api-key"] == KEY
     assert script.requests[0].headers["x-server-timeout"] == "60"
-
-
-@pytest.mark.parametrize("place", ["output", "response"])
-def test_result_file_is_found_in_both_places(script: Script, client: Client, place: str) -> None:
-    """The client reads the result's name from metadata.output, or else from response."""
-    document = operation_document(state="JOB_STATE_SUCCEEDED", endTime="2026-01-06T11:19:31Z")
-    parent = document["metadata"] if place == "output" else document
-    parent[place] = {"responsesFile": RESULT}
-    script.answers = [Answer(document)]
-    batch = client.get_batch(BATCH)
-    assert (batch.state, batch.result_file) == (RemoteState.SUCCEEDED, RESULT)
 
 
 def test_list_reads_every_page_after_an_empty_page(

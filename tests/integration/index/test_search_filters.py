@@ -1,7 +1,6 @@
 """`search`: filters, phrases, similar entries and weak hits."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,17 +91,6 @@ def test_only_entries_that_pass_are_found(
         hit["username"] for hit in search(indexed, "-k", "1", "--", question, **filters)
     } <= expected
     assert find_names(indexed, question, RANK="words", **filters) <= expected
-
-
-def test_eval_ignores_a_phrase_without_an_entry(indexed: Workspace, tmp_path: Path) -> None:
-    """A judged question with such a phrase finds the closest entries, as in `search`."""
-    queries = tmp_path / "queries.jsonl"
-    queries.write_text(json.dumps({"qid": "q1", "text": '"sings opera"'}))
-    qrels = tmp_path / "qrels.tsv"
-    qrels.write_text("q1 0 cyd 1\n")
-    rows = json.loads(indexed.ran("eval", str(queries), str(qrels), "--json").stdout)
-    figures = {row["system"]: row["figures"]["MRR"][0] for row in rows}
-    assert figures["words"] == figures["hybrid"] == 1
 
 
 def test_a_mark_that_is_not_closed_is_a_character(indexed: Workspace) -> None:
