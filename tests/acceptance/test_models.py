@@ -79,20 +79,6 @@ def test_prepared_batches_of_a_retired_model_are_replaced(
     assert len(outside_server.creates()) == 1
 
 
-def test_prepared_batch_of_another_model_is_sent(served_workspace: Workspace) -> None:
-    """Its model is not refused, so the batch is asked with it after another model is set."""
-    served_workspace.import_people(2)
-    address = served_workspace.url
-    # No server listens at this port.
-    served_workspace.url = "http://127.0.0.1:9"
-    served_workspace.run_command("submit", code=4)
-
-    served_workspace.url = address
-    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
-    served_workspace.run_command("tag", mode="batch", wait=True, yes=True)
-    assert served_workspace.batch_states() == ["ingested"]
-
-
 def test_error_about_a_refused_level_names_its_setting(
     served_workspace: Workspace, tmp_path: Path
 ) -> None:

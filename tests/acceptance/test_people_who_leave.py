@@ -65,7 +65,12 @@ def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) 
     assert "nobody" in error_output
     assert names_in(workspace) == names
 
+    # A killed backup into the workspace leaves such a folder. No process has this number.
+    leftover = workspace.data / "copy.7fffffff-0123456789.part"
+    leftover.mkdir()
+    (leftover / "findable.db").write_bytes(b"a person")
     forget_run = workspace.run_command("forget", f"{names[0]},{names[1]}", yes=True)
+    assert not leftover.exists()
     assert f"{names[0]}, {names[1]} forgotten" in forget_run.stdout
     index = workspace.status()["index"]
     assert (index["count"], index["build"], index["behind"]) == (4, builds + 1, 0)

@@ -197,6 +197,18 @@ def test_folder_of_parquet_files_is_read_as_a_table(workspace: Workspace) -> Non
     ]
     assert all(row["topic"] for row in rows)
 
+    # People are read from a folder in the same way.
+    workspace.task = "experts"
+    put_part(
+        workspace, "people/category=bees/1.parquet", [{"username": "ada", "bio": "Ada keeps bees"}]
+    )
+    workspace.run_command("import", "people")
+    assert [(row["Username"], row["category"]) for row in workspace.exported_rows()] == [
+        ("ada", "bees")
+    ]
+    (workspace.home / "people/category=bees/1.parquet").write_bytes(b"PAR1, and no more")
+    workspace.run_command("import", "people", code=2)
+
 
 @pytest.mark.alike
 def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None:

@@ -112,26 +112,6 @@ def test_preflight_considers_deadline_daily_quota_and_budget(workspace: Workspac
 
 
 @pytest.mark.alike
-def test_cost_above_the_limit_needs_consent_and_few_rows_use_flex(
-    workspace: Workspace, api: Engine
-) -> None:
-    """`tag` refuses a cost above the limit without YES=1, and uses flex for few rows."""
-    workspace.import_people(6, without_bio=2)
-    workspace.run_command("tag", CONFIRM_ABOVE=0, code=2)
-
-    for budget in ("nan", "-1", "five", "inf"):
-        assert "amount of USD" in workspace.run_command("tag", BUDGET=budget, code=2).stderr
-    for deadline in ("soon", "2 fortnights", "-1h"):
-        workspace.run_command("tag", deadline=deadline, code=2)
-    assert count_posts(api, "") == 0
-
-    report = run_tag(workspace, CONFIRM_ABOVE=0, yes=True)
-    assert (report["mode"], report["left"]) == ("flex", 0)
-    assert (count_posts(api, LIVE_PATH), count_posts(api, CREATE_PATH)) == (6, 0)
-    assert workspace.state_counts() == {"tagged": 6, "no_bio": 2}
-
-
-@pytest.mark.alike
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_budget_limits_the_number_of_tagged_people(workspace: Workspace, mode: str) -> None:
     """A run spends at most its budget, reports the remaining rows, and continues with more."""
@@ -246,22 +226,6 @@ def test_failed_batch_stops_the_run_and_three_failures_park_its_rows(
 
     workspace.run_command("unpark", all=True, yes=True)
     assert run_tag(workspace, mode="batch", wait=True)["left"] == 0
-
-
-@pytest.mark.alike
-def test_tag_waits_for_its_own_batch_after_a_quota_error(workspace: Workspace, api: Engine) -> None:
-    """After a 429, `tag` waits for its running batch before it sends the next batch.
-
-    LIMIT= counts the rows of both batches.
-    """
-    workspace.import_people(9)
-    for limit, batches, remaining_rows in ((5, {"1", "2"}, 4), (9, {"3", "4"}, 0)):
-        api.configure(batch_looks=3)
-        api.script_fault("status", nth=2, args=QUOTA_ERROR, path=CREATE_PATH)
-        report = run_tag(workspace, mode="batch", wait=True, limit=limit, BATCH_ROWS=3)
-        assert set(report["ingested"]) == batches
-        assert (report["left"], report["under_way"]) == (remaining_rows, 0)
-    assert count_posts(api, CREATE_PATH) == 6
 
 
 @pytest.mark.alike

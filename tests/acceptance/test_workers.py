@@ -90,21 +90,6 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
     assert not [path for path in paths if path.decode() in rows]
 
 
-def test_work_runs_until_it_is_stopped(workspace: Workspace, api: Engine) -> None:
-    """`work` waits for due work, SIGTERM ends it, and the next process continues."""
-    workspace.import_people(2)
-    api.configure(paused=True)
-    with workspace.start_command("work") as running:
-        wait_until(lambda: len(api.creates()) == 1, running)
-        stopped = running.stop(signal.SIGTERM)
-    assert stopped.code == 130
-    api.configure(paused=False)
-    with workspace.start_command("work") as running:
-        wait_until((workspace.data / "index" / "current").exists, running)
-    assert workspace.status()["index"]["count"] == 2
-    assert len(api.creates()) == 1
-
-
 def wait_until(condition: Any, *running: Running) -> None:
     """Wait until a condition is true; on a timeout show the output of the processes."""
     deadline = time.monotonic() + MAX_WAIT_S

@@ -46,7 +46,6 @@ MODELS = (
 )
 REFUSES_MINIMAL = ("gemini-3.8-flash", "gemini-9-flash")
 MAX_PAGE_ROWS = 3
-MAX_ID_CHARS = 40
 MIN_GZIP_BYTES = 300
 # SO_LINGER: closing a connection resets it.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -239,7 +238,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def _delete_file(self, name: str) -> None:
         """Delete a file."""
-        _check_id(name, "DeleteFileRequest")
         self._state.rows(
             "DELETE FROM files WHERE id = ? AND owner = ?", self._file(name)["id"], self._owner
         )
@@ -446,7 +444,7 @@ class Handler(BaseHTTPRequestHandler):
     def _page(self, sql: str) -> tuple[list[Any], str]:
         """Return the rows of a page and the token of the next page; pages are always short."""
         size = min(int(self._query.get("pageSize") or 0) or MAX_PAGE_ROWS, MAX_PAGE_ROWS)
-        last_number = page_start(self._query.get("pageToken", ""))
+        last_number = page_start(self._query["pageToken"])
         rows = self._state.rows(sql, self._owner, last_number, size + 1)
         next_token = page_token(rows[size - 1]["number"]) if len(rows) > size else ""
         return rows[:size], next_token
@@ -523,10 +521,3 @@ _ROUTES = (
     ("GET", _MODEL, "_describe_model"),
     ("POST", rf"{_MODEL}:batchEmbedContents", "_embed_many"),
 )
-
-
-def _check_id(name: str, message: str) -> None:
-    """Refuse a name that is too long for a file."""
-    if len(name) > MAX_ID_CHARS:
-        limit = f"cannot be more than {MAX_ID_CHARS} characters."
-        raise OutsideError(400, f"* {message}.name: File ID (name excluding 'files/') {limit}")

@@ -62,18 +62,3 @@ def test_a_new_person_gets_no_id_of_a_claimed_row(adopted: Workspace, tmp_path: 
     assert adopted.query("SELECT username FROM experts WHERE tags IS NOT NULL ORDER BY id") == [
         ("old-1",)
     ]
-
-
-@pytest.mark.parametrize("adopted", ["counting"], indirect=True)
-def test_an_answer_about_somebody_else_is_not_applied(adopted: Workspace) -> None:
-    """An answer is stored and counted, but not applied to another person with the old id."""
-    # The batch asks about the old person with this id.
-    adopted.change("DELETE FROM experts WHERE id = 3")
-    adopted.change("INSERT INTO experts (id, username, bio) VALUES (3, 'new', 'I bind books.')")
-
-    adopted.ran("batch-ingest", "--json")
-
-    assert adopted.query("SELECT username FROM experts WHERE tags IS NULL") == [("new",)]
-    assert adopted.query("SELECT applied FROM findable_answers WHERE item_id = '3'") == [(0,)]
-    assert adopted.scalar("SELECT not_applied FROM findable_batches") == 1
-    assert json.loads(adopted.run("status", "--json").stdout)["experts"]["untagged"] == 1
