@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import count_rows, read_schema
+from tests.acceptance.database import count_rows, read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import MODEL, ON_POSTGRESQL, PEOPLE, Workspace, open_page
@@ -486,6 +486,44 @@ def _wait_for_import(client: httpx2.Client, number: int) -> dict[str, Any]:
         assert time.monotonic() < deadline, file_import
         time.sleep(0.01)
     return dict(file_import)
+
+
+def test_page_cancels_batches_and_names_unapplied_answers(workspace: Workspace) -> None:
+    """The page names an answer without a row, serves batch files, and cancels a batch once."""
+    workspace.import_people(3)
+    workspace.run_command("submit", limit=2)
+    workspace.run_command("poll")
+    run_sql(workspace, "DELETE FROM experts WHERE username = 'person-0000'")
+
+    with workspace.serve_page() as client:
+        step = client.get(NEXT_PATH).json()["next"]
+        job = run_job(client, NEXT_PATH, params={"step": step})
+        assert job["state"] == "done"
+        assert job["warnings"][0].partition(" (")[0] == "batch 1: 1 answer not applied"
+
+        state_html = client.get("/parts/state?task=experts").text
+        assert '<a href="/batch?number=1">batch 1</a>: 1 answer not applied' in state_html
+        assert "1 answer is not applied" in client.get("/batch?number=1").text
+        for kind in ("requests", "results"):
+            sealed_bytes = (workspace.data / "batches" / f"000001-{kind}.jsonl").read_bytes()
+            assert client.get(f"/api/batches/1/{kind}.jsonl").content == sealed_bytes
+        assert client.get("/api/batches/7/requests.jsonl").status_code == 404
+
+        workspace.run_command("submit")
+        job = run_job(client, "/api/batch-cancel", json={"batch": "2"})
+        assert job["result"]["batch"] == 2
+        workspace.try_command("poll")
+        workspace.run_command("ingest")
+        batch = client.get("/api/batches/2").json()
+        assert batch["is_over"]
+        new_states = [move["new"] for move in batch["moves"] if move["new"]]
+        assert new_states[:3] == ["prepared", "submitting", "submitted"]
+
+        # A finished batch cannot be cancelled.
+        job = run_job(client, "/api/batch-cancel", json={"batch": "2"})
+        assert job["error"]["status"] == 422
+
+    assert [batch["number"] for batch in workspace.batches()] == [1, 2]
 
 
 def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace) -> None:

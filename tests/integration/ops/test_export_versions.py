@@ -1,0 +1,90 @@
+"""An export uses a single version, and reports the number of rows of each version."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration import reviews
+from tests.lab import Workspace
+
+MODEL = "gemini-3.5-flash-lite"
+FIRST = f"reviews@1/{MODEL}"
+SECOND = f"reviews@2/{MODEL}"
+
+
+@pytest.fixture(name="two_versions")
+def _two_versions(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """Answer four reviews under version 1, and two of them again under version 2."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace).ran("tag-live")
+    reviews.write_task_file(version=2)
+    workspace.ran("tag-live", LIMIT="2")
+    workspace.environ["FINDABLE_OVERWRITE"] = "1"
+    return workspace
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def export_answers(workspace: Workspace, **values: str) -> list[tuple[str, str]]:
+    """Return (row, version) pairs of an export, except for rows without an answer."""
+    workspace.ran("export", "out.jsonl", **values)
+    assert [row["id"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS)
+    return [(row["id"], row["extractor"]) for row in read_lines("out.jsonl") if row["extractor"]]
+
+
+def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspace) -> None:
+    """The newest version is exported; a note names the version of the other rows."""
+    assert export_answers(two_versions) == [("1", SECOND), ("2", SECOND)]
+
+    export_run = two_versions.ran("export", "out.jsonl")
+    assert f"wrote {SECOND}, which 2 rows have" in export_run.stderr
+    assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in export_run.stderr
+
+    report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
+    assert (report["count"], report["extractor"]) == (4, SECOND)
+    assert report["versions"] == [
+        {"extractor": SECOND, "items": 2},
+        {"extractor": FIRST, "items": 4},
+    ]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"EXTRACTOR": FIRST},
+        {"EXTRACTOR": "reviews@1"},
+        {"VERSION": "reviews@1"},
+        {"PREFER_VERSIONS": "reviews@1"},
+    ],
+)
+def test_another_version_is_named_or_preferred(
+    two_versions: Workspace, values: dict[str, str]
+) -> None:
+    """A chosen or preferred version is exported; a version of another task is ignored."""
+    assert export_answers(two_versions, **values) == [(key, FIRST) for key in reviews.TEXTS]
+    assert [row["text"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS.values())
+
+    csv_message = two_versions.ran("export", "out.csv", **values).stderr
+    assert "wrote" in csv_message
+    assert f"2 rows have {SECOND}: EXTRACTOR" in csv_message
+
+    with Path("out.csv").open(encoding="utf-8", newline="") as file:
+        assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
+
+    # A version of another task is no version of this task.
+    assert export_answers(two_versions, VERSION="passage-concepts@7") == [
+        ("1", SECOND),
+        ("2", SECOND),
+    ]
+    assert (
+        "version 'reviews@9' has no answers"
+        in two_versions.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
+    )

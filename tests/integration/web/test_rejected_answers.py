@@ -1,0 +1,37 @@
+"""The reason why an answer was not applied, for rows of the same name."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine.task_file import forget_loaded_files
+from tests.integration import reviews
+from tests.lab import Workspace
+from tests.page import Page
+
+
+def test_rows_of_one_name_are_told_apart(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that changed does not hide that the answer of another row was rejected."""
+    monkeypatch.chdir(tmp_path)
+    reviews.set_up_task(workspace)
+    task_path = Path("tasks", "reviews.py")
+    task_text = task_path.read_text(encoding="utf-8")
+    task_path.write_text(
+        task_text.replace("version=1,", 'version=1, label="{who}",'), encoding="utf-8"
+    )
+    forget_loaded_files()
+    rows = "id,who,text\n1,Orla,It broke.\n2,Orla,It shines.\n"
+    Path("tasks", "reviews.csv").write_text(rows, encoding="utf-8")
+    workspace.ran_each(*reviews.BY_BATCH)
+    workspace.change("UPDATE findable_answers SET applied = false, outdated = item_id = '1'")
+
+    with Page(workspace) as page:
+        html = page.get("/batch", params={"number": 1, "task": "reviews"}).text
+    lines = [" ".join(line.split()) for line in html.splitlines()]
+    reason = (
+        "Not applied, because the row was removed, answered meanwhile, parked, "
+        "or refused by your table: Orla"
+    )
+    assert reason in lines
