@@ -346,6 +346,10 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a live call."""
         self._check_model(model)
         request = self._document()
+        # A killed process sends its headers without a body.
+        if not member(request, "contents"):
+            raise OutsideError(400, "* GenerateContentRequest.contents: contents is not specified")
+
         thinking = member(member(request, "generationConfig"), "thinkingConfig")
         if model in REFUSES_MINIMAL and member(thinking, "thinkingLevel") == "MINIMAL":
             message = "Thinking level MINIMAL is not supported for this model."
