@@ -244,6 +244,22 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
         ),
         ({"fields": "my tone"}, "FIELDS: 'my tone' is not a name"),
         ({"fields": "id: text"}, "the field `id` and the key column `id`"),
+        ({"fields": "stars: 5-1"}, "'stars' has the numbers 5 to 1"),
+        ({"fields": "stars: 1-1"}, "a range needs two different numbers"),
+        ({"fields": "stars: 1-"}, "'1-' is not a kind of field; did you mean 1-5?"),
+        (
+            {"fields": "topic: topics.csv, stars: 1-5, why: quote"},
+            "topic: topics.csv; stars: 1-5; why: quote",
+        ),
+        ({"fields": "topic: list of topics.csv"}, "a list of terms is written in the task's file"),
+        (
+            {"fields": "topic: none.csv", "name": "kettles"},
+            "the vocabulary 'none.csv' of 'topic' does not exist",
+        ),
+        (
+            {"fields": "topic: t.csv", "name": "kettles"},
+            "error: ../t.csv, line 1: the header has no column",
+        ),
         ({"name": "experts"}, "a task cannot be called 'experts'"),
         ({"name": "there"}, "tasks/there.py exists already"),
     ],

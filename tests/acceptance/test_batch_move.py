@@ -79,22 +79,6 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     assert calls.total() - len(calls) <= lost_calls
 
 
-@pytest.mark.alike
-@each_server
-def test_rows_of_a_moved_batch_are_asked_once(
-    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
-) -> None:
-    """The batch is cancelled, its answers are stored, and only the other rows are asked."""
-    workspace.import_people(PEOPLE_COUNT)
-    script(api)
-    workspace.run_command("submit")
-
-    report = workspace.read_json("batch_move", 1, to="flex")
-    assert (report["kept"], report["answered"], report["left"]) == (kept, PEOPLE_COUNT - kept, 0)
-    check_asked_once(workspace, api, kept=kept)
-    assert workspace.status()["parked"] == {}
-
-
 @pytest.mark.parametrize("continuation", ["tag", "work", "batch_move"])
 @each_server
 def test_killed_move_is_continued(

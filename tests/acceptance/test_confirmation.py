@@ -146,17 +146,6 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
 
 
 @pytest.mark.alike
-def test_address_in_the_environment_needs_no_confirmation(tmp_path: Path, api: Engine) -> None:
-    """Without a terminal and without FINDABLE_TRUST, rows are sent to the user's own gateway."""
-    workspace = gemini_workspace(
-        tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
-    )
-    workspace.import_people(2)
-    workspace.run_command("tag", mode="live")
-    assert workspace.state_counts() == {"tagged": 2}
-
-
-@pytest.mark.alike
 @pytest.mark.parametrize(
     "form", ["https://{}@generativelanguage.googleapis.com.{}/", "https://a.{}@{}/"]
 )
