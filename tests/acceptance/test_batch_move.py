@@ -51,16 +51,6 @@ SERVERS: dict[str, tuple[Callable[[Engine], None], int]] = {
 each_server = pytest.mark.parametrize(("script", "kept"), SERVERS.values(), ids=SERVERS)
 
 
-def count_live_calls(api: Engine) -> Counter[str]:
-    """Return how often each text was asked by a live call."""
-    return Counter(
-        str(request["json"]["contents"])
-        for request in api.journal()
-        # A killed process may send a request in part, which nobody answers.
-        if request["path"].endswith(":generateContent") and request["json"] is not None
-    )
-
-
 def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls: int = 0) -> None:
     """Assert that each row is answered once, and that nothing was asked twice.
 
@@ -74,7 +64,12 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     ]
     assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
     assert len(api.creates()) == 1
-    calls = count_live_calls(api)
+    calls = Counter(
+        str(request["json"]["contents"])
+        for request in api.journal()
+        # A killed process may send a request in part, which nobody answers.
+        if request["path"].endswith(":generateContent") and request["json"] is not None
+    )
     assert len(calls) == PEOPLE_COUNT - kept
     assert calls.total() - len(calls) <= lost_calls
 

@@ -204,21 +204,13 @@ def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     assert "no answer has a confidence of the field 'tone'" in message
 
 
-@pytest.mark.alike
-def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
-    """No probability about a forgotten row is stored."""
-    declare(tickets, CLOSED_FIELDS, 4)
-    tickets.run_command("tag", mode="decide")
-    assert len(read_stored_confidences(tickets)) == 4
-    tickets.run_command("forget", item="2", yes=True)
-    stored_confidences = read_stored_confidences(tickets)
-    assert sorted(value is None for value in stored_confidences) == [False] * 3 + [True]
-
-
 def test_copied_answer_has_the_confidences_of_its_original(
     tickets: Workspace, outside_server: Outside
 ) -> None:
-    """Rows with equal texts are decided once, at once and later, with equal probabilities."""
+    """Rows with equal texts are decided once, with equal probabilities.
+
+    A forgotten row loses its own.
+    """
     declare(tickets, CLOSED_FIELDS, 1)
     header = "id,text,tone_confidence\n"
     tickets.write_file("tasks/tickets.csv", f"{header}1,a lamp,x\n2,a lamp,y\n")
@@ -229,6 +221,10 @@ def test_copied_answer_has_the_confidences_of_its_original(
     probabilities = read_probabilities(tickets)
     assert probabilities["1"]["tone"] is not None
     assert probabilities["1"] == probabilities["2"] == probabilities["3"]
+
+    tickets.run_command("forget", item="2", yes=True)
+    stored_confidences = read_stored_confidences(tickets)
+    assert sorted(value is None for value in stored_confidences) == [False, False, True]
 
 
 def import_people_and_passages(workspace: Workspace) -> None:

@@ -1,6 +1,5 @@
 """Servers, databases and task files from a stranger's folder need a confirmation."""
 
-import json
 import os
 import shutil
 import socket
@@ -369,19 +368,3 @@ def is_reachable(host: str, port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
-
-
-@pytest.mark.parametrize("name", ["batches/a\0b", "\0", "batches/\ud800"])
-def test_backup_with_an_impossible_file_name_is_refused(tmp_path: Path, name: str) -> None:
-    """A manifest with a name that no file can have is refused, and nothing is restored."""
-    original = Workspace(tmp_path / "first", settings={"DATABASE_URL": ""})
-    original.import_people(1)
-    original.run_command("backup", tmp_path / "copy")
-    manifest = tmp_path / "copy" / "manifest.json"
-    document: dict[str, Any] = json.loads(manifest.read_bytes())
-    document["files"][name] = "0" * 64
-    # The name is valid in JSON and invalid in the file system.
-    manifest.write_text(json.dumps(document))
-    restored = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
-    restored.run_command("restore", tmp_path / "copy", code=2)
-    assert not restored.data.exists()
