@@ -210,7 +210,7 @@ def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     assert (report["labelled"], report["reviewed"]) == (2, 1)
     assert {"tone", "reviewed"} <= set(report["ignored_columns"])
     listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
-    assert len(listing) == 1
+    assert len(listing) == 2
     tones = [row["answer_tone"] for row in workspace.exported_rows()]
     assert tones == ["praise", "blame"]
 
