@@ -1,9 +1,7 @@
 """`add-expert` tags a new person at once, and `new-task` writes the task file of any table."""
 
-import csv
 import json
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -82,85 +80,56 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
     assert (list(workspace.exported_tags()), api.count_calls("POST", LIVE)) == (["ada"], 0)
 
 
-class Table(NamedTuple):
-    """A table of a user with the expected key column and the expected text column."""
-
-    file: str
-    rows: list[dict[str, Any]]
-    key: str
-    text: str
-
-    def write(self, home: Path) -> None:
-        """Write the table as JSON lines, or as CSV of a German spreadsheet."""
-        if self.file.endswith("jsonl"):
-            lines = [f"{json.dumps(row)}\n" for row in self.rows]
-            (home / self.file).write_text("".join(lines), encoding="utf-8")
-            return
-
-        with (home / self.file).open("w", encoding="utf-8-sig", newline="") as file:
-            table = csv.DictWriter(file, self.rows[0], delimiter=";")
-            table.writeheader()
-            table.writerows(self.rows)
-
-
-TABLES = (
-    Table(
-        "bewertungen.csv",
+NUMBERS = range(3)
+# Each table with the expected key column and the expected text column.
+TABLES = {
+    # As a German spreadsheet writes it.
+    "bewertungen.csv": (
         [
-            {
-                "Kunde": 7,
-                "Bestell-Nr": f"B{number}",
-                "Bewertung": number,
-                "Produkt": "Kessel",
-                "Kommentar": LONG.format(number),
-            }
-            for number in range(1, 4)
+            "\ufeffKunde;Bestell-Nr;Bewertung;Produkt;Kommentar\r\n",
+            *(f"7;B{n};{n};Kessel;{LONG.format(n)}\r\n" for n in NUMBERS),
         ],
-        key="Bestell-Nr",
-        text="Kommentar",
+        "Bestell-Nr",
+        "Kommentar",
     ),
-    Table(
-        "notes.csv",
-        [{"id": 7, "2. Review Text": LONG.format(n), "rating": 4} for n in range(3)],
-        # A constant id is no key, so that each row gets a hash.
+    # A constant id is no key, so that each row gets a hash.
+    "notes.csv": (
+        ["id;2. Review Text;rating\n", *(f"7;{LONG.format(n)};4\n" for n in NUMBERS)],
         "row",
         "2. Review Text",
     ),
-    Table(
-        "tickets.jsonl",
-        [{"ticket_id": n, "open": True, "body": LONG.format(n)} for n in range(3)],
+    "tickets.jsonl": (
+        [f'{{"ticket_id": {n}, "open": true, "body": "{LONG.format(n)}"}}\n' for n in NUMBERS],
         "ticket_id",
         "body",
     ),
-    Table(
-        "select.csv",
-        [{"select": LONG.format(n), "from": n, "uuid": f"{n:032x}"} for n in range(3)],
+    "select.csv": (
+        ["select;from;uuid\n", *(f"{LONG.format(n)};{n};{n:032x}\n" for n in NUMBERS)],
         "uuid",
         "select",
     ),
-    Table(
-        "lines.csv",
-        [{"id": n, "Text\r\nof it": f'{LONG.format(n)}\n"bright"'} for n in range(3)],
+    "lines.csv": (
+        ['id;"Text\r\nof it"\n', *(f'{n};"{LONG.format(n)}\n""bright"""\n' for n in NUMBERS)],
         "id",
         "Text of it",
     ),
-)
+}
 
 
-@pytest.mark.parametrize("table", TABLES, ids=[table.file for table in TABLES])
-def test_written_task_file_runs_without_changes(workspace: Workspace, table: Table) -> None:
+@pytest.mark.parametrize("name", TABLES)
+def test_written_task_file_runs_without_changes(workspace: Workspace, name: str) -> None:
     """The task of a new workspace tags every row with quotations of its text."""
-    workspace.home.mkdir()
-    table.write(workspace.home)
-    document = workspace.read_json("new_task", "mine", **{"from": table.file})
-    assert (document["key"], document["text"]) == (table.key, table.text)
-    assert document["sent"] == [table.text]
+    lines, key_column, text_column = TABLES[name]
+    workspace.write_file(name, "").write_bytes("".join(lines).encode())
+    document = workspace.read_json("new_task", "mine", **{"from": name})
+    assert (document["key"], document["text"]) == (key_column, text_column)
+    assert document["sent"] == [text_column]
 
     workspace.task = "mine"
     workspace.run_command("tag")
     assert workspace.state_counts() == {"answered": 3}
     rows = workspace.exported_rows()
-    quotes = [(row[table.text], row["quote"]) for row in rows]
+    quotes = [(row[text_column], row["quote"]) for row in rows]
     assert len(rows) == 3
     assert quotes
     assert all(text[quote["start"] : quote["end"]] == quote["quote"] for text, quote in quotes)

@@ -185,7 +185,7 @@ def test_question_killed_while_it_removes_files_leaves_no_files(
         assert killed_workspace.spending()["actual"] == expected_cost
 
 
-def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
+def test_query_is_asked_about(workspace: Workspace) -> None:
     """A column with a distinct value in each row is the key; a query runs on the database."""
     workspace.settings["YES"] = "1"
     workspace.import_people(1)
@@ -198,16 +198,6 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
     assert [row["nr"] for row in ask_document["answers"]] == ["7", "8"]
     [item] = workspace.read_json("try", TASK="tickets", item="7")["items"]
     assert item["request"] == ask_document["tried"]["items"][0]["request"]
-
-    many_columns = {f"c{number}": number for number in range(400)}
-    lines = [
-        json.dumps({"rating": index, "said": text} | many_columns)
-        for index, text in enumerate(TEXTS)
-    ]
-    workspace.write_file("wide.jsonl", "\n".join(lines))
-    wide_document = workspace.read_json("ask", "wide.jsonl", q="Tone?", fields="tone: a|b")
-    assert (wide_document["key"], wide_document["text"]) == ("rating", "said")
-    assert {*wide_document["answers"][0]} == {"rating", "tone"}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +234,22 @@ def test_queries_and_wide_files_are_asked_about(workspace: Workspace) -> None:
         ),
         ({"fields": "my tone"}, "FIELDS: 'my tone' is not a name"),
         ({"fields": "id: text"}, "the field `id` and the key column `id`"),
+        ({"fields": "stars: 5-1"}, "'stars' has the numbers 5 to 1"),
+        ({"fields": "stars: 1-1"}, "a range needs two different numbers"),
+        ({"fields": "stars: 1-"}, "'1-' is not a kind of field; did you mean 1-5?"),
+        (
+            {"fields": "topic: topics.csv, stars: 1-5, why: quote"},
+            "topic: topics.csv; stars: 1-5; why: quote",
+        ),
+        ({"fields": "topic: list of topics.csv"}, "a list of terms is written in the task's file"),
+        (
+            {"fields": "topic: none.csv", "name": "kettles"},
+            "the vocabulary 'none.csv' of 'topic' does not exist",
+        ),
+        (
+            {"fields": "topic: t.csv", "name": "kettles"},
+            "error: ../t.csv, line 1: the header has no column",
+        ),
         ({"name": "experts"}, "a task cannot be called 'experts'"),
         ({"name": "there"}, "tasks/there.py exists already"),
     ],

@@ -70,32 +70,3 @@ def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Wo
 
     decided = workspace.read_json("tag", TASK="kettles", mode="decide")
     assert decided["answered"] == 1
-
-
-@pytest.mark.alike
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ("stars: 5-1", "'stars' has the numbers 5 to 1"),
-        ("stars: 1-1", "a range needs two different numbers"),
-        ("topic: topics.csv, stars: 1-5, why: quote", "topic: topics.csv; stars: 1-5; why: quote"),
-        ("topic: list of topics.csv", "a list of terms is written in the task's file"),
-        ("stars: 1-", "'1-' is not a kind of field; did you mean 1-5?"),
-        ("topic: none.csv", "the vocabulary 'none.csv' of 'topic' does not exist"),
-        (
-            "topic: kettle reviews.csv",
-            "error: ../kettle reviews.csv, line 1: the header has no column",
-        ),
-    ],
-)
-def test_wrong_bounds_and_vocabularies_are_refused(
-    workspace: Workspace, fields: str, message: str
-) -> None:
-    """The message names the field or the file, and no file is written."""
-    file_name = write_table(workspace)
-    ask_run = workspace.run_command(
-        "ask", file_name, q="Which?", fields=fields, name="kettles", code=2
-    )
-    assert message in ask_run.stderr
-    assert "nothing was asked" in ask_run.stderr
-    assert not (workspace.home / "tasks").exists()

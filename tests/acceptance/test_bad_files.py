@@ -105,6 +105,10 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
         "is a spreadsheet with a password",
     ),
     "no key": (b"bio\nx\n", "has no Username column"),
+    "a PDF document": (b"%PDF-1.4\n%\xe2\xe3\nstream\nabc,def\n", "is a PDF document, not a table"),
+    "a PNG image": (b"\x89PNG\r\n\x1a\n,,,", "is a PNG image, not a table"),
+    "a JPEG image": (b"\xff\xd8\xff\xe0,,", "is a JPEG image, not a table"),
+    "a binary file": (b"id,text\n" + bytes(range(8)) * 40, "is a binary file, not a table"),
 }
 
 
@@ -187,28 +191,6 @@ def test_interrupted_import_stores_nothing(
     workspace.write_file("few.csv", head + "".join(map(LINE_FORMATS[verb], range(3))))
     assert "3 added" in workspace.run_command(verb, "few.csv").stdout
     assert len(workspace.listed_rows(task)) == 3
-
-
-@pytest.mark.alike
-@pytest.mark.parametrize(
-    ("name", "content", "format_name"),
-    [
-        ("a.csv", b"%PDF-1.4\n%\xe2\xe3\nstream\nabc,def\n", "a PDF document"),
-        ("b.csv", b"\x89PNG\r\n\x1a\n,,,", "a PNG image"),
-        ("c.jsonl", b"\xff\xd8\xff\xe0,,", "a JPEG image"),
-        ("d.csv", b"id,text\n" + bytes(range(8)) * 40, "a binary file"),
-    ],
-)
-def test_documents_are_refused_as_tables(
-    workspace: Workspace, name: str, content: bytes, format_name: str
-) -> None:
-    """A file that is no table is named by its content, whatever its suffix says."""
-    path = workspace.write_file(name, "")
-    path.write_bytes(content)
-    for verb, options in (("ask", {"q": "Praise?"}), ("import", {})):
-        error_output = workspace.run_command(verb, path, code=2, **options).stderr
-        assert f"is {format_name}, not a table; nothing was read" in error_output
-        assert "next: save its table as CSV" in error_output
 
 
 def test_dry_import_of_images_is_refused(workspace: Workspace) -> None:

@@ -51,16 +51,6 @@ SERVERS: dict[str, tuple[Callable[[Engine], None], int]] = {
 each_server = pytest.mark.parametrize(("script", "kept"), SERVERS.values(), ids=SERVERS)
 
 
-def count_live_calls(api: Engine) -> Counter[str]:
-    """Return how often each text was asked by a live call."""
-    return Counter(
-        str(request["json"]["contents"])
-        for request in api.journal()
-        # A killed process may send a request in part, which nobody answers.
-        if request["path"].endswith(":generateContent") and request["json"] is not None
-    )
-
-
 def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls: int = 0) -> None:
     """Assert that each row is answered once, and that nothing was asked twice.
 
@@ -74,25 +64,14 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     ]
     assert len(answered_rows) == len(set(answered_rows)) == PEOPLE_COUNT
     assert len(api.creates()) == 1
-    calls = count_live_calls(api)
+    calls = Counter(
+        str(request["json"]["contents"])
+        for request in api.journal()
+        # A killed process may send a request in part, which nobody answers.
+        if request["path"].endswith(":generateContent") and request["json"] is not None
+    )
     assert len(calls) == PEOPLE_COUNT - kept
     assert calls.total() - len(calls) <= lost_calls
-
-
-@pytest.mark.alike
-@each_server
-def test_rows_of_a_moved_batch_are_asked_once(
-    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
-) -> None:
-    """The batch is cancelled, its answers are stored, and only the other rows are asked."""
-    workspace.import_people(PEOPLE_COUNT)
-    script(api)
-    workspace.run_command("submit")
-
-    report = workspace.read_json("batch_move", 1, to="flex")
-    assert (report["kept"], report["answered"], report["left"]) == (kept, PEOPLE_COUNT - kept, 0)
-    check_asked_once(workspace, api, kept=kept)
-    assert workspace.status()["parked"] == {}
 
 
 @pytest.mark.parametrize("continuation", ["tag", "work", "batch_move"])

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,6 @@ def staged_file_steps(trail: list[str]) -> dict[str, int]:
     return steps
 
 
-def find_step(trail: list[str], text: str) -> int:
-    """Return the number of the first step that contains a text."""
-    return next(number for number, step in enumerate(trail, start=1) if text in step)
-
-
 @pytest.mark.parametrize("commands", [("index", "index"), ("index", "work"), ("work", "work")])
 def test_two_builds_at_once_embed_each_text_once(
     workspace: Workspace, api: Engine, commands: tuple[str, str]
@@ -186,24 +181,20 @@ def test_build_has_stable_paths_and_embeds_only_changed_texts(
 
 @pytest.mark.alike
 def test_search_with_another_model_or_width_is_refused(workspace: Workspace) -> None:
-    """A search with another model or width ends with exit 3 and names those of the index."""
-    import_tagged(workspace, 3)
-    workspace.run_command("index", DIM=256)
-    assert len(workspace.search("water", DIM=256)) == 3
-    for settings in ({}, {"EMBEDDING_MODEL": "gemini-embedding-001", "DIM": 256}, {"DIM": 128}):
-        search_run = workspace.run_command("search", "water", code=3, **settings)
-        assert "gemini-embedding-2" in search_run.stderr
-        assert search_run.stdout == ""
+    """A search with another model or width ends with exit 3 and names those of the index.
 
-
-@pytest.mark.alike
-def test_no_refused_search_is_proposed(workspace: Workspace) -> None:
-    """`index` repeats the model in the search that it names; `status` then proposes `index`."""
+    `status` proposes no such search.
+    """
     import_tagged(workspace, 3)
-    other_model: dict[str, Any] = {"embedding_model": "gemini-embedding-001", "dim": 256}
-    workspace.run_command("index", **other_model)
-    assert "export" in workspace.status(**other_model)["next"]
+    index_model: dict[str, Any] = {"embedding_model": "gemini-embedding-001", "dim": 256}
+    workspace.run_command("index", **index_model)
+    assert len(workspace.search("water", **index_model)) == 3
+    assert "export" in workspace.status(**index_model)["next"]
     assert workspace.status()["next"].endswith("index")
+    for settings in ({}, {"DIM": 256}, {**index_model, "dim": 128}):
+        search_run = workspace.run_command("search", "water", code=3, **settings)
+        assert "gemini-embedding-001" in search_run.stderr
+        assert search_run.stdout == ""
 
 
 @pytest.fixture
@@ -371,47 +362,6 @@ def test_damaged_stored_vector_is_embedded_again(rebuilt: Workspace, api: Engine
     rebuilt.run_command("index")
     assert len(read_embedded_texts(api)) > text_count
     assert np.array_equal(read_vectors(rebuilt), vectors_before)
-
-
-STOP_STEPS: dict[str, Callable[[list[str]], int]] = {
-    "while rows are read": lambda trail: staged_file_steps(trail)["metadata.json"],
-    "while texts are embedded": lambda trail: find_step(trail, "mbedContents"),
-    "while vectors are written": lambda trail: find_step(trail, "/faiss.index"),
-    "while it is verified": lambda trail: staged_file_steps(trail)["manifest.json"],
-}
-
-
-@pytest.mark.alike
-@pytest.mark.parametrize("moment", STOP_STEPS)
-def test_rows_that_are_deleted_during_a_build_are_counted(rebuilt: Workspace, moment: str) -> None:
-    """A build is a snapshot whose differences are counted, or it is refused with exit 5.
-
-    The next build equals the database.
-    """
-    import_tagged(rebuilt, 1, first=20)
-    trail = rebuilt.run_command("index").trail
-    names = [*indexed_names(rebuilt), *import_tagged(rebuilt, 1, first=21)]
-    deleted_names = {"old": names[0], "new": names[-1]}
-    remaining_names = names[1:-1]
-
-    fate = Fate(step=STOP_STEPS[moment](trail), side="after", event="STOP")
-    with rebuilt.start_command("index", fate=fate) as running:
-        assert running.wait_until_stopped(), running.wait()
-        run_sql(rebuilt, "DELETE FROM experts WHERE username IN (:old, :new)", **deleted_names)
-        running.signal(signal.SIGCONT)
-        ended_process = running.wait()
-
-    assert ended_process.code in {0, INCONSISTENT}, ended_process
-    if ended_process.code == 0:
-        assert indexed_names(rebuilt) in (names, remaining_names)
-        assert len(read_vectors(rebuilt)) == len(indexed_names(rebuilt))
-    differences = set(indexed_names(rebuilt)) ^ set(remaining_names)
-    assert count_behind(rebuilt) == len(differences)
-
-    rebuilt.run_command("index")
-    assert indexed_names(rebuilt) == remaining_names
-    assert count_behind(rebuilt) == 0
-    assert sorted(rebuilt.search("water", k=99)) == sorted(remaining_names)
 
 
 @pytest.mark.promise("index")

@@ -275,19 +275,6 @@ def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, ap
     check_no_secret_is_shown(workspace.home, *texts, secrets=secrets)
 
 
-@pytest.mark.parametrize("query", ["", f"&password={KEY}"])
-def test_password_of_an_unreachable_database_is_not_shown(tmp_path: Path, query: str) -> None:
-    """A command names the address of an unreachable database without its password."""
-    url = f"postgresql+psycopg://a:{KEY}@127.0.0.1:9/b?sslmode=disable{query}"
-    workspace = Workspace(tmp_path / "here", "http://127.0.0.1:9", settings={"DATABASE_URL": url})
-    put_files(workspace)
-    commands = ("status", "import", "backup", "settings", "search", "doctor")
-    output = run_commands(workspace, commands)
-    assert output.count(": 4\n") == 5, output
-    assert "127.0.0.1" in output
-    check_no_secret_is_shown(workspace.home, output, secrets={KEY})
-
-
 def create_foreign_database(workspace: Workspace) -> str:
     """Create another program's database with a row, and return its address."""
     statement = "CREATE TABLE t AS SELECT 1 AS id, 'I keep bees.' AS text"
@@ -351,14 +338,6 @@ def test_password_of_a_source_is_not_shown(workspace: Workspace, variable: str) 
     folder = workspace.home if variable else workspace.data
     texts = [output, *read_server_rows(workspace)]
     check_no_secret_is_shown(folder, *texts, secrets={PASSWORD})
-
-
-def test_local_engine_gets_no_key(tmp_path: Path) -> None:
-    """A key in `.env` is not shown or stored if the local engine is used."""
-    workspace = Workspace(tmp_path / "here")
-    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}\nGOOGLE_API_KEY={KEY}\n")
-    output = run_commands(workspace, ("demo", "status", "settings"))
-    check_no_secret_is_shown(workspace.home, output, secrets={KEY})
 
 
 @pytest.mark.excused("no_key_is_on_disk")

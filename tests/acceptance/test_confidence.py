@@ -109,9 +109,16 @@ def test_doubtful_rows_are_counted_and_listed_until_a_person_looked(tickets: Wor
     assert list_ids(tickets, "tone.confidence IS NULL") == {corrected_id}
     place = probabilities[corrected_id]["place"]
     assert read_probabilities(tickets)[corrected_id] == {"tone": None, "place": place}
+    query = "SELECT answer_tone_confidence, place_confidence FROM tickets_answered WHERE id = :id"
+    assert run_sql(tickets, query, id=corrected_id) == [(None, place)]
+    *_, correction = tickets.read_json("show", item=corrected_id)["answers"]
+    assert correction["confidences"]["place"]["model"] == "gemini-decision-1"
+    options = {"where": "tone.confidence IS NULL", "fields": "id,confidence"}
+    assert [row["confidence"] for row in tickets.read_json("items", **options)["items"]] == [place]
 
     tickets.run_command("correct", item=corrected_id, undo=1, who="ada")
     assert list_ids(tickets, "doubtful = true") == remaining_ids | {corrected_id}
+    assert read_probabilities(tickets) == probabilities
     tickets.run_command("items", DOUBTFUL="1.5", code=2)
 
 
@@ -174,31 +181,8 @@ def test_confidence_of_a_field_is_a_condition(tickets: Workspace, condition: str
         row_id for row_id in list_ids(tickets, "place = 'room'") if row_id in expected_ids
     }
     assert list_ids(tickets, "answer.tone.confidence < 0.8") == expected_ids
-
-
-@pytest.mark.alike
-def test_condition_on_an_open_field_says_what_to_compare(tickets: Workspace) -> None:
-    """The message names the field, and the fields that have confidences."""
-    declare(tickets, CLOSED_FIELDS, 4)
-    tickets.run_command("tag", mode="live", limit=1)
-    message = tickets.run_command("items", where="tone.confidence < 1", code=2).stderr
-    assert "no answer has a confidence of the field 'tone'" in message
-
-    tickets.run_command("tag", mode="decide")
     message = tickets.run_command("items", where="confidences < 1", code=2).stderr
     assert "there are also tone.confidence, place.confidence, doubtful, reviewed" in message
-
-
-def test_fields_are_listed_by_their_names_in_conditions(tickets: Workspace) -> None:
-    """`--fields` and `--sort` also accept `answer.NAME` and `answer_NAME`, as `--where` does."""
-    declare(tickets, CLOSED_FIELDS, 4)
-    tickets.run_command("tag", mode="live")
-    lines = tickets.run_command("items", fields="tone,place", sort="place").stdout
-    for prefix in ("answer.", "answer_"):
-        names = f"{prefix}tone,{prefix}place"
-        assert tickets.run_command("items", fields=names, sort=f"{prefix}place").stdout == lines
-        condition = f"{prefix}tone = 'praise'"
-        assert list_ids(tickets, condition) == list_ids(tickets, "tone = 'praise'")
 
 
 @pytest.mark.alike
@@ -216,40 +200,17 @@ def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     assert "doubtful" not in tickets.status()
     assert list_ids(tickets, "doubtful = true") == set()
     assert len(list_ids(tickets, "doubtful = false")) == 4
-
-
-@pytest.mark.excused("nobody_is_answered_twice")
-def test_doubtful_rows_are_counted_of_the_rows_with_confidences(tickets: Workspace) -> None:
-    """Answers of a newer version without confidences, and open rows, are in neither number."""
-    declare(tickets, CLOSED_FIELDS, 12)
-    tickets.run_command("tag", mode="decide")
-    doubtful_ids = find_doubtful(read_probabilities(tickets), THRESHOLD)
-    condition = " or ".join(f"id = '{number}'" for number in range(1, 6))
-    tickets.run_command("tag", mode="live", where=condition, again=True, yes=True)
-
-    remaining_ids = doubtful_ids - {str(number) for number in range(1, 6)}
-    document = tickets.status()["doubtful"]
-    assert (document["count"], document["answered"]) == (len(remaining_ids), 7)
-
-    tickets.run_command("tag", mode="live", where="id is not null", again=True, yes=True)
-    assert "doubtful" not in tickets.status()
-
-
-@pytest.mark.alike
-def test_forgotten_row_loses_its_confidences(tickets: Workspace) -> None:
-    """No probability about a forgotten row is stored."""
-    declare(tickets, CLOSED_FIELDS, 4)
-    tickets.run_command("tag", mode="decide")
-    assert len(read_stored_confidences(tickets)) == 4
-    tickets.run_command("forget", item="2", yes=True)
-    stored_confidences = read_stored_confidences(tickets)
-    assert sorted(value is None for value in stored_confidences) == [False] * 3 + [True]
+    message = tickets.run_command("items", where="tone.confidence < 1", code=2).stderr
+    assert "no answer has a confidence of the field 'tone'" in message
 
 
 def test_copied_answer_has_the_confidences_of_its_original(
     tickets: Workspace, outside_server: Outside
 ) -> None:
-    """Rows with equal texts are decided once, at once and later, with equal probabilities."""
+    """Rows with equal texts are decided once, with equal probabilities.
+
+    A forgotten row loses its own.
+    """
     declare(tickets, CLOSED_FIELDS, 1)
     header = "id,text,tone_confidence\n"
     tickets.write_file("tasks/tickets.csv", f"{header}1,a lamp,x\n2,a lamp,y\n")
@@ -260,6 +221,10 @@ def test_copied_answer_has_the_confidences_of_its_original(
     probabilities = read_probabilities(tickets)
     assert probabilities["1"]["tone"] is not None
     assert probabilities["1"] == probabilities["2"] == probabilities["3"]
+
+    tickets.run_command("forget", item="2", yes=True)
+    stored_confidences = read_stored_confidences(tickets)
+    assert sorted(value is None for value in stored_confidences) == [False, False, True]
 
 
 def import_people_and_passages(workspace: Workspace) -> None:

@@ -1,6 +1,5 @@
 """Servers, databases and task files from a stranger's folder need a confirmation."""
 
-import json
 import os
 import shutil
 import socket
@@ -143,17 +142,6 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     other_workspace.import_people(1)
     other_workspace.run_command("tag", mode="live", code=3)
     assert len(api.creates()) == 0
-
-
-@pytest.mark.alike
-def test_address_in_the_environment_needs_no_confirmation(tmp_path: Path, api: Engine) -> None:
-    """Without a terminal and without FINDABLE_TRUST, rows are sent to the user's own gateway."""
-    workspace = gemini_workspace(
-        tmp_path / "here", GEMINI_API_KEY=KEY, GOOGLE_GEMINI_BASE_URL=api.url
-    )
-    workspace.import_people(2)
-    workspace.run_command("tag", mode="live")
-    assert workspace.state_counts() == {"tagged": 2}
 
 
 @pytest.mark.alike
@@ -380,19 +368,3 @@ def is_reachable(host: str, port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
-
-
-@pytest.mark.parametrize("name", ["batches/a\0b", "\0", "batches/\ud800"])
-def test_backup_with_an_impossible_file_name_is_refused(tmp_path: Path, name: str) -> None:
-    """A manifest with a name that no file can have is refused, and nothing is restored."""
-    original = Workspace(tmp_path / "first", settings={"DATABASE_URL": ""})
-    original.import_people(1)
-    original.run_command("backup", tmp_path / "copy")
-    manifest = tmp_path / "copy" / "manifest.json"
-    document: dict[str, Any] = json.loads(manifest.read_bytes())
-    document["files"][name] = "0" * 64
-    # The name is valid in JSON and invalid in the file system.
-    manifest.write_text(json.dumps(document))
-    restored = Workspace(tmp_path / "here", settings={"DATABASE_URL": ""})
-    restored.run_command("restore", tmp_path / "copy", code=2)
-    assert not restored.data.exists()

@@ -242,10 +242,6 @@ def test_estimate_lists_decisions_beside_other_modes(served_tickets: Workspace) 
     assert decide["absent"] is None
     assert estimate["recommended"] != "decide"
 
-    # A batch of few rows has no control requests, so it costs the same as flex.
-    declare(served_tickets, {"tone": CLOSED_FIELDS["tone"]}, 20)
-    served_tickets.run_command("tag", dry=True)
-
 
 @pytest.mark.alike
 def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Outside) -> None:
@@ -271,16 +267,6 @@ def test_ask_and_try_by_decisions(served_tickets: Workspace, outside_server: Out
     outside_server.troubles.decision_faults = ["blocked"]
     (blocked,) = served_tickets.read_json("try", mode="decide", n=1, TASK="tones", seed=1)["items"]
     assert (blocked["outcome"], blocked["calls"], blocked["answer"]) == ("refused", 1, None)
-
-
-@pytest.mark.alike
-def test_batch_of_decisions_cannot_be_moved(served_tickets: Workspace) -> None:
-    """`batch-move` names the mode of the batch, and has no mode decide."""
-    declare(served_tickets, CLOSED_FIELDS, 2)
-    served_tickets.run_command("tag", mode="decide")
-    refused_run = served_tickets.run_command("batch-move", 1, to="live", code=2)
-    assert "live calls (decide), which cannot be moved" in refused_run.stderr
-    served_tickets.run_command("batch-move", 1, to="decide", code=2)
 
 
 def test_decision_without_token_counts_may_have_cost_its_estimate(

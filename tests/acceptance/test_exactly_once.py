@@ -297,21 +297,6 @@ def test_refused_line_is_charged_and_other_rows_are_sent_at_once(
     assert workspace.run_command("submit").stdout.startswith("nothing to submit")
 
 
-def test_several_refused_rows_are_parked_by_the_next_run(workspace: Workspace, api: Engine) -> None:
-    """Refused rows are sent again without other rows, and a second refusal parks them."""
-    names = workspace.import_people(5)
-    for number in (2, 3, 3):
-        api.script_fault("bad_line", args={"line": number})
-    workspace.run_command("submit")
-    assert workspace.batch_states() == ["failed", "failed", "failed", "submitted"]
-
-    api.script_fault("bad_line", args={"line": 1}, times=3)
-    workspace.run_command("submit")
-    assert workspace.parked_reasons().keys() == {names[1], names[3], names[4]}
-    # All three have the same reason.
-    assert [*workspace.status()["parked"].values()] == [3]
-
-
 @pytest.mark.excused("batches_are_made_once")
 def test_duplicate_batch_that_shows_after_ingest_is_counted(
     workspace: Workspace, api: Engine

@@ -14,8 +14,6 @@ from tests.acceptance.product import PEOPLE, Workspace
 
 # More requests than a test makes.
 MANY_TIMES = 10_000
-# No server listens at this address.
-DEAD_URL = "http://127.0.0.1:9"
 GENERATE = ("POST", r":generateContent$")
 GET = ("GET", r"/batches/[^/:?]+$")
 # The name of a fault and its arguments.
@@ -185,31 +183,3 @@ def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
         "untagged": len(FAILURES_WITHOUT_TAGS),
         "tagged": len(FAILURES_WITH_TAGS),
     }
-
-
-@pytest.mark.parametrize("stage", ["prepared", "unclear", "submitted", "served"])
-def test_an_unreachable_server_changes_nothing(
-    workspace: Workspace, api: Engine, stage: str
-) -> None:
-    """Commands that need the server report that they cannot connect; other commands work."""
-    prepare_stage(workspace, api, stage)
-    state_before = read_state(workspace, api)
-    url = workspace.url
-    commands: Mapping[str, tuple[str, ...]] = {
-        "prepared": ("submit", "doctor"),
-        "unclear": ("submit", "doctor"),
-        "submitted": ("poll", "cancel 1", "doctor"),
-        "served": ("index", "search bees"),
-    }
-
-    workspace.url = DEAD_URL
-    for command in commands[stage]:
-        verb, *words = command.split()
-        process = workspace.run_command(verb, *words, code=4, RETRY_FOR=0.05, POLL_PATIENCE=0.05)
-        assert "cannot connect" in process.stderr
-        assert read_state(workspace, api) == state_before, command
-    workspace.run_commands("status", "batches", "ingest")
-
-    workspace.url = url
-    workspace.run_commands("submit", "poll", "ingest")
-    assert "untagged" not in workspace.state_counts()

@@ -740,27 +740,3 @@ def _expected_tags(kinds: list[str]) -> list[str]:
     if _has_different_answers(kinds):
         return []
     return TAGS_OF_KIND.get(_decisive_kind(kinds), [])
-
-
-@pytest.mark.alike
-def test_batch_with_many_broken_lines_is_held(
-    served_workspace: Workspace, outside_server: Outside
-) -> None:
-    """Two broken lines of six hold a batch: no row is charged, and nothing is sent again."""
-    served_workspace.import_people(6)
-
-    def make_results(keys: Sequence[str]) -> bytes:
-        """Return two lines that end inside their replies, and four valid lines."""
-        broken_lines = [b'{"key":"%b","response":{"cand' % key.encode() for key in keys[:2]]
-        return b"\n".join([*broken_lines, *map(make_line, keys[2:]), b""])
-
-    outside_server.results = make_results
-    served_workspace.run_commands("submit", "poll")
-    held_run = served_workspace.run_command("ingest", code=5)
-    assert "batch 1 is held: 2 of its 6 lines cannot be read" in held_run.stderr
-    served_workspace.run_command("tag", mode="batch", wait=True, code=5)
-    assert served_workspace.state_counts() == {"claimed": 6}
-    assert len(outside_server.creates()) == 1
-
-    [report] = served_workspace.read_json("ingest", accept=1)
-    assert (report["answered"], report["invalid"]) == (4, 2)

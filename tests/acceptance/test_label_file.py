@@ -1,6 +1,5 @@
 """A file of labels corrects and confirms many rows at once, completely or not at all."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -61,36 +60,25 @@ def _label_counts(workspace: Workspace) -> dict[str, tuple[int, int]]:
     return {field["field"]: (field["a"]["right"], field["a"]["of"]) for field in fields}
 
 
-def _edit_count(workspace: Workspace, row_id: int) -> int:
-    return len(workspace.read_json("correct", row_id)["edits"])
+# Tables of labels with blank cells.
+LABELS = {
+    "labels.csv": (
+        "id;tone;urgent;stars;topics\n1;praise;true;4;hum, price\n2;blame;;;\n3;;;;\n4;;;1;lid\n"
+    ),
+    "labels.jsonl": (
+        '{"ID": 1, "Tone": "praise", "urgent": true, "stars": 4, "topics": ["hum", "price"]}\n'
+        '{"ID": 2, "Tone": "blame", "urgent": null, "stars": null, "topics": null}\n'
+        '{"ID": 3, "Tone": null, "urgent": null, "stars": null, "topics": null}\n'
+        '{"ID": 4, "Tone": null, "urgent": null, "stars": 1, "topics": "lid"}\n'
+    ),
+}
 
 
-def _write_table(workspace: Workspace, kind: str) -> Path:
-    """Write a table of labels with blank cells, in a format."""
-    names = ("ID", "Tone", "urgent", "stars", "topics")
-    rows: list[tuple[Any, ...]] = [
-        (1, "praise", True, 4, "hum, price" if kind == "csv" else "hum; price"),
-        (2, "blame", None, None, None),
-        (3, None, None, None, None),
-        (4, None, None, 1, "lid"),
-    ]
-    path = workspace.home / f"labels.{kind}"
-    if kind == "jsonl":
-        documents = [dict(zip(names, row, strict=True)) for row in rows]
-        documents[0]["topics"] = ["hum", "price"]
-        path.write_text("".join(json.dumps(document) + "\n" for document in documents))
-    else:
-        cells = [["" if cell is None else str(cell).upper() for cell in row] for row in rows]
-        lines = [";".join(names), *(";".join(row) for row in cells)]
-        path.write_text("\n".join(lines).replace("PRAISE", "praise").lower() + "\n")
-    return path
-
-
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_file_corrects_and_confirms(notes_workspace: Workspace, kind: str) -> None:
+@pytest.mark.parametrize("name", LABELS)
+def test_file_corrects_and_confirms(notes_workspace: Workspace, name: str) -> None:
     """Other values correct an answer, present values confirm it, and blank cells do neither."""
     workspace = notes_workspace
-    path = _write_table(workspace, kind)
+    path = workspace.write_file(name, LABELS[name])
     before = _answers(workspace)
     planned = _correct(workspace, path, dry=True)
     assert (planned["corrected"], planned["confirmed"]) == (1, 2)
@@ -199,14 +187,14 @@ def test_edited_export_is_a_file_of_labels(notes_workspace: Workspace) -> None:
 def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     """Both key columns name a row, also by a negative number.
 
-    A column of the rows with a field's name is no label.
+    Columns of the rows with a field's name, or called `reviewed`, are neither labels nor marks.
     """
     workspace.task = "notes"
     workspace.settings["YES"] = "1"
     workspace.write_file(
         "tasks/notes.jsonl",
-        '{"shop": "a", "no": -1, "text": "fine", "tone": "x"}\n'
-        '{"shop": "b", "no": 1, "text": "bad", "tone": "y"}\n',
+        '{"shop": "a", "no": -1, "text": "fine", "tone": "x", "reviewed": "x"}\n'
+        '{"shop": "b", "no": 1, "text": "bad", "tone": "y", "reviewed": "x"}\n',
     )
     fields = {"tone": "Literal['praise', 'blame']"}
     text = write_declaration(
@@ -215,9 +203,14 @@ def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     workspace.write_file("tasks/notes.py", text)
     workspace.run_command("tag", mode="live")
     path = workspace.write_file(
-        "labels.csv", "shop,no,tone,answer_tone\na,-1,x,praise\nb,1,y,blame\n"
+        "labels.csv",
+        "shop,no,tone,reviewed,answer_tone,answer_reviewed\na,-1,x,x,praise,\nb,1,y,x,blame,yes\n",
     )
-    assert _correct(workspace, path)["labelled"] == 2
+    report = _correct(workspace, path)
+    assert (report["labelled"], report["reviewed"]) == (2, 1)
+    assert {"tone", "reviewed"} <= set(report["ignored_columns"])
+    listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
+    assert len(listing) == 2
     tones = [row["answer_tone"] for row in workspace.exported_rows()]
     assert tones == ["praise", "blame"]
 
@@ -244,28 +237,23 @@ def _reviewed_ids(workspace: Workspace) -> set[str]:
     return {row["id"] for row in rows}
 
 
-def _write_marks(workspace: Workspace, kind: str) -> Path:
-    """Write a file with labels and marks, as a format stores them; row 5 has neither."""
-    names = ("id", "tone", "Reviewed")
-    marks: tuple[Any, ...] = ("yes", "X", 1, "no") if kind == "csv" else (True, True, 1, False)
-    tones = ("praise", "blame", None, None)
-    rows = [*zip((1, 2, 3, 4), tones, marks, strict=True), (5, None, None)]
-    path = workspace.home / f"labels.{kind}"
-    if kind == "json":
-        documents = [dict(zip(names, row, strict=True)) for row in rows]
-        path.write_text(json.dumps(documents))
-    else:
-        lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
-        path.write_text("\n".join([",".join(names), *lines, ""]))
-    return path
+# Labels and marks; row 5 has neither.
+MARKS = {
+    "marks.csv": "id,tone,Reviewed\n1,praise,yes\n2,blame,X\n3,,1\n4,,no\n5,,\n",
+    "marks.json": (
+        '[{"id": 1, "tone": "praise", "Reviewed": true}, {"id": 2, "tone": "blame", '
+        '"Reviewed": true}, {"id": 3, "tone": null, "Reviewed": 1}, {"id": 4, "tone": null, '
+        '"Reviewed": false}, {"id": 5, "tone": null, "Reviewed": null}]'
+    ),
+}
 
 
 @pytest.mark.alike
-@pytest.mark.parametrize("kind", ["csv", "json"])
-def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, kind: str) -> None:
+@pytest.mark.parametrize("name", MARKS)
+def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, name: str) -> None:
     """Marks label all fields of the answer, once."""
     workspace = notes_workspace
-    path = _write_marks(workspace, kind)
+    path = workspace.write_file(name, MARKS[name])
     planned = _correct(workspace, path, dry=True)
     assert (planned["reviewed"], _reviewed_ids(workspace)) == (3, set())
 
@@ -321,7 +309,7 @@ def test_killed_command_stores_all_labels_and_marks_or_none(notes_workspace: Wor
     )
     for step in range(1, MAX_STEPS):
         command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
-        edit_counts = [_edit_count(workspace, row_id) for row_id in (1, 3, 4)]
+        edit_counts = [len(workspace.read_json("correct", row_id)["edits"]) for row_id in (1, 3, 4)]
         assert edit_counts in ([0, 0, 0], [1, 1, 1])
         expected_ids = {"1", "2", "3", "4"} if edit_counts[0] else set()
         assert _reviewed_ids(workspace) == expected_ids
@@ -329,23 +317,6 @@ def test_killed_command_stores_all_labels_and_marks_or_none(notes_workspace: Wor
             break
     assert command.code == 0
     assert edit_counts == [1, 1, 1]
-
-
-@pytest.mark.alike
-def test_row_column_called_reviewed_is_no_mark(workspace: Workspace) -> None:
-    """The marks are then in `answer_reviewed`, in lists and in files of labels."""
-    workspace.task = "notes"
-    workspace.settings["YES"] = "1"
-    workspace.write_file("tasks/notes.csv", "id,text,reviewed\n1,fine,x\n2,bad,x\n")
-    fields = {"tone": "Literal['praise', 'blame']"}
-    text = write_declaration(fields, prompt="{text}", items="notes.csv")
-    workspace.write_file("tasks/notes.py", text)
-    workspace.run_command("tag", mode="live")
-    path = workspace.write_file("labels.csv", "id,reviewed,answer_reviewed\n1,x,\n2,x,yes\n")
-    report = _correct(workspace, path)
-    assert (report["reviewed"], report["ignored_columns"]) == (1, ["reviewed"])
-    listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
-    assert [row["id"] for row in listing] == ["2"]
 
 
 def test_unchanged_list_passes_after_a_field_was_renamed(notes_workspace: Workspace) -> None:

@@ -21,50 +21,42 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return lambda *arguments: CliRunner().invoke(main, list(arguments))
 
 
-def people(run: Run) -> dict[str, dict[str, str]]:
-    """Return all people in the workspace by username."""
+@pytest.mark.parametrize(
+    ("header", "rows", "names"),
+    [
+        (
+            "User,Full name",
+            ["a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"],
+            {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)},
+        ),
+        ("User;Name;Vorname", ["d;Berg;Anna"], {"d": ("Anna", "Berg")}),
+        (
+            "User,Last Name,Full name",
+            ['e,Berg,"Berg, Anna"', "f,Berg,Anna Berg", "g,Smith,Smith", "h,Smith,Bob SMITH"],
+            {
+                "e": ("Anna", "Berg"),
+                "f": ("Anna", "Berg"),
+                "g": (None, "Smith"),
+                "h": ("Bob", "Smith"),
+            },
+        ),
+        (
+            "User,Full name,First Name",
+            ["a,Madonna,Madonna", "b,john smith,John", 'd,"Li, WEI",Wei'],
+            {"a": ("Madonna", None), "b": ("John", "smith"), "d": ("Wei", "Li")},
+        ),
+    ],
+)
+def test_full_name_is_split_and_no_name_is_doubled(
+    run: Run, header: str, rows: list[str], names: dict[str, tuple[str | None, str | None]]
+) -> None:
+    """A comma separates last and first name; otherwise particles belong to the last name.
+
+    A known name is removed without case, and a name next to a first name is the last name.
+    """
+    Path("people.csv").write_text("\r\n".join([header, *rows, ""]), encoding="utf-8", newline="")
+    stderr = run("import", "people.csv").stderr
     records = json.loads(run("export", "-", "--format", "json").stdout)
-    return {record["Username"]: record for record in records}
-
-
-def write(name: str, *lines: str, encoding: str = "utf-8") -> str:
-    """Write a file of lines, and return its name."""
-    Path(name).write_bytes("\r\n".join((*lines, "")).encode(encoding))
-    return name
-
-
-def test_full_name_is_split_and_name_next_to_a_first_name_is_the_last_name(run: Run) -> None:
-    """A comma separates last and first name; otherwise particles belong to the last name."""
-    run(
-        "import",
-        write("a.csv", "User,Full name", "a,Ana Maria van der Berg", 'b,"Silva, Rui"', "c,Teller"),
-    )
-    stderr = run("import", write("b.csv", "User;Name;Vorname", "d;Berg;Anna")).stderr
-    run(
-        "import",
-        write("c.csv", "User,Last Name,Full name", 'e,Berg,"Berg, Anna"', "f,Berg,Anna Berg"),
-    )
-
-    names = {
-        key: (person["First Name"], person["Last Name"]) for key, person in people(run).items()
-    }
-    split = {"a": ("Ana Maria", "van der Berg"), "b": ("Rui", "Silva"), "c": ("Teller", None)}
-    assert names == {**split, **dict.fromkeys("def", ("Anna", "Berg"))}
-    assert "Name → Full name" in stderr
-
-
-def test_known_name_is_removed_from_the_full_name_without_case(run: Run) -> None:
-    """No name is doubled."""
-    rows = ["a,Madonna,Madonna", "b,john smith,John", 'd,"Li, WEI",Wei']
-    run("import", write("a.csv", "User,Full name,First Name", *rows))
-    run("import", write("b.csv", "User,Full name,Last Name", "e,Smith,Smith", "f,Bob SMITH,Smith"))
-    names = {
-        key: (person["First Name"], person["Last Name"]) for key, person in people(run).items()
-    }
-    assert names == {
-        "a": ("Madonna", None),
-        "b": ("John", "smith"),
-        "d": ("Wei", "Li"),
-        "e": (None, "Smith"),
-        "f": ("Bob", "Smith"),
-    }
+    stored = {row["Username"]: (row["First Name"], row["Last Name"]) for row in records}
+    assert stored == names
+    assert ("Name → Full name" in stderr) == header.startswith("User;")

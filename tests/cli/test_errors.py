@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import database
 from tests.lab import Workspace
 
 PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\n"
@@ -34,22 +33,6 @@ def refused(workspace: Workspace, *args: str, code: int, message: str, **values:
     assert 1 <= result.stderr.count("\n") <= 3, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
-
-
-def test_database_locked_by_another_program_is_refused_after_a_wait(
-    local: Workspace,
-    csv: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Readers do not wait; a writer waits, then exits with code 4 and changes nothing."""
-    local.ran("import", csv)
-    # A backend that the user chose is not announced.
-    local.environ["FINDABLE_BACKEND"] = "local"
-    monkeypatch.setattr(database, "BUSY_S", 0.3)
-    with local.open() as ws, ws.store.write():
-        assert local.run("status").exit_code == 0
-        refused(local, "batch-submit", code=4, message="for more than 0.3 s; nothing was changed")
-    assert local.scalar("SELECT count(*) FROM findable_batches") == 0
 
 
 @pytest.mark.parametrize("number", [0, 2])

@@ -35,14 +35,7 @@ def test_programs_get_every_model_with_prices_sources_and_limits(workspace: Work
         {"in": 0.15, "out": 1.25},
     )
     assert default_model["priced_on"] == "2026-10-07"
-    limits = {
-        "tier": "1",
-        "rpm": 4_000,
-        "tpm": 4_000_000,
-        "rpd": 150_000,
-        "enqueued_tokens": 10_000_000,
-    }
-    assert {name: default_model["limits"][name] for name in limits} == limits
+    assert default_model["limits"]["enqueued_tokens"] == 10_000_000
     assert default_model["use"] == "answers"
     assert models[Settings.embedding_model]["use"] == "embeds"
     assert models["gemini-2.5-flash"]["shutdown"] == "2026-12-01"

@@ -1,45 +1,10 @@
 """Variables of make are options of the commands, and questions accept a no."""
 
-import os
-import pty
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from jobs.command import ClickCommand
 from jobs.commands import ALL_COMMANDS
 from pipeline.core.settings import PREFIX, VARIABLES
-from tests.lab import ROOT, Workspace
-
-NAME = "eleuterio-campoverde-ruz"
-PEOPLE = str(ROOT / "data/sample/experts.csv")
-
-
-@pytest.fixture(name="local")
-def _empty_workspace(tmp_path: Path) -> Workspace:
-    """A folder without a workspace."""
-    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
-
-
-def test_answer_no_changes_nothing_and_is_not_an_error(local: Workspace) -> None:
-    """A no to the question of a command gives exit code 0."""
-    local.ran("import", PEOPLE)
-    controller, terminal = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "findable", "forget", NAME],
-        cwd=ROOT,
-        env={**os.environ, **local.environ},
-        stdin=terminal,
-        stderr=subprocess.PIPE,
-    ) as command:
-        os.write(controller, b"n\n")
-        stderr = command.communicate(timeout=60)[1].decode()
-    os.close(terminal)
-    os.close(controller)
-    assert command.returncode == 0, stderr
-    assert stderr.endswith("nothing was changed\n")
 
 
 @pytest.mark.parametrize("name", ALL_COMMANDS)

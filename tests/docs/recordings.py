@@ -104,15 +104,6 @@ def unrecorded_lines(block: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def lines_not_run() -> set[str]:
-    """Return the command lines of the whole pages that are in NOT_RUN."""
-    lines = set[str]()
-    for page in WHOLE_PAGES:
-        for block in _UNRECORDED.findall(page.read_text(encoding="utf-8")):
-            lines.update(unrecorded_lines(block))
-    return lines & NOT_RUN
-
-
 def demo() -> str:
     """Run the demo with an unused key in the environment; return its output."""
     with _folder():

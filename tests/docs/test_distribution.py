@@ -1,9 +1,7 @@
 """Documents never install the package of a stranger that has the product's name on PyPI."""
 
-import os
 import re
 import tomllib
-from pathlib import Path
 
 from pipeline.core import __version__
 from tests.lab import ROOT, Workspace
@@ -16,29 +14,23 @@ INSTALLS = re.compile(
         |\bfindable(?:-batch)?\[[a-z]+\]""",
     re.VERBOSE,
 )
-BUILD_FOLDERS = {"build", "dist"}
-THIS_FILE = "tests/docs/test_distribution.py"
+FOLDERS = (".ci", "data/sample", "docs", "emulator", "examples", "jobs", "pipeline", "tests", "web")
+NAMES = {"Makefile", ".env.example", "run"}
+SUFFIXES = {".html", ".ini", ".js", ".lock", ".md", ".py", ".sql", ".toml", ".txt"}
 
 
 def _texts() -> dict[str, str]:
     """Return all texts of the checkout; continued strings of Python are joined."""
-    text_by_path = {}
-    for folder, subfolders, names in os.walk(ROOT):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") or name == ".ci"]
-        subfolders[:] = [
-            name
-            for name in subfolders
-            if not name.endswith(("__pycache__", ".egg-info")) and name not in BUILD_FOLDERS
-        ]
-        if Path(folder) == ROOT / "data":
-            subfolders[:] = ["sample"]
-        for path in map(Path(folder).joinpath, names):
-            file_bytes = path.read_bytes()
-            if b"\0" not in file_bytes[:4096]:
-                text = file_bytes.decode("utf-8", "replace")
-                text_by_path[str(path.relative_to(ROOT))] = re.sub(r"\"\s*\n\s*f?\"", "", text)
-    del text_by_path[THIS_FILE]
-    return text_by_path
+    paths = [*ROOT.iterdir()]
+    for name in FOLDERS:
+        paths += (ROOT / name).rglob("*")
+    return {
+        str(path.relative_to(ROOT)): re.sub(
+            r"\"\s*\n\s*f?\"", "", path.read_text(encoding="utf-8", errors="replace")
+        )
+        for path in paths
+        if path.name in NAMES or path.suffix in SUFFIXES
+    }
 
 
 def test_no_text_installs_the_package_of_a_stranger() -> None:

@@ -1,6 +1,5 @@
 """For any result file: damage to a line never loses another line."""
 
-import random
 import tempfile
 from pathlib import Path
 
@@ -27,38 +26,6 @@ def line_of(key: str, text: str, *, is_key_first: bool) -> bytes:
 LINES = st.lists(
     st.tuples(KEYS, TEXTS, st.booleans()), min_size=1, max_size=5, unique_by=lambda line: line[0]
 )
-
-
-@settings(max_examples=40)
-@given(
-    LINES,
-    st.randoms(use_true_random=False),
-    st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n  \n"]),
-    st.booleans(),
-)
-def test_every_line_is_found_by_its_key(
-    lines: list[tuple[str, str, bool]],
-    shuffle: random.Random,
-    line_end: bytes,
-    has_bom: bool,  # noqa: FBT001 - drawn by hypothesis
-) -> None:
-    """Each key has its line in any order, with any line end, with or without a byte order mark."""
-    raw = {key: line_of(key, text, is_key_first=is_key_first) for key, text, is_key_first in lines}
-    # The order of the lines is random.
-    keys = list(raw)
-    shuffle.shuffle(keys)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "r")
-        path.write_bytes(
-            (b"\xef\xbb\xbf" if has_bom else b"") + line_end.join(raw[key] for key in keys)
-        )
-        with ResultFile(path) as results:
-            lines_by_key = {key: results.find_lines([key])[0] for key in raw}
-            assert lines_by_key == {key: [line] for key, line in raw.items()}
-            assert results.unknown_count == 0
-            assert results.unreadable_count == 0
-            assert results.duplicate_count == 0
-            assert len(list(read_lines(path))) == len(raw)
 
 
 @settings(max_examples=40)

@@ -3,16 +3,12 @@
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import faiss
 import numpy as np
-import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.ranking import Entry, RankMode
-from pipeline.index import vector_file
 from pipeline.index.builds import Builds
 from pipeline.index.query import SearchQuery
 from pipeline.index.scoring import rank_entries
@@ -57,30 +53,3 @@ def test_search_is_exact_and_metadata_survives(
     expected = sorted(range(len(texts)), key=lambda row: (-similarity[texts[row]], row))[:k]
     assert found_metadata == [entries[row].metadata for row in expected]
     assert np.allclose(ranked.scores, [similarity[texts[row]] for row in expected], atol=1e-6)
-
-
-@example(sizes=[0, 3], dim=1, bits=8)
-@given(
-    sizes=st.lists(st.integers(0, 30), max_size=6),
-    dim=st.integers(1, 40),
-    bits=st.sampled_from([8, 32]),
-)
-@settings(max_examples=settings().max_examples // 3)
-def test_blocks_of_any_size_give_faiss_bytes(sizes: list[int], dim: int, bits: int) -> None:
-    """The file equals the file of faiss for any blocks, with 32 and with 8 bits."""
-    rows = np.random.default_rng(dim).standard_normal((sum(sizes), dim)).astype(np.float32)
-    index: Any = faiss.IndexFlatIP(dim)
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        # Make even a small index use 8 bits.
-        if bits == 8 and len(rows):
-            patch.setattr(vector_file, "MAX_EXACT_ROWS", 0)
-            kind: Any = faiss.ScalarQuantizer.QT_8bit
-            index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
-            index.train(rows)
-        index.add(rows)
-
-        blocks = np.split(rows, np.cumsum(sizes)[:-1]) if sizes else []
-        sealed = vector_file.write_faiss_index(
-            Path(folder) / "faiss.index", blocks, row_count=len(rows), dim=dim
-        )
-        assert sealed.path.read_bytes() == faiss.serialize_index(index).tobytes()
