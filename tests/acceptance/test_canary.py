@@ -245,7 +245,6 @@ def _read_pages_after_failure(client: httpx2.Client, api: Engine) -> list[str]:
 
 
 @pytest.mark.excused("nobody_is_answered_twice")
-@pytest.mark.promise("commands")
 def test_no_secret_is_shown_for_any_reply_of_the_server(workspace: Workspace, api: Engine) -> None:
     """A server that echoes secrets, hangs or is down makes no command show a secret."""
     output = run_commands(workspace, ("import", "import-passages"))

@@ -161,7 +161,6 @@ FAILURES_WITH_TAGS: tuple[Failure, ...] = (
 )
 
 
-@pytest.mark.promise("ending")
 def test_an_added_person_is_saved_after_every_failure_of_the_live_call(
     workspace: Workspace, api: Engine
 ) -> None:

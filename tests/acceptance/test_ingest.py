@@ -648,7 +648,6 @@ drawn_files = st.tuples(
     files=st.lists(drawn_files, min_size=FILE_COUNT, max_size=FILE_COUNT),
     batch_end=st.sampled_from(["SUCCEEDED", "EXPIRED"]),
 )
-@pytest.mark.promise("outcomes")
 def test_counts_of_any_result_file_add_up(
     tmp_path_factory: pytest.TempPathFactory, files: list[DrawnFile], batch_end: str
 ) -> None:

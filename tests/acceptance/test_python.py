@@ -7,8 +7,6 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.acceptance.engine import Engine
 from tests.acceptance.loaded import SCRIPT
 from tests.acceptance.process import BASE_ENVIRON, PRODUCT, PYTHON, Running
@@ -349,7 +347,6 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
     assert api.count_calls("POST", LIVE) == 2
 
 
-@pytest.mark.promise("names")
 def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:
     """A program that logs everything sees neither the key nor the address of an upload."""
     log_text = script(

@@ -35,8 +35,10 @@ NO_ROOM_CODES = (0, 2, 3)
 DAY_COUNT = 1 if ON_POSTGRESQL else 2
 
 
-@pytest.mark.parametrize("number", range(DAY_COUNT))
-@pytest.mark.promise("kill", postgresql=True)
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(0, marks=pytest.mark.promise("kill", postgresql=True)), *range(1, DAY_COUNT)],
+)
 def test_a_day_with_faults_ends_like_an_undisturbed_day(
     tmp_path: Path, number: int, record_property: Callable[[str, object], None]
 ) -> None:

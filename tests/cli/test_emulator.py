@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from tests.lab import ROOT, Workspace
 
@@ -42,6 +43,7 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
             engine.send_signal(signal.SIGINT)
 
 
+@pytest.mark.full
 def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
     """A log line has time, method, path, status and duration, but no key; limits apply."""
     key = "AIza-nobody-is-to-read-this"

@@ -43,6 +43,7 @@ def test_work_does_the_work_of_several_tasks_without_people(two_tasks: Workspace
     assert report["failures"] == []
 
 
+@pytest.mark.full
 def test_rollback_takes_the_task_from_the_version(two_tasks: Workspace) -> None:
     """Without TASK= only the answers of the version's task are deleted."""
     two_tasks.ran("rollback", "second@1", YES="1")

@@ -9,6 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.lab import ROOT, Workspace
 
 
@@ -52,6 +54,7 @@ def cells() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.full
 def test_reviews() -> None:
     """Every review is answered, and the quotation of each aspect is in the text."""
     run_readme("reviews")

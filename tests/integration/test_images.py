@@ -86,6 +86,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
     assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
 
 
+@pytest.mark.full
 def test_a_moved_file_keeps_its_row_and_a_changed_file_is_read_again(
     workspace: Workspace, photos: Path
 ) -> None:

@@ -192,6 +192,7 @@ MISSING_RIGHTS = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("right", MISSING_RIGHTS)
 def test_missing_right_is_named_before_anything_is_asked(
     role: Role, orders_task: str, right: str
@@ -227,6 +228,7 @@ def test_right_that_is_revoked_after_asking_loses_no_reply(role: Role, orders_ta
     assert postgresql.rows(role.url, "SELECT count(tone) FROM orders") == [(6,)]
 
 
+@pytest.mark.full
 def test_row_that_row_level_security_refuses_does_not_stop_the_others(
     role: Role, orders_task: str
 ) -> None:

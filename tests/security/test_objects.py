@@ -98,6 +98,7 @@ def _check_secrets(*roots: object) -> set[type]:
     return {type(reached_object) for reached_object, _ in forms_by_id.values()}
 
 
+@pytest.mark.full
 def test_python_objects_of_findable_show_no_key(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("case", REFUSED)
 def test_invalid_image_is_refused_with_its_reason(
     case: str, monkeypatch: pytest.MonkeyPatch

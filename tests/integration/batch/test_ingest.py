@@ -143,6 +143,7 @@ def reviewed(offline: Workspace) -> Workspace:
     return offline
 
 
+@pytest.mark.full
 def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     reviewed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

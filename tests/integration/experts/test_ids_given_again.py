@@ -44,6 +44,7 @@ def adopted(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.full
 def test_a_new_person_gets_no_id_of_a_claimed_row(adopted: Workspace, tmp_path: Path) -> None:
     """`import` and `add-expert` avoid the ids and tags of people deleted while claimed."""
     adopted.change("DELETE FROM experts WHERE id >= 2")

@@ -76,6 +76,7 @@ def correct_tags(
     return json.loads(workspace.ran("correct", person, "--who", who, *words, "--json").stdout)
 
 
+@pytest.mark.full
 def test_tags_are_counted_with_examples(tagged: Workspace) -> None:
     """Tags are counted with tags that came with the data; a part of a tag finds it."""
     report = read_tags_report(tagged)
@@ -118,6 +119,7 @@ def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     assert "there is no active merge 1" in tagged.ran("tags", "--undo", "1", code=2).stderr
 
 
+@pytest.mark.full
 def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -> None:
     """A rollback deletes merged tags, and new answers are merged; an undo restores both."""
     merge_tags(tagged, "ml=machine learning")
@@ -141,6 +143,7 @@ def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -
 WORDS = st.sampled_from("abcde")
 
 
+@pytest.mark.full
 @given(st.lists(WORDS, unique=True), st.dictionaries(WORDS, WORDS))
 def test_merging_leaves_no_merged_or_double_value(values: list[str], rules: dict[str, str]) -> None:
     """A merge leaves no replaced value and no duplicate, and a second merge changes nothing."""

@@ -56,6 +56,7 @@ def _index_while(workspace: Workspace, change: Callable[[], None]) -> index_buil
         return index_build.build_index(ws)
 
 
+@pytest.mark.full
 def test_the_index_is_not_locked_during_calls(
     workspace: Workspace, tagged: Callable[[int], None]
 ) -> None:
@@ -143,6 +144,7 @@ def test_untagged_people_are_counted_and_the_choice_is_kept(
     assert "3 experts, 0 embedded" in workspace.ran("index").stdout
 
 
+@pytest.mark.full
 def test_a_large_index_finds_its_rows(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pipeline.index.search import SearchSession, make_search_options
 from tests.lab import Workspace
 
@@ -193,6 +195,7 @@ MAX_WEAK_SHARE = 0.1
 MAX_SURE_SHARE = 0.25
 
 
+@pytest.mark.full
 def test_questions_are_weak_only_without_an_answer(indexed: Workspace) -> None:
     """Few questions with an answer are weak, in any language, and few others are not."""
     options = make_search_options(3)

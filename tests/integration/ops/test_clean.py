@@ -86,6 +86,7 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
     assert len(json.loads(used_workspace.run("search", "bees", "--json").stdout)) == 4
 
 
+@pytest.mark.full
 def test_hashes_of_lines_are_treated_like_sealed_files(
     used_workspace: Workspace, tmp_path: Path
 ) -> None:

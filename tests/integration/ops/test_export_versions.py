@@ -40,6 +40,7 @@ def export_answers(workspace: Workspace, **values: str) -> list[tuple[str, str]]
     return [(row["id"], row["extractor"]) for row in read_lines("out.jsonl") if row["extractor"]]
 
 
+@pytest.mark.full
 def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspace) -> None:
     """The newest version is exported; a note names the version of the other rows."""
     assert export_answers(two_versions) == [("1", SECOND), ("2", SECOND)]
@@ -56,6 +57,7 @@ def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspac
     ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "values",
     [

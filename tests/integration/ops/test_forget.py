@@ -139,6 +139,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
         assert int(table.insert_person(tx, "somebody-new", {})) > 6
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only(reason="it reads the pages of the database's own file")
 def test_earlier_texts_of_a_person_are_gone_too(
     indexed_workspace: Workspace, tmp_path: Path

@@ -69,6 +69,7 @@ def test_hint_about_rows_of_a_task(answered: Workspace) -> None:
     assert 'SET="stars=2; quote=…"' in error_output
 
 
+@pytest.mark.full
 def test_correction_of_a_changed_row_asks_for_its_quotation(answered: Workspace) -> None:
     """The stored quotation is not in the new text of the row; a new one makes the answer valid."""
     table = Path("tasks", "reviews.csv")
@@ -87,6 +88,7 @@ def test_missing_rows_come_before_commands_about_them(workspace: Workspace) -> N
         assert workspace.ran(command).stderr.endswith("next: make import EXPERTS=people.csv\n")
 
 
+@pytest.mark.full
 def test_labels_of_a_row_that_left_the_source(answered: Workspace) -> None:
     """The fault says that the row is gone, because the next `tag` does not answer it."""
     table = Path("tasks", "reviews.csv")

@@ -33,6 +33,7 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
     )
 
 
+@pytest.mark.full
 def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
     workspace: Workspace,
 ) -> None:

@@ -3,10 +3,13 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.integration import reviews
 from tests.lab import Workspace
 
 
+@pytest.mark.full
 def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     """A word occurs in a quotation's text or a value, not in its offsets or a member's name."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)

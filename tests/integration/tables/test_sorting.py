@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.integration import reviews
 from tests.lab import Workspace
 
@@ -19,6 +21,7 @@ def _list_keys(workspace: Workspace, **values: str) -> str:
             return keys
 
 
+@pytest.mark.full
 def test_numbers_in_a_column_of_texts_are_sorted_by_size(workspace: Workspace) -> None:
     """Texts that are no numbers come before all numbers; the pages of a list agree."""
     reviews.set_up_task(workspace)

@@ -55,6 +55,7 @@ def _read_names(page: Page, address: str) -> list[str]:
     return re.findall(r'/row\?task=reviews[^"]*&amp;key=(\w+)', page.get(address).text)
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> None:
     """Numbers are a histogram in their order, texts are bars; each value lists its rows."""
@@ -77,6 +78,7 @@ def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> N
         assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
     """Values of a field are alternatives with their own counts; another field narrows them."""
@@ -115,6 +117,7 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
         assert "stars: 20 to 40" in html
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
     """A run of one part has no chart; a run of several parts has their replies in order."""

@@ -34,6 +34,7 @@ def _find_link(html: str, label: str) -> str:
     return unescape(address)
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_columns_are_hidden_shown_moved_and_pinned(task: Workspace) -> None:
     """Each link of the menu changes the table, and the filter and the sort order stay."""
@@ -70,6 +71,7 @@ def test_columns_without_values_are_hidden(task: Workspace) -> None:
         assert "Without values here" not in html
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
     """The address of a chip has all filters but its own."""

@@ -30,6 +30,7 @@ def _get(page: Page, path: str, **parameters: str) -> str:
     return " ".join(unescape(page.get(path, params={**TASK, **parameters}).text).split())
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_each_field_with_a_confidence_has_a_bar(page: Page) -> None:
     """Screen readers get the number and the doubt; the columns of confidences stay hidden."""

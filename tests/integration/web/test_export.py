@@ -16,6 +16,7 @@ from tests.page import Page
 FORMATS = ("csv", "xlsx", "jsonl")
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_an_export_has_the_rows_of_the_filter(workspace: Workspace) -> None:
     """State, words, a condition and chosen rows select; the links of the page name them."""

@@ -20,6 +20,7 @@ def _read_poll_address(html: str) -> str:
     return unescape(re.findall(r'hx-get="([^"]+)"', section)[0])
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_rows_follow_a_run_to_its_end(workspace: Workspace) -> None:
     """Each state line polls; a poll reports changed rows once, and the end has its counts."""

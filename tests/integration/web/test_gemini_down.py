@@ -14,6 +14,7 @@ LIVE = ":generateContent"
 EMBED = "mbedContent"
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
     """A refused, and an unanswered embedding give hits by words, and the page says so."""
@@ -32,6 +33,7 @@ def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
             assert 'key=ada"' in response.text
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_run_says_that_gemini_fails(workspace: Workspace, api: Api) -> None:
     """The state line of a running run has the error of the service, before the run gives up."""

@@ -59,6 +59,7 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     assert "Not sent</option>" in html
 
 
+@pytest.mark.full
 def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -> None:
     """A question without such a field has no such choice, and a forged form is refused."""
     number = drop_reviews(page)

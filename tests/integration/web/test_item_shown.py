@@ -25,6 +25,7 @@ def test_only_numbers_mark_a_quotation() -> None:
     assert [mark[:3] for mark in marks] == [(4, 7, "law")] * 2
 
 
+@pytest.mark.full
 def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
     workspace: Workspace,
     api: Api,

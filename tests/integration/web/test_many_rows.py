@@ -12,6 +12,7 @@ from tests.lab import Workspace
 from tests.page import Page
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_counts_and_sorting_have_time(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch

@@ -10,6 +10,7 @@ from tests.lab import Workspace
 from tests.page import Page
 
 
+@pytest.mark.full
 def test_rows_of_one_name_are_told_apart(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

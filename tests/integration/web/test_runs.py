@@ -61,6 +61,7 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
         assert "Retry failed rows" not in runs
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
     """The reply to the button says so and has no button, and so does every later page."""
@@ -79,6 +80,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
         assert '<span class="ok">' not in runs
 
 
+@pytest.mark.full
 @pytest.mark.alike
 def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     """Stop ends the run after its running calls; its answers stay, and the rest is open."""

@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.lab import Workspace
 
 
+@pytest.mark.full
 def test_no_duration_follows_from_calls_of_the_local_engine(tmp_path: Path) -> None:
     """The first calls wait until the engine has started, so many rows would seem to take long."""
     workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})

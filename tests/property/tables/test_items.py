@@ -54,6 +54,7 @@ class Model:
         return counts
 
 
+@pytest.mark.full
 @pytest.mark.sqlite_only
 @settings(max_examples=settings().max_examples // 2)
 @given(versions=st.lists(ROWS, min_size=1, max_size=4))
