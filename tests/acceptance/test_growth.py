@@ -7,7 +7,8 @@ import pytest
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import ON_POSTGRESQL, Workspace
 
-DAYS = 21
+DAYS = 14
+RUNS_PER_DAY = 2
 CHANGE_EVERY_DAYS = 5
 PEOPLE = 12
 
@@ -45,7 +46,8 @@ def test_weeks_of_work_leave_only_files_that_the_rows_need(
             workspace.run_command("import", "changed.csv")
             workspace.import_people(1, first=PEOPLE + day)
             row_count += 1
-        workspace.run_command("work", once=True)
+        for _ in range(RUNS_PER_DAY):
+            workspace.run_command("work", once=True)
         if day % 7 == 6:
             clean_report = workspace.run_command("clean", KEEP_DAYS=0, json=True).json
             assert (clean_report["locks"] > 0) is not ON_POSTGRESQL
