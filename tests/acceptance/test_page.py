@@ -570,7 +570,6 @@ def test_uploaded_file_is_imported_once_after_confirmation(workspace: Workspace)
         assert _confirm_import(client, passages["number"]).status_code == 404
 
 
-@pytest.mark.promise("terminals")
 def test_texts_and_images_are_escaped(workspace: Workspace) -> None:
     """Pages escape passages, file names and answers, and mark quotations of the text."""
     foul_text = f"Beekeeping is an old craft. {MARKUP_NAME} Bees </p> swarm in May."

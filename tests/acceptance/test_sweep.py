@@ -73,7 +73,6 @@ def check_read_only_commands(sweep: Sweep) -> None:
 
 
 @pytest.mark.alike
-@pytest.mark.promise("live")
 def test_a_received_reply_is_never_asked_again(tmp_path: Path) -> None:
     """A live command that is killed at a later call continues with that call.
 

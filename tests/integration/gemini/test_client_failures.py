@@ -294,8 +294,8 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
         api_key=KEY,
         base_url=script.url,
         trust_env=False,
-        call_timeout_s=0.5,
-        create_timeout_s=0.5,
+        call_timeout_s=0.3,
+        create_timeout_s=0.3,
         retry_for_s=0,
         sleep=lambda _seconds: None,
     )
