@@ -20,9 +20,9 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/row?**")
         reader.wait_for("#position", "row 1 of 11")
-        tab.keyboard.press("1")
+        tab.keyboard.press("2")
         assert reader.focus == "reviewer"
-        reader.wait_for("#told", "Type your name first. Then the key 1 is pressed.")
+        reader.wait_for("#told", "Type your name first. Then the key 2 is pressed.")
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
         reader.wait_for("#answer", "Saved as edit 1")
