@@ -124,7 +124,7 @@ class ClickCommand(click.Command):
 
         Standard output gets the text, or with `--json` only the JSON document. Then the
         report's `check` is called, which raises the error, if any. Otherwise the hint for
-        the next command is printed last, which only people read. A command without a report printed
+        the next command is printed last, but not with `--json`. A command without a report printed
         its output itself.
         """
         has_fixed_task = self.entry.task and not self.entry.task_option

@@ -301,12 +301,14 @@ def open_existing_or_temporary(
     settings: Settings,
     display: Progress,
 ) -> Iterator[WorkspaceSession]:
-    """Open the workspace for a block, or an empty temporary workspace if there is none.
+    """Open the workspace for a block, or an empty temporary workspace that is deleted after it.
 
-    The temporary workspace is also opened if the workspace never used the task, a built-in task. It
-    is announced by a line if there is no workspace, and deleted after the block. A workspace is
-    opened for reading; with a user task for writing, because the task is recorded if it was never
-    used. Nobody is asked for consent.
+    - No workspace: the temporary workspace is opened, and announced by a line.
+    - A built-in task that the workspace never used: the temporary workspace is opened.
+    - Another built-in task: the workspace is opened for reading.
+    - A user task: the workspace is opened for writing, because a new task is recorded.
+
+    Nobody is asked for consent.
 
     Raises:
         ConfigurationError: The workspace cannot be used, or something would have to be added to

@@ -245,7 +245,7 @@ class WorkspaceSession:
 
     @property
     def version(self) -> str:
-        """Return the version of new answers: the task's label and the model."""
+        """Return the version of new answers: the task's prompt version and the model."""
         return f"{self.task.prompt_version}/{self.model.name}"
 
     def is_task_indexed(self, task: Task) -> bool:
