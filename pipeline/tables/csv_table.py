@@ -204,9 +204,15 @@ class CsvTable(HeadedTable):
         return names
 
     def _split_records(self, head: Sequence[str], line_number: int) -> Iterator[list[Record]]:
-        """Yield the first records, split by each delimiter in turn, the chosen one first."""
-        other_delimiters = [mark for mark in _DELIMITERS if mark != self.delimiter]
-        for delimiter in (self.delimiter, *other_delimiters):
+        """Yield the first records, split by the delimiter of the header, or of the rows below it.
+
+        The header may be a title without a delimiter. A sign before a blank delimits no cells.
+        """
+        delimiters = [self.delimiter]
+        if self.delimiter not in head[0]:
+            text = "".join(head)
+            delimiters += [sign for sign in _DELIMITERS if f"{sign} " not in text]
+        for delimiter in delimiters:
             records = parse_records(head, delimiter, first_line=line_number)
             # The last record may be cut.
             if len(head) > MAX_SAMPLED_RECORDS:

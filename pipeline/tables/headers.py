@@ -1,19 +1,18 @@
-"""Tables with a header: find it, detect a first row that is certainly not a header, read rows.
+"""Tables with a header: detect a first row that is not a header, and read the rows.
 
-A first row is refused only in these cases:
+A first row is refused in two cases:
 
-- It is a title or comment: it has fewer filled cells than the row of names below it.
+- It is a title: only its first cell is filled, and the rows below have more cells.
 - It contains a value of the same series as the values below it, such as a date or a row number.
 
-Years and other numbers may be names of columns. "Certainly" means that one of these cases applies:
-in doubt the first row is accepted as the header. A fault is the reason for refusing it.
+Years and other numbers may be names of columns. A fault is the reason for refusing a row.
 """
 
 import contextlib
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,17 +33,12 @@ from pipeline.tables.row_findings import (
 MAX_SAMPLED_RECORDS = 30
 # Lines that an error message shows.
 MAX_SHOWN_LINES = 3
+# Rows that are compared with a first row at least.
 _MIN_DATA_ROWS = 2
-_MIN_COLUMNS = 2
-# From this number of columns on, a row of names below a single cell needs no other evidence.
-_MIN_COLUMNS_BELOW_TITLE = 3
-# A cell with at least this number of words is a sentence.
-_MIN_SENTENCE_WORDS = 4
-_MIN_COMMENT_WORDS = 3
+# The header and a row.
+_MIN_RECORDS_BELOW_TITLE = 2
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _NUMBER = re.compile(r"[-+]?\d[\d ,.']*%?")
-# A word with a digit.
-_CODE = re.compile(r"(?=.*\d)[^\s]+")
 # Dates, mail addresses and UUIDs.
 _SERIES = (
     re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?"),
@@ -60,11 +54,6 @@ class Record(NamedTuple):
     line_number: int
     # Its cells; those by which a header is found are texts without surrounding blanks.
     cells: Sequence[Any]
-
-    @property
-    def filled_cells(self) -> list[Any]:
-        """The cells that are not blank."""
-        return [cell for cell in self.cells if cell]
 
 
 class HeaderFault(NamedTuple):
@@ -237,25 +226,22 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
 
 def check_header(
     path: Path,
-    records_by_delimiter: Iterable[Sequence[Record]],
+    tables: Iterable[Sequence[Record]],
     shown_lines: Iterable[str],
 ) -> None:
     """Check that the first record of a table may be a header.
 
     Args:
         path: The file.
-        records_by_delimiter: The first records of the table, split by each possible delimiter. The
-            first split is that of the header, or of a sheet: the borders of its cells are certain.
-            Then three names below a single cell are enough to take the cell for a title.
+        tables: The first records of the table, split by each possible delimiter.
         shown_lines: The first lines of the file, which the error shows.
 
     Raises:
-        InputError: The first record is certainly a title, a comment or a row of data. The hint
-            shows `HEADER=` with the line of the header, and for a table without a header.
+        InputError: The first record is a title or a row of data. The hint shows `HEADER=` with the
+            line of the header, and for a table without a header.
     """
-    for index, records in enumerate(records_by_delimiter):
-        title_fault = _find_title_fault(records, has_certain_cells=index == 0)
-        fault = title_fault or _find_data_row_fault(records)
+    for records in tables:
+        fault = _find_title_fault(records) or _find_data_row_fault(records)
         if fault is not None:
             raise _make_header_error(path, fault, shown_lines)
 
@@ -277,165 +263,50 @@ def _make_header_error(path: Path, fault: HeaderFault, shown_lines: Iterable[str
     return InputError(message, hint=f"{choices}; in a task's file set header=")
 
 
-def _find_title_fault(records: Sequence[Record], *, has_certain_cells: bool) -> HeaderFault | None:
-    """Return the fault if the first records are certainly titles or comments above a header.
+def _find_title_fault(records: Sequence[Record]) -> HeaderFault | None:
+    """Return the fault if titles are above the header; only the first cell of a title is filled.
 
-    A title has a single filled cell, or fewer filled cells than the next record. A comment begins
-    with `#`. The fault has the line of the header. None means that the first record may be the
-    header.
-
-    The record below the titles must be a row of two or more different names, and it and all records
-    below must have the same number of cells. In addition, one of these must be true:
-
-    - A blank line is above the names.
-    - A column has a name, and only numbers, dates, mail addresses, UUIDs or codes below it.
-    - `has_certain_cells` is set, and the filled cell of each title is its first cell. In addition
-      there are three names or more, or the first title is a comment with fewer cells than the
-      header.
-
-    Args:
-        records: The first records of the table.
-        has_certain_cells: The borders of the cells are certain; see `check_header`.
+    All records below the titles have the same number of cells, two or more.
     """
-    title_pairs = takewhile(lambda pair: _can_be_title(*pair), pairwise(records))
-    title_count = len(list(title_pairs))
-    titles = records[:title_count]
-    table = records[title_count:]
-    if not titles or len(table) <= 1:
+    titles = list(takewhile(_is_title, records))
+    table = records[len(titles) :]
+    widths = {len(record.cells) for record in table}
+    if not titles or len(table) < _MIN_RECORDS_BELOW_TITLE or len(widths) > 1 or 1 in widths:
         return None
 
-    width = len(records[-1].cells)
-    if width < _MIN_COLUMNS or any(len(record.cells) != width for record in table):
-        return None
-
-    header, *rows = table
-    names = header.filled_cells
-    has_duplicate_names = len({name.casefold() for name in names}) < len(names)
-    if len(names) < _MIN_COLUMNS or has_duplicate_names or not _can_be_names(names):
-        return None
-
-    first_cells = titles[0].cells
-    is_comment = first_cells[0].startswith("#")
-    is_narrow = all(len(title.filled_cells) == 1 and title.cells[0] for title in titles)
-    is_wide = len(names) >= _MIN_COLUMNS_BELOW_TITLE or (is_comment and len(first_cells) < width)
-    has_gap = header.line_number > titles[-1].line_number + 1
-    is_title_by_shape = has_certain_cells and is_narrow and is_wide
-    if not (has_gap or _is_above_values(header, rows) or is_title_by_shape):
-        return None
-
-    kind = "comments" if is_comment else "a title"
-    reason = f"the header is on line {header.line_number}, below {kind}"
-    return HeaderFault(reason, header.line_number)
+    header_line = table[0].line_number
+    return HeaderFault(f"the header is on line {header_line}, below a title", header_line)
 
 
-def _can_be_title(record: Record, next_record: Record) -> bool:
-    """Return whether a record can be a title or a comment.
-
-    Its first cell must be filled. It is if no other cell is filled, if it has fewer filled cells
-    than the next record, or if it begins with `#` and words.
-    """
-    first_cell = record.cells[0]
-    filled_count = len(record.filled_cells)
-    is_narrow = filled_count == 1 or filled_count < len(next_record.filled_cells)
-    comment_words = first_cell.lstrip("#").split()
-    is_comment = first_cell.startswith("#") and len(comment_words) >= _MIN_COMMENT_WORDS
-    return (is_narrow and bool(first_cell)) or is_comment
-
-
-def _can_be_names(cells: Sequence[str]) -> bool:
-    """Return whether cells can be names of columns.
-
-    At least one cell must be no number, all numbers must be years, and no cell may be a date, mail
-    address or UUID.
-    """
-    numbers = [cell for cell in cells if _NUMBER.fullmatch(cell)]
-    is_any_word = len(numbers) < len(cells)
-    are_years = all(map(_YEAR.fullmatch, numbers))
-    return is_any_word and are_years and not any(map(_is_in_series, cells))
-
-
-def _is_in_series(cell: str) -> bool:
-    return any(pattern.fullmatch(cell) for pattern in _SERIES)
-
-
-def _is_value(cell: str) -> bool:
-    return any(pattern.fullmatch(cell) for pattern in (_NUMBER, _CODE, *_SERIES))
-
-
-def _is_above_values(header: Record, rows: Sequence[Record]) -> bool:
-    """Return whether a column has a word in the header, and values in all rows below.
-
-    Values are numbers, dates, mail addresses, UUIDs, and codes such as `P-1`.
-    """
-    return any(
-        name and not _is_value(name) and all(_is_value(row.cells[column_index]) for row in rows)
-        for column_index, name in enumerate(header.cells)
-    )
+def _is_title(record: Record) -> bool:
+    first_cell, *other_cells = record.cells
+    return bool(first_cell) and not any(other_cells)
 
 
 def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
-    """Return why the first record is certainly a row of data; None if it may be a header.
+    """Return why the first record is a row of data; None if it may be a header.
 
-    It is a row of data in three cases, which look at all records with the first among them:
-
-    - A column has consecutive whole numbers from the first record on, such as 1, 2, 3, and the
-      first record also has a cell that is no number.
-    - All cells of a column are dates, all are mail addresses, or all are UUIDs.
-    - The first column has whole numbers that all differ, the first one is no year, and another
-      column has a sentence (four words or more) in each record.
-
-    None is also returned if there are fewer than two columns, fewer than two records below, or
-    records with different numbers of cells.
+    It is a row of data if all cells of a column, with that of the first record, are dates, mail
+    addresses or UUIDs. It also is one if the first column has different whole numbers, the first of
+    them is no year, and the first record also has a cell that is no number.
     """
-    first_record, *rows = records or [Record(1, ())]
-    width = len(first_record.cells)
-    is_uneven = any(len(row.cells) != width for row in rows)
-    if len(rows) < _MIN_DATA_ROWS or width < _MIN_COLUMNS or is_uneven:
+    if len(records) <= _MIN_DATA_ROWS:
         return None
 
-    has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in first_record.cells)
-    for column_index, cell in enumerate(first_record.cells):
-        cells_below = [row.cells[column_index] for row in rows]
-        if has_word and _is_numbered_series(cell, cells_below):
-            next_cells = ", ".join(cells_below[:2])
-            reason = f"no header: the rows below {make_excerpt(cell)!r} continue with {next_cells}"
-            return HeaderFault(reason, 0)
-        if _are_in_same_series([cell, *cells_below]):
-            return HeaderFault(
-                f"no header: {make_excerpt(cell)!r} is a value like the values below it",
-                0,
-            )
-
-    keys = [record.cells[0] for record in records]
+    keys, *other_columns = zip(*(record.cells for record in records), strict=False)
+    has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in records[0].cells)
     are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
-    if are_ids and not _YEAR.fullmatch(keys[0]) and _has_sentence_column(records):
-        reason = (
-            f"no header: the first row, with {make_excerpt(keys[0])!r} and a text, is like "
-            "the rows below"
-        )
-        return HeaderFault(reason, 0)
-    return None
+    columns = [keys, *other_columns]
+    series = [column for column in columns if _is_series(column)]
+    if are_ids and has_word and not _YEAR.fullmatch(keys[0]):
+        series.append(keys)
+    if not series:
+        return None
+
+    value = make_excerpt(series[0][0])
+    return HeaderFault(f"no header: {value!r} is a value like the values below it", 0)
 
 
-def _is_numbered_series(cell: str, cells_below: Sequence[str]) -> bool:
-    """Return whether the cells below a whole number are the next whole numbers, in order."""
-    if not cell.isdecimal() or not all(map(str.isdecimal, cells_below)):
-        return False
-    first_number = int(cell) + 1
-    next_numbers = range(first_number, first_number + len(cells_below))
-    return list(map(int, cells_below)) == list(next_numbers)
-
-
-def _are_in_same_series(cells: Sequence[str]) -> bool:
+def _is_series(cells: Sequence[str]) -> bool:
     """Return whether all cells are dates, all are mail addresses, or all are UUIDs."""
     return any(all(map(pattern.fullmatch, cells)) for pattern in _SERIES)
-
-
-def _has_sentence_column(records: Sequence[Record]) -> bool:
-    """Return whether a column has a sentence in each record."""
-    columns = zip(*(record.cells for record in records), strict=True)
-    return any(all(map(_is_sentence, column)) for column in columns)
-
-
-def _is_sentence(cell: str) -> bool:
-    return len(cell.split()) >= _MIN_SENTENCE_WORDS
