@@ -145,9 +145,7 @@ def items(
 
     page = row_items.read_page(ws.store, ws.task, options)
     if not page.items:
-        note = row_items.describe_unknown_choice(ws.task, where)
-        sentences = filter(None, [f"no {ws.task.labels.singular} found", note])
-        return CommandReport(page.document, ": ".join(sentences))
+        return CommandReport(page.document, f"no {ws.task.labels.singular} found")
 
     names = list(page.names)
     # The default columns of a page have the review only if a row is reviewed.

@@ -17,7 +17,6 @@ from web.field_shapes import (
     find_input_kind,
     nest_texts,
     parse_texts,
-    to_plain_reason,
     to_texts,
 )
 
@@ -36,9 +35,8 @@ class CorrectionResult:
     # Message next to the field.
     message: str
     is_saved: bool
-    # The submitted texts, and the path of the wrong text, if the form was refused.
+    # The submitted texts if the form was refused.
     texts: Texts = None
-    wrong_path: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,6 @@ def submit_correction(
     """
     field_name = form.get("field", "")
     texts = nest_texts(form)
-    wrong_path = ""
     try:
         return _apply_form(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
@@ -184,15 +181,14 @@ def submit_correction(
         if "undo" not in form:
             message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
-        message = to_plain_reason(error.reason)
+        message = error.fault
         if MISSING_QUOTE_REASON in error.reason:
             message = MISSING_QUOTE_MESSAGE
     except InputError as error:
         message = to_line(error)
-        wrong_path = error.field
-        if wrong_path:
+        if error.field:
             message = error.message
-    return CorrectionResult(field_name, message, is_saved=False, texts=texts, wrong_path=wrong_path)
+    return CorrectionResult(field_name, message, is_saved=False, texts=texts)
 
 
 def _apply_form(

@@ -4,6 +4,7 @@ It is stored with the task, so that most commands need neither the class nor its
 questions to a decision model, checks of replies, kinds of columns and messages read it.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,6 +115,33 @@ class AnswerField:
     def is_whole(self) -> bool:
         """Return whether the field is a whole number."""
         return self.json_type == "integer"
+
+    def parse(self, text: str) -> Any:
+        """Return the value that a person typed; a text that is no value is returned unchanged.
+
+        Nothing is validated. A blank text or `null` is None if the field is optional. The members
+        of a list are separated by semicolons, or else by commas. Numbers, truth values and objects
+        are JSON, and so is a list with brackets.
+        """
+        if self.is_optional and text.strip() in {"", "null"}:
+            return None
+        if self.kind in {"text", "quotation"}:
+            return text
+        if self.kind == "choice":
+            return map_choices(self.choices).get(text, text)
+        if self.kind == "list" and not text.startswith("["):
+            separator = ";" if ";" in text else ","
+            parts = (part.strip() for part in text.split(separator))
+            return [self.parts[0].parse(part) for part in parts if part]
+
+        json_text = text
+        if self.kind == "boolean":
+            # A spreadsheet writes TRUE.
+            json_text = text.lower()
+        # Brackets that are nested too deeply are no JSON, but a text.
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(json_text)
+        return text
 
     def has_only_choices(self) -> bool:
         """Return whether all values in the field are choices, true, false or null."""

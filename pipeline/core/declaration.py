@@ -3,7 +3,6 @@
 A declaration has no behaviour of the engine; `pipeline.engine.user_task` makes a `Task` of it.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -505,41 +504,6 @@ def validate_answer(
         fault = error.errors()[0]
         path = ".".join(map(str, fault["loc"]))
         return None, f"{path or 'the answer'}: {fault['msg']}"
-
-
-def find_first_accepted_value(
-    answer: "type[BaseModel]", field: str, candidates: Sequence[Any]
-) -> Any:
-    """Return the first candidate that a field accepts, or else the nearest to a valid value.
-
-    The candidates are readings of a text or a cell that a person typed. A candidate that is not
-    accepted is returned too, so that the caller's validation reports its fault. The nearest
-    candidate is the one whose first fault is nested deepest, such as a list with a wrong member
-    rather than a text in the place of a list. Of equally deep faults, a value of the right type is
-    nearer. No error is raised.
-
-    Args:
-        answer: The model of the answer.
-        field: Name of a field of the model.
-        candidates: At least one candidate value.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    kind: Any = TypeAdapter(answer.model_fields[field].rebuild_annotation())
-    # The depth of each candidate's first fault, and whether its type is right there.
-    faults: list[tuple[int, bool]] = []
-    for candidate in candidates:
-        try:
-            kind.validate_json(json.dumps(candidate))
-        except ValidationError as error:
-            first_error = error.errors()[0]
-            has_type = not first_error["type"].endswith("_type")
-            faults.append((len(first_error["loc"]), has_type))
-        except Exception:  # noqa: BLE001 - a validator of a user can raise anything
-            faults.append((0, False))
-        else:
-            return candidate
-    return candidates[faults.index(max(faults))]
 
 
 def is_query(items: str) -> bool:

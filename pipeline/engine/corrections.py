@@ -9,32 +9,31 @@
 - The state of an answer is a hash. It shows whether the answer changed since an editor saw it.
 """
 
-import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.declaration import find_first_accepted_value, validate_answer
+from pipeline.core.declaration import validate_answer
 from pipeline.core.errors import (
     ChangedMeanwhileError,
     FindableError,
     InputError,
     RefusedRowError,
 )
-from pipeline.core.text import MAX_CLEANED_CHARS, plural, suggest_similar
+from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from pipeline.engine.corrected_confidences import (
     choose_kept_confidences,
     read_confidence_sources,
 )
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
-from pipeline.engine.wrong_values import find_wrong_value
 from pipeline.store import claims, edits, workspace
 from pipeline.store.answers import PERSON, set_reviews
 from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
@@ -45,14 +44,16 @@ from pipeline.store.refused_rows import write_accepted_rows
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
 UNCHANGED_MESSAGE = "nothing was changed"
-# Signs that a typed text must not have without quotation marks.
-_TEXT_SIGNS = frozenset(';"[{')
-_LIST_SIGNS = _TEXT_SIGNS | {","}
 
 Document = dict[str, Any]
 
-# The beginning of pydantic's messages after the path of a field.
-_PYDANTIC_SUBJECT = re.compile(r"^([\w.]+): (?:Input|String|List|Value|Number) should ")
+# Pydantic's messages after the path of a field, and plain words.
+_PLAIN_WORDS = (
+    (re.compile(r": (?:Input|String|List|Value|Number) should "), " must "),
+    (re.compile(r"(be a valid \w+), .*"), r"\1"),
+    (re.compile(r"a valid boolean"), "true or false"),
+    (re.compile(r": (?:Value error|Assertion failed), "), ": "),
+)
 
 
 class InvalidAnswerError(InputError):
@@ -65,80 +66,36 @@ class InvalidAnswerError(InputError):
         reason: str,
         *,
         answer: Document,
-        change: Mapping[str, Any],
+        changed_fields: Collection[str],
     ) -> None:
         """Make the message and the command to type.
 
         Args:
             reason: Begins with the path of a field, as pydantic or `locate_quotes` says it.
             answer: The invalid answer.
-            change: The new values by field; empty for an undone edit.
+            changed_fields: Fields with new values; empty for an undone edit.
         """
-        # The page has its own words.
         self.reason = reason
         self.field_name = re.split(r"\W", reason, maxsplit=1)[0]
-        wrong_value = find_wrong_value(task.prompt.answer_model, reason, answer)
-        if wrong_value is None:
-            fields = task.prompt.answer_model.model_fields
-            field = self.field_name if self.field_name in fields else next(iter(fields))
-            # Without pydantic's wording, as in "stars must be an integer".
-            plain = _PYDANTIC_SUBJECT.sub(r"\1 must ", reason)
-            plain = plain.replace(": Field required", " is missing")
-            plain = plain.replace(" be a valid ", " be a ")
-            message = re.sub(r"\bbe a (?=[aeio])", "be an ", plain)
-            untyped_fields = [field]
-            missing_fields = [
-                name
-                for name, member in fields.items()
-                if member.is_required() and name not in answer
-            ]
-            if field in missing_fields:
-                untyped_fields = missing_fields
-                verb = "are" if len(missing_fields) > 1 else "is"
-                message = f"{' and '.join(missing_fields)} {verb} missing"
-            typed_values = {
-                name: _format_typed_value(value) for name, value in change.items()
-            } | dict.fromkeys(untyped_fields, "…")
-            assignments = "; ".join(f"{name}={text}" for name, text in typed_values.items())
-            command = task.labels.command("correct", item=row_id, set=assignments)
-            hint = HintTemplate("`{}` with an allowed value", command)
-        else:
-            values = {**change, wrong_value.field: wrong_value.corrected_value}
-            assignments = "; ".join(
-                f"{name}={_format_typed_value(value)}" for name, value in values.items()
-            )
-            hint = HintTemplate(
-                "`{}`", task.labels.command("correct", item=row_id, set=assignments)
-            )
-            message = wrong_value.message
+        fields = task.prompt.answer_model.model_fields
+        missing_fields = [
+            name for name, field in fields.items() if field.is_required() and name not in answer
+        ]
         # The message without the row.
-        self.fault = message
+        self.fault = reason
+        for pattern, words in _PLAIN_WORDS:
+            self.fault = pattern.sub(words, self.fault)
+        wrong_fields = [name for name in fields if name == self.field_name]
+        if self.field_name in missing_fields:
+            self.fault = f"it also needs {join_first(missing_fields)}"
+            wrong_fields = missing_fields
+        typed_fields = dict.fromkeys([*changed_fields, *(wrong_fields or fields)])
+        assignments = "; ".join(f"{name}=…" for name in typed_fields)
+        command = task.labels.command("correct", item=row_id, set=assignments)
         super().__init__(
-            f"the answer about {row_id!r} would not be valid: {message}; {UNCHANGED_MESSAGE}",
-            hint=hint,
+            f"the answer about {row_id!r} would not be valid: {self.fault}; {UNCHANGED_MESSAGE}",
+            hint=HintTemplate("`{}` with an allowed value", command),
         )
-
-
-def _format_typed_value(value: Any) -> str:
-    """Return a value as text that `parse_typed_fields` reads back.
-
-    A text is returned as it is, and a list of texts is joined by commas. Any other value is
-    returned as JSON. A text is also returned as JSON if it is empty, has outer spaces, or has a
-    semicolon, a quotation mark or an opening bracket. A list is returned as JSON if it is empty, or
-    if one of its texts is such a text or has a comma.
-    """
-    is_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
-    members = value if is_list else [value]
-    forbidden_signs = _LIST_SIGNS if is_list else _TEXT_SIGNS
-    is_plain = all(
-        isinstance(member, str)
-        and member.strip() == member != ""
-        and not forbidden_signs.intersection(member)
-        for member in members
-    )
-    if members and is_plain:
-        return ", ".join(members)
-    return json.dumps(value, ensure_ascii=False)
 
 
 # ---- the history of an answer, and its change
@@ -313,13 +270,7 @@ def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str
     """
     current = _read_current_rows(tx, task, [row_id])
     answer = {**current.answers[row_id], **change}
-    _validated_answer(
-        task,
-        row_id,
-        answer,
-        current.rows[row_id],
-        change=change,
-    )
+    _validated_answer(task, row_id, answer, current.rows[row_id], changed_fields=change)
 
 
 def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
@@ -385,14 +336,7 @@ def _make_edit(
 
     # The answer of a model counts again as it is, even if it is no longer valid.
     if is_corrected:
-        typed_values = {} if isinstance(change, int) else change
-        valid_answer = _validated_answer(
-            task,
-            row_id,
-            new_answer,
-            row,
-            change=typed_values,
-        )
+        valid_answer = _validated_answer(task, row_id, new_answer, row, changed_fields=edit.fields)
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
         model_answers = [source.answer for source in answer_sources if source.version != PERSON]
@@ -602,11 +546,8 @@ def _describe_answer(
 def parse_typed_fields(task: Task, text: str) -> Document:
     """Parse typed values of fields, such as `tone=praise; topics=price, delivery; stars=4`.
 
-    A value that begins with a quotation mark or a bracket is JSON. Any other value is read as text,
-    as JSON (number, true, false, null) or as a list separated by commas: the first of these that
-    the field accepts. An empty value is, in the same way, an empty text, null or an empty list. If
-    the field accepts none, the nearest is returned and no error is raised. If a field is repeated,
-    its last value counts.
+    A value that begins with a quotation mark or a bracket is JSON. Any other value is read by the
+    description of its field. If a field is repeated, its last value counts.
 
     Args:
         text: Assignments separated by semicolons; empty for no field.
@@ -617,6 +558,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
     Raises:
         InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
+    fields = {field.name: field for field in list_answer_fields(task.prompt.answer_model)}
     values = Document()
     remaining_text = text.strip()
     while remaining_text:
@@ -627,15 +569,14 @@ def parse_typed_fields(task: Task, text: str) -> Document:
                 f"{name[:MAX_CLEANED_CHARS]!r} is not field=value; {UNCHANGED_MESSAGE}",
                 hint=f"write it like {example}; put a text with ; between quotation marks",
             )
-        if name not in task.prompt.answer_model.model_fields:
+        if name not in fields:
             raise _unknown_field_error(task, name)
 
         if remaining_text.startswith(('"', "[", "{")):
             values[name], remaining_text = _split_json_value(name, remaining_text)
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
-            candidates = list(iterate_candidates(value_text))
-            values[name] = find_first_accepted_value(task.prompt.answer_model, name, candidates)
+            values[name] = fields[name].parse(value_text)
 
     return values
 
@@ -670,16 +611,6 @@ def _split_json_value(name: str, text: str) -> tuple[Any, str]:
         )
         raise InputError(message, hint="separate fields with ;")
     return value, remaining_text
-
-
-def iterate_candidates(text: str) -> Iterator[Any]:
-    """Yield a typed value as text, as JSON if it parses (empty is null), and as a list."""
-    yield text
-    # Brackets that are nested too deeply are no JSON, but a text.
-    with contextlib.suppress(ValueError, RecursionError):
-        yield json.loads(text or "null")
-    parts = (part.strip() for part in text.split(","))
-    yield [part for part in parts if part]
 
 
 def normalize_editor_name(text: str) -> str:
@@ -720,7 +651,7 @@ def _validated_answer(
     answer: Document,
     row: Mapping[str, Any],
     *,
-    change: Mapping[str, Any],
+    changed_fields: Collection[str],
 ) -> Document:
     """Validate a corrected answer like an answer of a model, and return it as stored.
 
@@ -731,7 +662,7 @@ def _validated_answer(
         row_id: The id of the row, for messages.
         answer: The whole answer after the correction, as it would be stored.
         row: The row, against which quotations and the task's `check` are tested.
-        change: The new values by field, for the message; empty for an undone edit.
+        changed_fields: Fields with new values, for the message; empty for an undone edit.
 
     Raises:
         InvalidAnswerError: The answer is not valid.
@@ -766,11 +697,7 @@ def _validated_answer(
 
     if valid_answer is None:
         raise InvalidAnswerError(
-            task,
-            row_id,
-            reason,
-            answer=values_by_field,
-            change=change,
+            task, row_id, reason, answer=values_by_field, changed_fields=changed_fields
         )
     document: Document = valid_answer.model_dump(mode="json")
     return document

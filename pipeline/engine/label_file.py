@@ -266,8 +266,7 @@ def _describe_refusal(
     """Yield the faults of a row whose labels were refused.
 
     The column of a fault is the name of the field, or "". If the answer is invalid, each label is
-    validated on its own, so each wrong label has a fault. If the row has no answer yet and labels
-    of required fields are missing, that is the only fault.
+    validated on its own, so each wrong label has a fault.
 
     Args:
         row: The labels of the row, and its line.
@@ -280,29 +279,12 @@ def _describe_refusal(
         yield LabelFault(row.line, "", error.message.removesuffix(f"; {UNCHANGED_MESSAGE}"))
         return
 
-    answer = task.answers.read_current(tx, [row_id])[row_id]
     fields = task.prompt.answer_model.model_fields
-    missing_fields = [
-        name for name, member in fields.items() if member.is_required() and name not in row.values
-    ]
-    if missing_fields and not answer:
-        subject = "the row has no answer yet"
-        table = task.rows.table(tx)
-        is_missing = table.states.is_missing
-        if is_missing is not None and table.filter_ids(tx, [row_id], is_missing):
-            subject = "the row left the source and has no answer"
-        message = (
-            f"{subject}, so labels of all its fields are needed, "
-            f"also of {join_first(missing_fields)}"
-        )
-        yield LabelFault(row.line, "", message)
-        return
-
     # The reason of the task's own check names no field.
     yield LabelFault(row.line, error.field_name if error.field_name in fields else "", error.fault)
     # The error is about the first wrong value. The others are found one by one.
     for name, value in row.values.items():
-        if answer and name != error.field_name:
+        if name != error.field_name:
             try:
                 corrections.validate_change(tx, task, row_id, {name: value})
             except InvalidAnswerError as field_error:

@@ -5,15 +5,13 @@ Each line has the key of a row, and columns named like fields have the right val
 ignored.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.declaration import find_first_accepted_value
+from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.errors import InputError
-from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.engine.task import Task
 from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
@@ -231,7 +229,7 @@ def read_labelled_rows(
     such a mark are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
     repeated keys, also of rows without labels, are faults.
     """
-    parse_value = _ValueParser(task)
+    fields = {field.name: field for field in list_answer_fields(task.prompt.answer_model)}
     labelled_rows: list[LabelledRow] = []
     faults: list[LabelFault] = []
     lines_by_key: dict[str, int] = {}
@@ -241,7 +239,7 @@ def read_labelled_rows(
             continue
         line = row.line_number
         values = {
-            field_name: parse_value(field_name, row.values[column])
+            field_name: _parse_cell(fields[field_name], row.values[column])
             for column, field_name in columns.fields_by_column.items()
             if not is_blank_cell(row.values.get(column))
         }
@@ -285,53 +283,8 @@ def make_repetition_fault(
     )
 
 
-class _ValueParser:
-    """Read cells as values of fields, each different cell once."""
-
-    def __init__(self, task: Task) -> None:
-        self._answer_model = task.prompt.answer_model
-        self._values_by_cell: dict[tuple[str, str], Any] = {}
-
-    def __call__(self, field_name: str, cell: Any) -> Any:
-        """Return the value of a cell; a cell that the field does not accept is read as a text."""
-        cell_key = (field_name, repr(cell))
-        if cell_key in self._values_by_cell:
-            return self._values_by_cell[cell_key]
-
-        candidates = list(_iterate_candidates(cell))
-        quotations = [value for value in candidates if is_stored_quotation(value)]
-        if quotations:
-            parsed_value = quotations[0]
-        else:
-            parsed_value = find_first_accepted_value(self._answer_model, field_name, candidates)
-        self._values_by_cell[cell_key] = parsed_value
-        return parsed_value
-
-
-def _iterate_candidates(cell: Any) -> Iterator[Any]:
-    """Yield the values that a cell can mean, the most literal first.
-
-    A text is yielded as text, as JSON if it parses, as a list separated by semicolons if it has
-    any, as a list separated by commas, and as a truth value if it is `true` or `false` in any case.
-    Any other cell is yielded as it is, and then as text, unless it is a list or an object.
-    """
-    if not isinstance(cell, str):
-        yield cell
-        if isinstance(cell, list | dict):
-            return
-        # A spreadsheet makes numbers of texts such as 2024.
-        yield to_prompt_text(cell)
-        return
-
-    text = cell.strip()
-    typed_text, *other_candidates = corrections.iterate_candidates(text)
-    *json_values, comma_list = other_candidates
-    yield typed_text
-    yield from json_values
-    # Exports separate the members of some lists by semicolons.
-    if ";" in text:
-        yield [part.strip() for part in text.split(";") if part.strip()]
-    yield comma_list
-    # A spreadsheet writes TRUE.
-    if text.lower() in {"true", "false"}:
-        yield text.lower() == "true"
+def _parse_cell(field: AnswerField, cell: Any) -> Any:
+    """Return the value of a cell; a list or an object is a value already."""
+    if isinstance(cell, list | dict):
+        return cell
+    return field.parse(to_prompt_text(cell).strip())

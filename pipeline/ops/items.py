@@ -25,7 +25,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object
-from pipeline.engine import asking_again, claiming, wrong_values
+from pipeline.engine import asking_again, claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
@@ -119,23 +119,6 @@ def count_rows(
     """
     with store.read() as tx:
         return task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
-
-
-def describe_unknown_choice(task: Task, condition: str) -> str:
-    """Return a sentence if a condition compares a closed field with a text that is no choice.
-
-    It explains to the user why a list has no rows, and suggests a choice of the field. The result
-    is "" if there is no such comparison, and if the task is not a user task.
-
-    Args:
-        condition: A valid WHERE= text, or "".
-    """
-    if not condition or task.user_file is None:
-        return ""
-    record = task.user_file.record
-    return wrong_values.describe_unknown_choice(
-        record.members.answer_fields, condition, columns=record.columns
-    )
 
 
 def write_csv(

@@ -29,7 +29,7 @@ from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import AskedRows
 from pipeline.gemini.usage import describe_cost
-from pipeline.ops import items, status
+from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
 from pipeline.workflows import decisions, preflight, rounds
@@ -162,8 +162,7 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
     """Let the session ask only the rows of the options, and return their filter.
 
     Raises:
-        InputError: The condition is invalid, or compares a field with a text that is no choice, so
-            that it has no row; no row has the key; or `again` has neither.
+        InputError: The condition is invalid, no row has the key, or `again` has neither.
     """
     with ws.store.read() as tx:
         row_filter = RowFilter(where=options.where)
@@ -171,13 +170,7 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
             row_filter = RowFilter(where=options.where, ids=[ws.task.rows.id_of(tx, options.item)])
         # An invalid condition is refused before anything is written.
         grid = ws.task.rows.grid(tx)
-        conditions = grid.make_conditions(tx, row_filter)
-        unknown_choice = items.describe_unknown_choice(ws.task, options.where)
-        if unknown_choice and not grid.table.count_rows(tx, *conditions):
-            raise InputError(
-                f"no {ws.task.labels.singular} matches {options.where!r}; nothing was asked",
-                hint=unknown_choice,
-            )
+        grid.make_conditions(tx, row_filter)
     if options.again and row_filter == RowFilter():
         raise InputError(
             f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('item')}; "

@@ -326,9 +326,6 @@ def _rows_values(
         "facets_address": query.address("/parts/facets", task_name),
         "unfiltered_address": query.address("/", task_name, **cleared_filters),
         "has_filters": bool(query.filter_pairs),
-        "empty_note": ""
-        if page.rows
-        else items.describe_unknown_choice(task, query.row_filter.where),
         "row_address": query.address("/row", task_name),
         "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
     }

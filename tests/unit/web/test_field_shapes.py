@@ -1,25 +1,26 @@
-"""The texts of a form become a value, or an error beside the field."""
+"""The texts of a form become a value, which the validation of the answer judges."""
 
 import pytest
 
 from pipeline.core.answer_fields import AnswerField
-from pipeline.core.errors import InputError
-from web.field_shapes import ROOT_NAME, parse_texts
+from web.field_shapes import parse_texts
 
 DEEP_BRACKETS = "[" * 100_000
 
 
 @pytest.mark.parametrize(
-    ("field", "texts", "path"),
+    ("field", "texts", "value"),
     [
-        (AnswerField(), DEEP_BRACKETS, ROOT_NAME),
-        (AnswerField(kind="list", parts=(AnswerField(),)), {"0": DEEP_BRACKETS}, f"{ROOT_NAME}.0"),
+        (AnswerField(), DEEP_BRACKETS, DEEP_BRACKETS),
+        (
+            AnswerField(kind="list", parts=(AnswerField(),)),
+            {"0": DEEP_BRACKETS},
+            [DEEP_BRACKETS],
+        ),
     ],
 )
-def test_brackets_that_are_nested_too_deeply_are_refused(
-    field: AnswerField, texts: str | dict[str, str], path: str
+def test_brackets_that_are_nested_too_deeply_are_a_text(
+    field: AnswerField, texts: str | dict[str, str], value: object
 ) -> None:
-    """The error names the text, as for any other text that is not JSON."""
-    with pytest.raises(InputError, match=r"^this is not valid JSON") as refusal:
-        parse_texts(field, texts, ROOT_NAME)
-    assert refusal.value.field == path
+    """A text that is not JSON stays as it is."""
+    assert parse_texts(field, texts) == value
