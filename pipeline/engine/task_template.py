@@ -42,7 +42,6 @@ _PYDANTIC_METHODS = frozenset(
         "validate",
     },
 )
-_NON_WORD_CHARS = re.compile(r"\W+")
 
 
 # ---- the parts of a task
@@ -207,12 +206,6 @@ def parse_fields(text: str) -> tuple[FieldDraft, ...]:
     return tuple(fields) or (FieldDraft("answer", "text"),)
 
 
-# A comma in a choice, and the text after it: most likely the next field.
-_SWALLOWED_FIELD = re.compile(r"\s*,\s*(.*)", re.DOTALL)
-# A comma before the name of the next field and its colon.
-_COMMA_BEFORE_FIELD = re.compile(r"\s*,\s*(?=[^\W\d]\w*\s*:)")
-
-
 def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
     """Parse a definition of FIELDS: `name` (a text), or `name:` and a kind.
 
@@ -223,30 +216,13 @@ def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
         used_names: Case-folded names of the fields before.
 
     Raises:
-        InputError: The name, kind or choices are invalid, or a comma separates the field from the
-            next field, in place of the semicolon.
+        InputError: The name, kind or choices are invalid, or have a comma, which most likely stands
+            in the place of a semicolon.
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
-    if _COMMA_BEFORE_FIELD.search(kind.partition("|")[0]):
-        raise _fields_error(
-            f"a comma follows the kind of {make_excerpt(name_text)!r}",
-            HintTemplate(
-                "separate fields with ;, as in {}",
-                OptionHint(fields=_COMMA_BEFORE_FIELD.sub("; ", definition.strip())),
-            ),
-        )
+    if "," in kind:
+        raise _fields_error(f"{make_excerpt(name_text)!r} has a comma in its kind")
     if "|" in kind:
-        swallowed_field = _SWALLOWED_FIELD.search(kind)
-        if swallowed_field is not None:
-            name = _parse_field_name(name_text, used_names)
-            next_field = swallowed_field[1].strip()
-            corrected_kind = kind[: swallowed_field.start()]
-            message = f"{name!r} has a choice with a comma: {make_excerpt(kind.split('|')[-1])!r}"
-            corrected = f"{name}: {corrected_kind}; {next_field}"
-            raise _fields_error(
-                message,
-                HintTemplate("separate fields with ;, as in {}", OptionHint(fields=corrected)),
-            )
         choices = tuple(choice.strip() for choice in kind.split("|"))
         field = FieldDraft(
             name_text,
@@ -339,13 +315,9 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     """
     name = normalize("NFKC", text)
     if not name.isidentifier() or name.startswith("_"):
-        suggestion = _NON_WORD_CHARS.sub("_", name).strip("_0123456789")
-        message = f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _)"
-        is_valid_suggestion = suggestion.isidentifier()
-        hint: object = _FIELDS_EXAMPLE_HINT
-        if is_valid_suggestion and not {"=", "|"} & set(name):
-            hint = f"call it {suggestion}"
-        raise _fields_error(message, hint)
+        raise _fields_error(
+            f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _)"
+        )
 
     folded = name.casefold()
     is_pydantic_name = name in _PYDANTIC_METHODS or folded.startswith("model_")

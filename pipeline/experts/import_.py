@@ -160,13 +160,7 @@ def read_person(
         reason = f"{person.column}: {person.reason}{found_value}"
         raise _refuse(source_name, reason, field=_column_of(person.column))
 
-    notes = [*mapping.notes]
-    if mapping.similar_names:
-        notes.append(
-            f"`{CommandHint('import')}` with this {OptionHint('map')} corrects "
-            "people who are already stored",
-        )
-    return person, [*notes, *_describe_other_columns(mapping)]
+    return person, [*mapping.notes, *_describe_other_columns(mapping)]
 
 
 def _refuse(source_name: str, reason: str, *, field: str = "") -> InputError:

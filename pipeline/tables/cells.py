@@ -21,7 +21,7 @@ import orjson
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import is_quotation, iterate_leaves
-from pipeline.core.text import INVALID_TEXT, SURROGATES
+from pipeline.core.text import INVALID_TEXT
 
 JSON_WHITE_SPACE = " \t\r\n"
 # Cells that mean an empty list, without JSON's white space.
@@ -31,9 +31,6 @@ MAX_INTEGER = 2**63 - 1
 _WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_WHITE_SPACE))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-_ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
-_ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
-_INVALID_JSON_NUMBER = re.compile("-?(?:NaN|Infinity|nan|inf)")
 # Numbers that the fast JSON parser may round.
 _LONG_NUMBER = re.compile(r"[0-9]{19}")
 # The beginning of the name that pandas gives to an index among the columns of Arrow.
@@ -107,27 +104,7 @@ def parse_json(text: str) -> object:
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(_describe_json_fault(text, error)) from None
-
-
-def _describe_json_fault(text: str, error: json.JSONDecodeError) -> str:
-    """Return why a text is not JSON: NaN or infinity, invalid UTF-8, or the parser's reason.
-
-    Args:
-        text: The text.
-        error: The parser's error, with its position.
-    """
-    has_minus = text.startswith("-", error.pos - 1)
-    number = _INVALID_JSON_NUMBER.match(text, error.pos - 1 if has_minus else error.pos)
-    if number:
-        place = f"at character {number.start() + 1}"
-        return f"not JSON: {number[0]} {place} is not a JSON number (write null instead)"
-
-    bad_text = SURROGATES.search(text)
-    if bad_text:
-        byte_number = len(text[: bad_text.start()].encode()) + 1
-        return f"not UTF-8, from byte {byte_number} on"
-    return f"not JSON: {error.msg}, at character {error.pos + 1}"
+        raise ValueError(f"not JSON: {error.msg}, at character {error.pos + 1}") from None
 
 
 def parse_number(cell: Any) -> float | None:
@@ -347,58 +324,37 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch.
 
-    Values are those of Python, except times that Python cannot represent: they have nanoseconds or
-    a year outside 1 to 9999. Such a time is ISO text, or a number with its unit, such as `5 ns`.
+    Values are those of Python. If Python cannot represent a time of a column, because it has
+    nanoseconds or a year outside 1 to 9999, all cells of the column are texts.
     """
     try:
         rows: list[dict[str, Any]] = batch.to_pylist()
     except (ValueError, OverflowError):
         names = batch.schema.names
-        columns = [[_convert_arrow_scalar(cell) for cell in column] for column in batch.columns]
+        columns = map(_list_arrow_column, batch.columns)
         rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     return rows
 
 
-def _convert_arrow_scalar(cell: Any) -> Any:
-    """Return the Python value of an Arrow scalar.
+def _list_arrow_column(column: Any) -> list[Any]:
+    """Return the cells of a column of Arrow; if Python cannot represent one, all as texts.
 
-    A time that Python cannot represent becomes ISO text. A duration that Python cannot represent,
-    and a time that Arrow cannot write as text, become a text with number and unit, such as `5 ns`.
-    Nested values are converted element by element.
+    Raises:
+        InputError: The cells are lists or objects with such times.
     """
     try:
-        return cell.as_py()
+        cells: list[Any] = column.to_pylist()
     except (ValueError, OverflowError):
         pa = import_pyarrow("an Arrow table")
-
-    kind = cell.type
-    if pa.types.is_dictionary(kind):
-        return _convert_arrow_scalar(cell.value)
-    if pa.types.is_nested(kind):
-        return _convert_arrow_nested(cell)
-
-    text = str(cell.cast(pa.string()))
-    # Arrow writes no text for a time beyond some millennia.
-    if pa.types.is_duration(kind) or text.startswith("<"):
-        return f"{cell.value} {kind.unit}"
-    iso_text = _ZERO_FRACTION.sub("", text.replace(" ", "T"))
-    return _ZONE_WITHOUT_COLON.sub(r"\1:\2", iso_text)
-
-
-def _convert_arrow_nested(cell: Any) -> Any:
-    """Convert an Arrow struct to a dict, a map to a list of pairs, and a list to a list.
-
-    Values that Python cannot represent are converted as in `_convert_arrow_scalar`.
-    """
-    pa = import_pyarrow("an Arrow table")
-    kind = cell.type
-    if pa.types.is_struct(kind):
-        return {name: _convert_arrow_scalar(cell[name]) for name in kind.names}
-    if pa.types.is_map(kind):
-        return [
-            [_convert_arrow_scalar(pair[0]), _convert_arrow_scalar(pair[1])] for pair in cell.values
-        ]
-    return [_convert_arrow_scalar(element) for element in cell.values]
+        try:
+            texts: list[str | None] = column.cast(pa.string()).to_pylist()
+        except pa.ArrowException as error:
+            raise InputError(
+                f"times in lists or objects are not read with nanoseconds: {error}",
+                hint="convert them to microseconds",
+            ) from error
+        cells = [text and text.replace(" ", "T", 1) for text in texts]
+    return cells
 
 
 def import_pyarrow(purpose: str) -> Any:

@@ -7,8 +7,7 @@ in a dozen languages. A name in the file is matched in this order:
 2. It is a column's own name or label.
 3. It is another known name of a column.
 
-Names are compared by their letters and digits only. A name that is merely similar to a known name
-is not matched; a note shows the MAP= that would match it.
+Names are compared by their letters and digits only.
 """
 
 import csv
@@ -32,8 +31,6 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 
-# Share of common letters, in percent, from which two names are similar.
-_MIN_SIMILARITY = 80
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
 # Other names of columns in files, by column.
@@ -100,10 +97,9 @@ class ColumnMapping:
 
     Attributes:
         layout: The columns of the task.
-        notes: Lines for the user on matched, ambiguous and similar names.
+        notes: Lines for the user on matched and ambiguous names.
         ignored_names: Names in the rows read before whose values are ignored, in their order.
         kept_names: Names in the rows read before whose values are kept under these names.
-        similar_names: Names that are similar to a name of a column without a match, by column.
     """
 
     def __init__(
@@ -114,7 +110,7 @@ class ColumnMapping:
         layout: ColumnLayout,
         path: Path,
     ) -> None:
-        """Match the names of a file, and add notes on names that were matched or look similar.
+        """Match the names of a file, and add notes on names that were matched or are ambiguous.
 
         MAP= comes first, then a column's own name and label, then a known name.
 
@@ -132,7 +128,6 @@ class ColumnMapping:
         self.notes = list[str]()
         self.ignored_names = dict[str, None]()
         self.kept_names = dict[str, None]()
-        self.similar_names = dict[str, str]()
         self._file_names = list(dict.fromkeys(filter(None, names)))
 
         chosen_names = _resolve_chosen_names(
@@ -156,9 +151,6 @@ class ColumnMapping:
             if column not in chosen_names and not self.find_file_name(column)
         ]
         self._match_known_names(unmatched_columns)
-        self._note_similar_names(
-            [column for column in unmatched_columns if not self.find_file_name(column)],
-        )
 
     def _match_known_names(self, columns: Sequence[str]) -> None:
         """Match each column to the one name in the file that is a known name of this column.
@@ -188,37 +180,6 @@ class ColumnMapping:
 
         self._columns_by_name |= columns_by_name
         self._add_note("matched by other names", columns_by_name)
-
-    def _note_similar_names(self, columns: Sequence[str]) -> None:
-        """Add a note for names in the file that are similar to known names of these columns.
-
-        The note shows the MAP= that would match the name. Names that are matched already are
-        skipped. For each column, only the first similar name in the file is noted, and put into
-        `similar_names`. Nothing is matched.
-        """
-        columns_by_known_name = {
-            name: column
-            for name, column in self.layout.columns_by_known_name.items()
-            if column in columns
-        }
-        known_names = list(columns_by_known_name)
-        for name in self._file_names:
-            if self.find_column(name) is not None:
-                continue
-            similar_name = _find_most_similar(
-                fold_name(name),
-                known_names,
-                min_similarity=_MIN_SIMILARITY,
-            )
-            if not similar_name:
-                continue
-            column = columns_by_known_name[similar_name]
-            if self.similar_names.setdefault(column, name) == name:
-                label = self.layout.columns[column]
-                option = make_map_option({column: name})
-                self.notes.append(
-                    f"column {make_excerpt(name)!r} looks like {label}: add {option} to use it",
-                )
 
     def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
         """Add a note that lists matched names, if there are any."""
@@ -406,8 +367,7 @@ def _find_chosen_name(
     It is the name itself, else the only name that differs in case, accents or punctuation.
 
     Raises:
-        InputError: The name is not in the file, or several names are spelled like it. The hint
-            shows the pair with the most similar name.
+        InputError: The name is not in the file, or several names are spelled like it.
     """
     if chosen_name in file_names:
         return chosen_name
@@ -416,41 +376,14 @@ def _find_chosen_name(
     if len(matching_names) == 1:
         return matching_names[0]
 
-    similar_name = _find_most_similar(chosen_name, file_names, min_similarity=0)
     raise InputError(
         f"{path} has no column {make_excerpt(chosen_name)!r}, "
         f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
         f"Found: {list_names(file_names)}",
-        hint=f"did you mean {make_map_option({chosen_column: similar_name})}?"
-        if similar_name
-        else "",
+        hint=f"set {make_map_option({chosen_column: '…'})} to one of these names",
     )
 
 
 def list_names(names: Sequence[str]) -> str:
     """Return the first twelve names, separated by commas and safe to print."""
     return ", ".join(make_excerpt(name) for name in names[:_MAX_LISTED_NAMES])
-
-
-def _find_most_similar(
-    name: str,
-    candidates: Sequence[str],
-    *,
-    min_similarity: float,
-) -> str | None:
-    """Return the candidate with most letters in common with a name, or None.
-
-    Args:
-        name: The name to compare with.
-        candidates: The names to choose from.
-        min_similarity: Smallest similarity, in percent, that counts.
-    """
-    from rapidfuzz import fuzz, process
-
-    match = process.extractOne(
-        name,
-        candidates,
-        scorer=fuzz.ratio,
-        score_cutoff=min_similarity,
-    )
-    return match[0] if match else None

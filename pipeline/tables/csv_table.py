@@ -5,15 +5,13 @@ describes why a record is rejected.
 
 `csv.reader` keeps a whole record in memory. If a line were cut anywhere, the quotes of its cells
 would no longer pair, and the next rows would be read as part of a cell. So a record above the limit
-is not given to `csv.reader`: it is read to its own end, and only the first characters of its cells
-are kept.
+is not given to `csv.reader`: it is skipped to its own end, and only its first cells are kept.
 """
 
 import contextlib
 import csv
-import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Self, TextIO
@@ -32,7 +30,7 @@ from pipeline.tables.headers import (
     parse_records,
 )
 from pipeline.tables.input_file import BYTE_ORDER_MARK, InputFile
-from pipeline.tables.row_findings import MAX_CUT_CELL, Finding, make_excerpt
+from pipeline.tables.row_findings import Finding, make_excerpt
 
 # Lines that are searched for the header, and that a header spans at most.
 _MAX_HEADER_LINES = 50
@@ -43,13 +41,6 @@ _LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIM
 _QUOTE = '"'
 # How some databases write a quote within quotes, which CSV writes as two quotes.
 _BACKSLASH_QUOTE = '\\"'
-# The part of a cell that follows a quote, by the part before it.
-_PART_AFTER_QUOTE = {
-    "start": "quoted",
-    "quoted": "end",
-    "end": "quoted",
-    "unquoted": "unquoted",
-}
 # The reader's own limit is above any record that it gets.
 csv.field_size_limit(32 << 20)
 
@@ -233,12 +224,7 @@ class CsvTable(HeadedTable):
             skipped_lines = islice(self._file.read_lines(text_file), self._skipped_lines)
             first_line = 1 + sum(1 for _ in skipped_lines)
             lines = _RecordLines(text_file, self._file, first_line)
-            reader = csv.reader(
-                lines,
-                delimiter=self.delimiter,
-                skipinitialspace=self._skips_space,
-                strict=True,
-            )
+            reader = self._make_reader(lines, is_strict=True)
             while True:
                 lines.begin_record()
                 try:
@@ -262,6 +248,15 @@ class CsvTable(HeadedTable):
                     yield Record(lines.line_number, cells)
                 else:
                     yield self._reject_misfit(lines.line_number, fields)
+
+    def _make_reader(self, lines: Iterable[str], *, is_strict: bool = False) -> Iterator[list[str]]:
+        """Return a reader of records; without strict rules it accepts all but stray line breaks."""
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            skipinitialspace=self._skips_space,
+            strict=is_strict,
+        )
 
     def _read_fields(self, lines: "_RecordLines", reader: Iterator[list[str]]) -> list[str] | None:
         r"""Read the next record as CSV; if it looks wrong, try `\"` as a quote within a cell.
@@ -326,14 +321,15 @@ class CsvTable(HeadedTable):
         Raises:
             InputError: A quote is not closed.
         """
-        texts = lines.read_long_record(self.delimiter, skips_space=self._skips_space)
-        if texts is None:
+        # The cells up to the size limit; the last may be cut.
+        cells = next(self._make_reader(lines.texts))
+        if not lines.skip_long_record():
             raise self._make_quote_error(lines)
 
         reason = f"longer than {self._file.max_line_chars:,} characters"
         if lines.line_count > 1:
             reason += f"; it ends on line {lines.line_number + lines.line_count - 1}"
-        return self._reject_record(lines.line_number, reason, texts)
+        return self._reject_record(lines.line_number, reason, cells)
 
     def _reject_broken_record(self, lines: "_RecordLines", error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
@@ -365,16 +361,11 @@ class CsvTable(HeadedTable):
         texts = (
             text.rstrip("\r\n").replace("\r", " ").replace("\n", " ") + "\n" for text in lines.texts
         )
-        lenient_reader = csv.reader(
-            texts,
-            delimiter=self.delimiter,
-            skipinitialspace=self._skips_space,
-        )
         excerpt = lines.texts[0].rstrip("\r\n")
         return self._reject_record(
             first_line,
             reason,
-            next(lenient_reader, []),
+            next(self._make_reader(texts), []),
             excerpt=excerpt,
         )
 
@@ -453,55 +444,20 @@ class _RecordLines:
             raise _LongRecordError
         return text.replace(_BACKSLASH_QUOTE, _QUOTE * 2) if self._unescapes_quotes else text
 
-    def read_long_record(self, delimiter: str, *, skips_space: bool) -> list[str] | None:
-        """Read the rest of a record above the size limit, and return its cells.
+    def skip_long_record(self) -> bool:
+        """Read the rest of a record above the size limit; return whether its quotes are closed.
 
-        The first MAX_CUT_CELL characters of a cell, or more, are kept. The record ends at a line
-        break outside quotes, or at the end of the file.
-
-        Returns:
-            The cells; those beyond the size limit are left out. None if a quote is not closed.
+        The record ends at a line break after an even number of quotes, or at the end of the file.
         """
-        tokens = re.compile(f"{_QUOTE}|{re.escape(delimiter)}|[^{_QUOTE}{re.escape(delimiter)}]+")
-        cells = [""]
-        part = "start"
-        # Characters that may still be kept, of the record and below of a cell; all may be doubled
-        # quotes.
-        remaining_chars = 2 * self._max_chars
+        is_quoted = False
         self.line_count = 0
         for text in chain(self.texts, iter(self._read_line, "")):
-            self.line_count += text.endswith(self._line_end)
-            for token in tokens.findall(text):
-                if token == delimiter and part != "quoted":
-                    part = "start"
-                    remaining_chars -= 2
-                    if remaining_chars > 0:
-                        cells.append("")
-                    continue
-
-                if token == _QUOTE:
-                    part = _PART_AFTER_QUOTE[part]
-                elif part == "end" or (part == "start" and not (skips_space and token.isspace())):
-                    part = "unquoted"
-                room = min(remaining_chars, 2 * MAX_CUT_CELL + 2 - len(cells[-1]))
-                kept_text = token[: max(0, room)]
-                remaining_chars -= len(kept_text)
-                cells[-1] += kept_text
-            if part != "quoted" and text.endswith(self._line_end):
+            is_line_end = text.endswith(self._line_end)
+            self.line_count += is_line_end
+            is_quoted ^= text.count(_QUOTE) % 2 == 1
+            if is_line_end and not is_quoted:
                 break
-        if part == "quoted":
-            return None
-        return [_unquote(cell, skips_space=skips_space) for cell in cells]
-
-
-def _unquote(cell: str, *, skips_space: bool) -> str:
-    """Return the text of a cell of CSV, which may be cut."""
-    text = cell.rstrip("\r\n")
-    if skips_space:
-        text = text.lstrip(" ")
-    if not text.startswith(_QUOTE):
-        return text
-    return text[1:].removesuffix(_QUOTE).replace(_QUOTE * 2, _QUOTE)
+        return not is_quoted
 
 
 def _parse_header_names(lines: Sequence[str], delimiter: str) -> tuple[list[str], int]:

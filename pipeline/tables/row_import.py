@@ -10,7 +10,7 @@
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,6 @@ from pipeline.tables.columns import (
     ColumnMapping,
     fold_name,
     list_names,
-    make_map_option,
     parse_map,
 )
 from pipeline.tables.row_findings import (
@@ -341,19 +340,11 @@ class MappedFile(SourceFile):
         self.notes += self.mapping.notes
         # Objects of JSON can each have other names.
         if self.format not in {"json", "jsonl"}:
-            self._check_key_column(path, map_names)
+            self._check_key_column(path)
             self._check_no_column_twice(path)
 
-    def _check_key_column(self, path: Path, map_names: Mapping[str, str]) -> None:
-        """Raise InputError if no name in the file means the key column.
-
-        If a name in the file is similar, the hint is the import command with a MAP= that assigns
-        this name to the key column.
-
-        Args:
-            path: The file.
-            map_names: Names in the file by column, from MAP=, which the hint repeats.
-        """
+    def _check_key_column(self, path: Path) -> None:
+        """Raise InputError if no name in the file means the key column."""
         layout = self.layout
         if self.mapping.find_file_name(layout.key):
             return
@@ -361,16 +352,6 @@ class MappedFile(SourceFile):
         option = OptionHint(map=f"{layout.key}=…")
         ask_command = CommandHint("ask", from_=path, q="What is it about?")
         hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
-        similar_name = self.mapping.similar_names.get(layout.key)
-        if similar_name:
-            map_value = make_map_option({**map_names, layout.key: similar_name}).value
-            hint = str(
-                CommandHint(
-                    layout.import_command,
-                    **{layout.import_option: path, "map": map_value},
-                ),
-            )
-
         raise InputError(
             f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
             f"Found: {make_excerpt(list_names(self.names))}",

@@ -2,11 +2,9 @@
 
 A workbook of 300 KB may unpack to gigabytes, and the library keeps a shared text once for each cell
 that has it. So the XML is parsed chunk by chunk, and the memory that the library would need is
-counted. The parser also notes the cells that the library reads otherwise than a spreadsheet shows
-them.
+counted. The parser also notes errors and formulas that the library reads as blank.
 """
 
-from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
@@ -33,20 +31,12 @@ class SheetSize:
 
     The shared texts are added first, then a sheet. `blank_places` are the cells (such as "B7") that
     are read as blank because they have an error, or a formula without a computed value.
-    `percent_or_money_places` are the cells with a number that is shown as percent or money.
     """
 
-    def __init__(self, path: Path, money_styles: Collection[str]) -> None:
-        """Begin with nothing.
-
-        Args:
-            path: The workbook, for messages.
-            money_styles: The styles, as cells name them, that show numbers as percent or money.
-        """
+    def __init__(self, path: Path) -> None:
+        """Begin with nothing; messages name the workbook."""
         self.blank_places = list[str]()
-        self.percent_or_money_places = list[str]()
         self._path = path
-        self._money_styles = money_styles
         # Bytes of each shared text, by its index.
         self._shared_text_sizes = list[int]()
         self._text_bytes = 0
@@ -64,8 +54,7 @@ class SheetSize:
     def add_part(self, archive: ZipFile, name: str) -> None:
         """Parse the part with the shared texts, or with a sheet, to its end.
 
-        Adds to the counted memory. Notes the cells of which a spreadsheet program displays another
-        value than is read.
+        Adds to the counted memory, and notes the cells that are read as blank.
 
         Args:
             archive: The workbook.
@@ -94,7 +83,7 @@ class SheetSize:
                     raise self._size_error(f"more than {MAX_CELL_BYTES:,} bytes in {place}")
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
-        self._note_misread_cell()
+        self._note_blank_cell()
 
     def _size_error(self, size: str) -> InputError:
         message = f"{self._path} has {size}; nothing was read"
@@ -115,7 +104,7 @@ class SheetSize:
         # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
-            self._note_misread_cell()
+            self._note_blank_cell()
             self._set_cell(attributes)
         elif self._element == "row":
             self._row = int(attributes.get("r", self._row + 1))
@@ -165,22 +154,14 @@ class SheetSize:
             f"more than the limit of {MAX_CELLS:,}",
         )
 
-    def _note_misread_cell(self) -> None:
-        """Note the current cell if the library reads it otherwise than it is shown.
+    def _note_blank_cell(self) -> None:
+        """Note the current cell if it is an error, or a formula without a stored value.
 
-        The library reads an error, and a formula without a stored value, as blank: the place, such
-        as `B2`, goes into `blank_places`. It reads a number that is shown as percent or money as a
-        plain number: the place goes into `percent_or_money_places`. Each list has at most
-        MAX_NOTED_PLACES.
+        At most MAX_NOTED_PLACES places such as `B2` are noted.
         """
-        kind = self._cell.get("t", "n")
-        places = None
-        if kind == "e" or (self._has_formula and not self._has_value):
-            places = self.blank_places
-        elif self._has_value and kind == "n" and self._cell.get("s") in self._money_styles:
-            places = self.percent_or_money_places
-        if places is not None and len(places) < MAX_NOTED_PLACES:
-            places.append(self._cell.get("r", ""))
+        is_blank = self._cell.get("t") == "e" or (self._has_formula and not self._has_value)
+        if is_blank and len(self.blank_places) < MAX_NOTED_PLACES:
+            self.blank_places.append(self._cell.get("r", ""))
 
     def _count_text(self, text: str) -> None:
         """Add the bytes of a text in an XML element to the counted memory.

@@ -5,9 +5,8 @@ value of merged cells is read in each of them. A part is a file within the zip a
 file, such as a sheet.
 """
 
-import re
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -41,11 +40,6 @@ MAX_COLUMNS = 16_384
 MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
-# `[$-409]` is a language, not money.
-_MONEY_OR_PERCENT_SIGN = re.compile(r"%|\$(?!-)|€|£|¥")
-# The built-in number formats for percent and money.
-_BUILT_IN_MONEY_FORMATS = {"5", "6", "7", "8", "9", "10", "41", "42", "43", "44"}
-_STYLES_PART = "xl/styles.xml"
 
 
 class SheetTable(HeadedTable):
@@ -114,7 +108,7 @@ class SheetTable(HeadedTable):
                     hint="save it again, or save it as CSV",
                 )
 
-        size = SheetSize(self._file.path, _find_percent_or_money_styles(archive))
+        size = SheetSize(self._file.path)
         for part_name in archive.namelist():
             if part_name.lower().endswith("sharedstrings.xml"):
                 size.add_part(archive, part_name)
@@ -208,19 +202,10 @@ class SheetTable(HeadedTable):
         return records
 
     def _note_misread_cells(self, size: SheetSize) -> None:
-        """Add a note for each kind of cells that are not read as a spreadsheet shows them.
-
-        The kinds are merged cells, numbers that are shown as percent or money, and cells with
-        errors or formulas without a value.
-        """
+        """Add notes on merged cells, and on cells with errors or formulas without a value."""
         if self._merged_areas:
             self._file.notes.append(
                 f"merged areas: {len(self._merged_areas):,}; each cell has the value of its area"
-            )
-        if size.percent_or_money_places:
-            self._file.notes.append(
-                "read as plain numbers (0.075, not 7.5 %), but displayed as percent or money: "
-                f"{join_first(size.percent_or_money_places)}",
             )
         if size.blank_places:
             self._file.notes.append(
@@ -280,27 +265,6 @@ def _find_sheet_part(archive: ZipFile, sheet_name: str) -> str:
     link_id = next(value for key, value in sheet.items() if key.endswith("}id"))
     target = next(link.get("Target", "") for link in links if link.get("Id") == link_id)
     return f"xl/{target.removeprefix('/').removeprefix('xl/')}"
-
-
-def _find_percent_or_money_styles(archive: ZipFile) -> Collection[str]:
-    """Return the indexes, as texts, of cell styles that show numbers as percent or money.
-
-    These have a built-in format of percent or money, or a format with such a sign. Reads the part
-    with the styles; the result is empty if the workbook has none.
-    """
-    if _STYLES_PART not in archive.namelist():
-        return ()
-
-    styles = ET.fromstring(archive.read(_STYLES_PART))  # noqa: S314 - bounded
-    percent_or_money_formats = set(_BUILT_IN_MONEY_FORMATS)
-    for number_format in styles.findall("{*}numFmts/{*}numFmt"):
-        if _MONEY_OR_PERCENT_SIGN.search(number_format.get("formatCode", "")):
-            percent_or_money_formats.add(number_format.get("numFmtId", ""))
-    return {
-        str(index)
-        for index, cell_style in enumerate(styles.findall("{*}cellXfs/{*}xf"))
-        if cell_style.get("numFmtId") in percent_or_money_formats
-    }
 
 
 def encode_xlsx(

@@ -347,7 +347,7 @@ def test_wrong_mapping_of_columns_is_refused(workspace: Workspace) -> None:
     for mapping, message in (
         ("bio", "not column=name"),
         ("height=About", "which is not a column"),
-        ("bio=Abuot", "bio=About you"),
+        ("bio=Abuot", "Found: User, About you"),
         ("bio=About you,username=about_you", "twice"),
     ):
         assert message in workspace.run_command("import", "odd.csv", map=mapping, code=2).stderr

@@ -28,7 +28,7 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
         (b"[" * 5000, "", "not JSON: "),
         (b'{"id": "a", "text": "x", "m": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "not JSON: "),
         (b'["a", "x"]', "", "not an object"),
-        (b'{"id": "a", "text": "\xff"}', "", "not UTF-8, from byte 22 on"),
+        (b'{"id": "a", "text": "\xff"}', "", "not JSON: str is not valid UTF-8"),
         (b'{"id": "a", "text": "x", "n": {"m": ["\\udc00"]}}', "", "not JSON: "),
         (b'{"text": "x"}', "id", "missing"),
         (b'{"id": " \\u3000", "text": "x"}', "id", "empty"),

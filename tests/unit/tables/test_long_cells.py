@@ -15,7 +15,7 @@ from pipeline.tables.cells import list_arrow_rows
 from pipeline.tables.row_findings import CUT_MARK, MAX_CUT_CELL, SourceRow
 from pipeline.tables.source import SourceFile
 
-LIMIT = 40_000
+LIMIT = 80_000
 # Cells are made of these, in sizes around the limits at which a piece of a file ends.
 PATTERNS = ("x", '"', 'a"b', 'a,"\n', "é\n")
 SIZES = (MAX_CUT_CELL, LIMIT - 3, LIMIT - 2, LIMIT, 2 * LIMIT + 1)
@@ -82,7 +82,7 @@ def test_long_element_of_a_json_list_is_a_finding(tmp_path: Path) -> None:
 
 
 def test_times_outside_of_python_are_iso_texts() -> None:
-    """Nanoseconds and years outside of 1 to 9999 become texts; other times do not change."""
+    """All times of a column with nanoseconds or years outside of 1 to 9999 become texts."""
     nanoseconds = pa.array([1_767_225_600_123_456_789, 0])
     years = pa.array([-62_167_219_200, 253_402_300_800]).cast(pa.timestamp("s"))
     table = pa.table(
@@ -91,23 +91,17 @@ def test_times_outside_of_python_are_iso_texts() -> None:
             "zone": nanoseconds.cast(pa.timestamp("ns", "Europe/Rome")),
             "year": years,
             "day": years.cast(pa.date32()),
-            "list": pa.array([[nanosecond.as_py()] for nanosecond in nanoseconds]).cast(
-                pa.list_(pa.timestamp("ns"))
-            ),
-            "took": nanoseconds.cast(pa.duration("ns")),
         }
     )
     first, second = list_arrow_rows(table)
     assert first == {
         "at": "2026-01-01T00:00:00.123456789",
-        "zone": "2026-01-01T01:00:00.123456789+01:00",
+        "zone": "2026-01-01T01:00:00.123456789+0100",
         "year": "0000-01-01T00:00:00",
         "day": "0000-01-01",
-        "list": ["2026-01-01T00:00:00.123456789"],
-        "took": "1767225600123456789 ns",
     }
-    assert (second["at"].isoformat(), second["year"], second["day"]) == (
-        "1970-01-01T00:00:00",
+    assert (second["at"], second["year"], second["day"]) == (
+        "1970-01-01T00:00:00.000000000",
         "10000-01-01T00:00:00",
         "10000-01-01",
     )
