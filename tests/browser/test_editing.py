@@ -48,7 +48,7 @@ def test_fields_of_each_type_are_edited(
         tab.fill("#edit-stars-value", "9")
         tab.fill("#edit-stars-who", "Bea")
         tab.click("#edit-stars-save")
-        reader.wait_for("#edit-stars-message", "Type a whole number from 1 to 5")
+        reader.wait_for("#edit-stars-message", "Stars must be less than or equal to 5")
         assert tab.input_value("#edit-stars-value") == "9"
         tab.fill("#edit-stars-value", "3")
         save("stars", 1)
