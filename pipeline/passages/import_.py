@@ -74,7 +74,6 @@ class PassagesFile(MappedFile):
         FILE_HINT,
         "import-passages",
         "passages",
-        default_format="jsonl",
         max_line_chars=MAX_LINE_CHARS,
     )
     shape: PassagesShape | None = None

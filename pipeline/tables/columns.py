@@ -65,8 +65,6 @@ class ColumnLayout:
     # Command that imports such a file, and its option for the file, for hints.
     import_command: str
     import_option: str
-    # Format of a file whose name does not show the format.
-    default_format: str = "csv"
     # Most characters of a line.
     max_line_chars: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name

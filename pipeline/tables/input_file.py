@@ -96,7 +96,6 @@ class InputFile:
         self,
         path: Path,
         hint: str,
-        default_format: str = "csv",
         *,
         max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
@@ -107,7 +106,6 @@ class InputFile:
         Args:
             path: The file, or a folder of Parquet files.
             hint: The hint of errors: which files are accepted.
-            default_format: The format if the suffix of the file names none.
             max_line_chars: Characters from which a row is too long.
             options: Encoding, sheet and header that a user set.
             is_known_column: Returns whether a name is a known column. The delimiter that gives most
@@ -146,7 +144,7 @@ class InputFile:
         start_text = start.decode(self.encoding, "ignore").strip()
         self.line_end = _find_line_end(start_text)
         self.header_line = _parse_header(options.header)
-        self.format = self._detect_format(start, start_text, default_format)
+        self.format = self._detect_format(start, start_text)
         if encoding.note and self.format not in _FORMAT_BY_SIGNATURE.values():
             self.notes.append(encoding.note)
         for option_name in options.given_options:
@@ -194,7 +192,7 @@ class InputFile:
                 f"{self.path} cannot be read: {error.strerror}; nothing was read",
             ) from None
 
-    def _detect_format(self, start: bytes, text: str, default: str) -> str:
+    def _detect_format(self, start: bytes, text: str) -> str:
         """Return the format by the first bytes of the file, or else by its suffix.
 
         The content overrules the suffix:
@@ -203,14 +201,15 @@ class InputFile:
         - A text that begins with `[` is JSON.
         - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
           suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
-        - If the suffix or the default is CSV, the two rules for texts apply only if the text begins
-          like a JSON object, a list of objects or an empty list: `[a],[b]` could be a header.
-        - All other texts have the format of the suffix. A suffix of JSON or Parquet is refused.
+        - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
+          text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
+          header.
+        - All other texts have the format of the suffix, or are CSV. A suffix of JSON or Parquet is
+          refused.
 
         Args:
             start: The first bytes of the file.
             text: Their text, without surrounding white space.
-            default: The format if the suffix names none.
 
         Raises:
             InputError: The file is empty, is an .xls or a workbook with a password, is a document,
@@ -224,7 +223,7 @@ class InputFile:
         if not text:
             raise self.make_error(" is empty")
 
-        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), default)
+        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
             first_line = text.splitlines()[0].strip()
             is_faulty_row = suffix_format == "jsonl" and first_line != "{"

@@ -331,7 +331,6 @@ class MappedFile(SourceFile):
         super().__init__(
             path,
             layout.file_hint,
-            layout.default_format,
             max_line_chars=layout.max_line_chars,
             options=options.reading,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,

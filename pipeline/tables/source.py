@@ -148,7 +148,6 @@ class SourceFile(InputFile):
         self,
         path: Path,
         hint: str,
-        default_format: str = "csv",
         *,
         max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
@@ -165,7 +164,6 @@ class SourceFile(InputFile):
         super().__init__(
             path,
             hint,
-            default_format,
             max_line_chars=max_line_chars,
             options=options,
             is_known_column=is_known_column,
