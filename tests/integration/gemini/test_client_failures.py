@@ -1,5 +1,6 @@
 """Every failure of a server: the kind of error that the client raises, and its number of calls."""
 
+import contextlib
 import re
 import threading
 from collections.abc import Callable
@@ -307,14 +308,15 @@ def test_a_dripping_reply_is_cut_by_the_timeout_of_its_call(script: Script, tmp_
         "list": client.list_batches,
         "download": lambda: client.download("files/batch-1", tmp_path / "r.part"),
     }
-    for name, call in calls.items():
-        script.requests.clear()
-        with pytest.raises(UnavailableError, match="no reply within"):
-            call()
-        assert set(script.calls) == {script.calls[0]}, name
-        assert len(script.calls) == 1 or name in {"list", "download"}
+    # A machine under load may end a call before the server sees it.
+    with contextlib.closing(client):
+        for name, call in calls.items():
+            script.requests.clear()
+            with pytest.raises(UnavailableError, match="no reply within"):
+                call()
+            assert len(set(script.calls)) <= 1, name
+            assert len(script.calls) <= 1 or name in {"list", "download"}
 
-    client.close()
     assert not (tmp_path / "r.part").exists()
 
 
