@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.errors import InputError
-from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural
+from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.engine.task import Task
 from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
@@ -25,7 +25,7 @@ from pipeline.tables.source import FileSource
 from pipeline.tables.stored_values import is_blank_cell
 
 MAX_LISTED_FAULTS = 20
-_MAX_LISTED_FIELDS = 12
+_MAX_LISTED_COLUMNS = 12
 CORRECT_LINES_HINT = "correct these lines, then type the command again"
 # An export adds these columns to those of the source and the answer.
 _EXPORT_COLUMNS = frozenset(
@@ -138,11 +138,15 @@ def match_columns(task: Task, source: FileSource, grid: Grid) -> LabelColumns:
         for name in other_names
         if name not in grid.listed_names and not _is_known_column(task, name)
     ]
-    message = (
-        f"this is neither a field ({join_first(list(fields), _MAX_LISTED_FIELDS)}) "
-        "nor another column of the rows or of an export"
-    )
-    faults = [LabelFault(1, name, message) for name in unknown_names]
+    known_names = [
+        *task.rows.key_columns,
+        *filter(None, [grid.judgements.review_name]),
+        *grid.column_names,
+    ]
+    faults = [
+        LabelFault(1, name, _describe_unknown_column(name, list(fields), known_names))
+        for name in unknown_names
+    ]
     field_column = f"{_ANSWER_PREFIX}{grid.judgements.review_name}"
     if review in fields and field_column not in names:
         # An export has the field under its own name; its values would mark rows as reviewed.
@@ -201,6 +205,17 @@ def _is_known_column(task: Task, name: str) -> bool:
         or name.removeprefix(_ROW_PREFIX) in {STATE_COLUMN, REASON_COLUMN}
         or plain_name.removesuffix(CONFIDENCE_SUFFIX) in fields
     )
+
+
+def _describe_unknown_column(name: str, fields: Sequence[str], known_names: Sequence[str]) -> str:
+    """Return that a column is unknown, which columns are known, and the most similar one."""
+    other_names = [other for other in dict.fromkeys(known_names) if other not in fields]
+    message = (
+        f"this is neither a field ({join_first(fields, _MAX_LISTED_COLUMNS)}) nor another "
+        f"column of the rows ({join_first(other_names, _MAX_LISTED_COLUMNS)})"
+    )
+    suggestion = suggest_similar(name, [*fields, *other_names], is_quoted=True)
+    return f"{message}; {suggestion}" if suggestion else message
 
 
 def read_labelled_rows(

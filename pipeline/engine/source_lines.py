@@ -10,6 +10,25 @@ TASK_CLASS = "Task"
 DEFAULT_VERSION = 1
 
 
+def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
+    """Return the line that annotates a field.
+
+    If no or several fields have that name, return the first line of the class, or None if the file
+    does not define it.
+    """
+    field_lines = [
+        node.lineno
+        for node in _find_nodes(path, ast.AnnAssign)
+        if getattr(node.target, "id", "") == field_name
+    ]
+    if len(field_lines) == 1:
+        return int(field_lines[0])
+    class_lines = (
+        node.lineno for node in _find_nodes(path, ast.ClassDef) if node.name == class_name
+    )
+    return next(class_lines, None)
+
+
 def find_error_line(error: BaseException, path: Path) -> int | None:
     """Return the line of a file in which an error arose; the innermost frame counts.
 
@@ -25,7 +44,13 @@ def format_location(path: Path, line: int | None) -> str:
     return f"{path}, line {line}" if line else str(path)
 
 
-def locate_member(path: Path, member: str, *, line: int | None = None) -> str:
+def locate_member(
+    path: Path,
+    member: str,
+    *,
+    index: int | None = None,
+    line: int | None = None,
+) -> str:
     """Return where a keyword argument of a task is, as text for a message: `tasks/a.py, line 7`.
 
     The file is parsed, not run. A file that cannot be read or parsed has no such argument.
@@ -33,6 +58,7 @@ def locate_member(path: Path, member: str, *, line: int | None = None) -> str:
     Args:
         path: The task's file.
         member: Name of the keyword argument; the first call with it counts.
+        index: If the argument is a list, the line of this element is returned.
         line: Line to use if the file has no such argument; with None the text is only the file.
     """
     keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
@@ -40,7 +66,11 @@ def locate_member(path: Path, member: str, *, line: int | None = None) -> str:
     if keyword is None:
         return format_location(path, line)
 
-    return format_location(path, keyword.value.lineno)
+    expression = keyword.value
+    is_list = isinstance(expression, ast.List | ast.Tuple)
+    if index is not None and is_list and index < len(expression.elts):
+        expression = expression.elts[index]
+    return format_location(path, expression.lineno)
 
 
 def find_declared_version(path: Path) -> int | None:

@@ -31,6 +31,7 @@ from pipeline.core.quotes import has_quotes, locate_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.source_lines import (
+    _find_field_line,
     find_error_line,
     format_location,
     locate_member,
@@ -511,8 +512,11 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
 
     # Each line begins with the path of a field, such as `Answer.parts[].size`.
     for field_message in message.splitlines():
+        field_path = field_message.partition(":")[0]
+        field_name = field_path.rpartition(".")[2].rstrip("[]{}")
+        line = _find_field_line(path, field_name, declaration.answer.__name__)
         yield Fault(
-            locate_member(path, "answer"),
+            format_location(path, line),
             field_message,
             "use only types that the docs list under Accepted",
         )
@@ -532,7 +536,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
         with _errors_with_lines(path):
             reason = _check_example(declaration, example)
         if reason:
-            location = locate_member(path, "examples")
+            location = locate_member(path, "examples", index=index)
             yield Fault(location, f"examples[{index}]: {reason}", "")
 
 

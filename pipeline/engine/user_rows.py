@@ -479,7 +479,16 @@ class _GridBuilder:
         try:
             expression = parse_where(text)
         except WhereSyntaxError as error:
-            example = OptionHint(where="column CONTAINS 'word'")
+            # The example is about the first text column that is no key, or the last column.
+            *_, last_column = self._record.columns
+            text_columns = (
+                column
+                for column, kind in self._record.columns.items()
+                if kind == "text" and column not in self._key_columns
+            )
+            name = next(text_columns, last_column)
+            quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
+            example = OptionHint(where=f"{quoted_name} CONTAINS 'word'")
             hint = HintTemplate("write it like {}", example)
             raise InputError(error.message, hint=hint) from None
         self._judgements.check_condition(expression, list(self._record.columns))

@@ -47,6 +47,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.column_placeholders import find_column, format_column_hint
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 from pipeline.store.schema import JSONB
@@ -358,6 +359,8 @@ class _Compiler(ABC):
 
         names = {**self._scopes[0], **self._scopes[1]}
         hint = format_column_hint(column, names, self._list_more_names())
+        if column.casefold() == "state":
+            hint = f"`{CommandHint('items', state='…')}` lists the rows in a state; {hint}"
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
 

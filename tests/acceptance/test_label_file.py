@@ -120,6 +120,7 @@ FAULTY_FILES: dict[str, tuple[str, ...]] = {
     ),
     "id,tones,shelf\n1,praise,a\n": (
         "line 1, column tones: this is neither a field (tone, urgent, stars, topics) nor another",
+        "; did you mean 'tone'?",
         "line 1, column shelf: ",
     ),
     "number,tone\n1,praise\n": ("has no column 'id' with the keys of the rows",),
