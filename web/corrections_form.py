@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pipeline.core.answer_fields import AnswerField, list_answer_fields
+from pipeline.core.answer_fields import AnswerField, list_answer_fields, map_answer_fields
 from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
 from pipeline.core.quotes import MISSING_QUOTE_REASON
 from pipeline.engine import corrections
@@ -186,8 +186,6 @@ def submit_correction(
             message = MISSING_QUOTE_MESSAGE
     except InputError as error:
         message = to_line(error)
-        if error.field:
-            message = error.message
     return CorrectionResult(field_name, message, is_saved=False, texts=texts)
 
 
@@ -210,7 +208,7 @@ def _apply_form(
         InputError: The form is refused; nothing was changed.
     """
     if not editor_name.strip():
-        raise InputError(MISSING_NAME_MESSAGE, field="who")
+        raise InputError(MISSING_NAME_MESSAGE)
 
     field_name = form.get("field", "")
     edit_number = form.get("undo", "")
@@ -218,7 +216,7 @@ def _apply_form(
     if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
-        fields = {field.name: field for field in list_answer_fields(ws.task.prompt.answer_model)}
+        fields = map_answer_fields(ws.task.prompt.answer_model)
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(

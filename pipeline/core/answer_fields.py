@@ -241,6 +241,11 @@ def list_answer_fields(answer_model: "type[BaseModel]") -> tuple[AnswerField, ..
     return tuple(answer_fields)
 
 
+def map_answer_fields(answer_model: "type[BaseModel]") -> dict[str, AnswerField]:
+    """Return the fields of an answer's class by name, in its order."""
+    return {field.name: field for field in list_answer_fields(answer_model)}
+
+
 def _find_column_kind(node: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a node; null is of no kind."""
     if "anyOf" in node:

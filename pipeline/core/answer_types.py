@@ -23,7 +23,7 @@ _LOSSLESS_PACKAGES = frozenset({"pipeline", "pydantic", "pydantic_core"})
 
 @lru_cache(maxsize=1024)
 def make_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
-    """Return a validator of answers that reads dates, times and durations only from ISO 8601.
+    """Return a validator of answers that reads times only from ISO 8601, and only finite numbers.
 
     Pydantic reads the text "86400" as 1970-01-02. Here, a date refuses this text, and `date | str`
     keeps it. All other values are validated as by the model.
@@ -45,7 +45,7 @@ def make_answer_validator(answer_model: "type[BaseModel]") -> "SchemaValidator":
 
 
 def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
-    """Return a copy of a core schema in which times are read only from ISO 8601.
+    """Return a copy of a core schema that reads times only from ISO 8601, and only finite numbers.
 
     Args:
         node: The core schema, or a part of it.
@@ -65,6 +65,9 @@ def _check_node(node: Any, field_path: str, faults: dict[str, None]) -> Any:
         is_field = isinstance(child, dict) and str(child.get("type")).endswith("-field")
         child_path = f"{field_path}.{key}" if is_field else field_path
         strict_node[key] = _check_node(child, child_path, faults)
+    # JSON has no NaN and no infinity.
+    if node.get("type") == "float":
+        strict_node["allow_inf_nan"] = False
     # The fields of a model are an object, too, and one may be called `type`.
     is_time = str(node.get("type")) in _ISO_PATTERNS
     return _make_time_node(strict_node) if is_time else strict_node

@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from pipeline.core.answer_fields import list_answer_fields
+from pipeline.core.answer_fields import map_answer_fields
 from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import validate_answer
@@ -558,7 +558,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
     Raises:
         InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
-    fields = {field.name: field for field in list_answer_fields(task.prompt.answer_model)}
+    fields = map_answer_fields(task.prompt.answer_model)
     values = Document()
     remaining_text = text.strip()
     while remaining_text:

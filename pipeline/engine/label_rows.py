@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.core.answer_fields import AnswerField, list_answer_fields
+from pipeline.core.answer_fields import AnswerField, map_answer_fields
 from pipeline.core.errors import InputError
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
@@ -229,7 +229,7 @@ def read_labelled_rows(
     such a mark are left out. Unreadable rows, wrong marks, rows with labels but without a key, and
     repeated keys, also of rows without labels, are faults.
     """
-    fields = {field.name: field for field in list_answer_fields(task.prompt.answer_model)}
+    fields = map_answer_fields(task.prompt.answer_model)
     labelled_rows: list[LabelledRow] = []
     faults: list[LabelFault] = []
     lines_by_key: dict[str, int] = {}

@@ -32,8 +32,6 @@ LAYOUT = ColumnLayout(
     USERNAME,
     {**HEADERS, WHOLE_NAME_COLUMN: "Full name"},
     f"give a CSV file with the header {EXPECTED_HEADERS}, or JSON objects with these keys",
-    "import",
-    "experts",
     columns_kept_twice=frozenset({USERNAME, WHOLE_NAME_COLUMN}),
 )
 # Texts that people type into a field that they leave empty. Every text field reads them as empty,

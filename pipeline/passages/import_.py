@@ -72,8 +72,6 @@ class PassagesFile(MappedFile):
         "id",
         {name: name for name in PASSAGE_COLUMNS},
         FILE_HINT,
-        "import-passages",
-        "passages",
         max_line_chars=MAX_LINE_CHARS,
     )
     shape: PassagesShape | None = None

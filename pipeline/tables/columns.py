@@ -62,9 +62,6 @@ class ColumnLayout:
     columns: Mapping[str, str]
     # Hint on the expected file, for errors.
     file_hint: str
-    # Command that imports such a file, and its option for the file, for hints.
-    import_command: str
-    import_option: str
     # Most characters of a line.
     max_line_chars: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name

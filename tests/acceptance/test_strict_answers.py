@@ -99,6 +99,10 @@ def test_values_of_another_type_are_invalid(
     for row in valid_rows.values():
         assert (row["day"], row["count"], row["share"], row["level"]) == ("2024-01-31", 3, 3.0, 1)
 
+    # A person's value is validated, too; JSON has no NaN.
+    correction = served_workspace.run_command("correct", "good", set="share=NaN", who="ada", code=2)
+    assert "share must be a finite number" in correction.stderr
+
     request = served_workspace.sealed_requests(1)[0]["request"]
     schema = json.dumps(request["generationConfig"]["responseSchema"])
     for format_name in ("date", "date-time", "time", "duration"):

@@ -208,9 +208,9 @@ def test_next_step_repeats_the_folder_of_the_command(workspace: Workspace) -> No
     people = workspace.write_file("people.csv", '"Usernames, all",Bio\nada,Keeps bees\n')
     folder = workspace.home / "a place"
 
-    mapping = '"username=Usernames, all"'
-    words = ["import", str(people), "--map", mapping, "--data", str(folder)]
-    workspace.run_command(*words, **no_settings)
+    workspace.run_command(
+        "import", people, map='"username=Usernames, all"', data=folder, **no_settings
+    )
 
     status_run = workspace.run_command("status", data=folder, **no_settings)
     assert status_run.stderr.endswith(f'next: findable tag --data "{folder}"\n')
