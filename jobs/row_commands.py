@@ -38,7 +38,6 @@ from jobs.options import (
 from jobs.output import (
     Terminal,
     TextTable,
-    format_value,
     make_chunk_writer,
     print_fields,
     system_user,
@@ -194,9 +193,9 @@ def _format_row_value(value: object) -> str:
     if value is None:
         text = ""
     elif isinstance(value, list):
-        text = ", ".join(map(format_value, value))
+        text = ", ".join(map(to_display_value, value))
     else:
-        text = format_value(value)
+        text = to_display_value(value)
 
     if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
         return f"{text[:MAX_CELL_CHARS]}…"

@@ -369,7 +369,7 @@ class _GridBuilder:
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
-        Key, images and columns of the prompt are shown by default. If only refused rows are listed
+        Key, images, columns of the prompt and fields of the answer are shown by default. If only refused rows are listed
         (no task can ask about them, for example because they have no key), there are also columns
         with their line in the source and the reason. If only unusable rows are listed (their images
         cannot be sent), there is a column with the reason.
@@ -381,7 +381,7 @@ class _GridBuilder:
 
         sent_columns = self._record.members.asked_columns
         default_names = dict.fromkeys(
-            [*self._key_columns, *self._rows.image_columns, *sent_columns],
+            [*self._key_columns, *self._rows.image_columns, *sent_columns, *self._fields],
         )
         searched_cells = [
             source_column_expression(self._tx, self._values, name, kind)
