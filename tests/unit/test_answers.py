@@ -13,10 +13,10 @@ STRING = {"type": "STRING"}
 
 def test_phrases_are_words_between_common_words() -> None:
     """Phrases of several words come first, each with its sentence; mark-up has no phrase."""
-    text = "She has <b>green roofs</b>, see https://roofs.test. 水資源 and irrigation.\nGreen roofs!"
+    text = "She has <b>green roofs</b>, https://roofs.test. 水資源 and irrigation.\nGreen roofs!"
     assert [phrase.text for phrase in find_phrases(text)] == ["green roofs", "水資源", "irrigation"]
     assert [phrase.sentence for phrase in find_phrases(text)] == [
-        "She has <b>green roofs</b>, see https://roofs.test.",
+        "She has <b>green roofs</b>, https://roofs.test.",
         "水資源 and irrigation.",
         "水資源 and irrigation.",
     ]
