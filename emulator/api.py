@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from emulator import decide, embed, generate, media, messages
+from emulator import decide, embed, generate, messages
 from emulator.catalogue import MODELS, Model, Quotas, find_model
 from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row, build_file_resource, build_operation
@@ -279,15 +279,11 @@ class Api:
         """
         message = request.parse_body("GenerateContentRequest")
         generate.check_request(message)
-        images = media.measure_media(message)
-        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(message, model))
+        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(message))
 
         service_tier = message.pop("serviceTier", "")
         headers = {"x-gemini-service-tier": service_tier} if service_tier else None
-        return _json_response(
-            generate.answer_request(message, model, images=images),
-            headers=headers,
-        )
+        return _json_response(generate.answer_request(message, model), headers=headers)
 
     def _decide(self, request: ApiRequest) -> dict[str, Any]:
         """Answer the questions of a decision within the quotas; return the response message.
@@ -308,7 +304,7 @@ class Api:
         self._quotas.admit(model, requests=1, tokens=token_count)
         return decide.answer_decision(decision)
 
-    def _count_tokens(self, request: ApiRequest, model: Model) -> dict[str, Any]:
+    def _count_tokens(self, request: ApiRequest, _: Model) -> dict[str, Any]:
         """Return the tokens of a prompt as its answer would count them; no quota applies.
 
         If the message contains a whole request, its other contents are ignored.
@@ -318,8 +314,7 @@ class Api:
         """
         message = request.parse_body("CountTokensRequest")
         message = message.get("generateContentRequest", message)
-        media.measure_media(message)
-        return {"totalTokens": generate.count_tokens(message, model)}
+        return {"totalTokens": generate.count_tokens(message)}
 
     def _embed(self, request: ApiRequest, model: Model, *, is_batch: bool) -> dict[str, Any]:
         """Return the reply with a vector for each embedding request in the body, within the quotas.
@@ -348,10 +343,10 @@ class Api:
         # Refuse a wrong request before the quotas count the call.
         for embed_request in embed_requests:
             embed.get_embedding_text(embed_request)
-        tokens = sum(generate.count_tokens(message, model) for message in embed_requests)
+        tokens = sum(generate.count_tokens(message) for message in embed_requests)
         self._quotas.admit(model, requests=len(embed_requests), tokens=tokens)
 
-        embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests, model)]
+        embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests)]
         if is_batch:
             return {"embeddings": embeddings}
         return {"embedding": embeddings[0]}

@@ -18,12 +18,8 @@ from zoneinfo import ZoneInfo
 
 from emulator.messages import RPC_TYPE_PREFIX, ApiError
 
-# `modelVersion` of an answer with concepts.
+# `modelVersion` of every answer.
 MODEL_VERSION = "findable-local-1"
-# `modelVersion` of an answer with tags.
-TAGGER_VERSION = "findable-local-1-3"
-# `modelVersion` of any other answer: it fits the schema, but no model made it.
-STAND_IN_VERSION = "findable-local-stand-in-1"
 _GENERATE_METHODS = ("generateContent", "countTokens", "batchGenerateContent")
 _DECIDE_METHODS = ("createDecision", "countTokens")
 _EMBED_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
@@ -38,8 +34,6 @@ class Model:
     # Tokens, as published for the Flash family.
     input_limit: int = 1_048_576
     output_limit: int = 65_536
-    # Encoder of an embedding model: "semantic" or "lexical".
-    encoder: str = "semantic"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the model resource of the API."""
@@ -65,7 +59,6 @@ _EMBEDDING_MODELS = [
     Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
     Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),
     Model("findable-local-embedding-1", _EMBED_METHODS, 8_192, 1),
-    Model("findable-local-lexical-1", _EMBED_METHODS, 8_192, 1, encoder="lexical"),
 ]
 _DECISION_MODELS = [
     Model(name, _DECIDE_METHODS, 262_144, 1)

@@ -8,24 +8,29 @@ options, and "score" for a level on a scale. The criteria of a question say what
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emulator.answers import closed
-from emulator.catalogue import STAND_IN_VERSION
-from emulator.generate import estimate_tokens
-from emulator.media import measure_media
+from emulator.answers.encoder import measure_likeness
+from emulator.answers.text import choose_main_section, find_tagged_sections
+from emulator.catalogue import MODEL_VERSION
+from emulator.generate import MEDIUM_TOKENS, estimate_tokens
 from emulator.messages import ApiError, FieldError
 
 # Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
 MIN_OPTIONS = 2
 MAX_OPTIONS = 255
-# Tokens of an image (guides to media and tokens, read 2026-11).
-IMAGE_TOKENS = 1_120
 MIN_NOUL = 0.01
 MAX_NOUL = 0.99
+# How fast a weight grows with a likeness. At 12, a difference of 0.1 makes an option three times as
+# probable.
+_STEEPNESS = 12.0
+# Likeness at which yes and no are equally probable. Words of another subject have about 0.1.
+_YES_LIKENESS = 0.3
+_QUOTED_WORDS = re.compile(r'"([^"]+)"')
 QUESTION_TYPES = ("noul", "choice", "score")
 # Both spellings are used: the type of the SDK has the second.
 _NOUL_CRITERIA = {"true", "false", "true_description", "false_description"}
@@ -56,7 +61,7 @@ class Decision:
 
         The input counts once, however many questions there are.
         """
-        count = estimate_tokens(self.text) + self.image_count * IMAGE_TOKENS
+        count = estimate_tokens(self.text) + self.image_count * MEDIUM_TOKENS
         for question_id, question in self.questions.items():
             meanings = question.criteria.values()
             words = [question_id, question.instructions, *question.criteria, *meanings]
@@ -67,7 +72,7 @@ class Decision:
 def parse_decision(message: Mapping[str, Any]) -> Decision:
     """Return the checked request of a CreateDecisionRequest message.
 
-    An image in the input becomes words for its colours and orientation.
+    An image in the input counts for the tokens only.
 
     Raises:
         ApiError: 400 with the path of the fault.
@@ -75,8 +80,12 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
     if not message.get("model"):
         raise _fault("model", "must be set")
 
-    texts, image_words = _split_images(message.get("input"))
-    text = "\n".join([_read_text(texts, "input"), *image_words])
+    content = message.get("input")
+    images = []
+    if isinstance(content, list):
+        images = [block for block in content if isinstance(block.get("data"), str)]
+        content = [block for block in content if block not in images]
+    text = _read_text(content, "input")
     questions = message.get("questions") or {}
     if not 1 <= len(questions) <= MAX_QUESTIONS:
         raise _fault(
@@ -90,13 +99,14 @@ def parse_decision(message: Mapping[str, Any]) -> Decision:
             question_id: _parse_question(question, f"questions[{question_id}]")
             for question_id, question in questions.items()
         },
-        image_count=len(image_words),
+        image_count=len(images),
     )
 
 
 def answer_decision(decision: Decision) -> dict[str, Any]:
     """Return the CreateDecisionResponse to a request; equal requests get equal responses."""
-    text = closed.choose_text(decision.text)
+    sections = find_tagged_sections(decision.text)
+    text = sections[choose_main_section(sections)]
     answers = {
         question_id: _answer_question(question, text)
         for question_id, question in decision.questions.items()
@@ -109,44 +119,49 @@ def answer_decision(decision: Decision) -> dict[str, Any]:
             "total_output_tokens": 0,
             "total_tokens": tokens,
         },
-        "modelVersion": STAND_IN_VERSION,
+        "modelVersion": MODEL_VERSION,
     }
 
 
 def _answer_question(question: Question, text: str) -> dict[str, Any]:
     """Return the answer to a question about a text, with the confidence in it.
 
-    - Answer to a "noul" (a yes/no question): the probability of yes, from MIN_NOUL to MAX_NOUL. The
-      confidence is the probability of the more probable answer.
-    - Answer to a "choice": the most probable option. The confidence is its probability.
-    - Answer to a "score": the mean of the indexes of its levels, weighed by the probabilities of
-      the levels. The confidence is the largest of these probabilities.
+    - Answer to a "noul" (a yes/no question): the probability of yes, from MIN_NOUL to MAX_NOUL. It
+      grows with the similarity of the text to the quoted words of the instructions, or to all.
+    - Answer to a "choice": the most probable option. An option is the more probable the more
+      similar its name or its meaning is to the text.
+    - Answer to a "score": the mean of the indexes of its levels, weighed by their probabilities.
 
-    The last two also have the probabilities of all options or levels.
+    The confidence is the largest probability. The last two also have all probabilities.
     """
     if question.type == "noul":
-        probability = closed.weigh_statement(question.instructions, text)
-        noul = min(max(round(probability, 4), MIN_NOUL), MAX_NOUL)
+        subject = " ".join(_QUOTED_WORDS.findall(question.instructions)) or question.instructions
+        exponent = _STEEPNESS * (_YES_LIKENESS - measure_likeness(subject, text))
+        noul = min(max(round(1 / (1 + math.exp(exponent)), 4), MIN_NOUL), MAX_NOUL)
         return {"type": "noul", "noul": noul, "confidence": round(max(noul, 1 - noul), 4)}
 
+    weights = {}
+    for option, meaning in question.criteria.items():
+        name = option.replace("_", " ") if question.type == "choice" else ""
+        likeness = max(measure_likeness(name, text), measure_likeness(meaning, text))
+        weights[option] = math.exp(_STEEPNESS * likeness)
+    probabilities = _normalize(weights)
+    confidence = max(probabilities.values())
     if question.type == "choice":
-        probabilities = _normalize(closed.weigh_options(question.criteria, text))
-        best_option = max(probabilities, key=lambda option: probabilities[option])
         return {
             "type": "choice",
-            "choice": best_option,
+            "choice": max(probabilities, key=lambda option: probabilities[option]),
             "probabilities": probabilities,
-            "confidence": probabilities[best_option],
+            "confidence": confidence,
         }
 
-    probabilities = _normalize(closed.weigh_levels(question.criteria, question.instructions, text))
     score = math.fsum(int(level) * share for level, share in probabilities.items())
     return {
         "type": "score",
         "score": round(score, 4),
         "probabilities": probabilities,
         "legend": dict(question.criteria),
-        "confidence": max(probabilities.values()),
+        "confidence": confidence,
     }
 
 
@@ -231,32 +246,6 @@ def _parse_options(criteria: Any, path: str) -> dict[str, str]:
                 "whitespace",
             )
     return criteria
-
-
-def _split_images(content: Any) -> tuple[Any, list[str]]:
-    """Return (the input without its images, a text for each image).
-
-    The text has words for the image's measured colours and orientation; it is "" for an image whose
-    type is not opened here.
-
-    Raises:
-        ApiError: 400, if an image is not inline, too large, of an unsupported type or broken.
-    """
-    if not isinstance(content, list):
-        return content, []
-    images = [
-        block for block in content if isinstance(block, dict) and block.get("type") == "image"
-    ]
-    parts = []
-    for image in images:
-        if not isinstance(image.get("data"), str):
-            raise _fault("input", "the local engine takes images inside a request only")
-        parts.append(
-            {"inlineData": {"mimeType": image.get("mime_type", ""), "data": image["data"]}}
-        )
-    features = measure_media({"contents": [{"parts": parts}]})
-    words = [" ".join(image.to_words()) if image else "" for image in features]
-    return [block for block in content if block not in images], words
 
 
 def _read_text(content: Any, path: str) -> str:

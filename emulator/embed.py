@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emulator.answers.encoder import WIDTH, encode
-from emulator.catalogue import Model, find_model
+from emulator.catalogue import find_model
 from emulator.messages import invalid_argument, join_text_parts
 
 # Requests in one batchEmbedContents call (customary limit, read 2026-11).
@@ -32,7 +32,7 @@ def get_embedding_text(request: Mapping[str, Any]) -> str:
     return text
 
 
-def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[Any]:
+def embed_requests(requests: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return one float32 vector per request, in order, cut to the width that it asks for.
 
     A cut vector is not normalized again.
@@ -40,7 +40,7 @@ def embed_requests(requests: Sequence[Mapping[str, Any]], model: Model) -> list[
     Raises:
         ApiError: 400, if a text is blank or a requested width is not in 1 to `WIDTH`.
     """
-    rows = encode([get_embedding_text(request) for request in requests], encoder=model.encoder)
+    rows = encode([get_embedding_text(request) for request in requests])
 
     return [
         row[: int(request.get("outputDimensionality", WIDTH))]
@@ -57,4 +57,5 @@ def embed_texts(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
     requests = [
         {"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts
     ]
-    return embed_requests(requests, find_model(name, method="embedContent", version="v1beta"))
+    find_model(name, method="embedContent", version="v1beta")
+    return embed_requests(requests)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
-from emulator import generate, media, messages
+from emulator import generate, messages
 from emulator.catalogue import MODELS, Model
 from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row
@@ -232,8 +232,7 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
 def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:
     """Return the `response` to a request, or the `error` that refuses it, as the only member."""
     try:
-        images = media.measure_media(request)
-        return {"response": generate.answer_request(request, model, images=images)}
+        return {"response": generate.answer_request(request, model)}
     except ApiError as error:
         return {"error": error.to_line_error()}
 

@@ -48,8 +48,6 @@ from pipeline.ops.status import read_status
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
 
-# Versions of the local engine that are no model.
-STAND_IN_PREFIX = "findable-local-stand-in"
 # Rows named in the warning about answers for an earlier input.
 MAX_OUTDATED_ROWS_SHOWN = 10
 # Characters of an example in the table of failed requests.
@@ -403,11 +401,7 @@ def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iter
         row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
         yield f"the {labels.input_noun} changed after the request: {row_names}"
     if summary.other_versions:
-        note = ""
-        if any(version.startswith(STAND_IN_PREFIX) for version in summary.other_versions):
-            note = ", which fills the fields with placeholders, because no model runs here"
-        versions = ", ".join(summary.other_versions)
-        yield f"asked {batch.model}, answered by {versions}{note}"
+        yield f"asked {batch.model}, answered by {', '.join(summary.other_versions)}"
 
 
 def batch_cancel(

@@ -1,9 +1,7 @@
 """Turn texts into vectors of 768 numbers.
 
-- The semantic encoder writes the meaning into the first 256 dimensions (token vectors of the
-  wordllama wheel) and hashed word stems into the other 512. A vector that is cut short keeps the
-  meaning.
-- The lexical encoder hashes character n-grams, and needs no weights.
+- The first 256 are the meaning (token vectors of the wordllama wheel), the other 512 are hashed
+  word stems. A vector that is cut short keeps the meaning.
 - The vector of a text is the same alone, in a batch and in another process.
 """
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ENCODERS = ("semantic", "lexical")
 # Numbers in a vector.
 WIDTH = 768
 # The first numbers, which are the meaning: the width of wordllama's l2_supercat_256.
@@ -40,7 +37,6 @@ _DIMENSIONS_PER_STEM = 2
 _FIRST_FREQUENCY_TOKEN = 259
 # A lone leading space, which has no meaning. The tokenizer writes it before unknown characters.
 _SPACE_TOKEN = 29871
-_NGRAM_SIZES = (3, 4, 5)
 _WORD = re.compile(rf"[^\W_{CJK}]+[+#]*")
 _CJK_PAIR = re.compile(rf"(?=([{CJK}]{{2}}))")
 _STOP_WORDS = frozenset(
@@ -69,28 +65,27 @@ class _EncodedWord(NamedTuple):
     signs: tuple[int, ...]
 
 
-def encode(texts: Sequence[str], *, encoder: str = "semantic") -> "NDArray[np.float32]":
+def encode(texts: Sequence[str]) -> "NDArray[np.float32]":
     """Return the vectors of texts, float32 (len(texts), 768), of unit length and in their order.
 
-    If there are no texts, the array has no rows.
-
-    Args:
-        encoder: One of `ENCODERS`.
-
-    Raises:
-        ValueError: A text is blank, or there is no such encoder.
+    The meaning of a text is made from the vectors of its words. In a dot product of two vectors,
+    the meaning contributes at most `_MEANING_SHARE`, and the stems the rest. If there are no texts,
+    the array has no rows.
     """
-    if encoder not in ENCODERS:
-        raise ValueError(f"there is no encoder {encoder!r}, expected one of {ENCODERS}")
+    import numpy as np
 
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise ValueError(f"text {index} is blank, expected something to encode")
+    meanings = np.empty((len(texts), MEANING_WIDTH), dtype=np.float32)
+    stems = np.empty((len(texts), _STEM_WIDTH), dtype=np.float32)
+    for row_index, text in enumerate(texts):
+        counts = count_words(text)
+        words = [(_encode_word(word), 1 + math.log(count)) for word, count in counts.items()]
+        meanings[row_index] = _sum_token_vectors(words)
+        stems[row_index] = _sum_stems(words)
 
-    word_counts = [count_words(text) for text in texts]
-    if encoder == "lexical":
-        return _normalize(_encode_lexical(word_counts))
-    return _normalize(_encode_semantic(word_counts))
+    scaled_meanings = _normalize(meanings) * math.sqrt(_MEANING_SHARE)
+    scaled_stems = _normalize(stems) * math.sqrt(1 - _MEANING_SHARE)
+    # If one of the two parts is zero, the vector is shorter than 1.
+    return _normalize(np.concatenate((scaled_meanings, scaled_stems), axis=1))
 
 
 def count_words(text: str) -> Counter[str]:
@@ -113,41 +108,33 @@ def count_words(text: str) -> Counter[str]:
     return Counter(text.encode("utf-8", "replace").decode("utf-8").split())
 
 
-@functools.lru_cache(maxsize=1 << 14)
-def get_word_meaning(word: str) -> "NDArray[np.float32]":
-    """Return the meaning of a word in lower case: float32, (256,), of unit length.
+def measure_likeness(words: str, text: str) -> float:
+    """Return how similar a text is to some words, about 0 to 1; 0 if either is blank.
+
+    It is the mean over the words of the similarity to the most similar word of the text.
+    """
+    word_meanings = _get_meanings(words)
+    text_meanings = _get_meanings(text)
+    if not len(word_meanings) or not len(text_meanings):
+        return 0.0
+
+    return float((word_meanings @ text_meanings.T).max(axis=1).mean())
+
+
+# Many questions in a row are about the same text.
+@functools.lru_cache(maxsize=64)
+def _get_meanings(text: str) -> "NDArray[np.float32]":
+    """Return the meanings of the words of a text, (words, 256), of unit length.
 
     The array is cached, so callers must not change it.
     """
-    _, token_vectors = _load_weights()
-    tokens = list(_encode_word(word[:MAX_WORD_CHARS]).tokens)
-    total = token_vectors[tokens].sum(axis=0)
-    meaning: NDArray[np.float32] = _normalize(total[None])[0]
-    return meaning
-
-
-def _encode_semantic(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return the vectors of n texts, (n, 768): 256 numbers of meaning, then 512 of hashed stems.
-
-    The meaning of a text is made from the vectors of its words. In a dot product of two vectors,
-    the meaning contributes at most `_MEANING_SHARE`, and the stems the rest. If one of the two
-    parts is zero, the vector is shorter than 1; `encode` scales it.
-
-    Args:
-        word_counts: The words of each text, from `count_words`.
-    """
     import numpy as np
 
-    meanings = np.empty((len(word_counts), MEANING_WIDTH), dtype=np.float32)
-    stems = np.empty((len(word_counts), _STEM_WIDTH), dtype=np.float32)
-    for row_index, counts in enumerate(word_counts):
-        words = [(_encode_word(word), 1 + math.log(count)) for word, count in counts.items()]
-        meanings[row_index] = _sum_token_vectors(words)
-        stems[row_index] = _sum_stems(words)
-
-    scaled_meanings = _normalize(meanings) * math.sqrt(_MEANING_SHARE)
-    scaled_stems = _normalize(stems) * math.sqrt(1 - _MEANING_SHARE)
-    return np.concatenate((scaled_meanings, scaled_stems), axis=1)
+    _, token_vectors = _load_weights()
+    meanings = [
+        token_vectors[list(_encode_word(word).tokens)].sum(axis=0) for word in count_words(text)
+    ]
+    return _normalize(np.array(meanings, dtype=np.float32).reshape(-1, MEANING_WIDTH))
 
 
 def _sum_token_vectors(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[np.float32]":
@@ -188,30 +175,6 @@ def _sum_stems(words: Sequence[tuple[_EncodedWord, float]]) -> "NDArray[Any]":
     return np.bincount(dimensions, weights=weights, minlength=_STEM_WIDTH)
 
 
-def _encode_lexical(word_counts: Sequence[Counter[str]]) -> "NDArray[np.float32]":
-    """Return the vectors of n texts, (n, 768), from the hashed 3- to 5-grams of their words.
-
-    They are not scaled to unit length yet. A long word weighs as much as a short word. A word that
-    occurs k times in a text has the factor 1 + log(k).
-
-    Args:
-        word_counts: The words of each text, from `count_words`.
-    """
-    import numpy as np
-
-    rows = np.empty((len(word_counts), WIDTH), dtype=np.float32)
-    for row_index, counts in enumerate(word_counts):
-        dimensions: list[int] = []
-        weights: list[float] = []
-        for word, count in counts.items():
-            word_dimensions, signs = _hash_ngrams(word)
-            factor = 1 + math.log(count)
-            dimensions += word_dimensions
-            weights += [sign * factor / math.sqrt(len(signs)) for sign in signs]
-        rows[row_index] = np.bincount(dimensions, weights=weights, minlength=WIDTH)
-    return rows
-
-
 def _normalize(rows: "NDArray[np.float32]") -> "NDArray[np.float32]":
     """Scale rows to unit length; a row of zeros is unchanged."""
     import numpy as np
@@ -239,32 +202,10 @@ def _encode_word(word: str) -> _EncodedWord:
     weight = math.log(rank + 1) / math.log(vocabulary_size)
 
     stem = stem_word(word)
-    stem_keys = [f"{number}:{stem}" for number in range(_DIMENSIONS_PER_STEM)]
-    dimensions, signs = _hash_texts(stem_keys, _STEM_WIDTH)
-    return _EncodedWord(tokens, weight, dimensions, signs)
-
-
-@functools.lru_cache(maxsize=1 << 16)
-def _hash_ngrams(word: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the dimensions (0 to 767) and the signs of the n-grams of a word.
-
-    These are the 3- to 5-grams of the word in angle brackets, and the bracketed word as a whole.
-    Equal n-grams count once.
-    """
-    framed_word = f"<{word}>"
-    ngrams = {framed_word}
-    for size in _NGRAM_SIZES:
-        starts = range(len(framed_word) - size + 1)
-        ngrams.update(framed_word[start : start + size] for start in starts)
-    return _hash_texts(sorted(ngrams), WIDTH)
-
-
-def _hash_texts(texts: Sequence[str], width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return a dimension below `width` and a sign, 1 or -1, for each text."""
-    hashes = [zlib.crc32(text.encode()) for text in texts]
-    dimensions = tuple(crc % width for crc in hashes)
+    hashes = [zlib.crc32(f"{number}:{stem}".encode()) for number in range(_DIMENSIONS_PER_STEM)]
+    dimensions = tuple(crc % _STEM_WIDTH for crc in hashes)
     signs = tuple(1 if crc >> 31 else -1 for crc in hashes)
-    return dimensions, signs
+    return _EncodedWord(tokens, weight, dimensions, signs)
 
 
 @functools.cache

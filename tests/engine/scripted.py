@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from emulator import generate, state, worker
-from emulator.catalogue import MODELS
 from emulator.messages import ApiError
 from emulator.state import Row
 from tests.engine.failing import (
@@ -253,7 +252,7 @@ class State(state.EngineState):
             if row["model"] == model
         ]
         tokens = sum(
-            generate.count_tokens(worker._read_line(line, 0)[0], MODELS[model])
+            generate.count_tokens(worker._read_line(line, 0)[0])
             for line in b"\n".join([*batch_inputs, request_lines]).split(b"\n")
             if line.strip()
         )

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.catalogue import MODELS, STAND_IN_VERSION
+from emulator.catalogue import MODEL_VERSION, MODELS
 from emulator.generate import answer_request
 
 MODEL = MODELS["gemini-2.5-flash"]
@@ -153,5 +153,5 @@ def test_an_answer_is_valid_under_its_schema(
 
     response = answer_request(request, MODEL)
     assert is_valid(json.loads(response["candidates"][0]["content"]["parts"][0]["text"]), schema)
-    assert response["modelVersion"] == STAND_IN_VERSION
+    assert response["modelVersion"] == MODEL_VERSION
     assert answer_request(request, MODEL) == response

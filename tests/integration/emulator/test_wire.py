@@ -1,12 +1,9 @@
 """The engine over plain HTTP: live calls, files, batches, and refusals in Google's words."""
 
-import base64
-import io
 import json
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from tests.integration.emulator.caller import (
     CREATE,
@@ -70,9 +67,6 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
     ]["values"]
     assert narrow_vector == vectors[2][:256]
 
-    lexical = caller.post("/v1/models/findable-local-lexical-1:embedContent", bodies[2])
-    assert lexical["embedding"]["values"] != narrow_vector
-
     for invalid_body in (
         bodies[2] | {"outputDimensionality": 769},
         bodies[2] | {"outputDimensionality": "²"},
@@ -118,42 +112,23 @@ def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
         assert message in caller.expect_refusal(GENERATE, invalid_body)["message"]
 
 
-def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
-    """The engine reads inline images, counts their tokens, and refuses others with a 400."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (60, 40), "navy").save(buffer, "PNG")
-    encoded_image = base64.urlsafe_b64encode(buffer.getvalue()).decode().rstrip("=")
-    picture = {"inlineData": {"mimeType": "image/png", "data": encoded_image}}
-    schema = {"type": "OBJECT", "properties": {"colours": LIST, "width": {"type": "INTEGER"}}}
+def test_images_are_counted_and_refused(caller: Caller) -> None:
+    """The engine counts the tokens of inline images, and refuses other media with a 400."""
+    picture = {"inlineData": {"mimeType": "image/png", "data": "aW1hZ2U"}}
+    schema = {"type": "OBJECT", "properties": {"colours": LIST, "summary": {"type": "STRING"}}}
 
-    def request_about(part: dict[str, Any], **config: Any) -> dict[str, Any]:
-        request = request_for("", schema, **config)
+    def request_about(part: dict[str, Any]) -> dict[str, Any]:
+        request = request_for("", schema)
         request["contents"][0]["parts"] = [{"text": "Describe it."}, part]
         return request
 
     response = caller.post(GENERATE, request_about(picture))
-    assert answer_of(response) == {"colours": ["blue"], "width": 60}
-
-    for model, resolution, tokens in (
-        ("gemini-3.5-flash", "", 1_120),
-        ("gemini-3.5-flash", "MEDIA_RESOLUTION_LOW", 280),
-        ("gemini-2.5-flash", "MEDIA_RESOLUTION_UNSPECIFIED", 258),
-    ):
-        usage = caller.post(
-            f"/v1/models/{model}:generateContent",
-            request_about(picture, mediaResolution=resolution),
-        )
-        assert usage["usageMetadata"]["promptTokenCount"] == 3 + tokens
+    assert answer_of(response)["colours"] == []
+    assert answer_of(response)["summary"].startswith("Not seen")
+    assert response["usageMetadata"]["promptTokenCount"] == 3 + 1_120
 
     for part, message in (
-        (
-            {"inlineData": {"mimeType": "image/svg+xml", "data": encoded_image}},
-            "Unsupported MIME type",
-        ),
-        (
-            {"inlineData": {"mimeType": "image/png", "data": encoded_image[:60]}},
-            "Unable to process input image",
-        ),
+        ({"inlineData": {"mimeType": "image/svg+xml", "data": "eA"}}, "Unsupported MIME type"),
         (
             {"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}},
             "Cannot fetch content",
@@ -161,10 +136,6 @@ def test_images_are_measured_counted_and_refused(caller: Caller) -> None:
         ({"inlineData": {"mimeType": "image/png", "data": "?"}}, "Invalid value"),
     ):
         assert caller.expect_refusal(GENERATE, request_about(part))["message"].startswith(message)
-    assert (
-        caller.expect_refusal(GENERATE, request_about(picture, mediaResolution="LOUD"))["code"]
-        == 400
-    )
 
 
 def test_a_key_is_required_except_for_chunks(caller: Caller) -> None:
