@@ -556,8 +556,8 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
         line = f"{rows} would cost about {costs}"
     else:
         line = (
-            f"{rows} {verb} nothing here; with a key {priced_estimate.model} would cost about "
-            f"{costs} (output is guessed; the same command with a key measures it)"
+            f"{rows} {verb} nothing here; with an API key {priced_estimate.model} would cost about "
+            f"{costs} (output is guessed; the same command with an API key measures it)"
         )
 
     output: list[Any] = [line]

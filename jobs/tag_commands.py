@@ -321,7 +321,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
         limit=MIN_CALIBRATION_ANSWERS,
     )
     guess_note = "output is guessed"
-    key_condition = "" if estimate.with_key is None else "with a key "
+    key_condition = "" if estimate.with_key is None else "with an API key "
     if can_pilot_measure:
         guess_note += f"; {key_condition}`{measuring_command}` measures it"
     prefix = ""
@@ -330,10 +330,10 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
     else:
         rows = estimate.plan.describe_rows(labels)
         print_line(
-            f"without a key, {estimate.model}: {rows}, at no cost; "
+            f"without an API key, {estimate.model}: {rows}, at no cost; "
             f"{_describe_recommendation(estimate)}",
         )
-        prefix = "with a key, "
+        prefix = "with an API key, "
         _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
 
     priced_estimate = estimate.with_key or estimate

@@ -120,7 +120,7 @@ class WorkspaceSession:
         if not is_local:
             if not settings.api_key:
                 raise ConfigurationError(
-                    "this workspace uses Gemini, and no key is set",
+                    "this workspace uses Gemini, and no API key is set",
                     hint="set GEMINI_API_KEY in the environment or in .env",
                 )
             url = settings.confirmed_server.reveal()
@@ -493,11 +493,11 @@ class WorkspaceSession:
         elif self.settings.backend is None and self.settings.api_key:
             message = (
                 "this workspace is bound to the local engine (placeholder results); "
-                "the key is not used"
+                "the API key is not used"
             )
         elif self.settings.backend is None:
             message = (
-                "no key is set: the local engine makes placeholder results; "
+                "no API key is set: the local engine makes placeholder results; "
                 "nothing leaves this machine"
             )
         if message:

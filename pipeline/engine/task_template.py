@@ -401,7 +401,7 @@ _DEFAULT_FIELDS = (
 )
 # Lines at the end of the class of the answer.
 _OTHER_FIELDS_COMMENT = """\
-    # Other fields, with Annotated of typing, Field of pydantic and Vocabulary of findable:
+    # Other kinds of fields need Annotated of typing, Field of pydantic, Vocabulary of findable:
     # stars: Annotated[int, Field(ge=1, le=5)]  # a whole number from 1 to 5
     # topic: Annotated[str, Vocabulary("topics.csv")]  # a term of a CSV file
 """
@@ -409,9 +409,9 @@ _DEFAULT_QUESTION = "What does each row say, in which tone, and with which point
 _FILE_TEMPLATE = '''\
 """{question}"""
 
-# A task of findable, made for {what}. It runs as it is; change the question above, the answer and
-# the prompt. If answers are stored already, raise `version` below with each change; then all rows
-# are asked about again.
+# A task of findable for {what}. You may change the question above, the fields of the
+# answer, and the prompt. If answers are stored already, raise `version` below, too: then all rows
+# are asked again.
 
 {imports}
 
@@ -424,16 +424,16 @@ task = Task(
     answer=Answer,  # only valid answers are stored
     items={items},  # {source}
 {where}    key={key},  # {key_said}
-{images}    prompt={prompt},  # {{column}} inserts a row's value, as data between tags
+{images}    prompt={prompt},  # {{column}} is replaced by the row's value
     system=__doc__,  # the question
-{quotes_in}    index={index},  # the text of an answered row in the index: make index, make search
+{quotes_in}    index={index},  # the text of a row that `make search` searches
     # Other options:
     # version=2,
     # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
-    # max_output_tokens=2_000,  # per answer, with thoughts
+    # max_output_tokens=2_000,  # limit of an answer with its thoughts
     # examples=[({example}, {answer})],
-    # check=lambda answer, row: None if answer.{first} else "empty",  # returns the fault, or None
+    # check=lambda answer, row: None if answer.{first} else "empty",  # returns a fault, or None
 )
 '''
 # Comments at the members that locate the rows.
@@ -478,7 +478,7 @@ def render_task_file(
     # A row without the text is not asked, even if the prompt has other columns.
     quotes_in_line = ""
     if has_quotes or len(guess.prompt_names) > 1:
-        quotes_in_line = f"    quotes_in={_to_literal(guess.text)},\n"
+        quotes_in_line = f"    quotes_in={_to_literal(guess.text)},  # the main text\n"
     # The members that locate the rows, without empty ones.
     source_lines = [
         f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"

@@ -225,15 +225,15 @@ def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
         yield f"no {labels.singular} is {labels.answered} yet"
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
-        count = plural(version["items"], f"{labels.singular} has", f"{labels.plural} have")
+        rows = plural(version["items"], labels.singular, labels.plural)
         if report.extractor in {None, version["extractor"]}:
-            yield f"wrote {name}, which {count}"
+            yield f"answers of {name}: {rows}"
         else:
-            yield f"{count} {name}: {OptionHint(extractor=name)} exports it"
+            yield f"not written: answers of {name}, {rows} ({OptionHint(extractor=name)})"
 
     if report.corrected_rows:
-        rows = plural(report.corrected_rows, f"{labels.singular} has", f"{labels.plural} have")
-        yield f"wrote corrections, which {rows}"
+        rows = plural(report.corrected_rows, labels.singular, labels.plural)
+        yield f"corrections: {rows}"
 
     if report.left_out_corrections:
         corrections = plural(report.left_out_corrections, "correction")

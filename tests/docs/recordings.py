@@ -41,8 +41,8 @@ NOT_RUN = frozenset(
         "make setup",
         "make test",
         "make web",
+        "make web DATA=work",
         "export GEMINI_API_KEY=…",
-        "export GEMINI_API_KEY=… DATA=work",
     }
 )
 # A block of commands, or a command within a sentence.
@@ -61,7 +61,7 @@ _VARYING_PATTERNS = {
     r"\b\d\d:\d\d:\d\d\b": "(time)",
     r"-\d{8}T\d{6}Z-\w+": "-(time)",
     r"\d{4}-\d\d-\d\dT[\d:.+]+": "(time)",
-    r"\b(in|took|about) (\d+(\.\d+)? (ms|s)|a second|an unknown time)(?!\w)": "(duration)",
+    r"\b(in|took|about|for) (\d+(\.\d+)? (ms|s)|a second|an unknown time)(?!\w)": "(duration)",
     r"\d[\d,.]*/s\b": "(rate)",
 }
 

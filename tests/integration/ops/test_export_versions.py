@@ -46,8 +46,8 @@ def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspac
     assert export_answers(two_versions) == [("1", SECOND), ("2", SECOND)]
 
     export_run = two_versions.ran("export", "out.jsonl")
-    assert f"wrote {SECOND}, which 2 rows have" in export_run.stderr
-    assert f"4 rows have {FIRST}: EXTRACTOR={FIRST} exports it" in export_run.stderr
+    assert f"answers of {SECOND}: 2 rows\n" in export_run.stderr
+    assert f"not written: answers of {FIRST}, 4 rows (EXTRACTOR={FIRST})" in export_run.stderr
 
     report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
     assert (report["count"], report["extractor"]) == (4, SECOND)
@@ -75,8 +75,8 @@ def test_another_version_is_named_or_preferred(
     assert [row["text"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS.values())
 
     csv_message = two_versions.ran("export", "out.csv", **values).stderr
-    assert "wrote" in csv_message
-    assert f"2 rows have {SECOND}: EXTRACTOR" in csv_message
+    assert f"\nanswers of {FIRST}" in f"\n{csv_message}"
+    assert f"not written: answers of {SECOND}, 2 rows (EXTRACTOR" in csv_message
 
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
