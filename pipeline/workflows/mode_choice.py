@@ -157,7 +157,7 @@ def recommend_mode(
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:
-                reasons.append(f"{mode} costs ${estimate.cost:,.4f} ({estimate.duration_text})")
+                reasons.append(f"{mode} costs {estimate.shown_cost} ({estimate.duration_text})")
     reasons += [
         estimate.absence_reason for estimate in estimates.values() if estimate.absence_reason
     ]

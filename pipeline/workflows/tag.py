@@ -25,6 +25,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.states import OPEN_STATES, Mode
+from pipeline.core.text import format_usd
 from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import AskedRows
@@ -393,7 +394,7 @@ def _print_tag_estimate(
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
             ws.display.say(
-                f"{answered_count:,} answered before, not asked again (${paid_usd:,.2f})",
+                f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
             )
 
 
