@@ -174,8 +174,6 @@ class ExportOptions(NamedTuple):
     cost: bool = False
     # Repeat values that would otherwise be written once.
     full: bool = False
-    # Versions in order of preference; the first one with answers is exported.
-    prefer: tuple[str, ...] = ()
     # Include rows that are no longer in their source.
     gone: bool = False
     # Only rows that meet these conditions; None for all. Every task supports it.
@@ -193,10 +191,8 @@ class ExportRows(NamedTuple):
     row_count: int | None = None
     # Version of all answers; None if each row has its own.
     version: str | None = None
-    # Answered rows by version.
+    # Answered rows by version; complete after the rows are read.
     version_counts: Mapping[str, int] = MappingProxyType({})
-    # Exported rows whose answer is a correction; they are in no version's count.
-    corrected_rows: int = 0
     # Corrections of the task that are not exported, because a single version is.
     left_out_corrections: int = 0
 
@@ -232,52 +228,14 @@ class TaskExport(ABC):
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the rows to export, by id; `options` sets only supported members."""
 
-    def choose_version(
-        self,
-        tx: Connection,
-        answered_versions: Sequence[str],
-        options: ExportOptions,
-        *,
-        prompt_version: str = "",
-    ) -> str | None:
-        """Return the most preferred version with answers; None if there is none.
-
-        The versions of `options.prefer` come first, then those of `prompt_version`, then
-        others. Within each of these groups, the version that began last comes first, and versions
-        of other programs come last, in the order of `answered_versions`.
-
-        If `options.extractor` names a version or a prompt version, only its versions are
-        considered. The version `person`, of corrections, is returned only if `options.extractor`
-        names it.
-
-        Args:
-            answered_versions: The versions (`task@n/model`) that have answers.
-            prompt_version: Prompt version that comes before others; empty for none.
-
-        Raises:
-            InputError: `options.extractor` has no answers.
-        """
-        candidates = [
-            version
-            for version in answered_versions
-            if options.extractor is None or answers.belongs_to_version(version, options.extractor)
-        ]
-        if options.extractor is not None and not candidates:
-            raise InputError(
-                f"version {options.extractor!r} has no answers; nothing was written",
-                hint=f"`{self.rows.labels.command('versions')}` lists the versions with answers",
-            )
-
-        preference = VersionPreference.of_task(
-            tx,
-            self.rows.task_name,
-            prompt_version=prompt_version,
-            versions=options.prefer,
+    def check_version(self, version: str, answered_versions: Iterable[str]) -> None:
+        """Raise InputError if no answered version is this version or of this prompt version."""
+        if any(answers.belongs_to_version(name, version) for name in answered_versions):
+            return
+        raise InputError(
+            f"version {version!r} has no answers; nothing was written",
+            hint=f"`{self.rows.labels.command('versions')}` lists the versions with answers",
         )
-        eligible = [
-            version for version in candidates if version != answers.PERSON or options.extractor
-        ]
-        return min(eligible, key=preference.sort_key, default=None)
 
 
 class OwnTables:

@@ -369,10 +369,10 @@ class _GridBuilder:
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
-        Key, images, columns of the prompt and fields of the answer are shown by default. If only refused rows are listed
-        (no task can ask about them, for example because they have no key), there are also columns
-        with their line in the source and the reason. If only unusable rows are listed (their images
-        cannot be sent), there is a column with the reason.
+        Key, images, columns of the prompt and fields of the answer are shown by default. If only
+        refused rows are listed (no task can ask about them, for example because they have no key),
+        there are also columns with their line in the source and the reason. If only unusable rows
+        are listed (their images cannot be sent), there is a column with the reason.
         """
         has_images = bool(self._rows.image_columns)
         names_by_state = {REFUSED_STATE: list(self._refused_names.values())}

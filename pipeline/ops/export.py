@@ -17,6 +17,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskLabels
 from pipeline.store import workspace
+from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Store
 
 DEFAULT_OPTIONS = ExportOptions()
@@ -89,10 +90,9 @@ def export_answers(
         check_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    export_options = _apply_preferences(ws.settings, ws.task, options)
+    export_options = _apply_version_setting(ws.settings, ws.task, options)
     with ws.store.read() as tx:
         export_rows = task.export.read_rows(tx, export_options)
-        _report_versions(export_rows, report)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -111,6 +111,7 @@ def export_answers(
             write_file(path, chunks)
         else:
             report.path = None
+    _report_versions(export_rows, report)
     report.changed_cells = guard.changed_cells
 
     if path is not None and not first_rows:
@@ -153,7 +154,7 @@ def iterate_chunks(
     format_ = _choose_format(task, None, format_)
     _check_options(task, options)
     with store.read() as tx:
-        export_rows = task.export.read_rows(tx, _apply_preferences(settings, task, options))
+        export_rows = task.export.read_rows(tx, _apply_version_setting(settings, task, options))
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
@@ -177,8 +178,8 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
 
 
-def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
-    """Return the options with the task's preferred versions, and with the setting VERSION.
+def _apply_version_setting(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
+    """Return the options with the setting VERSION.
 
     The setting is ignored if the options have a version or `best`, or if the task cannot export a
     single version.
@@ -187,10 +188,7 @@ def _apply_preferences(settings: Settings, task: Task, options: ExportOptions) -
     has_single_version = "extractor" in task.export.options and not options.best
     if has_single_version:
         version = version or settings.version_of(task.name, task.prompt_version)
-    return options._replace(
-        extractor=version or None,
-        prefer=tuple(task.rows.preferred_versions),
-    )
+    return options._replace(extractor=version or None)
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
@@ -199,15 +197,12 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     The exported version comes first, then the others by name.
     """
     report.extractor = export_rows.version
-    report.corrected_rows = export_rows.corrected_rows
     report.left_out_corrections = export_rows.left_out_corrections
-    versions = sorted(
-        export_rows.version_counts,
-        key=lambda version: (version != export_rows.version, version),
-    )
-    report.versions = [
-        {"extractor": version, "items": export_rows.version_counts[version]} for version in versions
-    ]
+    counts = dict(export_rows.version_counts)
+    if export_rows.version != PERSON:
+        report.corrected_rows = counts.pop(PERSON, 0)
+    versions = sorted(counts, key=lambda version: (version != export_rows.version, version))
+    report.versions = [{"extractor": version, "items": counts[version]} for version in versions]
 
 
 def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
@@ -226,7 +221,7 @@ def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
         rows = plural(version["items"], labels.singular, labels.plural)
-        if report.extractor in {None, version["extractor"]}:
+        if report.extractor is None or belongs_to_version(name, report.extractor):
             yield f"answers of {name}: {rows}"
         else:
             yield f"not written: answers of {name}, {rows} ({OptionHint(extractor=name)})"

@@ -162,7 +162,7 @@ class ConceptsExport(TaskExport):
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {counts.version: counts for counts in versions}
-        exported_version = self.choose_version(tx, list(version_by_name), options)
+        exported_version = self._choose_version(tx, list(version_by_name), options.extractor)
         use_corrections = exported_version is None or options.extractor is None
         concepts = table.iterate_concepts(
             tx,
@@ -171,17 +171,45 @@ class ConceptsExport(TaskExport):
             version=version_by_name[exported_version][:2] if exported_version else None,
             use_corrections=use_corrections,
         )
-        corrected_count = 0
-        if exported_version != stored_answers.PERSON:
-            corrected_count = item_counts.pop(stored_answers.PERSON, 0)
+        left_out_corrections = 0
+        if not use_corrections and exported_version != stored_answers.PERSON:
+            left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
         return ExportRows(
             concepts,
             encode,
             version=exported_version,
             version_counts=item_counts,
-            corrected_rows=corrected_count if use_corrections else 0,
-            left_out_corrections=0 if use_corrections else corrected_count,
+            left_out_corrections=left_out_corrections,
         )
+
+    def _choose_version(
+        self, tx: Connection, answered_versions: Sequence[str], requested_version: str | None
+    ) -> str | None:
+        """Return the most preferred version with concepts; None if there is none.
+
+        The preferred versions of the task come first, then the version that began last. Versions
+        of other programs come last, in the order of `answered_versions`. The version `person`, of
+        corrections, is returned only if it is requested.
+
+        Args:
+            answered_versions: The versions (`task@n/model`) that have concepts.
+            requested_version: Consider only this version, or the versions of this prompt version.
+
+        Raises:
+            InputError: The requested version has no concepts.
+        """
+        candidates = [name for name in answered_versions if name != stored_answers.PERSON]
+        if requested_version is not None:
+            self.check_version(requested_version, answered_versions)
+            candidates = [
+                name
+                for name in answered_versions
+                if stored_answers.belongs_to_version(name, requested_version)
+            ]
+        preference = stored_answers.VersionPreference.of_task(
+            tx, self.rows.task_name, prompt_version="", versions=self.rows.preferred_versions
+        )
+        return min(candidates, key=preference.sort_key, default=None)
 
     def _make_passage_conditions(
         self,

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Join,
+    ScalarSelect,
     Select,
     Table,
     Text,
@@ -403,7 +404,6 @@ def is_preferred(
     preference: VersionPreference,
     *,
     version: str | None = None,
-    corrected: bool = False,
     per_version: bool = False,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an answer is the preferred one of its row.
@@ -416,51 +416,57 @@ def is_preferred(
     Args:
         preference: The task, and the order of preference, in which corrections come first.
         version: A version, or a prompt version for all its models.
-        corrected: Corrections are candidates beside the answers of `version`.
         per_version: The newest candidate of each version meets the condition, instead of one answer
             of each row. Corrections count as a version.
     """
-    other_answers = answers.alias("others")
-
-    def is_compared(table: FromClause) -> ColumnElement[bool]:
-        is_of_version = is_applied(preference.task, version, table)
-        if not corrected:
-            return is_of_version
-        return or_(is_of_version, is_applied(preference.task, PERSON, table))
-
-    answers_of_row = select(other_answers.c.id).where(
-        is_compared(other_answers),
-        other_answers.c.item_id == answers.c.item_id,
+    preferred_id = select_preferred(
+        "id", answers.c.item_id, preference, version=version, per_version=per_version
     )
-    if per_version:
-        answers_of_row = answers_of_row.where(other_answers.c.extractor == answers.c.extractor)
-    preferred_id = (
-        answers_of_row.order_by(*preference.sort_columns(other_answers))
-        .limit(1)
-        .correlate(answers)
-        .scalar_subquery()
-    )
-    return and_(is_compared(answers), answers.c.id == preferred_id)
+    return and_(is_applied(preference.task, version), answers.c.id == preferred_id)
 
 
 def join_preferred(
-    rows: FromClause, key: ColumnElement[str], preference: VersionPreference
+    rows: FromClause,
+    key: ColumnElement[str],
+    preference: VersionPreference,
+    *,
+    version: str | None = None,
 ) -> Join:
     """Return rows, each joined with its preferred applied answer if it has one.
 
     Args:
         rows: A table or subquery of rows.
         key: Expression for the row id as text.
+        version: Join only answers of this version or prompt version; None means any.
     """
-    preferred_id = (
-        select(answers.c.id)
-        .where(is_applied(preference.task), answers.c.item_id == key)
-        .correlate_except(answers)
-        .order_by(*preference.sort_columns(answers))
-        .limit(1)
-        .scalar_subquery()
-    )
+    preferred_id = select_preferred("id", key, preference, version=version)
     return rows.outerjoin(answers, answers.c.id == preferred_id)
+
+
+def select_preferred(
+    name: str,
+    key: ColumnElement[str],
+    preference: VersionPreference,
+    *,
+    version: str | None = None,
+    per_version: bool = False,
+) -> ScalarSelect[Any]:
+    """Return an expression for a column of the preferred applied answer of a row.
+
+    Args:
+        name: The column.
+        key: Expression for the row id as text.
+        version: As in `is_preferred`.
+        per_version: As in `is_preferred`; `key` is that of an answer.
+    """
+    candidates = answers.alias("others")
+    query = select(candidates.c[name]).where(
+        is_applied(preference.task, version, candidates), candidates.c.item_id == key
+    )
+    if per_version:
+        query = query.where(candidates.c.extractor == answers.c.extractor)
+    query = query.order_by(*preference.sort_columns(candidates)).limit(1)
+    return query.correlate_except(candidates).scalar_subquery()
 
 
 def is_reviewed_answer() -> ColumnElement[bool]:
@@ -656,14 +662,12 @@ def preferred_answers_page(
     preference: VersionPreference,
     *,
     version: str | None,
-    corrected: bool,
     after: str = "",
 ) -> list[tuple[str, str, str, datetime]]:
     """Return the next page of (row id, version, answer as JSON, time) of preferred answers.
 
-    `version` and `corrected` are those of `is_preferred`.
-
     Args:
+        version: As in `is_preferred`.
         after: Return only rows with a greater id.
 
     Returns:
@@ -677,7 +681,7 @@ def preferred_answers_page(
             answers.c.at,
         )
         .where(answers.c.item_id > after)
-        .where(is_preferred(preference, version=version, corrected=corrected))
+        .where(is_preferred(preference, version=version))
         .order_by(answers.c.item_id)
         .limit(PAGE_ROWS)
     )
@@ -850,22 +854,6 @@ def tasks_with_versions(tx: Connection) -> set[str]:
 def belongs_to_version(version: str, prompt_version: str) -> bool:
     """Return whether a version equals a prompt version, or is one of its models."""
     return version == prompt_version or version.startswith(f"{prompt_version}/")
-
-
-def join_models(version: str, answered_versions: Iterable[str]) -> str:
-    """Return the prompt version of a version if several models answered under it.
-
-    Otherwise the version is returned unchanged.
-
-    Args:
-        version: `task@n/model`.
-        answered_versions: All versions with answers.
-    """
-    prompt_version = VersionCounts.from_version(version).prompt_version
-    answered_models = [
-        name for name in answered_versions if belongs_to_version(name, prompt_version)
-    ]
-    return prompt_version if len(answered_models) > 1 else version
 
 
 def cost_of_version(tx: Connection, task: str, version: str) -> float:

@@ -56,6 +56,7 @@ from pipeline.store.answers import (
     have_different_answers,
     is_reviewed_answer,
     join_preferred,
+    select_preferred,
 )
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
@@ -145,8 +146,45 @@ class Grid:
     @property
     def source(self) -> Join:
         """Return the rows, each joined with its preferred answer if it has one."""
-        rows = self.table.table
-        return join_preferred(rows, self.table.row_id, self.judgements.preference)
+        return self._join_answers()
+
+    def _join_answers(self, version: str | None = None) -> Join:
+        """Return the rows, each joined with its preferred answer of a version, or of any."""
+        preference = self.judgements.preference
+        return join_preferred(self.table.table, self.table.row_id, preference, version=version)
+
+    @property
+    def preferred_version(self) -> ColumnElement[str | None]:
+        """Return an expression for the version of a row's preferred answer; NULL without one."""
+        return select_preferred("extractor", self.table.row_id, self.judgements.preference)
+
+    def select_rows(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+        *columns: ColumnElement[Any],
+        version: str | None = None,
+        has_gone_rows: bool = False,
+    ) -> Select[Any]:
+        """Return the SELECT of the rows that meet a filter, in no order.
+
+        Lists, counts and exports of rows read this SELECT.
+
+        Args:
+            columns: Expressions of the row, and of its answer in `findable_answers`.
+            version: A row's answer is that of this version or prompt version; None means its
+                preferred answer.
+            has_gone_rows: Select rows that left their source, too. Rows whose state or ids the
+                filter requests are always selected.
+
+        Raises:
+            InputError: The filter is invalid; see `_make_conditions`.
+        """
+        conditions = self._make_conditions(tx, row_filter)
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None and not has_gone_rows:
+            conditions.append(~is_excluded)
+        return select(*columns).select_from(self._join_answers(version)).where(*conditions)
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows, in the requested order, after the row `options.after`.
@@ -172,13 +210,8 @@ class Grid:
         row_filter = options.row_filter
         if options.only is not None:
             row_filter = row_filter._replace(ids=[options.only])
-        conditions = self._make_list_conditions(tx, row_filter)
         names = self._select_names(options)
-        sort_keys = self._list_sort_keys(options.sort or "")
-        if options.after is not None:
-            conditions.append(self._make_after_condition(tx, options, sort_keys))
-
-        rows = self._read_rows(tx, options, conditions, sort_keys)
+        rows = self._read_rows(tx, options, row_filter)
         page_rows = rows[: options.limit]
         # A list of one row shows all columns; those of other states are mostly empty.
         optional_names = set[str]()
@@ -233,36 +266,34 @@ class Grid:
         self,
         tx: Connection,
         options: RowListOptions,
-        conditions: Sequence[ColumnElement[bool]],
-        sort_keys: Sequence[ColumnElement[Any]],
+        row_filter: RowFilter,
     ) -> Sequence[Row[Any]]:
         """Return id, state, answer and cells of the rows of a page, and of the next row, if any.
 
         At most `options.limit` + 1 rows are read.
 
         Raises:
-            InputError: Sorting by a column takes longer than `options.within_s` seconds.
+            InputError: Sorting by a column takes longer than `options.within_s` seconds, or the
+                filter, the sort order or the row `options.after` is invalid.
         """
-        order = sort_keys
-        if _is_descending(options):
-            order = [key.desc() for key in sort_keys]
-        query = (
-            select(
-                self.table.row_id,
-                self.table.state_expression,
-                *(answers.c[name] for name in ANSWER_COLUMNS),
-                *self.cells.values(),
-            )
-            .select_from(self.source)
-            .where(*conditions)
-            .order_by(*order)
-            .limit(options.limit + 1)
+        query = self.select_rows(
+            tx,
+            row_filter,
+            self.table.row_id,
+            self.table.state_expression,
+            *(answers.c[name] for name in ANSWER_COLUMNS),
+            *self.cells.values(),
         )
+        order = self._list_sort_keys(options.sort or "")
+        if options.after is not None:
+            query = query.where(self._make_after_condition(tx, options, order))
+        if _is_descending(options):
+            order = [key.desc() for key in order]
 
         time_limit_s = options.within_s if options.sort else None
         try:
             with limit_time(tx, time_limit_s):
-                return tx.execute(query).all()
+                return tx.execute(query.order_by(*order).limit(options.limit + 1)).all()
         except SlowError:
             raise InputError(
                 f"too many rows to sort by {options.sort} in time",
@@ -328,17 +359,14 @@ class Grid:
             InputError: The options are invalid, or there is no such row.
         """
         sort_keys = self._list_sort_keys(options.sort or "")
-        conditions = self._make_list_conditions(tx, options.row_filter)
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
         is_earlier = self._make_after_condition(tx, reversed_options, sort_keys)
-        query = (
-            select(
-                func.count(),
-                func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
-                func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
-            )
-            .select_from(self.source)
-            .where(*conditions)
+        query = self.select_rows(
+            tx,
+            options.row_filter,
+            func.count(),
+            func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
+            func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
         )
         try:
             with limit_time(tx, options.within_s):
@@ -359,26 +387,15 @@ class Grid:
         """
         if not has_confidences(tx, self.table.task):
             return None
-        conditions = self._make_list_conditions(tx, RowFilter())
-        has_confidence = answers.c.confidences.is_not(None)
-        rows_with_confidence = count_rows(tx, self.source, *conditions, has_confidence)
-        if not rows_with_confidence:
-            return None
-        conditions = self._make_list_conditions(tx, RowFilter(is_doubtful=True))
-        doubtful_rows = count_rows(tx, self.source, *conditions)
-        return DoubtCounts(doubtful_rows, rows_with_confidence)
-
-    def _make_list_conditions(
-        self,
-        tx: Connection,
-        row_filter: RowFilter,
-    ) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter, and that a row is not left out of lists."""
-        conditions = self._make_conditions(tx, row_filter)
-        is_excluded = self._make_excluded_condition(row_filter)
-        if is_excluded is not None:
-            conditions.append(~is_excluded)
-        return conditions
+        doubt = case((self.judgements.is_doubtful(), 1), else_=0)
+        query = self.select_rows(
+            tx,
+            RowFilter(),
+            func.coalesce(func.sum(doubt), 0),
+            func.count(answers.c.confidences),
+        )
+        doubt_counts = DoubtCounts(*tx.execute(query).one())
+        return doubt_counts if doubt_counts.rows_with_confidence else None
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
@@ -513,15 +530,13 @@ class Grid:
         states = {name: row_counts[name] for name in self.table.states.listed_names}
 
         gone_count = 0
-        is_excluded = self._make_excluded_condition(row_filter)
-        if is_excluded is not None:
+        if self._make_excluded_condition(row_filter) is not None:
             gone_count = states.pop(GONE_STATE)
-            conditions.append(~is_excluded)
         total = sum(states.values())
 
         if self._can_count_facets(tx):
             with contextlib.suppress(SlowError), limit_time(tx, within_s):
-                words, fields = self._count_facets(tx, conditions, within_s)
+                words, fields = self._count_facets(tx, row_filter, within_s)
                 return RowCounts(
                     total,
                     states,
@@ -561,7 +576,7 @@ class Grid:
     def _count_facets(
         self,
         tx: Connection,
-        conditions: Sequence[ColumnElement[bool]],
+        row_filter: RowFilter,
         within_s: float | None,
     ) -> tuple[dict[str, dict[str, int]], dict[str, list[FieldCount]]]:
         """Return the rows by tag and by version, and the counts of values by answer field.
@@ -569,7 +584,7 @@ class Grid:
         If there are answer fields, the cell of the tags is the answer. A tag or version is
         counted once per row, and only the 50 commonest are returned. A field whose values cannot
         be counted is left out, and rows without an answer add no values. All rows that meet the
-        conditions are read.
+        filter are read.
 
         Args:
             within_s: The limit in seconds; None means no limit.
@@ -577,11 +592,7 @@ class Grid:
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        query = (
-            select(*(facet.cell for facet in self.facets.values()))
-            .select_from(self.source)
-            .where(*conditions)
-        )
+        query = self.select_rows(tx, row_filter, *(facet.cell for facet in self.facets.values()))
         timer = start_timer(tx)
         word_counters = {name: Counter[str]() for name in self.facets}
         field_tallies = {name: FieldTally() for name in self.answer_fields}

@@ -839,13 +839,8 @@ class Answers(RowCollection, Generic[A_co]):
             task = ws.task
             record = task.user_file.record if task.user_file else None
             key_columns = task.rows.key_columns
-            # Corrections count only if no version was requested.
-            is_default = self._version is None
-            version, preference = ws.store.query(
-                self._select_version,
-                ws.task,
-                settings=ws.settings,
-            )
+            version = ws.store.query(self._choose_version, task, settings=ws.settings)
+            preference = ws.store.query(task.rows.preference)
 
             last_key = ""
             while True:
@@ -854,7 +849,6 @@ class Answers(RowCollection, Generic[A_co]):
                         tx,
                         preference,
                         version=version,
-                        corrected=is_default,
                         after=last_key,
                     )
                     rows = task.rows.read(tx, [key for key, *_ in page]) if record else {}
@@ -869,80 +863,22 @@ class Answers(RowCollection, Generic[A_co]):
                     yield AnsweredRow(key, answer, answer_version, answered_at, row, key_columns)
                 last_key = page[-1][0]
 
-    def _select_version(
-        self,
-        tx: Connection,
-        task: Task,
-        *,
-        settings: Settings,
-    ) -> tuple[str | None, answers.VersionPreference]:
-        """Return the version whose answers are read, and the order of preference among versions.
+    def _choose_version(self, tx: Connection, task: Task, *, settings: Settings) -> str | None:
+        """Return the version whose answers are read, as in an export; None for preferred answers.
 
-        For a user task with preferred versions the version is None if neither the caller nor the
-        settings name a version. Then the answers of all versions are read, and the task's order of
-        preference decides which answer of a row counts. In all other cases the version is that of
-        `_choose_version`, and the order prefers no version.
+        It is the requested version, else that of the settings. People have no choice of version,
+        because each row has a single answer that counts.
 
         Raises:
             InputError: The requested version never had an answer.
         """
-        version = _choose_version(settings, task, tx, self._version)
-        is_preference_declared = task.user_file is not None and bool(task.rows.preferred_versions)
-        is_version_set = settings.version_of(task.name, task.prompt_version)
-        if is_preference_declared and self._version is None and not is_version_set:
-            return None, task.rows.preference(tx)
-        return version, answers.VersionPreference(task.name)
-
-
-def _choose_version(
-    settings: Settings,
-    task: Task,
-    tx: Connection,
-    requested_version: str | None,
-) -> str | None:
-    """Return the version whose answers are read; an export chooses by the same rules.
-
-    A requested version is returned. If none is requested:
-
-    - People have no choice of version, because each row has a single answer that counts: None.
-    - The version of the settings comes first. A user task without preferred versions has its
-      declared version next. Both are returned even if they have no answers yet.
-    - Otherwise it is the most preferred version with answers, and "" if no version has any.
-    - If several models answered under the version of a user task, its name without a model is
-      returned, which means the answers of all of them.
-
-    Args:
-        settings: The settings of the workspace.
-        task: The task with the answers.
-        tx: A transaction.
-        requested_version: The requested version, or None.
-
-    Raises:
-        InputError: The requested version never had an answer.
-    """
-    if requested_version is None and "extractor" not in task.export.options:
-        return None
-
-    preferred_versions = tuple(task.rows.preferred_versions)
-    answered_versions = [counts.version for counts in answers.count_by_version(tx, task.name)]
-    own_version = settings.version_of(task.name, task.prompt_version)
-    if not own_version and task.fingerprint and not preferred_versions:
-        own_version = task.prompt_version
-
-    if requested_version is None and own_version:
-        has_answers = any(
-            answers.belongs_to_version(version, own_version) for version in answered_versions
-        )
-        if not has_answers:
-            return own_version
-
-    options = ExportOptions(
-        extractor=requested_version or own_version or None, prefer=preferred_versions
-    )
-    version = task.export.choose_version(tx, answered_versions, options) or ""
-    if version and requested_version is None and task.user_file is not None:
-        return answers.join_models(version, answered_versions)
-    return version
+        if self._version is not None:
+            counts = answers.count_by_version(tx, task.name)
+            task.export.check_version(self._version, [version.version for version in counts])
+            return self._version
+        if "extractor" not in task.export.options:
+            return None
+        return settings.version_of(task.name, task.prompt_version)
 
 
 def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:

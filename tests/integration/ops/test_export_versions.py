@@ -1,4 +1,4 @@
-"""An export uses a single version, and reports the number of rows of each version."""
+"""An export has preferred answers or a single version, and reports the rows of each version."""
 
 import csv
 import json
@@ -41,19 +41,22 @@ def export_answers(workspace: Workspace, **values: str) -> list[tuple[str, str]]
 
 
 @pytest.mark.full
-def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspace) -> None:
-    """The newest version is exported; a note names the version of the other rows."""
-    assert export_answers(two_versions) == [("1", SECOND), ("2", SECOND)]
+def test_a_user_task_is_exported_with_preferred_answers(two_versions: Workspace) -> None:
+    """Rows that the newest version did not answer have their former answer."""
+    versions = {"1": SECOND, "2": SECOND, "3": FIRST, "4": FIRST}
+    assert export_answers(two_versions) == list(versions.items())
+    # A version of another task is no version of this task.
+    assert export_answers(two_versions, VERSION="passage-concepts@7") == list(versions.items())
 
     export_run = two_versions.ran("export", "out.jsonl")
     assert f"answers of {SECOND}: 2 rows\n" in export_run.stderr
-    assert f"not written: answers of {FIRST}, 4 rows (EXTRACTOR={FIRST})" in export_run.stderr
+    assert f"answers of {FIRST}: 2 rows\n" in export_run.stderr
 
     report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
-    assert (report["count"], report["extractor"]) == (4, SECOND)
+    assert (report["count"], report["extractor"]) == (4, None)
     assert report["versions"] == [
+        {"extractor": FIRST, "items": 2},
         {"extractor": SECOND, "items": 2},
-        {"extractor": FIRST, "items": 4},
     ]
 
 
@@ -70,22 +73,15 @@ def test_a_user_task_is_exported_under_its_newest_version(two_versions: Workspac
 def test_another_version_is_named_or_preferred(
     two_versions: Workspace, values: dict[str, str]
 ) -> None:
-    """A chosen or preferred version is exported; a version of another task is ignored."""
+    """A chosen or preferred version is exported."""
     assert export_answers(two_versions, **values) == [(key, FIRST) for key in reviews.TEXTS]
     assert [row["text"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS.values())
-
     csv_message = two_versions.ran("export", "out.csv", **values).stderr
-    assert f"\nanswers of {FIRST}" in f"\n{csv_message}"
-    assert f"not written: answers of {SECOND}, 2 rows (EXTRACTOR" in csv_message
+    assert f"\nanswers of {FIRST}: 4 rows\n" in f"\n{csv_message}"
 
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
         assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
 
-    # A version of another task is no version of this task.
-    assert export_answers(two_versions, VERSION="passage-concepts@7") == [
-        ("1", SECOND),
-        ("2", SECOND),
-    ]
     assert (
         "version 'reviews@9' has no answers"
         in two_versions.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
