@@ -642,7 +642,7 @@ class Workspace:
             k: Number of results.
             task: The task.
             like: Instead of a question: find entries similar to the entry of this name.
-            settings: `rank`, `tag`, `min_score` and `where`, as the command takes them.
+            settings: `rank`, `tag` and `where`, as the command takes them.
 
         Raises:
             InputError: There is no index, not exactly one of `question` and `like` is given, or the
