@@ -38,7 +38,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural, suggest_similar
-from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
+from pipeline.experts import ADOPTION_INDEX, EXPERTS
 from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store

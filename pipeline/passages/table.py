@@ -41,13 +41,13 @@ from sqlalchemy import (
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.settings import Settings
+from pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.passages.shape import (
     COLUMNS,
     ConceptRow,
     PassagesShape,
     id_columns,
 )
-from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import (

@@ -31,9 +31,8 @@ from pipeline.engine.task_parts import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.passages import table
+from pipeline.passages import HOW_TO_BEGIN, table
 from pipeline.passages.shape import ConceptRow, PassagesShape
-from pipeline.passages.table_names import HOW_TO_BEGIN
 from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
