@@ -213,13 +213,8 @@ def export(
             click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
         ),
     ] = None,
-    best: Annotated[bool, Parameter("Only the best concepts of each name.")] = False,
     extractor: Version = None,
     cost: Annotated[bool, Parameter("Add tokens and cost (USD) of each answer.")] = False,
-    full: Annotated[
-        bool,
-        Parameter("Add passage text and context to each concept."),
-    ] = False,
     gone: Annotated[bool, Parameter("Add rows that are no longer in their source.")] = False,
     raw: Annotated[
         bool,
@@ -230,8 +225,8 @@ def export(
     """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
 
     People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
-    (.jsonl, .csv, .xlsx, .parquet); --best writes only one of the concepts of a passage that have
-    the same name. Your task: all rows of the source in its order, with answer, state and reason.
+    (.jsonl, .csv, .xlsx, .parquet). Your task: all rows of the source in its order, with answer,
+    state and reason.
 
     Answers are those of --extractor or VERSION=, else those of the preferred version. The command
     prints how many rows have which version.
@@ -252,7 +247,7 @@ def export(
             raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
         format_ = "json"
 
-    options = ExportOptions(best, extractor or None, cost, full, gone=gone)
+    options = ExportOptions(extractor or None, cost, gone=gone)
     report = row_export.export_answers(
         ws,
         path,

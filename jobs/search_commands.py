@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import click
 
-from jobs.options import TEXT, CommandReport, CountParam, MinScore, Parameter, Tag, Where
+from jobs.options import TEXT, CommandReport, CountParam, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.status_command import read_next_command
-from jobs.variables import find_similar_name, format_suggestion, read_typed_settings
+from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
@@ -27,13 +27,7 @@ from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.index import build, evaluate
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
-from pipeline.index.search import (
-    SearchReport,
-    SearchSession,
-    make_search_options,
-    propose_words_alone,
-)
-from pipeline.ops import items
+from pipeline.index.search import SearchReport, SearchSession, make_search_options
 
 # Columns before the lines below the heading of a hit.
 HIT_INDENT_WIDTH = 5
@@ -165,7 +159,6 @@ def search(
         ),
     ] = str(RankMode.HYBRID),
     tag: Tag = "",
-    min_score: MinScore = None,
     where: Where = "",
     like: Annotated[
         str,
@@ -191,47 +184,25 @@ def search(
             hint=f"`{ws.task.labels.command('search', q='who knows water law')}`",
         )
 
-    options = make_search_options(k, rank=rank, tag=tag, min_score=min_score, where=where)
-    unindexed_tags = []
-    with propose_words_alone(ws, q, options), SearchSession(ws) as session:
+    options = make_search_options(k, rank=rank, tag=tag, where=where)
+    with SearchSession(ws) as session:
         report = session.search_similar(like, options) if like else session.search(q, options)
         for warning in _search_warnings(report, session.labels):
             ws.display.warn(warning)
 
         collection = session.collection
         documents = [hit_to_document(collection, hit) for hit in report.hits]
-        # The session answers questions about tags only while the build is open.
-        if not report.hits:
-            unindexed_tags = [
-                tag_name for tag_name in options.tags if not session.has_tag(tag_name)
-            ]
-
-    if unindexed_tags:
-        tag_counts = items.count_rows(ws.store, ws.task).tags or {}
-        for tag_name in unindexed_tags:
-            message = f"no entry of the index has the tag {tag_name!r}"
-            question = format_suggestion(find_similar_name(tag_name, tag_counts))
-            ws.display.warn(f"{message}{question}")
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
 def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
-    """Yield the warnings of a search, such as missing phrases, unclosed marks and weak hits.
+    """Yield the warnings of a search: an index that is behind, missing phrases, and weak hits.
 
-    Rows left out contain words of the question, but are not in the index, because they have no tag.
     If no entry contains a phrase of the question, weak hits are not mentioned.
     """
     if report.behind:
         row_count = plural(report.behind, labels.singular, labels.plural)
         yield f"the index is behind the database by {row_count}: `{labels.command('index')}`"
-
-    if report.left_out:
-        row_count = plural(report.left_out, labels.singular, labels.plural)
-        matching_rows = f"{row_count} with words of this question, but without a tag"
-        yield f"left out: {matching_rows}; `{labels.command('index')}` finds their words"
-
-    for position in report.unclosed_marks:
-        yield f"the quotation mark at character {position} of the question is not closed"
 
     if report.missing_phrases:
         phrases = " and ".join(map(repr, report.missing_phrases))

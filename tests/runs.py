@@ -28,7 +28,6 @@ DATABASE_TESTS = (
     "tests/integration/batch/test_ingest.py",
     "tests/integration/ops/test_doctor.py",
     "tests/integration/ops/test_forget.py::test_a_forgotten_person_is_in_no_byte",
-    "tests/property/passages/test_preferring.py",
 )
 # Acceptance tests for which the database makes no difference.
 SQLITE_FILES = (

@@ -290,11 +290,6 @@ class Settings:
         parse_preference,
         "versions whose answers are preferred, in order, or none; commands that write store it",
     )
-    min_confidence: float = _setting(
-        0.7,
-        parse_share,
-        "concepts below this confidence are not among the best",
-    )
     doubtful: float = _setting(
         0.7,
         parse_share,

@@ -263,16 +263,17 @@ def _plan_table_additions(
     adoption_plan = list(chain.from_iterable(table_plans))
 
     other_tables = [] if is_ours else schema.other_tables(tx)
-    kinds_by_name = find_missing_tables(tx, lookup_settings) if is_ours or other_tables else {}
+    names_by_kind = {"table": list[str](), "view": list[str]()}
+    if is_ours or other_tables:
+        names_by_kind["table"] = find_missing_tables(tx, lookup_settings)
     if (is_ours or other_tables) and names_user_task(settings):
         from pipeline.engine import task_registry
 
         if not is_ours or task_registry.find_registered_name(tx, settings) is None:
-            kinds_by_name |= dict.fromkeys(task_registry.list_planned_views(settings), "view")
+            names_by_kind["view"] = task_registry.list_planned_views(settings)
 
     new_objects = []
-    for kind in ("table", "view"):
-        names = [name for name, object_kind in kinds_by_name.items() if object_kind == kind]
+    for kind, names in names_by_kind.items():
         if names:
             plural_s = "s" if len(names) > 1 else ""
             new_objects.append(f"the {kind}{plural_s} {', '.join(names)}")

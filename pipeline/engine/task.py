@@ -67,11 +67,6 @@ class IndexedTask:
     hit_fields: Callable[[Mapping[str, Any]], dict[str, Any]]
     # Yields the rows without an answer that only their words find, by ascending id.
     read_untagged: Callable[[Connection], Iterable[Entry]] = lambda _tx: ()
-    # Returns ids and texts of unanswered rows that contain any of the words; a long list may be
-    # cut.
-    unindexed_texts: Callable[[Connection, Sequence[str]], Iterable[tuple[str, str]]] = (
-        lambda _tx, _words: ()
-    )
     # Commands keep the index up to date only after `index` built it once.
     is_on_request: bool = False
 

@@ -166,14 +166,10 @@ class RowFaults(Counter[str]):
 class ExportOptions(NamedTuple):
     """Rows and columns of an export."""
 
-    # One row for each name, with the best answer.
-    best: bool = False
     # Label, with or without a model, of the answers; None for the preferred version.
     extractor: str | None = None
     # Add columns with the usage and cost of each answer.
     cost: bool = False
-    # Repeat values that would otherwise be written once.
-    full: bool = False
     # Include rows that are no longer in their source.
     gone: bool = False
     # Only rows that meet these conditions; None for all. Every task supports it.

@@ -44,14 +44,12 @@ def list_used_names(tx: Connection, settings: Settings) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def find_missing_tables(tx: Connection, settings: Settings) -> dict[str, str]:
-    """Return the missing tables and views of the used shipped tasks: "table" or "view" by name."""
-    kinds_by_name = {}
+def find_missing_tables(tx: Connection, settings: Settings) -> list[str]:
+    """Return the names of the missing tables of the used shipped tasks."""
+    names = list[str]()
     for task in used_shipped_tasks(tx, settings):
-        for name, columns in task.load_tables().list_made_columns(tx, settings).items():
-            if read_object_kind(tx, name) is None:
-                kinds_by_name[name] = "table" if columns else "view"
-    return kinds_by_name
+        names += task.load_tables().list_made_columns(tx, settings)
+    return [name for name in names if read_object_kind(tx, name) is None]
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:

@@ -241,5 +241,4 @@ def make_people_index(
     return replace(
         index,
         read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
-        unindexed_texts=table.find_untagged_texts,
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import ConfigurationError
 from pipeline.engine.shipped_task import ShippedTask
-from pipeline.experts.names import ADOPTION_INDEX, EXPERTS, HOW_TO_BEGIN
+from pipeline.experts import ADOPTION_INDEX, EXPERTS, HOW_TO_BEGIN
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

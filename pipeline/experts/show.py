@@ -28,8 +28,7 @@ from pipeline.core.where_parser import parse_where
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
-from pipeline.experts.person_rows import filter_export_columns
-from pipeline.experts.rates import format_rate
+from pipeline.experts.person_rows import filter_export_columns, format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims, marks

@@ -38,14 +38,12 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural, suggest_similar
-from pipeline.experts.names import ADOPTION_INDEX, EXPERTS
+from pipeline.experts import ADOPTION_INDEX, EXPERTS
 from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
-    SlowError,
     cached_in_snapshot,
-    limit_time,
     split_into_pages,
     update_rows,
 )
@@ -75,15 +73,12 @@ from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_
 from pipeline.tables.reflection import null_substitutes, read_columns
 from pipeline.tables.row_table import RowStates, RowTable
 from pipeline.tables.text_match import (
-    contains_word,
     is_not_blank,
     strip_white_space,
 )
 from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 # Limits of a search in the texts of untagged people.
-MAX_SEARCHED_TEXTS = 1000
-MAX_TEXT_SEARCH_S = 0.05
 TASK = "expert-tags"
 PEOPLE_PER_PAGE = 2000
 
@@ -294,25 +289,6 @@ PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
 
 
 # ---- find people
-
-
-def find_untagged_texts(tx: Connection, words: Sequence[str]) -> list[tuple[str, str]]:
-    """Return ids and biographies of untagged people that contain at least one of the words.
-
-    Case is ignored, and a part of a longer word matches, too. Returns at most `MAX_SEARCHED_TEXTS`
-    biographies. If the search takes longer than `MAX_TEXT_SEARCH_S` seconds, it is stopped, and the
-    list is empty as if nothing matched.
-    """
-    is_mentioned = or_(*(contains_word(tx, [experts.c.bio], word) for word in words))
-    query = select(experts.c.id, experts.c.bio).where(untagged, has_bio, is_mentioned)
-    try:
-        with limit_time(tx, MAX_TEXT_SEARCH_S):
-            return [
-                (str(person_id), stripped_text(bio))
-                for person_id, bio in tx.execute(query.limit(MAX_SEARCHED_TEXTS))
-            ]
-    except SlowError:
-        return []
 
 
 # An input hash is `person:text:biography`; the first and the last part have 16 digits.

@@ -30,8 +30,7 @@ from pipeline.engine.task_parts import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.experts import table
-from pipeline.experts.names import HOW_TO_BEGIN
+from pipeline.experts import HOW_TO_BEGIN, table
 from pipeline.store import answers, marks
 from pipeline.store import rows as row_store
 from pipeline.store.database import (

@@ -34,8 +34,8 @@ from pipeline.engine.pictures import (
 )
 from pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
 from pipeline.engine.session import WorkspaceSession
+from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
-from pipeline.images.table_names import ASSETS, TASK
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
 from pipeline.tables.row_import import split_into_blocks

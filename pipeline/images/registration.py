@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.engine.shipped_task import ShippedTask
-from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, HOW_TO_BEGIN, TASK
+from pipeline.images import ADOPTION_INDEX, ASSET_AI, HOW_TO_BEGIN, TASK
 
 if TYPE_CHECKING:
     from pipeline.core.declaration import Declaration

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
-from pipeline.images.table_names import ADOPTION_INDEX, ASSET_AI, ASSETS
+from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import TableSpec, TaskTables
 from pipeline.tables.adoption_errors import check_required_columns

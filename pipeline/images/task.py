@@ -16,8 +16,8 @@ from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_tables import UserTables
 from pipeline.engine.user_task import UserAnswers, UserPrompt, make_user_task
+from pipeline.images import ASSET_AI, HOW_TO_BEGIN
 from pipeline.images.table import LIBRARY, asset_ai, assets
-from pipeline.images.table_names import ASSET_AI, HOW_TO_BEGIN
 from pipeline.store.database import Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.stored_values import HASH_COLUMN

@@ -70,12 +70,12 @@ class _Signs(dict[int, str]):
 
 
 _SIGNS = _Signs()
-# A phrase, an excluded word or phrase, or an opening quotation mark that is not closed. The marks
-# of a phrase are outside of words; a single one ends it only at the end of a word.
+# A phrase, or an excluded word or phrase. The marks of a phrase are outside of words; a single one
+# ends it only at the end of a word.
 _OPERATOR = re.compile(
     r"(?P<exclusion>(?<!\S)-)?"
     r"""(?:(?<!\w)"(?P<phrase>[^"]*+)"|(?<![^\s-])'(?P<quoted>(?:[^']|'(?=\w))*+)'(?!\w))"""
-    r"""|(?<!\S)-(?P<word>[\w。]\S*)|(?<![^\s-])(?P<unclosed>["'])(?=[\w。])"""
+    r"|(?<!\S)-(?P<word>[\w。]\S*)"
 )
 
 # Columns that TAG= compares, in addition to the fields of an answer.
@@ -97,8 +97,6 @@ class SearchQuery:
     exclusions: tuple[str, ...] = ()
     # Phrases that are ignored because no entry that passes the filters contains them.
     missing_phrases: tuple[str, ...] = ()
-    # Positions, from 1, of quotation marks that are not closed.
-    unclosed_marks: tuple[int, ...] = ()
     rank: RankMode = RankMode.HYBRID
     # Terms of the text without filler words; None without a text.
     terms: Sequence[str] | None = None
@@ -130,13 +128,10 @@ def parse_query(typed_query: str) -> SearchQuery:
     text_parts = []
     phrases = list[str]()
     exclusions = list[str]()
-    unclosed_marks = list[int]()
     offset = 0
     for operator in _OPERATOR.finditer(text.translate(_SIGNS)):
         kind = str(operator.lastgroup)
         operand = text[slice(*operator.span(kind))].strip()
-        if kind == "unclosed":
-            unclosed_marks.append(operator.start() + 1)
         if not any(map(str.isalnum, operand)):
             continue
 
@@ -158,7 +153,6 @@ def parse_query(typed_query: str) -> SearchQuery:
         has_plain_words=sum(map(str.isalnum, plain_text)) > phrase_chars,
         phrases=tuple(dict.fromkeys(phrases)),
         exclusions=tuple(dict.fromkeys(exclusions)),
-        unclosed_marks=tuple(unclosed_marks),
     )
 
 
@@ -200,8 +194,6 @@ class SearchOptions:
     rank: RankMode = RankMode.HYBRID
     # Tags that an entry must have.
     tags: tuple[str, ...] = ()
-    # Minimum of the entry's own score (a column), not of the search score.
-    min_score: float | None = None
     # Condition as typed for WHERE=; empty for none.
     where: str = ""
 
@@ -372,15 +364,14 @@ def build_mask(
 ) -> "Mask | None":
     """Return which rows pass the filters and the query's exclusions, as bool (rows,).
 
-    The filters are TAG=, MIN_SCORE= and WHERE=. Returns None if there are no conditions, so all
-    rows pass.
+    The filters are TAG= and WHERE=. Returns None if there are no conditions, so all rows pass.
 
     Raises:
-        InputError: WHERE= is invalid, or MIN_SCORE= is set and the collection has no score.
+        InputError: WHERE= is invalid.
     """
     masks = []
     column_paths = find_column_paths(index.read_metadata(0))
-    conditions = _make_conditions(collection, options, column_paths)
+    conditions = _make_conditions(options, column_paths)
     if conditions:
         filter_mask = np.zeros(index.row_count, dtype=bool)
         all_conditions = Junction(requires_all=True, parts=tuple(conditions))
@@ -394,20 +385,19 @@ def build_mask(
 
 
 def _make_conditions(
-    collection: "IndexedTask",
     options: SearchOptions,
     columns: Mapping[str, Sequence[str]],
 ) -> list[Expression]:
-    """Return the conditions of TAG=, MIN_SCORE= and WHERE=, parsed; all must be true.
+    """Return the conditions of TAG= and WHERE=, parsed; all must be true.
 
     The condition of a tag is that one of these columns has it: `tags`, `concepts`, or any column
-    whose name begins with `answer.`. The list is empty if none of the options is set.
+    whose name begins with `answer.`. The list is empty without these options.
 
     Args:
         columns: The columns of the entries, by name.
 
     Raises:
-        InputError: MIN_SCORE= is set and the collection has no score, or WHERE= is invalid.
+        InputError: WHERE= is invalid.
     """
     conditions = list[Expression]()
     tag_columns = [
@@ -421,22 +411,6 @@ def _make_conditions(
             Junction(
                 requires_all=False,
                 parts=tuple(comparisons),
-            ),
-        )
-
-    if options.min_score is not None:
-        score_column = collection.columns.get("score")
-        if score_column is None:
-            raise InputError(
-                f"a {collection.entry_noun} has no score for {OptionHint('min_score')}",
-                hint=f"{OptionHint('where')} compares any number",
-            )
-        conditions.append(
-            Comparison(
-                score_column,
-                ">=",
-                (options.min_score,),
-                "MIN_SCORE",
             ),
         )
 

@@ -3,20 +3,13 @@
 A stale entry differs between the build and the database: it is missing, outdated or deleted.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TypedDict, Unpack
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import (
-    InputError,
-    NotSentError,
-    RemoteError,
-    ThrottledError,
-    UnavailableError,
-)
+from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.build_reader import Index
@@ -25,18 +18,12 @@ from pipeline.index.hits import Hit, make_hits
 from pipeline.index.query import (
     SearchOptions,
     SearchQuery,
-    build_mask,
     build_measured_queries,
     build_similar_query,
     build_typed_query,
 )
 from pipeline.index.scoring import rank_entries
-from pipeline.index.tokenizer import extract_entry_terms
 from pipeline.index.vector_cache import open_vector_cache
-from pipeline.store.database import Connection
-
-# A search that takes longer says what it waits for.
-SILENT_S = 5.0
 
 
 class SearchSettings(TypedDict, total=False):
@@ -45,7 +32,6 @@ class SearchSettings(TypedDict, total=False):
     rank: Literal["hybrid", "words", "vectors"]
     # Tags that an entry must have; a str contains them separated by commas.
     tag: str | Sequence[str]
-    min_score: float | None
     where: str
 
 
@@ -82,7 +68,6 @@ def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> Sea
         k,
         RankMode(rank),
         tags=tuple(filter(None, map(str.strip, tags))),
-        min_score=arguments.get("min_score"),
         where=arguments.get("where", ""),
     )
 
@@ -97,10 +82,6 @@ class SearchReport:
     behind: int
     # Phrases of the query that were ignored because no entry that passes contains them.
     missing_phrases: tuple[str, ...] = ()
-    # Rows that contain words of the query but are not indexed, because they have no answer.
-    left_out: int = 0
-    # Positions, from 1, of quotation marks of the query that are not closed.
-    unclosed_marks: tuple[int, ...] = ()
 
     @property
     def is_weak(self) -> bool:
@@ -143,8 +124,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
 
         Returns:
             The hits, the number of stale entries of the whole index (missing in the build, outdated
-            or deleted since), the ignored phrases, and the number of rows without an answer that
-            contain a term of the query (rows without an answer are not in the index).
+            or deleted since), and the ignored phrases.
 
         Raises:
             InputError: The query or a filter is invalid, or the entries are ranked by words and the
@@ -160,52 +140,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
         hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
-            unindexed_count = self._count_unindexed_matches(tx, query, options)
             stale_count = count_stale(self.collection, tx, self.index)
-            return SearchReport(
-                hits,
-                stale_count,
-                query.missing_phrases,
-                unindexed_count,
-                query.unclosed_marks,
-            )
-
-    def _count_unindexed_matches(
-        self,
-        tx: Connection,
-        query: SearchQuery,
-        options: SearchOptions,
-    ) -> int:
-        """Return how many rows that are not in the index contain a term of the query.
-
-        Returns 0 without reading texts if TAG= is set, if the query has no terms, or if the index
-        has at least as many rows as the task, untagged rows included.
-        """
-        words_by_term = query.words_by_term
-        if not words_by_term or options.tags:
-            return 0
-        if self._ws.task.rows.table(tx).count_rows(tx) <= self.index.row_count:
-            return 0
-        texts_by_id = dict(
-            self.collection.unindexed_texts(
-                tx,
-                sorted({*words_by_term, *words_by_term.values()}),
-            ),
-        )
-        return sum(
-            not words_by_term.keys().isdisjoint(extract_entry_terms(text))
-            for row_id, text in texts_by_id.items()
-            if self.index.find_entry(row_id) is None
-        )
-
-    def has_tag(self, tag: str) -> bool:
-        """Return whether any entry has a tag."""
-        mask = build_mask(
-            self.index,
-            self.collection,
-            SearchOptions(tags=(tag,)),
-        )
-        return mask is not None and bool(mask.any())
+        return SearchReport(hits, stale_count, query.missing_phrases)
 
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.
@@ -280,35 +216,3 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ranked,
             query,
         )
-
-
-@contextmanager
-def propose_words_alone(
-    ws: WorkspaceSession, question: str, options: SearchOptions
-) -> Iterator[None]:
-    """Propose the ranking without Gemini if a search in this block waits long or fails.
-
-    Gemini embeds the question. While it refuses or fails, the call is repeated for RETRY_FOR
-    seconds. Nothing is proposed for a search without a question, by words alone, or with the local
-    engine.
-    """
-    if not question or options.rank is RankMode.WORDS or ws.backend == "local":
-        yield
-        return
-
-    proposal = f"{OptionHint(rank='words')} searches without Gemini"
-    message = f"waiting for Gemini, which embeds the question; {proposal}"
-    notice = threading.Timer(SILENT_S, ws.display.say, [message])
-    notice.daemon = True
-    notice.start()
-    try:
-        yield
-    except RemoteError as error:
-        is_passing = isinstance(error, NotSentError | ThrottledError | UnavailableError)
-        if is_passing and getattr(error, "resets_at", None) is None:
-            # A search stores no work, and batches do not count towards its quota.
-            error.hint = "run the same command again later"
-        error.hint = "; ".join(filter(None, (error.hint, proposal)))
-        raise
-    finally:
-        notice.cancel()

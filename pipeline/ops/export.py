@@ -181,12 +181,11 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
 def _apply_version_setting(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
     """Return the options with the setting VERSION.
 
-    The setting is ignored if the options have a version or `best`, or if the task cannot export a
-    single version.
+    The setting is ignored if the options have a version, or if the task cannot export a single
+    version.
     """
     version = options.extractor
-    has_single_version = "extractor" in task.export.options and not options.best
-    if has_single_version:
+    if "extractor" in task.export.options:
         version = version or settings.version_of(task.name, task.prompt_version)
     return options._replace(extractor=version or None)
 

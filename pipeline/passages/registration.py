@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.engine.shipped_task import ShippedTask
-from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, HOW_TO_BEGIN, PASSAGES
+from pipeline.passages import ADOPTION_INDEX, CONCEPTS, HOW_TO_BEGIN, PASSAGES
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text, cast
 
-from pipeline.passages.table_names import CONCEPTS, PASSAGES
+from pipeline.passages import CONCEPTS, PASSAGES
 from pipeline.store.schema import ColumnTyped, IsoTime
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.reflection import ReflectedColumns, read_columns

@@ -213,48 +213,21 @@ def encode_concepts(
     concepts: Iterable[ConceptRow],
     format_: str,
     guard: Callable[[str], str],
-    *,
-    full: bool,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export of concepts, in pieces.
 
     The concepts are read when the result is iterated.
 
     Args:
-        concepts: Concepts, those of a passage together.
+        concepts: Concepts.
         format_: "csv", "json", "jsonl", "xlsx" or "parquet".
         guard: Escapes the texts of CSV.
-        full: Write context and source text of every concept. Otherwise the source text is written
-            once for each passage, and the context is left out.
 
     Raises:
         ConfigurationError: Parquet needs pyarrow, which is missing.
     """
-    if not full:
-        concepts = _drop_repeated_texts(concepts)
     rows = (
         {**concept._asdict(), "confidence": parse_number(concept.confidence)}
         for concept in concepts
     )
     return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)
-
-
-def _drop_repeated_texts(concepts: Iterable[ConceptRow]) -> Iterator[ConceptRow]:
-    """Yield concepts without context, and with the source text once for each passage.
-
-    The first concept of a passage with a source text keeps it. Concepts of a passage come together.
-    Evidence of another shape is not changed.
-    """
-    passage_id = None
-    for concept in concepts:
-        evidence = concept.evidence
-        if isinstance(evidence, dict) and "support" in evidence:
-            dropped_members = {"context"}
-            if concept.passage_id == passage_id:
-                dropped_members.add("source_text")
-            if "source_text" in evidence:
-                passage_id = concept.passage_id
-            evidence = {
-                name: member for name, member in evidence.items() if name not in dropped_members
-            }
-        yield concept._replace(evidence=evidence)

@@ -1,4 +1,4 @@
-"""The tables of passages and concepts, and the view of the best concepts.
+"""The tables of passages and concepts.
 
 The tables are made by findable or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
@@ -10,14 +10,7 @@ None go out, and cells that come in are read with `parse_json_cell` (JSON) and `
 
 A concept counts if its passage was not corrected, or if it is of the correction.
 
-Concepts of a passage with equal names form a group, and the view has the best concept of each
-group. Names are compared without case; SQLite folds ASCII letters only. The best concept counts, is
-sure enough (MIN_CONFIDENCE) and comes from the first matching version: those of PREFER_VERSIONS in
-order, then the version that began last, then versions of other programs.
-
-Evidence is a document `{"support": [{"start", "end", …}, …], …}`. The view and exports add
-`source_text` to it, the part of the passage around the first quotation. Offsets are in code points.
-Evidence of another shape is not changed.
+Evidence is a document `{"support": [{"start", "end", …}, …], …}`. Offsets are in code points.
 """
 
 import contextlib
@@ -29,16 +22,11 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Double,
-    Float,
     Identity,
-    Integer,
     MetaData,
-    Select,
     Table,
     Text,
     and_,
-    case,
     cast,
     delete,
     false,
@@ -49,20 +37,17 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    type_coerce,
 )
 
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.settings import Settings
+from pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.passages.shape import (
     COLUMNS,
     ConceptRow,
     PassagesShape,
     id_columns,
-    read_shape,
 )
-from pipeline.passages.source_text import make_document_with_source_text
-from pipeline.passages.table_names import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import (
@@ -76,11 +61,10 @@ from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped,
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
-from pipeline.tables.answer_views import is_view_made, make_view, to_sql
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
-from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, is_sqlite, read_columns
+from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, read_columns
 from pipeline.tables.row_table import RowStates, RowTable
 from pipeline.tables.text_match import is_not_blank
 from pipeline.tables.write_errors import replace_nulls, translate_refusals
@@ -174,20 +158,14 @@ def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
 
 
 class _Passages(TaskTables):
-    """The two tables and the view of the best concepts.
-
-    The view is made only if the task in use is passages.
-    """
+    """The two tables."""
 
     def adopt(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
-        """Make the tables and the view, or add the missing parts, in the caller's transaction.
-
-        The view is made only if the task in use is passages. It replaces an earlier view of
-        findable, but not one of another program with the same name.
+        """Make the tables, or add the missing parts, in the caller's transaction.
 
         Returns:
-            Lines to print: a new table under a name that a setting gives, adopted tables, added
-            columns, and a view that is not ours.
+            Lines to print: a new table under a name that a setting gives, adopted tables, and added
+            columns.
 
         Raises:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
@@ -197,37 +175,8 @@ class _Passages(TaskTables):
         is_new = table_name != PASSAGES and not read_columns(tx, table_name)
         lines = super().adopt(tx, settings)
         if is_new:
-            lines = [f"created the table {table_name}, which did not exist", *lines]
-
-        if settings.task == "passages":
-            query = self._best(tx, settings)
-            if not make_view(tx, VIEW, query, to_sql(tx, query), origin=VIEW_SETTINGS):
-                message = f"`{VIEW}` belongs to another program and was not changed"
-                lines.append(f"{message}; `{CommandHint('best-concepts')}` works without it")
+            return [f"created the table {table_name}, which did not exist", *lines]
         return lines
-
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
-        """Return whether the tables are adopted and the view matches the settings."""
-        has_tables = super().is_adopted(tx, settings)
-        if not has_tables or settings.task != "passages":
-            return has_tables
-        definition = to_sql(tx, self._best(tx, settings))
-        return is_view_made(tx, VIEW, definition, origin=VIEW_SETTINGS)
-
-    def list_made_columns(
-        self,
-        tx: Connection,
-        settings: Settings = DEFAULT_SETTINGS,
-    ) -> dict[str, tuple[str, ...]]:
-        """Return the tables, with the view if it is made; see `TaskTables.list_made_columns`."""
-        tables = dict(super().list_made_columns(tx, settings))
-        if settings.task == "passages":
-            tables[VIEW] = ()
-        return tables
-
-    def _best(self, tx: Connection, settings: Settings) -> Select[Any]:
-        shape = read_shape(tx, passages=settings.passages_table)
-        return _select_best_concepts(tx, shape, settings)
 
 
 TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
@@ -482,12 +431,9 @@ def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionC
     )
 
 
-# ---- the best concepts
+# ---- read concepts
 
 
-VIEW = "best_concepts"
-# The settings that the view depends on, as its description names them.
-VIEW_SETTINGS = "PREFER_VERSIONS and MIN_CONFIDENCE"
 # Passages per query, and rows per fetch.
 PAGE_SIZE = 500
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -495,23 +441,6 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(_JSON_COLUMNS, parse_json_cell),
     **dict.fromkeys(("confidence", "created_at"), lambda cell: cell),
 }
-
-
-def read_best_concepts(
-    tx: Connection,
-    shape: PassagesShape,
-    settings: Settings,
-    *conditions: ColumnElement[bool],
-) -> Iterator[ConceptRow]:
-    """Yield the best concepts, by passage, then by name, in constant memory.
-
-    Args:
-        tx: The transaction that reads.
-        shape: The tables of the database.
-        settings: PREFER_VERSIONS and MIN_CONFIDENCE.
-        conditions: Conditions that a passage must meet.
-    """
-    return _iterate_rows(tx, shape, _select_best_concepts(tx, shape, settings), *conditions)
 
 
 def iterate_concepts(
@@ -524,8 +453,8 @@ def iterate_concepts(
 ) -> Iterator[ConceptRow]:
     """Yield concepts with their evidence, by passage, then by name, in constant memory.
 
-    If the evidence has a quotation, `source_text` is added to it: the part of the passage around
-    the first quotation.
+    Each query covers a page of passages. Without conditions, their ids are read from the index
+    alone.
 
     Args:
         tx: The transaction that reads.
@@ -542,25 +471,9 @@ def iterate_concepts(
         query = query.where(is_of_version(shape, versions))
     if use_corrections:
         query = query.where(is_current(shape))
-    query = _with_source(tx, shape, query)
-    return _iterate_rows(tx, shape, query, *conditions, passage_id=passage_id)
-
-
-def _iterate_rows(
-    tx: Connection,
-    shape: PassagesShape,
-    query: Select[Any],
-    *conditions: ColumnElement[bool],
-    passage_id: str | None = None,
-) -> Iterator[ConceptRow]:
-    """Yield the rows of a query about passages that meet all conditions, by passage, then by name.
-
-    Each query covers a page of passages. Without conditions, their ids are read from the index
-    alone.
-    """
-    id_column = query.selected_columns.passage_id
-    query = query.order_by(id_column, query.selected_columns.concept_name)
-    for condition in _iterate_page_conditions(tx, shape, id_column, conditions, passage_id):
+    id_column = shape.concepts.c.passage_id
+    query = query.order_by(id_column, shape.concepts.c.concept_name)
+    for condition in _iterate_page_conditions(tx, shape, conditions, passage_id):
         for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
             yield ConceptRow(*map(call, _READERS.values(), row))
 
@@ -568,7 +481,6 @@ def _iterate_rows(
 def _iterate_page_conditions(
     tx: Connection,
     shape: PassagesShape,
-    id_column: ColumnElement[Any],
     conditions: Sequence[ColumnElement[bool]],
     passage_id: str | None,
 ) -> Iterator[ColumnElement[bool]]:
@@ -576,136 +488,17 @@ def _iterate_page_conditions(
 
     A page has PAGE_SIZE passages with concepts.
     """
+    id_column = shape.concepts.c.passage_id
     if passage_id is not None:
         yield id_column.in_(shape.concept_ids.to_native_ids([passage_id]))
         return
-    concept_column = shape.concepts.c.passage_id
     if conditions:
         passages = select(literal(1)).select_from(shape.passages)
         is_selected = passages.where(shape.is_of_passage, *conditions).correlate(shape.concepts)
-        for ids in distinct_value_pages(tx, concept_column, is_selected.exists(), size=PAGE_SIZE):
+        for ids in distinct_value_pages(tx, id_column, is_selected.exists(), size=PAGE_SIZE):
             yield id_column.in_(ids)
         return
-    for ids in distinct_value_pages(tx, concept_column, size=PAGE_SIZE):
+    for ids in distinct_value_pages(tx, id_column, size=PAGE_SIZE):
         first_id = literal(ids[0], ColumnTyped())
         last_id = literal(ids[-1], ColumnTyped())
         yield id_column.between(first_id, last_id)
-
-
-def _select_best_concepts(tx: Connection, shape: PassagesShape, settings: Settings) -> Select[Any]:
-    """Return the SELECT of the best concepts.
-
-    Among the concepts of a passage with equal names in any case, the first by `_list_sort_keys` is
-    selected. A concept needs a name and at least the confidence of the setting MIN_CONFIDENCE; a
-    concept without a confidence is left out. If a person corrected the passage, only the concepts
-    of that correction are considered, otherwise those of all versions.
-
-    The SELECT has the columns of `ConceptRow`, with `source_text` in the evidence. The database
-    pushes a condition on `passage_id` down to the tables. The aliases are part of the view, whose
-    text is compared: do not rename them.
-    """
-    concepts = shape.concepts.c
-    version_starts = answers.select_version_starts().subquery("begun")
-    confidence: ColumnElement[Any] = cast(concepts.confidence, Float)
-    # PostgreSQL casts by way of text, so that 0.7 in a 32-bit column equals 0.7 as a double.
-    if not is_sqlite(tx):
-        confidence = cast(cast(concepts.confidence, Text), Double)
-    rank = func.row_number().over(
-        partition_by=[concepts.passage_id, func.lower(concepts.concept_name)],
-        order_by=_list_sort_keys(
-            tx,
-            shape,
-            settings,
-            version_began_at=version_starts.c.began_at,
-            confidence=confidence,
-        ),
-    )
-
-    prompt_version = func.coalesce(concepts["extractor_version"], "")
-    model = func.coalesce(concepts["extractor_model"], "")
-    version = prompt_version.op("||")(literal_column("'/'")).op("||")(model)
-    is_start_of_version = and_(version_starts.c.task == TASK, version_starts.c.extractor == version)
-    query = (
-        select(*(concepts[name] for name in COLUMNS), rank.label("place"))
-        .select_from(shape.concepts.outerjoin(version_starts, is_start_of_version))
-        .where(
-            concepts.concept_name.is_not(None),
-            is_current(shape),
-            confidence >= literal(settings.min_confidence, Float),
-        )
-    )
-    return _with_source(tx, shape, query)
-
-
-def _list_sort_keys(
-    tx: Connection,
-    shape: PassagesShape,
-    settings: Settings,
-    *,
-    version_began_at: ColumnElement[Any],
-    confidence: ColumnElement[Any],
-) -> list[ColumnElement[Any]]:
-    """Return the sort keys of concepts with equal names, the best first.
-
-    The keys are the position in PREFER_VERSIONS, the start of the version (latest first), the time
-    of the concept (latest first), the confidence (highest first), and the id, or the name if there
-    is no id.
-
-    Args:
-        tx: A connection to the database.
-        shape: The tables of the database.
-        settings: The settings with PREFER_VERSIONS.
-        version_began_at: Expression for the start of the concept's version.
-        confidence: Expression for the confidence as a number.
-    """
-    concepts = shape.concepts.c
-    created_at: ColumnElement[Any] = concepts.created_at
-    # On SQLite another program may have written times in another format.
-    if is_sqlite(tx):
-        created_at = func.julianday(type_coerce(created_at, Text))
-
-    sort_keys = [
-        version_began_at.desc().nulls_last(),
-        created_at.desc().nulls_last(),
-        confidence.desc(),
-        concepts.id if "id" in concepts else concepts.concept_name,
-    ]
-    preferred_versions = settings.prefer_versions or ()
-    if preferred_versions:
-        positions = [
-            (concepts.extractor_version == literal(label, Text), literal(position, Integer))
-            for position, label in enumerate(preferred_versions)
-        ]
-        last_position = literal(len(preferred_versions), Integer)
-        sort_keys.insert(0, case(*positions, else_=last_position))
-    return sort_keys
-
-
-def _with_source(tx: Connection, shape: PassagesShape, query: Select[Any]) -> Select[Any]:
-    """Return a SELECT of the rows of `query` with `source_text` in their evidence.
-
-    `source_text` is the part of the passage around the first quotation. Evidence that is not JSON
-    is not changed. On PostgreSQL, evidence is changed only if its column has the type jsonb.
-
-    Args:
-        tx: Connection that decides the dialect.
-        shape: The tables of the database.
-        query: A SELECT with the columns of `ConceptRow`. If it also has a column `place`, only rows
-            whose place is 1 are selected.
-    """
-    rows = query.subquery("chosen")
-    evidence: ColumnElement[Any] = rows.c.evidence
-    text = cast(shape.passages.c.text, Text)
-    if is_sqlite(tx):
-        evidence_with_source = make_document_with_source_text(tx, evidence, text)
-        is_json = func.json_valid(evidence) == 1
-        evidence = case((is_json, evidence_with_source), else_=evidence)
-    elif str(read_columns(tx, CONCEPTS)["evidence"].type) == "JSONB":
-        evidence = make_document_with_source_text(tx, type_coerce(evidence, JSONB), text)
-
-    columns = [evidence.label(name) if name == "evidence" else rows.c[name] for name in COLUMNS]
-    joined = rows.outerjoin(shape.passages, rows.c.passage_id == shape.compared_id)
-    selected = select(*columns).select_from(joined)
-    if "place" in rows.c:
-        selected = selected.where(rows.c.place == literal_column("1"))
-    return selected

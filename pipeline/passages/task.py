@@ -3,15 +3,15 @@
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, false
 
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.row_listing import RowFilter
@@ -31,9 +31,8 @@ from pipeline.engine.task_parts import (
     ValidAnswer,
     WriteResult,
 )
-from pipeline.passages import table
+from pipeline.passages import HOW_TO_BEGIN, table
 from pipeline.passages.shape import ConceptRow, PassagesShape
-from pipeline.passages.table_names import HOW_TO_BEGIN
 from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
@@ -113,7 +112,7 @@ class ConceptsExport(TaskExport):
     """The export of concepts."""
 
     row_noun = "concept"
-    options = frozenset({"best", "extractor", "full"})
+    options = frozenset({"extractor"})
     formats: ClassVar[Mapping[str, str]] = {
         ".jsonl": "jsonl",
         ".ndjson": "jsonl",
@@ -124,12 +123,10 @@ class ConceptsExport(TaskExport):
 
     # The tables of the database.
     shape: PassagesShape
-    settings: Settings
 
     def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export, which are read when iterated.
 
-        - With `options.best`, these are the best concept of each name in each passage.
         - With `options.extractor`, only the concepts of this version.
         - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
           version that began last. If only other programs wrote concepts, it is their version with
@@ -138,27 +135,13 @@ class ConceptsExport(TaskExport):
         `options.row_filter` selects the passages.
 
         Raises:
-            InputError: Both the best concepts and a version were requested, or the requested
-                version has no concepts.
+            InputError: The requested version has no concepts.
         """
         from pipeline.passages.show import encode_concepts
-
-        encode = partial(encode_concepts, full=options.full)
-        if options.best and options.extractor:
-            raise InputError(
-                f"{OptionHint('best')} and {OptionHint('extractor')} cannot be combined; "
-                "nothing was written",
-                hint=f"leave out {OptionHint('extractor')}; {OptionHint('prefer_versions')} "
-                "sets the order of versions",
-            )
 
         conditions = self._make_passage_conditions(tx, options.row_filter)
         versions = table.read_concept_versions(tx, self.shape)
         item_counts = {counts.version: counts.items for counts in versions}
-        if options.best:
-            concepts = table.read_best_concepts(tx, self.shape, self.settings, *conditions)
-            return ExportRows(concepts, encode, version_counts=item_counts)
-
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {counts.version: counts for counts in versions}
@@ -176,7 +159,7 @@ class ConceptsExport(TaskExport):
             left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
         return ExportRows(
             concepts,
-            encode,
+            encode_concepts,
             version=exported_version,
             version_counts=item_counts,
             left_out_corrections=left_out_corrections,
@@ -238,14 +221,14 @@ class ConceptsTables(OwnTables):
         return table.TABLES.list_server_tables(tx, self.settings)
 
     def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make the two tables and the view of the best concepts in another database.
+        """Make the two tables in another database.
 
         Args:
             tx: A transaction of this workspace.
             target: A transaction of the other database.
         """
         super().make_tables(tx, target)
-        table.TABLES.adopt(target, replace(self.settings, task="passages"))
+        table.TABLES.adopt(target, self.settings)
 
     def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
@@ -621,7 +604,7 @@ def make_concepts_task(
         rows=rows,
         prompt=ConceptsPrompt(rows=rows, answers=answers),
         answers=answers,
-        export=ConceptsExport(rows=rows, shape=shape, settings=settings),
+        export=ConceptsExport(rows=rows, shape=shape),
         own_tables=ConceptsTables(shape=shape, settings=settings),
         versions=ConceptsVersions(
             skipped_versions=skipped_versions,

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
-from pipeline.quality.intervals import compute_wilson_interval
 from pipeline.store import answers, labels
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
@@ -35,6 +34,31 @@ HAS_OTHER_INPUT = "other input than the label"
 NO_DIFFERENCE = "no difference shown"
 BETTER_A = "A is better"
 BETTER_B = "B is better"
+# The quantile of the normal distribution for an interval of 95 %.
+NORMAL_QUANTILE = 1.96
+
+
+def compute_wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Return the ends of Wilson's 95 % interval of a share; (0, 1) without trials.
+
+    Args:
+        successes: From 0 to `trials`.
+        trials: The size of the sample.
+    """
+    if not trials:
+        return 0.0, 1.0
+
+    share = successes / trials
+    squared_quantile = NORMAL_QUANTILE**2
+    center = share + squared_quantile / (2 * trials)
+    variance = share * (1 - share) / trials + squared_quantile / (4 * trials**2)
+    half_width = NORMAL_QUANTILE * math.sqrt(variance)
+    divisor = 1 + squared_quantile / trials
+
+    # Rounding errors must not put an end on the wrong side of the share.
+    low = min(share, max(0.0, (center - half_width) / divisor))
+    high = max(share, min(1.0, (center + half_width) / divisor))
+    return low, high
 
 
 @dataclass(frozen=True)

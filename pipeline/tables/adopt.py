@@ -557,10 +557,7 @@ class TaskTables:
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> dict[str, tuple[str, ...]]:
-        """Return the column names of each table that `adopt` makes if it is missing, by table.
-
-        A view that a subclass adds has no column names.
-        """
+        """Return the column names of each table that `adopt` makes if it is missing, by table."""
         return {
             spec.name: tuple(spec.definition.c.keys()) for spec in self.make_specs(tx, settings)
         }

@@ -74,7 +74,6 @@ JSON = "json"
 CONFIDENCE_SUFFIX = "_confidence"
 
 # Origin of these views, in their marks.
-_ANSWERS_ORIGIN = "the answers of a task"
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
 MAKER_NUMBER = 2
 _MARK_PREFIX = "findable"
@@ -274,7 +273,7 @@ def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
     definition = _define_views(_read_preference(tx, task), task)
     names = view_names_of(task)
-    are_current = all(is_view_made(tx, name, definition, origin=_ANSWERS_ORIGIN) for name in names)
+    are_current = all(_is_view_made(tx, name, definition) for name in names)
     return are_current and not _lacks_confidence_columns(tx, task)
 
 
@@ -330,13 +329,7 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
             per_version=per_version,
             existing_names=existing_names,
         )
-        make_view(
-            tx,
-            name,
-            query,
-            definition,
-            origin=_ANSWERS_ORIGIN,
-        )
+        _make_view(tx, name, query, definition)
     if all(earlier_marks):
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
@@ -352,27 +345,24 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     )
 
 
-def is_view_made(tx: Connection, name: str, definition: str, *, origin: str) -> bool:
+def _is_view_made(tx: Connection, name: str, definition: str) -> bool:
     """Return whether a view has this definition, or another program's object has its name.
 
     Args:
         tx: The transaction that reads.
         name: Name of the view.
         definition: The definition that the view should have.
-        origin: Origin of the query, as it was given to `make_view`.
     """
     existing_mark = _read_mark(tx, name)
     if existing_mark is None:
         return False
-    return _is_name_taken(existing_mark) or existing_mark == _mark(origin, definition)
+    return _is_name_taken(existing_mark) or existing_mark == _mark(definition)
 
 
-def make_view(
-    tx: Connection, name: str, query: Select[Any], definition: str, *, origin: str
-) -> bool:
+def _make_view(tx: Connection, name: str, query: Select[Any], definition: str) -> None:
     """Make or replace a view, with a mark that contains the hash of its definition.
 
-    The view is made again even if it is current; `is_view_made` compares the hash. Other programs'
+    The view is made again even if it is current; `_is_view_made` compares the hash. Other programs'
     views on this view stay. On SQLite the mark is a comment in the view's SQL, on PostgreSQL it is
     the comment of the view.
 
@@ -381,25 +371,17 @@ def make_view(
         name: Name of the view.
         query: The SELECT of the view.
         definition: Everything that decides on the SELECT, as a text.
-        origin: What the view is made from, in words, for the mark: "the answers of a task".
-
-    Returns:
-        True if the view was made. False if another program's object has the name; nothing was
-        changed then.
 
     Raises:
         ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
     """
-    if _is_name_taken(_read_mark(tx, name)):
-        return False
-
     view = quote_identifier(tx, name)
     sql = to_sql(tx, query)
-    mark = _mark(origin, definition)
+    mark = _mark(definition)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
-        return True
+        return
 
     try:
         with tx.begin_nested():
@@ -408,7 +390,6 @@ def make_view(
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
         _recreate_server_view(tx, name, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
-    return True
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
@@ -466,9 +447,9 @@ def _run_sql(tx: Connection, statement: str) -> None:
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
-def _mark(origin: str, definition: str) -> str:
+def _mark(definition: str) -> str:
     """Return the mark of a view with this definition."""
-    return f"{_MARK_PREFIX}, of {origin}: {hash_text(definition)}"
+    return f"{_MARK_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
 def to_sql(tx: Connection, query: Select[Any]) -> str:

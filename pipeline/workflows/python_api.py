@@ -550,9 +550,7 @@ class Workspace:
         task: TaskLike | None = None,
         *,
         extractor: str | None = None,
-        best: bool = False,
         cost: bool = False,
-        full: bool = False,
         gone: bool = False,
         raw: bool = False,
         overwrite: bool = False,
@@ -566,9 +564,7 @@ class Workspace:
             to: Path of the file.
             task: The task.
             extractor: Export the answers of this version.
-            best: Passages: export only the preferred concepts.
             cost: Add tokens and cost (USD) of each answer.
-            full: Passages: add the text and context of its passage to each concept.
             gone: Include rows that left their source.
             raw: Write cells unchanged that a spreadsheet would run as formulas.
             overwrite: Replace an existing file.
@@ -577,7 +573,7 @@ class Workspace:
             InputError: The format or version does not exist, or the file exists or cannot be
                 written.
         """
-        options = ExportOptions(best, extractor, cost, full, gone=gone)
+        options = ExportOptions(extractor, cost, gone=gone)
         return self._run(
             lambda ws: export.export_answers(
                 ws,
@@ -642,7 +638,7 @@ class Workspace:
             k: Number of results.
             task: The task.
             like: Instead of a question: find entries similar to the entry of this name.
-            settings: `rank`, `tag`, `min_score` and `where`, as the command takes them.
+            settings: `rank`, `tag` and `where`, as the command takes them.
 
         Raises:
             InputError: There is no index, not exactly one of `question` and `like` is given, or the

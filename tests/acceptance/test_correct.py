@@ -215,7 +215,7 @@ def test_target_tables_follow_corrections(
 
 
 def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> None:
-    """The table, the best concepts and exports have only the corrected concepts.
+    """The table and exports have only the corrected concepts.
 
     An undo restores the concepts of the model.
     """
@@ -238,7 +238,6 @@ def test_corrected_concepts_replace_those_of_the_model(workspace: Workspace) -> 
     [stored_concept] = correction["answer"]["concepts"]
     assert stored_concept["evidence"]["support"][0]["end"] == 16
     assert [row["concept_name"] for row in workspace.exported_rows()] == ["honey"]
-    assert [row["concept_name"] for row in workspace.exported_rows(best=True)] == ["honey"]
     workspace.run_command("export", "concepts.csv")
     assert workspace.read_json("doctor")["healthy"]
 

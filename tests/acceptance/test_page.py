@@ -223,8 +223,8 @@ def check_documents_equal_commands(client: httpx2.Client, workspace: Workspace) 
         )
         assert response.headers["cache-control"] == "private, no-cache", path
 
-    hits = client.get("/api/search", params={"q": "bees", "min_score": "1"}).json()
-    assert hits == workspace.read_json("search", "bees", min_score=1) != []
+    hits = client.get("/api/search", params={"q": "bees", "where": "findability_score > 1"}).json()
+    assert hits == workspace.read_json("search", "bees", where="findability_score > 1") != []
 
     for format_ in ("csv", "jsonl"):
         response = client.get(f"/items.{format_}", params={"task": "experts"})

@@ -258,7 +258,7 @@ def test_reading_creates_no_table_of_an_unused_task(adopted: Workspace, task: st
     if task == PASSAGES:
         later_reads = list(reading_commands(task))
     for words in later_reads:
-        adopted.try_command(*words, TASK=task, PREFER_VERSIONS="x@2", MIN_CONFIDENCE="0.9")
+        adopted.try_command(*words, TASK=task, PREFER_VERSIONS="x@2")
         assert read_everything(adopted) == state_after, words
 
 

@@ -19,7 +19,7 @@ from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
-from pipeline.images.table_names import TASK as IMAGES_TASK
+from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot

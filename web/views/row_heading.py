@@ -5,7 +5,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlencode
 
-from pipeline.images.table_names import TASK as IMAGES_TASK
+from pipeline.images import TASK as IMAGES_TASK
 from web.app_state import PEOPLE_TASK
 
 # State of an image that cannot be opened.

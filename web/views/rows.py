@@ -15,7 +15,7 @@ from pipeline.core.work_timer import WorkTimer
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
-from pipeline.images.table_names import TASK as IMAGES_TASK
+from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage

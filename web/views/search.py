@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.ranking import RankMode
@@ -21,8 +21,6 @@ from web.render import PageState, render_page
 router = APIRouter()
 # Tags listed for each hit, and as filters of the whole result.
 MAX_TAGS = 12
-# A form sends an empty text for an empty field.
-EmptyAsNone = BeforeValidator(lambda text: None if text == "" else text)
 
 
 class SearchParameters(BaseModel):
@@ -35,12 +33,11 @@ class SearchParameters(BaseModel):
     k: int = Field(20, ge=1, le=100)
     rank: RankMode = RankMode.HYBRID
     tag: list[str] = []
-    min_score: Annotated[float | None, EmptyAsNone] = None
     where: str = ""
 
     def run_search(self, open_index: SearchSession) -> SearchReport:
         """Search for rows that are similar to `like`, or that match `q` if `like` is empty."""
-        filters: Any = self.model_dump(include={"rank", "min_score", "where"})
+        filters: Any = self.model_dump(include={"rank", "where"})
         options = make_search_options(self.k, tag=",".join(self.tag), **filters)
         if self.like:
             return open_index.search_similar(self.like, options)
@@ -66,7 +63,7 @@ class SearchParameters(BaseModel):
             tags.append(tag)
 
         parameters = self.model_dump(
-            include={"q", "like", "where", "min_score"},
+            include={"q", "like", "where"},
             exclude_defaults=True,
         )
         tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
@@ -75,8 +72,7 @@ class SearchParameters(BaseModel):
     @property
     def has_filters(self) -> bool:
         """Return whether the result is filtered, or ranked in another way than the default."""
-        is_filtered = any(self.tag) or self.min_score is not None or bool(self.where)
-        return is_filtered or self.rank is not RankMode.HYBRID
+        return any(self.tag) or bool(self.where) or self.rank is not RankMode.HYBRID
 
 
 @router.get("/search", include_in_schema=False)

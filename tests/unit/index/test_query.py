@@ -40,8 +40,8 @@ from pipeline.index.query import MAX_QUERY_CHARS, SearchQuery, parse_query
         ("dogs' law, rock'n'roll 5' 3\"", SearchQuery("dogs' law, rock'n'roll 5' 3\"")),
         ("'l'eau' (\"tide\")", SearchQuery("l'eau ( tide )", ("l'eau", "tide"))),
         ('bees ""', SearchQuery('bees ""')),
-        ('bees "water law', SearchQuery('bees "water law', unclosed_marks=(6,))),
-        ("\u201cwater 'law", SearchQuery("\u201cwater 'law", unclosed_marks=(1, 8))),
+        ('bees "water law', SearchQuery('bees "water law')),
+        ("\u201cwater 'law", SearchQuery("\u201cwater 'law")),
     ],
 )  # fmt: skip
 def test_question_is_split(query_text: str, expected: SearchQuery) -> None:

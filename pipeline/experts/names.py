@@ -1,8 +1,0 @@
-"""Names of the table of people, and the command that imports people."""
-
-from pipeline.core.command_hint import CommandHint, HintTemplate
-
-EXPERTS = "experts"
-# This index is created last: if it exists, the adoption of the table was completed.
-ADOPTION_INDEX = "findable_experts_unscored"
-HOW_TO_BEGIN = HintTemplate("`{}` imports people", CommandHint("import", experts="people.csv"))
