@@ -40,9 +40,9 @@ from pipeline.store import (
     answer_counts,
     batches,
     claims,
-    file_damage,
     marks,
     rows,
+    sqlite,
     workspace,
 )
 from pipeline.store.database import Connection, Store
@@ -563,7 +563,7 @@ def _describe_open_erasures(tx: Connection) -> list[str]:
 
 CHECKS: Mapping[str, WorkspaceCheck] = {
     "database": _create_query_check(
-        file_damage.find_damage,
+        sqlite.find_damage,
         "rows may be lost or read wrongly",
         RESTORE_HINT,
     ),

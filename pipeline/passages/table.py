@@ -73,7 +73,7 @@ from pipeline.store.database import (
     update_rows,
 )
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
-from pipeline.store.text_hash import TextHash
+from pipeline.store.sql_functions import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
 from pipeline.tables.answer_views import is_view_made, make_view, to_sql

@@ -7,7 +7,6 @@ Each kind of line has typed functions here, which write and read it:
 - merges of values, and their undos
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
-- values that were left out of the answers of a batch
 - how late the API lists a new batch (list delay), and which people and columns are in the index
 - batches whose rows are to be asked in another mode
 """
@@ -31,7 +30,6 @@ FORGET_EVENT = "forget"
 BURIED_EVENT = "forgotten item"
 CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
-LEFT_OUT_EVENT = "left_out"
 LIST_DELAY_EVENT = "list_lag"
 UNTAGGED_EVENT = "index_untagged"
 INDEX_COLUMNS_EVENT = "index_columns"
@@ -278,27 +276,6 @@ def is_rolled_back() -> ColumnElement[bool]:
     """Return the SQL condition that the journal marks a batch as rolled back."""
     rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
     return cast(batches.c.number, Text).in_(rolled_back)
-
-
-def record_left_out_values(tx: Connection, batch: int, *, count: int, now: datetime) -> None:
-    """Journal how many values were left out of answers of a batch, because an answer has a limit.
-
-    The counts of all lines about the batch add up.
-    """
-    workspace.record_event(
-        tx,
-        LEFT_OUT_EVENT,
-        batch,
-        old=None,
-        new=str(count),
-        reason="beyond the number that an answer may have",
-        now=now,
-    )
-
-
-def count_left_out_values(tx: Connection, batch: int) -> int:
-    """Return how many values were left out of the answers of a batch."""
-    return sum(int(line["new"]) for line in workspace.events_of(tx, LEFT_OUT_EVENT, batch))
 
 
 def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datetime) -> None:
