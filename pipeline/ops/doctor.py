@@ -281,7 +281,7 @@ def _create_file_finding(
 
     Args:
         message: The fault of the file.
-        is_request_file: False for a result file and for the file of line hashes.
+        is_request_file: False for a result file.
         is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
     """
     step_hint = task.labels.command

@@ -219,44 +219,16 @@ def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     return is_forgotten
 
 
-def record_cleaned(
-    tx: Connection,
-    batch: int,
-    *,
-    reason: str,
-    now: datetime,
-    hashes: str | None = None,
-) -> None:
-    """Journal that a user removed the files of a batch.
-
-    Args:
-        hashes: The SHA-256 of the file with the hashes of their lines; None if there is none.
-    """
-    new = hashes or "files removed"
-    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, reason=reason, now=now)
-
-
-def cleaned_batches(tx: Connection) -> dict[int, str]:
-    """Return the batches whose files a user removed, each with the SHA-256 of its hash file.
-
-    The SHA-256 is "" if there is no such file.
-    """
-    hashes = {}
-    for line in workspace.events_of(tx, CLEANED_EVENT):
-        new = str(line["new"])
-        # A text with a blank is not a hash.
-        hashes[int(line["name"])] = "" if " " in new else new
-    return hashes
-
-
-def replace_cleaned_hash(tx: Connection, batch: int, *, old_sha256: str, sha256: str) -> bool:
-    """Replace the SHA-256 of a batch's hash file; return False if it is not `old_sha256`."""
-    is_hash_file = (
-        (events.c.kind == CLEANED_EVENT)
-        & (events.c.name == str(batch))
-        & (events.c.new == old_sha256)
+def record_cleaned(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+    """Journal that a user removed the files of a batch."""
+    workspace.record_event(
+        tx, CLEANED_EVENT, batch, old=None, new="files removed", reason=reason, now=now
     )
-    return bool(tx.execute(update(events).where(is_hash_file).values(new=sha256)).rowcount)
+
+
+def cleaned_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose files a user removed."""
+    return {int(line["name"]) for line in workspace.events_of(tx, CLEANED_EVENT)}
 
 
 def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
