@@ -558,6 +558,11 @@ class PreferredAnswer(NamedTuple):
         """Return who marked the answer, else the author of a correction, else None."""
         return self.who if self.reviewed_at is None else self.reviewed_by
 
+    @property
+    def review_time(self) -> datetime | None:
+        """Return when `reviewer` reviewed or gave the answer."""
+        return self.at if self.is_corrected and self.reviewed_at is None else self.reviewed_at
+
 
 # The columns of `PreferredAnswer`, in its order.
 ANSWER_COLUMNS = ("extractor", *PreferredAnswer._fields[1:])
