@@ -331,7 +331,7 @@ NoResume = Annotated[
 Deadline = Annotated[
     float | None,
     Parameter(
-        "Finish within this time: 90s, 30m, 2h30m, 1d. Default: no deadline.",
+        "Finish within this time: 90s, 30m, 2.5h, 1d. Default: no deadline.",
         DURATION,
         metavar="TIME",
     ),

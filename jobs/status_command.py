@@ -192,10 +192,9 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)
     lines.append(("batches", batches or "none"))
 
-    due_retries = [retry for retry in document["due"] if retry["outcome"] is None]
     lines += [
         ("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}")
-        for retry in due_retries[-MAX_DUE_LINES:]
+        for retry in document["due"][-MAX_DUE_LINES:]
     ]
 
     model = f"{document['model']}, backend {document['backend']}"

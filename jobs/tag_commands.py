@@ -371,8 +371,6 @@ def _print_modes(
     basis = guess_note
     if estimate.known.answers:
         basis = f"measured on {plural(estimate.known.answers, 'answer')}"
-    if estimate.known.error is not None:
-        basis += f"; past estimates were off by {estimate.known.error:.0%}"
     output_tokens = usage.answer + usage.thoughts
     controls = ""
     if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absence_reason:

@@ -11,8 +11,8 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from pipeline.core.rounding import round_up_step
 from pipeline.core.text import format_usd
+from pipeline.tables.facets import round_up_step
 
 PLOT_HEIGHT = 140
 # Space above the highest tick for its label.

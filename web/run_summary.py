@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import chain, product
 from typing import Any
 
-from pipeline.batch.cancel_reasons import CANCEL_REASONS
+from pipeline.batch.cancel import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, IngestSummary, summarize_batch
 from pipeline.batch.report import make_batch_summary
 from pipeline.core.states import BatchState, Outcome
@@ -169,7 +169,6 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
     - `rejected`: those of them whose input did not change.
     - `outdated`: names of rows that changed after they were asked.
     - `other_versions`: models that answered although another model was asked.
-    - `left_out_values`: the number of values that were left out of answers.
     """
     summaries = [summarize_batch(tx, task, part.number) for part in run.parts]
     events = chain.from_iterable(
@@ -186,7 +185,6 @@ def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[st
         "rejected": _chain(summary.rejected for summary in summaries),
         "outdated": _chain(summary.outdated for summary in summaries),
         "other_versions": sorted(set(_chain(summary.other_versions for summary in summaries))),
-        "left_out_values": sum(summary.left_out_values for summary in summaries),
     }
 
 

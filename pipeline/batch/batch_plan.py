@@ -13,7 +13,6 @@ Terms of this module:
 - A moved row was in a batch that was cancelled so that another mode asks its rows.
 """
 
-import itertools
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -81,8 +80,6 @@ class RequestDraft:
     max_rows: int | None
     # Ask about each row, even if another row has the same input.
     asks_each: bool = False
-    # Prompt tokens that may be queued for the model, or None for no limit.
-    max_queued_tokens: int | None = None
     # Prompt tokens that the API still accepts, or None for no limit.
     quota_tokens: int | None = None
     # USD that budgets have left, or None for no limit.
@@ -123,8 +120,9 @@ class RequestDraft:
         if self.mode is Mode.BATCH:
             self._max_file_rows = settings.batch_rows
             self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
-            if self.max_queued_tokens is not None:
-                queue_share = int(self.max_queued_tokens * MAX_QUEUE_SHARE)
+            max_queued_tokens = self.ws.model.max_enqueued_tokens(settings.tier)
+            if max_queued_tokens is not None:
+                queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
             # Decisions are only made by live calls; their batches are planned for an estimate.
             if self.ws.model.kind == "generate":
@@ -239,18 +237,16 @@ class RequestDraft:
     def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
         """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
 
-        The budget is exceeded if the cost is more than the money that the budgets have left. The
-        reserve, which is the measured error of earlier estimates as a share, is added to the cost
-        first. The API limits the prompt tokens in its queue. The quota is exceeded if the file has
-        more prompt tokens than this limit leaves. The budget is checked before the quota. Nothing
-        is changed.
+        The budget is exceeded if the cost with its reserve is more than the budgets have left. The
+        API limits the prompt tokens in its queue. The quota is exceeded if the file has more prompt
+        tokens than this limit leaves. The budget is checked before the quota. Nothing is changed.
 
         Args:
             slack: How much the cost may exceed the remaining money, as a share of this money: 0.1
                 allows 10 % more.
         """
         if self.budget_usd is not None:
-            reserved_cost = self.price(usage) * (1 + self.calibration.reserve)
+            reserved_cost = budget.add_reserve(self.price(usage))
             if reserved_cost > self.budget_usd * (1 + slack):
                 return StopReason.BUDGET
         if self.quota_tokens is not None and usage.prompt > self.quota_tokens:
@@ -346,23 +342,15 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
 
     Returns:
         The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
-        `selection.limit`. `items` counts their rows, and the rows that need no request because they
-        get a copied answer or share a request. The latter count even if they come after the limit.
+        `selection.limit`. `items` counts their rows, and the rows before the limit that need no
+        request because they get a copied answer or share a request.
     """
     full_files = 0
-    later_copies = 0
-    seen_ids: set[str] = set()
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.version)
-        draft = RequestDraft(
-            ws,
-            Mode.BATCH,
-            calibration,
-            selection.limit,
-            max_queued_tokens=ws.model.max_enqueued_tokens(ws.settings.tier),
-        )
+        draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
         for page in read_request_pages(tx, ws, selection, Mode.BATCH):
             remaining = page
             stop_reason = None
@@ -370,10 +358,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
                 seen_before = draft.seen_rows
                 added, stop_reason = draft.add_requests(tx, remaining)
                 draft.copied_answers.clear()
-                seen_count = draft.seen_rows - seen_before
-                if selection.limit is not None:
-                    seen_ids.update(request.row.id for request in remaining[:seen_count])
-                remaining = remaining[seen_count:]
+                remaining = remaining[draft.seen_rows - seen_before :]
                 counted_usage += sum_usage(request.usage for request in added)
                 if stop_reason is StopReason.FULL:
                     full_files += 1
@@ -383,15 +368,12 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
             if stop_reason is StopReason.NO_ROWS_LEFT:
                 break
 
-        if selection.limit is not None:
-            later_copies = _count_later_copies(tx, ws.task, draft.row_claims, seen_ids)
-
     controls += draft.control_requests
     control_cost = draft.price(sum_usage(control.usage for control in controls))
     request_count = len(draft.row_claims)
     expected_usage = calibration.applied(counted_usage, count=request_count)
     return BatchPlan(
-        items=draft.seen_rows + later_copies,
+        items=draft.seen_rows,
         batches=full_files + bool(draft.file_rows),
         requests=request_count,
         counted_prompt_tokens=counted_usage.prompt,
@@ -400,19 +382,6 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
         control_requests=len(controls),
         control_cost=control_cost,
     )
-
-
-def _count_later_copies(
-    tx: Connection,
-    task: Task,
-    row_claims: Sequence[RowClaim],
-    seen_ids: Collection[str],
-) -> int:
-    """Count the claimable rows after a limit that get a copied answer of a planned request."""
-    ids_by_hash = task.rows.find_open_by_hash(tx, [claim.input_hash for claim in row_claims])
-    equal_ids = itertools.chain.from_iterable(ids_by_hash.values())
-    later_ids = [row_id for row_id in equal_ids if row_id not in seen_ids]
-    return len(claiming.filter_claimable(tx, task, later_ids))
 
 
 def read_request_pages(

@@ -1,7 +1,7 @@
 """Limit new work of all commands and processes: budgets in USD, and token quotas of the API.
 
 - A budget counts the spending since its start, running batches, and the batch about to start.
-- A batch that is not over counts at its estimated cost plus the measured error of past estimates.
+- A batch that is not over counts at its estimated cost plus a reserve.
 - Budgets are checked in the transaction that starts a batch.
 """
 
@@ -23,9 +23,8 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.store.schema import TagRunRow
 
-# Our choice: a budget keeps this share of an estimate free until an error of estimates is measured.
-# It is never shown as an error of the estimate.
-UNMEASURED_RESERVE_SHARE = 0.10
+# Our choice: a budget keeps this share of each estimate free, because estimates have errors.
+RESERVE_SHARE = 0.10
 # If there are fewer answers, counted characters estimate better. A comparison asks at least this
 # many rows.
 MIN_CALIBRATION_ANSWERS = 5
@@ -43,6 +42,11 @@ class QuotaFullError(RemoteError):
     """The API would refuse another batch now, by our own count; it can be sent when others end."""
 
 
+def add_reserve(usd: float) -> float:
+    """Return an estimated cost with the reserve that a budget keeps free for it."""
+    return usd * (1 + RESERVE_SHARE)
+
+
 def quota_day(now: datetime) -> date:
     """Return the US/Pacific date of a time: the day of the API's daily quotas and daily budgets."""
     return now.astimezone(PACIFIC_TIMEZONE).date()
@@ -56,19 +60,14 @@ class Budgets:
     now: datetime
 
     def remaining_amounts(
-        self,
-        tx: Connection,
-        *,
-        estimate_error: float = 0.0,
-        excluded_batch: int | None = None,
+        self, tx: Connection, *, excluded_batch: int | None = None
     ) -> list[tuple[Budget, float]]:
         """Return each budget with its remaining amount in USD, which is negative if it is passed.
 
         Spending since the budget's start counts: known costs, costs of lost calls, and estimates of
-        batches that are not over.
+        batches that are not over, with their reserve.
 
         Args:
-            estimate_error: Relative error added to the estimates of batches that are not over.
             excluded_batch: The number of a batch that is about to start. This batch does not count,
                 and neither do prepared batches with a higher number, because they are sent after
                 it.
@@ -80,23 +79,13 @@ class Budgets:
                 sent_since=budget.starts_at,
                 next_batch=excluded_batch,
             )
-            used_usd = (
-                spending.known_usd
-                + spending.lost_usd
-                + spending.under_way_usd * (1 + estimate_error)
-            )
+            used_usd = spending.known_usd + spending.lost_usd + add_reserve(spending.under_way_usd)
             remaining.append((budget, budget.usd - used_usd))
         return remaining
 
-    def remaining_usd(self, tx: Connection, *, estimate_error: float) -> float | None:
-        """Return how much may still be started, in USD, at least 0, or None without a budget.
-
-        Args:
-            estimate_error: Relative error added to the estimates of running batches.
-        """
-        amounts = [
-            amount for _, amount in self.remaining_amounts(tx, estimate_error=estimate_error)
-        ]
+    def remaining_usd(self, tx: Connection) -> float | None:
+        """Return how much may still be started, in USD, at least 0, or None without a budget."""
+        amounts = [amount for _, amount in self.remaining_amounts(tx)]
         if not amounts:
             return None
         return max(0.0, min(amounts))
@@ -104,8 +93,8 @@ class Budgets:
     def ensure_fits(self, tx: Connection, batch: BatchRow) -> None:
         """Refuse to start a prepared batch that no longer fits a budget.
 
-        Its estimated cost is compared without a reserve; the batch was cut to fit with the reserve
-        when it was prepared. Prepared batches after it are not counted.
+        Its estimated cost is compared without its reserve; the batch was cut to fit with the
+        reserve when it was prepared. Prepared batches after it are not counted.
 
         Raises:
             BudgetError: The estimated cost of the batch is more than a budget has left.
@@ -266,16 +255,8 @@ class Calibration:
     prompt: float = 1.0
     # Tokens per answer, with thoughts, or None if not measured, so the task's own figure is used.
     answer: float | None = None
-    # Mean relative error of past cost estimates, or of token estimates if answers cost nothing.
-    # None if not measured.
-    error: float | None = None
     # Number of measured answers.
     answers: int = 0
-
-    @property
-    def reserve(self) -> float:
-        """Return the share of an estimate that a budget must have in addition to the estimate."""
-        return UNMEASURED_RESERVE_SHARE if self.error is None else self.error
 
     def applied(self, usage: Usage, *, count: int) -> Usage:
         """Return the expected token usage of `count` requests whose counted usage is `usage`."""
@@ -291,47 +272,22 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
 
     Returns:
         The calibration: the billed prompt tokens for each counted prompt token, the answer tokens
-        for each answer, the mean relative error of past cost estimates (of token estimates if all
-        estimated costs are 0), and the number of measured answers. If there are fewer than
+        for each answer, and the number of measured answers. If there are fewer than
         MIN_CALIBRATION_ANSWERS answers, the default, which changes no estimate of tokens.
     """
     counted_tokens = 0.0
     answer_count = 0
     prompt_tokens = 0
     answer_tokens = 0
-    # Pairs of the estimated and the actual figure of a batch.
-    cost_pairs = list[tuple[float, float]]()
-    token_pairs = list[tuple[float, float]]()
     for batch, used_requests in money.list_measured_batches(tx, version):
-        used_share = used_requests / batch.requests
-        batch_prompt_tokens = batch.tokens_in or 0
-        batch_answer_tokens = batch.tokens_out or 0
-        counted_tokens += (batch.counted_in or 0) * used_share
+        counted_tokens += (batch.counted_in or 0) * used_requests / batch.requests
         answer_count += used_requests
-        prompt_tokens += batch_prompt_tokens
-        answer_tokens += batch_answer_tokens
-        cost_pairs.append((batch.estimated_cost * used_share, batch.cost or 0.0))
-        estimated_tokens = (batch.estimated_in + batch.estimated_out) * used_share
-        token_pairs.append((estimated_tokens, batch_prompt_tokens + batch_answer_tokens))
+        prompt_tokens += batch.tokens_in or 0
+        answer_tokens += batch.tokens_out or 0
 
     if answer_count < MIN_CALIBRATION_ANSWERS or not counted_tokens:
         return Calibration()
-    has_cost_estimate = any(estimated for estimated, _ in cost_pairs)
-    error = _mean_relative_error(cost_pairs if has_cost_estimate else token_pairs)
-    prompt_factor = prompt_tokens / counted_tokens
-    return Calibration(prompt_factor, answer_tokens / answer_count, error, answer_count)
-
-
-def _mean_relative_error(pairs: list[tuple[float, float]]) -> float | None:
-    """Return the sum of deviations over the sum of estimates, or None if all estimates are 0.
-
-    Args:
-        pairs: An estimate and the actual figure each.
-    """
-    estimate_sum = sum(estimated for estimated, _ in pairs)
-    if not estimate_sum:
-        return None
-    return sum(abs(actual_figure - estimated) for estimated, actual_figure in pairs) / estimate_sum
+    return Calibration(prompt_tokens / counted_tokens, answer_tokens / answer_count, answer_count)
 
 
 def count_remaining_quota_tokens(

@@ -21,7 +21,6 @@ from pipeline.batch.batch_files import (
     sealed_request,
     sealed_result,
 )
-from pipeline.batch.cancel_reasons import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
 from pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from pipeline.batch.send import abandon_batch, delete_upload
@@ -39,6 +38,22 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import batches, marks
 from pipeline.store.batches import BatchRow
+
+# Beginnings of the reason of a batch that a person cancelled.
+CANCELLED_BY_USER = "cancelled by hand"
+CANCELLED_BEFORE_SENT = "cancelled before it was sent"
+# Beginning of the reason of a submitted batch that is cancelled because its rows are moved.
+MOVED_REASON = "cancelled to ask its rows by "
+CANCEL_REASONS = (CANCELLED_BY_USER, CANCELLED_BEFORE_SENT, MOVED_REASON)
+
+
+def is_given_up(batch: BatchRow) -> bool:
+    """Return whether a person cancelled a submitted batch and does not wait for its result.
+
+    False if the batch is cancelled to move its rows: then a result must not be lost.
+    """
+    is_moved = (batch.reason or "").startswith(MOVED_REASON)
+    return batch.cancel_asked_at is not None and not is_moved
 
 
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:

@@ -57,7 +57,7 @@ from pipeline.gemini.models import Model
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.responses import ParsedReply
 from pipeline.gemini.result_file import ResultFile
-from pipeline.store import answer_counts, answers, batches, claims, marks
+from pipeline.store import answer_counts, answers, batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
@@ -254,6 +254,8 @@ class _BatchIngest:
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
     has_confidences: bool = False
+    # Values of answers beyond the number that an answer may have.
+    left_out_values: int = 0
 
     def __post_init__(self) -> None:
         """Derive the task and whether the batch was asked live."""
@@ -334,9 +336,10 @@ class _BatchIngest:
             batch.number,
             examples=examples,
             unproven_controls=batch.control_requests - own_reply_count,
+            left_out_values=self.left_out_values,
         )
-        if summary.left_out_values:
-            values = plural(summary.left_out_values, "value")
+        if self.left_out_values:
+            values = plural(self.left_out_values, "value")
             ws.display.warn(
                 f"batch {batch.number}: left out {values} above the maximum per answer",
             )
@@ -438,8 +441,8 @@ class _BatchIngest:
         """Store the outcomes of a page in one transaction, with copies for duplicate inputs.
 
         Other open rows with the same input as an answered row get a copied answer. Those with the
-        input of a row that is parked now are parked, too. If an answer had more values than its
-        field may have, the values that were left out are counted in an event of the batch.
+        input of a row that is parked now are parked, too. Values that are beyond the number that an
+        answer may have are counted in `left_out_values`.
 
         Sets `has_confidences` if an answer has a probability. For a live batch, adds the outcomes
         of the rows to `row_outcomes`.
@@ -450,6 +453,7 @@ class _BatchIngest:
         """
         now = self.ws.now
         for request_outcome in request_outcomes:
+            self.left_out_values += request_outcome.dropped_value_count
             if request_outcome.answer is not None and request_outcome.confidences:
                 self.has_confidences = True
         with self.ws.store.write(patience_s=self.patience_s) as tx:
@@ -469,16 +473,6 @@ class _BatchIngest:
                     write_result,
                     duplicate_inputs,
                     provenance=provenance,
-                    now=now(),
-                )
-            left_out_values = sum(
-                request_outcome.dropped_value_count for request_outcome in request_outcomes
-            )
-            if left_out_values:
-                marks.record_left_out_values(
-                    tx,
-                    self.batch.number,
-                    count=left_out_values,
                     now=now(),
                 )
             if self._is_live:

@@ -8,13 +8,14 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pipeline.core.errors import AccountError, RemoteError
 from pipeline.core.states import Mode, Outcome
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
-from pipeline.store import answers, batches, claims, marks
+from pipeline.store import answers, batches, claims
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -41,13 +42,12 @@ class Anomaly:
     examples: tuple[tuple[str, str], ...]
 
 
-@dataclass
-class AccountFailures:
-    """Requests that failed because of billing or permissions of the key's project."""
+class FailureError(NamedTuple):
+    """An error line of a failed request."""
 
-    count: int = 0
-    # The first error of each code of these requests.
-    excerpt_by_code: dict[int, str] = field(default_factory=dict)
+    code: int
+    # It is about billing or permissions of the key's project.
+    is_of_account: bool
 
 
 @dataclass
@@ -68,9 +68,9 @@ class IngestSummary:
     copied_rows: int = 0
     # Values of answers beyond the number that an answer may have.
     left_out_values: int = 0
-    # The error that every request of the batch ended with.
-    common_error: ParsedReply | None = None
-    account_failures: AccountFailures = field(default_factory=AccountFailures)
+    # Failed requests by error, and the first reply with each error.
+    error_counts: Mapping[FailureError, int] = field(default_factory=dict)
+    first_replies: Mapping[FailureError, ParsedReply] = field(default_factory=dict)
 
     @property
     def answered_rows(self) -> int:
@@ -87,28 +87,30 @@ class IngestSummary:
         """
         if self.batch.mode is not Mode.BATCH:
             return None
-        failures = self.account_failures
-        if failures.count:
+        account_errors = sorted(error for error in self.first_replies if error.is_of_account)
+        if account_errors:
+            count = sum(self.error_counts[error] for error in account_errors)
             reasons = "; ".join(
-                f"code {code}: {excerpt}"
-                for code, excerpt in sorted(failures.excerpt_by_code.items())
+                f"code {error.code}: {self.first_replies[error].excerpt}"
+                for error in account_errors
             )
             return AccountError(
-                f"{self._describe_requests(failures.count)} failed with {reasons}; "
-                "no row was charged",
+                f"{self._describe_requests(count)} failed with {reasons}; no row was charged",
                 hint="check billing and the permissions of the key's project, "
                 f"then `{labels.ask_command}` asks these rows again",
             )
-        common = self.common_error
-        if common is None:
+
+        request_count = self.batch.requests
+        if request_count == 1 or request_count not in self.error_counts.values():
             return None
 
+        [(error, common)] = self.first_replies.items()
         hint = f"run `{labels.ask_command}` again later"
         if common.is_final:
             unpark = labels.command("unpark", all=True)
             hint = f"change the model or the task, then `{unpark}` lets these rows be asked again"
         return RemoteError(
-            f"{self._describe_requests(self.batch.requests)} failed with code {common.rpc_code}: "
+            f"{self._describe_requests(request_count)} failed with code {error.code}: "
             f"{common.excerpt}",
             hint=hint,
         )
@@ -129,6 +131,7 @@ def summarize_batch(
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
     unproven_controls: int = 0,
+    left_out_values: int = 0,
 ) -> IngestSummary:
     """Return the summary of a batch from the database: its problems by reason, with examples.
 
@@ -139,6 +142,7 @@ def summarize_batch(
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
         unproven_controls: Number of control requests that prove nothing; it is not stored either.
+        left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
     batch = batches.get_batch(tx, number)
     failures = _FailureGroups()
@@ -176,9 +180,9 @@ def summarize_batch(
         copied_rows=claims.count_copied(
             tx, batch.task, batch.version, number, since=batch.created_at
         ),
-        left_out_values=marks.count_left_out_values(tx, number),
-        common_error=_find_common_error(batch, failures.excerpt_by_code),
-        account_failures=failures.account_failures,
+        left_out_values=left_out_values,
+        error_counts=failures.error_counts,
+        first_replies=failures.first_replies,
     )
 
 
@@ -190,22 +194,25 @@ class _FailureGroups:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     # Outcome and reason to the row id and excerpt of the first attempts.
     examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
-    # Error code (None: no error line) to the first excerpt with this code.
-    excerpt_by_code: dict[int | None, str] = field(default_factory=dict)
-    account_failures: AccountFailures = field(default_factory=AccountFailures)
+    # Attempts with an error line by error, and the first reply with each error.
+    error_counts: Counter[FailureError] = field(default_factory=Counter)
+    first_replies: dict[FailureError, ParsedReply] = field(default_factory=dict)
 
     def add_attempts(self, tx: Connection, number: int) -> None:
         """Read the failed attempts of a batch and add them to the groups.
 
         Attempts are in the same group if they have the same outcome, error code and beginning of
         the reason, up to its first colon. The first MAX_EXAMPLES attempts of each group become its
-        examples. Also keeps the first excerpt of each error code.
+        examples. Also keeps the first reply with each error.
         """
         for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
-            self.excerpt_by_code.setdefault(code, excerpt)
-            if code is not None and _make_error_reply(code, excerpt).is_account_failure:
-                self.account_failures.count += 1
-                self.account_failures.excerpt_by_code.setdefault(code, excerpt)
+            if code is not None:
+                reply = ParsedReply(
+                    Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt
+                )
+                error = FailureError(code, reply.is_account_failure)
+                self.error_counts[error] += 1
+                self.first_replies.setdefault(error, reply)
             short_reason, _, detail = reason.partition(": ")
             group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
             self.counts[group] += 1
@@ -231,33 +238,3 @@ class _FailureGroups:
                 (names.get(row_id, row_id), text) for row_id, text in self.examples[group]
             )
             yield Anomaly(outcome, reason, count, examples)
-
-
-def _find_common_error(
-    batch: BatchRow, excerpt_by_code: Mapping[int | None, str]
-) -> ParsedReply | None:
-    """Return the error with which every request of a batch ended, as a reply; None without one.
-
-    There is such an error if the batch has several requests, all of them were refused, and all
-    failed attempts have the same error code.
-
-    Args:
-        excerpt_by_code: The error codes of the failed attempts of the batch, each with an excerpt
-            of an error. The code None is that of attempts without an error line.
-
-    Returns:
-        The reply, with the error's code and excerpt.
-    """
-    has_all_refused = batch.refused == batch.requests
-    if not has_all_refused or len(excerpt_by_code) != 1:
-        return None
-
-    [(code, excerpt)] = excerpt_by_code.items()
-    if code is None or batch.requests == 1:
-        return None
-    return _make_error_reply(code, excerpt)
-
-
-def _make_error_reply(code: int, excerpt: str) -> ParsedReply:
-    """Return the reply of an error line, from its stored code and excerpt."""
-    return ParsedReply(Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt)

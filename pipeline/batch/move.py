@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.batch.cancel_reasons import MOVED_REASON
+from pipeline.batch.cancel import MOVED_REASON
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
@@ -42,8 +42,6 @@ class MoveEstimate:
     cancelled_usd: float
     # Price of asking all its rows in the other mode.
     other_mode_usd: float
-    # The model whose prices these are, if the local engine answers and costs nothing.
-    model_with_key: str = ""
 
 
 class WaitingMove(NamedTuple):
@@ -69,17 +67,11 @@ def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -
 
 def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
     """Return in words what the cancelled batch and the other mode may cost."""
-    text = (
+    return (
         f"batch {batch.number} may cost up to {format_usd(estimate.cancelled_usd)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
         f"{format_usd(estimate.other_mode_usd)}"
     )
-    if estimate.model_with_key:
-        text += (
-            f" (prices of {estimate.model_with_key}, which a key would use; "
-            "the local engine costs nothing)"
-        )
-    return text
 
 
 def find_move_mode(tx: Connection, number: int) -> Mode | None:
@@ -143,7 +135,7 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 
-def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEstimate) -> str:
+def find_budget_refusal(ws: WorkspaceSession, estimate: MoveEstimate) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
     To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
@@ -151,9 +143,8 @@ def find_budget_refusal(ws: WorkspaceSession, batch: BatchRow, estimate: MoveEst
     count the batch itself, so both costs must fit.
     """
     with ws.store.read() as tx:
-        reserve = budget.load_calibration(tx, batch.version).reserve
-        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=reserve)
-    needed_usd = estimate.other_mode_usd * (1 + reserve)
+        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
+    needed_usd = budget.add_reserve(estimate.other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
     return (
@@ -184,7 +175,7 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
         )
     estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
     ws.display.say(describe_move(batch, mode, estimate))
-    refusal = find_budget_refusal(ws, batch, estimate)
+    refusal = find_budget_refusal(ws, estimate)
     if refusal:
         raise BudgetError(
             f"{refusal}; nothing was changed",

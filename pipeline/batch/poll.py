@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
-from pipeline.batch.cancel_reasons import is_given_up
+from pipeline.batch.cancel import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import find_and_cancel_duplicates
 from pipeline.batch.report import duration_in_words
@@ -361,9 +361,6 @@ class _Poll:
             "remote_word": remote.state_name,
             "remote_done": min(remote.ended_request_count, batch.requests),
         }
-        # The lifetime is the time from the creation of the batch to its end.
-        if remote.state.is_final:
-            columns["remote_s"] = remote.lifetime_s
         changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
         if changes:
             with ws.store.write() as tx:

@@ -459,9 +459,7 @@ class Preparation:
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows
         quota_tokens = None
-        max_queued_tokens = None
         if self.mode is Mode.BATCH:
-            max_queued_tokens = ws.model.max_enqueued_tokens(ws.settings.tier)
             quota_tokens = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings)
         return RequestDraft(
             ws,
@@ -469,10 +467,6 @@ class Preparation:
             calibration,
             max_rows,
             asks_each=self.is_single_batch or not self.mode.claims_rows,
-            max_queued_tokens=max_queued_tokens,
             quota_tokens=quota_tokens,
-            budget_usd=budget.read_current_budgets(ws).remaining_usd(
-                tx,
-                estimate_error=calibration.reserve,
-            ),
+            budget_usd=budget.read_current_budgets(ws).remaining_usd(tx),
         )

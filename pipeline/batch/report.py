@@ -320,47 +320,25 @@ def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
     return {"in": prompt_price, "out": answer_price}
 
 
-def list_single_row_failures(tx: Connection, task: Task) -> list[dict[str, Any]]:
-    """Return the rows that failed when they were asked alone, for JSON, oldest first.
-
-    Such a row is due, so it waits to be asked again. It stays in the result if it was answered,
-    parked or removed since then. Writes nothing.
+def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
+    """Return the due rows for JSON, oldest first: open rows that failed when they were asked alone.
 
     Returns:
-        For each row the name that users know, the time of its first failure, the reason, its number
-        of tries, and its outcome: None if it is still due, else "tagged" (answered), "parked" or
-        "removed".
+        For each row the name that users know, the time of its first failure, the reason, and its
+        number of tries.
     """
-    failed_rows = list(claims.list_rows_with_failed_calls(tx, task.name))
     due_ids = set(claiming.find_due_ids(tx, task))
-    names = task.rows.table(tx).read_names(tx, [row.row_id for row in failed_rows])
-    parked_ids = set()
-    if failed_rows:
-        parked_ids = {
-            row[0]
-            for row in claims.parked_rows(
-                tx,
-                task.name,
-                prompt_version=task.rows.own_prompt_version,
-            )
+    names = task.rows.table(tx).read_names(tx, list(due_ids))
+    return [
+        {
+            "name": names[retry.row_id],
+            "since": retry.first_failed_at.isoformat(),
+            "reason": retry.reason,
+            "tries": retry.tries,
         }
-
-    documents = []
-    for row in failed_rows:
-        outcome: str | None = "removed"
-        if row.row_id in due_ids:
-            outcome = None
-        elif row.row_id in names:
-            outcome = "parked" if row.row_id in parked_ids else "tagged"
-        document = {
-            "name": names.get(row.row_id, row.row_id),
-            "since": row.first_failed_at.isoformat(),
-            "reason": row.reason,
-            "tries": row.tries,
-            "outcome": outcome,
-        }
-        documents.append(document)
-    return documents
+        for retry in claims.list_rows_with_failed_calls(tx, task.name)
+        if retry.row_id in due_ids
+    ]
 
 
 def make_version(task: Task, model_name: str) -> str:

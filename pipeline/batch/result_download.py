@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
-from pipeline.batch.cancel_reasons import CANCELLED_BY_USER, is_given_up
+from pipeline.batch.cancel import CANCELLED_BY_USER, is_given_up
 from pipeline.batch.send import abandon_batch, delete_upload, write_failures
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint

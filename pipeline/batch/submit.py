@@ -7,28 +7,22 @@ another submit continues, and no row is sent twice.
 import contextlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from pipeline.batch import batch_plan, budget, prepare, send
-from pipeline.batch.batch_files import sealed_request
 from pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
 from pipeline.batch.budget import QuotaFullError
 from pipeline.batch.key_fingerprint import compute_key_fingerprint
 from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
-from pipeline.core.files import read_lines
-from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.gemini.models import Model, load_models
-from pipeline.gemini.requests import parse_request
+from pipeline.gemini.models import Model
 from pipeline.gemini.usage import Usage, describe_cost
 from pipeline.store import answers, batches
-from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 # Rounds of batches with a refused line each, in a run, before a person should look.
@@ -233,9 +227,9 @@ def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
 def abandon_outdated_batches(ws: WorkspaceSession) -> None:
     """Give up the task's prepared batches that are outdated, so that their rows are asked again.
 
-    A batch is outdated if the task's declaration changed, if its model does not accept the thinking
-    level in its requests, or if Gemini refuses its model and another model is set. Prints each
-    batch that is given up. Batches that another process sends are left alone.
+    A batch is outdated if the task's declaration changed, or if another model is set and Gemini
+    refuses the model of the batch. Prints each batch that is given up. Batches that another process
+    sends are left alone.
     """
     prepared_batches = ws.store.query(
         batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
@@ -244,8 +238,6 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
             reason = "the task's declaration changed"
-        elif level := _refused_thinking_level(ws.settings, ws.data, batch):
-            reason = f"{batch.model} does not accept the thinking level {level}"
         elif batch.model != ws.model.name and _is_model_refused(ws, batch.model):
             reason = f"Gemini refuses its model {batch.model}"
         if not reason:
@@ -266,27 +258,6 @@ def _is_model_refused(ws: WorkspaceSession, model: str) -> bool:
         key_fingerprint = compute_key_fingerprint(tx, ws.settings)
         outcome = batches.read_last_create_outcome(tx, model, key_fingerprint)
     return outcome == batches.MODEL_REFUSED
-
-
-def _refused_thinking_level(settings: Settings, data: Path, batch: BatchRow) -> str:
-    """Return the thinking level of a batch's requests if its model does not accept it; else "".
-
-    Reads the first line of the request file. A missing or damaged file, or an unknown model, gives
-    "".
-    """
-    model = load_models(settings.models_file).get(batch.model)
-    path = sealed_request(data, batch)
-    if model is None or not path.is_file():
-        return ""
-
-    with contextlib.closing(read_lines(path)) as lines:
-        first_line = next((line for _, line in lines), b"")
-    try:
-        thinking = parse_request(first_line)["generationConfig"].get("thinkingConfig") or {}
-    except (ValueError, LookupError, TypeError, AttributeError):
-        # A damaged file is refused when it is sent.
-        return ""
-    return "" if model.accepts_thinking(thinking) else str(thinking["thinkingLevel"])
 
 
 def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:

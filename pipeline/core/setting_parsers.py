@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 from pipeline.core.redact import mask_password
@@ -13,15 +12,15 @@ from pipeline.core.text import split_names
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
-# Amounts as people write them: 1,000 or 1k; 200MB; 2h30m or 90 min; $5 or 5 USD. A comma, an
-# underscore, a blank or an apostrophe separates thousands, and a point the decimals. Ambiguous
-# amounts (`0,50`, `1,00`) are refused with a ValueError, because a misread limit costs money.
+# Amounts as people write them: 1,000 or 1k; 200MB; 90 min; $5 or 5 USD. A comma, an underscore, a
+# blank or an apostrophe separates thousands, and a point the decimals. Ambiguous amounts (`0,50`,
+# `1,00`) are refused with a ValueError, because a misread limit costs money.
 
 # Separators of thousands.
 _BLANKS = "[,_ '\u00a0\u202f]"
 _WHOLE_NUMBER = rf"(?:\d{{1,3}}(?P<by>{_BLANKS})\d{{3}}(?:(?P=by)\d{{3}})*|\d+(?:_\d+)*)"
 _NUMBER = rf"[+-]?(?:{_WHOLE_NUMBER}(?:\.\d*)?|\.\d+)"
-_PIECE = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)\s*", re.ASCII)
+_AMOUNT = re.compile(rf"(?P<number>{_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*(?P<unit>[a-z]*)", re.ASCII)
 _THOUSANDS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 # Bytes by unit.
 _SIZES = {
@@ -53,38 +52,28 @@ def _parse_amount(
     *,
     must_be_integer: bool = False,
 ) -> Decimal:
-    """Return the sum of numbers with their units: 2h30m is 9000 if h is 3600 and m is 60.
+    """Return a number times its unit: 90 min is 5400 if `min` is 60.
 
-    Larger units must come first, and each unit only once. Upper case and blanks inside a number do
-    not matter.
+    Upper case and blanks inside a number do not matter.
 
     Args:
-        text: The amount. A single number may have no unit.
+        text: The amount. It may have no unit.
         units: Size by unit; "" is the size of a number without unit.
         expectation: Description of valid amounts, for the message.
-        must_be_integer: The sum must be an integer, and must not have an exponent.
+        must_be_integer: The amount must be an integer, and must not have an exponent.
 
     Raises:
         ValueError: The text is not such an amount.
     """
     text = text.strip().lower()
-    pieces = [
-        (re.sub(_BLANKS, "", piece["number"]), piece["unit"]) for piece in _PIECE.finditer(text)
-    ]
-    # The size is 0 if the unit is unknown or missing.
-    sizes = [units.get(unit, 0) if unit or len(pieces) == 1 else 0 for _, unit in pieces]
-    amounts = (
-        Decimal(number) * Decimal(size) for (number, _), size in zip(pieces, sizes, strict=True)
-    )
-    total = sum(amounts, start=Decimal())
-
-    has_descending_units = all(larger > smaller for larger, smaller in pairwise(sizes))
-    # Decimals are valid if the unit makes them whole.
-    has_fraction = must_be_integer and ("e" in text or total != total.to_integral_value())
-    has_other_text = bool(_PIECE.sub("", text))
-    if not pieces or 0 in sizes or not has_descending_units or has_fraction or has_other_text:
-        raise ValueError(f"must be {expectation}")
-    return total
+    amount = _AMOUNT.fullmatch(text)
+    if amount is not None and amount["unit"] in units:
+        number = Decimal(re.sub(_BLANKS, "", amount["number"])) * Decimal(units[amount["unit"]])
+        # Decimals are valid if the unit makes them whole.
+        is_integer = "e" not in text and number == number.to_integral_value()
+        if is_integer or not must_be_integer:
+            return number
+    raise ValueError(f"must be {expectation}")
 
 
 def parse_count(text: str) -> int:
@@ -107,7 +96,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_duration(text: str, *, unit: float = 1) -> float:
-    """Return a duration such as 2h30m, 90 min or 1d.
+    """Return a duration such as 150m, 90 min or 1d.
 
     Args:
         text: The duration.
@@ -116,7 +105,7 @@ def parse_duration(text: str, *, unit: float = 1) -> float:
     Raises:
         ValueError: The text is not a duration.
     """
-    expectation = "a duration, such as 90s, 30m, 2h30m or 1d"
+    expectation = "a duration, such as 90s, 30m, 2.5h or 1d"
     return float(_parse_amount(text, {**_TIMES, "": unit}, expectation)) / unit
 
 

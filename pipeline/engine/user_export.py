@@ -20,7 +20,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.store import claims
 from pipeline.store.answers import PERSON, count_by_version
 from pipeline.store.claims import PARKED
-from pipeline.store.confidences import decode_confidences, list_fields_with_probability
+from pipeline.store.confidences import decode_confidences, has_confidences
 from pipeline.store.database import PAGE_ROWS, stream_rows
 from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import answers, to_utc_time
@@ -116,7 +116,7 @@ class UserExport(TaskExport):
         cost_names = name_added_columns(taken_names, cost_kinds, "answer_")
         taken_names += cost_names.values()
         confidence_names = name_confidence_columns(
-            taken_names, list_fields_with_probability(tx, record.name, tuple(field_names))
+            taken_names, field_names if has_confidences(tx, record.name) else []
         )
         taken_names += confidence_names.values()
         state_names = name_added_columns(taken_names, (STATE_COLUMN, REASON_COLUMN), "row_")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.core.errors import InputError
-from pipeline.core.rounding import round_probability
 from pipeline.core.states import Outcome
 from pipeline.gemini.closed_fields import (
     MAX_QUESTIONS,
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 # Input tokens of a call (the same pages).
 MAX_PROMPT_TOKENS = 262_144
+# Decimal places of a stored probability, so that it is compared and exported as it is displayed.
+PROBABILITY_DECIMALS = 4
 # Names of the token counts in a reply. The first two are the forms of the SDK's type, the third is
 # that of generateContent; which of them arrives is not documented.
 _USAGE_NAMES = (
@@ -164,7 +165,9 @@ def parse_decisions(
         Outcome.ANSWERED,
         "ok",
         text,
-        confidences={name: round_probability(number) for name, number in confidences.items()},
+        confidences={
+            name: round(number, PROBABILITY_DECIMALS) for name, number in confidences.items()
+        },
         excerpt_source=text,
         **details,
     )

@@ -327,14 +327,6 @@ class Model:
             )
         return declared
 
-    def accepts_thinking(self, thinking: Mapping[str, Any]) -> bool:
-        """Return whether the model still accepts the level of an older request's thinkingConfig.
-
-        A missing level is accepted, and so is any level if the accepted levels are unknown.
-        """
-        level = thinking.get("thinkingLevel")
-        return level is None or not self.thinking_levels or level in self.thinking_levels
-
     def is_shut_down(self, today: date) -> bool:
         """Return whether the first day without the model has come."""
         return self.shutdown is not None and today >= self.shutdown

@@ -46,8 +46,6 @@ class RemoteBatch:
     display_name: str
     # An aware time, or None if it is missing or invalid.
     created_at: datetime | None
-    # An aware time, or None while it runs.
-    ended_at: datetime | None
     # The API's name of the state, or None if it is missing.
     state_name: str | None
     state: RemoteState
@@ -64,13 +62,6 @@ class RemoteBatch:
     def has_result(self) -> bool:
         """Return whether the API named a result file or sent the results inline."""
         return bool(self.result_file or self.inline_results)
-
-    @property
-    def lifetime_s(self) -> float | None:
-        """Return the seconds from creation to end; None while it runs, or without valid times."""
-        if self.created_at is None or self.ended_at is None or self.ended_at < self.created_at:
-            return None
-        return (self.ended_at - self.created_at).total_seconds()
 
 
 # Batches and files
@@ -107,7 +98,6 @@ def read_operation(document: Any) -> RemoteBatch:
         name=document["name"],
         display_name=to_text(metadata.get("displayName")),
         created_at=_parse_time(metadata.get("createTime")),
-        ended_at=_parse_time(metadata.get("endTime")),
         state_name=state_name,
         state=remote_state(state_name),
         result_file=next(filter(None, result_names), None),

@@ -2,22 +2,17 @@
 
 - A sealed file is a request or result file of a batch whose SHA-256 is in the database.
 - A part file is an unfinished file that a process writes before it renames it.
-- When the files of a batch are deleted, their hashes and sizes stay in the database. A new sealed
-  file with the hash of each of their lines stays too, so that copies of requests and replies can be
-  verified.
+- When the files of a batch are deleted, their hashes and sizes stay in the database.
 - The removal of a batch's files is recorded before they are deleted, so no check reports them as
   missing. After a killed run the next run continues.
 """
 
 import contextlib
-import hashlib
-import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from pipeline.batch import prepare
@@ -33,7 +28,6 @@ from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.gemini.result_file import read_line_key
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
@@ -43,7 +37,7 @@ from pipeline.store import batches, marks, runs
 from pipeline.store.database import Connection, Store
 
 # Names of batch files and of their part files: number, kind, and the suffix of a part file.
-BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results|hashes)\.(?:jsonl(\..+)?|asked|calls)")
+BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked|calls)")
 
 
 @dataclass
@@ -153,7 +147,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = marks.cleaned_batches(tx)
+        cleaned_batches = marks.cleaned_batches(tx)
     old_batches = [
         batch
         for batch in all_batches
@@ -167,7 +161,7 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     report.locks = sum(report.dry or ws.locks.discard(name) for name in lock_names)
 
     for batch, batch_files in files_of_batches:
-        is_recorded = batch.number in cleaned_hashes
+        is_recorded = batch.number in cleaned_batches
         _clean_batch(ws, batch, batch_files, report, is_recorded=is_recorded)
 
 
@@ -181,8 +175,7 @@ def _clean_batch(
 ) -> None:
     """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
-    The order is: seal a new file with the hashes of their lines, record the removal, delete the
-    files. If a file was changed after it was sealed, a warning is printed, the file is added to
+    If a file was changed after it was sealed, a warning is printed, the file is added to
     `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run,
     the remaining files are deleted. If none remains, nothing is counted.
 
@@ -214,10 +207,9 @@ def _clean_batch(
         return
 
     if not is_recorded:
-        hashes = _seal_hashes(ws.data, batch)
         reason = f"older than {report.keep_days:g} days"
         with ws.store.write() as tx:
-            marks.record_cleaned(tx, batch.number, reason=reason, now=ws.now(), hashes=hashes)
+            marks.record_cleaned(tx, batch.number, reason=reason, now=ws.now())
     for path in paths:
         path.unlink(missing_ok=True)
 
@@ -236,67 +228,28 @@ class SealedFile(NamedTuple):
         return files.is_sealed(self.path, self.sha256)
 
 
-def hashes_path(data: Path, number: int) -> Path:
-    """Return the path of the file with the line hashes of a batch whose files were deleted."""
-    return data / BATCHES_FOLDER / f"{number:06d}-hashes.jsonl"
-
-
 def list_sealed_files(
-    data: Path,
-    batch: batches.BatchRow,
-    cleaned_hashes: Mapping[int, str] = MappingProxyType({}),
+    data: Path, batch: batches.BatchRow, cleaned_batches: Collection[int] = ()
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
 
-    If `clean` deleted these files, the result is instead the one file with the hashes of their
-    lines. Files without a recorded hash are left out. The returned files may be missing on disk.
+    Files without a recorded hash are left out. The returned files may be missing on disk.
 
     Args:
-        data: The workspace's folder.
-        batch: The batch.
-        cleaned_hashes: For each batch that was cleaned, the SHA-256 of its file of line hashes, as
-            `marks.cleaned_batches` returns them. By default no batch was cleaned.
+        cleaned_batches: Numbers of batches without files, because `clean` deleted them.
 
     Raises:
         InconsistentError: The file name of the batch in the database does not fit its number.
     """
-    if batch.number in cleaned_hashes:
-        path = hashes_path(data, batch.number)
-        batch_files = [
-            SealedFile(path, cleaned_hashes[batch.number], "the file with the hashes of its lines"),
-        ]
-    else:
-        request = sealed_request(data, batch)
-        result = sealed_result(data, batch)
-        batch_files = [
-            SealedFile(request, batch.request_sha256, "its request file"),
-            SealedFile(result, batch.result_sha256 or "", "its result"),
-        ]
+    if batch.number in cleaned_batches:
+        return []
+    request = sealed_request(data, batch)
+    result = sealed_result(data, batch)
+    batch_files = [
+        SealedFile(request, batch.request_sha256, "its request file"),
+        SealedFile(result, batch.result_sha256 or "", "its result"),
+    ]
     return [file for file in batch_files if file.sha256]
-
-
-def _seal_hashes(data: Path, batch: batches.BatchRow) -> str | None:
-    """Write a file with the key and SHA-256 of each line of a batch's request and result file.
-
-    It is on disk when this returns. Lines of changed or missing files are left out, because their
-    hashes would prove nothing.
-
-    Returns:
-        The SHA-256 of the file, or None if there are no lines. No file is written then.
-
-    Raises:
-        InconsistentError: The database has another file name for the batch than its number gives.
-    """
-    line_count = 0
-    with files.SealedWriter(hashes_path(data, batch.number)) as writer:
-        for file, kind in zip(list_sealed_files(data, batch), ("request", "reply"), strict=False):
-            if not file.is_sealed:
-                continue
-            for _, line in files.read_lines(file.path):
-                document = {"key": read_line_key(line), kind: hashlib.sha256(line).hexdigest()}
-                writer.write(json.dumps(document).encode() + b"\n")
-                line_count += 1
-        return writer.seal().sha256 if line_count else None
 
 
 def _clean_builds(
@@ -403,12 +356,10 @@ def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = (
     """
     with store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = marks.cleaned_batches(tx)
 
     # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
     known_paths = {request_path(data, batch.number) for batch in all_batches}
     known_paths |= {result_path(data, batch.number) for batch in all_batches if batch.result_sha256}
-    known_paths |= {hashes_path(data, number) for number in cleaned_hashes}
     known_paths.update(find_unrecorded_files(data, store, remote_numbers))
 
     # Running processes write the results of these batches.

@@ -40,9 +40,9 @@ from pipeline.store import (
     answer_counts,
     batches,
     claims,
-    file_damage,
     marks,
     rows,
+    sqlite,
     workspace,
 )
 from pipeline.store.database import Connection, Store
@@ -281,7 +281,7 @@ def _create_file_finding(
 
     Args:
         message: The fault of the file.
-        is_request_file: False for a result file and for the file of line hashes.
+        is_request_file: False for a result file.
         is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
     """
     step_hint = task.labels.command
@@ -563,7 +563,7 @@ def _describe_open_erasures(tx: Connection) -> list[str]:
 
 CHECKS: Mapping[str, WorkspaceCheck] = {
     "database": _create_query_check(
-        file_damage.find_damage,
+        sqlite.find_damage,
         "rows may be lost or read wrongly",
         RESTORE_HINT,
     ),

@@ -212,7 +212,6 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             )
         )
         all_batches = batches.batches_in_states(tx)
-        cleaned_hashes = marks.cleaned_batches(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
 
     has_open_batches = any(not batch.is_finished for batch in all_batches)
@@ -236,7 +235,6 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
                 ws.store,
                 batch,
                 row_ids,
-                cleaned_hashes,
                 edit_line=remove_line_examples if prompt_version in example_versions else None,
             )
             report.files += dropped_counts

@@ -1,10 +1,9 @@
 """Remove the lines of forgotten rows from sealed files.
 
-A sealed file is a request or result file of a batch, or the file with their line hashes that
-`clean` left; its SHA-256 is in the database.
+A sealed file is a request or result file of a batch; its SHA-256 is in the database.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from pipeline.core import files
@@ -27,24 +26,13 @@ def read_batch_numbers(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
     )
 
 
-def _find_sealed_files(
-    data: Path,
-    batch: BatchRow,
-    cleaned_hashes: Mapping[int, str],
-) -> list[clean.SealedFile]:
-    """Return the sealed files of a batch that exist.
-
-    A killed `clean` may leave files of a batch that is recorded as cleaned. They are returned
-    together with its file of line hashes.
+def _find_sealed_files(data: Path, batch: BatchRow) -> list[clean.SealedFile]:
+    """Return the sealed files of a batch that exist, also those that a killed `clean` left.
 
     Raises:
         InconsistentError: The database has another file name for the batch than its number gives.
     """
-    sealed_files = [
-        *clean.list_sealed_files(data, batch),
-        *clean.list_sealed_files(data, batch, cleaned_hashes),
-    ]
-    return [file for file in dict.fromkeys(sealed_files) if file.path.is_file()]
+    return [file for file in clean.list_sealed_files(data, batch) if file.path.is_file()]
 
 
 def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
@@ -67,10 +55,9 @@ def check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence
         return
 
     batch_numbers = read_batch_numbers(tx, task, row_ids)
-    cleaned_hashes = marks.cleaned_batches(tx)
     for number in sorted(batch_numbers):
         batch = batches.get_batch(tx, number)
-        for file in _find_sealed_files(data, batch, cleaned_hashes):
+        for file in _find_sealed_files(data, batch):
             if not file.is_sealed:
                 raise _changed_file_error(batch, file)
 
@@ -80,7 +67,6 @@ def drop_lines(
     store: Store,
     batch: BatchRow,
     row_ids: Collection[str],
-    cleaned_hashes: Mapping[int, str],
     *,
     edit_line: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, int]:
@@ -89,8 +75,6 @@ def drop_lines(
     Files that do not exist are skipped. The new hashes are recorded in the database.
 
     Args:
-        cleaned_hashes: For each batch whose files `clean` deleted, the SHA-256 of the file of line
-            hashes that `clean` left in their place.
         edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:
@@ -101,7 +85,7 @@ def drop_lines(
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_counts = {}
-    for file in _find_sealed_files(data, batch, cleaned_hashes):
+    for file in _find_sealed_files(data, batch):
         name = file.path.relative_to(data).as_posix()
         dropped_count = _drop_lines_of_file(
             store, batch, file, name, forgotten_keys, edit_line=edit_line

@@ -21,7 +21,7 @@ from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_store
-from pipeline.store import batches, claims, file_damage, schema, workspace
+from pipeline.store import batches, claims, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.table_copy import copy_tables
 
@@ -206,7 +206,7 @@ def _mark_unsent(path: Path) -> list[int]:
         InconsistentError: The database is damaged, has no workspace, or has another schema.
     """
     with closing(Store(f"sqlite:///{path}")) as store, store.write() as tx:
-        damages = file_damage.find_damage(tx)
+        damages = sqlite.find_damage(tx)
         if not damages and not schema.is_workspace(tx):
             damages = [f"it has no table {schema.workspace.name}"]
         if damages:

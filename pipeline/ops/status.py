@@ -289,7 +289,7 @@ def _read_document(
         "model": ws.generating_model_name,
         "workspace": str(ws.data),
         "workspace_id": workspace_row.workspace_id,
-        "due": report.list_single_row_failures(tx, task),
+        "due": report.list_due_rows(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
         "task_file": f"{file_fault.location}: {file_fault.message}" if file_fault else "",
         "source_changed": _find_changed_source(task),

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Float,
     cast,
     func,
-    or_,
     select,
 )
 
@@ -31,8 +30,8 @@ from pipeline.store.answers import (
     is_applied,
 )
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
-from pipeline.store.least_probability import LeastProbability
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
+from pipeline.store.sql_functions import LeastProbability
 
 # Expression for the least probability of an answer's fields; NULL without any.
 LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
@@ -117,13 +116,8 @@ def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]
         document = cast(answers.c.confidences, JSONB)
         return cast(func.jsonb_extract_path_text(document, name, "probability"), Float(53))
 
-    # SQLite's paths have no escapes for quotation marks and other characters.
-    if json.dumps(name, ensure_ascii=False) == f'"{name}"':
-        path = f'$."{name}".probability'
-        return func.json_extract(answers.c.confidences, path, type_=NUMBER_COLUMN_TYPE)
-    member = func.json_each(answers.c.confidences).table_valued("key", "value", name="field").c
-    probability = func.json_extract(member.value, "$.probability", type_=NUMBER_COLUMN_TYPE)
-    return select(probability).where(member.key == name).scalar_subquery()
+    path = f'$."{name}".probability'
+    return func.json_extract(answers.c.confidences, path, type_=NUMBER_COLUMN_TYPE)
 
 
 def has_decisions(tx: Connection, task: str, version: str) -> bool:
@@ -145,28 +139,3 @@ def has_confidences(tx: Connection, task: str) -> bool:
     """Return whether an answer of a task has confidences."""
     query = select(answers.c.id).where(answers.c.task == task, answers.c.confidences.is_not(None))
     return has_row(tx, query)
-
-
-@cached_in_snapshot
-def list_fields_with_probability(
-    tx: Connection, task: str, names: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return those of the named fields for which an answer of a task has a probability.
-
-    They are in the order of `names`. This can be slow: if the task has confidences, all its answers
-    are read for each field that has no probability.
-    """
-    if not has_confidences(tx, task):
-        return ()
-
-    position = func.instr if tx.dialect.name == "sqlite" else func.strpos
-    confident_names = []
-    for name in names:
-        member = json.dumps(name, ensure_ascii=False)[:-1] + LeastProbability.MARK
-        is_member = (position(answers.c.confidences, f"{before}{member}") > 0 for before in "{ ")
-        # The index by confidence would read the answers in the order of their confidences, which
-        # takes four times as long as their own order. An expression on the task excludes it.
-        is_of_task = func.coalesce(answers.c.task, "") == task
-        if has_row(tx, select(answers.c.id).where(is_of_task, or_(*is_member))):
-            confident_names.append(name)
-    return tuple(confident_names)

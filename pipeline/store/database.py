@@ -335,9 +335,6 @@ class Store:
         ):
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
-            if not isinstance(backend, SqliteFile):
-                backend.load_unreadable_times_as_text(tx)
-
             options = {"no_parameters": True, "stream_results": True}
             run_step = partial(self._run_limited, tx, timeout_s)
             result = run_step(lambda: tx.exec_driver_sql(query, execution_options=options))

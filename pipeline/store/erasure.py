@@ -138,9 +138,8 @@ def record_resealed_file(
 ) -> bool:
     """Replace the recorded SHA-256 and size of a file of a batch that was written again.
 
-    The file is the batch's request file, its result file, or the file with the hashes of its lines,
-    which the journal records. Only the size of a request file is stored. Runs in the caller's
-    transaction.
+    The file is the batch's request file or its result file. Only the size of a request file is
+    stored. Runs in the caller's transaction.
 
     Args:
         old_sha256: The recorded SHA-256. It selects the file.
@@ -150,9 +149,6 @@ def record_resealed_file(
     Returns:
         False if no file of the batch has `old_sha256`; nothing is written then.
     """
-    if marks.replace_cleaned_hash(tx, batch, old_sha256=old_sha256, sha256=sha256):
-        return True
-
     new_values_of_files = (
         (batches.c.request_sha256, {"request_sha256": sha256, "request_size": size}),
         (batches.c.result_sha256, {"result_sha256": sha256}),

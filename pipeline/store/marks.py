@@ -7,7 +7,6 @@ Each kind of line has typed functions here, which write and read it:
 - merges of values, and their undos
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
-- values that were left out of the answers of a batch
 - how late the API lists a new batch (list delay), and which people and columns are in the index
 - batches whose rows are to be asked in another mode
 """
@@ -31,7 +30,6 @@ FORGET_EVENT = "forget"
 BURIED_EVENT = "forgotten item"
 CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
-LEFT_OUT_EVENT = "left_out"
 LIST_DELAY_EVENT = "list_lag"
 UNTAGGED_EVENT = "index_untagged"
 INDEX_COLUMNS_EVENT = "index_columns"
@@ -221,44 +219,16 @@ def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
     return is_forgotten
 
 
-def record_cleaned(
-    tx: Connection,
-    batch: int,
-    *,
-    reason: str,
-    now: datetime,
-    hashes: str | None = None,
-) -> None:
-    """Journal that a user removed the files of a batch.
-
-    Args:
-        hashes: The SHA-256 of the file with the hashes of their lines; None if there is none.
-    """
-    new = hashes or "files removed"
-    workspace.record_event(tx, CLEANED_EVENT, batch, old=None, new=new, reason=reason, now=now)
-
-
-def cleaned_batches(tx: Connection) -> dict[int, str]:
-    """Return the batches whose files a user removed, each with the SHA-256 of its hash file.
-
-    The SHA-256 is "" if there is no such file.
-    """
-    hashes = {}
-    for line in workspace.events_of(tx, CLEANED_EVENT):
-        new = str(line["new"])
-        # A text with a blank is not a hash.
-        hashes[int(line["name"])] = "" if " " in new else new
-    return hashes
-
-
-def replace_cleaned_hash(tx: Connection, batch: int, *, old_sha256: str, sha256: str) -> bool:
-    """Replace the SHA-256 of a batch's hash file; return False if it is not `old_sha256`."""
-    is_hash_file = (
-        (events.c.kind == CLEANED_EVENT)
-        & (events.c.name == str(batch))
-        & (events.c.new == old_sha256)
+def record_cleaned(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+    """Journal that a user removed the files of a batch."""
+    workspace.record_event(
+        tx, CLEANED_EVENT, batch, old=None, new="files removed", reason=reason, now=now
     )
-    return bool(tx.execute(update(events).where(is_hash_file).values(new=sha256)).rowcount)
+
+
+def cleaned_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose files a user removed."""
+    return {int(line["name"]) for line in workspace.events_of(tx, CLEANED_EVENT)}
 
 
 def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
@@ -278,27 +248,6 @@ def is_rolled_back() -> ColumnElement[bool]:
     """Return the SQL condition that the journal marks a batch as rolled back."""
     rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
     return cast(batches.c.number, Text).in_(rolled_back)
-
-
-def record_left_out_values(tx: Connection, batch: int, *, count: int, now: datetime) -> None:
-    """Journal how many values were left out of answers of a batch, because an answer has a limit.
-
-    The counts of all lines about the batch add up.
-    """
-    workspace.record_event(
-        tx,
-        LEFT_OUT_EVENT,
-        batch,
-        old=None,
-        new=str(count),
-        reason="beyond the number that an answer may have",
-        now=now,
-    )
-
-
-def count_left_out_values(tx: Connection, batch: int) -> int:
-    """Return how many values were left out of the answers of a batch."""
-    return sum(int(line["new"]) for line in workspace.events_of(tx, LEFT_OUT_EVENT, batch))
 
 
 def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datetime) -> None:

@@ -166,30 +166,6 @@ class PostgresqlServer:
         event.listen(engine, "begin", _begin)
         return engine
 
-    def load_unreadable_times_as_text(self, connection: Connection) -> None:
-        """Make a connection return a time as text if Python cannot represent it.
-
-        Other times stay Python's objects. Applies to the types date, timestamp and timestamptz,
-        until the connection is closed.
-        """
-        import psycopg
-        from psycopg.types import datetime as types
-
-        adapters = connection.connection.dbapi_connection.adapters  # type: ignore[union-attr]
-        for name in ("Date", "Timestamp", "Timestamptz"):
-            driver_loader: Any = getattr(types, f"{name}Loader")
-
-            class TimeOrTextLoader(driver_loader):  # type: ignore[misc]
-                """The driver's loader, which returns text if it fails."""
-
-                def load(self, data: Any) -> Any:
-                    try:
-                        return super().load(data)
-                    except psycopg.DataError:
-                        return bytes(data).decode()
-
-            adapters.register_loader(name.lower(), TimeOrTextLoader)
-
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
         """Vacuum our tables (`findable_…`) on the server; wait at most BUSY_S seconds for a lock.
 

@@ -47,7 +47,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
-from pipeline.store.least_probability import LeastProbability
+from pipeline.store.sql_functions import LeastProbability
 from pipeline.store.task_record import TaskRecord
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
@@ -229,8 +229,6 @@ class BatchRow:
     cost: float | None
     control_cost: float | None
     ended_at: datetime | None
-    # Seconds from the creation to the end of the remote batch, by the API's clock.
-    remote_s: float | None = None
     # Replies, answered or invalid, without a readable number of prompt tokens.
     uncounted: int = 0
 

@@ -9,12 +9,13 @@ import operator
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc
+from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engine, event, exc, text
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import (
@@ -24,7 +25,8 @@ from pipeline.core.errors import (
     UnavailableError,
 )
 from pipeline.core.files import PRIVATE_MODE
-from pipeline.store.text_hash import SQLITE_FUNCTION, hash_for_sqlite
+from pipeline.core.text import plural
+from pipeline.store.sql_functions import SQLITE_FUNCTION, hash_for_sqlite
 
 # The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
 BUSY_S = 60.0
@@ -334,3 +336,27 @@ def _begin(connection: Connection) -> None:
                 return
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+
+
+def find_damage(tx: Connection) -> list[str]:
+    """Check a whole SQLite file and return a message for each damage; [] if nothing is damaged.
+
+    Up to 20 faults of the file come first, then a count for each table, by name, with rows of a
+    batch that does not exist. The list is empty on a server, which checks itself.
+    """
+    if tx.dialect.name != "sqlite":
+        return []
+
+    messages = [str(row[0]) for row in tx.execute(text("PRAGMA integrity_check(20)"))]
+    messages = [message for message in messages if message != "ok"]
+
+    loose_counts = Counter(
+        table
+        for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check"))
+        if parent_table == "findable_batches"
+    )
+    messages += [
+        plural(count, f"row of {table} names", f"rows of {table} name") + " a missing batch"
+        for table, count in sorted(loose_counts.items())
+    ]
+    return messages

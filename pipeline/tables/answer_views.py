@@ -45,7 +45,6 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.confidences import (
     has_confidences,
-    list_fields_with_probability,
     make_probability_expression,
 )
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
@@ -171,15 +170,11 @@ def _make_view_query(
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
 
-    # A field has a column from its first confidence on, also if its confidences are deleted later,
-    # because other programs may use the column.
+    # Each field has a column from the first confidence on, also if all confidences are deleted
+    # later, because other programs may use the column.
     column_names = name_confidence_columns(columns, [name for name, _ in task.fields])
-    unused_fields = [
-        field for field, column_name in column_names.items() if column_name not in existing_names
-    ]
-    new_fields = list_fields_with_probability(tx, task.name, tuple(unused_fields))
     for field, column_name in column_names.items():
-        if field in new_fields or field not in unused_fields:
+        if column_name in existing_names or has_confidences(tx, task.name):
             columns[column_name] = make_probability_expression(tx, field)
 
     if not is_sqlite(tx):
@@ -227,16 +222,13 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
 
 
 def _lacks_confidence_columns(tx: Connection, task: TaskRecord) -> bool:
-    """Return whether an answer has a probability of a field without a column in the views."""
+    """Return whether answers have confidences and the views lack columns for them."""
     if not has_confidences(tx, task.name):
         return False
     other_names = [*dict(task.key), *dict(task.fields), EXTRACTOR, ANSWERED_AT]
     column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
     existing_names = {name.casefold() for name in read_columns(tx, view_names_of(task)[0])}
-    unused_fields = [
-        field for field, name in column_names.items() if name.casefold() not in existing_names
-    ]
-    return bool(list_fields_with_probability(tx, task.name, tuple(unused_fields)))
+    return any(name.casefold() not in existing_names for name in column_names.values())
 
 
 def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:

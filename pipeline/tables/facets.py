@@ -21,7 +21,6 @@ from sqlalchemy import (
 )
 
 from pipeline.core.quotes import is_quotation, to_display_value
-from pipeline.core.rounding import round_up_step
 from pipeline.core.row_listing import (
     FieldCount,
 )
@@ -163,6 +162,12 @@ class FieldTally:
             _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
             for index in range(first_index, last_index + 1)
         ]
+
+
+def round_up_step(width: Decimal) -> Decimal:
+    """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `width`."""
+    magnitude = Decimal(1).scaleb(width.adjusted())
+    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= width)
 
 
 def _quote_name(name: str) -> str:

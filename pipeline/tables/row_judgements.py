@@ -22,7 +22,6 @@ from pipeline.store.confidences import (
     LEAST_PROBABILITY,
     decode_confidences,
     has_confidences,
-    list_fields_with_probability,
     make_probability_expression,
 )
 from pipeline.store.schema import answers
@@ -183,10 +182,14 @@ class RowJudgements:
             self.doubtful_name: _make_truth_cell(DOUBTFUL, self.is_doubtful()),
         }
 
+    @property
+    def _confident_fields(self) -> tuple[str, ...]:
+        """Return the fields of answers if an answer has confidences."""
+        return self._fields if has_confidences(self._tx, self.preference.task) else ()
+
     def list_condition_names(self) -> list[str]:
         """Return the names of WHERE= for fields that have confidences, and `doubtful`, if any."""
-        fields = list_fields_with_probability(self._tx, self.preference.task, self._fields)
-        names = [f"{field}.{CONFIDENCE}" for field in fields]
+        names = [f"{field}.{CONFIDENCE}" for field in self._confident_fields]
         return [*names, self.doubtful_name] if names and self.doubtful_name else names
 
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
@@ -248,14 +251,12 @@ class RowJudgements:
         Args:
             comparison: The comparison in WHERE=, whose position is in the message.
         """
-        task = self.preference.task
-        confident_fields = list_fields_with_probability(self._tx, task, self._fields)
-        if field in confident_fields:
+        if field in self._confident_fields:
             return
 
         message = f"{comparison.offset}: no answer has a confidence of the field {field!r}"
-        if confident_fields:
-            names = ", ".join(f"{name}.{CONFIDENCE}" for name in confident_fields)
+        if self._confident_fields:
+            names = ", ".join(f"{name}.{CONFIDENCE}" for name in self._confident_fields)
             raise InputError(message, hint=f"compare {names}")
         raise InputError(message, hint=self._missing_hint)
 

@@ -446,9 +446,6 @@ def save_question(
 def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
     """Raise if a budget has no room for the cost of planned calls and its reserve.
 
-    The reserve is a share of the cost that covers the error of the estimate, as past estimates
-    showed it.
-
     Args:
         ws: The session that would make the calls.
         planned: The rows that would be asked, with their cost.
@@ -458,9 +455,8 @@ def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
     """
     with ws.store.read() as tx:
         budgets = budget.read_current_budgets(ws)
-        reserve = budget.load_calibration(tx, ws.version).reserve
-        room = budgets.remaining_usd(tx, estimate_error=reserve)
-        if room is not None and planned.cost * (1 + reserve) > room:
+        room = budgets.remaining_usd(tx)
+        if room is not None and budget.add_reserve(planned.cost) > room:
             raise budgets.no_room_error(tx)
 
 

@@ -94,14 +94,11 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
             yield DueUnit("ask", name)
         elif is_deciding:
-            has_room = budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) != 0
+            has_room = budget.read_current_budgets(ws).remaining_usd(tx) != 0
             yield DueUnit("ask", name, 0.0 if has_room else max_pause_s)
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
-            has_no_room = (
-                is_quota_full
-                or budget.read_current_budgets(ws).remaining_usd(tx, estimate_error=0.0) == 0
-            )
+            has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
             yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
 
     if names_user_task(ws.settings):

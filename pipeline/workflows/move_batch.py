@@ -71,7 +71,6 @@ class MovePlan:
             "requests": self.batch.requests,
             "cancelled_usd": self.estimate.cancelled_usd,
             "other_mode_usd": self.estimate.other_mode_usd,
-            "model_with_key": self.estimate.model_with_key or None,
             "refusal": self.refusal,
         }
 
@@ -85,9 +84,8 @@ def plan_move(
 ) -> MovePlan:
     """Return the costs of moving a batch of any task to a mode; nothing is sent or written.
 
-    The costs are that of the cancelled batch and that of asking its rows again in the mode. On the
-    local engine, they are those of Gemini's model, and budgets are not checked. Otherwise a budget
-    without room does not raise: its message is the plan's `refusal`.
+    The costs are that of the cancelled batch and that of asking its rows again in the mode. A
+    budget without room does not raise: its message is the plan's `refusal`.
 
     Args:
         ws: The workspace, with any task.
@@ -105,25 +103,8 @@ def plan_move(
     open_mode = ws.store.query(move.find_move_mode, number)
     move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
-    gemini_ws = ws.with_gemini_model()
-    if gemini_ws is None:
-        estimate = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
-        return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, batch, estimate))
-
-    cancelled_usd = move.estimate_move(
-        batch,
-        Mode.BATCH,
-        model=gemini_ws.model,
-        now=gemini_ws.now(),
-    ).other_mode_usd
-    other_mode_usd = move.estimate_move(
-        batch,
-        mode,
-        model=gemini_ws.model,
-        now=gemini_ws.now(),
-    ).other_mode_usd
-    estimate = move.MoveEstimate(cancelled_usd, other_mode_usd, gemini_ws.model.name)
-    return MovePlan(batch, mode, estimate, refusal="")
+    estimate = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
+    return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, estimate))
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:

@@ -97,7 +97,6 @@ class Preflight:
             for mode, estimate in self.mode_estimates.items()
             if mode != Mode.DECIDE
         }
-        error = calibration.error
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -106,10 +105,7 @@ class Preflight:
             "tier": self.tier,
             "tokens_in": usage.prompt,
             "tokens_out": usage.answer + usage.thoughts,
-            "estimate": {
-                "error": None if error is None else round(error, 4),
-                "answers": calibration.answers,
-            },
+            "estimate": {"answers": calibration.answers},
             "deadline_s": self.deadline_s,
             "control": {
                 "requests": self.plan.control_requests,
@@ -411,10 +407,7 @@ class _PlanEstimator:
                 reset_at=next_midnight_pacific(now),
                 calibration=calibration,
                 waiting_plan=submit.add_prepared_batches(tx, ws.task, BatchPlan()),
-                budget_room=budget.read_current_budgets(ws).remaining_usd(
-                    tx,
-                    estimate_error=calibration.reserve,
-                ),
+                budget_room=budget.read_current_budgets(ws).remaining_usd(tx),
                 calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
                 call_durations_s={
                     mode: batches.compute_mean_call_seconds(tx, model_name, mode)
@@ -574,7 +567,7 @@ class _PlanEstimator:
         control_cost = self.plan.control_cost if mode is Mode.BATCH else 0.0
         cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date()) + control_cost
         room = self.budget_room
-        is_affordable = room is None or cost * (1 + self.calibration.reserve) <= room
+        is_affordable = room is None or budget.add_reserve(cost) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)
 
         all_warnings = list(warnings)

@@ -201,7 +201,6 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         with contextlib.suppress(RemoteError):
             check_ws.client.delete(remote_name)
 
-    measurements["times of a batch"] = _describe_batch_duration(check_ws.backend, sent_batches)
     return {
         "backend": check_ws.backend,
         "models": [check_ws.model.name, check_ws.embedding_model.name],
@@ -225,25 +224,6 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
         f"{describe_cost(model, cost, usage_tier=check_ws.settings.tier)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
-
-
-def _describe_batch_duration(backend: str, sent_batches: Iterable[batches.BatchRow]) -> str:
-    """Return how long the batch took by the API's clock, as a text; else why that is not known.
-
-    The text begins with "met" if the duration is known, else with "not met". Only stored times are
-    read.
-
-    Args:
-        backend: The backend; the local engine has no such duration.
-        sent_batches: All batches that were sent, in their order. The duration is that of the last
-            batch whose mode is batch; batches of live calls do not count.
-    """
-    if backend == "local":
-        return "not met: the local engine answered"
-    times_s = [batch.remote_s for batch in sent_batches if batch.mode is Mode.BATCH]
-    if times_s and times_s[-1] is not None:
-        return f"met: {times_s[-1]:.0f} s by the API's clock"
-    return "not met: the API does not say when the batch ended"
 
 
 def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:

@@ -14,11 +14,10 @@ PEOPLE = 12
 
 
 def stored_files(workspace: Workspace) -> tuple[list[str], int]:
-    """Return the names of a workspace's files, except line hashes, and the bytes of all files."""
+    """Return the names of a workspace's files, and the bytes of all files."""
     paths = [path for path in workspace.data.rglob("*") if path.is_file() and not is_link(path)]
-    names = [str(path.relative_to(workspace.data)) for path in paths]
-    files = [name for name in names if not name.endswith("-hashes.jsonl")]
-    return sorted(files), sum(path.stat().st_size for path in paths)
+    names = sorted(str(path.relative_to(workspace.data)) for path in paths)
+    return names, sum(path.stat().st_size for path in paths)
 
 
 def is_link(path: Path) -> bool:

@@ -1,19 +1,16 @@
 """`make clean` removes unneeded files, keeps the accounts, and nothing is missing afterwards."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from pipeline.experts import table
 from tests import ledger
-from tests.lab import ON_POSTGRESQL, Workspace, ran
+from tests.lab import Workspace, ran
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
-SEALED_FILES = ("000001-requests.jsonl", "000001-results.jsonl")
 
 
 def list_batch_files(workspace: Workspace) -> list[str]:
@@ -54,28 +51,11 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
     assert list_batch_files(used_workspace) == files_before
     assert ledger.snapshot(used_workspace) == before
 
-    # Remember the account and the lines, to compare them after the files are gone.
     spent = ledger.status(used_workspace)["spent"]
-    lines = {
-        name: (used_workspace.data / "batches" / name).read_bytes().splitlines()
-        for name in SEALED_FILES
-    }
     assert "removed 2 files of 1 batch" in ran(used_workspace, "clean", KEEP_DAYS="0")
     assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
     assert used_workspace.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
-    assert list_batch_files(used_workspace) == ["000001-hashes.jsonl", "000002-requests.jsonl"]
-
-    hashes = [
-        json.loads(line)
-        for line in (used_workspace.data / "batches" / "000001-hashes.jsonl")
-        .read_text()
-        .splitlines()
-    ]
-    for kind, name in zip(("request", "reply"), SEALED_FILES, strict=True):
-        stored_hashes = [(entry["key"], entry[kind]) for entry in hashes if kind in entry]
-        assert stored_hashes == [
-            (json.loads(line)["key"], hashlib.sha256(line).hexdigest()) for line in lines[name]
-        ]
+    assert list_batch_files(used_workspace) == ["000002-requests.jsonl"]
 
     assert [path.name for path in (used_workspace.data / "index" / "builds").iterdir()] == ["2"]
 
@@ -84,38 +64,6 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
     assert ledger.status(used_workspace)["spent"] == spent
     assert ledger.findings(used_workspace) == []
     assert len(json.loads(used_workspace.run("search", "bees", "--json").stdout)) == 4
-
-
-@pytest.mark.full
-def test_hashes_of_lines_are_treated_like_sealed_files(
-    used_workspace: Workspace, tmp_path: Path
-) -> None:
-    """A backup contains them, `forget` removes a person's hashes, and doctor detects a change."""
-    ran(used_workspace, "batch-poll")
-    ran(used_workspace, "batch-ingest")
-    ran(used_workspace, "clean", KEEP_DAYS="0")
-    path = used_workspace.data / "batches" / "000001-hashes.jsonl"
-    before = path.read_text().splitlines()
-
-    name = used_workspace.scalar("SELECT username FROM experts WHERE id = 2")
-    ran(used_workspace, "forget", str(name), "--yes")
-    remaining_lines = path.read_text().splitlines()
-    assert remaining_lines == [
-        line for line in before if json.loads(line)["key"] != "expert-tags/2"
-    ]
-    assert len(remaining_lines) == len(before) - 2
-    assert ledger.findings(used_workspace) == []
-    assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
-
-    if not ON_POSTGRESQL:
-        ran(used_workspace, "backup", str(tmp_path / "copy"))
-        assert (tmp_path / "copy" / "batches" / path.name).read_bytes() == path.read_bytes()
-
-    path.write_text("\n".join(remaining_lines[1:]))
-    messages = [finding["said"] for finding in ledger.findings(used_workspace)]
-    assert ["the file with the hashes of its lines was changed" in text for text in messages] == [
-        True
-    ]
 
 
 def test_files_of_dead_runs_are_removed(used_workspace: Workspace) -> None:

