@@ -294,8 +294,8 @@ def store_trial_outcomes(
     """Store the outcome counts and the cost of a trial, and delete its request and reply files.
 
     A trial tests a prompt: its answers are not stored. The batch moves from asking to ingested.
-    Requests without a reply count as missing. A request file that was changed stays. If the batch
-    is in another state, nothing is done. The caller has the lock of the batch.
+    Requests without a reply count as missing. If the batch is in another state, only its files are
+    deleted. The caller has the lock of the batch.
 
     Args:
         patience_s: The longest wait for another writer of the database; None means the default of
@@ -323,16 +323,10 @@ def store_trial_outcomes(
     now = ws.now()
     with ws.store.write(patience_s=patience_s) as tx:
         trial = batches.get_batch(tx, number)
-        if trial.state is not BatchState.ASKING:
-            return
-        account = _make_account(trial, replies, provenance, now)
-        batches.mark_ingested(tx, trial, now=now, **account)
-        # Before the commit, so that no kill leaves the text of a row. If the process dies in
-        # between, the calls count at their estimate.
-        request = sealed_request(ws.data, trial)
-        if files.is_sealed(request, trial.request_sha256):
-            request.unlink()
-        replies_path.unlink(missing_ok=True)
+        if trial.state is BatchState.ASKING:
+            account = _make_account(trial, replies, provenance, now)
+            batches.mark_ingested(tx, trial, now=now, **account)
+    _remove_files(ws.data, trial)
 
 
 def _make_account(
@@ -370,6 +364,18 @@ def _make_account(
     }
 
 
+def _remove_files(data: Path, batch: BatchRow) -> None:
+    """Delete the request file and the reply file of a trial.
+
+    A request file that was changed stays. The reply file is deleted last: while it exists, a later
+    command finishes the deletion.
+    """
+    request = sealed_request(data, batch)
+    if files.is_sealed(request, batch.request_sha256):
+        request.unlink()
+    part_path(data, batch.number).unlink(missing_ok=True)
+
+
 def _cut_to_whole_lines(path: Path) -> None:
     """Truncate a file after its last line end."""
     with path.open("rb+") as file:
@@ -391,7 +397,8 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
     - For any other live batch, the replies are sealed as its result file. They are not ingested
       here.
 
-    A batch that another process locks meanwhile is skipped.
+    The files of trials are deleted. Such files are also deleted if an earlier process ended the
+    trial but died before it deleted them. A batch that another process locks meanwhile is skipped.
     """
     for batch in find_dead_batches(ws.store, ws.locks):
         with (
@@ -405,3 +412,13 @@ def seal_dead_batches(ws: WorkspaceSession) -> None:
                 store_trial_outcomes(ws, batch.number)
             else:
                 seal_replies(ws.data, ws.store, ws.now, batch.number)
+
+    leftover_names = {path.name for path in (ws.data / BATCHES_FOLDER).glob("*-results.asked")}
+    if not leftover_names:
+        return
+
+    ingested_batches = ws.store.query(batches.batches_in_states, BatchState.INGESTED)
+    for batch in ingested_batches:
+        is_leftover = part_path(ws.data, batch.number).name in leftover_names
+        if not batch.mode.claims_rows and is_leftover:
+            _remove_files(ws.data, batch)
