@@ -412,7 +412,7 @@ ALIASES = {
     "unpark": Command(
         function_path="maintenance_commands:unpark",
         summary="Release parked rows, so that they are asked again.",
-        arguments=("expert",),
+        arguments=("item",),
         access="write",
         page_access="run",
     ),

@@ -557,7 +557,7 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
     else:
         line = (
             f"{rows} {verb} nothing here; with an API key {priced_estimate.model} would cost about "
-            f"{costs} (output is guessed; the same command with an API key measures it)"
+            f"{costs} (the length of answers is guessed; with an API key it is measured)"
         )
 
     output: list[Any] = [line]

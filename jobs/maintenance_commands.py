@@ -28,12 +28,10 @@ from jobs.options import (
     CommandReport,
     CountParam,
     Dry,
-    Expert,
     Experts,
     Full,
     Item,
     Parameter,
-    Passage,
     Refresh,
     Version,
 )
@@ -588,22 +586,18 @@ def parked(ws: WorkspaceSession) -> CommandReport:
 def unpark(
     ws: WorkspaceSession,
     *,
-    expert: Expert = None,
-    passage: Passage = None,
+    item: Item = None,
     all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
 ) -> CommandReport:
     """Release a parked row, or with --all all parked rows, so that they are asked again.
 
-    Earlier failed attempts no longer count. Name a person by username (EXPERT), and a passage
-    (TASK=passages) by its id (--passage). For a row of your task, type its key in place of the
-    username. --all asks for confirmation.
+    Earlier failed attempts no longer count. Name a row by its key, and a person by username. --all
+    asks for confirmation.
 
     Rows that `forget` is deleting stay parked.
     """
     labels = ws.task.labels
-    names = row_items.unpark_rows(
-        ws.store, ws.task, name=expert or passage, all_rows=all_, confirm=ws.confirm
-    )
+    names = row_items.unpark_rows(ws.store, ws.task, name=item, all_rows=all_, confirm=ws.confirm)
     document = {"unparked": names}
     if not names:
         return CommandReport(document, f"no {labels.singular} to unpark")

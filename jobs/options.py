@@ -371,7 +371,6 @@ Experts = Annotated[
     Parameter("Usernames, separated by commas.", NAMES),
 ]
 Item = Annotated[str | None, Parameter("Key of a row of TASK.", TEXT, metavar="KEY")]
-Passage = Annotated[str | None, Parameter("Id of the passage.", TEXT, metavar="ID")]
 Version = Annotated[
     str | None,
     Parameter("A version, or version/model. Default: the version of the task.", VERSION),

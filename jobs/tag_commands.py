@@ -320,7 +320,7 @@ def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measur
         pilot=MIN_CALIBRATION_ANSWERS,
         limit=MIN_CALIBRATION_ANSWERS,
     )
-    guess_note = "output is guessed"
+    guess_note = "the length of answers is guessed"
     key_condition = "" if estimate.with_key is None else "with an API key "
     if can_pilot_measure:
         guess_note += f"; {key_condition}`{measuring_command}` measures it"
