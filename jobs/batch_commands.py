@@ -7,13 +7,13 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any
 
 import click
 
+from jobs.document_output import EstimatedCost, format_figures, format_member, make_table
 from jobs.options import (
     COUNT,
     AcceptChanged,
@@ -28,7 +28,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
 )
-from jobs.output import Output, TextTable, print_errors_and_raise
+from jobs.output import Output, print_errors_and_raise
 from jobs.status_command import read_next_command
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
@@ -39,69 +39,29 @@ from pipeline.batch.report import (
     list_batches,
     summarize_costs,
 )
-from pipeline.core.progress import Progress
-from pipeline.core.states import Mode, describe_reason
-from pipeline.core.text import format_usd, join_first, plural
+from pipeline.core.states import Mode
+from pipeline.core.text import plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import AskedRows, TaskLabels
 from pipeline.ops.status import read_status
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
 
-# Rows named in the warning about answers for an earlier input.
-MAX_OUTDATED_ROWS_SHOWN = 10
 # Characters of an example in the table of failed requests.
 MAX_EXAMPLE_CHARS = 60
 
-# Members of an ingested batch in the JSON document: attributes of the batch.
-BATCH_COUNT_NAMES = (
-    "requests",
-    "answered",
-    "refused",
-    "invalid",
-    "missing",
-    "not_applied",
-    "unknown",
-    "duplicates",
-    "unreadable",
-    "tokens_in",
-    "tokens_out",
-    "cost",
-    "control_requests",
-    "control_cost",
+# Columns of the lists of batches, ingested batches, reasons and costs; see `make_table`.
+BATCH_COLUMNS = (
+    "batch=number task state remote=remote_name rows=requests done cost started=created_at "
+    "duration=age_s reason"
 )
-# Further members: attributes of the batch's summary.
-SUMMARY_FIELD_NAMES = (
-    "unapplied",
-    "outdated",
-    "other_versions",
-    "copied_rows",
-    "left_out_values",
+INGEST_COLUMNS = (
+    "batch requests answered refused invalid missing equal_rows=copied_rows "
+    "controls=control_requests tokens_in tokens_out cost"
 )
-FAILED_OUTCOMES = ("refused", "invalid", "missing")
-
-BATCH_HEADERS = (
-    "batch",
-    "task",
-    "state",
-    "remote",
-    "rows",
-    "done",
-    "cost",
-    "started",
-    "duration",
-    "reason",
-)
-# Headers after the header of the groups.
-COST_HEADERS = (
-    "batches",
-    "live calls",
-    "tokens in",
-    "tokens out",
-    "cost",
-    "lost calls",
-    "perhaps lost",
-    "under way",
+REASON_COLUMNS = "batch outcome count reason examples"
+COST_COLUMNS = (
+    "batches live_calls=calls tokens_in tokens_out cost lost_calls perhaps_lost=lost under_way"
 )
 
 
@@ -249,39 +209,24 @@ def batch_poll(
 
     report = poll.poll_batches(ws, should_wait=wait)
     check = partial(print_errors_and_raise, report.list_errors(labels))
-    message = _format_poll_message(report, labels)
-    return CommandReport(report.document(), message, check, hint=read_next_command(ws))
+    return CommandReport(
+        report.document(),
+        _format_poll_message(report, labels),
+        check,
+        hint=read_next_command(ws),
+    )
 
 
-def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> str:
-    """Return a line about the batches of a poll.
-
-    The line has the number of downloaded batches, then each failed batch with its reason, then the
-    number of batches that still run at Gemini.
-
-    If no batch was downloaded, failed or still runs, the line says that no batch is at Gemini. But
-    if Gemini does not know a batch, or the create call of a batch is unclear, the line only says
-    that no batch was downloaded, because the caller prints an error.
-
-    Args:
-        report: The report of the poll.
-        labels: The task's nouns for rows, and its commands.
-    """
-    parts = []
-    if report.downloaded:
-        parts.append(f"{plural(len(report.downloaded), 'batch', 'batches')} downloaded")
-    parts += [
+def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> list[str]:
+    """Return a line for each failed batch, and a line with the batches that are over or not."""
+    lines = [
         f"batch {number} failed ({reason}), its {labels.plural} can be asked again"
         for number, reason in report.failed.items()
     ]
-    if report.waiting:
-        parts.append(f"{plural(len(report.waiting), 'batch is', 'batches are')} not over yet")
-
-    if not parts and (report.gone or report.unclear):
-        return "no batch was downloaded"
-    if not parts:
-        return "nothing to poll: no batch is at Gemini"
-    return "; ".join(parts)
+    if report.downloaded or report.waiting:
+        downloaded = plural(len(report.downloaded), "batch", "batches")
+        lines.append(f"{downloaded} downloaded, {len(report.waiting):,} not over yet")
+    return lines or ["no batch was downloaded"]
 
 
 def batch_ingest(
@@ -305,103 +250,46 @@ def batch_ingest(
     which stores its replies in spite of that.
     """
     report, failures = rounds.ingest_all(ws, accepted_number=accept)
-    labels = ws.task.labels
-    summaries = report.ingested
     for quality in report.quality.reports.values():
         if any(gate.passed is not None for gate in quality.gates):
             ws.display.say(f"quality: {quality.line} ({quality.path})")
 
-    output: list[Any] = [_ingest_output(summary) for summary in summaries]
-    if not (failures or summaries or report.held):
-        output.append("nothing to ingest: no batch is downloaded")
-
     def check() -> None:
-        warn_of_ingest(summaries, labels, ws.display)
         print_errors_and_raise(failures)
-        report.raise_first_error(labels, ws.display, strict=strict)
+        report.raise_first_error(ws.task.labels, ws.display, strict=strict)
 
-    documents = [
+    summaries = report.ingested
+    output: list[Output] = [
+        make_table([summary.document for summary in summaries], INGEST_COLUMNS),
+        *list_failures(summaries),
+    ]
+    if not summaries:
+        output = [] if failures or report.held else ["nothing to ingest: no batch is downloaded"]
+    return CommandReport(
+        [summary.document for summary in summaries],
+        output,
+        check,
+        hint=read_next_command(ws),
+    )
+
+
+def list_failures(summaries: Iterable[IngestSummary]) -> list[Output]:
+    """Return a table with the problems of ingested batches by reason; empty if there are none.
+
+    Its examples are cut after MAX_EXAMPLE_CHARS characters.
+    """
+    failures = [
         {
             "batch": summary.batch.number,
-            **{name: getattr(summary.batch, name) for name in BATCH_COUNT_NAMES},
-            "reasons": [asdict(anomaly) for anomaly in summary.anomalies],
-            **{name: getattr(summary, name) for name in SUMMARY_FIELD_NAMES},
+            **vars(anomaly),
+            "examples": "; ".join(
+                f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
+            ),
         }
         for summary in summaries
+        for anomaly in summary.anomalies
     ]
-    return CommandReport(documents, output, check, hint=read_next_command(ws))
-
-
-def _ingest_output(summary: IngestSummary) -> list[Output]:
-    """Return a line with outcomes, tokens and cost of a batch, and a table of any problems.
-
-    The table has a row for each reason. Its examples are cut after MAX_EXAMPLE_CHARS characters.
-    """
-    batch = summary.batch
-    parts = [f"{batch.answered or 0:,} of {plural(batch.requests, 'request')} answered"]
-    for name in FAILED_OUTCOMES:
-        failed_count = getattr(batch, name)
-        if failed_count:
-            parts.append(f"{failed_count:,} {name}")
-    if summary.copied_rows:
-        parts.append(f"{plural(summary.copied_rows, 'row')} got the answer of an equal row")
-    if batch.control_requests:
-        controls = plural(batch.control_requests, "control request")
-        parts.append(f"{controls} for {format_usd(batch.control_cost or 0)}")
-    cost = format_usd(batch.cost or 0)
-    usage = f"{batch.tokens_in:,} tokens in, {batch.tokens_out:,} out, {cost}"
-
-    output: list[Output] = [f"batch {batch.number}: {', '.join(parts)}; {usage}"]
-    rows = []
-    for anomaly in summary.anomalies:
-        examples = [f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples]
-        rows.append(
-            (
-                anomaly.outcome,
-                anomaly.count,
-                describe_reason(anomaly.reason),
-                "; ".join(examples),
-            )
-        )
-    if rows:
-        output.append(TextTable(("outcome", "count", "reason", "examples"), rows))
-    return output
-
-
-def warn_of_ingest(
-    summaries: Iterable[IngestSummary], labels: TaskLabels, display: Progress
-) -> None:
-    """Print warnings about unusual answers of ingested batches on standard error."""
-    for summary in summaries:
-        for warning in _iterate_ingest_warnings(summary, labels):
-            display.warn(f"batch {summary.batch.number}: {warning}")
-
-
-def _iterate_ingest_warnings(summary: IngestSummary, labels: TaskLabels) -> Iterator[str]:
-    """Yield a warning for each kind of unusual answers of an ingested batch.
-
-    These are result lines that belong to no request, answers that were not applied (the row was
-    removed, parked, answered meanwhile, or refused by the table of `write_to=`), answers whose row
-    changed after the request, and answers of a model that was not requested. At most
-    MAX_OUTDATED_ROWS_SHOWN changed rows are named.
-    """
-    batch = summary.batch
-    if batch.unmatched_lines:
-        lines = plural(batch.unmatched_lines, "result line belongs", "result lines belong")
-        yield f"{lines} to no request; not stored, and not in the known cost"
-    if summary.rejected:
-        rejected_count = plural(len(summary.rejected), "answer")
-        yield (
-            f"{rejected_count} not applied ({join_first(summary.rejected)}): "
-            f"the {labels.singular} was removed, answered meanwhile, parked, "
-            "or refused by your table; "
-            f"`{labels.command('parked')}` lists reasons"
-        )
-    if summary.outdated:
-        row_names = join_first(summary.outdated, MAX_OUTDATED_ROWS_SHOWN)
-        yield f"the {labels.input_noun} changed after the request: {row_names}"
-    if summary.other_versions:
-        yield f"asked {batch.model}, answered by {', '.join(summary.other_versions)}"
+    return [make_table(failures, REASON_COLUMNS)] if failures else []
 
 
 def batch_cancel(
@@ -459,7 +347,6 @@ def batch_move(
     tag_report_of_move = move_report.report
 
     def check() -> None:
-        warn_of_ingest(tag_report_of_move.ingested, labels, ws.display)
         tag_report_of_move.raise_first_error(labels, ws.display)
         if tag_report_of_move.stop.budget_error is not None:
             raise tag_report_of_move.stop.budget_error
@@ -474,20 +361,15 @@ def batch_move(
 
 def _move_message(move_report: move_batch.MoveReport) -> str:
     """Return how a moved batch ended, and how its unanswered rows were asked."""
-    batch = move_report.batch
-    report = move_report.report
-    parts = [
-        f"batch {batch.number} is over: {batch.answered or 0:,} of {batch.requests:,} answered"
-    ]
-    if report.moved_rows:
-        parts.append(f"{report.moved_rows:,} answered by {move_report.mode}")
-    if report.submitted:
-        parts.append(
-            f"the others are in batch {join_first([str(sent) for sent in report.submitted])}"
-        )
-    if move_report.left:
-        parts.append(f"{move_report.left:,} still open")
-    return "; ".join(parts)
+    document = move_report.document()
+    message = f"batch {document['batch']} is over: {document['kept']:,} of "
+    message += f"{document['requests']:,} answered"
+    figures = format_figures(document, f"answered_by_{document['to']}=answered still_open=left")
+    if figures:
+        message += f"; {figures}"
+    if document["submitted"]:
+        message += f"; others in batch {format_member('submitted', document['submitted'])}"
+    return message
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:
@@ -500,7 +382,7 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     summaries = list_batches(ws.store, now=ws.now())
     if "task" in ws.settings.sources:
         summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
-    output: Output = TextTable(BATCH_HEADERS, [_batch_cells(summary) for summary in summaries])
+    output: Output = make_table(map(_batch_record, summaries), BATCH_COLUMNS)
     next_command = None
     if not summaries:
         output = "no batches yet"
@@ -508,32 +390,14 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     return CommandReport([summary.document for summary in summaries], output, hint=next_command)
 
 
-def _batch_cells(summary: BatchSummary) -> tuple[object, ...]:
-    """Return the cells of a batch in the order of BATCH_HEADERS.
-
-    They are its number, task, state, remote name, requests, ended requests, cost, creation time,
-    duration, and the reason why it failed or is held. An estimated cost begins with a tilde. The
-    duration of an open batch ends with an ellipsis.
-    """
-    batch = summary.batch
-    cost = format_usd(summary.cost)
+def _batch_record(summary: BatchSummary) -> dict[str, Any]:
+    """Return a batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost."""
+    record = {**summary.document, "done": summary.done}
     if not summary.is_actual:
-        cost = f"~{cost}"
-    age = summary.age_words
-    if not batch.is_finished:
-        age += " …"
-    return (
-        str(batch.number),
-        batch.task,
-        batch.state.value,
-        batch.remote_name,
-        batch.requests,
-        summary.done,
-        cost,
-        batch.created_at,
-        age,
-        f"held: {batch.held}" if batch.is_held else batch.reason or "",
-    )
+        record["cost"] = EstimatedCost(summary.cost)
+    if summary.batch.is_held:
+        record["reason"] = f"held: {summary.batch.held}"
+    return record
 
 
 def costs(
@@ -559,28 +423,10 @@ def costs(
         next_command = read_next_command(ws)
         return CommandReport(costs_document, "no request was sent yet", hint=next_command)
 
-    group_header = "day (US/Pacific)" if by == "day" else by
     total_row = {by: "all"} | costs_document["total"]
-    rows = [
-        (
-            row[by],
-            row["batches"],
-            row["calls"],
-            row["tokens_in"],
-            row["tokens_out"],
-            format_usd(row["cost"]),
-            row["lost_calls"] or None,
-            _estimated_cost_cell(row["lost"]),
-            _estimated_cost_cell(row["under_way"]),
-        )
-        for row in [*costs_document["rows"], total_row]
-    ]
-    return CommandReport(costs_document, TextTable((group_header, *COST_HEADERS), rows))
-
-
-def _estimated_cost_cell(cost: float) -> str | None:
-    """Return an estimated cost in USD with a tilde, or None for zero."""
-    return f"~{format_usd(cost)}" if cost else None
+    group_column = "day_(US/Pacific)=day" if by == "day" else by
+    table = make_table([*costs_document["rows"], total_row], f"{group_column} {COST_COLUMNS}")
+    return CommandReport(costs_document, table)
 
 
 def pilot_line(report: tag_report.TagReport) -> str:

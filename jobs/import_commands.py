@@ -9,11 +9,12 @@
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import click
 
 from jobs.command import open_configured_workspace
+from jobs.document_output import format_counts, list_modes, make_table
 from jobs.options import (
     COUNT,
     FILE,
@@ -33,10 +34,9 @@ from jobs.options import (
     TextColumn,
     WithColumns,
 )
-from jobs.output import Terminal, TextTable, print_line
+from jobs.output import Output, Terminal, TextTable
 from jobs.status_command import read_next_command
 from jobs.variables import read_settings
-from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
@@ -55,9 +55,7 @@ from pipeline.workflows import decisions, new_task_files
 from pipeline.workflows.row_importers import ROW_IMPORTERS, ImportOptions
 
 if TYPE_CHECKING:
-    from pipeline.tables.row_findings import Finding
     from pipeline.tables.row_import import FindingGroup, ImportReport
-    from pipeline.workflows.mode_choice import ModeEstimate
     from pipeline.workflows.preflight import Preflight
 
 
@@ -67,8 +65,9 @@ _FILE_EXAMPLES = {
     "import-images": "FOLDER=photos/",
     "import-passages": "PASSAGES=file.jsonl",
 }
-# Why an unparked row is asked again, by the names of the tasks that are imported from a file.
-RELEASE_REASONS = {"experts": "with a new biography", "passages": "with another text"}
+# Columns of findings and of a new person; see `make_table`.
+FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
+PERSON_COLUMNS = "username name tags score=findability_score"
 
 
 def import_rows(
@@ -131,7 +130,7 @@ def import_rows(
                 hint="leave out the option",
             )
         return _import_images(file)
-    if task_name not in RELEASE_REASONS:
+    if task_name not in ROW_IMPORTERS:
         raise InputError(
             f"task {task_name} reads its rows from the source in its file; nothing was imported",
             hint=f"`{CommandHint('tag', task=task_name)}` reads its rows and asks about them",
@@ -157,7 +156,7 @@ def import_rows(
             next_command = read_next_command(ws)
         return CommandReport(
             import_report.document,
-            partial(_print_import, import_report, ws.task.labels, RELEASE_REASONS[task_name]),
+            _import_output(import_report, ws.task.labels),
             import_report.check,
             next_command,
         )
@@ -196,78 +195,42 @@ def _check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
 
 
-def _print_import(report: "ImportReport", labels: TaskLabels, release_reason: str) -> None:
-    """Print the warnings, the notes and the counts of an import of people or passages.
+def _import_output(report: "ImportReport", labels: TaskLabels) -> list[Output]:
+    """Return a table of findings, the notes, and the counts of an import of people or passages.
 
-    Findings (rejected rows and changed values) with the same reason share a warning. Warnings and
-    notes go to standard error. The notes are left out if a real import changed nothing and has no
-    finding, because an earlier import has printed them. Counts are left out if no row was read. An
-    import also unparks rows whose text has changed; a line has their number.
+    Findings (rejected rows and changed values) with the same reason share a row. The notes are left
+    out if a real import changed nothing and has no finding, because an earlier import has printed
+    them. Counts are left out if no row was read.
     """
-    terminal = Terminal()
-    groups = report.groups.values()
-    for group in groups:
-        if group.count > 1:
-            terminal.warn(_group_line(group))
-        else:
-            terminal.warn(_finding_line(group.examples[0]))
-
-    is_shortened = any(group.count > len(group.examples) for group in groups)
-    if report.report is None and is_shortened:
-        terminal.say(f"note: {OptionHint(report='rejects.csv')} lists all rows and reasons")
-    # An import without news repeats an earlier import, which printed the notes.
-    if report.changes or report.dry or report.groups or report.missing:
-        for note in report.notes:
-            terminal.say(f"note: {note}")
+    output: list[Output] = []
+    findings = [
+        {**vars(group), "examples": _format_examples(group)} for group in report.groups.values()
+    ]
+    if findings:
+        output.append(make_table(findings, FINDING_COLUMNS))
+    if report.changes or report.dry or findings or report.missing:
+        output += [partial(Terminal().say, f"note: {note}") for note in report.notes]
 
     if report.rows_in:
-        print_line(_import_line(report, labels))
-    if report.released:
-        rows = plural(report.released, labels.singular, labels.plural)
-        verb = "would be unparked" if report.dry else "unparked"
-        print_line(f"{rows} {verb}, to be asked again {release_reason}")
+        counts = {
+            "added": report.added,
+            "updated": report.updated,
+            "unchanged": report.unchanged,
+            **{kind.value: count for kind, count in report.counts.items()},
+            "unparked, to be asked again": report.released,
+        }
+        rows = plural(report.rows_in, labels.singular, labels.plural)
+        verb = "would be imported" if report.dry else "imported"
+        output.append(f"{rows} {verb}: {format_counts(counts)}")
+    return output
 
 
-def _import_line(report: "ImportReport", labels: TaskLabels) -> str:
-    """Return a line with the counts of read, added, updated and unchanged rows, and of findings.
-
-    Findings are counted by kind, such as rejected; a kind without any is left out. A dry import
-    says that nothing was imported.
-    """
-    parts = [f"{report.added:,} added, {report.updated:,} updated, {report.unchanged:,} unchanged"]
-    kind_counts = [f"{count:,} {kind.value}" for kind, count in report.counts.items() if count]
-    if kind_counts:
-        parts.append(", ".join(kind_counts))
-
-    rows = plural(report.rows_in, labels.singular, labels.plural)
-    if report.dry:
-        return f"{rows} would be imported: {'; '.join(parts)}; nothing was imported"
-    return f"{rows} imported: {'; '.join(parts)}"
-
-
-def _group_line(group: "FindingGroup") -> str:
-    """Return a line with the reason and number of a group's findings, and its examples."""
-    examples = [
-        f"line {finding.line}{_enclose(' (', finding.value, ')')}" for finding in group.examples
-    ]
+def _format_examples(group: "FindingGroup") -> str:
+    """Return the lines of a group's first findings, with excerpts."""
+    examples = [f"line {finding.line}: {finding.value}".rstrip(": ") for finding in group.examples]
     if group.count > len(examples):
-        examples.append("…")
-
-    count = f"{group.count:,} times{_enclose(' in ', group.column)}"
-    return f"{group.kind.value}: {count}: {group.reason}: {', '.join(examples)}"
-
-
-def _finding_line(finding: "Finding") -> str:
-    """Return a line with the place and reason of a finding, an excerpt and the row's key."""
-    place = f"line {finding.line}{_enclose(', ', finding.column)}"
-    excerpt = _enclose(" (", finding.value, ")")
-    key = _enclose(" [", finding.key, "]")
-    return f"{finding.kind.value}: {place}: {finding.reason}{excerpt}{key}"
-
-
-def _enclose(prefix: str, text: str | None, suffix: str = "") -> str:
-    """Return a text between a prefix and a suffix; if there is no text, return an empty text."""
-    return f"{prefix}{text}{suffix}" if text else ""
+        examples.append(f"…; {OptionHint(report='rejects.csv')} lists all")
+    return ", ".join(examples)
 
 
 def _import_images(folder: Path) -> CommandReport:
@@ -288,35 +251,22 @@ def _import_images(folder: Path) -> CommandReport:
     return CommandReport(report.document, _images_output(report), report.check, next_command)
 
 
-def _images_output(report: images.ImagesImportReport) -> list[Any]:
-    """Return the output of an import of images: notes, then lines with counts.
-
-    A note is a function that prints a text about deleted or skipped files on standard error. A line
-    is a text. One line has the number of images: in total, added, changed, moved and unchanged. The
-    other line has the number of changed images that were unparked. A line is left out if its number
-    is 0, so the output can be empty.
-    """
-    notes = []
-    if report.missing_files:
-        missing = plural(report.missing_files, "image is", "images are")
-        notes.append(f"{missing} no longer in the folder and not asked about")
-    notes += [
-        f"{plural(count, 'file')} left out: {reason}"
+def _images_output(report: images.ImagesImportReport) -> list[Output]:
+    """Return notes about skipped files, and a line with the counts of the images of a folder."""
+    output: list[Output] = [
+        partial(Terminal().say, f"note: {plural(count, 'file')} left out: {reason}")
         for reason, count in report.skipped_counts.items()
     ]
-    output: list[Any] = [partial(Terminal().say, f"note: {note}") for note in notes]
-
-    if report.total:
-        line = (
-            f"{plural(report.total, 'image')} imported: {report.added:,} added, "
-            f"{report.updated:,} changed, {report.moved:,} moved, {report.unchanged:,} unchanged"
-        )
-        if report.broken:
-            line += f"; {report.broken:,} broken"
-        output.append(line)
-    if report.released:
-        changed_images = plural(report.released, "changed image")
-        output.append(f"{changed_images} unparked, to be asked again")
+    counts = {
+        "added": report.added,
+        "changed": report.updated,
+        "moved": report.moved,
+        "unchanged": report.unchanged,
+        "broken": report.broken,
+        "no longer in the folder and not asked about": report.missing_files,
+        "unparked, to be asked again": report.released,
+    }
+    output.append(f"{plural(report.total, 'image')} imported: {format_counts(counts) or 'none'}")
     return output
 
 
@@ -355,39 +305,24 @@ def add_expert(
     return CommandReport(added_expert.document, output, hint=next_command)
 
 
-def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Any]:
+def _added_expert_output(added_expert: add_expert_workflow.AddedExpert) -> list[Output]:
     """Return the output of `add-expert`: a table with the person, and the outcome.
 
     The outcome is a function that prints on standard error: the time that the call took, or a
     warning why the person has no tags. It is left out if no call was made and there is no problem.
     The last line says whether searches find the person.
     """
-    cells = (
-        added_expert.username,
-        added_expert.name,
-        ", ".join(added_expert.tags) or None,
-        added_expert.findability_score,
-    )
-    output: list[Any] = [TextTable(("username", "name", "tags", "score"), [cells])]
-
+    output: list[Output] = [make_table([vars(added_expert)], PERSON_COLUMNS)]
     username = added_expert.username
-    terminal = Terminal()
-    if added_expert.parked:
-        warning = f"{username} is stored without tags and parked: {added_expert.parked}"
-        output.append(partial(terminal.warn, warning))
-    elif added_expert.problem:
-        warning = (
-            f"{username} is stored without tags ({added_expert.problem}); "
-            f"`{CommandHint('tag')}` asks again"
-        )
-        output.append(partial(terminal.warn, warning))
+    problem = added_expert.parked or added_expert.problem
+    if problem:
+        output.append(partial(Terminal().warn, f"{username} is stored without tags: {problem}"))
     elif added_expert.took_s is not None:
-        output.append(partial(terminal.say, f"{username} tagged in {added_expert.took_s:.1f} s"))
-
-    if added_expert.tags:
-        output.append("Not in the index yet")
-    else:
-        output.append("People without tags cannot be searched")
+        message = f"{username} tagged in {added_expert.took_s:.1f} s"
+        output.append(partial(Terminal().say, message))
+    output.append(
+        "Not in the index yet" if added_expert.tags else "People without tags cannot be searched"
+    )
     return output
 
 
@@ -498,7 +433,7 @@ def ask(
     return CommandReport(document, output, report.tried.check, next_command)
 
 
-def _ask_output(report: ask_workflow.AskReport) -> list[Any]:
+def _ask_output(report: ask_workflow.AskReport) -> list[Output]:
     """Return a table of the answers, the estimate for all rows, and the cost of the calls.
 
     A row without an answer shows its problem. The estimate is left out if the report has none. Its
@@ -511,73 +446,34 @@ def _ask_output(report: ask_workflow.AskReport) -> list[Any]:
     for answer in answers:
         columns |= dict.fromkeys(answer)
     rows = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
-    output: list[Any] = [TextTable(list(columns), rows)]
+    output: list[Output] = [TextTable(list(columns), rows)]
     if report.estimate is not None:
         output += _estimate_output(report.estimate, report.rows)
 
     stored = "no answer was stored"
     if report.is_kept:
         stored = f"answers stored; edit the question in {report.draft.path}"
-    row_count = plural(report.rows, "row")
-    cost = format_usd(report.tried.cost)
-    copies = ""
-    if report.tried.copied_rows:
-        equal_rows = plural(
-            report.tried.copied_rows,
-            "equal row got the same answer",
-            "equal rows got the same answers",
-        )
-        copies = f"; {equal_rows}"
-    output.append(f"{len(answers):,} of {row_count} asked, {cost}{copies}; {stored}")
+    parts = (
+        f"{len(answers):,} of {plural(report.rows, 'row')} asked",
+        format_counts({"copied to equal rows": report.tried.copied_rows}),
+        f"{format_usd(report.tried.cost)} spent",
+        stored,
+    )
+    output.append(", ".join(filter(None, parts)))
     return output
 
 
-def _estimate_output(estimate: "Preflight", row_count: int) -> list[Any]:
-    """Return a line with the cost of all rows in each available mode, and warnings.
+def _estimate_output(estimate: "Preflight", row_count: int) -> list[Output]:
+    """Return the cost of all rows in each available mode, and warnings.
 
-    If the local engine answered, the line says that nothing was paid, and the costs are those of
-    the model that a key would use. Each warning is a function that prints on standard error.
+    If the local engine answered, a line says that nothing was paid, and the costs are those of the
+    model that a key would use.
     """
     priced_estimate = estimate.with_key or estimate
-    mode_estimates = {
-        mode: mode_estimate
-        for mode, mode_estimate in priced_estimate.possible_mode_estimates.items()
-        if not mode_estimate.absence_reason
-    }
-    costs = ", ".join(
-        _mode_cost(mode, mode_estimate) for mode, mode_estimate in mode_estimates.items()
-    )
-    rows = f"all {row_count:,} rows"
-    verb = "cost"
-    if row_count == 1:
-        rows = "1 row"
-        verb = "costs"
-    if estimate.with_key is None:
-        line = f"{rows} would cost about {costs}"
-    else:
-        line = (
-            f"{rows} {verb} nothing here; with an API key {priced_estimate.model} would cost about "
-            f"{costs} (the length of answers is guessed; with an API key it is measured)"
-        )
-
-    output: list[Any] = [line]
-    for mode, mode_estimate in mode_estimates.items():
-        output += [
-            partial(Terminal().warn, f"{_mode_phrase(mode)}: {warning}")
-            for warning in mode_estimate.warnings
-        ]
-    return output
-
-
-def _mode_phrase(mode: str) -> str:
-    """Return a mode as it follows a cost: "live" or "by batch"."""
-    return mode if mode == "live" else f"by {mode}"
-
-
-def _mode_cost(mode: str, mode_estimate: "ModeEstimate") -> str:
-    """Return the cost and duration of a mode as a phrase."""
-    duration = duration_in_words(mode_estimate.seconds)
-    return f"{mode_estimate.shown_cost} {_mode_phrase(mode)} in {duration}"
+    line = f"all rows ({row_count:,}) with {priced_estimate.model}, about:"
+    if estimate.with_key is not None:
+        line = f"nothing was paid; with an API key, {line}"
+    return [line, *list_modes(priced_estimate)]
 
 
 def new_task(

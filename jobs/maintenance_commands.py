@@ -12,7 +12,7 @@ unparks it.
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from jobs.command import has_yes_option, open_configured_workspace, should_print_json
+from jobs.document_output import format_counts, format_figures, make_table
 from jobs.exit_codes import listen_on_port
 from jobs.options import (
     PATH,
@@ -38,7 +39,6 @@ from jobs.options import (
 from jobs.output import (
     Output,
     Terminal,
-    TextTable,
     log_times,
     print_errors_and_raise,
     print_fields,
@@ -48,10 +48,9 @@ from jobs.status_command import read_next_command
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import AskedRows, TaskLabels
+from pipeline.engine.task_parts import AskedRows
 from pipeline.ops import backup as workspace_backup
 from pipeline.ops import clean as file_cleanup
 from pipeline.ops import doctor as workspace_check
@@ -70,9 +69,10 @@ UnitNames = Annotated[
         metavar="UNIT,…",
     ),
 ]
-VERSION_HEADERS = ("task", "version", "model", "records", "rows", "first", "last", "cost")
-# Displayed verdicts of a gate: passed, failed, or not judged.
-VERDICTS = {True: "pass", False: "FAIL", None: ""}
+# Columns of the lists of versions, gates and parked rows; see `make_table`.
+VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
+GATE_COLUMNS = "gate=name value rows=items verdict=passed finding=said"
+PARKED_COLUMNS = "row=name reason since"
 
 
 def work(
@@ -343,37 +343,15 @@ def forget(
     else:
         names = row_erasure.split_names(ws.store, ws.task, expert)
     report = row_erasure.forget_rows(ws, names)
-    return CommandReport(asdict(report), _forget_lines(report, names, ws.task.labels))
-
-
-def _forget_lines(
-    report: row_erasure.ForgetReport,
-    names: Sequence[str],
-    labels: TaskLabels,
-) -> list[str]:
-    """Return the lines of `forget`: counts of the deleted data, and copies out of reach.
-
-    Further lines name an earlier deletion and deleted refused rows. If quality reports that may
-    contain a row were deleted, a line has their number and the command that writes new reports.
-
-    Args:
-        names: The names of the forgotten people or rows; at least one.
-    """
-    files = f"{plural(report.lines, 'line')} of {plural(len(report.files), 'sealed file')}"
-    removed = f"{files}, {plural(report.vectors, 'vector')} and all database rows"
-    lines = [f"{join_first(names)} forgotten: {removed} deleted"]
-
-    if report.is_continuation:
-        lines.append("A row was deleted before; its remaining data is deleted now")
-    if report.refused_rows:
-        lines.append(f"{plural(report.refused_rows, 'refused row')} with these names deleted")
-    if report.reports:
-        removal = f"{plural(report.reports, 'report file')} with these names deleted"
-        lines.append(f"{removal}; `{labels.command('qc')}` writes new ones")
+    figures = format_figures(
+        asdict(report),
+        "lines sealed_files=files vectors refused_rows report_files=reports",
+    )
+    lines = [f"{join_first(names)} forgotten, with {figures or 'no other data'}"]
     if report.kept_values.rows:
         lines.append(report.kept_values.message)
     lines.append(f"Not deleted: {report.out_of_reach}")
-    return lines
+    return CommandReport(asdict(report), lines)
 
 
 def doctor(ws: WorkspaceSession) -> CommandReport:
@@ -385,27 +363,24 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     5: stored data contradict each other.
     """
     report = workspace_check.check_workspace(ws)
-    output: list[Any] = [f"{subject}: {summary}" for subject, summary, _ in report.row_summaries]
+    document = report.document
+    output: list[Any] = [
+        f"{subject}: {format_counts(figures) or 'no row'}"
+        for subject, figures in document["rows"].items()
+    ]
 
     # A notice is no warning, because it does not change the exit code.
-    for check_name, finding in report.findings:
-        line = f"{check_name}: {finding.message}: {finding.consequence}"
-        if finding.hint:
-            next_step = finding.hint
-            if isinstance(next_step, CommandHint):
-                next_step = f"`{next_step}`"
-            line += f". To repair it: {next_step}"
-        output.append(partial(Terminal().warn, line) if finding.is_contradiction else line)
+    for finding in document["findings"]:
+        line = f"{finding['check']}: {finding['said']}: {finding['why']}"
+        if finding["next"]:
+            line += f". To repair it: {finding['next']}"
+        output.append(partial(Terminal().warn, line) if finding["contradiction"] else line)
 
-    if not report.contradictions:
+    if document["healthy"]:
         checks = plural(report.check_count, "check")
         notice_count = len(report.findings)
-        line = f"{checks} passed, no contradiction found"
-        # Notices are printed before this line, and a reader may see only the end.
-        if notice_count:
-            line += f"; {plural(notice_count, 'notice')} above"
-        output.append(line)
-    return CommandReport(report.document, output, report.raise_errors)
+        output.append(f"{checks} passed, no contradiction found; notices: {notice_count}")
+    return CommandReport(document, output, report.raise_errors)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
@@ -423,17 +398,13 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
         return CommandReport(asdict(report), message)
 
-    counts = (
-        f"{plural(report.files, 'file')} of {plural(len(report.batches), 'batch', 'batches')}",
-        f"{report.size:,} bytes",
-        plural(len(report.builds), "build"),
-        plural(len(report.reports), "report file"),
-        plural(len(report.litter), "leftover"),
-        plural(report.locks, "lock file"),
-        plural(report.vectors, "unneeded vector"),
+    figures = format_figures(
+        asdict(report),
+        "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
+        "unneeded_vectors=vectors",
     )
     action = "would remove" if dry else "removed"
-    return CommandReport(asdict(report), f"{action} {', '.join(counts)}")
+    return CommandReport(asdict(report), f"{action} {figures}")
 
 
 def remove_tables(
@@ -455,13 +426,12 @@ def remove_tables(
     report = table_removal.remove_findable_tables(
         ws.store, confirm=ws.confirm, should_abandon_batches=give_up
     )
-    tables = plural(len(report.tables), "table")
-    views = plural(len(report.views), "view")
-    indexes = plural(len(report.indexes), "index", "indexes")
-    message = f"{tables}, {views} and {indexes} deleted from {ws.store.display_name}"
+    document = asdict(report)
+    figures = format_figures(document, "tables views indexes")
+    message = f"{figures or 'nothing'} deleted from {ws.store.display_name}"
     if report.kept_tables:
         message += f"; unchanged: {', '.join(report.kept_tables)}"
-    return CommandReport(asdict(report), message)
+    return CommandReport(document, message)
 
 
 def versions(ws: WorkspaceSession) -> CommandReport:
@@ -474,12 +444,8 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     if not summaries:
         return CommandReport([], "no versions yet")
 
-    rows = []
-    for summary in summaries:
-        counts = summary.counts._replace(model=summary.counts.model or "-")
-        rows.append((summary.subject, *counts, format_usd(summary.cost)))
     document = [summary.document for summary in summaries]
-    return CommandReport(document, TextTable(VERSION_HEADERS, rows))
+    return CommandReport(document, make_table(document, VERSION_COLUMNS))
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:
@@ -500,20 +466,6 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         report = answer_versions.roll_back(ws, extractor)
         next_command = read_next_command(ws)
 
-    message = f"there are no answers of {extractor}"
-    if report.versions:
-        counts = f"{plural(report.rows, 'row')} and {plural(report.answers, 'answer')}"
-        message = f"{counts} of {extractor} deleted"
-        if report.unparked_rows:
-            message += f", {plural(report.unparked_rows, 'row')} unparked"
-    output = [message]
-    if report.kept_values.rows:
-        output.append(report.kept_values.message)
-    if report.is_unbound:
-        output.append(
-            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
-        )
-
     document = {
         "task": report.subject,
         "extractor": extractor,
@@ -525,6 +477,16 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
         "kept_values": asdict(report.kept_values),
         "unbound": report.is_unbound,
     }
+    output = [f"there are no answers of {extractor}"]
+    if report.versions:
+        figures = format_figures(document, "answers rows rows_unparked=let_go")
+        output = [f"{extractor} deleted: {figures or 'no answers'}"]
+    if report.kept_values.rows:
+        output.append(report.kept_values.message)
+    if report.is_unbound:
+        output.append(
+            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
+        )
     return CommandReport(document, output, hint=next_command)
 
 
@@ -541,19 +503,12 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
-        # A gate without a verdict has the reason in place of it.
-        rows = [
-            (
-                f"{gate.figure.name} {gate.value_text}",
-                gate.unjudged_reason or VERDICTS[gate.passed],
-                gate.figure.bounds_text,
-                gate.items,
-            )
-            for gate in report.gates
+        gates = [
+            {**gate_document, "value": gate.value_text}
+            for gate_document, gate in zip(document["gates"], report.gates, strict=True)
         ]
-        gate_table = TextTable(("gate", "verdict", "wanted", "rows"), rows)
         message = f"{report.line}; report: {report.path}"
-        return CommandReport(document, [gate_table, message], report.check)
+        return CommandReport(document, [make_table(gates, GATE_COLUMNS), message], report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:
@@ -574,13 +529,10 @@ def parked(ws: WorkspaceSession) -> CommandReport:
     `unpark` releases them.
     """
     parked_rows = row_items.list_parked(ws.store, ws.task)
-    row_noun = ws.task.labels.singular
-    if not parked_rows:
-        return CommandReport([], f"no {row_noun} is parked")
-
     document = [row.__dict__ for row in parked_rows]
-    cells = [(row.name, describe_reason(row.reason), row.since) for row in parked_rows]
-    return CommandReport(document, TextTable((row_noun, "reason", "since"), cells))
+    if not document:
+        return CommandReport(document, f"no {ws.task.labels.singular} is parked")
+    return CommandReport(document, make_table(document, PARKED_COLUMNS))
 
 
 def unpark(

@@ -14,7 +14,8 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 import click
 
 from jobs.output import Output
-from pipeline.core.command_hint import CommandHint
+from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.errors import InputError
 from pipeline.core.setting_parsers import parse_count, parse_duration, parse_money
 from pipeline.core.settings import PREFIX
 from pipeline.core.text import SURROGATES
@@ -34,6 +35,22 @@ class CommandReport(NamedTuple):
     check: Callable[[], object] | None = None
     # The next command to type, printed last if no error ends the command.
     hint: CommandHint | str | None = None
+
+
+def check_exclusive(consequence: str, /, **options: object) -> None:
+    """Check that at most one of some options was typed.
+
+    Args:
+        consequence: The end of the error, such as "nothing was changed".
+        options: The options by name; None if it was not typed.
+
+    Raises:
+        InputError: Two of them were typed.
+    """
+    names = [name for name, value in options.items() if value is not None]
+    if len(names) > 1:
+        message = f"{OptionHint(names[0])} excludes {OptionHint(names[1])}; {consequence}"
+        raise InputError(message)
 
 
 @dataclass(frozen=True)

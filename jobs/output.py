@@ -26,8 +26,12 @@ from pipeline.core.progress import ProgressBar
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+# A cell without a value.
+NO_VALUE = "-"
 # People copy the cells of this column, so that its cells are never wrapped.
 UNWRAPPED_COLUMN = "username"
+# Columns of cells up to this length are never wrapped either, such as times.
+MAX_UNWRAPPED_CHARS = 16
 # Columns of the field names, with the blank after them, in a pipe.
 FIELD_NAME_WIDTH = 22
 # Matches every character of a JSON text that may be a control character.
@@ -248,22 +252,6 @@ def print_all(output: Output) -> None:
         output()
 
 
-def _format_cell(value: object) -> str:
-    """Return the text of a cell: a time to the minute, an integer with commas, None as a hyphen.
-
-    Any other value is formatted by `format_value`. In it, blanks replace control characters and
-    line ends.
-    """
-    if value is None:
-        return "-"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    # A bool is an int, too, but is printed as text.
-    if type(value) is int:
-        return f"{value:,}"
-    return printable(format_value(value))
-
-
 def format_value(value: object) -> str:
     """Return the text of a single value; booleans are `true` and `false`, as in JSON."""
     if isinstance(value, bool):
@@ -274,15 +262,33 @@ def format_value(value: object) -> str:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
+    A terminal gets only columns with values.
+
     In every cell, blanks replace tabs, line ends and other control characters.
     """
-    cells = [[_format_cell(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
-        _draw_table(cells, [(header, header == UNWRAPPED_COLUMN) for header in headers])
+    cells = [[printable(str(value)) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in [headers, *cells]:
+            click.echo("\t".join(row))
         return
 
-    for row in [headers, *cells]:
-        click.echo("\t".join(row))
+    # A terminal has no room for columns without values.
+    shown_indexes = [
+        index
+        for index in range(len(headers))
+        if not cells or any(row[index] not in ("", NO_VALUE) for row in cells)
+    ]
+    _draw_table(
+        [[row[index] for index in shown_indexes] for row in cells],
+        [
+            (
+                headers[index],
+                headers[index] == UNWRAPPED_COLUMN
+                or all(len(row[index]) <= MAX_UNWRAPPED_CHARS for row in cells),
+            )
+            for index in shown_indexes
+        ],
+    )
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:

@@ -5,7 +5,6 @@
 """
 
 import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Annotated, Any
 
 import click
 
-from jobs import label_output
 from jobs.command import should_print_json
-from jobs.inspect_commands import MINUTE_FORMAT
+from jobs.document_output import format_fields, format_figures, make_fields, make_table
 from jobs.options import (
     COUNT,
     FILE,
@@ -34,6 +32,7 @@ from jobs.options import (
     Tag,
     Version,
     Where,
+    check_exclusive,
 )
 from jobs.output import (
     Terminal,
@@ -47,9 +46,9 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
-from pipeline.core.row_listing import ListedRow, RowFilter, RowListOptions
+from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
-from pipeline.engine import corrections
+from pipeline.engine import corrections, label_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.experts import tags as expert_tags
@@ -64,6 +63,14 @@ DEFAULT_PAGE_ROWS = 20
 # Rows that are read at once for a file.
 CSV_PAGE_ROWS = 1_000
 MAX_MERGE_ROWS = 10
+# Columns of merges and of edits; see `make_table`.
+MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
+EDIT_COLUMNS = "edit=number who when=at changes set=fields undoes"
+# Figures of a file of labels; see `make_table`.
+LABEL_FIGURES = (
+    "labelled corrected confirmed unchanged marked_as_reviewed=reviewed "
+    "without_an_answer_before=unanswered other_rows=unlabelled"
+)
 
 Editor = Annotated[
     str | None,
@@ -152,18 +159,15 @@ def items(
     if columns is None and page.review_name in names and not has_review:
         names.remove(page.review_name)
     headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, page.state_name)]
-    rows = [_make_table_row(row, names) for row in page.items]
+    rows = [
+        [*(_format_row_value(row.values.get(name)) for name in names), row.state]
+        for row in page.items
+    ]
     output: list[Any] = [TextTable(headers, rows)]
     if page.after is not None:
         message = f"next page: the same command with {OptionHint(after=page.after)}"
         output.append(partial(Terminal().say, message))
     return CommandReport(page.document, output)
-
-
-def _make_table_row(row: ListedRow, names: Sequence[str]) -> list[str]:
-    """Return the cells of a listed row: the named values, then the state."""
-    cells = [_format_row_value(row.values.get(name)) for name in names]
-    return [*cells, row.state]
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
@@ -175,14 +179,17 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     the table is too large.
     """
     counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
-    rows = [("all", "", counts.total)]
+    rows = [{"by": "all", "value": "", "rows": counts.total}]
     for kind, counts_by_name in (
         ("state", counts.states),
         ("tag", counts.tags),
         ("version", counts.versions),
     ):
-        rows += [(kind, name, count) for name, count in (counts_by_name or {}).items()]
-    return CommandReport(counts.document, TextTable(("by", "value", "rows"), rows))
+        rows += [
+            {"by": kind, "value": name, "rows": count}
+            for name, count in (counts_by_name or {}).items()
+        ]
+    return CommandReport(counts.document, make_table(rows, "by value rows"))
 
 
 def _format_row_value(value: object) -> str:
@@ -261,11 +268,9 @@ def export(
     if path is None:
         ws.display.say(f"{plural(report.count, report.word)} written")
         return None
-    if report.path is None:
-        message = f"no {report.word} to export: no file was written"
-    else:
-        message = f"{plural(report.count, report.word)} written to {report.path}"
-    return CommandReport(asdict(report), message)
+    # Without rows, a note says that no file was written.
+    output = [f"{plural(report.count, report.word)} written to {path}"] if report.path else []
+    return CommandReport(asdict(report), output)
 
 
 def tags(
@@ -305,14 +310,11 @@ def tags(
     --merge, --undo and an edit exclude each other. --merge also excludes --expert.
     """
     tag_edit = add or remove
-    action_count = sum(action is not None for action in (merge, undo, tag_edit))
+    check_exclusive("nothing was changed", merge=merge, undo=undo, add=tag_edit)
     # A merge is about all people, and an edit about one.
-    is_wrongly_scoped = bool(merge and expert) or bool(tag_edit and not expert)
-    if action_count > 1 or is_wrongly_scoped:
-        raise InputError(
-            f"{OptionHint('merge')}, {OptionHint('undo')} and an edit of {OptionHint(expert='…')} "
-            "exclude each other; nothing was changed",
-        )
+    check_exclusive("nothing was changed", merge=merge, expert=expert)
+    if tag_edit and not expert:
+        raise InputError(f"an edit of tags needs {OptionHint('expert')}; nothing was changed")
 
     if expert is not None and tag_edit:
         return _edit_tags(ws, expert, add=add or "", remove=remove or "", who=who)
@@ -372,16 +374,12 @@ def _report_merges(report: Document, next_command: CommandHint | None) -> Comman
     that existed already. If a trigger or rule of the database refused changes, a warning says how
     many rows kept their tags.
     """
-    output: list[Any] = []
-    output += [
+    output: list[Any] = [
         partial(Terminal().say, f"{old_tag!r} is merged into {new_tag!r} already")
         for old_tag, new_tag in report["same"]
     ]
-
-    for merge in report["merges"]:
-        undone = ", undone" if merge["undone_at"] else ""
-        output.append(f"merge {merge['number']}: {merge['old']!r} into {merge['new']!r}{undone}")
-
+    if report["merges"]:
+        output.append(make_table(report["merges"], MERGE_COLUMNS))
     if report["kept"]:
         row_count = plural(report["kept"], "row")
         message = f"{row_count} not changed, because a trigger or rule of the database refused it"
@@ -432,17 +430,16 @@ def correct(
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
     is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
     """
-    _check_correct_options(
-        {"item": item, "file": file},
-        {"set": set_, "reviewed": reviewed, "undo": undo},
-        {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry},
-    )
+    consequence = "nothing was changed"
+    check_exclusive(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)
+    check_exclusive(consequence, item=item, file=file)
+    file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
+    for name, value in file_options.items():
+        check_exclusive(consequence, item=item, **{name: value or None})
     editor_name = who or system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
-        return label_output.correct_by_file(
-            ws, file, options=read_options, editor_name=editor_name, is_dry=dry
-        )
+        return _correct_by_file(ws, file, options=read_options, editor_name=editor_name, is_dry=dry)
     if item is None:
         raise InputError(
             f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"
@@ -481,42 +478,52 @@ def correct(
     return CommandReport(report, output, hint=next_command)
 
 
-def _check_correct_options(
-    rows: Mapping[str, Any],
-    actions: Mapping[str, Any],
-    file_options: Mapping[str, Any],
-) -> None:
-    """Refuse options of `correct` that exclude each other, or that need another option.
+def _correct_by_file(
+    ws: WorkspaceSession,
+    path: Path,
+    *,
+    options: ReadOptions,
+    editor_name: str,
+    is_dry: bool,
+) -> CommandReport:
+    """Correct answers by a file of labels; with `is_dry`, only check it.
 
-    Args:
-        rows: The options `item` and `file`, which exclude each other; None if not typed.
-        actions: The options `set`, `reviewed` and `undo`, which need `item`; None if not typed. At
-            most one may be typed, and none together with `file`.
-        file_options: Options that need `file`.
+    A label that is equal to the present value confirms it. The report has the counts and the next
+    command. It warns if a file with the columns of an export confirms values.
 
     Raises:
-        InputError: Two options exclude each other, or an option lacks ITEM or FILE.
+        InputError: The file has faults; nothing was changed.
     """
-    exclusive_options = dict(actions)
-    exclusive_options["file"] = rows["file"]
-    names = [name for name, value in exclusive_options.items() if value is not None]
-    # A file names its rows itself.
-    if rows["item"] is not None and rows["file"] is not None:
-        names = ["item", "file"]
-    if len(names) > 1:
-        message = f"{OptionHint(names[0])} excludes {OptionHint(names[1])}; nothing was changed"
-        raise InputError(message)
+    report = label_file.correct_by_file(
+        ws.store,
+        ws.task,
+        ws.now,
+        path,
+        options=options,
+        editor_name=editor_name,
+        is_dry=is_dry,
+    )
+    document = asdict(report)
+    figures = format_figures(document, LABEL_FIGURES) or "no label"
+    output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
+    output.append(f"only checked: {figures}" if is_dry else figures)
+    output.append(partial(print_fields, make_fields(document, "changed_values ignored_columns")))
 
-    needs_item = [name for name in names if name in actions]
-    if needs_item and rows["item"] is None:
-        raise InputError(
-            f"{OptionHint(needs_item[0])} needs {OptionHint('item')}; nothing was changed"
+    # All cells of an export are filled, so a person may not have looked at each.
+    if report.is_export and report.confirmed:
+        message = (
+            f"{path} has the columns of an export, so rows that nobody looked at may be confirmed; "
+            "delete their lines from the file"
         )
-    needs_file = [name for name, value in file_options.items() if value]
-    if needs_file and rows["file"] is None:
-        raise InputError(
-            f"{OptionHint(needs_file[0])} needs {OptionHint('file')}; nothing was changed"
-        )
+        output.append(partial(Terminal().warn, message))
+
+    next_command: CommandHint | None = None
+    if report.has_changes and report.is_dry:
+        # A checked file is stored next.
+        next_command = ws.task.labels.command("correct", file=path)
+    elif report.has_changes:
+        next_command = read_next_command(ws)
+    return CommandReport(document, output, hint=next_command)
 
 
 def _correction_output(row_name: str, report: Document) -> list[Any]:
@@ -532,45 +539,17 @@ def _correction_output(row_name: str, report: Document) -> list[Any]:
     output: list[Any] = []
     if "edit" in report:
         message = "nothing to change: the answer has these values already"
-        is_confirmed = report["edit"] is not None and not report["edits"][-1]["changes"]
         if report["edit"] is not None:
             message = f"edit {report['edit']} stored"
-        if is_confirmed and report["edits"][-1]["undoes"] is None:
-            message += ": the answer has these values, which are confirmed now"
         output.append(f"{row_name}: {message}")
 
     fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
     output.append(partial(print_fields, fields))
     if report["reviewed_at"] is not None:
-        reviewed_at = f"{report['reviewed_at']:{MINUTE_FORMAT}}"
-        output.append(f"marked as reviewed by {report['reviewed_by']}, {reviewed_at}")
-
+        output.append(f"marked as {format_fields(report, 'reviewed_by reviewed_at')}")
     if report["edits"]:
-        rows = [_edit_cells(edit) for edit in report["edits"]]
-        output.append(TextTable(("edit", "who", "when", "what"), rows))
+        output.append(make_table(report["edits"], EDIT_COLUMNS))
     return output
-
-
-def _edit_cells(edit: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return an edit as the cells (number, person, time, changes).
-
-    In a list field, removed members have a minus sign and added members a plus sign. Other fields
-    have the old and the new value. Confirmed fields follow without values. If the edit undoes
-    another edit, the changes end with the number of that edit.
-    """
-    changes = list[str]()
-    for name, (before, after) in edit["changes"].items():
-        if isinstance(after, list) and isinstance(before or [], list):
-            old_members = before or []
-            changes += [f"-{to_display_value(old)}" for old in old_members if old not in after]
-            changes += [f"+{to_display_value(new)}" for new in after if new not in old_members]
-        else:
-            changes.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
-
-    changes += [f"{name} confirmed" for name in edit["fields"] if name not in edit["changes"]]
-    undo_note = "" if edit["undoes"] is None else f" (undoes {edit['undoes']})"
-    what = ", ".join(changes) or "no value changed"
-    return (edit["number"], edit["who"], edit["at"], what + undo_note)
 
 
 def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
@@ -585,24 +564,15 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
         max_tags: Tags in the table.
     """
     matching_tags = [tag for tag in report["tags"] if search_text.lower() in tag["tag"].lower()]
-    tag_rows = [
-        (tag["tag"], tag["people"], ", ".join(tag["examples"])) for tag in matching_tags[:max_tags]
-    ]
     people = plural(report["people"], "person", "people")
     different_tags = plural(report["different"], "different tag")
     rare_tags = plural(report["used_once"], "tag")
     output: list[Any] = [
         f"{people} with {different_tags}; {rare_tags} of a single person",
-        TextTable(("tag", "people", "examples"), tag_rows),
+        make_table(matching_tags[:max_tags], "tag people examples"),
     ]
-
-    members = ("number", "old", "new", "who", "at", "undone_at", "undone_by")
-    merge_rows = [
-        tuple(merge[member] for member in members) for merge in report["merges"][-MAX_MERGE_ROWS:]
-    ]
-    if merge_rows:
-        headers = ("merge", "from", "into", "who", "when", "undone", "by")
-        output.append(TextTable(headers, merge_rows))
+    if report["merges"]:
+        output.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
     return CommandReport({**report, "tags": matching_tags}, output)
 
 

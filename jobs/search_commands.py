@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import click
 
+from jobs.document_output import format_counts, make_table
 from jobs.options import TEXT, CommandReport, CountParam, Parameter, Tag, Where
 from jobs.output import Output, TextTable, print_marked, print_text
 from jobs.status_command import read_next_command
@@ -58,7 +59,7 @@ def index(
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         _warn_of_refused_texts(ws, report.refused)
-    output: list[Output] = [_format_index_report(report, ws.indexed_task, ws.task.labels)]
+    output: list[Output] = [_format_index_report(report, ws.indexed_task)]
     if report.count:
         # A search with another embedding model than the build's is refused.
         typed_settings = read_typed_settings(("embedding_model", "dim"))
@@ -84,9 +85,7 @@ def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) ->
     ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
-def _format_index_report(
-    report: build.IndexReport, collection: IndexedTask, labels: TaskLabels
-) -> str:
+def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> str:
     """Return the message of `index`: the new build, and its counts.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
@@ -97,18 +96,12 @@ def _format_index_report(
     if not report.count:
         return f"build {report.number} deleted; the search has no index now"
 
-    entry_count = plural(report.count, collection.entry_noun)
-    if report.rolled_back:
-        return f"build {report.number} is in service again: {entry_count}"
-
-    message = f"build {report.number} is in service: {entry_count}"
-    message += f", {report.embedded:,} embedded, {report.cached:,} cached"
+    state = "in service again" if report.rolled_back else "in service"
+    message = f"build {report.number} is {state}: {plural(report.count, collection.entry_noun)}"
+    if not report.rolled_back:
+        message += f", {report.embedded:,} embedded, {report.cached:,} cached"
     if report.left_out:
-        omissions = ", ".join(
-            f"{row_count:,} {state.replace('_', ' ')}"
-            for state, row_count in report.left_out.items()
-        )
-        message += f", of {plural(report.out_of, labels.singular, labels.plural)} ({omissions})"
+        message += f"; without an entry: {format_counts(report.left_out)}"
     return message
 
 
@@ -123,25 +116,16 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
         qrels: A file of TREC judgements.
     """
     rows = evaluate.measure_search(ws, queries, qrels)
-    cells = [_measure_cells(row) for row in rows]
-    headers = ("system", "type", "queries", *evaluate.MEASURES, "weak")
-    return CommandReport(rows, TextTable(headers, cells))
-
-
-def _measure_cells(row: Mapping[str, Any]) -> list[object]:
-    """Return a row of the table of a measured search: each measure with its 95 % interval.
-
-    The first cells are system (a ranking of findable, or the fixed BM25 with which it is compared),
-    type and number of queries. The last cell is the share of queries with only weak hits, or "" if
-    it was not measured for the system.
-    """
-    cells: list[object] = [row["system"], row["type"], row["queries"]]
-    for measure_name in evaluate.MEASURES:
-        mean, low, high = row["figures"][measure_name]
-        cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
-    # Only the search of findable marks weak hits; the fixed BM25 does not.
-    cells.append("" if row["weak"] is None else f"{row['weak']:.1%}")
-    return cells
+    documents = [
+        row
+        | {
+            name: f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+            for name, (mean, low, high) in row["figures"].items()
+        }
+        for row in rows
+    ]
+    columns = " ".join(("system type queries", *evaluate.MEASURES, "weak"))
+    return CommandReport(rows, make_table(documents, columns))
 
 
 def search(

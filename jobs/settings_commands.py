@@ -5,15 +5,20 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
+from jobs.document_output import make_table
 from jobs.options import CommandReport, Parameter
-from jobs.output import Terminal, TextTable
+from jobs.output import Terminal
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import format_with_unit, list_setting_rows
 from pipeline.core.text import plural
 
-# Suffixes of large numbers, largest first, and their factors.
-UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
+# Columns of the tables; see `make_table`.
+PRICE_COLUMNS = (
+    "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
+    "enqueued=enqueued_tokens until=shutdown"
+)
+SETTING_COLUMNS = "setting=name value from=source meaning=help"
 
 
 def prices() -> CommandReport:
@@ -29,8 +34,15 @@ def prices() -> CommandReport:
     price_rows = report.list_prices(read_settings(), day=datetime.now(UTC).date())
     document = [price_row | {"unit": "USD per 1M tokens"} for price_row in price_rows]
 
-    headers = ("model", "use", "live", "batch", "RPM", "TPM", "RPD", "enqueued", "until")
-    output: list[Any] = [TextTable(headers, [_make_price_cells(row) for row in price_rows])]
+    models = [
+        {
+            **price_row["limits"],
+            **price_row,
+            **{f"{mode}_price": _format_prices(price_row[mode]) for mode in ("live", "batch")},
+        }
+        for price_row in price_rows
+    ]
+    output: list[Any] = [make_table(models, PRICE_COLUMNS)]
     units = "live, batch: USD per 1M tokens in/out"
     periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
     notes = (
@@ -41,40 +53,9 @@ def prices() -> CommandReport:
     return CommandReport(document, output)
 
 
-def _make_price_cells(price_row: Mapping[str, Any]) -> list[object]:
-    """Return the nine cells of a model in the table of prices.
-
-    They are in this order:
-
-    - the name and the use
-    - the live price and the batch price, each as "in/out" in USD per 1M tokens
-    - the limits RPM, TPM and RPD, each "none" if it is missing
-    - the limit of enqueued tokens
-    - the last day of the model, None if it is unknown
-    """
-    limits = price_row["limits"]
-    return [
-        price_row["model"],
-        price_row["use"],
-        *(f"{price_row[mode]['in']:g}/{price_row[mode]['out']:g}" for mode in ("live", "batch")),
-        *(_format_compact(limits[name]) or "none" for name in ("rpm", "tpm", "rpd")),
-        _format_compact(limits["enqueued_tokens"]),
-        price_row["shutdown"],
-    ]
-
-
-def _format_compact(number: int | None) -> str | None:
-    """Return a number as a short text, such as 10M, 1.5k or 999; None stays None.
-
-    The unit is M from a million on, k from a thousand on, and nothing below. The number before the
-    unit is rounded to six digits.
-    """
-    if number is None:
-        return None
-    for suffix, factor in UNIT_FACTORS:
-        if number >= factor:
-            return f"{number / factor:g}{suffix}"
-    return f"{number:g}"
+def _format_prices(prices: Mapping[str, float]) -> str:
+    """Return the prices of prompt and answer tokens as "in/out"."""
+    return f"{prices['in']:g}/{prices['out']:g}"
 
 
 def settings(
@@ -90,11 +71,10 @@ def settings(
 
     output: list[Any] = []
     if listed_rows:
-        cells = [
-            (row.name, format_with_unit(row.value, row.unit), row.source, row.help)
-            for row in listed_rows
+        documents = [
+            row._asdict() | {"value": format_with_unit(row.value, row.unit)} for row in listed_rows
         ]
-        output.append(TextTable(("setting", "value", "from", "meaning"), cells))
+        output.append(make_table(documents, SETTING_COLUMNS))
 
     default_count = len(all_rows) - len(listed_rows)
     if default_count:

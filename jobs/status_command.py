@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from jobs.command import should_print_json
+from jobs.document_output import format_counts, format_fields, format_figures
 from jobs.options import CommandReport, Parameter
 from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
@@ -80,7 +81,7 @@ def _status_lines(
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _format_counts(document, report.subject)),
+        (report.subject, _format_states(document, report.subject)),
     ]
     lines += [
         (name, format_member(document[member]))
@@ -109,7 +110,10 @@ def _status_lines(
         lines.append(("others", f"{', '.join(other_tasks)}: `{status_command}`"))
     failures = document.get("failures")
     if failures:
-        lines.append(("failed", _format_failures(failures)))
+        # `status --more` lists all reasons.
+        first_reason = dict(list(failures["reasons"].items())[:1])
+        failed = {**failures, "reasons": first_reason}
+        lines.append(("failed", format_fields(failed, "rows reasons gates report")))
     if report.next_command is None:
         key_note = ""
         if any(wait.has_other_key for wait in report.waits_by_number.values()):
@@ -148,28 +152,6 @@ def _limit_lines(
     return named_lines
 
 
-def _format_failures(failures: Mapping[str, Any]) -> str:
-    """Return the text about failures: failed rows, failed quality gates, the report's path.
-
-    The rows have their number and the most frequent reason. A part that is missing is left out. The
-    parts are joined by semicolons.
-    """
-    parts = list[str]()
-    reason, row_count = next(iter(failures["reasons"].items()), ("", 0))
-    if row_count:
-        subject = plural(failures["rows"], "row")
-        if row_count < failures["rows"]:
-            subject += f", {row_count:,} of them"
-        parts.append(f"{subject}: {reason}")
-
-    gates = failures["gates"]
-    if gates:
-        parts.append(f"{plural(len(gates), 'quality gate')}: {', '.join(gates)}")
-    if failures["report"]:
-        parts.append(f"report {failures['report']}")
-    return "; ".join(parts)
-
-
 def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, str]]:
     """Return the lines that `status --more` adds, as (name, text).
 
@@ -188,87 +170,57 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     ]
     lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
 
-    batch_counts = document["batches"].items()
-    batches = ", ".join(f"{count} {state}" for state, count in batch_counts if count)
-    lines.append(("batches", batches or "none"))
+    lines.append(("batches", format_counts(document["batches"]) or "none"))
 
     lines += [
-        ("due", f"{retry['name']} since {retry['since'][:16]}: {retry['reason']}")
+        ("due", format_fields(retry, "row=name since reason"))
         for retry in document["due"][-MAX_DUE_LINES:]
     ]
 
-    model = f"{document['model']}, backend {document['backend']}"
-    if not document["bound"]:
-        model += " (not used yet)"
-    lines.append(("model", model))
-    index = document["index"]
-    if index and index["count"]:
-        numbers = f"{index['dim']} numbers per vector"
-        lines.append(("embedding", f"{index['model']}, {numbers}, build {index['build']}"))
+    usage = "" if document["bound"] else " (not used yet)"
+    lines.append(("model", f"{document['model']}, backend {document['backend']}{usage}"))
     lines.append(("version", version))
-    if "extractor" in document:
-        lines += _pilot_lines(document)
-    return lines
-
-
-def _pilot_lines(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the lines about the version's newest pilot and the task's unfinished backfill.
-
-    They are (name, text). A pilot or backfill that does not exist has no line.
-    """
-    lines = list[tuple[str, str]]()
-    pilot = document["pilot"]
-    if pilot:
-        report_path = f", {pilot['report']}" if pilot["report"] else ""
-        verdict = pilot["verdict"] or "not finished"
-        pilot_text = f"{pilot['number']}, up to {pilot['size']:,} drawn: {verdict}{report_path}"
-        lines.append(("pilot", pilot_text))
-
-    backfill = document["backfill"]
-    if backfill:
-        started = f"{backfill['extractor']} since {backfill['since'][:16]}"
-        cost = f"{backfill['items']:,}, about {format_usd(backfill['estimated_cost'])}"
-        lines.append(("backfill", f"{started}: {cost}"))
+    for name, member_names in (
+        ("index", "model numbers_per_vector=dim build"),
+        ("pilot", "number drawn=size verdict report"),
+        ("backfill", "version=extractor since rows=items estimated_cost"),
+    ):
+        text = format_fields(document[name], member_names) if document.get(name) else ""
+        if text:
+            lines.append((name, text))
     return lines
 
 
 def _format_stale(stale: Mapping[str, Any]) -> str:
     """Return the numbers of rows that changed, and of rows that are to be asked again."""
-    parts = []
-    if stale["count"] > stale["marked"]:
-        rows = plural(stale["count"] - stale["marked"], "row")
-        parts.append(f"{rows} changed after the answer")
-    if stale["marked"]:
-        parts.append(f"{plural(stale['marked'], 'row')} to ask again")
-    return f"{', '.join(parts)}; {stale['hint']}"
+    counts = {
+        "changed after the answer": stale["count"] - stale["marked"],
+        "to ask again": stale["marked"],
+    }
+    return f"{format_counts(counts)}; {stale['hint']}"
 
 
 def _format_doubtful(doubtful: Mapping[str, Any]) -> str:
     """Return the number of doubtful rows among those with confidences, and how to list them."""
-    rows = plural(doubtful["answered"], "row")
-    text = f"{doubtful['count']:,} of {rows} with confidences (below {doubtful['below']:g})"
-    if doubtful["hint"]:
-        text += f"; `{doubtful['hint']}`"
-    return text
+    text = f"{doubtful['count']:,} of {plural(doubtful['answered'], 'row')} with confidences"
+    hint = f"; `{doubtful['hint']}`" if doubtful["hint"] else ""
+    return f"{text} (below {doubtful['below']:g}){hint}"
 
 
-def _format_counts(document: Mapping[str, Any], subject: str) -> str:
-    """Return the number of all rows, then the number in each state, as a text.
+def _format_states(document: Mapping[str, Any], subject: str) -> str:
+    """Return the number of all rows, then the number in each state that has rows, as a text.
 
-    Answered rows come first, then the other states that have rows. Rows that left their source are
-    at the end. States have the names that `items` takes, and it lists as many rows.
+    Rows that left their source are at the end. States have the names that `items` takes, and it
+    lists as many rows.
 
     Args:
         document: The document of `status`.
-        subject: The member of the document with the counts. Its first member counts all rows, its
-            second the answered rows, and each other a state.
+        subject: The member of the document with the counts. Its first member counts all rows, and
+            each other a state.
     """
-    (_, total), (answered_name, answered), *state_counts = document[subject].items()
-    named_counts = [f"{count:,} {name}" for name, count in state_counts if count]
-    text = f"{total:,}: {', '.join([f'{answered:,} {answered_name}', *named_counts])}"
-    if document["gone"]:
-        text += f"; {document['gone']:,} gone from the source"
-    return text
+    (_, total), *state_counts = document[subject].items()
+    counts = dict(state_counts) | {"gone from the source": document["gone"]}
+    return f"{total:,}: {format_counts(counts) or 'none'}"
 
 
 def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
@@ -309,18 +261,16 @@ def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, in
             requests and lost replies together. `lost` is the part of `estimated` for lost replies.
         unpriced_requests: The number of requests to each model without a price.
     """
-    text = format_usd(spent["actual"])
-    running_cost = max(0.0, spent["estimated"] - spent["lost"])
-    if running_cost:
-        text += f", and about {format_usd(running_cost)} under way"
-    if spent["lost"]:
-        text += (
-            f"; about {format_usd(spent['lost'])} more may have been spent on replies that were "
-            "lost or have no readable token count"
-        )
-    for model, request_count in unpriced_requests.items():
-        text += f"; the cost of {plural(request_count, 'request')} to {model} is unknown"
-    return text
+    estimates = {
+        "under_way": max(0.0, spent["estimated"] - spent["lost"]),
+        "lost": spent["lost"],
+    }
+    parts = [format_usd(spent["actual"]), format_figures(estimates, "under_way perhaps_lost=lost")]
+    parts += [
+        f"the cost of {plural(request_count, 'request')} to {model} is unknown"
+        for model, request_count in unpriced_requests.items()
+    ]
+    return ", ".join(filter(None, parts))
 
 
 # Lines about optional members of the document: the name, the member, and the function that returns

@@ -13,7 +13,8 @@ from typing import Annotated
 
 import click
 
-from jobs.batch_commands import FAILED_OUTCOMES, pilot_line, warn_of_ingest
+from jobs.batch_commands import list_failures, pilot_line
+from jobs.document_output import format_counts, format_figures, list_modes
 from jobs.options import (
     COUNT,
     AcceptChanged,
@@ -34,13 +35,11 @@ from jobs.options import (
     Wait,
     Where,
 )
-from jobs.output import Terminal, print_line, print_table, system_user
+from jobs.output import Output, Terminal, system_user
 from jobs.status_command import read_next_command
 from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS
-from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
-from pipeline.batch.report import duration_in_words
-from pipeline.core.progress import Progress
-from pipeline.core.states import Mode, describe_reason, is_unsupported
+from pipeline.batch.live_report import LiveReport
+from pipeline.core.states import Mode, describe_reason
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -137,7 +136,7 @@ def tag(
         estimate = tag_workflow.estimate_rows(ws, options)
         # The pilot asks a generating model, about rows of the whole task.
         can_pilot_measure = mode != Mode.DECIDE and not where
-        output = partial(_print_estimate, estimate, labels, can_pilot_measure=can_pilot_measure)
+        output = _estimate_output(estimate, labels, can_pilot_measure=can_pilot_measure)
         return CommandReport(estimate.document(), output)
 
     report = tag_workflow.tag_rows(ws, options)
@@ -145,260 +144,125 @@ def tag(
     if backfill and quality is not None:
         ws.display.say(f"quality: {quality.line} ({quality.path})")
 
-    def check() -> None:
-        warn_of_ingest(report.ingested, labels, ws.display)
-        _warn_of_unanswered_rows(report, labels, ws.display)
-        report.raise_first_error(labels, ws.display, strict=strict)
-
+    check = partial(report.raise_first_error, labels, ws.display, strict=strict)
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
-    output = partial(_print_tag_report, report, labels)
-    return CommandReport(document, output, check, hint=read_next_command(ws))
+    return CommandReport(document, _tag_output(report, labels), check, hint=read_next_command(ws))
 
 
-def _print_tag_report(report: tag_report.TagReport, labels: TaskLabels) -> None:
-    """Print the lines of `tag` on standard output, and a pilot's line on standard error.
+def _tag_output(report: tag_report.TagReport, labels: TaskLabels) -> list[Output]:
+    """Return the output of `tag`: the pilot, then the rows by outcome with the cost.
 
-    The lines are about the stored answers, a live run, and rows in open batches; see
-    `_tag_report_lines`. If nothing was asked, the only line says so.
+    A last line has the failed rows of a live run by reason, if there are any. If nothing was asked,
+    the only line says so.
     """
-    if report.pilot is not None:
-        Terminal().say(pilot_line(report.pilot))
-
     if not report.mode:
-        print_line(f"nothing to tag: {labels.none_open_message}")
-        return
+        return [f"nothing to tag: {labels.none_open_message}"]
 
-    for line in _tag_report_lines(report, labels):
-        print_line(line)
+    output: list[Output] = []
+    if report.pilot is not None:
+        output.append(partial(Terminal().say, pilot_line(report.pilot)))
 
+    calls = 0 if report.live is None else report.live.calls
+    document = report.document() | {"lost": report.lost, "calls": calls}
+    if report.reported_cost is not None:
+        document["spent"] = None
+    counts = {
+        labels.answered: document["answered"],
+        "parked": report.parked,
+        "in open batches": report.under_way,
+        f"waiting for the answers of equal {labels.plural}": report.waiting,
+        "waiting until Gemini accepts more tokens": report.no_room,
+        "still open": report.left,
+    }
+    cost = format_figures(
+        document, "calls spent=cost spent_since_the_run_began=spent perhaps_lost=lost"
+    )
+    output.append(f"{format_counts(counts) or 'no row answered'}; {cost}")
 
-def _tag_report_lines(report: tag_report.TagReport, labels: TaskLabels) -> list[str]:
-    """Return the lines of a `tag` that asked rows; at least one.
-
-    In this order:
-
-    - The stored answers and the cost, if a batch was ingested, or if no other line follows.
-    - The live run. If no live run was made, the rows that were sent or that are in open batches, if
-      there are any.
-    """
-    live_report = report.live
-    lines = []
-
-    has_other_line = live_report is not None or report.under_way
-    if report.ingested or not has_other_line:
-        line = f"{report.answered_rows:,} {labels.answered}"
-        if report.ingested:
-            line += f" in {plural(len(report.ingested), 'batch', 'batches')}"
-            line += f" for {format_usd(report.batches_cost)}"
-            if report.lost:
-                line += f" and about {format_usd(report.lost)} perhaps lost"
-        if report.parked:
-            line += f", {report.parked:,} parked"
-        # The cost of the batches does not contain the calls for moved rows.
-        if report.moved_rows or not report.ingested:
-            line += f", {format_usd(report.spent)} spent since the run began"
-        lines.append(line)
-
-    if live_report is not None:
-        lines.append(_live_line(report, live_report, labels))
-    elif report.under_way and report.items and not report.is_down and not report.ingested:
-        rows = plural(report.items, labels.singular, labels.plural)
-        lines.append(f"{rows} submitted{_waiting_phrase(report, labels)}")
-    elif report.under_way:
-        rows = plural(report.under_way, labels.singular, labels.plural)
-        lines.append(f"{rows} in batches that are not over{_waiting_phrase(report, labels)}")
-    return lines
-
-
-def _waiting_phrase(report: tag_report.TagReport, labels: TaskLabels) -> str:
-    """Return how many open rows get the answer of an equal row in an open batch; "" for none."""
-    if not report.waiting:
-        return ""
-    waiting = plural(report.waiting, "more gets", "more get")
-    return f"; {waiting} the answers of equal {labels.plural}"
-
-
-def _warn_of_unanswered_rows(
-    report: tag_report.TagReport, labels: TaskLabels, display: Progress
-) -> None:
-    """Print warnings about failed requests, and rows that wait for budget or API.
-
-    A batch has one warning with its failed requests by reason. Of a live run, only the first failed
-    rows, which the live report names, have a warning, each with its reason. Another warning names
-    models that answered a live run but were not asked. Nothing is printed if there are neither such
-    rows nor such models.
-    """
-    for summary in report.ingested:
-        failures = [
-            f"{anomaly.count:,} {anomaly.outcome} ({describe_reason(anomaly.reason)})"
-            for anomaly in summary.anomalies
-            if anomaly.outcome in FAILED_OUTCOMES
-        ]
-        if failures:
-            requests = plural(summary.batch.requests, "request")
-            display.warn(f"batch {summary.batch.number}, {requests}: {', '.join(failures)}")
+    output += list_failures(report.ingested)
     if report.live is not None:
-        if report.live.other_models:
-            models = ", ".join(sorted(report.live.other_models))
-            asked_model = report.extractor.partition("/")[2]
-            display.warn(f"asked {asked_model}, answered by {models}, which sets the price")
-        for row_name, reason in report.live.first_failures:
-            display.warn(f"{row_name}: {describe_reason(reason)}")
-
+        output += _live_output(report.live, asked_model=report.extractor.partition("/")[2])
     if report.budget_message:
-        remaining = plural(report.left, f"{labels.singular} is", f"{labels.plural} are")
-        display.warn(f"{report.budget_message}; {remaining} still open")
-    if report.no_room:
-        waiting = plural(report.no_room, f"{labels.singular} waits", f"{labels.plural} wait")
-        display.warn(f"{waiting} until Gemini accepts more tokens")
+        output.append(partial(Terminal().warn, report.budget_message))
+    return output
 
 
-def _live_line(report: tag_report.TagReport, live_report: LiveReport, labels: TaskLabels) -> str:
-    """Return a line with the answered, failed and remaining rows of a live run, and its cost.
-
-    The remaining rows have two counts: rows that will get the answer of an equal row in an open
-    batch, and rows that were not asked, or whose requests were refused. If no row was asked and no
-    row remains, the line only says why nothing is asked.
-    """
-    if not (live_report.finished_rows or report.unasked):
-        return f"nothing to ask: {labels.none_open_message}"
-
-    parts = [f"{live_report.answered:,} {labels.answered}", *_list_failures(live_report)]
-    waiting_count = min(report.waiting, report.unasked)
-    if waiting_count:
-        waiting = plural(waiting_count, "gets", "get")
-        parts.append(f"{waiting} the answers of equal {labels.plural} being asked")
-    if report.unasked > waiting_count:
-        parts.append(f"{report.unasked - waiting_count:,} still open")
-
-    calls = plural(live_report.calls, "call")
-    return f"{', '.join(parts)}; {calls}, {format_usd(live_report.cost)}"
+def _live_output(live_report: LiveReport, *, asked_model: str) -> list[Output]:
+    """Return the failed rows of a live run by reason, and warnings about models and first rows."""
+    output: list[Output] = []
+    if live_report.failed:
+        failures = [
+            f"{count:,} {describe_reason(reason)}"
+            for reason, count in live_report.failed.most_common()
+        ]
+        output.append(f"without an answer: {', '.join(failures)}")
+    if live_report.other_models:
+        models = ", ".join(sorted(live_report.other_models))
+        message = f"asked {asked_model}, answered by {models}, which sets the price"
+        output.append(partial(Terminal().warn, message))
+    output += [
+        partial(Terminal().warn, f"{row_name}: {describe_reason(reason)}")
+        for row_name, reason in live_report.first_failures
+    ]
+    return output
 
 
-def _list_failures(live_report: LiveReport) -> list[str]:
-    """Return a phrase for each reason with its number of rows, the most frequent first.
+def _estimate_output(
+    estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool
+) -> list[Output]:
+    """Return the output of `tag --dry`: tokens, cost and time of each mode, and the recommendation.
 
-    The rows failed, were interrupted, or are parked because their text supports no answer.
-    """
-    parts = []
-    for reason, count in live_report.failed.most_common():
-        if reason == INTERRUPTED_REASON:
-            parts.append(f"{count:,} interrupted, which the next run asks")
-        elif is_unsupported(reason):
-            parts.append(f"{count:,} parked: {reason}")
-        else:
-            parts.append(f"{count:,} failed ({describe_reason(reason)})")
-    return parts
-
-
-def _print_estimate(estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool) -> None:
-    """Print the lines of `tag --dry` on standard output.
-
-    They are about rows in batches that an earlier run has prepared, the cost and time of each mode,
-    and the recommended mode. If no row is open, a line says so instead of modes and recommendation.
-    If the local engine would answer, its mode is in a line of its own, and the modes and the
-    recommendation are those of the model that a key would use. Further lines are about batches that
-    will be moved to another mode, and about decisions: a proposal, or the reason against them.
+    If the local engine would answer, the figures are those of the model that a key would use. Lines
+    before them are about batches that an earlier run has prepared, and about the local engine.
+    Lines after them are about decisions: a proposal, or the reason against them.
 
     Args:
         estimate: The estimate.
         labels: Labels of the task.
         can_pilot_measure: Name the pilot that measures the output, if it is guessed.
     """
+    output: list[Output] = []
     if estimate.waiting.items:
         waiting = estimate.waiting.describe_rows(labels)
         cost = format_usd(estimate.waiting.cost)
-        print_line(
-            f"also sent: {waiting} in batches of an earlier run, about {cost}",
-        )
+        output.append(f"also sent: {waiting} in batches of an earlier run, about {cost}")
     if not estimate.plan.items:
-        print_line(f"nothing to ask: {labels.none_open_message}")
-        return
-
-    measuring_command = labels.command(
-        "tag",
-        pilot=MIN_CALIBRATION_ANSWERS,
-        limit=MIN_CALIBRATION_ANSWERS,
-    )
-    guess_note = "the length of answers is guessed"
-    key_condition = "" if estimate.with_key is None else "with an API key "
-    if can_pilot_measure:
-        guess_note += f"; {key_condition}`{measuring_command}` measures it"
-    prefix = ""
-    if estimate.with_key is None:
-        _print_modes(estimate, labels, guess_note=guess_note)
-    else:
-        rows = estimate.plan.describe_rows(labels)
-        print_line(
-            f"without an API key, {estimate.model}: {rows}, at no cost; "
-            f"{_describe_recommendation(estimate)}",
-        )
-        prefix = "with an API key, "
-        _print_modes(estimate.with_key, labels, guess_note=guess_note, prefix=prefix)
+        return [*output, f"nothing to ask: {labels.none_open_message}"]
 
     priced_estimate = estimate.with_key or estimate
-    decide = priced_estimate.decide
-    if decide is not None:
-        print_line(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
-    print_line(f"{prefix}{_describe_recommendation(priced_estimate)}")
-
-
-def _describe_recommendation(estimate: Preflight) -> str:
-    """Return the recommended mode and the reason in words."""
-    return f"recommended: {estimate.recommended or 'no mode yet'}, because {estimate.reason}"
-
-
-def _print_modes(
-    estimate: Preflight,
-    labels: TaskLabels,
-    *,
-    guess_note: str,
-    prefix: str = "",
-) -> None:
-    """Print the tokens, a table with cost and time of each available mode, and warnings.
-
-    Batch is in the table even if it is not available; its warning says why. Warnings go to standard
-    error. The first line also has the cost of control requests, if there are any. They show that a
-    batch gives each row its reply.
-
-    Args:
-        estimate: The estimate.
-        labels: Labels of the task.
-        guess_note: Basis of the token counts if no answer has measured them.
-        prefix: Text before the name of the model, for a second estimate with another model.
-    """
-    usage = estimate.plan.usage
-    basis = guess_note
-    if estimate.known.answers:
-        basis = f"measured on {plural(estimate.known.answers, 'answer')}"
+    if estimate.with_key is not None:
+        output.append(f"without an API key, {estimate.model} answers at no cost; with an API key:")
+    basis = _describe_basis(priced_estimate, labels, can_pilot_measure=can_pilot_measure)
+    rows = priced_estimate.plan.describe_rows(labels)
+    usage = priced_estimate.plan.usage
     output_tokens = usage.answer + usage.thoughts
-    controls = ""
-    if estimate.plan.control_requests and not estimate.mode_estimates["batch"].absence_reason:
-        control_count = plural(estimate.plan.control_requests, "control request")
-        controls = f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
-    print_line(
-        f"{prefix}{estimate.model}: {estimate.plan.describe_rows(labels)}, about "
-        f"{usage.prompt:,} tokens in and "
-        f"{output_tokens:,} out ({basis}){controls}",
+    output.append(
+        f"{priced_estimate.model}: {rows}, about {usage.prompt:,} tokens in and "
+        f"{output_tokens:,} out ({basis})"
     )
 
-    # Batch is always listed.
-    mode_estimates = {
-        mode: mode_estimate
-        for mode, mode_estimate in estimate.possible_mode_estimates.items()
-        if mode == "batch" or not mode_estimate.absence_reason
-    }
-    rows = []
-    for mode, mode_estimate in mode_estimates.items():
-        nouns = ("batch", "batches") if mode == "batch" else ("call", "calls")
-        count = plural(mode_estimate.count, *nouns)
-        duration = duration_in_words(mode_estimate.seconds)
-        rows.append((mode, mode_estimate.shown_cost, duration, count))
-    print_table(("mode", "cost", "time", "requests"), rows)
+    output += list_modes(priced_estimate)
+    decide = priced_estimate.decide
+    if decide is not None:
+        output.append(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
+    mode_name = priced_estimate.recommended or "no mode yet"
+    output.append(f"recommended: {mode_name}, because {priced_estimate.reason}")
+    return output
 
-    for mode, mode_estimate in mode_estimates.items():
-        for warning in mode_estimate.warnings:
-            Terminal().warn(f"{mode}: {warning}")
+
+def _describe_basis(estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool) -> str:
+    """Return how the output tokens were estimated, and the control requests of a batch."""
+    basis = "the length of answers is guessed"
+    if estimate.known.answers:
+        basis = f"measured on {plural(estimate.known.answers, 'answer')}"
+    elif can_pilot_measure:
+        row_count = MIN_CALIBRATION_ANSWERS
+        command = labels.command("tag", pilot=row_count, limit=row_count)
+        basis += f"; `{command}` measures it"
+    if estimate.plan.control_requests:
+        control_count = plural(estimate.plan.control_requests, "control request")
+        basis += f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"
+    return basis
 
 
 def passages_pilot(

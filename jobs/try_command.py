@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-from jobs.eval_command import format_share
+from jobs.document_output import format_fields, make_table
 from jobs.inspect_commands import INDENT, format_value_lines
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
-from jobs.output import print_line, print_text
+from jobs.output import print_all, print_line, print_text
 from jobs.status_command import read_next_command
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -15,6 +15,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_probability, format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
+from pipeline.quality.label_accuracy import to_field_documents
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import (
     TriedRow,
@@ -25,8 +26,6 @@ from pipeline.workflows.try_out import (
 MAX_TEXT_CHARS = 2_000
 # Rows of a try of labelled rows, unless another number is set.
 DEFAULT_LABELLED_ROWS = 20
-# The kinds of closed questions that the API has other words for.
-QUESTION_KINDS = {"noul": "yes or no"}
 # Characters from the end of a text that a cut leaves.
 CUT_TEXT_END_CHARS = 300
 
@@ -95,54 +94,26 @@ def _print_try(report: TryReport, labels: TaskLabels) -> None:
         _print_tried_outcome(row)
 
     print_text("")
-    for comparison in report.accuracy:
-        (share,) = comparison.shares
-        print_line(
-            f"{comparison.name}: right in {share.right} of {share.of} labelled rows, "
-            f"{format_share(share)}"
-        )
+    if report.accuracy:
+        print_all(make_table(to_field_documents(report.accuracy), "field right=a"))
     print_line(_format_try_total(report, labels))
 
 
 def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request with its attachments.
+    """Print the prompt of a request with its attachments, and the questions to a decision model.
 
-    A request to a decision model has questions, too. They follow the prompt, with their options.
     Long texts of the prompt are cut. An attachment is printed as its media type and size.
     """
-    if "questions" in request:
-        blocks = request["input"]
-        if isinstance(blocks, str):
-            blocks = [{"text": blocks}]
-        for block in blocks:
-            text = _cut_text(block["text"]) if "text" in block else _format_attachment(block)
-            print_text(text, indent=INDENT)
-        for question_id, question in request["questions"].items():
-            _print_question(question_id, question)
-        return
+    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
+    if isinstance(blocks, str):
+        blocks = [{"text": blocks}]
+    for block in blocks:
+        text = _cut_text(block["text"]) if "text" in block else _format_attachment(block)
+        print_text(text, indent=INDENT)
 
-    for part in request["contents"][0]["parts"]:
-        part_text = _cut_text(part["text"]) if "text" in part else _format_attachment(part)
-        print_text(part_text, indent=INDENT)
-
-
-def _print_question(question_id: str, question: Mapping[str, Any]) -> None:
-    """Print a closed question: its id, kind and text, then a line for each option.
-
-    An option has its meaning if that is sent, too, and differs from its id. The levels of a score
-    have no ids. A yes/no question has no options.
-    """
-    kind = QUESTION_KINDS.get(question["type"], question["type"])
-    print_text(f"{question_id} ({kind}): {question['instructions']}", indent=INDENT)
-
-    criteria = question.get("criteria", ())
-    if not isinstance(criteria, Mapping):
-        criteria = {level: level for level in criteria}
-    for option_id, meaning in criteria.items():
-        text = option_id
-        if meaning != option_id:
-            text += f": {meaning}"
-        print_text(text, indent=INDENT * 2)
+    for question_id, question in request.get("questions", {}).items():
+        for line in format_value_lines(question_id, question, INDENT):
+            print_text(line)
 
 
 def _print_tried_outcome(row: TriedRow) -> None:
@@ -151,13 +122,11 @@ def _print_tried_outcome(row: TriedRow) -> None:
     Duration, tokens and cost are printed only if the row was asked about. A field's
     confidence follows its name. A long reply is cut.
     """
-    line = row.outcome
+    names = "reason"
     if row.calls:
-        tokens = f"{row.tokens_in:,} tokens in, {row.tokens_out:,} out"
-        line += f" in {row.seconds:.1f} s; {tokens}, {format_usd(row.cost)}"
-    if row.reason:
-        line += f": {row.reason}"
-    print_text(line)
+        names += " took=seconds tokens_in tokens_out cost"
+    figures = format_fields(vars(row), names)
+    print_text("; ".join(filter(None, (row.outcome, figures))))
 
     if row.answer is not None:
         for member_name, value in row.answer.items():
@@ -197,14 +166,12 @@ def _choose_next_step(
 
 def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
     """Return the count, version and cost of a try; it says so if the question is a draft."""
-    asked_rows = [row for row in report.items if row.calls]
-    row_count = plural(len(asked_rows), labels.singular, labels.plural)
-    total = f"{row_count} tried with {report.extractor}, {format_usd(report.cost)}"
-    message = f"{total}; no answer was stored"
+    asked_count = len([row for row in report.items if row.calls])
+    version = report.extractor
     if report.draft_of:
-        version_number = report.draft_of.partition("@")[2]
-        message = f"draft of version {version_number}: {message}"
-    return message
+        version = f"the draft {report.draft_of}"
+    rows = plural(asked_count, labels.singular, labels.plural)
+    return f"{rows} tried with {version}, {format_usd(report.cost)}; no answer was stored"
 
 
 def _cut_text(text: str) -> str:

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.batch.key_fingerprint import has_other_key, other_key_hint, other_key_message
-from pipeline.batch.report import duration_in_words
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, remote_state
+from pipeline.core.text import duration_in_words
 from pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection

@@ -7,11 +7,12 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from pipeline.core.errors import AccountError, RemoteError
 from pipeline.core.states import Mode, Outcome
+from pipeline.core.text import join_first, plural
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
@@ -28,6 +29,36 @@ UNMATCHED_LINE_KINDS = (
 )
 # A control request asks for a text, to show that replies are not mixed up.
 UNPROVEN_REASON = "not answered with its text, so that it proves nothing"
+
+
+# Rows named in the warning about answers for an earlier input.
+MAX_OUTDATED_ROWS_SHOWN = 10
+
+# Members of an ingested batch in the JSON document: attributes of the batch.
+BATCH_COUNT_NAMES = (
+    "requests",
+    "answered",
+    "refused",
+    "invalid",
+    "missing",
+    "not_applied",
+    "unknown",
+    "duplicates",
+    "unreadable",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "control_requests",
+    "control_cost",
+)
+# Further members: attributes of the batch's summary.
+SUMMARY_FIELD_NAMES = (
+    "unapplied",
+    "outdated",
+    "other_versions",
+    "copied_rows",
+    "left_out_values",
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +107,42 @@ class IngestSummary:
     def answered_rows(self) -> int:
         """Return how many rows the batch answered, including rows that got a copied answer."""
         return self.batch.applied_answers + self.copied_rows
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the batch for JSON: its counts and cost, its problems, and odd answers."""
+        return {
+            "batch": self.batch.number,
+            **{name: getattr(self.batch, name) for name in BATCH_COUNT_NAMES},
+            "reasons": [asdict(anomaly) for anomaly in self.anomalies],
+            **{name: getattr(self, name) for name in SUMMARY_FIELD_NAMES},
+        }
+
+    def iterate_warnings(self, labels: TaskLabels) -> Iterator[str]:
+        """Yield a warning for each kind of unusual answers of the batch.
+
+        These are result lines that belong to no request, answers that were not applied (the row was
+        removed, parked, answered meanwhile, or refused by the table of `write_to=`), answers whose
+        row changed after the request, and answers of a model that was not requested. At most
+        MAX_OUTDATED_ROWS_SHOWN changed rows are named.
+        """
+        batch = self.batch
+        if batch.unmatched_lines:
+            lines = plural(batch.unmatched_lines, "result line belongs", "result lines belong")
+            yield f"{lines} to no request; not stored, and not in the known cost"
+        if self.rejected:
+            rejected_count = plural(len(self.rejected), "answer")
+            yield (
+                f"{rejected_count} not applied ({join_first(self.rejected)}): "
+                f"the {labels.singular} was removed, answered meanwhile, parked, "
+                "or refused by your table; "
+                f"`{labels.command('parked')}` lists reasons"
+            )
+        if self.outdated:
+            row_names = join_first(self.outdated, MAX_OUTDATED_ROWS_SHOWN)
+            yield f"the {labels.input_noun} changed after the request: {row_names}"
+        if self.other_versions:
+            yield f"asked {batch.model}, answered by {', '.join(self.other_versions)}"
 
     def make_error(self, labels: TaskLabels) -> RemoteError | None:
         """Return the error to raise after a batch was stored; None without one, or if it was live.

@@ -19,7 +19,6 @@ from pipeline.batch.batch_files import lock_of, sealed_result
 from pipeline.batch.cancel import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import find_and_cancel_duplicates
-from pipeline.batch.report import duration_in_words
 from pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
@@ -30,6 +29,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_known_state,
 )
+from pipeline.core.text import duration_in_words
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pipeline.batch.budget import quota_day
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode
-from pipeline.core.text import format_usd
+from pipeline.core.text import duration_in_words, format_usd
 from pipeline.engine import claiming
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model, load_models
@@ -53,10 +53,6 @@ BATCH_DOCUMENT_COLUMNS = (
     "control_requests",
     "control_cost",
 )
-# Units of a duration in words: name, seconds, and the least number that is written in this unit.
-DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
-# Durations from this number on are written without decimals.
-MIN_WHOLE_AMOUNT = 10
 # How costs may be grouped.
 COST_KEYS = ("day", "task", "model", "batch")
 # The figures of a row of costs.
@@ -152,21 +148,6 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     is_never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated_cost = 0.0 if is_never_sent else batch.estimated_cost
     return BatchSummary(batch, age, estimated_cost, is_actual=False)
-
-
-def duration_in_words(seconds: float | None) -> str:
-    """Return a duration in words, for example "2.5 h"; None is "an unknown time".
-
-    Days are written from two days on. Anything below a second is "a second".
-    """
-    if seconds is None:
-        return "an unknown time"
-    for unit, unit_seconds, min_amount in DURATION_UNITS:
-        amount = seconds / unit_seconds
-        if amount >= min_amount:
-            decimals = 1 if amount < MIN_WHOLE_AMOUNT else 0
-            return f"{amount:.{decimals}f} {unit}".replace(".0 ", " ")
-    return "a second"
 
 
 def count_unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:

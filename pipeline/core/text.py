@@ -23,6 +23,10 @@ from typing import Any
 MAX_LINE_CHARS = 110
 # Smaller amounts are printed with more decimals.
 CENT_USD = 0.01
+# Units of a duration in words: name, seconds, and the least number that is written in this unit.
+DURATION_UNITS = (("d", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1))
+# Durations from this number on are written without decimals.
+MIN_WHOLE_AMOUNT = 10
 # Longer texts are cut before cleaning, so that no answer takes long.
 MAX_CLEANED_CHARS = 1_000  # characters
 # Invisible letters and marks (Unicode Default_Ignorable_Code_Point and U+2800), in addition to
@@ -66,6 +70,21 @@ def format_usd(amount: float) -> str:
     else:
         decimals = 6
     return f"${amount:,.{decimals}f}"
+
+
+def duration_in_words(seconds: float | None) -> str:
+    """Return a duration in words, for example "2.5 h"; None is "an unknown time".
+
+    Days are written from two days on. Anything below a second is "a second".
+    """
+    if seconds is None:
+        return "an unknown time"
+    for unit, unit_seconds, min_amount in DURATION_UNITS:
+        amount = seconds / unit_seconds
+        if amount >= min_amount:
+            decimals = 1 if amount < MIN_WHOLE_AMOUNT else 0
+            return f"{amount:.{decimals}f} {unit}".replace(".0 ", " ")
+    return "a second"
 
 
 def format_object(instance: Any) -> str:

@@ -263,8 +263,8 @@ class OwnTables:
     def check_rows(
         self,
         tx: Connection,  # noqa: ARG002
-    ) -> tuple[str, Mapping[str, int], Sequence[RowFault]] | None:
-        """Check all written rows; return a summary text, figures by name and faults.
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]] | None:
+        """Check all written rows; return figures by name, and faults.
 
         Memory use does not depend on the number of rows. None means that there is no check.
         """

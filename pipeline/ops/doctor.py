@@ -320,7 +320,7 @@ def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """Run each task's own check of the rows in its tables, and yield the findings.
 
-    Adds the task's summary and figures to `report.row_summaries` before its findings are yielded.
+    Adds the task's figures to `report.row_figures` before its findings are yielded.
     A task that has no such check is skipped.
     """
     for task in report.ws.tasks:
@@ -328,8 +328,8 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
         if check_result is None:
             continue
 
-        summary, figures, findings = check_result
-        report.row_summaries.append((task.subject, summary, figures))
+        figures, findings = check_result
+        report.row_figures[task.subject] = figures
         yield from findings
 
 

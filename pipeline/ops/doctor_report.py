@@ -30,8 +30,8 @@ class DoctorReport:
     check_count: int = 0
     # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
-    # For each task with a check of its rows: its name, a summary text and figures by name.
-    row_summaries: list[tuple[str, str, Mapping[str, int]]] = field(default_factory=list)
+    # The figures of each task with a check of its rows, by its name.
+    row_figures: dict[str, Mapping[str, int]] = field(default_factory=dict)
     # The first error that prevented a comparison with the backend.
     backend_error: ConfigurationError | RemoteError | None = None
     # Numbers in the names of remote batches that the database does not contain.
@@ -58,7 +58,7 @@ class DoctorReport:
         return {
             "healthy": not self.contradictions,
             "checks": self.check_count,
-            "rows": {task_name: figures for task_name, _, figures in self.row_summaries},
+            "rows": self.row_figures,
             "findings": findings,
         }
 

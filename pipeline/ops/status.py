@@ -28,7 +28,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_unsupported,
 )
-from pipeline.core.text import plural, shorten
+from pipeline.core.text import duration_in_words, plural, shorten
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.builds import Builds, count_stale
@@ -368,7 +368,7 @@ def _describe_open_batch(
     """
     now = ws.now()
     if batch.mode is Mode.BATCH:
-        elapsed = report.duration_in_words((now - batch.created_at).total_seconds())
+        elapsed = duration_in_words((now - batch.created_at).total_seconds())
         if batch.is_held:
             ways_out = describe_ways_out(batch.number, ws.find_task(batch.task).labels)
             return f"batch {batch.number}, held: {batch.held}; {ways_out}"
@@ -395,7 +395,7 @@ def _describe_open_batch(
 
     line = f"live run {live_run['number']}, {progress}"
     if live_run["eta_s"] is not None:
-        line += f", about {report.duration_in_words(live_run['eta_s'])} left"
+        line += f", about {duration_in_words(live_run['eta_s'])} left"
     return line
 
 

@@ -417,16 +417,15 @@ FAULTS: Mapping[str, tuple[str, object, bool]] = {
 def verify_concepts(
     tx: Connection,
     shape: PassagesShape,
-) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+) -> tuple[Mapping[str, int], Sequence[RowFault]]:
     """Compare the concepts that findable wrote with their passages and with the applied answers.
 
     Concepts of corrections are included. Concepts of other programs, and of versions whose rollback
     began, are only counted. Only reads.
 
     Returns:
-        A summary to print, its numbers by name, and the faults. Concepts of missing passages are in
-        the faults, but summary and numbers do not count them as faults, because another program may
-        delete passages.
+        The numbers by name, and the faults. Concepts of missing passages are in the faults, but the
+        numbers do not count them as faults, because another program may delete passages.
     """
     versions = answers.list_versions(tx, table.TASK)
     versions.append(VersionCounts(answers.PERSON))
@@ -441,20 +440,13 @@ def verify_concepts(
     for counts in versions:
         _compare_with_answers(tx, shape, counts, faults)
 
-    fault_count = faults.total() - faults[ORPHANED_CONCEPT]
-    summary = (
-        f"{plural(quotation_count, 'quotation')} in {plural(concept_count, 'concept')}, "
-        f"{plural(fault_count, 'fault')}"
-    )
-    if foreign_count:
-        summary += f"; not checked: {plural(foreign_count, 'concept')} of other programs"
     figures = {
         "quotations": quotation_count,
         "concepts": concept_count,
         "others": foreign_count,
-        "faults": fault_count,
+        "faults": faults.total() - faults[ORPHANED_CONCEPT],
     }
-    return summary, figures, faults.to_row_faults()
+    return figures, faults.to_row_faults()
 
 
 def _check_passages(

@@ -230,11 +230,11 @@ class ConceptsTables(OwnTables):
         super().make_tables(tx, target)
         table.TABLES.adopt(target, self.settings)
 
-    def check_rows(self, tx: Connection) -> tuple[str, Mapping[str, int], Sequence[RowFault]]:
+    def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:
-            A summary, its figures and the faults; see `quality.verify_concepts`.
+            Figures and faults; see `quality.verify_concepts`.
         """
         from pipeline.passages.quality import verify_concepts
 

@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.batch.report import duration_in_words
-from pipeline.core.text import format_usd
+from pipeline.core.text import duration_in_words, format_usd
 from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
 

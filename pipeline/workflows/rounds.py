@@ -599,6 +599,8 @@ class TagRounds:
             for summary in ingest.ingest_batches(self._ws, number=batch_number):
                 ingested.append(summary)
                 batch = summary.batch
+                for warning in summary.iterate_warnings(self._ws.task.labels):
+                    self._ws.display.warn(f"batch {batch.number}: {warning}")
                 self.quality_reporter.note_answers(batch.version)
                 if batch.missing == 0 and batch.number in self.report.poll.failed:
                     # The batch failed at the API after every request had a reply.

@@ -81,7 +81,7 @@ def test_bad_row_is_named_and_other_rows_are_imported(workspace: Workspace, case
     )
     assert workspace.exported_tags() == {}
     import_run = workspace.run_command("import", file)
-    assert message in import_run.stderr
+    assert message in import_run.output
     assert sorted(workspace.exported_tags()) == usernames
     assert finding_keys(workspace.read_json("import", file)) == findings
 
@@ -119,7 +119,7 @@ def test_unreadable_file_imports_nothing(workspace: Workspace, case: str) -> Non
     import_run = workspace.run_command(
         "import", write_bytes(workspace, "people.csv", content), code=2
     )
-    assert message in import_run.stderr
+    assert message in import_run.output
     assert "nothing was " in import_run.stderr
     # An open quote is detected only after good rows were read.
     assert not workspace.data.exists() or case == "a quote that is never closed"

@@ -43,7 +43,7 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
         "JOB_STATE_UPDATING",
     ]
     workspace.import_people(len(final_states) + len(passing_states) + 1)
-    assert "nothing to poll" in workspace.run_command("poll").stdout
+    assert "no batch was downloaded" in workspace.run_command("poll").stdout
     workspace.run_command("submit", BATCH_ROWS=1)
     wait_for_engine(api)
 
@@ -58,7 +58,7 @@ def test_batch_is_downloaded_after_any_final_state(workspace: Workspace, api: En
         api.script_fault("unknown_state", method="GET", path=f"/{name}$", **fault)
     api.script_fault("missing_state", times=3, method="GET", path=f"/{names[-1]}$")
 
-    assert "6 batches are not over yet" in workspace.run_command("poll", no_wait=True).stdout
+    assert "6 not over yet" in workspace.run_command("poll", no_wait=True).stdout
     assert [api.count_calls("GET", f"/{name}") for name in unfinished_names] == [1] * 6
     assert workspace.run_command("poll").stderr.count("unknown remote state") <= 2
     assert [api.count_calls("GET", f"/{name}") for name in unfinished_names] == [4] * 6

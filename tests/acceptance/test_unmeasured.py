@@ -31,7 +31,7 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
     local_workspace = Workspace(workspace.home)
     local_workspace.data = workspace.home / "local"
     dry_output = local_workspace.run_command("tag", dry=True, TASK="notes").stdout
-    assert f"\nwith an API key, {MODEL}: 12 rows" in dry_output
+    assert f"with an API key:\n{MODEL}: 12 rows" in dry_output
 
     tag_document = local_workspace.read_json("tag", dry=True, TASK="notes")
     assert tag_document["with_key"]["model"] == MODEL

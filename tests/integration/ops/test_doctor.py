@@ -384,7 +384,7 @@ def test_a_sound_workspace_is_healthy(bench: Bench) -> None:
     assert bench.doctor() == (0, [])
 
     result = bench.workspace.run("doctor")
-    assert result.stdout.endswith("checks passed, no contradiction found\n")
+    assert result.stdout.endswith("checks passed, no contradiction found; notices: 0\n")
 
     with bench.workspace.open() as ws, ws.lock("index"):
         (bench.workspace.data / "index" / "builds" / "9.staging").mkdir()

@@ -109,7 +109,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     assert tables_with_traces(indexed_workspace)
 
     account = indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches")
-    assert "zq-77 forgotten: 2 lines of 2 sealed files, 2 vectors" in ran(
+    assert "zq-77 forgotten, with 2 lines, 2 sealed files, 2 vectors" in ran(
         indexed_workspace, "forget", "zq-77", "--yes"
     )
     assert files_with_traces(indexed_workspace.data) == []

@@ -26,7 +26,7 @@ WITH_PEOPLE = [
     (0, "doctor", IMPORTS_AGAIN),
     # The id of a person in the database is not what was typed.
     (2, "tags --expert ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
-    (0, "forget ann@x.org --yes", "1 refused row with these names deleted"),
+    (0, "forget ann@x.org --yes", "ann@x.org forgotten, with 1 refused row\n"),
 ]
 WITH_REVIEWS = [
     (2, "forget", "next: `make items` lists the names"),

@@ -37,5 +37,5 @@ def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     quotation = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
     assert all(
         part in stdout
-        for part in (quotation, "batch 1 line 2", wire["request"], wire["replies"][0])
+        for part in (quotation, "batch 1; line 2", wire["request"], wire["replies"][0])
     )

@@ -27,10 +27,7 @@ def test_cost_of_lost_replies_is_not_shown_as_running(
         for text_line in workspace.run("status").stdout.splitlines()
         if text_line.startswith("spent")
     ]
-    assert line.endswith(
-        f"; about ${spent['lost']:.4f} more may have been spent on replies that were lost "
-        "or have no readable token count"
-    )
+    assert line.endswith(f", ~${spent['lost']:.4f} perhaps lost")
 
 
 @pytest.mark.full

@@ -1,0 +1,243 @@
+"""Show the JSON document of a command to people: records as a table, figures as lines or a phrase.
+
+The unit of a value follows from the name of its member, so that it looks the same in the output of
+every command.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from jobs.output import NO_VALUE, Output, Terminal, TextTable
+from pipeline.core.quotes import to_display_value
+from pipeline.core.states import describe_reason
+from pipeline.core.text import duration_in_words, format_usd
+
+if TYPE_CHECKING:
+    from pipeline.workflows.preflight import Preflight
+
+MINUTE_FORMAT = "%Y-%m-%d %H:%M"
+# Figures that a phrase names even if they are 0.
+SHOWN_ZEROS = ("cost", "spent")
+# Counts of 0 that a table leaves empty.
+RARE_COUNTS = (
+    "lost_calls",
+    "copied_rows",
+    "control_requests",
+    "refused",
+    "invalid",
+    "missing",
+    "doubtful_rows",
+    "rows_with_confidence",
+)
+# A smaller p-value is not shown itself.
+MIN_SHOWN_CHANCE = 0.001
+# Suffixes of large numbers, largest first, and their factors.
+UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
+
+
+def format_compact(number: int) -> str:
+    """Return a number as a short text, such as 10M, 1.5k or 999.
+
+    The unit is M from a million on, k from a thousand on, and nothing below. The number before the
+    unit is rounded to six digits.
+    """
+    for suffix, factor in UNIT_FACTORS:
+        if number >= factor:
+            return f"{number / factor:g}{suffix}"
+    return f"{number:g}"
+
+
+class EstimatedCost(float):
+    """A cost in USD that is an estimate; it is shown with a tilde."""
+
+
+def _format_cost(amount: float) -> str:
+    """Return a cost in USD, with a tilde if it is an estimate."""
+    tilde = "~" if isinstance(amount, EstimatedCost) else ""
+    return f"{tilde}{format_usd(amount)}"
+
+
+def _format_estimate(amount: float) -> str:
+    """Return an estimated cost in USD with a tilde; no cost is no value."""
+    return _format_cost(EstimatedCost(amount)) if amount else NO_VALUE
+
+
+def _format_rare_count(count: int) -> str:
+    """Return a count of rare events; no event is no value."""
+    return f"{count:,}" if count else NO_VALUE
+
+
+def _format_minute(time: datetime | str) -> str:
+    """Return a time, or its ISO text, to the minute."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    return f"{time:{MINUTE_FORMAT}}"
+
+
+def _format_share(share: Mapping[str, Any]) -> str:
+    """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`."""
+    accuracy = share["accuracy"] or 0
+    return f"{accuracy:.0%} of {share['of']:,} [{share['low']:.0%}, {share['high']:.0%}]"
+
+
+def _format_p_value(p_value: float) -> str:
+    """Return a p-value with three decimals; a smaller one is `< 0.001`."""
+    return f"{p_value:.3f}" if p_value >= MIN_SHOWN_CHANCE else f"< {MIN_SHOWN_CHANCE}"
+
+
+def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
+    """Return changed fields of an answer; members of a list that went or came have a sign.
+
+    Args:
+        changes: By field, the value before and after.
+    """
+    parts = list[str]()
+    for name, (before, after) in changes.items():
+        if isinstance(after, list) and isinstance(before or [], list):
+            old_members = before or []
+            parts += [f"-{to_display_value(old)}" for old in old_members if old not in after]
+            parts += [f"+{to_display_value(new)}" for new in after if new not in old_members]
+        else:
+            parts.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
+    return ", ".join(parts)
+
+
+def _format_reason(reason: str) -> str:
+    """Return a reason in words; that of an answered request is no value."""
+    return NO_VALUE if reason == "ok" else describe_reason(reason)
+
+
+# The units of members that are no plain numbers or texts.
+MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
+    **dict.fromkeys(("cost", "spent", "control_cost", "cost_per_1000"), _format_cost),
+    **dict.fromkeys(("lost", "under_way"), _format_estimate),
+    **dict.fromkeys(RARE_COUNTS, _format_rare_count),
+    **dict.fromkeys(("at", "since", "first", "last", "created_at", "answered_at"), _format_minute),
+    **dict.fromkeys(("undone_at", "reviewed_at", "changed_at"), _format_minute),
+    **dict.fromkeys(("age_s", "seconds"), duration_in_words),
+    **dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), format_compact),
+    **dict.fromkeys(("number", "batch"), str),
+    **dict.fromkeys(("a", "b"), _format_share),
+    "p": _format_p_value,
+    "weak": "{:.1%}".format,
+    "reason": _format_reason,
+    "changes": _format_changes,
+    "passed": {True: "pass", False: "FAIL"}.__getitem__,
+}
+
+
+def format_member(name: str, value: Any) -> str:
+    """Return the value of a member as text, in the unit of its name; no value is a hyphen.
+
+    An integer has commas. The members of a list are joined by commas, and those of an object are
+    counts (see `format_counts`) or fields.
+    """
+    if value is None or value in ("", [], {}):
+        return NO_VALUE
+    if name in MEMBER_FORMATS:
+        return MEMBER_FORMATS[name](value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping) and all(isinstance(part, int) for part in value.values()):
+        text = format_counts(value)
+    elif isinstance(value, list | tuple) and not any(
+        isinstance(part, list | Mapping) for part in value
+    ):
+        text = ", ".join(map(str, value))
+    elif isinstance(value, float | list | Mapping):
+        text = to_display_value(value)
+    else:
+        text = str(value)
+    return text
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts by name as a phrase, such as "22 added, 1 no_bio"; a count of 0 is left out."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def format_figures(document: Mapping[str, Any], names: str) -> str:
+    """Return members of a document as a phrase, such as "22 added, $0.10 spent".
+
+    A member without a value, and a count of 0, is left out. A list, which names what it counts, is
+    its length. A heading in the plural loses its "s" after a 1.
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`.
+    """
+    parts = []
+    for heading, name in _split_names(names):
+        value = document[name]
+        figure = len(value) if isinstance(value, list | tuple) else value
+        if figure or (figure is not None and name in SHOWN_ZEROS):
+            noun = heading.removesuffix("s") if figure == 1 else heading
+            parts.append(f"{format_member(name, figure)} {noun}")
+    return ", ".join(parts)
+
+
+def make_fields(document: Mapping[str, Any], names: str) -> list[tuple[str, str]]:
+    """Return headings and texts of members, for `print_fields`; those without a value are left out.
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`.
+    """
+    fields = [
+        (heading, format_member(name, document[name])) for heading, name in _split_names(names)
+    ]
+    return [(heading, text) for heading, text in fields if text != NO_VALUE]
+
+
+def format_fields(document: Mapping[str, Any], names: str) -> str:
+    """Return headings and values of members as a line, such as "batch 2; cost $0.10".
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`; those without a value are left out.
+    """
+    return "; ".join(f"{heading} {text}" for heading, text in make_fields(document, names))
+
+
+def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> TextTable:
+    """Return a table of records.
+
+    Args:
+        documents: The records.
+        names: The names of the columns, which are members, with blanks between them. A column with
+            another heading is written `heading=name`; underscores of headings are shown as blanks.
+    """
+    columns = _split_names(names)
+    rows = [[format_member(name, document[name]) for _, name in columns] for document in documents]
+    return TextTable([heading for heading, _ in columns], rows)
+
+
+def list_modes(estimate: "Preflight") -> list[Output]:
+    """Return a table with cost and time of each available mode, and warnings on standard error.
+
+    Batch is in the table even if it is not available; its warning says why.
+    """
+    modes = [
+        {"mode": mode, **mode_estimate.document("batches_or_calls")}
+        for mode, mode_estimate in estimate.possible_mode_estimates.items()
+        if mode == "batch" or not mode_estimate.absence_reason
+    ]
+    warnings = [
+        partial(Terminal().warn, f"{mode['mode']}: {warning}")
+        for mode in modes
+        for warning in mode["warnings"]
+    ]
+    return [make_table(modes, "mode cost time=seconds batches_or_calls"), *warnings]
+
+
+def _split_names(names: str) -> list[tuple[str, str]]:
+    """Return the heading and the name of each member; see `make_table`."""
+    columns = []
+    for name in names.split():
+        heading, _, member = name.rpartition("=")
+        columns.append(((heading or member).replace("_", " "), member))
+    return columns
