@@ -83,8 +83,8 @@ class Upload:
     mode_choices: list[ModeChoice] = field(default_factory=list, repr=False)
     # Name of the task as it was typed.
     suggested_name: str = ""
-    # Name of the task that was created from the file.
-    created_task: str = ""
+    # The task whose run was started after the file was stored.
+    asked_task: str = ""
 
     @property
     def state(self) -> str:
@@ -103,7 +103,7 @@ class Upload:
             "state": self.state,
             "first": self.first_rows,
             "name": self.path.name,
-            "made": self.created_task or None,
+            "made": self.asked_task or None,
             "found": self._report_document(self.preview),
             "done": self._report_document(self.import_report),
             "error": self._error_document(),

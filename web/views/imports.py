@@ -249,15 +249,8 @@ def is_empty_workspace(ws: WorkspaceSession) -> bool:
 
 @router.get("/parts/import", include_in_schema=False)
 def render_import(app_state: PageState, number: int) -> HTMLResponse:
-    """Render the state of an upload, or a message without polling if the upload is gone.
-
-    After the run of a new task was started, the browser opens the task.
-    """
+    """Render the state of an upload, or a message without polling if the upload is gone."""
     try:
-        upload = app_state.uploads.get(number)
-        if upload.state == "imported" and upload.created_task:
-            address = f"/?{urlencode({'task': upload.created_task})}"
-            return HTMLResponse("", headers={"hx-redirect": address})
         return _render_upload(app_state, number)
     except RequestRefusedError as error:
         message = escape(to_line(error))
@@ -368,16 +361,20 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
         Then the first rows are read. If only the task's own import can read the file, there are no
         first rows. An error of the first step fails the background work.
         """
-        if upload.task != NEW_TASK:
+        if upload.task == NEW_TASK:
+            _guess_columns(app_state, upload)
+        else:
             try:
                 _preview_import(app_state, upload, display)
             except InputError as error:
                 if upload.mapping or upload.read_options.given_options:
                     raise
+                _guess_columns(app_state, upload)
+                if not upload.row_count:
+                    upload.table_guess = None
+                    raise
                 upload.mismatch = to_line(error)
                 upload.task = NEW_TASK
-        if upload.task == NEW_TASK:
-            _guess_columns(app_state, upload)
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
@@ -556,7 +553,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
 
     The work writes the task's file and a copy of the uploaded file into the workspace, and deletes
     the upload. The run spends at most the price of the mode. If its own estimate is higher, no row
-    is asked. Sets `created_task` of the upload.
+    is asked. Sets `asked_task` of the upload.
 
     Args:
         app_state: The state of the page.
@@ -592,15 +589,22 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, unwritten_task)
         app_state.uploads.end_upload(upload)
-        upload.created_task = name
         start_command(app_state, "tag", {"mode": mode, "wait": "1"}, name, costs[0])
+        upload.asked_task = name
 
     _start_step(app_state, upload, "keep", create_task)
 
 
 def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:
-    """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
+    """Render the state of an upload; after a run was started, the browser opens its task.
+
+    Raises:
+        RequestRefusedError: 404, the upload is gone.
+    """
     upload = app_state.uploads.get(number)
+    if upload.asked_task:
+        address = f"/?{urlencode({'task': upload.asked_task})}"
+        return HTMLResponse("", headers={"hx-redirect": address})
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
         return render_page(app_state, "parts/import.html", ws, **values)
