@@ -31,6 +31,8 @@ from web.guard import AccessRules
 from web.uploads import UploadStore
 
 PEOPLE_TASK = "experts"
+# Shipped tasks whose rows are imported from files.
+FILE_TASKS = (PEOPLE_TASK, "passages")
 # Stored with each new person until the tags arrive.
 DUE_REASON = "added on the page, not tagged yet"
 # The reply about a new person is sent after this time, tagged or not. The docs promise 8 seconds.

@@ -1,15 +1,8 @@
-"""The modes in which all rows can be asked, as radio buttons with price and time."""
+"""The modes in which all rows can be asked, with price and time."""
 
 from dataclasses import dataclass
 
 from pipeline.workflows.preflight import Preflight
-
-_MODE_DESCRIPTIONS = {
-    "batch": "half price; Gemini may take up to a day",
-    "flex": "half price; a reply takes minutes if Gemini is busy",
-    "live": "full price, at once",
-    "decide": "a decision model chooses each value, and says how sure it is",
-}
 
 
 @dataclass(frozen=True)
@@ -17,14 +10,12 @@ class ModeChoice:
     """A mode with its price and time."""
 
     mode: str
-    label: str
-    # What a person gets for the price.
-    description: str
     # The highest cost by estimate, in USD; with the cost of prepared batches.
     cost: float
     has_price: bool
     # Cost with a key, in USD, if the local engine answers; else None.
     cost_with_key: float | None
+    # Empty if the duration is unknown.
     duration_text: str
     is_recommended: bool
     # Why the mode cannot be chosen; empty if it can.
@@ -43,7 +34,6 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
     """
     choices = []
     for mode, mode_estimate in estimate.possible_mode_estimates.items():
-        cost = mode_estimate.cost + estimate.waiting.cost
         cost_with_key = None
         if estimate.with_key is not None:
             cost_with_key = estimate.with_key.possible_mode_estimates[mode].cost
@@ -51,12 +41,10 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
         choices.append(
             ModeChoice(
                 mode,
-                mode.capitalize(),
-                _MODE_DESCRIPTIONS[mode],
-                cost,
+                mode_estimate.cost + estimate.waiting.cost,
                 not mode_estimate.unpriced_share,
                 cost_with_key,
-                mode_estimate.duration_text,
+                mode_estimate.duration_text if mode_estimate.seconds is not None else "",
                 is_recommended=mode == (estimate.recommended or "batch"),
                 reason=mode_estimate.absence_reason or mode_estimate.refusal_reason,
             ),

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup, escape
 
 from pipeline.core.command_hint import current_form
+from pipeline.core.text import CENT_USD, format_usd
 
 # A quoted word of a shell. Quoted parts without a blank between them are one word.
 _QUOTED_WORD = r"""(?:"[^"]*"|'[^']*')+"""
@@ -103,6 +104,13 @@ def describe_setting(text: str) -> str:
 def work_label(kind: str) -> str:
     """Return the kind of background work in plain words; an unknown kind is returned unchanged."""
     return _WORK_LABELS.get(kind.partition(" ")[0], kind)
+
+
+def describe_price(cost: float) -> str:
+    """Return an estimated cost in USD in words."""
+    if not cost:
+        return "free"
+    return f"about {format_usd(cost)}" if cost >= CENT_USD else "less than $0.01"
 
 
 def capitalize_first(text: str) -> str:

@@ -18,16 +18,19 @@ from pipeline.core.text import format_probability, format_usd, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON, belongs_to_version
-from web.app_state import AppState
+from pipeline.workflows.table_replacement import find_replacement_obstacle
+from web.app_state import FILE_TASKS, AppState
 from web.background_work import BackgroundJob
 from web.field_shapes import empty_texts, find_input_kind
 from web.page_texts import (
     capitalize_first,
+    describe_price,
     describe_setting,
     to_html,
     to_plain_text,
     work_label,
 )
+from web.uploads import NEW_TASK
 
 # Characters of a long text that a table cell shows.
 MAX_CELL_CHARS = 160
@@ -124,7 +127,8 @@ def render_page(
     frame = {
         "task": task,
         "task_labels": ws.task.labels,
-        "workspace": str(ws.data),
+        "workspace": ws.data.name,
+        "drop_task": find_drop_task(ws, task),
         "backend": ws.backend,
         "section": section,
         "sections": [
@@ -139,6 +143,15 @@ def render_page(
     return _render(app_state, template, {**frame, **values})
 
 
+def find_drop_task(ws: WorkspaceSession, task: str) -> str:
+    """Return the task that a file is for if it is dropped on the page of a task.
+
+    It is the task itself if a file can replace or extend its rows, else NEW_TASK.
+    """
+    is_replaceable = ws.task.subject == task and not find_replacement_obstacle(ws.task, ws.data)
+    return task if is_replaceable or task in FILE_TASKS else NEW_TASK
+
+
 def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse:
     """Render a problem document as a page, with the status of the problem and the navigation.
 
@@ -146,7 +159,8 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
     """
     values = {
         "task": app_state.settings.task,
-        "workspace": str(app_state.settings.data),
+        "workspace": app_state.settings.data.name,
+        "drop_task": NEW_TASK,
         "backend": "",
         "section": "",
         "tasks": [],
@@ -315,6 +329,7 @@ def short_hash(text: str) -> str:
 
 _FILTERS: Mapping[str, Any] = {
     "capitalize_first": capitalize_first,
+    "describe_price": describe_price,
     "describe_setting": describe_setting,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,

@@ -148,7 +148,7 @@ def describe_commonest_failure(tx: Connection, run: Run) -> str:
     for part in run.parts:
         attempts = answers.attempts_of_batch(tx, part.number)
         reasons.update(
-            reason.partition(":")[0]
+            reason.partition(": ")[0]
             for outcome, reason, *_ in attempts
             if outcome in FAILED_OUTCOMES
         )

@@ -21,6 +21,7 @@ from pipeline.core import files
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.engine.task_template import TableGuess
 from pipeline.tables.row_import import ImportReport
+from pipeline.tables.row_sync import RowSyncReport
 from pipeline.workflows.new_task_files import UnwrittenTask
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError
@@ -28,6 +29,8 @@ from web.mode_choices import ModeChoice
 from web.question_form import QuestionForm
 
 UPLOAD_FOLDER = "dropped"
+# Task of a file that becomes a new task.
+NEW_TASK = "new"
 _UNSAFE_CHARACTER = re.compile(r"[^\w .,()+@-]")
 # Longer file names keep their last characters.
 _MAX_NAME_CHARS = 80
@@ -46,7 +49,7 @@ class Upload:
     """One uploaded file and the results of its steps."""
 
     number: int
-    # The task that the file is for, or "new" for a new task.
+    # The task that the file is for, or NEW_TASK.
     task: str
     path: Path
     # Column mapping in the form of MAP=.
@@ -63,6 +66,11 @@ class Upload:
     # Unreadable rows of a file for a new task.
     source_findings: ImportReport = field(default_factory=lambda: ImportReport(""), repr=False)
     first_rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    # Why the file, which was dropped on a task, becomes a new task.
+    mismatch: str = ""
+    # For a new task: how many rows are asked, and a report on the other rows.
+    row_count: int = 0
+    row_report: RowSyncReport = field(default_factory=RowSyncReport, repr=False)
     # For a new task: what its columns are, the tried task, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)
     tried_task: UnwrittenTask | None = field(default=None, repr=False)
@@ -71,14 +79,12 @@ class Upload:
     trial_work: BackgroundJob | None = field(default=None, repr=False)
     # Columns of a file for a new task.
     columns: tuple[str, ...] = ()
-    # Modes in which all rows can be asked: by the tried rows, after creation by all rows.
+    # Modes in which all rows can be asked.
     mode_choices: list[ModeChoice] = field(default_factory=list, repr=False)
-    # Mode that was chosen; empty before.
-    chosen_mode: str = ""
     # Name of the task as it was typed.
     suggested_name: str = ""
-    # Name of the task that was created from the file.
-    created_task: str = ""
+    # The task whose run was started after the file was stored.
+    asked_task: str = ""
 
     @property
     def state(self) -> str:
@@ -97,7 +103,7 @@ class Upload:
             "state": self.state,
             "first": self.first_rows,
             "name": self.path.name,
-            "made": self.created_task or None,
+            "made": self.asked_task or None,
             "found": self._report_document(self.preview),
             "done": self._report_document(self.import_report),
             "error": self._error_document(),

@@ -333,12 +333,24 @@ class Selection:
     includes_moved: bool = False
 
 
-def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar) -> BatchPlan:
+def plan_batches(
+    ws: WorkspaceSession,
+    selection: Selection,
+    *,
+    bar: ProgressBar,
+    rows_mode: Mode = Mode.BATCH,
+) -> BatchPlan:
     """Return how many requests, batches, tokens and USD a submit of the selected rows needs.
 
     Only claimable rows count: they are neither empty, claimed, answered nor parked. Every request
     is built, its tokens are estimated without the API, and the progress is shown. Nothing is
     written. It does not matter what budgets and quotas have left.
+
+    Args:
+        ws: The workspace.
+        selection: The rows.
+        bar: Shows the progress.
+        rows_mode: With TRIAL the rows that the selection names count in any state.
 
     Returns:
         The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
@@ -351,7 +363,7 @@ def plan_batches(ws: WorkspaceSession, selection: Selection, *, bar: ProgressBar
     with ws.store.read() as tx:
         calibration = budget.load_calibration(tx, ws.version)
         draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
-        for page in read_request_pages(tx, ws, selection, Mode.BATCH):
+        for page in read_request_pages(tx, ws, selection, rows_mode):
             remaining = page
             stop_reason = None
             while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:

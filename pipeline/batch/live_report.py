@@ -98,7 +98,7 @@ class LiveReport:
     def fail(self, row_id: str, reason: str) -> None:
         """Count a row that failed and is not asked again in this run.
 
-        Rows are counted by the beginning of the reason, up to its first colon. The first
+        Rows are counted by the beginning of the reason, up to a colon and a blank. The first
         MAX_NAMED_FAILURES rows are kept with their reasons. A call that a person interrupted is
         counted as INTERRUPTED_REASON, and its row is not kept. The reason becomes `newest_failure`.
         """
@@ -106,7 +106,7 @@ class LiveReport:
         if self.interrupted and reason.endswith(INTERRUPTED_REASON):
             self.failed[INTERRUPTED_REASON] += 1
             return
-        self.failed[reason.partition(":")[0]] += 1
+        self.failed[reason.partition(": ")[0]] += 1
         if len(self.first_failures) < MAX_NAMED_FAILURES:
             self.first_failures.append((row_id, reason))
 

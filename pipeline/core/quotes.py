@@ -349,7 +349,7 @@ def _locate_quote(quote: str, path: str, source: _Source, *, is_optional: bool) 
     difference = text.find_difference(str(quote))
     suffix = ""
     if difference:
-        suffix = f", which has another {difference}"
+        suffix = f", where its {difference} is missing or different"
     printable_path = escape_invisible(path, max_chars=MAX_FIELD_PATH_LENGTH)
     printable_quote = escape_invisible(quote[: 2 * MAX_REASON_CHARS], max_chars=MAX_REASON_CHARS)
     raise _MissingError(f'{printable_path} {MISSING_QUOTE_REASON}{suffix}: "{printable_quote}"')

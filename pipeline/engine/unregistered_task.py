@@ -19,7 +19,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import make_user_task
 from pipeline.store.database import Connection, Store
 from pipeline.tables.row_findings import Finding
-from pipeline.tables.row_sync import RowSync
+from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import RowSource
 from pipeline.tables.stored_values import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
@@ -50,10 +50,11 @@ def load_unregistered_task(
     now: datetime,
     display: Progress,
     should_list_refused: bool,
-) -> tuple[Task, Sequence[str], int]:
+) -> tuple[Task, Sequence[str], int, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
 
     Empty and refused rows are left out. A report about the source is printed. Nothing is written.
+    Without a key, the id of a row is its number in the source.
 
     Args:
         declaration: The declaration of the task.
@@ -66,8 +67,8 @@ def load_unregistered_task(
             end.
 
     Returns:
-        The task, the ids of the rows in memory, and the number of all rows of the source that are
-        not left out; repeated rows count, too.
+        The task, the ids of the rows in memory, the number of all rows of the source that are not
+        left out, and a report on the rows that are; repeated rows without a key are not left out.
 
     Raises:
         InputError: The source cannot be read.
@@ -94,9 +95,12 @@ def load_unregistered_task(
     row_count = 0
     for row in sync.convert_rows(source):
         if row["is_empty"]:
+            sync.report.empty += 1
             continue
         row_count += 1
         row_id = row["item_id"]
+        if declaration.has_made_key:
+            row_id = str(row_count + sync.report.empty + sync.report.refused.total())
         if row_id not in rows.row_by_id and len(rows.row_by_id) < max_rows:
             cells = {
                 KEY_COLUMN: row_id,
@@ -110,4 +114,4 @@ def load_unregistered_task(
         sync.report.findings.clear()
     list_hint = f"{OptionHint(refused=True)} lists all"
     print_sync_report(sync.report, record, display, list_hint=list_hint)
-    return task, list(rows.row_by_id), row_count
+    return task, list(rows.row_by_id), row_count, sync.report

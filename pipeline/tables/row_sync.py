@@ -86,6 +86,8 @@ class RowSyncReport:
     unusable: int = 0
     # The key of such a row, and the reason.
     unusable_example: tuple[str, str] = "", ""
+    # Refused rows with the key of an earlier row.
+    repeated_keys: int = 0
     # The first thousand refused rows, and the number of all refused rows by reason.
     findings: list[Finding] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
@@ -375,6 +377,7 @@ class RowSync:
             row: The row as it would be stored.
             earlier_line: The line of the earlier row with the same key.
         """
+        self.report.repeated_keys += 1
         key = row["item_id"]
         finding = make_rejection(
             row["line"],

@@ -28,6 +28,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
@@ -42,6 +43,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
+from pipeline.tables.row_sync import RowSyncReport
 from pipeline.tables.source import MEMORY_ROWS, FileSource, MemorySource
 from pipeline.workflows import preflight, rounds, try_out
 from pipeline.workflows.decisions import make_session_in_mode
@@ -52,6 +54,7 @@ from pipeline.workflows.new_task_files import (
     check_name_is_unused,
     check_task_name,
     draft_question,
+    draft_task,
     has_file_text,
     make_relative_path,
     write_new_file,
@@ -59,6 +62,8 @@ from pipeline.workflows.new_task_files import (
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
+# Our choice: the requests of more rows than this are not built to estimate their cost.
+MAX_ESTIMATED_ROWS = 100_000
 
 
 @dataclass(repr=False)
@@ -527,9 +532,38 @@ def _open_in_memory(
     Raises:
         InputError: No row has a text.
     """
+    task, row_ids, row_count, _ = _load_in_memory(
+        ws,
+        unwritten_task,
+        draft,
+        size=size,
+        display=display,
+        should_list_refused=should_list_refused,
+    )
+    if not row_ids:
+        raise InputError(
+            f"no row of {draft.table_description} has a text to ask about; nothing was asked",
+        )
+    return replace(ws, task=task), row_ids, row_count
+
+
+def _load_in_memory(
+    ws: WorkspaceSession,
+    unwritten_task: UnwrittenTask,
+    draft: TaskDraft,
+    *,
+    size: int,
+    display: Progress,
+    should_list_refused: bool,
+) -> tuple[Task, Sequence[str], int, RowSyncReport]:
+    """Return a task that is a draft over its first rows in memory, which may be none.
+
+    Also returned are the ids of these rows, the number of rows that can be asked about, and a
+    report on the other rows. See `_open_in_memory`.
+    """
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
-    task, row_ids, row_count = load_unregistered_task(
+    return load_unregistered_task(
         declaration,
         draft.path,
         draft.source,
@@ -540,11 +574,51 @@ def _open_in_memory(
         display=display,
         should_list_refused=should_list_refused,
     )
-    if not row_ids:
-        raise InputError(
-            f"no row of {draft.table_description} has a text to ask about; nothing was asked",
-        )
-    return replace(ws, task=task), row_ids, row_count
+
+
+def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
+    """Return how many rows of a table can be asked about, and a report on the other rows.
+
+    The table is read to its end. Nothing is asked or written.
+
+    Raises:
+        InputError: The rows cannot be read, or a column cannot be key or text.
+    """
+    draft = draft_task(ws.store, unwritten_task)
+    _, _, row_count, report = _load_in_memory(
+        ws, unwritten_task, draft, size=0, display=NoProgress(), should_list_refused=False
+    )
+    return row_count, report
+
+
+def estimate_run(
+    ws: WorkspaceSession, unwritten_task: UnwrittenTask, *, name: str
+) -> preflight.Preflight | None:
+    """Return the estimate that the first run about all rows of a question would make.
+
+    No request is sent, and nothing is written.
+
+    Args:
+        ws: The workspace.
+        unwritten_task: The question, with its draft.
+        name: The name that the task would have.
+
+    Returns:
+        The estimate, or None if there are more than MAX_ESTIMATED_ROWS rows.
+    """
+    named_task = unwritten_task._replace(name=name)
+    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
+    run_ws, row_ids, row_count = _open_in_memory(
+        ws,
+        named_task,
+        draft._replace(path=named_task.path),
+        size=MAX_ESTIMATED_ROWS,
+        display=NoProgress(),
+        should_list_refused=False,
+    )
+    if row_count > MAX_ESTIMATED_ROWS:
+        return None
+    return preflight.estimate_named_rows(run_ws, row_ids)
 
 
 def _print_columns(display: Progress, draft: TaskDraft) -> None:

@@ -237,6 +237,13 @@ def estimate_open_rows(
     return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
 
 
+def estimate_named_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> Preflight:
+    """Return the estimates of all modes for some rows, whatever their state; nothing is written."""
+    with ws.display.bar("counting tokens", len(row_ids)) as bar:
+        plan = plan_batches(ws, Selection(row_ids=row_ids), bar=bar, rows_mode=Mode.TRIAL)
+    return estimate_plan(ws, plan)
+
+
 def estimate_plan(
     ws: WorkspaceSession,
     plan: BatchPlan,

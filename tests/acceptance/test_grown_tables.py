@@ -47,7 +47,7 @@ def test_newer_file_replaces_the_table_of_a_task(workspace: Workspace, api: Engi
     with workspace.serve_page() as client:
         number = _drop(client, "new", TABLE)["number"]
         _press(client, number, **QUESTION)
-        _press(client, number, keep="dropped")
+        _press(client, number, keep="dropped", mode="live")
     workspace.run_command("tag", task="dropped", mode="live")
     request_count = len(api.journal())
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.browser.seen import Reader
-
 
 def write_lamps(
     path: Path, row_count: int, endings: Sequence[str] = ("is bright.",)
@@ -24,10 +22,8 @@ def write_lamps(
     return texts
 
 
-def open_new_task(reader: Reader, tab: Any, path: Path) -> None:
-    """Drop a file for a new task, and wait for the form of its question."""
-    reader.go("/add")
-    tab.check("[name=task][value=new]")
+def open_new_task(tab: Any, path: Path) -> None:
+    """Choose a file on the first page of an empty workspace, and wait for its question."""
     tab.set_input_files("#drop [type=file]", path)
     tab.locator("#question-text").wait_for()
 

@@ -138,9 +138,8 @@ def _drop_new_task(client: httpx2.Client) -> int:
 def _create_notes(client: httpx2.Client) -> int:
     """Create and ask the task of NOTES_VIEWS."""
     number = _drop_new_task(client)
-    client.post(f"/parts/import?number={number}", data={"keep": "notes"})
+    client.post(f"/parts/import?number={number}", data={"keep": "notes", "mode": "live"})
     _wait_until(client, f"/api/imports/{number}", "imported")
-    client.post(f"/parts/import?number={number}", data={"ask": "1", "mode": "live"})
     for work in client.get("/api/work").json():
         _wait_until(client, f"/api/work/{work['number']}", "done")
     return number

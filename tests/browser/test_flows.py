@@ -37,7 +37,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
     workspace.begin()
     api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
     with reading(workspace) as (reader, tab, _):
-        tab.click("text=Add rows")
+        reader.go("/add?task=experts")
         tab.fill("[name=username]", "ada")
         tab.fill("[name=bio]", BIO)
         tab.click("#add button")

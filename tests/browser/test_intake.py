@@ -15,6 +15,12 @@ from tests.lab import Workspace
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 FEW_ROWS = 6
 MAX_TAB_PRESSES = 80
+MAX_CLICKS = 6
+DROP_FILE = """(text) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([text], "lamps.csv"));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+}"""
 
 
 def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:
@@ -32,16 +38,31 @@ def _press(reader: Reader, tab: Any, selector: str, key: str = "Enter") -> None:
     tab.keyboard.press(key)
 
 
+def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path: Path) -> None:
+    """From an empty workspace to a run: a drop, a question, a field with choices, few clicks."""
+    texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
+    workspace.begin()
+    with reading(workspace) as (reader, tab, _):
+        tab.evaluate(DROP_FILE, (tmp_path / "lamps.csv").read_text(encoding="utf-8"))
+        tab.locator("#question-text").wait_for()
+        tab.evaluate("addEventListener('click', () => name = Number(name) + 1, true)")
+        tab.keyboard.type("Praise or blame?")
+        tab.click("[name='field0.kind']")
+        tab.select_option("[name='field0.kind']", "a|b|c")
+        tab.click("[name='field0.choices']")
+        tab.keyboard.type("praise\nblame")
+        tab.click("#try")
+        tab.click("#ask")
+        assert int(tab.evaluate("name")) <= MAX_CLICKS
+        tab.wait_for_url("**/?task=lamps")
+        reader.wait_for("#state", f"{len(texts)} answered")
+
+
 def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path: Path) -> None:
     """From the first page to the downloaded table every control is reached by Tab."""
     texts = write_lamps(tmp_path / "lamps.csv", FEW_ROWS)
     workspace.begin()
     with reading(workspace) as (reader, tab, _):
-        _press(reader, tab, "#state a[href^='/add']")
-        tab.wait_for_url("**/add?**")
-        _press_tab_until(reader, tab, "#drop [name=task]:checked")
-        while not tab.is_checked("#drop [value=new]"):
-            tab.keyboard.press("ArrowDown")
         _press_tab_until(reader, tab, "#drop [type=file]")
         with tab.expect_file_chooser() as chooser:
             tab.keyboard.press("Enter")
@@ -58,9 +79,7 @@ def test_a_file_becomes_a_table_by_keyboard_alone(workspace: Workspace, tmp_path
             tab.keyboard.press("Control+a")
             tab.keyboard.type(text)
         _press(reader, tab, "#try")
-        reader.wait_for("#tried", f"Use for all {FEW_ROWS} rows")
-        _press(reader, tab, "#keep")
-        reader.wait_for("#import", "is created")
+        reader.wait_for("#ask", f"Ask {FEW_ROWS} rows")
         _press(reader, tab, "#ask")
         tab.wait_for_url("**/?task=lamps")
         reader.wait_for("#state", f"{FEW_ROWS} answered")

@@ -4,7 +4,6 @@ import csv
 import io
 import signal
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -15,15 +14,7 @@ from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 LIVE = ":generateContent"
-FEW_ROWS = 12
 MANY_ROWS = 300
-
-
-def _keep_task(reader: Reader, tab: Any, row_count: int) -> None:
-    """Use the tried question for all rows of the file."""
-    reader.wait_for("#tried", f"Use for all {row_count} rows")
-    tab.click("#keep")
-    reader.wait_for("#import", "is created")
 
 
 def _wait_for_button(reader: Reader) -> str:
@@ -48,13 +39,13 @@ def test_a_run_continues_after_the_pages_server_was_killed(
     with chromium() as browser:
         with serving(workspace, MODE="live") as (process, address):
             reader = Reader(browser, address)
-            open_new_task(reader, reader.tab, tmp_path / "lamps.csv")
+            open_new_task(reader.tab, tmp_path / "lamps.csv")
             fill_question(reader.tab)
             reader.tab.click("#try")
-            _keep_task(reader, reader.tab, MANY_ROWS)
+            reader.wait_for("#ask", f"Ask {MANY_ROWS} rows")
             trial_calls = len(api.seen("POST", LIVE))
             api.script_fault("slow_reply", times=MANY_ROWS, path=LIVE, args={"seconds": 1})
-            reader.tab.check("[name=mode][value=live]")
+            reader.tab.select_option("#mode", "live")
             reader.tab.click("#ask")
             reader.wait_for("#state", "claimed")
             while len(api.seen("POST", LIVE)) < trial_calls + MANY_ROWS // 4:

@@ -68,7 +68,6 @@ def _try_new_task(reading_session: Reading, path: Path) -> None:
     """Drop a file for a new task, and try a question on it."""
     reader, tab, _ = reading_session
     reader.go("/add")
-    tab.check("[name=task][value=new]")
     tab.set_input_files("#drop [type=file]", path)
     tab.fill("[name=question]", "Praise or blame? Quote why.")
     tab.fill("[name='field0.name']", "tone")

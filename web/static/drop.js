@@ -1,60 +1,52 @@
 "use strict";
-// Upload of a file that is dropped or chosen. Afterwards the page shows what an import would do.
+// Upload of a file that is dropped on a page or chosen, and the form of a new task.
 
 const HTTP_ACCEPTED = 202;
 const HTTP_NO_CONTENT = 204;
+const MAX_FILE_BYTES = 2 ** 30;
 
-const uploadForm = document.getElementById("drop");
-const fileInput = uploadForm.querySelector("input[type=file]");
-const progressLine = uploadForm.querySelector(".sending");
+let isUploading = false;
 
 for (const eventName of ["dragover", "dragleave", "drop"]) {
   document.addEventListener(eventName, (event) => {
-    event.preventDefault();
-    uploadForm.classList.toggle("over", eventName === "dragover");
+    if (event.dataTransfer.types.includes("Files")) {
+      event.preventDefault();
+      document.body.classList.toggle("over", eventName === "dragover");
+    }
   });
 }
 document.addEventListener("drop", (event) => uploadFile(event.dataTransfer.files[0]));
-fileInput.addEventListener("change", () => uploadFile(fileInput.files[0]));
-uploadForm.addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("drop")?.addEventListener("change", ({ target }) => {
+  uploadFile(target.files[0]);
+});
+document.getElementById("sample")?.addEventListener("click", async (event) => {
+  event.preventDefault();
+  const response = await fetch(event.target.href);
+  uploadFile(new File([await response.blob()], "reviews.csv"));
+});
 
 function uploadFile(file) {
-  const isUploading = !progressLine.hidden;
   if (!file || isUploading) {
     return;
   }
-  if (file.size > Number(uploadForm.dataset.most)) {
+  if (file.size > MAX_FILE_BYTES) {
     showNotice("warn", `${file.name} is larger than 1 GB; nothing was sent.`);
     return;
   }
+  const parameters = new URLSearchParams({ task: document.body.dataset.drop, name: file.name });
   // XMLHttpRequest reports the progress of an upload; fetch does not.
   const request = new XMLHttpRequest();
-  request.open("POST", `/api/imports?${uploadParameters(file)}`);
+  request.open("POST", `/api/imports?${parameters}`);
   request.setRequestHeader("content-type", "application/octet-stream");
-  request.upload.addEventListener("progress", showProgress);
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    showNotice("sending", `${file.name}: ${Math.floor((100 * loaded) / total)} % sent`);
+  });
   request.addEventListener("load", () => openUpload(request));
   request.addEventListener("error", () =>
     endUpload("The page's server cannot be reached. The file was not stored."),
   );
-  progressLine.hidden = false;
+  isUploading = true;
   request.send(file);
-}
-
-function uploadParameters(file) {
-  const { task, map, encoding, header } = uploadForm.elements;
-  return new URLSearchParams({
-    task: task.value,
-    name: file.name,
-    map: map.value,
-    encoding: encoding.value,
-    header: header.value,
-  });
-}
-
-function showProgress(event) {
-  const percent = Math.floor((100 * event.loaded) / event.total);
-  progressLine.querySelector("progress").value = event.loaded / event.total;
-  progressLine.querySelector("span").textContent = `${percent} % sent`;
 }
 
 function openUpload(request) {
@@ -67,8 +59,7 @@ function openUpload(request) {
 }
 
 function endUpload(message) {
-  progressLine.hidden = true;
-  fileInput.value = "";
+  isUploading = false;
   showNotice("warn", message);
 }
 
@@ -80,13 +71,25 @@ document.addEventListener("htmx:afterRequest", (event) => {
   }
 });
 
-// Cells of a column that is not sent are grey; its header says so.
 document.addEventListener("change", ({ target }) => {
-  if (!("role" in target.dataset)) {
-    return;
+  if ("role" in target.dataset) {
+    greyUnsentColumn(target);
+  } else if (target.id === "mode") {
+    document.getElementById("price").textContent = target.selectedOptions[0].textContent.trim();
   }
-  const { cellIndex } = target.closest("th");
-  for (const row of target.closest("table").rows) {
-    row.cells[cellIndex].classList.toggle("unsent", target.value === "unsent");
+});
+
+// Cells of a column that is not sent are grey; its header says so.
+function greyUnsentColumn(roleSelect) {
+  const { cellIndex } = roleSelect.closest("th");
+  for (const row of roleSelect.closest("table").rows) {
+    row.cells[cellIndex].classList.toggle("unsent", roleSelect.value === "unsent");
+  }
+}
+
+// A changed question must be tried again.
+document.addEventListener("input", ({ target }) => {
+  if (target.form?.id === "question") {
+    document.getElementById("tried")?.remove();
   }
 });

@@ -1,12 +1,13 @@
-"""Add page: a new person, the rows of an uploaded file, or a new task from such a file.
+"""Add page: the rows of an uploaded file, a new task from such a file, or a new person.
 
 A file is read and its rows are displayed before anything is written. An upload is such a file with
-its steps; each step runs in the background. A dry import reports what an import would change.
+its steps; each step runs in the background. A dry import reports what an import would change. A
+file that is dropped on a task, but is no newer table of the task, becomes a new task.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -25,17 +26,19 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from pipeline.experts import import_ as people
+from pipeline.experts.person_rows import LAYOUT
 from pipeline.passages import import_ as passages
+from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import Finding, SourceRow
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
-from pipeline.workflows import add_expert, ask, new_task_files, preflight, table_replacement
+from pipeline.workflows import add_expert, ask, new_task_files, table_replacement
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.guard import MAX_FILE_BYTES
-from web.mode_choices import ModeChoice, list_mode_choices
+from web.mode_choices import list_mode_choices
 from web.page_texts import capitalize_first
 from web.question_form import (
     KIND_LABELS,
@@ -50,8 +53,8 @@ from web.question_form import (
     place_message,
     read_question_form,
 )
-from web.render import FormFields, PageState, render_page
-from web.uploads import Upload
+from web.render import FormFields, PageState, find_drop_task, render_page
+from web.uploads import NEW_TASK, Upload
 from web.views.command_api import start_command
 
 router = APIRouter()
@@ -85,8 +88,6 @@ IMPORTERS = {
 }
 # Replaces the table of a task that the workspace stores.
 TABLE_IMPORTER = Importer(table_replacement.replace_table, "row", "rows")
-# Value of the task parameter if the file becomes a new task.
-NEW_TASK = "new"
 # A new question is tried on this many rows, at most at this cost.
 TRIAL_ROWS = 5
 MAX_TRIAL_USD = 0.05
@@ -94,7 +95,9 @@ MAX_PREVIEW_ROWS = 4
 MAX_LISTED_FINDINGS = 200
 # States of an upload while a step runs, and those in which a step can start.
 BUSY_STATES = ("reading", "trying", "importing")
-IDLE_STATES = ("ready", "failed")
+IDLE_STATES = ("ready", "failed", "unreadable")
+# A table with these columns may be people.
+PEOPLE_COLUMNS = {"username", "bio"}
 # Meaning of each kind of finding for its row.
 FINDING_LABELS = {
     "rejected": "rejected: correct it, and drop the file again",
@@ -204,42 +207,44 @@ def render_add(
     task: str | None = None,
     number: int | None = None,
 ) -> HTMLResponse:
-    """Render the forms for a file and a person, or the state of upload `number`.
+    """Render the area for a file, or the state of upload `number`.
 
-    The kind of upload that fits the task is preselected. If the table of a user task cannot be
-    replaced, the page says why. The workspace need not have the task yet. An unknown number is
-    refused with 404.
+    The workspace need not have the task yet. An unknown number is refused with 404.
     """
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
-        values: dict[str, Any] = {
-            "upload": None,
-            "preselected_task": PEOPLE_TASK,
-            "table_task": "",
-            "table_obstacle": "",
-            "table_hint": "",
-        }
-        if task in IMPORTERS:
-            values["preselected_task"] = task
-        elif not table_replacement.find_replacement_obstacle(ws.task, ws.data):
-            values |= {"preselected_task": task, "table_task": task}
-        elif ws.tasks and task:
-            values["preselected_task"] = NEW_TASK
-            if ws.task.user_file is not None:
-                values["table_obstacle"] = table_replacement.find_replacement_obstacle(
-                    ws.task, ws.data
-                )
-                values["table_hint"] = capitalize_first(str(ws.task.source_hint))
-        if number is not None:
-            upload = app_state.uploads.get(number)
-            values |= {**_upload_values(upload), "preselected_task": upload.task}
-        return render_page(
-            app_state,
-            "add.html",
-            ws,
-            max_bytes=MAX_FILE_BYTES,
-            person_fields=PERSON_FIELDS,
-            **values,
-        )
+        if number is None:
+            return render_start(app_state, ws, task=task or NEW_TASK)
+        values = _upload_values(app_state.uploads.get(number))
+        return render_page(app_state, "add.html", ws, is_empty=is_empty_workspace(ws), **values)
+
+
+def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTMLResponse:
+    """Render the area for a file; for the task of people, also the form for a new person.
+
+    If the table of a user task cannot be replaced by a file, the page says why.
+    """
+    obstacle = ""
+    if ws.task.subject == task and ws.task.user_file is not None:
+        obstacle = table_replacement.find_replacement_obstacle(ws.task, ws.data)
+    return render_page(
+        app_state,
+        "add.html",
+        ws,
+        upload=None,
+        drop_task=find_drop_task(ws, task),
+        is_empty=is_empty_workspace(ws),
+        person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
+        table_obstacle=obstacle,
+        table_hint=capitalize_first(str(ws.task.source_hint)),
+    )
+
+
+def is_empty_workspace(ws: WorkspaceSession) -> bool:
+    """Return whether no task has a row, and no user has a task."""
+    if any(task.user_file is not None for task in ws.tasks):
+        return False
+    with ws.store.read() as tx:
+        return not any(task.rows.table(tx).count_rows(tx) for task in ws.tasks)
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -253,19 +258,29 @@ def render_import(app_state: PageState, number: int) -> HTMLResponse:
         return HTMLResponse(html)
 
 
+@router.get("/parts/import/rows", include_in_schema=False)
+def render_row_counts(app_state: PageState, number: int, request: Request) -> HTMLResponse:
+    """Render how many rows of a new task are asked, with the chosen roles of the columns."""
+    upload = app_state.uploads.get(number)
+    upload.typed_question.roles = read_question_form(request.query_params, upload.columns).roles
+    try:
+        _count_rows(app_state, upload)
+    except FindableError as error:
+        return HTMLResponse(escape(to_line(error)))
+    with app_state.open_to_read() as ws:
+        return render_page(app_state, "parts/row_counts.html", ws, upload=upload)
+
+
 @router.post("/parts/import", include_in_schema=False)
 def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLResponse:
     """Start the step of the pressed button; render the upload, with the error if it is refused.
 
-    The form's members decide: `question` tries the question, `keep` creates the task, and `ask`
-    asks all rows of the created task. Any other form imports the file. While a step of the upload
-    runs, only `ask` can start. Any other form is then refused with a message, but a question in it
-    is stored, so that the form shows it again.
+    The form's members decide: `question` tries the question, `keep` creates the task and asks all
+    rows, and `task` reads the file again, for this task. Any other form imports the file. While a
+    step of the upload runs, none can start. The form is then refused with a message, but a question
+    in it is stored, so that the form shows it again.
     """
     upload = app_state.uploads.get(number)
-    if "ask" in form and upload.created_task:
-        mode = form.get("mode", "")
-        return ask_in_mode(app_state, upload.created_task, upload.mode_choices, mode)
     if "question" in form and upload.columns:
         # Another tab may have typed another question.
         upload.typed_question = read_question_form(form, upload.columns)
@@ -283,9 +298,10 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         if "question" in form:
             _start_trial(app_state, upload, typed)
         elif "keep" in form:
-            upload.chosen_mode = form.get("mode", "")
             upload.suggested_name = form["keep"]
-            _start_creating_task(app_state, upload, form["keep"])
+            _start_run(app_state, upload, form["keep"], mode=form.get("mode", ""))
+        elif "task" in form:
+            _read_again(app_state, upload, form)
         else:
             _start_import(app_state, upload)
     except InputError as error:
@@ -295,23 +311,23 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
     return _render_upload(app_state, number, error_message=error_message)
 
 
-def ask_in_mode(
-    app_state: AppState,
-    task: str,
-    mode_choices: list[ModeChoice],
-    mode: str,
-) -> HTMLResponse:
-    """Start to ask the open rows of a task for the price of a mode, and open its rows.
+def _read_again(app_state: AppState, upload: Upload, form: Mapping[str, str]) -> None:
+    """Start to read a file again, for another task or with other options.
 
     Raises:
-        RequestRefusedError: 422, the mode cannot be chosen.
+        RequestRefusedError: 422, files cannot be imported for the task.
     """
-    choices = [choice for choice in mode_choices if choice.mode == mode]
-    if not choices or choices[0].reason:
-        raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
-
-    start_command(app_state, "tag", {"mode": mode, "wait": "1"}, task, choices[0].cost)
-    return HTMLResponse("", headers={"hx-redirect": f"/?{urlencode({'task': task})}"})
+    task = form["task"]
+    if task != NEW_TASK:
+        _find_importer(app_state, task)
+    upload.task = task
+    upload.mapping = form.get("map", "")
+    upload.read_options = ReadOptions(
+        encoding=form.get("encoding", "").strip(), header=form.get("header", "").strip()
+    )
+    upload.preview = None
+    upload.table_guess = None
+    start_reading(app_state, upload)
 
 
 def _start_step(
@@ -339,38 +355,26 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
         """Set what the next page shows about the uploaded file, as members of `upload`.
 
         - For a new task (NEW_TASK), guess the columns and their roles, and find unreadable rows.
-        - For an existing task, run its import without changes (dry), and keep the preview.
+        - For an existing task, run its import without changes (dry), and keep the preview. If the
+          file does not fit the task, it becomes a new task.
 
         Then the first rows are read. If only the task's own import can read the file, there are no
         first rows. An error of the first step fails the background work.
         """
         if upload.task == NEW_TASK:
-            with app_state.open_to_read() as ws:
-                path = str(upload.path)
-                unwritten_task = ask.parse_new_task(
-                    "", path, data=None, reading=upload.read_options
-                )
-                draft = new_task_files.draft_task(ws.store, unwritten_task)
-            upload.table_guess = draft.guess
-            upload.columns = tuple(draft.source.columns)
-            roles = upload.typed_question.roles or assign_roles(
-                upload.columns, key=draft.guess.key, sent=draft.guess.sent
-            )
-            # The table of a draft may have other columns than its task.
-            upload.typed_question.roles = {
-                column: roles.get(column, UNSENT_ROLE) for column in upload.columns
-            }
-            upload.source_findings = ImportReport("")
-            for row in draft.source:
-                if isinstance(row, Finding):
-                    upload.source_findings.add_findings([row], None)
+            _guess_columns(app_state, upload)
         else:
-            # Looking creates no table if the workspace has no such task yet.
-            settings = replace(app_state.settings, task=upload.task)
-            with open_existing_or_temporary(settings, display) as ws:
-                options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-                importer = _find_importer(app_state, upload.task)
-                upload.preview = importer.import_file(ws, upload.path, options)
+            try:
+                _preview_import(app_state, upload, display)
+            except InputError as error:
+                if upload.mapping or upload.read_options.given_options:
+                    raise
+                _guess_columns(app_state, upload)
+                if not upload.row_count:
+                    upload.table_guess = None
+                    raise
+                upload.mismatch = to_line(error)
+                upload.task = NEW_TASK
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
@@ -379,6 +383,62 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
             upload.first_rows = list(islice(readable_rows, MAX_PREVIEW_ROWS))
 
     _start_step(app_state, upload, "read", fill_upload)
+
+
+def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
+    """Run the import of a task without changes, and keep its report.
+
+    Raises:
+        FindableError: The file cannot be imported.
+    """
+    # Looking creates no table if the workspace has no such task yet.
+    settings = replace(app_state.settings, task=upload.task)
+    with open_existing_or_temporary(settings, display) as ws:
+        options = ImportOptions(upload.mapping, upload.read_options, dry=True)
+        importer = _find_importer(app_state, upload.task)
+        upload.preview = importer.import_file(ws, upload.path, options)
+
+
+def _guess_columns(app_state: AppState, upload: Upload) -> None:
+    """Guess the columns of a new task and their roles, count its rows, find unreadable rows.
+
+    Raises:
+        FindableError: The file cannot be read.
+    """
+    with app_state.open_to_read() as ws:
+        draft = new_task_files.draft_task(ws.store, _parse_table(upload, GUESS_ALL_COLUMNS))
+    upload.table_guess = draft.guess
+    upload.columns = tuple(draft.source.columns)
+    roles = upload.typed_question.roles or assign_roles(
+        upload.columns, key=draft.guess.key, sent=draft.guess.sent
+    )
+    # The table of a draft may have other columns than its task.
+    upload.typed_question.roles = {
+        column: roles.get(column, UNSENT_ROLE) for column in upload.columns
+    }
+    _count_rows(app_state, upload)
+    upload.source_findings = ImportReport("")
+    for row in draft.source:
+        if isinstance(row, Finding):
+            upload.source_findings.add_findings([row], None)
+
+
+def _parse_table(upload: Upload, choice: ColumnChoice) -> new_task_files.UnwrittenTask:
+    """Return a task about an uploaded file that has no question yet."""
+    return ask.parse_new_task(
+        "", str(upload.path), data=None, reading=upload.read_options, choice=choice
+    )
+
+
+def _count_rows(app_state: AppState, upload: Upload) -> None:
+    """Count which rows of a new task are asked, with the roles of its columns.
+
+    Raises:
+        FindableError: The roles of the columns are invalid, or the file cannot be read.
+    """
+    choice = choose_columns(upload.typed_question.roles)
+    with app_state.open_to_read() as ws:
+        upload.row_count, upload.row_report = ask.count_rows(ws, _parse_table(upload, choice))
 
 
 def _start_import(app_state: AppState, upload: Upload) -> None:
@@ -434,16 +494,24 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
-        No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked,
-        and `upload.trial_work`.
+        No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked
+        with the prices that the run will estimate, and `upload.trial_work`.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
-        upload.mode_choices = list_mode_choices(report.estimate) if report.estimate else []
+            estimate = report.estimate
+            run_estimate = ask.estimate_run(ws, unwritten_task, name=suggested_name)
+            if estimate is not None and run_estimate is not None:
+                estimate = replace(run_estimate, with_key=estimate.with_key)
+        upload.mode_choices = list_mode_choices(estimate) if estimate else []
         upload.trial_work = display
         return report.document
 
+    suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
+        str(upload.path), app_state.settings.data
+    )
+    upload.suggested_name = suggested_name
     upload.tried_task = unwritten_task
     upload.trial_work = None
     if unwritten_task.draft is not None:
@@ -480,18 +548,21 @@ def _prepare_task(
         raise
 
 
-def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None:
-    """Start to create a task from the question that was tried, with all rows of the file.
+def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> None:
+    """Start to create a task from the question that was tried, and to ask all rows of the file.
 
-    The work writes the task's file and a copy of the uploaded file into the workspace, deletes the
-    upload, and estimates the cost of all rows. It sets `created_task` and `mode_choices` of the
-    upload.
+    The work writes the task's file and a copy of the uploaded file into the workspace, and deletes
+    the upload. The run spends at most the price of the mode. If its own estimate is higher, no row
+    is asked. Sets `asked_task` of the upload.
 
     Args:
+        app_state: The state of the page.
+        upload: The upload.
         name: Name of the new task.
+        mode: The mode of the run.
 
     Raises:
-        RequestRefusedError: 409, no question was tried.
+        RequestRefusedError: 409, no question was tried; 422, the mode cannot be chosen.
         FindableError: The name is invalid or in use.
     """
     if upload.trial_work is None or upload.tried_task is None:
@@ -500,6 +571,12 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
+    costs = [
+        choice.cost for choice in upload.mode_choices if choice.mode == mode and not choice.reason
+    ]
+    if not costs:
+        raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
+
     unwritten_task = upload.tried_task
     try:
         unwritten_task = ask.name_question(unwritten_task, name, data=app_state.settings.data)
@@ -507,29 +584,27 @@ def _start_creating_task(app_state: AppState, upload: Upload, name: str) -> None
         error.field = "name"
         raise
 
-    def create_task(display: BackgroundJob) -> dict[str, Any]:
-        """Write the task's file and a copy of the rows, and estimate the cost of all rows.
-
-        Deletes the upload's file. Sets the upload's `created_task` and its `mode_choices`, the
-        modes with their prices. No row is asked. Returns the summary.
-        """
+    def create_task(display: BackgroundJob) -> None:
+        """Write the task's file and a copy of the rows, delete the upload, start the run."""
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, unwritten_task)
-        # The prices of the trial are lower than the price that is checked before rows are asked.
-        upload.mode_choices = []
-        upload.created_task = name
         app_state.uploads.end_upload(upload)
-        with app_state.open_to_read(name, display) as ws:
-            estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
-        upload.mode_choices = list_mode_choices(estimate)
-        return {"summary": f"the task {name} is created"}
+        start_command(app_state, "tag", {"mode": mode, "wait": "1"}, name, costs[0])
+        upload.asked_task = name
 
     _start_step(app_state, upload, "keep", create_task)
 
 
 def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:
-    """Render the state of an upload; raises RequestRefusedError (404) if it is gone."""
+    """Render the state of an upload; after a run was started, the browser opens its task.
+
+    Raises:
+        RequestRefusedError: 404, the upload is gone.
+    """
     upload = app_state.uploads.get(number)
+    if upload.asked_task:
+        address = f"/?{urlencode({'task': upload.asked_task})}"
+        return HTMLResponse("", headers={"hx-redirect": address})
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
         return render_page(app_state, "parts/import.html", ws, **values)
@@ -583,8 +658,10 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
             column["name"]: column["label"] for column in preview.columns if column["name"]
         },
         "max_trial_usd": MAX_TRIAL_USD,
-        "suggested_name": upload.suggested_name
-        or new_task_files.suggest_task_name(str(upload.path)),
+        "is_people": {
+            LAYOUT.columns_by_known_name.get(fold_name(column)) for column in upload.columns
+        }
+        >= PEOPLE_COLUMNS,
         "kind_labels": KIND_LABELS,
         "kind_parts": KIND_PARTS,
         "role_labels": ROLE_LABELS,

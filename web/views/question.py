@@ -18,7 +18,8 @@ from web.app_state import AppState
 from web.errors import RequestRefusedError, to_line
 from web.question_form import QuestionForm, make_question_form
 from web.render import PageState, render_page
-from web.views.imports import NEW_TASK, start_reading
+from web.uploads import NEW_TASK
+from web.views.imports import start_reading
 
 router = APIRouter()
 

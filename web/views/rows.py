@@ -34,7 +34,9 @@ from web.facets import (
 )
 from web.render import Mark, PageState, render_page, state_label, version_label
 from web.row_query import RowQuery, RowQueryParameters
+from web.uploads import NEW_TASK
 from web.views.command_api import ROWS_CHANGED_EVENT
+from web.views.imports import is_empty_workspace, render_start
 
 router = APIRouter()
 
@@ -136,6 +138,8 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 def render_rows_page(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
     with app_state.open_to_read(query.task) as ws:
+        if not query.task and is_empty_workspace(ws):
+            return render_start(app_state, ws, task=NEW_TASK)
         values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
             app_state,

@@ -2,11 +2,9 @@
 
 import re
 from html import unescape
-from typing import Any
 
 import pytest
 
-from pipeline.workflows import preflight
 from tests.integration.web.test_imports import (
     drop_file,
     press_button,
@@ -59,26 +57,40 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     assert "Not sent</option>" in html
 
 
+def test_an_empty_workspace_is_an_area_for_a_file(page: Page) -> None:
+    """Nothing else is on the first page; with a task it is the page of the rows."""
+    html = page.get("/").text
+    assert "Drop a table here" in html
+    assert "<nav" not in html
+    drop_reviews(page)
+    assert "Drop a table here" in page.get("/").text
+
+
+def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
+    """The counts follow the roles of the columns; without a key the reason is told."""
+    content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
+    number = drop_file(page, content, "new", "kettles.csv")["number"]
+    html = unescape(page.get("/parts/import", params={"number": number}).text)
+    assert "because 'id' has 'r1' twice, again on line 9." in html
+    params = {"number": number, **KEY_TEXT}
+    text = page.get("/parts/import/rows", params=params).text
+    assert text.strip() == "9 rows · 1 has no text · 1 has the key of another row"
+    assert '<td data-label="row">1</td>' in try_question(
+        page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
+    )
+
+
 @pytest.mark.full
 def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -> None:
     """A question without such a field has no such choice, and a forged form is refused."""
     number = drop_reviews(page)
     open_field = {"field0.kind": "text", "field0.choices": ""}
     html = try_question(page, number, **TONE | open_field, **KEY_TEXT)
-    modes = re.findall(r'type="radio"\s+name="mode"\s+value="(\w+)"', html)
-    assert modes == ["batch", "flex", "live"]
-    assert ">Discard<" in re.sub(r"\s+", "", html)
-
-    press_button(page, number, keep="kettles")
-    page.settle()
-    form = {"ask": "1", "mode": "decide"}
-    response = page.post("/parts/import", params={"number": number}, data=form)
-    assert response.status_code == 422
-    assert "nothing was asked" in response.text
-    html = page.get("/parts/import", params={"number": number}).text
-    assert "is created" in html
-    # The task is stored, so there is nothing to discard.
-    assert "Discard" not in html
+    modes = html.partition('id="mode"')[2].partition("</select>")[0]
+    assert re.findall(r'value="(\w+)"', modes) == ["batch", "flex", "live"]
+    html = press_button(page, number, keep="kettles", mode="decide")
+    assert "Choose a mode" in html
+    assert page.get("/?task=kettles").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -110,32 +122,19 @@ def test_a_refusal_is_beside_its_control(
     assert "No question was tried" in press_button(page, number, keep="reviews")
 
 
-def test_rows_are_asked_only_for_the_price_of_all_rows(
-    page: Page, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The prices of the trial are gone while all rows are estimated, and nothing can be asked."""
+def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:
+    """One button creates the task and asks all rows, for the price that the run estimates."""
     number = drop_reviews(page)
     try_question(page, number, **TONE, **WHY, **KEY_TEXT)
-    pages = []
-    refusals = []
-    estimate_open_rows = preflight.estimate_open_rows
-
-    def look_and_estimate(*arguments: Any, **options: Any) -> preflight.Preflight:
-        """Read the page and press its button, then estimate."""
-        pages.append(unescape(page.get("/parts/import", params={"number": number}).text))
-        form = {"ask": "1", "mode": "batch"}
-        refusals.append(page.post("/parts/import", params={"number": number}, data=form))
-        return estimate_open_rows(*arguments, **options)
-
-    monkeypatch.setattr(preflight, "estimate_open_rows", look_and_estimate)
-    press_button(page, number, keep="kettles")
+    choices = page.desk.uploads.get(number).mode_choices
+    press_button(page, number, keep="kettles", mode="live")
     page.settle()
-    assert "Estimating the price of all rows." in pages[0]
-    assert 'id="ask"' not in pages[0]
-    assert refusals[0].status_code == 422
-    html = page.get("/parts/import", params={"number": number}).text
-    assert 'id="ask"' in html
-    assert "Estimating" not in html
+    page.settle()
+    response = page.get("/parts/import", params={"number": number})
+    assert response.headers["hx-redirect"] == "/?task=kettles"
+    assert page.get("/api/status", params={"task": "kettles"}).json()["kettles"]["answered"] == 7
+    (batch,) = page.get("/api/batches", params={"task": "kettles"}).json()
+    assert {choice.mode: choice.cost for choice in choices}["live"] == batch["estimated_cost"]
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:

@@ -28,7 +28,7 @@ def create_task(page: Page) -> None:
     """Create a task from a dropped file."""
     number = drop_reviews(page)
     try_question(page, number, **TONE, **WHY, **STARS, **DATE, **KEY_TEXT)
-    press_button(page, number, keep="kettles")
+    press_button(page, number, keep="kettles", mode="live")
     page.settle()
 
 
@@ -61,7 +61,7 @@ def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Works
     typed_fields = {**WHY, **STARS, **DATE}
     fields = {name.replace("new", "field"): text for name, text in typed_fields.items()}
     try_question(page, number, **TONE | question, **fields, **KEY_TEXT)
-    press_button(page, number, keep="kettles2")
+    press_button(page, number, keep="kettles2", mode="live")
     page.settle()
     texts = [
         (workspace.data / f"tasks/{name}.py").read_text(encoding="utf-8")
