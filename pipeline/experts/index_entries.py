@@ -172,19 +172,11 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
     """Check that imported files had columns of these names that are not columns of people.
 
     Raises:
-        InputError: No file had such a column; the hint suggests a similar name. Or it is a column
-            of people, which cannot be named here.
+        InputError: No file had such a column; the hint suggests a similar name.
     """
     stored_names = table.read_extra_column_names(tx)
     for name in names:
         if find_column(name, stored_names) is None:
-            if find_column(name, table.COLUMNS) is not None:
-                raise InputError(
-                    f"{name!r} is a column of people and needs no INDEX_COLUMNS=; "
-                    "the index in service was not changed",
-                    hint=f"leave it out of {OptionHint('index_columns')}, "
-                    "which names other columns of imported files",
-                )
             raise InputError(
                 f"no imported file has a column {name!r} beside the columns of people; "
                 "the index in service was not changed",
