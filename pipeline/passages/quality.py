@@ -7,17 +7,18 @@ Both use constant memory: the database adds up, and rows are read page by page.
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
-from pipeline.core.quotes import LIKENESS_MEMBER, format_likeness
+from pipeline.core.quotes import format_likeness
 from pipeline.core.text import plural
 from pipeline.engine.task_parts import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
@@ -120,8 +121,7 @@ class _ConceptListTally:
         self.lengths = Counter[int]()
         # Concepts whose name repeats another name of the same answer, in any case.
         self.repeated_count = 0
-        # A random sample of the answers. Answers are preferred if they have a quotation that was
-        # found by likeness.
+        # A random sample of the answers.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
 
@@ -134,18 +134,15 @@ def _tally_concept_lists(
 
     An answer is all concepts of one passage by one version. Counted are answers by number of
     concepts, and concepts whose name repeats another name of their answer. A random sample of the
-    answers is drawn, too. It prefers answers whose evidence has the mark of a quotation that was
-    found by likeness. Only reads, page by page.
+    answers is drawn, too. Only reads, page by page.
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    has_likeness_mark = cast(concepts.evidence, Text).contains(f'"{LIKENESS_MEMBER}":')
     query = (
         select(
             *group,
             func.count(),
             func.aggregate_strings(cast(concepts.concept_name, Text), NAME_SEPARATOR),
-            func.max(case((has_likeness_mark, 1), else_=0)),
         )
         .group_by(*group)
         .order_by(*group)
@@ -155,7 +152,7 @@ def _tally_concept_lists(
     tally = _ConceptListTally()
     fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
     for page in fetched_pages:
-        for passage_id, label, model, length, joined_names, mark in page:
+        for passage_id, label, model, length, joined_names in page:
             version = cell_to_text(label), cell_to_text(model)
             answer_key = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
@@ -163,7 +160,7 @@ def _tally_concept_lists(
             # The length includes concepts without a name.
             tally.lengths[length] += 1
             tally.repeated_count += length - len(distinct_names)
-            tally.sample.offer(json.dumps(answer_key), answer_key, is_preferred=bool(mark))
+            tally.sample.offer(json.dumps(answer_key), answer_key)
     return tally
 
 
@@ -334,7 +331,7 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     that was found by likeness is preferred. If the concept has no quotation, or a wrong quotation,
     the sample has the beginning of the passage and a note. It has no text if the passage is gone.
     """
-    concept = _draw_concept(answer)
+    concept = random.Random(answer.passage_id).choice(answer.concepts)  # noqa: S311 - a sample
     text = answer.text
     facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"
     sample = Sample(answer.passage_id, concept.concept_name, "", (), facts)
@@ -353,15 +350,6 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     likeness_notes = dict.fromkeys(map(format_likeness, concept.evidence["support"]))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
-
-
-def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
-    """Return a random concept, preferably with a quotation that was found by likeness."""
-    choice = ReservoirSample[ConceptRow](1, seed=SEED)
-    for index, concept in enumerate(answer.concepts):
-        has_likeness_mark = f'"{LIKENESS_MEMBER}":' in json.dumps(concept.evidence)
-        choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=has_likeness_mark)
-    return next(iter(choice))
 
 
 def _read_answers(

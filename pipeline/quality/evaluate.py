@@ -123,7 +123,7 @@ def write_report(
         ws.now(),
         {"GATES": gates_text, "task": ws.task.name},
     )
-    return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
+    return report.seal(ws.data, ws.task.name)
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

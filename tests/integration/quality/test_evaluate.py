@@ -133,7 +133,7 @@ def verdict_of(quality_figures: QualityFigures, name: str) -> MeasuredFigure:
 
 
 def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
-    """Mean, percentiles, evidence, duplicates and garbage of known answers are exact."""
+    """Mean, evidence, duplicates and garbage of known answers are exact."""
     create_schema(workspace)
     store_passage(workspace, "a", ["Öl law", "öl  Law", "tax", "the law is old"])
     store_passage(workspace, "b", ["neural network", "neural networks"], evidence=None)
@@ -144,7 +144,6 @@ def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
 
     assert figures.items == 3
     assert value_of(figures, "concepts") == pytest.approx(3)
-    assert (value_of(figures, "concepts-p10"), value_of(figures, "concepts-p90")) == (2, 4)
     assert value_of(figures, "evidence") == pytest.approx(7 / 9)
     assert value_of(figures, "duplicates") == pytest.approx(1 / 9)
     assert value_of(figures, "garbage") == pytest.approx(1 / 9)
@@ -272,25 +271,22 @@ def test_samples_mark_the_quotations(workspace: Workspace) -> None:
     assert not any(sample.spans for key, sample in samples.items() if key != "good")
 
 
-def test_similar_quotations_come_first_and_foreign_quotations_fail_a_gate(
+def test_foreign_quotations_fail_a_gate(
     workspace: Workspace,
 ) -> None:
     """A quotation that its passage does not contain fails the gate of forty passages."""
     create_schema(workspace)
-    similar_evidence = evidence_cell().replace('"end": 18}', '"end": 18, "likeness": 0.9}')
     for number in range(40):
         store_passage(
             workspace,
             f"p-{number}",
             ["water law"],
-            evidence=similar_evidence if number == 33 else evidence_cell(),
+            evidence=evidence_cell(),
         )
 
     store_passage(workspace, "p-33", ["a first one", "tax"])
 
     figures = measure_concepts(workspace)
-    assert figures.samples[0].id == "p-33"
-    assert figures.samples[0].answer_text == "method, 0.9, by likeness 0.90"
     assert (len(figures.samples), verdict_of(figures, "unlike-text").passed) == (30, True)
 
     workspace.change("UPDATE passages SET text = 'Bees and wax, and bees.' WHERE id = 'p-1'")
