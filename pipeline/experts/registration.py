@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the people task, with the index that the workspace uses.
 
-    The index includes untagged people if the setting INDEX_UNTAGGED says so, and the columns of the
-    setting INDEX_COLUMNS. If a setting is absent, the newest recorded choice of the workspace
-    decides; without a choice the index has tagged people only, and no other columns.
+    The index has the columns of the setting INDEX_COLUMNS. If the setting is absent, the newest
+    recorded choice of the workspace decides; without a choice the index has no other columns.
 
     Raises:
         ConfigurationError: VERSION= is another version of this task.
@@ -30,15 +29,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     from pipeline.experts.task import make_people_task
     from pipeline.store import marks
 
-    includes_untagged = settings.index_untagged
-    if includes_untagged is None:
-        includes_untagged = marks.read_index_untagged(tx)
-
     text_columns = settings.index_columns
     if text_columns is None:
         text_columns = marks.read_index_columns(tx)
 
-    index = make_people_index(includes_untagged=includes_untagged, text_columns=text_columns)
+    index = make_people_index(text_columns)
     task = make_people_task(index, vocabulary_file=settings.tags_from)
 
     label = settings.version or task.prompt_version

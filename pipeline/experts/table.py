@@ -182,7 +182,6 @@ has_bio = is_not_blank(experts.c.bio)
 # Tags are a list that is not empty, and not the text of another program.
 tagged = and_(~untagged, ~_looks_foreign)
 # The person has tags, or a text by which a search can find them.
-indexable = or_(tagged, has_bio)
 # The person has no tags yet, but a text.
 untagged_with_bio = and_(untagged, has_bio)
 _unscored = experts.c.findability_score.is_(None)

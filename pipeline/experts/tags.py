@@ -42,43 +42,6 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def apply_tag_edit(username: str, current_tags: Sequence[str], add: str, remove: str) -> list[str]:
-    """Return the tags of a person after an edit.
-
-    The remaining tags come first, then the new tags, each once. New tags are cleaned. Nothing is
-    stored.
-
-    Args:
-        username: For messages.
-        current_tags: The tags before the edit.
-        add: Tags to add, separated by `;`.
-        remove: Tags to remove, separated by `;`, as stored or in another form of the same tag.
-
-    Raises:
-        InputError: The person does not have a tag of `remove`, or a tag of `add` is invalid.
-    """
-    from pipeline.experts.declaration import clean_tag, validate_tag
-
-    removed_tags = _split_tags(remove)
-    for tag in removed_tags:
-        if tag not in current_tags and clean_tag(tag) not in current_tags:
-            listed_tags = ", ".join(map(repr, current_tags)) or "none"
-            raise InputError(
-                f"{username!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
-                hint=f"the tags of {username!r}: {listed_tags}",
-            )
-
-    removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
-    remaining_tags = [tag for tag in current_tags if tag not in removed_forms]
-    added_tags = map(validate_tag, _split_tags(add))
-    return list(dict.fromkeys([*remaining_tags, *added_tags]))
-
-
-def _split_tags(text: str) -> list[str]:
-    tags = (part.strip() for part in text.split(";"))
-    return [tag for tag in tags if tag]
-
-
 def count_tags(store: Store) -> Document:
     """Return all tags of people with their counts, the most used first, and all merges.
 
