@@ -307,16 +307,10 @@ def tags(
 def _report_merges(report: Document, next_command: CommandHint | None) -> CommandReport:
     """Return the command's report of merges of tags or of an undone merge.
 
-    It lists the merges, and has the number of people whose tags changed. A note names each rule
-    that existed already. If a trigger or rule of the database refused changes, a warning says how
-    many rows kept their tags.
+    It lists the merges, and has the number of people whose tags changed. If a trigger or rule of
+    the database refused changes, a warning says how many rows kept their tags.
     """
-    output: list[Any] = [
-        partial(Terminal().say, f"{old_tag!r} is merged into {new_tag!r} already")
-        for old_tag, new_tag in report["same"]
-    ]
-    if report["merges"]:
-        output.append(make_table(report["merges"], MERGE_COLUMNS))
+    output: list[Any] = [make_table(report["merges"], MERGE_COLUMNS)]
     if report["kept"]:
         row_count = plural(report["kept"], "row")
         message = f"{row_count} not changed, because a trigger or rule of the database refused it"

@@ -5,7 +5,7 @@ The tags of a single person are corrected like any answer, see `pipeline.engine.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -100,13 +100,12 @@ def merge_tags(
         merged_at: Time of the merges.
 
     Returns:
-        `merges` (the new merges), `people` (number of people whose tags changed), `kept` (number of
-        people whose tags should change, but whose rows the database left unchanged) and `same`
-        (pairs that are already merged).
+        `merges` (the new merges), `people` (number of people whose tags changed) and `kept` (number
+        of people whose tags should change, but whose rows the database left unchanged).
 
     Raises:
-        InputError: A tag is invalid, no person has an old tag, an old tag is already merged into
-            another tag, or the merges form a circle. Nothing was changed.
+        InputError: A tag is invalid, no person has an old tag, an old tag is already merged,
+            or the merges form a circle. Nothing was changed.
     """
     from pipeline.experts.declaration import validate_tag
 
@@ -117,9 +116,7 @@ def merge_tags(
             for tag_merge in marks.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
-        checked_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
-        same_pairs = [(old, new) for old, new in checked_pairs if rules.get(old) == new]
-        new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
+        new_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
 
         used_tags = set[str]()
         for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
@@ -130,12 +127,12 @@ def merge_tags(
             marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
-        return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
+        return _rewrite_tags(tx, rules_before, merge_numbers)
 
 
 def _add_rules(
     rules: dict[str, str],
-    new_pairs: Sequence[tuple[str, str]],
+    new_pairs: Iterable[tuple[str, str]],
     *,
     used_tags: set[str],
 ) -> None:
@@ -175,7 +172,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         undone_at: Time of the undoing.
 
     Returns:
-        The members of the result of `merge_tags`; `merges` has the undone merge, `same` is empty.
+        The members of the result of `merge_tags`; `merges` has the undone merge.
 
     Raises:
         InputError: No merge with this number is in force.
@@ -193,7 +190,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
                 f"there is no active merge {number}; {UNCHANGED_MESSAGE}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
             )
-        return {**_rewrite_tags(tx, rules_before, {number}), "same": []}
+        return _rewrite_tags(tx, rules_before, {number})
 
 
 def _rewrite_tags(

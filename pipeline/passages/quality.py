@@ -121,6 +121,8 @@ class _ConceptListTally:
         self.lengths = Counter[int]()
         # Concepts whose name repeats another name of the same answer, in any case.
         self.repeated_count = 0
+        # Concepts whose name has more than MAX_NAME_CHARS.
+        self.long_name_count = 0
         # A random sample of the answers.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
@@ -133,8 +135,8 @@ def _tally_concept_lists(
     """Read the concepts of some versions, and count them for the quality figures.
 
     An answer is all concepts of one passage by one version. Counted are answers by number of
-    concepts, and concepts whose name repeats another name of their answer. A random sample of the
-    answers is drawn, too. Only reads, page by page.
+    concepts, concepts whose name repeats another name of their answer, and long names. A random
+    sample of the answers is drawn, too. Only reads, page by page.
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
@@ -160,20 +162,9 @@ def _tally_concept_lists(
             # The length includes concepts without a name.
             tally.lengths[length] += 1
             tally.repeated_count += length - len(distinct_names)
+            tally.long_name_count += sum(len(name) > MAX_NAME_CHARS for name in names)
             tally.sample.offer(json.dumps(answer_key), answer_key)
     return tally
-
-
-def _count_long_names(
-    tx: Connection,
-    shape: PassagesShape,
-    versions: Collection[_VersionKey],
-) -> Counter[str]:
-    """Return the number of concepts by name, for names of more than MAX_NAME_CHARS."""
-    name = shape.concepts.c.concept_name
-    is_long = func.length(cast(name, Text)) > MAX_NAME_CHARS
-    query = select(name, func.count()).where(table.is_of_version(shape, versions) & is_long)
-    return Counter(dict(map(tuple, tx.execute(query.group_by(name)))))
 
 
 def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
@@ -202,7 +193,6 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     proven_count = sum(proven_counts[version_key] for version_key in versions)
 
     tally = _tally_concept_lists(tx, shape, versions)
-    long_names = _count_long_names(tx, shape, versions)
     sampled_answers = _read_answers(tx, shape, list(tally.sample))
     quotation_checks = list(chain.from_iterable(map(_check_quotations, sampled_answers)))
 
@@ -224,7 +214,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         "other": (divide(types["other"], types.total()), types.total()),
         "parse-failure": (divide(replies.invalid, replies.total), replies.total),
         "divergence": _type_divergence(types, other_types),
-        "garbage": (divide(long_names.total(), concept_count), answer_count),
+        "garbage": (divide(tally.long_name_count, concept_count), answer_count),
         "duplicates": (divide(tally.repeated_count, concept_count), answer_count),
         "unlike-text": (
             divide(quotation_checks.count(False), len(quotation_checks)),
@@ -233,19 +223,21 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         **reply_values(replies),
         "passages": (answer_count, answer_count),
     }
-    long_name_rows = long_names.most_common(MAX_TABLE_ROWS)
+    notes = []
+    if len(versions) > 1:
+        notes = [f"the figures include {len(versions)} versions; a passage counts once per version"]
     return QualityFigures(
         title="Quality of the concepts of passages",
         version=version or "all",
         items=answer_count,
         figures=FIGURES,
         values=values,
-        distributions=list(_list_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable("Names that are too long", ("name", "times"), long_name_rows),
+            *histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH),
+            ReportTable("Types of concepts", ("", "concepts"), types.most_common(MAX_TABLE_ROWS)),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
-        notes=list(_list_notes(versions, other_types)),
+        notes=notes,
     )
 
 
@@ -258,46 +250,6 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     known_other_types = {name: other_types[name] for name in CONCEPT_TYPES if other_types[name]}
     compared_count = min(sum(known_types.values()), sum(known_other_types.values()))
     return compute_divergence(known_types, known_other_types), compared_count
-
-
-def _list_distributions(
-    lengths: Counter[int],
-    types: Counter[str],
-    other_types: Counter[str],
-) -> Iterator[ReportTable]:
-    """Yield the bars of list lengths and types; an empty distribution is left out."""
-    yield from histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
-    types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
-    for title, type_counts in types_by_title.items():
-        if type_counts:
-            yield ReportTable(title, ("", "concepts"), type_counts.most_common(MAX_TABLE_ROWS))
-
-
-def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
-    """Yield a note for each limit of the measurement that applies, for readers of the report.
-
-    These are limits:
-
-    - Several versions are measured together.
-    - There is no other version with which the types can be compared.
-    - Other versions have concepts of unknown types, which are not compared.
-
-    Args:
-        versions: The measured versions.
-        other_types: Numbers of concepts by type in all other versions.
-    """
-    if len(versions) > 1:
-        yield f"the figures include {len(versions)} versions; a passage counts once per version"
-    if not other_types:
-        yield "types were not compared, because there is no other version"
-    foreign_count = sum(
-        concept_count for name, concept_count in other_types.items() if name not in CONCEPT_TYPES
-    )
-    if foreign_count:
-        yield (
-            f"{plural(foreign_count, 'concept')} of other versions have unknown types "
-            "and were not compared"
-        )
 
 
 class _ReadAnswer(NamedTuple):

@@ -145,7 +145,6 @@ class QualityFigures(NamedTuple):
     # By name of the figure.
     values: Mapping[str, FigureValue]
     # Tables of (label, count), in display order.
-    distributions: Sequence[ReportTable] = ()
     tables: Sequence[ReportTable] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()

@@ -98,7 +98,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         items=answer_count,
         figures=(*FIGURES, *mean_figures),
         values=values,
-        distributions=list(tally.bars()),
+        tables=list(tally.bars()),
         samples=list(_read_samples(tx, task, list(tally.sample))),
         notes=[
             f'{path}: the text "null" in {plural(null_count, "answer")}'

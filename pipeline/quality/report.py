@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -51,8 +51,6 @@ class QualityReport(NamedTuple):
     quality: QualityFigures
     measured: Sequence[MeasuredFigure]
     at: datetime
-    # Settings that the report depends on, by name.
-    settings: Mapping[str, str]
     # The Markdown file, empty if the report is not written.
     path: Path = Path()
 
@@ -142,7 +140,7 @@ class QualityReport(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """The report for programs: all figures, verdicts and settings, and texts as stored."""
+        """The report for programs: all figures and verdicts, and texts as stored."""
         quality = self.quality
         document = {
             "title": quality.title,
@@ -176,17 +174,12 @@ class QualityReport(NamedTuple):
                 }
                 for measured in self.measured
             },
-            "distributions": [
-                {"title": rows.title, "unit": rows.headers[1], "bars": rows.cells}
-                for rows in quality.distributions
-            ],
             "tables": [
                 {"title": rows.title, "headers": rows.headers, "cells": rows.cells}
                 for rows in quality.tables
             ],
             "samples": [_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
-            "settings": dict(self.settings),
         }
         if self.path.name:
             document["report"] = str(self.path)
@@ -198,7 +191,6 @@ class QualityReport(NamedTuple):
         return _template().render(
             quality=quality,
             at=self.at,
-            settings=self.settings,
             line=self.line,
             gates=self.gates,
             verdicts=VERDICTS,
@@ -206,7 +198,7 @@ class QualityReport(NamedTuple):
             figures=[
                 (measured.figure.description, measured.value_text) for measured in self.measured
             ],
-            tables=[*quality.distributions, *quality.tables],
+            tables=quality.tables,
             samples=[_sample_document(sample) for sample in quality.samples],
             option=OptionHint,
             step=CommandHint,

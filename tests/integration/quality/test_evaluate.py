@@ -147,7 +147,6 @@ def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
     assert value_of(figures, "evidence") == pytest.approx(7 / 9)
     assert value_of(figures, "duplicates") == pytest.approx(1 / 9)
     assert value_of(figures, "garbage") == pytest.approx(1 / 9)
-    assert [tuple(row) for row in figures.tables[0].cells] == [("x" * 61, 1)]
     assert measure_concepts(workspace, EXTRACTOR).values == figures.values
     assert measure_concepts(workspace, f"{LABEL}/other").items == 0
     assert measure_concepts(workspace, None).items == 4
@@ -192,7 +191,6 @@ def test_coverage_and_failures_count_the_charged_attempts(workspace: Workspace) 
 def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
     """Different types diverge, case does not count; other vocabularies are not compared."""
     create_schema(workspace)
-    no_version_note = "types were not compared, because there is no other version"
     words = ("law", "tax", "bees", "wax")
     for number in range(40):
         store_passage(
@@ -201,7 +199,6 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
 
     figures = measure_concepts(workspace)
     assert verdict_of(figures, "divergence").passed is None
-    assert no_version_note in figures.notes
 
     for number in range(40):
         store_passage(
@@ -217,7 +214,6 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
     figures = measure_concepts(workspace)
     assert value_of(figures, "divergence") == pytest.approx(0)
     assert verdict_of(figures, "divergence").passed is True
-    assert "40 concepts of other versions have unknown types and were not compared" in figures.notes
 
     workspace.change(
         "UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'"
