@@ -287,7 +287,7 @@ def tags(
     ] = None,
     who: Editor = None,
 ) -> CommandReport:
-    """List the tags of people, with examples, and the merges of tags.
+    """List the tags of people, and the merges of tags.
 
     --merge replaces a tag by another tag, for all people and in later answers. --undo with the
     number of the merge restores the tags.
@@ -500,7 +500,7 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
     rare_tags = plural(report["used_once"], "tag")
     output: list[Any] = [
         f"{people} with {different_tags}; {rare_tags} of a single person",
-        make_table(matching_tags[:max_tags], "tag people examples"),
+        make_table(matching_tags[:max_tags], "tag people"),
     ]
     if report["merges"]:
         output.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))

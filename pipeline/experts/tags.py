@@ -16,10 +16,7 @@ from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.experts import table
 from pipeline.store import answers, marks, workspace
 from pipeline.store.database import Connection, Store, split_into_pages
-from pipeline.tables.cells import parse_text_list, stripped_text, to_compact_json
-
-# Usernames per tag in the list of tags.
-MAX_EXAMPLES = 3
+from pipeline.tables.cells import parse_text_list, to_compact_json
 
 Document = dict[str, Any]
 
@@ -50,22 +47,14 @@ def count_tags(store: Store) -> Document:
 
     Returns:
         `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one
-        person), `tags` (tag, people and up to MAX_EXAMPLES usernames each) and `merges`.
+        person), `tags` (tag and people) and `merges`.
     """
     use_counts = Counter[str]()
-    examples = dict[str, list[str]]()
     people_count = 0
     with store.read() as tx:
-        for username, cell in table.people_table(tx).read_cells(
-            tx,
-            (table.USERNAME, "tags"),
-            table.tagged,
-        ):
+        for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
             people_count += 1
-            for tag in set(parse_text_list(cell) or ()):
-                use_counts[tag] += 1
-                if use_counts[tag] <= MAX_EXAMPLES:
-                    examples.setdefault(tag, []).append(stripped_text(username))
+            use_counts.update(set(parse_text_list(cell) or ()))
         merges = marks.list_merges(tx, table.TASK)
 
     tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
@@ -73,10 +62,7 @@ def count_tags(store: Store) -> Document:
         "people": people_count,
         "different": len(use_counts),
         "used_once": sum(use_count == 1 for use_count in use_counts.values()),
-        "tags": [
-            {"tag": tag, "people": use_counts[tag], "examples": examples[tag]}
-            for tag in tags_by_use
-        ],
+        "tags": [{"tag": tag, "people": use_counts[tag]} for tag in tags_by_use],
         "merges": [tag_merge._asdict() for tag_merge in merges],
     }
 

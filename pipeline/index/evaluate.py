@@ -4,9 +4,8 @@
     q1 0 ada 2
 
 A judged query is a query with grades of entries, given by people. The first line is a query of
-`queries.jsonl`, the second a judgement of `qrels.tsv`: query id, 0,
-name of an entry, grade. Grade 0 means that the entry is not an answer. Errors name file, line and
-field.
+`queries.jsonl`, the second a judgement of `qrels.tsv`: query id, 0, name of an entry, grade. Grade
+0 means that the entry is not an answer. Errors name file, line and field.
 
 A system is a way to rank: one of the ranks of the search, or plain BM25. A hit is weak if it is
 below the floor of its build: the scores that most nonsense queries do not reach.
