@@ -457,8 +457,8 @@ def _count_own_corrections(
         side: The answers of the version by row id.
         row_ids: The rows to count.
     """
-    return sum(
-        is_label_value(side[row_id].get(name), replaced_value)
-        for row_id in row_ids
-        for name, replaced_value in row_labels[row_id].replaced_values.items()
-    )
+    own_corrections = 0
+    for row_id in row_ids:
+        for name, replaced_value in row_labels[row_id].replaced_values.items():
+            own_corrections += is_label_value(side[row_id].get(name), replaced_value)
+    return own_corrections
