@@ -233,7 +233,9 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     first_part, last_part = _split_name(whole_name)
     if first_name and first_part.casefold() != first_name.casefold():
         last_part = whole_name
-    if last_name and last_part.casefold() != last_name.casefold():
+    if last_name.casefold() == whole_name.casefold():
+        first_part = ""
+    elif last_name and last_part.casefold() != last_name.casefold():
         first_part = whole_name
 
     part_cells = {
