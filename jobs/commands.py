@@ -120,7 +120,7 @@ COMMANDS = {
         dry_access="sync",
         example="TASK=reviews LIMIT=50 DRY=1",
         page_access="run",
-        fixed_options={"backfill": False, "no_resume": False},
+        fixed_options={"backfill": False},
     ),
     "status": Command(
         function_path="status_command:status",
@@ -229,7 +229,7 @@ COMMANDS = {
     ),
     "tags": Command(
         function_path="row_commands:tags",
-        summary="List the tags of people; merge tags, or edit a person's.",
+        summary="List the tags of people; merge tags.",
         access="read",
         write_options=("merge", "undo", "add", "remove"),
         task="experts",

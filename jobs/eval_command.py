@@ -27,8 +27,7 @@ from pipeline.workflows import labelled_rows
 MAX_TRIED_ROWS = 200
 # Columns of the versions, and of the fields of one version and of two; see `make_table`.
 VERSION_COLUMNS = (
-    "side version cost_of_1,000_rows=cost_per_1000 left_out "
-    "own_values_corrected=own_corrections_by_field rows_with_confidence doubtful_rows"
+    "side version cost_of_1,000_rows=cost_per_1000 left_out own_values_corrected=own_corrections"
 )
 FIELD_COLUMNS = "field right_A=a"
 COMPARISON_COLUMNS = (
@@ -87,9 +86,7 @@ def evaluate(
         )
 
     with ws.store.read() as tx:
-        report = label_accuracy.measure_versions(
-            tx, ws.task, (a, b), doubtful_below=ws.settings.doubtful
-        )
+        report = label_accuracy.measure_versions(tx, ws.task, (a, b))
         label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.with_present_version(ws.task)

@@ -341,10 +341,6 @@ Pilot = Annotated[
 ]
 SkipPilot = Annotated[bool, Parameter("Continue without a passed pilot.")]
 Strict = Annotated[bool, Parameter("Exit with code 6 if a quality gate fails.")]
-NoResume = Annotated[
-    bool,
-    Parameter("Ask about all rows again, as a new version: VERSION, or the next free number."),
-]
 Deadline = Annotated[
     float | None,
     Parameter(

@@ -283,43 +283,17 @@ def tags(
     ] = None,
     undo: Annotated[
         int | None,
-        Parameter("Undo the merge or edit with this number.", COUNT, metavar="NUMBER"),
+        Parameter("Undo the merge with this number.", COUNT, metavar="NUMBER"),
     ] = None,
     who: Editor = None,
-    expert: Annotated[
-        str | None,
-        Parameter("Only the tags of this person.", TEXT, "USERNAME", other_name="--person"),
-    ] = None,
-    add: Annotated[
-        str | None,
-        Parameter('Add tags to the person: "ml; law".', TEXT, metavar="TAGS"),
-    ] = None,
-    remove: Annotated[
-        str | None,
-        Parameter("Remove tags from the person.", TEXT, metavar="TAGS"),
-    ] = None,
 ) -> CommandReport:
-    """List the tags of people, with examples, and the merges of tags.
+    """List the tags of people, and the merges of tags.
 
     --merge replaces a tag by another tag, for all people and in later answers. --undo with the
     number of the merge restores the tags.
-
-    --expert lists the tags of a person and every edit of them instead. Together with it, --add and
-    --remove edit the tags as `correct` does, and --undo with the number of an edit undoes the edit.
-
-    --merge, --undo and an edit exclude each other. --merge also excludes --expert.
     """
-    tag_edit = add or remove
-    check_exclusive("nothing was changed", merge=merge, undo=undo, add=tag_edit)
-    # A merge is about all people, and an edit about one.
-    check_exclusive("nothing was changed", merge=merge, expert=expert)
-    if tag_edit and not expert:
-        raise InputError(f"an edit of tags needs {OptionHint('expert')}; nothing was changed")
+    check_exclusive("nothing was changed", merge=merge, undo=undo)
 
-    if expert is not None and tag_edit:
-        return _edit_tags(ws, expert, add=add or "", remove=remove or "", who=who)
-    if expert is not None:
-        return correct(ws, expert, undo=undo, who=who)
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
         report = expert_tags.merge_tags(ws.store, rules, who or system_user(), merged_at=ws.now())
@@ -330,56 +304,13 @@ def tags(
     return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
 
-def _edit_tags(
-    ws: WorkspaceSession,
-    username: str,
-    *,
-    add: str,
-    remove: str,
-    who: str | None,
-) -> CommandReport:
-    """Store added and removed tags of one person as a manual correction; return its report.
-
-    Args:
-        add: Typed tags that the person gets; "" for none.
-        remove: Typed tags that the person loses; "" for none.
-        who: The editor's name, or None for the system's user.
-
-    Raises:
-        InputError: There is no such person, or a tag is invalid.
-        ChangedMeanwhileError: The answer changed after it was read.
-    """
-    history = corrections.read_history(ws.store, ws.task, username)
-    current_tags = history["answer"].get("tags", [])
-    edited_tags = expert_tags.apply_tag_edit(username, current_tags, add, remove)
-
-    # The state lets the correction fail if the answer changed after it was read.
-    report = corrections.correct_answer(
-        ws.store,
-        ws.task,
-        ws.now,
-        username,
-        {"tags": edited_tags},
-        editor_name=who or system_user(),
-        expected_state=history["state"],
-    )
-    output = _correction_output(username, report)
-    return CommandReport(report, output, hint=read_next_command(ws))
-
-
 def _report_merges(report: Document, next_command: CommandHint | None) -> CommandReport:
     """Return the command's report of merges of tags or of an undone merge.
 
-    It lists the merges, and has the number of people whose tags changed. A note names each rule
-    that existed already. If a trigger or rule of the database refused changes, a warning says how
-    many rows kept their tags.
+    It lists the merges, and has the number of people whose tags changed. If a trigger or rule of
+    the database refused changes, a warning says how many rows kept their tags.
     """
-    output: list[Any] = [
-        partial(Terminal().say, f"{old_tag!r} is merged into {new_tag!r} already")
-        for old_tag, new_tag in report["same"]
-    ]
-    if report["merges"]:
-        output.append(make_table(report["merges"], MERGE_COLUMNS))
+    output: list[Any] = [make_table(report["merges"], MERGE_COLUMNS)]
     if report["kept"]:
         row_count = plural(report["kept"], "row")
         message = f"{row_count} not changed, because a trigger or rule of the database refused it"
@@ -569,7 +500,7 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
     rare_tags = plural(report["used_once"], "tag")
     output: list[Any] = [
         f"{people} with {different_tags}; {rare_tags} of a single person",
-        make_table(matching_tags[:max_tags], "tag people examples"),
+        make_table(matching_tags[:max_tags], "tag people"),
     ]
     if report["merges"]:
         output.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))

@@ -154,8 +154,8 @@ def search(
     Needs either a question or --like. Unless words alone rank the rows, the question is embedded,
     for which Gemini may charge.
 
-    Hits with a phrase in quotation marks come first. If the question has no other words, all hits
-    contain the phrase. A dash before a word (-word) excludes the rows that contain the word.
+    All hits contain a phrase in quotation marks. A dash before a word (-word) excludes the rows
+    that contain the word.
     """
     if q and like:
         raise InputError(

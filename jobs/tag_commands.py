@@ -25,7 +25,6 @@ from jobs.options import (
     Full,
     Item,
     Limit,
-    NoResume,
     Parameter,
     Pilot,
     Refresh,
@@ -77,7 +76,6 @@ def tag(
     dry: Dry = False,
     accept_changed: AcceptChanged = False,
     full: Full = False,
-    no_resume: NoResume = False,
     # Set by `passages-backfill`, never typed: ask all rows by batch, under one version, without a
     # budget.
     backfill: Annotated[bool, Parameter()] = False,
@@ -111,8 +109,6 @@ def tag(
     """
     labels = ws.task.labels
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
-    if no_resume and not dry:
-        tag_workflow.switch_to_new_version(ws)
     options = tag_workflow.TagOptions(
         mode=mode,
         limit=limit,
@@ -273,17 +269,14 @@ def passages_pilot(
         Parameter("Size of the sample. Default: 200.", COUNT, metavar="ROWS"),
     ] = None,
     seed: Seed = None,
-    no_resume: NoResume = False,
 ) -> CommandReport:
     """Ask about a random sample of passages by batch, wait, and measure the answers by gates.
 
     A gate is a bound on a quality figure; a failed gate ends with exit code 6. The report in
     DATA/reports has the gates, plots and samples. `passages-backfill` needs a passed pilot.
 
-    After a kill, the same command continues. --no-resume asks as a new version instead.
+    After a kill, the same command continues.
     """
-    if no_resume:
-        tag_workflow.switch_to_new_version(ws)
     ws.announce_placeholders()
     report = pilot_run.run_pilot(ws, size=n, seed=seed)
 

@@ -254,12 +254,6 @@ class Settings:
         parse_task_reference,
         "experts, passages, or your own task by its name or file",
     )
-    index_untagged: bool | None = _setting(
-        None,
-        parse_boolean,
-        "1: index untagged people too; 0: do not; default: as before",
-        example="1",
-    )
     index_columns: tuple[str, ...] | None = _setting(
         None,
         parse_column_names,

@@ -114,14 +114,6 @@ class TaskVersions(ABC):
     skipped_versions: Sequence[str] | None
 
     @abstractmethod
-    def with_prompt_version(self, tx: Connection, prompt_version: str | None) -> "Task":
-        """Return the task with another prompt version, for which older answers do not count.
-
-        Args:
-            prompt_version: The version; None for the next free one.
-        """
-
-    @abstractmethod
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return the versions that have answers, by prompt version and model."""
 

@@ -1,8 +1,73 @@
 """Experts: people of a table, with tags and a findability score."""
 
-from pipeline.core.command_hint import CommandHint, HintTemplate
+from typing import TYPE_CHECKING
+
+from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.errors import ConfigurationError
+from pipeline.engine.shipped_task import ShippedTask
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.quality.figures import TaskMeasure
+    from pipeline.tables.adopt import TaskTables
 
 EXPERTS = "experts"
 # This index is created last: if it exists, the adoption of the table was completed.
 ADOPTION_INDEX = "findable_experts_unscored"
 HOW_TO_BEGIN = HintTemplate("`{}` imports people", CommandHint("import", experts="people.csv"))
+
+
+def _make_task(tx: "Connection", settings: "Settings") -> "Task":
+    """Return the people task, with the index that the workspace uses.
+
+    The index has the columns of the setting INDEX_COLUMNS. If the setting is absent, the newest
+    recorded choice of the workspace decides; without a choice the index has no other columns.
+
+    Raises:
+        ConfigurationError: VERSION= is another version of this task.
+    """
+    from pipeline.experts.index_entries import make_people_index
+    from pipeline.experts.task import make_people_task
+    from pipeline.store import marks
+
+    text_columns = settings.index_columns
+    if text_columns is None:
+        text_columns = marks.read_index_columns(tx)
+
+    index = make_people_index(text_columns)
+    task = make_people_task(index, vocabulary_file=settings.tags_from)
+
+    label = settings.version or task.prompt_version
+    if label != task.prompt_version and label.partition("@")[0] == task.name:
+        raise ConfigurationError(
+            f"version {label!r} does not exist: people are tagged with {task.prompt_version}",
+            hint=f"leave out {OptionHint('version')}",
+        )
+    return task
+
+
+def _load_tables() -> "TaskTables":
+    from pipeline.experts.table import PEOPLE
+
+    return PEOPLE
+
+
+def _load_measure() -> "TaskMeasure":
+    from pipeline.experts.quality import FIGURES, measure
+    from pipeline.quality.figures import TaskMeasure
+
+    return TaskMeasure(FIGURES, measure)
+
+
+EXPERTS_TASK = ShippedTask(
+    name=EXPERTS,
+    how_to_begin=HOW_TO_BEGIN,
+    adoption_index=ADOPTION_INDEX,
+    indexed_table=EXPERTS,
+    make_task=_make_task,
+    load_tables=_load_tables,
+    load_measure=_load_measure,
+)

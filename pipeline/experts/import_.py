@@ -8,15 +8,15 @@
   form of accents: stored usernames are exact keys, but within one file such rows are almost surely
   the same person, and asking twice costs money.
 - Unknown columns are stored beside the table, under their own names, and are exported again.
-- Tags are never written. A parked person with a new biography is asked again. A person in an open
-  batch gets the answer to the old text, and a finding says so.
+- Tags are never written. A parked person with a new biography is asked again. A tagged person with
+  a new biography becomes stale.
 """
 
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -33,9 +33,9 @@ from pipeline.experts.person_rows import (
 from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
-from pipeline.tables.cells import parse_json, parse_number, parse_text_list, stripped_text
+from pipeline.tables.cells import parse_json, parse_number, stripped_text
 from pipeline.tables.columns import ColumnMapping, fold_name
-from pipeline.tables.row_findings import Finding, FindingKind, SoundRow, SourceRow, make_excerpt
+from pipeline.tables.row_findings import Finding, SoundRow, SourceRow, make_excerpt
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
     ImportOptions,
@@ -46,14 +46,10 @@ from pipeline.tables.row_import import (
 
 # People per write.
 PEOPLE_PER_WRITE = 500
-# The hint shows a complete command for at most this number of usernames.
-MAX_TYPED_USERNAMES = 10
-# Usernames that a note lists without a command.
+# Usernames that a note lists.
 MAX_LISTED_USERNAMES = 3
 # Column names that a note lists.
 MAX_LISTED_COLUMNS = 10
-# Columns besides the username that the prompt contains.
-PROMPT_COLUMNS = ("bio", "job_title")
 
 
 # ---- validate the cells of a row
@@ -124,14 +120,13 @@ def read_person(
     """Return the person in a JSON document, and notes to print about it; store nothing.
 
     Args:
-        data: The document: one JSON object, or a list that contains one.
+        data: The document: a JSON object.
         column_map: Names in the document by column, from MAP=.
         document_name: File name of the document, or "-" for standard input.
 
     Raises:
-        InputError: The document is not JSON, does not contain exactly one person, or an import
-            would reject the person. The error names the field. MAP= names an unknown column or
-            name.
+        InputError: The document is not a JSON object, or an import would reject the person. The
+            error names the field. MAP= names an unknown column or name.
     """
     source_name = "standard input" if document_name == "-" else document_name
     try:
@@ -139,16 +134,6 @@ def read_person(
     except ValueError as error:
         raise _refuse(source_name, str(error)) from None
 
-    if isinstance(document, list):
-        if len(document) > 1:
-            message = (
-                f"{source_name} is a list of {len(document):,} objects, "
-                "but this command adds a single person; nothing was stored"
-            )
-            raise InputError(message, hint=f"`{CommandHint('import')}` imports a list of people")
-        if not document:
-            raise _refuse(source_name, "the list is empty")
-        document = document[0]
     if not isinstance(document, dict):
         raise _refuse(source_name, "not a JSON object")
 
@@ -240,9 +225,7 @@ def import_people_file(
         list_missing=partial(_find_missing_usernames, file),
     )
     if report.missing:
-        report.notes.append(
-            _describe_missing_people(path, report.missing, report.missing_keys, options.report),
-        )
+        report.notes.append(_describe_missing_people(path, report))
     return report
 
 
@@ -276,55 +259,26 @@ def _find_missing_usernames(
             yield username
 
 
-def _describe_missing_people(
-    path: Path, count: int, usernames: Sequence[str], report_path: Path | None
-) -> str:
+def _describe_missing_people(path: Path, report: PeopleImportReport) -> str:
     """Return a note on people of earlier files who are not in this file, with commands.
 
-    The commands delete these people. This function only writes the text.
-
-    For at most MAX_TYPED_USERNAMES people without a comma in a username, the command is
-    `forget` with all usernames. Otherwise it is `forget` with a file that lists the people: the
-    report of the import. If no report was written, the note first names the command that writes it.
-
-    Args:
-        path: The imported file.
-        count: Number of missing people.
-        usernames: Their usernames; if they are many, only the first of them.
-        report_path: File with the findings of the import; None if no report was written.
+    The commands list these people in a file, and delete them.
     """
-    message = (
-        f"{path} lacks {plural(count, 'person', 'people')} from earlier files "
-        f"(first: {', '.join(usernames[:MAX_LISTED_USERNAMES])}); nobody was deleted"
+    usernames = join_first(report.missing_keys, MAX_LISTED_USERNAMES)
+    list_file = report.report or "missing.csv"
+    list_command = CommandHint("import", experts=path, dry=True, report=list_file)
+    return (
+        f"{path} lacks {plural(report.missing, 'person', 'people')} from earlier files "
+        f"({usernames}); nobody was deleted; {list_command} lists them in {list_file}, and "
+        f"{CommandHint('forget', file=list_file)} deletes them"
     )
-    has_all_usernames = len(usernames) == count
-    has_comma = any("," in username for username in usernames)
-    if count <= MAX_TYPED_USERNAMES and has_all_usernames and not has_comma:
-        forget_command = CommandHint("forget", expert=",".join(usernames))
-        return f"{message}; to delete them: {forget_command}"
-
-    list_file = report_path or "missing.csv"
-    list_step = ""
-    if not report_path:
-        list_command = CommandHint("import", experts=path, dry=True, report=list_file)
-        list_step = f"{list_command} lists them in {list_file}, then "
-    return f"{message}; to delete them: {list_step}{CommandHint('forget', file=list_file)}"
-
-
-class _PromptChange(NamedTuple):
-    """A stored person of whom the import changes columns that the prompt contains."""
-
-    person: SoundRow
-    row: Mapping[Any, Any]
-    # Changed cells by column.
-    values: dict[str, Any]
 
 
 def _write_people(
     tx: Connection,
     people: Sequence[SoundRow],
     report: ImportReport,
-) -> list[Finding]:
+) -> tuple[Finding, ...]:
     """Insert new people, update changed people, store other cells, and count in the report.
 
     Parked people with a new biography are unparked, so that they are asked again, except people
@@ -337,7 +291,7 @@ def _write_people(
         report: The report, which says whether the import is dry; its counts are added to.
 
     Returns:
-        Findings on changed people whose tags stay, or will be, those of the old text.
+        No findings: every sound row is imported.
     """
     stored_rows = _read_stored_rows(tx, people)
     new_people = [person for person in people if person.key not in stored_rows]
@@ -345,7 +299,7 @@ def _write_people(
         table.insert_people(tx, [(person.key, person.values) for person in new_people])
 
     updated_usernames = _write_extra_cells(tx, people, stored_rows, report)
-    prompt_changes: dict[str, _PromptChange] = {}
+    new_bio_ids: list[str] = []
     for person in people:
         row = stored_rows.get(person.key, {})
         values = _find_changed_values(tx, person, row)
@@ -354,8 +308,8 @@ def _write_people(
         if not report.dry:
             table.update_person(tx, row, values)
         updated_usernames.add(person.key)
-        if not values.keys().isdisjoint(PROMPT_COLUMNS):
-            prompt_changes[str(row["id"])] = _PromptChange(person, row, values)
+        if values.get("bio"):
+            new_bio_ids.append(str(row["id"]))
 
     if (new_people or updated_usernames) and not report.dry:
         workspace.record_row_change(tx, table.TASK)
@@ -363,18 +317,12 @@ def _write_people(
     report.updated += len(updated_usernames)
     report.unchanged += len(people) - len(new_people) - len(updated_usernames)
 
-    claimed_ids = claims.filter_claimed(tx, table.TASK, list(prompt_changes))
-    new_bio_ids = [
-        row_id
-        for row_id, change in prompt_changes.items()
-        if change.values.get("bio") and row_id not in claimed_ids
-    ]
-    if report.dry:
-        released_ids = claims.list_unparkable_ids(tx, table.TASK, row_ids=new_bio_ids)
-    else:
-        released_ids = claims.unpark(tx, table.TASK, row_ids=new_bio_ids)
+    claimed_ids = claims.filter_claimed(tx, table.TASK, new_bio_ids)
+    unclaimed_ids = sorted(set(new_bio_ids) - set(claimed_ids))
+    unpark = claims.list_unparkable_ids if report.dry else claims.unpark
+    released_ids = unpark(tx, table.TASK, row_ids=unclaimed_ids)
     report.released += len(released_ids)
-    return list(_find_kept_tags(prompt_changes, claimed_ids))
+    return ()
 
 
 def _find_changed_values(
@@ -391,34 +339,6 @@ def _find_changed_values(
         for column, value in person.values.items()
         if _comparable(column, stored_values[column]) != _comparable(column, row[column])
     }
-
-
-def _find_kept_tags(
-    prompt_changes: Mapping[str, _PromptChange],
-    claimed_ids: Collection[str],
-) -> Iterator[Finding]:
-    """Yield a finding for each changed person who keeps tags of the old text.
-
-    A tagged person gets the finding that the tags did not change. It names the command that asks
-    again only if the biography changed, because no command does so for another change. An untagged
-    person in an open batch gets the finding that the answer to the old text will be stored. Other
-    people have no finding. Tags of another program count as tags.
-
-    Args:
-        prompt_changes: People whose changes concern the prompt, by id.
-        claimed_ids: Ids of people in open batches.
-    """
-    for row_id, change in prompt_changes.items():
-        if parse_text_list(change.row["tags"]) != []:
-            refresh_hint = ""
-            if "bio" in change.values:
-                refresh_hint = f"; {CommandHint('tag', refresh=True)} asks again"
-            yield _kept_finding(change, f"the text changed, the tags did not{refresh_hint}")
-        elif row_id in claimed_ids:
-            yield _kept_finding(
-                change,
-                "the text changed during a request; the answer to the old text will be stored",
-            )
 
 
 def _write_extra_cells(
@@ -478,22 +398,6 @@ def _read_stored_rows(tx: Connection, people: Sequence[SoundRow]) -> dict[str, M
     }
     exact_rows = {username: row for username, row in rows.items() if username in usernames}
     return folded_rows | exact_rows
-
-
-def _kept_finding(change: _PromptChange, reason: str) -> Finding:
-    """Return a finding on the first changed column; columns of the prompt come first."""
-    values = change.values
-    column = next(column for column in (*PROMPT_COLUMNS, *values) if column in values)
-    person = change.person
-    cell_text = make_excerpt(str(values[column] or ""))
-    return Finding(
-        person.line_number,
-        HEADERS[column],
-        reason,
-        cell_text,
-        FindingKind.ANSWER_KEPT,
-        person.key,
-    )
 
 
 def _comparable(column: str, cell: Any) -> str | float | None:

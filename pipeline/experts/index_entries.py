@@ -5,7 +5,6 @@ in its fields. A person without an entry can only be found by words of the biogr
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from operator import call
 from types import MappingProxyType
@@ -172,19 +171,11 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
     """Check that imported files had columns of these names that are not columns of people.
 
     Raises:
-        InputError: No file had such a column; the hint suggests a similar name. Or it is a column
-            of people, which cannot be named here.
+        InputError: No file had such a column; the hint suggests a similar name.
     """
     stored_names = table.read_extra_column_names(tx)
     for name in names:
         if find_column(name, stored_names) is None:
-            if find_column(name, table.COLUMNS) is not None:
-                raise InputError(
-                    f"{name!r} is a column of people and needs no INDEX_COLUMNS=; "
-                    "the index in service was not changed",
-                    hint=f"leave it out of {OptionHint('index_columns')}, "
-                    "which names other columns of imported files",
-                )
             raise InputError(
                 f"no imported file has a column {name!r} beside the columns of people; "
                 "the index in service was not changed",
@@ -193,24 +184,17 @@ def _check_columns(tx: Connection, names: Sequence[str]) -> None:
             )
 
 
-def make_people_index(
-    *,
-    includes_untagged: bool = False,
-    text_columns: Sequence[str] = (),
-) -> IndexedTask:
+def make_people_index(text_columns: Sequence[str] = ()) -> IndexedTask:
     """Return the definition of the index of people: its entries and their texts; read nothing.
 
-    All tagged people are entries, and with `includes_untagged` also untagged people with a
-    biography. Without it, no vector is computed for untagged people, and only words of their
+    All tagged people are entries. No vector is computed for untagged people: only words of their
     biographies find them.
 
     Args:
-        includes_untagged: Make entries of untagged people with a biography.
         text_columns: Other columns of imported files that belong to the text.
     """
-    condition = table.indexable if includes_untagged else table.tagged
     word_fields = ("title", "company", "bio", "name", "tags", *map(_word_field, text_columns))
-    index = IndexedTask(
+    return IndexedTask(
         task=table.TASK,
         entry_noun="expert",
         example_question="who knows water law",
@@ -227,18 +211,13 @@ def make_people_index(
             question_words="expert experte experten expertin experto experts specialist"
             " specialists",
         ),
-        count_entries=lambda tx: table.people_table(tx).count_rows(tx, condition),
-        read_entries=partial(_read_entries, condition, text_columns),
+        count_entries=lambda tx: table.people_table(tx).count_rows(tx, table.tagged),
+        read_entries=partial(_read_entries, table.tagged, text_columns),
+        read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
         check_columns=_check_columns,
         key="username",
         text_members=("Job Title", "Company", "Bio"),
         text_columns=text_columns,
         tags_of=lambda metadata: [str(tag) for tag in metadata["tags"] or ()],
         hit_fields=_search_hit,
-    )
-    if includes_untagged:
-        return index
-    return replace(
-        index,
-        read_untagged=partial(_read_entries, table.untagged_with_bio, text_columns),
     )

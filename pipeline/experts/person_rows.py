@@ -121,14 +121,10 @@ def _read_text(column: str, cell: object) -> tuple[str | None, str]:
     Returns:
         The text without surrounding blanks, or None if it is empty; and the reason, or "".
     """
-    if isinstance(cell, bool):
-        return None, "true or false, not text; left empty"
-    if isinstance(cell, (int, float)):
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         return str(cell), "a number, stored as text"
-    if isinstance(cell, list):
-        return None, "a list, not text; left empty"
     if cell is not None and not isinstance(cell, str):
-        return None, "an object, not text; left empty"
+        return None, "not text; left empty"
 
     text = (cell or "").strip()
     if is_placeholder(text, in_name=column in NAME_PARTS):
@@ -221,10 +217,9 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells with the whole name replaced by first and last name.
 
     Cells without a whole name are returned unchanged. First and last name of the row itself are
-    kept. If the row has only its first or only its last name, the other name is the rest of the
-    whole name, or empty if there is no rest. If the whole name does not contain the row's name, the
-    other name is the whole name: a column `Name` beside a first name has last names. A whole name
-    that is not text becomes the first name if the row has none, so that a finding reports it.
+    kept. If the row has only one of them, and the whole name has another, the other name is the
+    whole name: a column `Name` beside a first name has last names. A whole name that
+    is not text becomes the first name if the row has none, so that a finding reports it.
     """
     if WHOLE_NAME_COLUMN not in cells:
         return cells
@@ -235,23 +230,17 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
 
     whole_name = whole_name.strip()
     first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
-    name_parts = _split_name(whole_name)
-    if first_name or last_name:
-        if first_name:
-            known_name = re.escape(first_name)
-            pattern = rf"{known_name}(?: +(.+))?|(.+), *{known_name}"
-        else:
-            known_name = re.escape(last_name)
-            pattern = rf"(?:(.+) +)?{known_name}|{known_name}, *(.+)"
-        other_name = whole_name
-        match = re.fullmatch(pattern, whole_name, re.IGNORECASE)
-        if match is not None:
-            other_name = match[1] or match[2] or ""
-        name_parts = (other_name, other_name)
+    first_part, last_part = _split_name(whole_name)
+    if first_name and first_part.casefold() != first_name.casefold():
+        last_part = whole_name
+    if last_name.casefold() == whole_name.casefold():
+        first_part = ""
+    elif last_name and last_part.casefold() != last_name.casefold():
+        first_part = whole_name
 
     part_cells = {
         column: other_cells.get(column) or name_part
-        for column, name_part in zip(NAME_PARTS, name_parts, strict=True)
+        for column, name_part in zip(NAME_PARTS, (first_part, last_part), strict=True)
     }
     return {**other_cells, **part_cells}
 

@@ -131,8 +131,6 @@ def measure(
         **reply_values(answer_counts.count_replies(tx, table.TASK, version)),
     }
 
-    tags_by_length = sorted(people_by_tag.items(), key=lambda use: (-len(use[0]), use[0]))
-    longest_tags = tags_by_length[: MAX_EXAMPLES // 4]
     unlike_examples = _sort_by_count(unlike_tags)[:MAX_EXAMPLES]
     histogram = histogram_bars(
         "Tags per person",
@@ -146,10 +144,9 @@ def measure(
         items=people_count,
         figures=FIGURES,
         values=values,
-        distributions=list(histogram),
         tables=[
+            *histogram,
             ReportTable("Most used tags", ("tag", "people"), tags_by_use[:MAX_EXAMPLES]),
-            ReportTable("Longest tags", ("tag", "people"), longest_tags),
             ReportTable("Unsupported tags", ("tag", "people in the sample"), unlike_examples),
         ],
         samples=list(_read_tag_samples(tx, sample_ids[:MAX_SAMPLES])),

@@ -4,7 +4,6 @@ An import reads an export unchanged. In CSV all tags are in one cell, separated 
 they are a list or null.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, starmap
@@ -31,7 +30,7 @@ from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.experts.person_rows import filter_export_columns, format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
-from pipeline.store import answers, claims, marks
+from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages, stream_rows
 from pipeline.store.sql_functions import TextHash
@@ -342,49 +341,30 @@ def encode_experts(
 
 
 WRONG_SCORE_FAULT = "scores that do not match their rows"
-CHANGED_TAGS_FAULT = "lists of tags that another program changed"
-TAG_TEXT_FAULT = "rows with text that is not valid UTF-8"
 # Consequence, next step, and whether it is a contradiction, by kind of fault.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
     WRONG_SCORE_FAULT: ("lists sorted by score are in the wrong order", CommandHint("score"), True),
-    CHANGED_TAGS_FAULT: (
-        "the origin of these tags is unknown",
-        "no step is needed if the change was intended",
-        False,
-    ),
-    TAG_TEXT_FAULT: (
-        "prompts and the index have gaps in place of the invalid bytes; the table was not changed",
-        "correct the text in the table",
-        False,
-    ),
 }
-REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
 def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     """Return the faults of all rows, and of answers or stored cells whose person is gone.
 
-    Scores are computed anew and compared. Tags are compared with those of the preferred answer, to
-    which the merges of tags in force are applied. Texts are searched for invalid UTF-8. The list is
-    empty if there is no fault. Reports progress on the display; writes nothing.
+    Scores are computed anew and compared. The list is empty if there is no fault. Reports
+    progress on the display; writes nothing.
     """
     row_faults = RowFaults(FAULTS)
-    applied_answers = {
-        person_id: preferred_answer.answer
-        for person_id, preferred_answer in answers.preferred_answers(tx, table.TASK).items()
-    }
-    orphaned_ids = row_store.all_ids(tx, table.TASK) | applied_answers.keys()
-    merge_rules = marks.active_merge_rules(tx, table.TASK)
+    answered_ids = tx.execute(answers.answered_ids(table.TASK)).scalars()
+    orphaned_ids = row_store.all_ids(tx, table.TASK).union(answered_ids)
     with display.bar(
         "checking people",
         table.people_table(tx).count_rows(tx),
         is_delayed=True,
     ) as bar:
         for row_number, row in enumerate(table.iterate_people(tx), start=1):
-            person_id = str(row["id"])
-            orphaned_ids.discard(person_id)
-            for fault_kind in _find_faults(row, applied_answers.get(person_id), merge_rules):
-                row_faults.add(fault_kind, [stripped_text(row["username"])])
+            orphaned_ids.discard(str(row["id"]))
+            if score(row) != parse_number(row["findability_score"]):
+                row_faults.add(WRONG_SCORE_FAULT, [stripped_text(row["username"])])
             bar.show(row_number)
 
     faults = row_faults.to_row_faults()
@@ -401,32 +381,3 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
             )
         )
     return faults
-
-
-def _find_faults(
-    row: Mapping[Any, Any],
-    answer: str | None,
-    merge_rules: Mapping[str, str],
-) -> Iterator[str]:
-    """Yield the kinds of faults of a row, which are keys of FAULTS, each at most once.
-
-    These are faults: a score that is not the computed score, tags that differ from those of the
-    answer, and a replacement character (U+FFFD) in a text of the row. Tags are compared only if
-    there is an answer.
-
-    Args:
-        row: Row of the table.
-        answer: Preferred answer as JSON, if any.
-        merge_rules: New tags by old tags. The tags of the answer are renamed by these merges before
-            they are compared.
-    """
-    if score(row) != parse_number(row["findability_score"]):
-        yield WRONG_SCORE_FAULT
-    if answer is not None:
-        answered_tags = json.loads(answer).get("tags")
-        if answered_tags:
-            answered_tags = marks.apply_rules(answered_tags, merge_rules)
-        if parse_text_list(row["tags"]) != answered_tags:
-            yield CHANGED_TAGS_FAULT
-    if any(REPLACEMENT_CHARACTER in stripped_text(row[column]) for column in HEADERS):
-        yield TAG_TEXT_FAULT

@@ -37,7 +37,7 @@ from sqlalchemy.types import TypeEngine
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.core.text import plural, suggest_similar
+from pipeline.core.text import plural
 from pipeline.experts import ADOPTION_INDEX, EXPERTS
 from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
@@ -182,7 +182,6 @@ has_bio = is_not_blank(experts.c.bio)
 # Tags are a list that is not empty, and not the text of another program.
 tagged = and_(~untagged, ~_looks_foreign)
 # The person has tags, or a text by which a search can find them.
-indexable = or_(tagged, has_bio)
 # The person has no tags yet, but a text.
 untagged_with_bio = and_(untagged, has_bio)
 _unscored = experts.c.findability_score.is_(None)
@@ -360,10 +359,6 @@ def _has_model_tags() -> ColumnElement[bool]:
     return or_(_tags_text == answer_tags, _tags_text == spaced_tags, has_merged_tag)
 
 
-# Usernames with the same first letters among which a similar name is searched.
-MAX_SIMILAR_USERNAMES = 2_000
-
-
 def read_rows_by_username(tx: Connection, usernames: Sequence[str]) -> dict[str, Mapping[Any, Any]]:
     """Return the rows of usernames, by the username as it is stored.
 
@@ -383,30 +378,23 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
     """Return the row of a person by the exact username.
 
     Raises:
-        InputError: No person has this username. The hint suggests a similar username with the same
-            first two letters, or else how to find people.
+        InputError: No person has this username.
     """
     row = read_rows_by_username(tx, [username]).get(username)
     if row is not None:
         return row
 
-    query = (
-        select(experts.c.username)
-        .where(experts.c.username.like(f"{username[:2]}%"))
-        .limit(MAX_SIMILAR_USERNAMES)
-    )
-    candidates = map(stripped_text, tx.execute(query).scalars())
     find_command = CommandHint("items", find="…")
-    hint = f"`{find_command}` finds people by a part of their name, title, company or tags"
     raise InputError(
-        f"there is no expert {username!r}", hint=suggest_similar(username, candidates) or hint
+        f"there is no expert {username!r}",
+        hint=f"`{find_command}` finds people by a part of their name, title, company or tags",
     )
 
 
-def iterate_people(tx: Connection, *conditions: ColumnElement[bool]) -> Iterator[dict[str, Any]]:
-    """Yield every row that meets all conditions in the order of ids, in constant memory."""
+def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
+    """Yield every row in the order of ids, in constant memory."""
     # Plain dictionaries: SQLAlchemy's mappings look up every name again.
-    for row in people_table(tx).read_cells(tx, COLUMNS, *conditions):
+    for row in people_table(tx).read_cells(tx, COLUMNS):
         yield dict(zip(COLUMNS, row, strict=True))
 
 

@@ -5,7 +5,7 @@ The tags of a single person are corrected like any answer, see `pipeline.engine.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +16,7 @@ from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.experts import table
 from pipeline.store import answers, marks, workspace
 from pipeline.store.database import Connection, Store, split_into_pages
-from pipeline.tables.cells import parse_text_list, stripped_text, to_compact_json
-
-# Usernames per tag in the list of tags.
-MAX_EXAMPLES = 3
+from pipeline.tables.cells import parse_text_list, to_compact_json
 
 Document = dict[str, Any]
 
@@ -42,43 +39,6 @@ def parse_merges(text: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def apply_tag_edit(username: str, current_tags: Sequence[str], add: str, remove: str) -> list[str]:
-    """Return the tags of a person after an edit.
-
-    The remaining tags come first, then the new tags, each once. New tags are cleaned. Nothing is
-    stored.
-
-    Args:
-        username: For messages.
-        current_tags: The tags before the edit.
-        add: Tags to add, separated by `;`.
-        remove: Tags to remove, separated by `;`, as stored or in another form of the same tag.
-
-    Raises:
-        InputError: The person does not have a tag of `remove`, or a tag of `add` is invalid.
-    """
-    from pipeline.experts.declaration import clean_tag, validate_tag
-
-    removed_tags = _split_tags(remove)
-    for tag in removed_tags:
-        if tag not in current_tags and clean_tag(tag) not in current_tags:
-            listed_tags = ", ".join(map(repr, current_tags)) or "none"
-            raise InputError(
-                f"{username!r} has no tag {tag!r}; {UNCHANGED_MESSAGE}",
-                hint=f"the tags of {username!r}: {listed_tags}",
-            )
-
-    removed_forms = {*removed_tags, *map(clean_tag, removed_tags)}
-    remaining_tags = [tag for tag in current_tags if tag not in removed_forms]
-    added_tags = map(validate_tag, _split_tags(add))
-    return list(dict.fromkeys([*remaining_tags, *added_tags]))
-
-
-def _split_tags(text: str) -> list[str]:
-    tags = (part.strip() for part in text.split(";"))
-    return [tag for tag in tags if tag]
-
-
 def count_tags(store: Store) -> Document:
     """Return all tags of people with their counts, the most used first, and all merges.
 
@@ -87,22 +47,14 @@ def count_tags(store: Store) -> Document:
 
     Returns:
         `people` (tagged people), `different` (number of tags), `used_once` (number of tags of one
-        person), `tags` (tag, people and up to MAX_EXAMPLES usernames each) and `merges`.
+        person), `tags` (tag and people) and `merges`.
     """
     use_counts = Counter[str]()
-    examples = dict[str, list[str]]()
     people_count = 0
     with store.read() as tx:
-        for username, cell in table.people_table(tx).read_cells(
-            tx,
-            (table.USERNAME, "tags"),
-            table.tagged,
-        ):
+        for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
             people_count += 1
-            for tag in set(parse_text_list(cell) or ()):
-                use_counts[tag] += 1
-                if use_counts[tag] <= MAX_EXAMPLES:
-                    examples.setdefault(tag, []).append(stripped_text(username))
+            use_counts.update(set(parse_text_list(cell) or ()))
         merges = marks.list_merges(tx, table.TASK)
 
     tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
@@ -110,10 +62,7 @@ def count_tags(store: Store) -> Document:
         "people": people_count,
         "different": len(use_counts),
         "used_once": sum(use_count == 1 for use_count in use_counts.values()),
-        "tags": [
-            {"tag": tag, "people": use_counts[tag], "examples": examples[tag]}
-            for tag in tags_by_use
-        ],
+        "tags": [{"tag": tag, "people": use_counts[tag]} for tag in tags_by_use],
         "merges": [tag_merge._asdict() for tag_merge in merges],
     }
 
@@ -137,13 +86,12 @@ def merge_tags(
         merged_at: Time of the merges.
 
     Returns:
-        `merges` (the new merges), `people` (number of people whose tags changed), `kept` (number of
-        people whose tags should change, but whose rows the database left unchanged) and `same`
-        (pairs that are already merged).
+        `merges` (the new merges), `people` (number of people whose tags changed) and `kept` (number
+        of people whose tags should change, but whose rows the database left unchanged).
 
     Raises:
-        InputError: A tag is invalid, no person has an old tag, an old tag is already merged into
-            another tag, or the merges form a circle. Nothing was changed.
+        InputError: A tag is invalid, no person has an old tag, an old tag is already merged,
+            or the merges form a circle. Nothing was changed.
     """
     from pipeline.experts.declaration import validate_tag
 
@@ -154,9 +102,7 @@ def merge_tags(
             for tag_merge in marks.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
-        checked_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
-        same_pairs = [(old, new) for old, new in checked_pairs if rules.get(old) == new]
-        new_pairs = [pair for pair in checked_pairs if pair not in same_pairs]
+        new_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
 
         used_tags = set[str]()
         for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
@@ -167,12 +113,12 @@ def merge_tags(
             marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
-        return {**_rewrite_tags(tx, rules_before, merge_numbers), "same": same_pairs}
+        return _rewrite_tags(tx, rules_before, merge_numbers)
 
 
 def _add_rules(
     rules: dict[str, str],
-    new_pairs: Sequence[tuple[str, str]],
+    new_pairs: Iterable[tuple[str, str]],
     *,
     used_tags: set[str],
 ) -> None:
@@ -212,7 +158,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         undone_at: Time of the undoing.
 
     Returns:
-        The members of the result of `merge_tags`; `merges` has the undone merge, `same` is empty.
+        The members of the result of `merge_tags`; `merges` has the undone merge.
 
     Raises:
         InputError: No merge with this number is in force.
@@ -230,7 +176,7 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
                 f"there is no active merge {number}; {UNCHANGED_MESSAGE}",
                 hint=f"`{CommandHint('tags')}` lists the merges",
             )
-        return {**_rewrite_tags(tx, rules_before, {number}), "same": []}
+        return _rewrite_tags(tx, rules_before, {number})
 
 
 def _rewrite_tags(

@@ -44,8 +44,6 @@ from pipeline.tables.write_errors import translate_refusals
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200
 MAX_BLOCK_BYTES = 64 * 2**20
-# Broken files that a report lists.
-MAX_BROKEN_FILES = 1_000
 LOCK = "import-images"
 FOLDER_HINT = HintTemplate(
     "name a folder with images, as in `{}`",
@@ -101,8 +99,6 @@ class ImagesImportReport:
     released: int = 0
     # Number of skipped files by reason.
     skipped_counts: dict[str, int] = field(default_factory=dict)
-    # Path and reason of the first MAX_BROKEN_FILES broken files.
-    broken_files: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -122,7 +118,6 @@ class ImagesImportReport:
             "broken": self.broken,
             "released": self.released,
             "left_out": dict(self.skipped_counts),
-            "broken_files": list(self.broken_files),
         }
 
     @property
@@ -377,16 +372,13 @@ def _write_block(
     The row of an unchanged image is not written. Images that a batch asks now are not unparked.
     Runs in the caller's transaction.
 
-    Adds to the counts of `report`. Every image with a problem counts as broken, changed or not, and
-    the first MAX_BROKEN_FILES of them are listed in `broken_files`.
+    Adds to the counts of `report`. Every image with a problem counts as broken, changed or not.
     """
     changed_ids: list[str] = []
     for file, row, new_cells in inspections:
         problem = (new_cells or row or {}).get("problem")
         if problem is not None:
             report.broken += 1
-            if len(report.broken_files) < MAX_BROKEN_FILES:
-                report.broken_files.append({"path": file.path, "reason": problem})
 
         if new_cells is None:
             report.unchanged += 1

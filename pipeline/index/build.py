@@ -122,8 +122,8 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
 def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
     """Record in the database that a build is in service.
 
-    If the settings INDEX_UNTAGGED or INDEX_COLUMNS are set, their values are recorded, too: later
-    builds use them if the settings are not set. Writes in its own transaction.
+    If the setting INDEX_COLUMNS is set, its value is recorded, too: later builds use it if the
+    setting is not set. Writes in its own transaction.
 
     Args:
         lock: The index lock, which the caller holds.
@@ -135,16 +135,8 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
     lock.raise_if_lost()
     values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
     now = ws.now()
-    index_untagged = ws.settings.index_untagged
     index_columns = ws.settings.index_columns
     with ws.store.write() as tx:
-        if index_untagged is not None:
-            marks.record_index_untagged(
-                tx,
-                manifest.number,
-                index_untagged=index_untagged,
-                now=now,
-            )
         if index_columns is not None:
             marks.record_index_columns(
                 tx,
@@ -160,23 +152,13 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         )
 
 
-def _count_unindexed_rows(
-    state_counts: Sequence[tuple[str, int]],
-    entry_count: int,
-) -> dict[str, int]:
+def _count_unindexed_rows(state_counts: Sequence[tuple[str, int]]) -> dict[str, int]:
     """Return the counts of the states whose rows have no entry; states without rows are left out.
 
     Args:
-        state_counts: (state, rows): first all rows, then answered rows, then the other states; the
-            first other state is rows without an answer, the second rows without a text.
-        entry_count: Entries in the build.
+        state_counts: (state, rows): first all rows, then answered rows, then the other states.
     """
-    unanswered_counts = {state: count for state, count in state_counts[2:] if count}
-    row_count = state_counts[0][1]
-    if sum(unanswered_counts.values()) <= row_count - entry_count:
-        return unanswered_counts
-    # INDEX_UNTAGGED=1: every row with a text has an entry.
-    return {state: count for state, count in state_counts[3:4] if count}
+    return {state: count for state, count in state_counts[2:] if count}
 
 
 class _IndexBuilder:
@@ -360,7 +342,7 @@ class _IndexBuilder:
             dim=staged.cache.dim,
             moved_aside=moved_files,
             out_of=state_counts[0][1],
-            left_out=_count_unindexed_rows(state_counts, count),
+            left_out=_count_unindexed_rows(state_counts),
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 

@@ -1,7 +1,7 @@
 """Build the query of a search: parse its text, embed it, and select the entries that may be hits.
 
-A typed query has words, phrases and exclusions. The filters are WHERE=, TAG= and MIN_SCORE=. The
-syntax of WHERE= is described in `pipeline.tables.where_sql`. There are three builders:
+A typed query has words, phrases and exclusions. The filters are WHERE= and TAG=. The syntax of
+WHERE= is described in `pipeline.tables.where_sql`. There are three builders:
 
 - `build_typed_query` for a typed query,
 - `build_measured_queries` for many queries whose hits are only measured,
@@ -17,7 +17,7 @@ pass. A phrase is searched in the texts of the entries that contain all its word
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +91,7 @@ class SearchQuery:
 
     # All words that are not excluded, phrases included, without quotation marks.
     text: str
-    # Phrases that an entry must contain, or should contain if the query has other words, too.
+    # Phrases that an entry must contain.
     phrases: tuple[str, ...] = ()
     # Words and phrases that an entry must not contain.
     exclusions: tuple[str, ...] = ()
@@ -106,10 +106,6 @@ class SearchQuery:
     vector: Vectors | None = None
     # Which rows may be hits, bool (rows,); None for all rows.
     mask: "Mask | None" = None
-    # Whether the text has words outside of phrases.
-    has_plain_words: bool = field(default=False, compare=False)
-    # Which rows come first because they contain all phrases, bool (rows,); None for none.
-    preferred: "Mask | None" = None
 
 
 def parse_query(typed_query: str) -> SearchQuery:
@@ -147,10 +143,8 @@ def parse_query(typed_query: str) -> SearchQuery:
     plain_text = " ".join(" ".join(text_parts).split())
     if not plain_text:
         raise _nothing_to_search_error(": the question has only excluded words")
-    phrase_chars = sum(sum(map(str.isalnum, phrase)) for phrase in phrases)
     return SearchQuery(
         plain_text,
-        has_plain_words=sum(map(str.isalnum, plain_text)) > phrase_chars,
         phrases=tuple(dict.fromkeys(phrases)),
         exclusions=tuple(dict.fromkeys(exclusions)),
     )
@@ -207,7 +201,6 @@ def build_typed_query(
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
-    `_select_entries` decides whether hits must contain the phrases, or only come first if they do.
     Embedding may cost money. If entries are ranked by words only, it embeds nothing, and the query
     has no vector.
 
@@ -295,14 +288,10 @@ def _select_entries(
     options: SearchOptions,
     query: SearchQuery,
 ) -> SearchQuery:
-    """Return a copy of a query with masks of the rows that may be hits or must come first.
+    """Return a copy of a query with a mask of the rows that may be hits.
 
-    A row may be a hit only if it passes the filters and exclusions. Phrases restrict this further:
-
-    - If no passing row contains all phrases, the phrases are ignored and moved to
-      `missing_phrases`.
-    - If the query has only phrases, a hit must contain all of them.
-    - If it has other words, too, rows with all phrases come first (`preferred`), then the others.
+    A row may be a hit only if it passes the filters and exclusions, and contains all phrases. If no
+    passing row contains all phrases, the phrases are ignored and moved to `missing_phrases`.
 
     Raises:
         InputError: A filter is invalid.
@@ -312,16 +301,14 @@ def _select_entries(
     if not phrases:
         return replace(query, mask=mask)
 
-    preferred = np.logical_and.reduce(
+    has_phrases = np.logical_and.reduce(
         [_make_phrase_mask(index, collection, phrase) for phrase in phrases],
     )
     if mask is not None:
-        preferred &= mask
-    if not preferred.any():
+        has_phrases &= mask
+    if not has_phrases.any():
         return replace(query, phrases=(), mask=mask, missing_phrases=phrases)
-    if query.has_plain_words:
-        return replace(query, mask=mask, preferred=preferred)
-    return replace(query, mask=preferred)
+    return replace(query, mask=has_phrases)
 
 
 def build_similar_query(

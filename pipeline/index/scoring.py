@@ -41,55 +41,15 @@ def rank_entries(index: "Index", query: "SearchQuery", k: int) -> RankedEntries:
 
     `query.rank` decides how they are ranked. A ranking by words returns only entries that contain a
     term. Fewer than `k` are returned if fewer pass the query's mask. Entries with equal scores are
-    in row order. Entries that contain the query's phrases (`query.preferred`) precede all others,
-    whatever their scores.
+    in row order.
 
     Args:
         index: The build to search.
         query: The query.
         k: Maximum number of entries.
     """
-    if query.preferred is None:
-        return _rank_passing(index, query, k, query.mask)
-
-    first = _rank_passing(index, query, k, query.preferred)
-    remaining_count = k - len(first.rows)
-    if not remaining_count:
-        return first
-    other_mask = ~query.preferred
-    if query.mask is not None:
-        other_mask &= query.mask
-    others = _rank_passing(index, query, remaining_count, other_mask)
-    # Word scores and similarities are None if those of one result are None.
-    word_scores = None
-    if first.word_scores is not None and others.word_scores is not None:
-        word_scores = np.concatenate([first.word_scores, others.word_scores])
-    similarities = None
-    if first.similarities is not None and others.similarities is not None:
-        similarities = np.concatenate([first.similarities, others.similarities])
-    return RankedEntries(
-        np.concatenate([first.rows, others.rows]),
-        np.concatenate([first.scores, others.scores]),
-        word_scores,
-        similarities,
-    )
-
-
-def _rank_passing(
-    index: "Index",
-    query: "SearchQuery",
-    k: int,
-    mask: "Mask | None",
-) -> RankedEntries:
-    """Return the `k` best of the entries in a mask, best first.
-
-    They are ranked by words if the query has no vector, by vectors if its rank is VECTORS, and
-    otherwise by both. Untagged rows have no vector, so a ranking by vectors has none of them.
-
-    Args:
-        mask: The entries that may be returned; None means all.
-    """
     terms = query.terms or ()
+    mask = query.mask
     if query.vector is None:
         scores_by_row = _score_best_rows(index, terms, k, mask)
         rows = np.fromiter(

@@ -6,7 +6,6 @@ A stale entry differs between the build and the database: it is missing, outdate
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, TypedDict, Unpack
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -26,49 +25,39 @@ from pipeline.index.scoring import rank_entries
 from pipeline.index.vector_cache import open_vector_cache
 
 
-class SearchSettings(TypedDict, total=False):
-    """Keyword arguments of a search, named as the settings of the command `search`."""
-
-    rank: Literal["hybrid", "words", "vectors"]
-    # Tags that an entry must have; a str contains them separated by commas.
-    tag: str | Sequence[str]
-    where: str
-
-
-def make_search_options(k: int = 10, **arguments: Unpack[SearchSettings]) -> SearchOptions:
+def make_search_options(
+    k: int = 10,
+    *,
+    rank: str = RankMode.HYBRID,
+    tag: str | Sequence[str] = (),
+    where: str = "",
+) -> SearchOptions:
     """Validate the arguments of a search and return them as options.
-
-    A text of tags is split at commas; blank tags are dropped. If `rank` is not given, entries are
-    ranked by words and vectors.
 
     Args:
         k: Maximum number of hits.
+        rank: How entries are ranked.
+        tag: Tags that an entry must have; a str contains them separated by commas. Blank tags are
+            dropped.
+        where: Condition as typed for WHERE=.
 
     Raises:
-        InputError: An argument is unknown, `k` is below 1, or `rank` is unknown.
+        InputError: `k` is below 1, or `rank` is unknown.
     """
-    unknown_names = arguments.keys() - SearchSettings.__optional_keys__
-    if unknown_names:
-        raise InputError(
-            f"a search has no argument {unknown_names.pop()}=",
-            hint=f"use {', '.join(SearchSettings.__annotations__)}",
-        )
     if k < 1:
         raise InputError(f"k is {k}, expected at least 1", hint="use k=1 or more")
-    rank = arguments.get("rank", RankMode.HYBRID)
     if rank not in list(RankMode):
         raise InputError(
             f"rank is {rank!r}, which is unknown",
             hint=f"use {', '.join(RankMode)}",
         )
 
-    tag_argument = arguments.get("tag", ())
-    tags = tag_argument.split(",") if isinstance(tag_argument, str) else tag_argument
+    tags = tag.split(",") if isinstance(tag, str) else tag
     return SearchOptions(
         k,
         RankMode(rank),
         tags=tuple(filter(None, map(str.strip, tags))),
-        where=arguments.get("where", ""),
+        where=where,
     )
 
 

@@ -1,6 +1,17 @@
 """Passages: texts, and concepts with quoted evidence."""
 
+from typing import TYPE_CHECKING
+
 from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.engine.shipped_task import ShippedTask
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from pipeline.core.settings import Settings
+    from pipeline.engine.task import Task
+    from pipeline.quality.figures import QualityFigures, TaskMeasure
+    from pipeline.tables.adopt import TaskTables
 
 PASSAGES = "passages"
 CONCEPTS = "passage_concepts"
@@ -9,4 +20,69 @@ ADOPTION_INDEX = "passage_concepts_of_passage"
 HOW_TO_BEGIN = HintTemplate(
     "`{}` imports passages",
     CommandHint("import-passages", passages="file.jsonl"),
+)
+
+
+def _make_task(tx: "Connection", settings: "Settings") -> "Task":
+    """Return the passages task under the prompt version that the settings select; only read.
+
+    The version is VERSION=, else that of an unfinished backfill (a run that asks about all passages
+    under a new version, over several days), else the first version.
+
+    A passage that has concepts of a skipped version is not asked. The setting SKIP_VERSIONS lists
+    the skipped versions. If it is not set, they are:
+
+    - with VERSION=, that version;
+    - during an unfinished backfill, the versions that were skipped when it began;
+    - otherwise every version, so that a passage with any concepts is not asked.
+    """
+    from pipeline.passages.shape import read_shape
+    from pipeline.passages.table import TASK
+    from pipeline.passages.task import FIRST_VERSION, make_concepts_task
+    from pipeline.store import runs
+
+    prompt_version = settings.version
+    skipped_versions = settings.skip_versions
+    if prompt_version is not None:
+        if skipped_versions is None:
+            skipped_versions = (prompt_version,)
+    else:
+        backfill = runs.find_unfinished_run(tx, TASK, mode=runs.BACKFILL)
+        if backfill is not None:
+            prompt_version = backfill.version.partition("/")[0]
+            if skipped_versions is None:
+                skipped_versions = backfill.skipped
+
+    shape = read_shape(tx, passages=settings.passages_table)
+    return make_concepts_task(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
+
+
+def _load_tables() -> "TaskTables":
+    from pipeline.passages.table import TABLES
+
+    return TABLES
+
+
+def _load_measure() -> "TaskMeasure":
+    """Import the function that measures concepts; return it with the definitions of its figures."""
+    from pipeline.passages.quality import FIGURES, measure
+    from pipeline.passages.task import ConceptsRows
+    from pipeline.quality.figures import TaskMeasure
+
+    def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
+        """Measure the concepts in the tables of the task."""
+        assert isinstance(task.rows, ConceptsRows)  # noqa: S101 - this registration made it
+        return measure(tx, task.rows.shape, version)
+
+    return TaskMeasure(FIGURES, measure_concepts)
+
+
+PASSAGES_TASK = ShippedTask(
+    name=PASSAGES,
+    how_to_begin=HOW_TO_BEGIN,
+    adoption_index=ADOPTION_INDEX,
+    indexed_table=CONCEPTS,
+    make_task=_make_task,
+    load_tables=_load_tables,
+    load_measure=_load_measure,
 )

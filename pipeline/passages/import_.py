@@ -9,14 +9,13 @@ The file has JSON lines, a JSON list, CSV with a header, or Parquet. A row is
 - A parked passage is unparked if its text changes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
@@ -76,18 +75,6 @@ class PassagesFile(MappedFile):
     )
     shape: PassagesShape | None = None
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        """Detect the format of the file and map its columns; see `MappedFile`."""
-        super().__init__(*args, **options)
-        # Names of fields that went into the metadata, in order.
-        self._metadata_fields = dict[str, None]()
-
-    def final_notes(self) -> Iterator[str]:
-        """Yield a note about the fields that went into the metadata, if there are any."""
-        if self._metadata_fields:
-            names = [make_excerpt(name) for name in self._metadata_fields]
-            yield f"fields stored in the metadata: {join_first(names, 10)}"
-
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return the passage of a row, or the finding that rejects the row.
 
@@ -143,8 +130,6 @@ class PassagesFile(MappedFile):
             metadata = None
         # The other cells go into the metadata, and a note lists their names.
         other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
-        if len(self._metadata_fields) < _MAX_NOTED_FIELDS:
-            self._metadata_fields |= dict.fromkeys(other_fields)
         if other_fields:
             metadata = {**other_fields, **(metadata or {})}
 

@@ -7,18 +7,18 @@ Both use constant memory: the database adds up, and rows are read page by page.
 """
 
 import json
+import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
-from pipeline.core.quotes import LIKENESS_MEMBER, format_likeness
-from pipeline.core.text import plural
+from pipeline.core.quotes import format_likeness
 from pipeline.engine.task_parts import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
@@ -120,8 +120,9 @@ class _ConceptListTally:
         self.lengths = Counter[int]()
         # Concepts whose name repeats another name of the same answer, in any case.
         self.repeated_count = 0
-        # A random sample of the answers. Answers are preferred if they have a quotation that was
-        # found by likeness.
+        # Concepts whose name has more than MAX_NAME_CHARS.
+        self.long_name_count = 0
+        # A random sample of the answers.
         self.sample = ReservoirSample[_AnswerKey](MAX_CHECKED_ANSWERS, seed=SEED + 1)
 
 
@@ -133,19 +134,16 @@ def _tally_concept_lists(
     """Read the concepts of some versions, and count them for the quality figures.
 
     An answer is all concepts of one passage by one version. Counted are answers by number of
-    concepts, and concepts whose name repeats another name of their answer. A random sample of the
-    answers is drawn, too. It prefers answers whose evidence has the mark of a quotation that was
-    found by likeness. Only reads, page by page.
+    concepts, concepts whose name repeats another name of their answer, and long names. A random
+    sample of the answers is drawn, too. Only reads, page by page.
     """
     concepts = shape.concepts.c
     group = (concepts.passage_id, concepts.extractor_version, concepts.extractor_model)
-    has_likeness_mark = cast(concepts.evidence, Text).contains(f'"{LIKENESS_MEMBER}":')
     query = (
         select(
             *group,
             func.count(),
             func.aggregate_strings(cast(concepts.concept_name, Text), NAME_SEPARATOR),
-            func.max(case((has_likeness_mark, 1), else_=0)),
         )
         .group_by(*group)
         .order_by(*group)
@@ -155,7 +153,7 @@ def _tally_concept_lists(
     tally = _ConceptListTally()
     fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
     for page in fetched_pages:
-        for passage_id, label, model, length, joined_names, mark in page:
+        for passage_id, label, model, length, joined_names in page:
             version = cell_to_text(label), cell_to_text(model)
             answer_key = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
@@ -163,20 +161,9 @@ def _tally_concept_lists(
             # The length includes concepts without a name.
             tally.lengths[length] += 1
             tally.repeated_count += length - len(distinct_names)
-            tally.sample.offer(json.dumps(answer_key), answer_key, is_preferred=bool(mark))
+            tally.long_name_count += sum(len(name) > MAX_NAME_CHARS for name in names)
+            tally.sample.offer(json.dumps(answer_key), answer_key)
     return tally
-
-
-def _count_long_names(
-    tx: Connection,
-    shape: PassagesShape,
-    versions: Collection[_VersionKey],
-) -> Counter[str]:
-    """Return the number of concepts by name, for names of more than MAX_NAME_CHARS."""
-    name = shape.concepts.c.concept_name
-    is_long = func.length(cast(name, Text)) > MAX_NAME_CHARS
-    query = select(name, func.count()).where(table.is_of_version(shape, versions) & is_long)
-    return Counter(dict(map(tuple, tx.execute(query.group_by(name)))))
 
 
 def measure(tx: Connection, shape: PassagesShape, version: str | None) -> QualityFigures:
@@ -205,7 +192,6 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
     proven_count = sum(proven_counts[version_key] for version_key in versions)
 
     tally = _tally_concept_lists(tx, shape, versions)
-    long_names = _count_long_names(tx, shape, versions)
     sampled_answers = _read_answers(tx, shape, list(tally.sample))
     quotation_checks = list(chain.from_iterable(map(_check_quotations, sampled_answers)))
 
@@ -227,7 +213,7 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         "other": (divide(types["other"], types.total()), types.total()),
         "parse-failure": (divide(replies.invalid, replies.total), replies.total),
         "divergence": _type_divergence(types, other_types),
-        "garbage": (divide(long_names.total(), concept_count), answer_count),
+        "garbage": (divide(tally.long_name_count, concept_count), answer_count),
         "duplicates": (divide(tally.repeated_count, concept_count), answer_count),
         "unlike-text": (
             divide(quotation_checks.count(False), len(quotation_checks)),
@@ -236,19 +222,21 @@ def measure(tx: Connection, shape: PassagesShape, version: str | None) -> Qualit
         **reply_values(replies),
         "passages": (answer_count, answer_count),
     }
-    long_name_rows = long_names.most_common(MAX_TABLE_ROWS)
+    notes = []
+    if len(versions) > 1:
+        notes = [f"the figures include {len(versions)} versions; a passage counts once per version"]
     return QualityFigures(
         title="Quality of the concepts of passages",
         version=version or "all",
         items=answer_count,
         figures=FIGURES,
         values=values,
-        distributions=list(_list_distributions(lengths, types, other_types)),
         tables=[
-            ReportTable("Names that are too long", ("name", "times"), long_name_rows),
+            *histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH),
+            ReportTable("Types of concepts", ("", "concepts"), types.most_common(MAX_TABLE_ROWS)),
         ],
         samples=[_make_sample(answer) for answer in sampled_answers[:MAX_SAMPLES]],
-        notes=list(_list_notes(versions, other_types)),
+        notes=notes,
     )
 
 
@@ -261,46 +249,6 @@ def _type_divergence(types: Counter[str], other_types: Counter[str]) -> FigureVa
     known_other_types = {name: other_types[name] for name in CONCEPT_TYPES if other_types[name]}
     compared_count = min(sum(known_types.values()), sum(known_other_types.values()))
     return compute_divergence(known_types, known_other_types), compared_count
-
-
-def _list_distributions(
-    lengths: Counter[int],
-    types: Counter[str],
-    other_types: Counter[str],
-) -> Iterator[ReportTable]:
-    """Yield the bars of list lengths and types; an empty distribution is left out."""
-    yield from histogram_bars("Concepts per passage", "passages", lengths, max_bar=MAX_BAR_LENGTH)
-    types_by_title = {"Types of concepts": types, "Types in other versions": other_types}
-    for title, type_counts in types_by_title.items():
-        if type_counts:
-            yield ReportTable(title, ("", "concepts"), type_counts.most_common(MAX_TABLE_ROWS))
-
-
-def _list_notes(versions: Sequence[_VersionKey], other_types: Counter[str]) -> Iterator[str]:
-    """Yield a note for each limit of the measurement that applies, for readers of the report.
-
-    These are limits:
-
-    - Several versions are measured together.
-    - There is no other version with which the types can be compared.
-    - Other versions have concepts of unknown types, which are not compared.
-
-    Args:
-        versions: The measured versions.
-        other_types: Numbers of concepts by type in all other versions.
-    """
-    if len(versions) > 1:
-        yield f"the figures include {len(versions)} versions; a passage counts once per version"
-    if not other_types:
-        yield "types were not compared, because there is no other version"
-    foreign_count = sum(
-        concept_count for name, concept_count in other_types.items() if name not in CONCEPT_TYPES
-    )
-    if foreign_count:
-        yield (
-            f"{plural(foreign_count, 'concept')} of other versions have unknown types "
-            "and were not compared"
-        )
 
 
 class _ReadAnswer(NamedTuple):
@@ -334,7 +282,7 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     that was found by likeness is preferred. If the concept has no quotation, or a wrong quotation,
     the sample has the beginning of the passage and a note. It has no text if the passage is gone.
     """
-    concept = _draw_concept(answer)
+    concept = random.Random(answer.passage_id).choice(answer.concepts)  # noqa: S311 - a sample
     text = answer.text
     facts = f"{concept.concept_type or 'no type'}, {concept.confidence}"
     sample = Sample(answer.passage_id, concept.concept_name, "", (), facts)
@@ -353,15 +301,6 @@ def _make_sample(answer: _ReadAnswer) -> Sample:
     likeness_notes = dict.fromkeys(map(format_likeness, concept.evidence["support"]))
     span = (start + shift, end + shift)
     return sample._replace(text=part, spans=[span], answer_text=facts + "".join(likeness_notes))
-
-
-def _draw_concept(answer: _ReadAnswer) -> ConceptRow:
-    """Return a random concept, preferably with a quotation that was found by likeness."""
-    choice = ReservoirSample[ConceptRow](1, seed=SEED)
-    for index, concept in enumerate(answer.concepts):
-        has_likeness_mark = f'"{LIKENESS_MEMBER}":' in json.dumps(concept.evidence)
-        choice.offer(f"{answer.passage_id} {index}", concept, is_preferred=has_likeness_mark)
-    return next(iter(choice))
 
 
 def _read_answers(

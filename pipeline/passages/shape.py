@@ -19,8 +19,7 @@ class ConceptRow(NamedTuple):
     """A concept of a passage.
 
     To be written, `aliases` and `evidence` are JSON text, and `created_at` is aware. As read from
-    the table they are decoded, `evidence` has its part of the passage, and `confidence` can have
-    any type.
+    the table they are decoded, and `confidence` can have any type.
     """
 
     passage_id: str

@@ -1,6 +1,5 @@
 """The task of passages: request texts, stored concepts, index entries and exports."""
 
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from pipeline.engine.task_parts import (
 )
 from pipeline.passages import HOW_TO_BEGIN, table
 from pipeline.passages.shape import ConceptRow, PassagesShape
-from pipeline.store import answer_counts, runs
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages
@@ -247,42 +245,6 @@ class ConceptsVersions(TaskVersions):
 
     # The tables of the database.
     shape: PassagesShape
-    settings: Settings
-
-    def with_prompt_version(self, tx: Connection, prompt_version: str | None) -> Task:
-        """Return the task under another prompt version.
-
-        Only concepts of that version, and corrections, then keep a passage from being asked.
-
-        Args:
-            tx: A transaction, only read.
-            prompt_version: The version. None means `passage-concepts@n` with the lowest number that
-                is not taken, see `_find_taken_versions`.
-        """
-        if prompt_version is None:
-            taken_versions = self._find_taken_versions(tx)
-            candidates = map(f"{table.TASK}@{{}}".format, itertools.count(1))
-            prompt_version = next(
-                version for version in candidates if version not in taken_versions
-            )
-        return make_concepts_task(self.shape, self.settings, prompt_version, (prompt_version,))
-
-    def _find_taken_versions(self, tx: Connection) -> set[str]:
-        """Return the prompt versions under which a new backfill must not begin.
-
-        A version is taken if a backfill asked under it, if it has answers besides those to the
-        small samples of pilots, or if another program wrote concepts under it.
-        """
-        own_versions = stored_answers.list_versions(tx, table.TASK)
-        taken_versions = {version.prompt_version for version in self.list_versions(tx)}
-        taken_versions -= {version.prompt_version for version in own_versions}
-        backfills = runs.list_runs(tx, table.TASK, mode=runs.BACKFILL)
-        taken_versions.update(backfill.version.partition("/")[0] for backfill in backfills)
-        for counts in own_versions:
-            answer_count = answer_counts.count_answered(tx, table.TASK, counts.version)
-            if answer_count > runs.count_pilot_rows(tx, counts.version):
-                taken_versions.add(counts.prompt_version)
-        return taken_versions
 
     def list_versions(self, tx: Connection) -> list[VersionCounts]:
         """Return every version that has concepts, including those of other programs."""
@@ -606,11 +568,7 @@ def make_concepts_task(
         answers=answers,
         export=ConceptsExport(rows=rows, shape=shape),
         own_tables=ConceptsTables(shape=shape, settings=settings),
-        versions=ConceptsVersions(
-            skipped_versions=skipped_versions,
-            shape=shape,
-            settings=settings,
-        ),
+        versions=ConceptsVersions(skipped_versions=skipped_versions, shape=shape),
         index=_make_passage_index(shape),
         index_hint=HintTemplate(
             "`{}` builds the index of passages with concepts",

@@ -116,14 +116,8 @@ def write_report(
     quality = quality._replace(notes=[*notes, *quality.notes])
     gates = read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
 
-    gates_text = ",".join(filter(None, (ws.task.gates, ws.settings.gates)))
-    report = QualityReport(
-        quality,
-        figures.judge_figures(quality, gates),
-        ws.now(),
-        {"GATES": gates_text, "task": ws.task.name},
-    )
-    return report.seal(ws.data, ws.task.name, rerun_command=ws.task.labels.command("qc"))
+    report = QualityReport(quality, figures.judge_figures(quality, gates), ws.now())
+    return report.seal(ws.data, ws.task.name)
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

@@ -15,7 +15,6 @@ import hashlib
 import heapq
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
 
@@ -146,7 +145,6 @@ class QualityFigures(NamedTuple):
     # By name of the figure.
     values: Mapping[str, FigureValue]
     # Tables of (label, count), in display order.
-    distributions: Sequence[ReportTable] = ()
     tables: Sequence[ReportTable] = ()
     samples: Sequence[Sample] = ()
     notes: Sequence[str] = ()
@@ -214,16 +212,11 @@ def reply_values(replies: ReplyCounts) -> dict[str, FigureValue]:
 
 
 def list_values(name: str, lengths: Mapping[int, int]) -> dict[str, FigureValue]:
-    """Return mean, P10 and P90 of list lengths, as `name`, `name-p10` and `name-p90`.
+    """Return the mean of list lengths, as `name`.
 
     `lengths` is a histogram {members: lists}.
     """
-    list_count = sum(lengths.values())
-    return {
-        name: (mean(lengths), list_count),
-        f"{name}-p10": (compute_percentile(lengths, 0.1), list_count),
-        f"{name}-p90": (compute_percentile(lengths, 0.9), list_count),
-    }
+    return {name: (mean(lengths), sum(lengths.values()))}
 
 
 # ---- arithmetic
@@ -273,24 +266,6 @@ def mean(histogram: Mapping[int, int]) -> float | None:
     return divide(sum(value * times for value, times in histogram.items()), count)
 
 
-def compute_percentile(histogram: Mapping[Number, int], share: float) -> Number | None:
-    """Return the percentile of a histogram at a share, such as 0.9 for P90; None if it is empty.
-
-    It is the smallest value v for which at least this share of all values are v or less.
-
-    Args:
-        histogram: How often each value occurs.
-        share: The share, from 0 to 1.
-    """
-    min_count = share * sum(histogram.values())
-    cumulative_count = 0
-    for value in sorted(histogram):
-        cumulative_count += histogram[value]
-        if cumulative_count >= min_count:
-            return value
-    return None
-
-
 def compute_divergence(
     weights: Mapping[str, float], other_weights: Mapping[str, float]
 ) -> float | None:
@@ -315,43 +290,31 @@ def compute_divergence(
 class ReservoirSample(Generic[T]):
     """A random choice of at most `size` offered values.
 
-    The first MAX_PREFERRED members are drawn from preferred values, if there are any. A value is
-    chosen if the hash of its key and the seed is among the smallest. So the choice does not depend
-    on the order of offers, and their number need not be known.
+    A value is chosen if the hash of its key and the seed is among the smallest. So the choice does
+    not depend on the order of offers, and their number need not be known.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
         """Create an empty choice."""
         self._size = size
         self._salt = str(seed).encode()
-        # Heaps of (negative hash, key, value): the largest hash is removed first.
-        self._preferred: list[tuple[int, str, T]] = []
-        self._sampled: list[tuple[int, str, T]] = []
+        # A heap of (negative hash, key, value): the largest hash is removed first.
+        self._heap: list[tuple[int, str, T]] = []
 
-    def offer(self, key: str, value: T, *, is_preferred: bool = False) -> None:
+    def offer(self, key: str, value: T) -> None:
         """Offer a value under a unique key."""
-        entry = (-self._hash(key), key, value)
-        _push_bounded(self._sampled, entry, self._size)
-        if is_preferred:
-            _push_bounded(self._preferred, entry, MAX_PREFERRED)
+        heapq.heappush(self._heap, (-self._hash(key), key, value))
+        if len(self._heap) > self._size:
+            heapq.heappop(self._heap)
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the chosen values: preferred values first, then by hash."""
-        value_by_key: dict[str, T] = {}
-        for heap in (self._preferred, self._sampled):
-            entries = sorted(heap, key=lambda entry: (-entry[0], entry[1]))
-            value_by_key |= {key: value for _, key, value in entries}
-        return islice(value_by_key.values(), self._size)
+        """Yield the chosen values by hash."""
+        entries = sorted(self._heap, key=lambda entry: (-entry[0], entry[1]))
+        return iter([value for _, _, value in entries])
 
     def _hash(self, key: str) -> int:
         digest = hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8, key=self._salt)
         return int.from_bytes(digest.digest(), "big")
-
-
-def _push_bounded(heap: list[tuple[int, str, T]], entry: tuple[int, str, T], max_size: int) -> None:
-    heapq.heappush(heap, entry)
-    if len(heap) > max_size:
-        heapq.heappop(heap)
 
 
 def divide(part: float, total: float) -> float | None:

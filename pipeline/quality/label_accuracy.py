@@ -8,7 +8,6 @@
 """
 
 import math
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -245,12 +244,8 @@ class MeasuredVersion:
     cost_per_1000: float
     # Labelled rows that are not measured, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
-    # Labels that corrected this version's own value, which is therefore wrong: all, and by field.
+    # Labels that corrected this version's own value, which is therefore wrong.
     own_corrections: int = 0
-    own_corrections_by_field: dict[str, int] = field(default_factory=dict)
-    # Measured rows with confidences, and those with a confidence below DOUBTFUL.
-    rows_with_confidence: int = 0
-    doubtful_rows: int = 0
 
 
 @dataclass
@@ -309,9 +304,7 @@ def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
     )
 
 
-def measure_versions(
-    tx: Connection, task: Task, texts: Sequence[str | None], *, doubtful_below: float
-) -> AccuracyReport:
+def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
     """Compare the stored answers of up to two versions with the labels of a task; ask nothing.
 
     A label is the right value of a field, by a person. Only labelled rows to which all measured
@@ -324,7 +317,6 @@ def measure_versions(
         texts: The versions A and B: a number, a prompt version or a version. If A or B is None or
             empty, only the other version is measured. If both are, the two newest versions with
             answers are measured, or the only version.
-        doubtful_below: An answer with a confidence below it is doubtful.
 
     Raises:
         InputError: A version has no answers, or A and B are the same version.
@@ -344,16 +336,7 @@ def measure_versions(
     ]
     measured_ids = [row_id for row_id in row_labels if all(row_id in side for side in sides)]
     for index, measured in enumerate(measured_versions):
-        own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
-        measured.own_corrections = own_corrections.total()
-        measured.own_corrections_by_field = dict(own_corrections)
-        confidences = [
-            confidence
-            for row_id in measured_ids
-            if (confidence := measured_answers[index][row_id].least_confidence) is not None
-        ]
-        measured.rows_with_confidence = len(confidences)
-        measured.doubtful_rows = sum(confidence < doubtful_below for confidence in confidences)
+        measured.own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
     report = AccuracyReport(
         task.name,
         len(row_labels),
@@ -467,18 +450,15 @@ def _count_own_corrections(
     row_labels: Mapping[str, RowLabel],
     side: Mapping[str, Mapping[str, Any]],
     row_ids: Sequence[str],
-) -> Counter[str]:
-    """Count by field the labels that corrected a value of this version, which is therefore wrong.
+) -> int:
+    """Count the labels that corrected a value of this version, which is therefore wrong.
 
     Args:
         side: The answers of the version by row id.
         row_ids: The rows to count.
     """
-    own_corrections = Counter[str]()
+    own_corrections = 0
     for row_id in row_ids:
-        own_corrections.update(
-            name
-            for name, replaced_value in row_labels[row_id].replaced_values.items()
-            if is_label_value(side[row_id].get(name), replaced_value)
-        )
+        for name, replaced_value in row_labels[row_id].replaced_values.items():
+            own_corrections += is_label_value(side[row_id].get(name), replaced_value)
     return own_corrections

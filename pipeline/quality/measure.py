@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.quotes import LIKENESS_MEMBER, is_stored_quotation
+from pipeline.core.quotes import is_stored_quotation
 from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.quality.figures import (
@@ -98,7 +98,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
         items=answer_count,
         figures=(*FIGURES, *mean_figures),
         values=values,
-        distributions=list(tally.bars()),
+        tables=list(tally.bars()),
         samples=list(_read_samples(tx, task, list(tally.sample))),
         notes=[
             f'{path}: the text "null" in {plural(null_count, "answer")}'
@@ -142,8 +142,7 @@ class _FieldTally:
         answer = json.loads(answer_json)
         self.answer_count += 1
         self.answer_hashes[hash(json.dumps(answer, sort_keys=True))] += 1
-        has_likeness = f'"{LIKENESS_MEMBER}":' in answer_json
-        self.sample.offer(row_id, (row_id, answer_json), is_preferred=has_likeness)
+        self.sample.offer(row_id, (row_id, answer_json))
         null_paths = set[str]()
         for path, value in _iterate_leaf_values(answer):
             self._count_value(path, value)

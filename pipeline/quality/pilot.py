@@ -198,20 +198,11 @@ def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool
     if not reason:
         return
 
-    pilot = runs.find_newest_pilot(tx, version)
-    size = DEFAULT_PILOT_SIZE
-    unpark_hint = ""
-    if pilot is not None:
-        size = pilot.size or DEFAULT_PILOT_SIZE
-        if pilot.verdict is PilotVerdict.FAILED:
-            unpark_step = task.labels.command("unpark", all=True)
-            unpark_hint = f"`{unpark_step}` unparks rows that failed because of the API; "
-
-    pilot_step = CommandHint("tag", pilot=size)
+    pilot_step = CommandHint("tag", pilot=DEFAULT_PILOT_SIZE)
     if task.needs_pilot:
         pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.prompt_version)
     skip_option = OptionHint(skip_pilot=True)
     raise GateError(
         f"{reason}; nothing was prepared or sent",
-        hint=f"{unpark_hint}run `{pilot_step}`, or continue without a pilot by {skip_option}",
+        hint=f"run `{pilot_step}`, or continue without a pilot by {skip_option}",
     )

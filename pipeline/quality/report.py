@@ -10,10 +10,9 @@ name. Markdown has short lines and narrow tables for phones, and all texts from 
 
 import contextlib
 import json
-import math
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -52,8 +51,6 @@ class QualityReport(NamedTuple):
     quality: QualityFigures
     measured: Sequence[MeasuredFigure]
     at: datetime
-    # Settings that the report depends on, by name.
-    settings: Mapping[str, str]
     # The Markdown file, empty if the report is not written.
     path: Path = Path()
 
@@ -143,7 +140,7 @@ class QualityReport(NamedTuple):
 
     @property
     def document(self) -> dict[str, Any]:
-        """The report for programs: all figures, verdicts and settings, and texts as stored."""
+        """The report for programs: all figures and verdicts, and texts as stored."""
         quality = self.quality
         document = {
             "title": quality.title,
@@ -177,54 +174,37 @@ class QualityReport(NamedTuple):
                 }
                 for measured in self.measured
             },
-            "distributions": [
-                {"title": rows.title, "unit": rows.headers[1], "bars": rows.cells}
-                for rows in quality.distributions
-            ],
             "tables": [
                 {"title": rows.title, "headers": rows.headers, "cells": rows.cells}
                 for rows in quality.tables
             ],
             "samples": [_sample_document(sample) for sample in quality.samples],
             "notes": list(quality.notes),
-            "settings": dict(self.settings),
         }
         if self.path.name:
             document["report"] = str(self.path)
         return document
 
-    def render_markdown(self, *, rerun_command: object = CommandHint("qc")) -> str:
-        """Return the report as Markdown.
-
-        `rerun_command` is the command that judges the answers with other bounds.
-        """
+    def render_markdown(self) -> str:
+        """Return the report as Markdown."""
         quality = self.quality
         return _template().render(
             quality=quality,
             at=self.at,
-            settings=self.settings,
             line=self.line,
             gates=self.gates,
             verdicts=VERDICTS,
-            # Bounds that every failed gate would pass.
-            passing_bounds=",".join(map(_format_passing_bounds, self.failed)),
+            failed=self.failed,
             figures=[
                 (measured.figure.description, measured.value_text) for measured in self.measured
             ],
-            tables=[*quality.distributions, *quality.tables],
+            tables=quality.tables,
             samples=[_sample_document(sample) for sample in quality.samples],
-            again=rerun_command,
             option=OptionHint,
             step=CommandHint,
         )
 
-    def seal(
-        self,
-        data: Path,
-        task: str,
-        *,
-        rerun_command: object = CommandHint("qc"),
-    ) -> "QualityReport":
+    def seal(self, data: Path, task: str) -> "QualityReport":
         """Write the report into the workspace folder `data`, and return it with its `path`.
 
         `path` is that of the Markdown file, which is written before the JSON file of the same name.
@@ -234,17 +214,12 @@ class QualityReport(NamedTuple):
             data: The workspace's folder DATA; the files are in its folder `reports`.
             task: The name of the task, which begins the file names. The time and random characters
                 follow, so no existing file is replaced.
-            rerun_command: The command that measures the answers again with other bounds of the
-                gates. It is only shown in the report.
         """
         folder = data / REPORTS_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task}-{self.at:{NAME_TIME_FORMAT}}-{secrets.token_hex(3)}.md"
         document = json.dumps(self.document, ensure_ascii=False, indent=2)
-        files.seal_bytes(
-            path,
-            self.render_markdown(rerun_command=rerun_command).encode("utf-8", "replace"),
-        )
+        files.seal_bytes(path, self.render_markdown().encode("utf-8", "replace"))
         files.seal_bytes(path.with_suffix(".json"), document.encode("utf-8", "replace") + b"\n")
         return self._replace(path=path)
 
@@ -292,24 +267,6 @@ def _alignments(rows: ReportTable) -> list[str]:
     return [
         "---" if any(isinstance(cell, str) for cell in column) else "---:" for column in columns
     ]
-
-
-def _format_passing_bounds(gate: MeasuredFigure) -> str:
-    """Return bounds that a failed gate would pass, as a text for GATES such as `answered=0.93`.
-
-    The report offers it to the user. A bound that the value violates is moved to the value, rounded
-    outwards to two decimals; a bound that the value keeps is not changed. A figure without a value
-    is treated as 0.
-    """
-    value = gate.value or 0.0
-    bounds: list[str] = []
-    if gate.figure.low is not None:
-        low = min(gate.figure.low, math.floor(value * 100) / 100)
-        bounds.append(f"{low:g}")
-    if gate.figure.high is not None:
-        high = max(gate.figure.high, math.ceil(value * 100) / 100)
-        bounds.append(f"{high:g}")
-    return f"{gate.figure.name}={'..'.join(bounds)}"
 
 
 def delete_partial_reports(data: Path, task: str) -> None:

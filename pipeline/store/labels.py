@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, or_, select
 
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
-from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import select_matching
 from pipeline.store.edits import list_set_fields, to_edit_of_fields
 from pipeline.store.schema import answers, attempts
@@ -150,8 +149,6 @@ class VersionAnswer(NamedTuple):
     input_hash: str
     # Values by field.
     values: dict[str, Any]
-    # The least probability of its fields; None without confidences.
-    least_confidence: float | None
 
 
 def read_version_answers(
@@ -159,15 +156,14 @@ def read_version_answers(
 ) -> dict[str, VersionAnswer]:
     """Return a version's newest answer to some rows, by row id.
 
-    Each answer has the least probability of its fields, or None if no field has a probability. Rows
-    without an answer are left out, and so are forgotten answers. Answers that were not applied are
-    included: an answer is not applied if a later version answered the row before.
+    Rows without an answer are left out, and so are forgotten answers. Answers that were not applied
+    are included: an answer is not applied if a later version answered the row before.
 
     Args:
         version: A version, or a prompt version, which means all its models.
     """
     query = (
-        select(answers.c.item_id, answers.c.input_hash, answers.c.answer, answers.c.confidences)
+        select(answers.c.item_id, answers.c.input_hash, answers.c.answer)
         .where(
             answers.c.task == task,
             answers.c.answer != FORGOTTEN_ANSWER,
@@ -175,15 +171,10 @@ def read_version_answers(
         )
         .order_by(answers.c.id)
     )
-    version_answers = {}
-    for row in select_matching(tx, query, answers.c.item_id, row_ids):
-        confidences = decode_confidences(row.confidences)
-        version_answers[row.item_id] = VersionAnswer(
-            row.input_hash,
-            json.loads(row.answer),
-            min((confidence.probability for confidence in confidences.values()), default=None),
-        )
-    return version_answers
+    return {
+        row.item_id: VersionAnswer(row.input_hash, json.loads(row.answer))
+        for row in select_matching(tx, query, answers.c.item_id, row_ids)
+    }
 
 
 def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[str]:

@@ -31,7 +31,6 @@ BURIED_EVENT = "forgotten item"
 CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
 LIST_DELAY_EVENT = "list_lag"
-UNTAGGED_EVENT = "index_untagged"
 INDEX_COLUMNS_EVENT = "index_columns"
 MOVE_EVENT = "move"
 # The mode in the line that ends a move.
@@ -43,8 +42,7 @@ ERASURE_COMPLETED = "done"
 ERASED_TEXT = "forgotten"
 _SELECT_OPENING_FACTS = (
     "SELECT kind, name, new FROM findable_events WHERE kind IN "  # noqa: S608 - constants
-    f"('{LIST_DELAY_EVENT}', '{UNTAGGED_EVENT}', '{INDEX_COLUMNS_EVENT}', "
-    f"'{schema.TABLE_CREATED_EVENT}') ORDER BY id"
+    f"('{LIST_DELAY_EVENT}', '{INDEX_COLUMNS_EVENT}', '{schema.TABLE_CREATED_EVENT}') ORDER BY id"
 )
 # Our own choice: the next delay may be longer than any that was seen.
 LIST_DELAY_FACTOR = 2
@@ -281,25 +279,6 @@ def read_created_tables(tx: Connection) -> set[str]:
 def _read_opening_facts(tx: Connection) -> list[tuple[str, str, str]]:
     """Return kind, name and new value of the journal's lines that each opening needs, in order."""
     return [tuple(line) for line in tx.exec_driver_sql(_SELECT_OPENING_FACTS)]
-
-
-def record_index_untagged(
-    tx: Connection,
-    build: int,
-    *,
-    index_untagged: bool,
-    now: datetime,
-) -> None:
-    """Journal whether people without a tag are in the index from this build on."""
-    workspace.record_event(
-        tx, UNTAGGED_EVENT, build, old=None, new=f"{index_untagged:d}", reason="asked", now=now
-    )
-
-
-def read_index_untagged(tx: Connection) -> bool:
-    """Return the newest choice whether people without a tag are in the index; False without any."""
-    choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == UNTAGGED_EVENT]
-    return choices[-1:] == ["1"]
 
 
 def record_index_columns(

@@ -142,15 +142,6 @@ def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     return pilot
 
 
-def count_pilot_rows(tx: Connection, version: str) -> int:
-    """Return the sum of the sample sizes of all pilots of a version.
-
-    Args:
-        version: The version, `task@n/model`.
-    """
-    return sum(pilot.size for pilot in list_pilots(tx) if pilot.version == version)
-
-
 def find_newest_pilot(
     tx: Connection,
     version: str,

@@ -58,8 +58,6 @@ class FindingKind(StrEnum):
     CHANGED = "changed"
     # The row is imported unchanged, and a user should look at it.
     NEEDS_REVIEW = "noted"
-    # The row is imported; its answer belongs to an older text and is kept.
-    ANSWER_KEPT = "kept"
 
 
 class Finding(NamedTuple):

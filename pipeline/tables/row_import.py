@@ -431,7 +431,7 @@ class MappedFile(SourceFile):
 
     def final_notes(self) -> Iterator[str]:
         """Yield notes that are known after the whole file was read."""
-        raise NotImplementedError
+        yield from ()
 
     def __iter__(self) -> Iterator[SoundRow | Finding]:
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.

@@ -17,7 +17,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
-from typing import Any, Generic, Literal, TypeVar, Unpack, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.answer_types import make_answer_validator
@@ -42,7 +42,7 @@ from pipeline.gemini.responses import make_excerpt
 from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.hits import Hit
-from pipeline.index.search import SearchSession, SearchSettings, make_search_options
+from pipeline.index.search import SearchSession, make_search_options
 from pipeline.ops import export, status
 from pipeline.ops import items as listing
 from pipeline.ops.export import ExportReport
@@ -629,7 +629,9 @@ class Workspace:
         task: TaskLike | None = None,
         *,
         like: str = "",
-        **settings: Unpack[SearchSettings],
+        rank: Literal["hybrid", "words", "vectors"] = "hybrid",
+        tag: str | Sequence[str] = "",
+        where: str = "",
     ) -> ResultTable[Hit]:
         """Return the `k` best entries of the index in service, best first, as `findable search`.
 
@@ -638,7 +640,9 @@ class Workspace:
             k: Number of results.
             task: The task.
             like: Instead of a question: find entries similar to the entry of this name.
-            settings: `rank`, `tag` and `where`, as the command takes them.
+            rank: How entries are ranked.
+            tag: Tags that an entry must have, with commas or as a list.
+            where: A condition, as the command takes it.
 
         Raises:
             InputError: There is no index, not exactly one of `question` and `like` is given, or the
@@ -649,7 +653,7 @@ class Workspace:
                 "search() needs either a question or like=",
                 hint='for example search("who knows water law")',
             )
-        options = make_search_options(k, **settings)
+        options = make_search_options(k, rank=rank, tag=tag, where=where)
 
         def work(ws: WorkspaceSession) -> ResultTable[Hit]:
             with SearchSession(ws) as session:

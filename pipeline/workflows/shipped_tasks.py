@@ -1,9 +1,9 @@
 """The tasks that come with findable: people, images and passages."""
 
 from pipeline.engine.shipped_task import register_shipped_tasks
-from pipeline.experts.registration import EXPERTS_TASK
-from pipeline.images.registration import IMAGES_TASK
-from pipeline.passages.registration import PASSAGES_TASK
+from pipeline.experts import EXPERTS_TASK
+from pipeline.images import IMAGES_TASK
+from pipeline.passages import PASSAGES_TASK
 
 # People are the default task, so they come first.
 SHIPPED_TASKS = (EXPERTS_TASK, IMAGES_TASK, PASSAGES_TASK)

@@ -96,33 +96,6 @@ class TagOptions:
             check_budget_amount(self.budget)
 
 
-def switch_to_new_version(ws: WorkspaceSession) -> None:
-    """Replace the session's task by a new version: VERSION if set, else the next number.
-
-    The new task replaces `ws.task`; nothing is written to the database. A backfill is a run that
-    asks all rows again under a new version. The task stays as it is if an earlier backfill is
-    unfinished, `ws.task` has the new version of that backfill already, and VERSION is not set: so
-    the same command continues the backfill.
-
-    Raises:
-        InputError: The task is of a kind that has no versions to switch to: `Task.versions` is
-            None, as for user tasks, whose file declares the version.
-    """
-    versions = ws.task.versions
-    if versions is None:
-        raise InputError(f"{ws.task.name} has only one version; nothing was asked")
-
-    with ws.store.read() as tx:
-        backfill = runs.find_unfinished_run(tx, ws.task.name, mode=runs.BACKFILL)
-        is_new_already = versions.skipped_versions == (ws.task.prompt_version,)
-        if backfill is not None and ws.settings.version is None and is_new_already:
-            return
-        new_task = versions.with_prompt_version(tx, ws.settings.version)
-
-    ws.tasks = tuple(new_task if task is ws.task else task for task in ws.tasks)
-    ws.task = new_task
-
-
 def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     """Ask about every open row; print estimate, mode and reason before anything is spent.
 

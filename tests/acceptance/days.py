@@ -398,7 +398,7 @@ DAYS = (
     ),
     Day(
         "passages-anew",
-        (line("backfill", no_resume=True, skip_pilot=True, wait=True, yes=True),),
+        (line("backfill", skip_pilot=True, wait=True, yes=True),),
         after="passages",
         faults=(NO_QUOTE,),
         settings={**GATES, "VERSION": "anew@1", "BATCH_ROWS": "5"},

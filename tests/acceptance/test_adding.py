@@ -31,7 +31,7 @@ def add(workspace: Workspace, document: Any, code: int = 0) -> dict[str, Any]:
 
 def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: Engine) -> None:
     """A document has the names of a header or of the table; only a bio costs a live call."""
-    ada = add(workspace, [ADA])
+    ada = add(workspace, ADA)
     assert (ada["username"], ada["name"]) == ("ada", "Ada Byron")
     bio_score = len(str(ADA["Bio"])) / 500 * 40
     assert ada["findability_score"] == round(bio_score + 25 + 15 + 10 + 10, 1)
@@ -68,11 +68,10 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
     add(workspace, {**ADA, "Bio": None})
     for document, message in (
         (ADA, "'ada' exists already"),
-        ([{"username": "b"}, {"username": "c"}], "a list of 2"),
+        ([{"username": "b"}], "not a JSON object"),
         ({"bio": "Who?"}, "Username: missing"),
-        ([], "the list is empty"),
         ('"text"', "not a JSON object"),
-        ([{"username": "bad\0"}], "Username"),
+        ({"username": "bad\0"}, "Username"),
         ("{half", "JSON"),
     ):
         assert message in str(add(workspace, document, code=2)), document

@@ -88,9 +88,8 @@ def test_versions_are_compared_on_corrected_rows(
     assert first["cost_per_1000"] > 0
     assert (first["left_out"], second["left_out"]) == ({}, {"no answer": 1})
     assert (first["own_corrections"], second["own_corrections"]) == (0, 7)
-    assert second["own_corrections_by_field"] == {"tone": 7}
     comparison_text = workspace.run_command("eval").stdout
-    assert "\t7 tone\t" in comparison_text
+    assert "\t7\n" in comparison_text
     (tone,) = report["fields"]
     assert (tone["a"]["right"], tone["b"]["right"], tone["a"]["of"]) == (7, 0, 7)
     assert tone["verdict"] == "A is better"

@@ -196,7 +196,7 @@ def test_interrupted_backfill_continues_and_sends_no_row_twice(
     concepts_before = export_concepts(passages)
 
     limits = limit_waiting_tokens(passages, api, 2500)
-    options = {"wait": True, "no_resume": True, "skip_pilot": True, **limits}
+    options = {"wait": True, "VERSION": SECOND_VERSION, "skip_pilot": True, **limits}
     with passages.start_command("backfill", yes=True, **options) as running:
         while len(api.creates()) < 3:
             assert not running.is_finished(), running.read_output()

@@ -286,7 +286,6 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
             refusal(ws.search),
             refusal(ws.search, "bees", 0),
             refusal(ws.search, "bees", rank="bm25"),
-            refusal(ws.search, "bees", wheer="bio IS NULL"),
             refusal(ws.tag, "tasks/nowhere.py"),
             refusal(ws.tag, declared(name="")),
             refusal(ws.tag, declared(), items=7),
@@ -311,7 +310,6 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "a question or like=",
         "k is 0",
         "rank is 'bm25'",
-        "no argument wheer=",
         # Tasks and their rows.
         "the task file tasks/nowhere.py does not exist",
         "needs a name",

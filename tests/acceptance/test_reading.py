@@ -47,7 +47,7 @@ TASK_READS: tuple[tuple[str, ...], ...] = (
     ("submit", "--dry"),
 )
 PEOPLE_READS: tuple[tuple[str, ...], ...] = (("people",), ("tags",), ("show", "ada"))
-PASSAGE_READS: tuple[tuple[str, ...], ...] = (("passages_status",), ("export", "-", "--best"))
+PASSAGE_READS: tuple[tuple[str, ...], ...] = (("passages_status",), ("export", "-"))
 ALWAYS_SUCCESSFUL_READS = {
     ("status",),
     ("items", "--counts"),

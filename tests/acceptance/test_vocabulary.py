@@ -150,8 +150,8 @@ def test_people_get_only_tags_of_the_list(workspace: Workspace, outside_server: 
     workspace.run_command("add", "zoe.json")
     assert workspace.exported_tags()["zoe"] == ["beekeeping"]
 
-    workspace.run_command("tags", expert="zoe", add="sailing", code=2)
-    workspace.run_command("tags", expert="zoe", add="hydro law")
+    workspace.run_command("correct", "zoe", set='tags=["sailing"]', code=2)
+    workspace.run_command("correct", "zoe", set='tags=["beekeeping", "hydro law"]')
     assert workspace.exported_tags()["zoe"] == ["beekeeping", "water law"]
 
     workspace.import_people(1, first=5)

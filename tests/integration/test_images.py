@@ -67,10 +67,8 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
 
     assert _counts_of(report) == (9, 0, 0, 0, 4)
 
-    reasons = {
-        Path(broken_file["path"]).name: broken_file["reason"]
-        for broken_file in report["broken_files"]
-    }
+    problems = workspace.query("SELECT path, problem FROM assets WHERE problem IS NOT NULL")
+    reasons = {Path(path).name: problem for path, problem in problems}
     assert "cut off" in reasons["cut.jpg"]
     assert "0 bytes" in reasons["empty.png"]
     assert "not an image in a supported format" in reasons["drawing.svg"]

@@ -103,7 +103,6 @@ FINDING_LABELS = {
     "rejected": "rejected: correct it, and drop the file again",
     "changed": "imported without it, or as stated",
     "noted": "imported unchanged",
-    "kept": "imported; the answer is kept",
 }
 TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]

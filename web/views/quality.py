@@ -85,9 +85,7 @@ def render_quality(
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             displayed_work=displayed_work,
-            accuracy=find_version_accuracy(
-                ws.store, ws.task, a, b, doubtful_below=ws.settings.doubtful
-            ),
+            accuracy=find_version_accuracy(ws.store, ws.task, a, b),
             left_out_reasons=LEFT_OUT_REASONS,
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,

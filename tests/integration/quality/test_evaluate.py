@@ -133,7 +133,7 @@ def verdict_of(quality_figures: QualityFigures, name: str) -> MeasuredFigure:
 
 
 def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
-    """Mean, percentiles, evidence, duplicates and garbage of known answers are exact."""
+    """Mean, evidence, duplicates and garbage of known answers are exact."""
     create_schema(workspace)
     store_passage(workspace, "a", ["Öl law", "öl  Law", "tax", "the law is old"])
     store_passage(workspace, "b", ["neural network", "neural networks"], evidence=None)
@@ -144,11 +144,9 @@ def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
 
     assert figures.items == 3
     assert value_of(figures, "concepts") == pytest.approx(3)
-    assert (value_of(figures, "concepts-p10"), value_of(figures, "concepts-p90")) == (2, 4)
     assert value_of(figures, "evidence") == pytest.approx(7 / 9)
     assert value_of(figures, "duplicates") == pytest.approx(1 / 9)
     assert value_of(figures, "garbage") == pytest.approx(1 / 9)
-    assert [tuple(row) for row in figures.tables[0].cells] == [("x" * 61, 1)]
     assert measure_concepts(workspace, EXTRACTOR).values == figures.values
     assert measure_concepts(workspace, f"{LABEL}/other").items == 0
     assert measure_concepts(workspace, None).items == 4
@@ -193,7 +191,6 @@ def test_coverage_and_failures_count_the_charged_attempts(workspace: Workspace) 
 def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
     """Different types diverge, case does not count; other vocabularies are not compared."""
     create_schema(workspace)
-    no_version_note = "types were not compared, because there is no other version"
     words = ("law", "tax", "bees", "wax")
     for number in range(40):
         store_passage(
@@ -202,7 +199,6 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
 
     figures = measure_concepts(workspace)
     assert verdict_of(figures, "divergence").passed is None
-    assert no_version_note in figures.notes
 
     for number in range(40):
         store_passage(
@@ -218,7 +214,6 @@ def test_types_are_compared_with_other_versions(workspace: Workspace) -> None:
     figures = measure_concepts(workspace)
     assert value_of(figures, "divergence") == pytest.approx(0)
     assert verdict_of(figures, "divergence").passed is True
-    assert "40 concepts of other versions have unknown types and were not compared" in figures.notes
 
     workspace.change(
         "UPDATE passage_concepts SET concept_type = 'dataset' WHERE extractor_version = 'v@2'"
@@ -272,25 +267,22 @@ def test_samples_mark_the_quotations(workspace: Workspace) -> None:
     assert not any(sample.spans for key, sample in samples.items() if key != "good")
 
 
-def test_similar_quotations_come_first_and_foreign_quotations_fail_a_gate(
+def test_foreign_quotations_fail_a_gate(
     workspace: Workspace,
 ) -> None:
     """A quotation that its passage does not contain fails the gate of forty passages."""
     create_schema(workspace)
-    similar_evidence = evidence_cell().replace('"end": 18}', '"end": 18, "likeness": 0.9}')
     for number in range(40):
         store_passage(
             workspace,
             f"p-{number}",
             ["water law"],
-            evidence=similar_evidence if number == 33 else evidence_cell(),
+            evidence=evidence_cell(),
         )
 
     store_passage(workspace, "p-33", ["a first one", "tax"])
 
     figures = measure_concepts(workspace)
-    assert figures.samples[0].id == "p-33"
-    assert figures.samples[0].answer_text == "method, 0.9, by likeness 0.90"
     assert (len(figures.samples), verdict_of(figures, "unlike-text").passed) == (30, True)
 
     workspace.change("UPDATE passages SET text = 'Bees and wax, and bees.' WHERE id = 'p-1'")

@@ -9,7 +9,7 @@ from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
 
-TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_UNTAGGED|—")
+TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_COLUMNS|—")
 PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/none", "/row?key=1")
 PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
 

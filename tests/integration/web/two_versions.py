@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
-from tests.integration.web.reviewed import store_confidences
 from tests.lab import Api, Workspace
 
 TASK = {"task": "reviews"}
@@ -49,8 +48,3 @@ def label_tones(workspace: Workspace, tone: str, numbers: Iterable[int]) -> None
     lines = [f"{number},{tone}" for number in numbers]
     Path("labels.csv").write_text("\n".join(["id,tone", *lines, ""]), encoding="utf-8")
     workspace.ran("correct", FILE="labels.csv", WHO="Bea")
-
-
-def doubt_rows(workspace: Workspace, numbers: Iterable[int]) -> None:
-    """Make the answers of all versions to rows doubtful."""
-    store_confidences(workspace, {str(number): {"tone": 0.5} for number in numbers})

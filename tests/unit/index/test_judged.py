@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.index.evaluate import (
+    JudgedQueries,
+    JudgedQuery,
     check_measures_installed,
     compute_measures,
     mean_with_interval,
     rank_by_bm25,
+    read_grades,
+    read_queries,
 )
-from pipeline.index.judged_queries import JudgedQueries, JudgedQuery, read_grades, read_queries
 
 VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
 PIECES = st.sampled_from(['{"qid": "q1"', '"text": 7', "q1 0 a 1", "\0", "\n", "\ufeff", "}"])

@@ -39,13 +39,15 @@ def make_report(bounds: str = "") -> QualityReport:
         40,
         FIGURES,
         {"coverage": (1.0, 40), "evidence": (0.5, 40), "divergence": (0.1, 3)},
-        distributions=(ReportTable("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),),
-        tables=(ReportTable("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),),
+        tables=(
+            ReportTable("Types", ("", "concepts"), [("method", 30), ("<x>", 10)]),
+            ReportTable("Garbage", ("name", "times"), [("a | b", 2), ("[c](d)", 1)]),
+        ),
         samples=(Sample("p-1", "water law", "We study water law here.", [(9, 18)], "domain, 0.9"),),
         notes=("one note",),
     )
     verdicts = judge_figures(quality, apply_gate_settings(FIGURES, {"GATES": bounds}))
-    return QualityReport(quality, verdicts, CREATED_AT, {"GATES": "", "seed": "7"})
+    return QualityReport(quality, verdicts, CREATED_AT)
 
 
 def write_report(data: Path, *, at: datetime = CREATED_AT) -> Path:
