@@ -11,13 +11,12 @@ from datetime import datetime
 from itertools import chain, product
 from typing import Any
 
-from pipeline.batch.cancel import CANCEL_REASONS
 from pipeline.batch.ingest_report import Anomaly, IngestSummary, summarize_batch
 from pipeline.batch.report import make_batch_summary
 from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
 from pipeline.store import answers, batches, workspace
-from pipeline.store.batches import BatchRow
+from pipeline.store.batches import CANCEL_REASONS, BatchRow
 from pipeline.store.claims import PARKED
 from pipeline.store.database import Connection
 from pipeline.tables.row_table import STALE_STATE

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
-from pipeline.batch.cancel import MOVED_REASON
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError, RemoteError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
@@ -27,7 +26,7 @@ from pipeline.gemini.models import Model
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.store import answers, batches, marks
-from pipeline.store.batches import BatchRow
+from pipeline.store.batches import MOVED_REASON, BatchRow
 from pipeline.store.database import Connection, Store
 
 # Modes in which the rows of a batch can be asked instead.

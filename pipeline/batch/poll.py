@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
-from pipeline.batch.cancel import is_given_up
 from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import find_and_cancel_duplicates
 from pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
@@ -35,7 +34,7 @@ from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches
-from pipeline.store.batches import BatchRow
+from pipeline.store.batches import BatchRow, is_given_up
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0

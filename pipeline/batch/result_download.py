@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
-from pipeline.batch.cancel import CANCELLED_BY_USER, is_given_up
 from pipeline.batch.send import abandon_batch, delete_upload, write_failures
 from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
@@ -33,7 +32,7 @@ from pipeline.gemini.result_lines import (
 )
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches, claims
-from pipeline.store.batches import BatchRow
+from pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
 from pipeline.store.database import PAGE_ROWS, Store
 from pipeline.store.locks import LockLostError, Locks
 
