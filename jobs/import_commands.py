@@ -470,7 +470,7 @@ def _estimate_output(estimate: "Preflight", row_count: int) -> list[Output]:
     model that a key would use.
     """
     priced_estimate = estimate.with_key or estimate
-    line = f"all rows ({row_count:,}) with {priced_estimate.model}, about:"
+    line = f"{priced_estimate.model} would ask all {plural(row_count, 'row')} for about:"
     if estimate.with_key is not None:
         line = f"nothing was paid; with an API key, {line}"
     return [line, *list_modes(priced_estimate)]

@@ -39,7 +39,7 @@ def test_demo_prints_the_expected_hits() -> None:
         if not (line.startswith("$ make ") and line.endswith(" DATA=data/demo"))
     ] == []
     assert [line.split()[2] for line in typed].count("search") == 3
-    hits = [line for line in demo.splitlines() if re.match(r" *1\s{2,}", line)]
+    hits = [line for line in demo.splitlines() if re.match(r" +1\s{2,}", line)]
     assert all(
         name in hit for name, hit in zip(["Morrowdale", "boats-1", "Hallibrook"], hits, strict=True)
     )
