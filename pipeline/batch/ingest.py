@@ -216,16 +216,11 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
     Only the replies of this task are ingested. Those of other tasks are sealed as result files.
-    Rows of any task are also released if they are still claimed by a batch that is already failed
-    or ingested. Says how many answers it stored. Writes nothing if there is nothing to recover.
+    Says how many answers it stored. Writes nothing if there is nothing to recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
     """
-    ended_claims = ws.store.query(claims.find_claims_of_ended_batches)
-    if ended_claims:
-        with ws.store.write() as tx:
-            claims.release_claims_of_ended_batches(tx)
     answer_count = sum(
         summary.answered_rows
         for summary in ingest_batches(

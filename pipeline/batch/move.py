@@ -8,7 +8,6 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,16 +32,6 @@ from pipeline.store.database import Connection, Store
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
 
 
-@dataclass(frozen=True)
-class MoveEstimate:
-    """The costs of a move in USD, if the cancelled batch answers no row or all rows."""
-
-    # What the cancelled batch may still cost.
-    cancelled_usd: float
-    # Price of asking all its rows in the other mode.
-    other_mode_usd: float
-
-
 class WaitingMove(NamedTuple):
     """A move whose batch is over, and whose rows were not all asked yet."""
 
@@ -57,19 +46,18 @@ class WaitingMove(NamedTuple):
         return CommandHint("batch-move", batch=self.batch_number, to=self.mode.value)
 
 
-def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> MoveEstimate:
-    """Estimate what it costs to move a batch to another mode, from its estimated tokens."""
+def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
+    """Estimate what asking all rows of a batch in another mode costs, in USD."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
-    other_mode_usd = calculate_cost(model, usage, mode.tier, day=now.date())
-    return MoveEstimate(batch.estimated_cost, other_mode_usd)
+    return calculate_cost(model, usage, mode.tier, day=now.date())
 
 
-def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
+def describe_move(batch: BatchRow, mode: Mode, other_mode_usd: float) -> str:
     """Return in words what the cancelled batch and the other mode may cost."""
     return (
-        f"batch {batch.number} may cost up to {format_usd(estimate.cancelled_usd)} even if it is "
+        f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
-        f"{format_usd(estimate.other_mode_usd)}"
+        f"{format_usd(other_mode_usd)}"
     )
 
 
@@ -134,7 +122,7 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 
-def find_budget_refusal(ws: WorkspaceSession, estimate: MoveEstimate) -> str:
+def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
     To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
@@ -143,7 +131,7 @@ def find_budget_refusal(ws: WorkspaceSession, estimate: MoveEstimate) -> str:
     """
     with ws.store.read() as tx:
         remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
-    needed_usd = budget.add_reserve(estimate.other_mode_usd)
+    needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
     return (
@@ -172,16 +160,16 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{ws.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
-    ws.display.say(describe_move(batch, mode, estimate))
-    refusal = find_budget_refusal(ws, estimate)
+    other_mode_usd = estimate_move(batch, mode, model=ws.model, now=ws.now())
+    ws.display.say(describe_move(batch, mode, other_mode_usd))
+    refusal = find_budget_refusal(ws, other_mode_usd)
     if refusal:
         raise BudgetError(
             f"{refusal}; nothing was changed",
             hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
         )
     # Both costs together are the most that the rows can cost.
-    max_usd = estimate.cancelled_usd + estimate.other_mode_usd
+    max_usd = batch.estimated_cost + other_mode_usd
     ws.confirm_cost(max_usd, unchanged_text="nothing was changed")
 
 

@@ -38,8 +38,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import ENDED_STATES, Mode, Outcome
-from pipeline.core.text import plural
+from pipeline.core.states import Mode, Outcome
 from pipeline.store.database import (
     change_matching,
     count_rows,
@@ -340,22 +339,6 @@ def record_ended(
 def release_claims(tx: Connection, batch: int) -> int:
     """Release every row that a batch still claims; return their number."""
     return tx.execute(delete(row_claims).where(row_claims.c.batch == batch, IS_CLAIMED)).rowcount
-
-
-_IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & row_claims.c.batch.in_(
-    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES)),
-)
-
-
-def find_claims_of_ended_batches(tx: Connection) -> list[str]:
-    """Return a message if batches that are over still claim rows; otherwise an empty list."""
-    count = count_rows(tx, row_claims, _IS_CLAIM_OF_ENDED_BATCH)
-    return [plural(count, "row is", "rows are") + " claimed by finished batches"] if count else []
-
-
-def release_claims_of_ended_batches(tx: Connection) -> None:
-    """Release the rows that batches still claim although they are over."""
-    tx.execute(delete(row_claims).where(_IS_CLAIM_OF_ENDED_BATCH))
 
 
 def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
