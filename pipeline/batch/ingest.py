@@ -189,8 +189,8 @@ def ingest_live_batch(
             all commands.
 
     Returns:
-        The outcomes of the rows of the batch, then of other rows with the same inputs that got a
-        copied answer or were parked. Empty if the batch is not downloaded any more.
+        The outcomes of the rows of the batch, and of other rows with the same inputs that got a
+        copied answer. Empty if the batch is not downloaded any more.
 
     Raises:
         ConfigurationError: The task's declaration is not that of the batch.
@@ -471,52 +471,29 @@ class _BatchIngest:
                     now=now(),
                 )
             if self._is_live:
-                self.row_outcomes += self._list_row_outcomes(
-                    tx,
-                    request_outcomes,
-                    write_result,
-                    duplicate_inputs,
-                    copied_ids,
-                )
+                self.row_outcomes += self._list_row_outcomes(tx, request_outcomes, write_result)
+                self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(copied_ids)]
 
     def _list_row_outcomes(
         self,
         tx: Connection,
         request_outcomes: Sequence[RequestOutcome],
         write_result: WriteResult,
-        duplicate_inputs: OpenIdsByHash,
-        copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
-        """Yield the outcome of each row of a page, then of other rows with the same inputs.
-
-        A row of the page:
+        """Yield the outcome of each row of a page.
 
         - `reason` is "" if its answer was stored.
         - `may_retry` is true if its reply was refused or invalid and the row is still open.
         - `was_called` is false if there is no reply, and `self.no_reply_reasons` has no reason of a
           failed call for the row: then no call for it came to its end.
 
-        Another row: `reason` is "" if it got a copied answer, else the reason for which it was
-        parked (it is not asked again) together with the row of the page that has the same inputs. A
-        row that is still open is left out.
-
         Args:
             request_outcomes: The outcomes of the page.
             write_result: Which of their rows took an answer, could not take it (unwritable), or
                 were parked.
-            duplicate_inputs: Hash of inputs to the ids of other open rows with these inputs.
-            copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
-                were parked.
         """
         asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
-        open_ids = set(
-            claiming.filter_claimable(
-                tx,
-                self.task,
-                [*asked_ids, *copied_ids],
-            )
-        )
-        park_reasons = dict[str, str]()
+        open_ids = set(claiming.filter_claimable(tx, self.task, asked_ids))
         for request_outcome in request_outcomes:
             row_id = request_outcome.claim.row_id
             if request_outcome.answer is None:
@@ -531,12 +508,6 @@ class _BatchIngest:
                 may_retry=has_failed and row_id in open_ids,
                 was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
-            if request_outcome.answer is None and row_id in write_result.parked:
-                duplicate_ids = duplicate_inputs.get(request_outcome.claim.input_hash, ())
-                park_reasons |= dict.fromkeys(duplicate_ids, write_result.parked[row_id])
-
-        for row_id in sorted(copied_ids - open_ids):
-            yield RowOutcome(row_id, park_reasons.get(row_id, ""))
 
     def _explain_missing(self, claim: RowClaim) -> RequestOutcome:
         """Return the outcome MISSING of a request without a line in the result.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import InputError, RemoteError
+from pipeline.core.errors import InputError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
@@ -234,8 +234,8 @@ def check_movable(
 ) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
-    A batch can be moved if it is submitted. Once it is downloaded or over, only an open move of it
-    can be continued. Nothing is changed.
+    A batch can be moved if it is submitted. Later, only an open move of it can be continued.
+    Nothing is changed.
 
     Args:
         mode: The mode of the batch's open move, which an earlier command began; None without one.
@@ -243,9 +243,7 @@ def check_movable(
         version: The version that this command asks, such as `task@2/model`.
 
     Raises:
-        InputError: The batch is live, of another version, not sent, or downloaded or over without
-            an open move.
-        RemoteError: Its create is unclear.
+        InputError: The batch is live, of another version, or neither submitted nor in an open move.
     """
     number = batch.number
     unchanged_text = "nothing was changed"
@@ -261,26 +259,8 @@ def check_movable(
             f"{version}; {unchanged_text}",
             hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
         )
-    if batch.state is BatchState.PREPARED:
-        cancel_command = CommandHint("batch-cancel", batch=number)
+    if mode is None and batch.state is not BatchState.SUBMITTED:
         raise InputError(
-            f"batch {number} was not sent yet, so there is nothing to move; {unchanged_text}",
-            hint=f"`{cancel_command}` releases its rows, then `{labels.command('tag')}` asks them",
+            f"batch {number} is {batch.state}, so there is nothing to cancel; {unchanged_text}",
+            hint=f"`{labels.command('status')}` shows the next step",
         )
-    if batch.state is BatchState.SUBMITTING:
-        raise RemoteError(
-            f"it is unclear whether batch {number} was created; {unchanged_text}",
-            hint=f"`{labels.command('batch-submit')}` finds out; then run the command again",
-        )
-    if mode is not None or batch.state is BatchState.SUBMITTED:
-        return
-
-    if batch.state is BatchState.DOWNLOADED:
-        raise InputError(
-            f"batch {number} is downloaded, so there is nothing to cancel; {unchanged_text}",
-            hint=f"`{labels.command('batch-ingest')}` stores its answers",
-        )
-    raise InputError(
-        f"batch {number} is over ({batch.state}); {unchanged_text}",
-        hint=f"`{labels.command('tag')}` asks the rows that are open",
-    )

@@ -98,7 +98,6 @@ def plan_move(
     Raises:
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
             asked for another version than the version in use; or the budget is negative or NaN.
-        RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
     open_mode = ws.store.query(move.find_move_mode, number)
