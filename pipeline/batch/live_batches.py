@@ -250,7 +250,6 @@ class LiveBatches:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.report.replies -= outcome.was_called
-                self.report.repeated_rows += outcome.was_called
             elif outcome.was_called:
                 self.report.fail(outcome.row_id, outcome.reason)
 

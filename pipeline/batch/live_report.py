@@ -77,14 +77,10 @@ class LiveReport:
     pause_s: float = 0.0
     # Why the service failed last; empty if it has replied since.
     service_failure: str = ""
-    # Seconds without a reply to running calls.
-    silent_s: float = 0.0
     # Number of the first batch that was ingested.
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.
     replies: int = 0
-    # Rows whose answer was invalid and that were asked again.
-    repeated_rows: int = 0
     # Why a run for single rows asked nothing.
     idle_reason: str = ""
     # Only of a trial: its outcomes by row id.

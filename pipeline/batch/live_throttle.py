@@ -297,13 +297,6 @@ class LiveThrottle:
         shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
         return max(shed_retry_s, self._ws.settings.retry_for)
 
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last success while calls are running; 0 without a running call."""
-        if not self.running_calls:
-            return 0.0
-        return self._ws.monotonic() - self._unanswered_since
-
     def check_stall(self) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.
 
