@@ -251,27 +251,16 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 
 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a text with the line for each repeated term, then for each wrong alias.
+    """Yield a text with the line for each term or alias that an earlier line has, too.
 
-    An alias is wrong if it is also the name or an alias of another term. Terms and aliases are
-    compared in their folded form.
+    Terms and aliases are compared in their folded form.
     """
     terms_by_form = dict[str, Term]()
     for term in terms:
-        earlier_term = terms_by_form.setdefault(fold_term(term.name), term)
-        if earlier_term is not term:
-            yield (
-                f", line {term.line}: the term {term.name!r} is on line {earlier_term.line} already"
-            )
-
-    for term in terms:
-        for alias in term.aliases:
-            owner = terms_by_form.setdefault(fold_term(alias), term)
-            if owner.name != term.name:
-                yield (
-                    f", line {term.line}: the alias {alias!r} of {term.name!r} "
-                    f"belongs to {owner.name!r} on line {owner.line}"
-                )
+        for text in (term.name, *term.aliases):
+            owner = terms_by_form.setdefault(fold_term(text), term)
+            if owner is not term:
+                yield f", line {term.line}: {text!r} is on line {owner.line} already"
 
 
 # ---- the vocabulary in the JSON schema of an answer
