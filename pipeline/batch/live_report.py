@@ -15,11 +15,9 @@ MAX_NAMED_FAILURES = 3
 class RunPolicy:
     """The rules of a live run. The defaults are the rules for asking about all selected rows."""
 
-    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer.
+    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer or
+    # after a call without a reply.
     is_single_batch: bool = False
-    # A call without a reply may have been paid for. After this many for one row, the row is given
-    # up.
-    max_unanswered_calls: int = 2
     # The run stops if a rate limit makes a call wait longer than this, in seconds.
     patience_s: float = math.inf
     # The run stops after this many seconds, without waiting for running calls.

@@ -187,8 +187,6 @@ class _Poll:
     check_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
     # Monotonic time of the first failed look after the last success.
     failing_since: float | None = None
-    # Remote states of a kind never seen before that were reported already.
-    unknown_states: set[str] = field(default_factory=set)
 
     @property
     def _retry_policy(self) -> RetryPolicy:
@@ -338,7 +336,7 @@ class _Poll:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
         The state is stored if it changed, and its finished requests are counted in `done_counts`. A
-        state of an unknown kind is printed once and counts as running. `on_waiting` is called with
+        new state of an unknown kind is printed and counts as running. `on_waiting` is called with
         a batch that is not over.
 
         Nothing is downloaded if the poll downloads nothing, or if the batch succeeded but the API
@@ -364,11 +362,7 @@ class _Poll:
         if changes:
             with ws.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
-        if (
-            not is_known_state(remote.state_name)
-            and str(remote.state_name) not in self.unknown_states
-        ):
-            self.unknown_states.add(str(remote.state_name))
+        if "remote_word" in changes and not is_known_state(remote.state_name):
             ws.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
                 "the batch counts as running",
