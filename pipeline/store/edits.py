@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
-from pipeline.store.confidences import FieldConfidence, encode_confidences
+from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.database import change_matching, run_many, select_matching
 from pipeline.store.schema import answers, attempts
 
@@ -141,7 +141,7 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
             "set_fields": None
             if new_edit.edit.undoes is not None
             else json.dumps(list(new_edit.edit.fields)),
-            "confidences": encode_confidences(new_edit.confidences),
+            **make_confidence_columns(new_edit.confidences),
             "at": new_edit.edit.at,
         }
         for row_id, new_edit in new_edits.items()
