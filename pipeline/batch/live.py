@@ -91,7 +91,7 @@ class _LiveRun:
     """A run of live calls in an event loop; all database access happens in threads."""
 
     def __init__(self, batches: LiveBatches, on_progress: OnProgress) -> None:
-        """Prepare a run; nothing is read or sent except the measured duration of past calls.
+        """Prepare a run; nothing is read or sent yet.
 
         Args:
             batches: The batches of the run, with its session, mode, rules and report.
