@@ -249,7 +249,9 @@ class _BatchIngest:
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
     has_confidences: bool = False
-    # Values of answers beyond the number that an answer may have.
+    # Other rows with the same inputs that got an answer, and values of answers beyond the number
+    # that an answer may have.
+    copied_rows: int = 0
     left_out_values: int = 0
 
     def __post_init__(self) -> None:
@@ -331,6 +333,7 @@ class _BatchIngest:
             batch.number,
             examples=examples,
             unproven_controls=batch.control_requests - own_reply_count,
+            copied_rows=self.copied_rows,
             left_out_values=self.left_out_values,
         )
         if self.left_out_values:
@@ -470,6 +473,7 @@ class _BatchIngest:
                     provenance=provenance,
                     now=now(),
                 )
+            self.copied_rows += len(copied_ids)
             if self._is_live:
                 self.row_outcomes += self._list_row_outcomes(tx, request_outcomes, write_result)
                 self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(copied_ids)]

@@ -28,7 +28,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_known_state,
 )
-from pipeline.core.text import duration_in_words
+from pipeline.core.text import duration_in_words, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
@@ -154,9 +154,7 @@ def poll_batches(
     if not poll.done_counts:
         return poll.report
 
-    label = f"{len(poll.done_counts)} batches"
-    if len(poll.done_counts) == 1:
-        label = f"batch {next(iter(poll.done_counts))}"
+    label = plural(len(poll.done_counts), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
     with ws.display.bar(
         label,
@@ -343,8 +341,7 @@ class _Poll:
         does not name its result yet.
 
         Returns:
-            The API's state in lower case, with the age of a cancel, and with the number of the
-            batch if several are followed.
+            The number of the batch and the API's state in lower case, with the age of a cancel.
 
         Raises:
             RemoteError: The API could not be reached, or does not have the batch or its result.
@@ -377,7 +374,7 @@ class _Poll:
         if batch.cancel_asked_at is not None:
             waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
             state += f", asked to cancel {waited} ago"
-        return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
+        return f"batch {number}: {state}"
 
     def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Put off the end of a batch that succeeded but whose result the API does not name yet.

@@ -41,7 +41,6 @@ from pipeline.core.errors import StateConflictError
 from pipeline.core.states import Mode, Outcome
 from pipeline.store.database import (
     change_matching,
-    count_rows,
     has_row,
     run_many,
     select_matching,
@@ -198,26 +197,6 @@ def find_duplicate_inputs(
         row[0]: (row[1], row[2])
         for row in select_matching(tx, query, row_claims.c.input_hash, hashes)
     }
-
-
-def count_copied(tx: Connection, task: str, version: str, batch: int, *, since: datetime) -> int:
-    """Count the rows with a copied answer whose input a batch answered.
-
-    Args:
-        since: When the batch was created; earlier copies are of another batch.
-    """
-    original_hashes = select(row_claims.c.input_hash).where(
-        row_claims.c.batch == batch,
-        row_claims.c.state == ANSWERED,
-    )
-    is_copy = and_(
-        row_claims.c.task == task,
-        row_claims.c.extractor == version,
-        row_claims.c.state == ANSWERED,
-        row_claims.c.batch.is_(None),
-        row_claims.c.at >= since,
-    )
-    return count_rows(tx, row_claims, is_copy, row_claims.c.input_hash.in_(original_hashes))
 
 
 def claimed_rows(
