@@ -276,14 +276,12 @@ def summarize_costs(
         running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
-    group_index = COST_KEYS.index(group_key)
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for group_keys, amounts in _cost_entries(tx, subjects, task_name):
-            named_amounts = dict(zip(COST_FIGURES, amounts, strict=True))
-            rows[group_keys[group_index]].update(named_amounts)
-            total.update(named_amounts)
+        for group_keys, figures in _cost_entries(tx, subjects, task_name):
+            rows[group_keys[group_key]].update(figures)
+            total.update(figures)
 
     ordered_keys = sorted(rows, key=_cost_row_order)
     return {
@@ -307,7 +305,7 @@ def _cost_entries(
     tx: Connection,
     subjects: Mapping[str, str],
     task_name: str | None,
-) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
     """Yield the cost of each batch that was sent, then of each duplicate.
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
@@ -322,33 +320,40 @@ def _cost_entries(
         task_name: The name of the only task to count, or None for all tasks.
 
     Yields:
-        A key for each of COST_KEYS, and a figure for each of COST_FIGURES.
+        A key for each of COST_KEYS, and those of COST_FIGURES that are not 0.
     """
-    keys_by_batch = {}
+    keys_by_batch: dict[int, dict[str, str]] = {}
     for batch in batches.batches_in_states(tx, task=task_name):
-        day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
-        batch_key = "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number)
-        subject = subjects.get(batch.task, batch.task)
-        keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
+        keys = {
+            "day": quota_day(batch.create_sent_at or batch.created_at).isoformat(),
+            "task": subjects.get(batch.task, batch.task),
+            "model": batch.model,
+            "batch": "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number),
+        }
+        keys_by_batch[batch.number] = keys
         if batch.create_sent_at is None or batch.state is BatchState.PREPARED:
             continue
 
-        counts = (1, 0, 0)
-        if batch.mode is not Mode.BATCH:
-            counts = (0, batch.calls, money.count_lost_calls(batch))
-        tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
+        spending = money.calculate_batch_spending(batch)
         yield (
-            keys_by_batch[batch.number],
-            (*counts, *tokens, *money.calculate_batch_spending(batch)),
+            keys,
+            {
+                "batches": int(batch.mode is Mode.BATCH),
+                "calls": batch.calls,
+                "lost_calls": money.count_lost_calls(batch),
+                "tokens_in": batch.tokens_in or 0,
+                "tokens_out": batch.tokens_out or 0,
+                "cost": spending.known_usd,
+                "lost": spending.lost_usd,
+                "under_way": spending.under_way_usd,
+            },
         )
 
     for duplicate in batches.list_duplicates(tx):
-        keys = keys_by_batch.get(duplicate["batch"])
-        if keys is None:
-            continue
-        found_day = quota_day(duplicate["found_at"]).isoformat()
-        lost_cost = duplicate["estimated_cost"]
-        yield (found_day, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
+        if duplicate["batch"] in keys_by_batch:
+            found_day = quota_day(duplicate["found_at"]).isoformat()
+            keys = {**keys_by_batch[duplicate["batch"]], "day": found_day}
+            yield keys, {"lost": duplicate["estimated_cost"]}
 
 
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
