@@ -186,7 +186,7 @@ def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: En
     api.script_fault("status", times=MANY_TIMES, method="GET", path=r"/batches(\?|$)", args=fault)
     workspace.run_command("submit", code=4, RETRY_FOR=0.05)
     assert workspace.batch_states() == ["submitting"]
-    assert "it is unclear whether" in workspace.run_command("batch_move", 1, code=4).stderr
+    assert "is submitting" in workspace.run_command("batch_move", 1, code=2).stderr
     api.clear_faults()
     workspace.run_command("submit")
 
