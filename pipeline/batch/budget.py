@@ -21,7 +21,6 @@ from pipeline.gemini.usage import Usage
 from pipeline.store import batches, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import TagRunRow
 
 # Our choice: a budget keeps this share of each estimate free, because estimates have errors.
 RESERVE_SHARE = 0.10
@@ -185,38 +184,6 @@ def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) 
     if tag_run is not None and tag_run.started_at > current_time:
         with store.write() as tx:
             runs.update_run(tx, tag_run.number, started_at=current_time)
-
-
-def resume_budget(
-    ws: WorkspaceSession,
-    budget_usd: float | None,
-    unfinished_run: TagRunRow | None,
-) -> datetime:
-    """Set `ws.budget` for a run, and return since when its spending counts.
-
-    The budget is that of this command, else that of the unfinished run, which is then printed. It
-    counts the spending since the returned time. Without both, `ws.budget` stays as it is. Nothing
-    is stored in the database.
-
-    Args:
-        budget_usd: The budget of this command, in USD; None without one.
-        unfinished_run: The run that the command continues; None if it begins another.
-
-    Returns:
-        The start of the unfinished run, or now if there is none.
-    """
-    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
-    used_budget = budget_usd
-    if used_budget is None and unfinished_run is not None:
-        used_budget = unfinished_run.budget
-    if used_budget is None:
-        return started_at
-
-    ws.budget = Budget(used_budget, started_at, "BUDGET")
-    if budget_usd is None:
-        hint = OptionHint(budget=f"{used_budget:g}")
-        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
-    return started_at
 
 
 def check_budget_amount(usd: float) -> None:

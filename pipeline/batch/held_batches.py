@@ -9,12 +9,9 @@ Nothing of a held batch is stored. It stays downloaded until a person does one o
 The reason is stored with the batch, because an accepted batch must not be examined again.
 """
 
-from functools import partial
-
 from pipeline.batch.batch_files import (
     lock_of,
     result_path,
-    retry_on_conflict,
 )
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate
@@ -71,22 +68,10 @@ def describe_broken_lines(results: ResultFile) -> str:
 def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
     """Record that a held batch of the task in use is to be ingested as it is.
 
-    Does nothing if the batch was accepted before.
-
-    Raises:
-        InputError: There is no such batch, or it is not held.
-    """
-    retry_on_conflict(partial(_record_acceptance, ws, number))
-
-
-def _record_acceptance(ws: WorkspaceSession, number: int) -> None:
-    """End the hold of a batch because a person accepts it, so that it can be ingested.
-
     If it was accepted before and is not ingested yet, nothing is written.
 
     Raises:
         InputError: There is no such batch of the task, or it is not held.
-        StateConflictError: Another process changed the batch.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)

@@ -189,8 +189,8 @@ def ingest_live_batch(
             all commands.
 
     Returns:
-        The outcomes of the rows of the batch, then of other rows with the same inputs that got a
-        copied answer or were parked. Empty if the batch is not downloaded any more.
+        The outcomes of the rows of the batch, and of other rows with the same inputs that got a
+        copied answer. Empty if the batch is not downloaded any more.
 
     Raises:
         ConfigurationError: The task's declaration is not that of the batch.
@@ -216,16 +216,11 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     """End the live runs whose process is dead: ingest replies, and release rows without a reply.
 
     Only the replies of this task are ingested. Those of other tasks are sealed as result files.
-    Rows of any task are also released if they are still claimed by a batch that is already failed
-    or ingested. Says how many answers it stored. Writes nothing if there is nothing to recover.
+    Says how many answers it stored. Writes nothing if there is nothing to recover.
 
     Raises:
         FindableError: A batch could not be ingested; the others were.
     """
-    ended_claims = ws.store.query(claims.find_claims_of_ended_batches)
-    if ended_claims:
-        with ws.store.write() as tx:
-            claims.release_claims_of_ended_batches(tx)
     answer_count = sum(
         summary.answered_rows
         for summary in ingest_batches(
@@ -254,7 +249,9 @@ class _BatchIngest:
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
     has_confidences: bool = False
-    # Values of answers beyond the number that an answer may have.
+    # Other rows with the same inputs that got an answer, and values of answers beyond the number
+    # that an answer may have.
+    copied_rows: int = 0
     left_out_values: int = 0
 
     def __post_init__(self) -> None:
@@ -336,6 +333,7 @@ class _BatchIngest:
             batch.number,
             examples=examples,
             unproven_controls=batch.control_requests - own_reply_count,
+            copied_rows=self.copied_rows,
             left_out_values=self.left_out_values,
         )
         if self.left_out_values:
@@ -475,53 +473,31 @@ class _BatchIngest:
                     provenance=provenance,
                     now=now(),
                 )
+            self.copied_rows += len(copied_ids)
             if self._is_live:
-                self.row_outcomes += self._list_row_outcomes(
-                    tx,
-                    request_outcomes,
-                    write_result,
-                    duplicate_inputs,
-                    copied_ids,
-                )
+                self.row_outcomes += self._list_row_outcomes(tx, request_outcomes, write_result)
+                self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(copied_ids)]
 
     def _list_row_outcomes(
         self,
         tx: Connection,
         request_outcomes: Sequence[RequestOutcome],
         write_result: WriteResult,
-        duplicate_inputs: OpenIdsByHash,
-        copied_ids: set[str],
     ) -> Iterator[RowOutcome]:
-        """Yield the outcome of each row of a page, then of other rows with the same inputs.
-
-        A row of the page:
+        """Yield the outcome of each row of a page.
 
         - `reason` is "" if its answer was stored.
         - `may_retry` is true if its reply was refused or invalid and the row is still open.
         - `was_called` is false if there is no reply, and `self.no_reply_reasons` has no reason of a
           failed call for the row: then no call for it came to its end.
 
-        Another row: `reason` is "" if it got a copied answer, else the reason for which it was
-        parked (it is not asked again) together with the row of the page that has the same inputs. A
-        row that is still open is left out.
-
         Args:
             request_outcomes: The outcomes of the page.
             write_result: Which of their rows took an answer, could not take it (unwritable), or
                 were parked.
-            duplicate_inputs: Hash of inputs to the ids of other open rows with these inputs.
-            copied_ids: Other rows with the same inputs that got an answer or a failed attempt, or
-                were parked.
         """
         asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
-        open_ids = set(
-            claiming.filter_claimable(
-                tx,
-                self.task,
-                [*asked_ids, *copied_ids],
-            )
-        )
-        park_reasons = dict[str, str]()
+        open_ids = set(claiming.filter_claimable(tx, self.task, asked_ids))
         for request_outcome in request_outcomes:
             row_id = request_outcome.claim.row_id
             if request_outcome.answer is None:
@@ -536,12 +512,6 @@ class _BatchIngest:
                 may_retry=has_failed and row_id in open_ids,
                 was_called=not is_missing or bool(self.no_reply_reasons.get(row_id)),
             )
-            if request_outcome.answer is None and row_id in write_result.parked:
-                duplicate_ids = duplicate_inputs.get(request_outcome.claim.input_hash, ())
-                park_reasons |= dict.fromkeys(duplicate_ids, write_result.parked[row_id])
-
-        for row_id in sorted(copied_ids - open_ids):
-            yield RowOutcome(row_id, park_reasons.get(row_id, ""))
 
     def _explain_missing(self, claim: RowClaim) -> RequestOutcome:
         """Return the outcome MISSING of a request without a line in the result.

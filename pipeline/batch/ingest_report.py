@@ -16,7 +16,7 @@ from pipeline.core.text import join_first, plural
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.responses import ParsedReply
-from pipeline.store import answers, batches, claims
+from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection
 
@@ -198,6 +198,7 @@ def summarize_batch(
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
     unproven_controls: int = 0,
+    copied_rows: int = 0,
     left_out_values: int = 0,
 ) -> IngestSummary:
     """Return the summary of a batch from the database: its problems by reason, with examples.
@@ -209,6 +210,7 @@ def summarize_batch(
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
         unproven_controls: Number of control requests that prove nothing; it is not stored either.
+        copied_rows: Number of other rows with the same inputs that got an answer; not stored.
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
     batch = batches.get_batch(tx, number)
@@ -244,9 +246,7 @@ def summarize_batch(
         ],
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
-        copied_rows=claims.count_copied(
-            tx, batch.task, batch.version, number, since=batch.created_at
-        ),
+        copied_rows=copied_rows,
         left_out_values=left_out_values,
         error_counts=failures.error_counts,
         first_replies=failures.first_replies,

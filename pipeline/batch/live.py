@@ -91,7 +91,7 @@ class _LiveRun:
     """A run of live calls in an event loop; all database access happens in threads."""
 
     def __init__(self, batches: LiveBatches, on_progress: OnProgress) -> None:
-        """Prepare a run; nothing is read or sent except the measured duration of past calls.
+        """Prepare a run; nothing is read or sent yet.
 
         Args:
             batches: The batches of the run, with its session, mode, rules and report.
@@ -313,7 +313,7 @@ class _LiveRun:
 
         Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
         Errors of the sync are ignored. The session's stop event interrupts the run. Sets the
-        report's `service_failure` and `silent_s`, and calls `on_progress`.
+        report's `service_failure`, and calls `on_progress`.
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
@@ -325,7 +325,6 @@ class _LiveRun:
                 self._interrupt()
             failure = self._throttle.last_failure
             self.report.service_failure = failure.message if failure else ""
-            self.report.silent_s = self._throttle.silent_s
             self._on_progress(self.report)
 
     async def _count_other_calls(self) -> None:

@@ -250,7 +250,6 @@ class LiveBatches:
                 self._retry_ids.append(outcome.row_id)
                 # The next reply of this row counts instead, so progress never exceeds its total.
                 self.report.replies -= outcome.was_called
-                self.report.repeated_rows += outcome.was_called
             elif outcome.was_called:
                 self.report.fail(outcome.row_id, outcome.reason)
 
@@ -313,7 +312,7 @@ class LiveBatches:
         monotonic_now = ws.monotonic()
         window_start = now - timedelta(seconds=WINDOW_S)
         with ws.store.read() as tx:
-            recent_calls = batches.list_past_calls(
+            recent_batches = batches.list_recent_live_batches(
                 tx,
                 ws.model.name,
                 ended_after=window_start,
@@ -326,10 +325,11 @@ class LiveBatches:
             )
 
         other_calls = list[tuple[float, int]]()
-        for past_calls in recent_calls:
-            for called_at in _spread_evenly(past_calls, window_start, now):
+        for batch in recent_batches:
+            tokens_per_call = batch.estimated_in // batch.requests
+            for called_at in _spread_evenly(batch, window_start, now):
                 monotonic_time = monotonic_now - (now - called_at).total_seconds()
-                other_calls.append((min(monotonic_now, monotonic_time), past_calls.tokens_per_call))
+                other_calls.append((min(monotonic_now, monotonic_time), tokens_per_call))
         unrecorded_calls = sum(
             open_batch.calls - open_batch.recorded_calls for open_batch in list(self.open.values())
         )
@@ -337,11 +337,9 @@ class LiveBatches:
 
 
 def _spread_evenly(
-    past_calls: batches.PastCalls,
-    window_start: datetime,
-    now: datetime,
+    batch: batches.BatchRow, window_start: datetime, now: datetime
 ) -> Iterator[datetime]:
-    """Yield the assumed times of a batch's calls since `window_start`, ascending.
+    """Yield the assumed times of a live batch's calls since `window_start`, ascending.
 
     The calls are spread evenly from the start to the end of the batch, or to `now` if it is
     running. Times up to one minute after `now` are yielded, too. Later times come from a wrong
@@ -350,11 +348,11 @@ def _spread_evenly(
     Args:
         window_start: One minute before `now`; earlier times are left out.
     """
-    finished_at = past_calls.finished_at or now
-    interval = (finished_at - past_calls.started_at) / past_calls.call_count
+    started_at = batch.submitted_at or batch.created_at
+    interval = ((batch.over_at or now) - started_at) / batch.calls
     # A call further in the future was recorded by a wrong clock, and would fill each minute anew.
     latest = now + timedelta(seconds=WINDOW_S)
-    for number in range(1, past_calls.call_count + 1):
-        called_at = past_calls.started_at + interval * number
+    for number in range(1, batch.calls + 1):
+        called_at = started_at + interval * number
         if window_start <= called_at <= latest:
             yield called_at

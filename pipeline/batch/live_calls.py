@@ -31,6 +31,8 @@ from pipeline.store.locks import LockLostError
 
 # After this many 400s without any answer, the request itself must be wrong.
 MAX_INITIAL_400S = 3
+# A call without a reply may have been paid for. After this many for one row, the row is given up.
+MAX_UNANSWERED_CALLS = 2
 # The lowest HTTP status code of an error.
 MIN_ERROR_CODE = 400
 # Flex returns this status code if it does not serve a call.
@@ -259,7 +261,7 @@ class LiveCalls:
     def _repeat_or_give_up(self, call: PendingCall, error: errors.RemoteError) -> None:
         """Queue a call again after a failure of the service, or give its row up.
 
-        The row is given up after `max_unanswered_calls` calls without a readable reply, or if its
+        The row is given up after MAX_UNANSWERED_CALLS calls without a readable reply, or if its
         calls have failed for longer than the throttle's patience. If its last reply arrived but
         cannot be read, and another call of this run was answered, the row is charged: the failure
         counts against it.
@@ -274,7 +276,8 @@ class LiveCalls:
         is_unanswered = (error.code or 0) < MIN_ERROR_CODE and was_sent
         call.unanswered_calls += is_unanswered
 
-        is_too_silent = call.unanswered_calls >= self._policy.max_unanswered_calls
+        max_unanswered_calls = 1 if self._policy.is_single_batch else MAX_UNANSWERED_CALLS
+        is_too_silent = call.unanswered_calls >= max_unanswered_calls
         is_too_old = now - call.failing_since > self._throttle.patience_s(error)
         if is_too_silent or is_too_old:
             if isinstance(error, errors.UnreadableError) and self._throttle.has_answered:

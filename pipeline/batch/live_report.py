@@ -15,11 +15,9 @@ MAX_NAMED_FAILURES = 3
 class RunPolicy:
     """The rules of a live run. The defaults are the rules for asking about all selected rows."""
 
-    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer.
+    # Ask in a single batch that belongs to no run. No row is asked again after an invalid answer or
+    # after a call without a reply.
     is_single_batch: bool = False
-    # A call without a reply may have been paid for. After this many for one row, the row is given
-    # up.
-    max_unanswered_calls: int = 2
     # The run stops if a rate limit makes a call wait longer than this, in seconds.
     patience_s: float = math.inf
     # The run stops after this many seconds, without waiting for running calls.
@@ -77,14 +75,10 @@ class LiveReport:
     pause_s: float = 0.0
     # Why the service failed last; empty if it has replied since.
     service_failure: str = ""
-    # Seconds without a reply to running calls.
-    silent_s: float = 0.0
     # Number of the first batch that was ingested.
     run: int | None = None
     # Replies that arrived and rows that were given up, without those that are asked again.
     replies: int = 0
-    # Rows whose answer was invalid and that were asked again.
-    repeated_rows: int = 0
     # Why a run for single rows asked nothing.
     idle_reason: str = ""
     # Only of a trial: its outcomes by row id.

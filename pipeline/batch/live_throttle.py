@@ -29,7 +29,6 @@ from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.client import FLEX_TIMEOUT_S
 from pipeline.gemini.rate_limiter import RateLimiter, StartedCall
 from pipeline.gemini.retry import RetryPolicy
-from pipeline.store import batches
 
 # Our own bound: more parallel calls are no ordinary use of a live API.
 MAX_LIVE_CALLS = 64
@@ -85,8 +84,6 @@ class LiveThrottle:
     ) -> None:
         """Start with a service that is assumed to work.
 
-        Reads the measured duration of past calls of the model and mode.
-
         Args:
             mode: The mode of the run. Flex has longer times for stalls and retries.
             report: Gets the error that stops the run, the number of calls that may run in parallel
@@ -100,10 +97,8 @@ class LiveThrottle:
         self._stall_s = FLEX_TIMEOUT_S if is_flex else STALL_S
         self._hold_policy = RetryPolicy(ws.settings.retry_wait, MAX_PAUSE_S)
         self.rate_limiter = RateLimiter(ws.limits, monotonic=ws.monotonic)
-        measured_s = ws.store.query(batches.compute_mean_call_seconds, ws.model.name, mode)
-        default_s = FLEX_CALL_S if is_flex else 0.0
         # Moving average of the duration of a call.
-        self._mean_call_s = measured_s or default_s
+        self._mean_call_s = FLEX_CALL_S if is_flex else 0.0
         # Monotonic time after which no reply is waited for.
         self.deadline = ws.monotonic() + policy.deadline_s
         self.is_stopped = False
@@ -296,13 +291,6 @@ class LiveThrottle:
         """Return the seconds for which a call that fails with this error is repeated."""
         shed_retry_s = self._shed_retry_s if error.code in FLEX_SHED_CODES else 0.0
         return max(shed_retry_s, self._ws.settings.retry_for)
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the last success while calls are running; 0 without a running call."""
-        if not self.running_calls:
-            return 0.0
-        return self._ws.monotonic() - self._unanswered_since
 
     def check_stall(self) -> None:
         """Switch to serial calls, with a warning, if no running call succeeds for long.

@@ -8,14 +8,13 @@
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.budget import BudgetError
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import InputError, RemoteError
+from pipeline.core.errors import InputError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
@@ -33,16 +32,6 @@ from pipeline.store.database import Connection, Store
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
 
 
-@dataclass(frozen=True)
-class MoveEstimate:
-    """The costs of a move in USD, if the cancelled batch answers no row or all rows."""
-
-    # What the cancelled batch may still cost.
-    cancelled_usd: float
-    # Price of asking all its rows in the other mode.
-    other_mode_usd: float
-
-
 class WaitingMove(NamedTuple):
     """A move whose batch is over, and whose rows were not all asked yet."""
 
@@ -57,19 +46,18 @@ class WaitingMove(NamedTuple):
         return CommandHint("batch-move", batch=self.batch_number, to=self.mode.value)
 
 
-def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> MoveEstimate:
-    """Estimate what it costs to move a batch to another mode, from its estimated tokens."""
+def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
+    """Estimate what asking all rows of a batch in another mode costs, in USD."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
-    other_mode_usd = calculate_cost(model, usage, mode.tier, day=now.date())
-    return MoveEstimate(batch.estimated_cost, other_mode_usd)
+    return calculate_cost(model, usage, mode.tier, day=now.date())
 
 
-def describe_move(batch: BatchRow, mode: Mode, estimate: MoveEstimate) -> str:
+def describe_move(batch: BatchRow, mode: Mode, other_mode_usd: float) -> str:
     """Return in words what the cancelled batch and the other mode may cost."""
     return (
-        f"batch {batch.number} may cost up to {format_usd(estimate.cancelled_usd)} even if it is "
+        f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
-        f"{format_usd(estimate.other_mode_usd)}"
+        f"{format_usd(other_mode_usd)}"
     )
 
 
@@ -134,7 +122,7 @@ def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     return claiming.filter_claimable(tx, task, sorted(row_ids))
 
 
-def find_budget_refusal(ws: WorkspaceSession, estimate: MoveEstimate) -> str:
+def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
     """Return why a budget does not allow a move; "" if all budgets allow it.
 
     To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
@@ -143,7 +131,7 @@ def find_budget_refusal(ws: WorkspaceSession, estimate: MoveEstimate) -> str:
     """
     with ws.store.read() as tx:
         remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
-    needed_usd = budget.add_reserve(estimate.other_mode_usd)
+    needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""
     return (
@@ -172,16 +160,16 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{ws.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    estimate = estimate_move(batch, mode, model=ws.model, now=ws.now())
-    ws.display.say(describe_move(batch, mode, estimate))
-    refusal = find_budget_refusal(ws, estimate)
+    other_mode_usd = estimate_move(batch, mode, model=ws.model, now=ws.now())
+    ws.display.say(describe_move(batch, mode, other_mode_usd))
+    refusal = find_budget_refusal(ws, other_mode_usd)
     if refusal:
         raise BudgetError(
             f"{refusal}; nothing was changed",
             hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
         )
     # Both costs together are the most that the rows can cost.
-    max_usd = estimate.cancelled_usd + estimate.other_mode_usd
+    max_usd = batch.estimated_cost + other_mode_usd
     ws.confirm_cost(max_usd, unchanged_text="nothing was changed")
 
 
@@ -246,8 +234,8 @@ def check_movable(
 ) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
-    A batch can be moved if it is submitted. Once it is downloaded or over, only an open move of it
-    can be continued. Nothing is changed.
+    A batch can be moved if it is submitted. Later, only an open move of it can be continued.
+    Nothing is changed.
 
     Args:
         mode: The mode of the batch's open move, which an earlier command began; None without one.
@@ -255,9 +243,7 @@ def check_movable(
         version: The version that this command asks, such as `task@2/model`.
 
     Raises:
-        InputError: The batch is live, of another version, not sent, or downloaded or over without
-            an open move.
-        RemoteError: Its create is unclear.
+        InputError: The batch is live, of another version, or neither submitted nor in an open move.
     """
     number = batch.number
     unchanged_text = "nothing was changed"
@@ -273,26 +259,8 @@ def check_movable(
             f"{version}; {unchanged_text}",
             hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
         )
-    if batch.state is BatchState.PREPARED:
-        cancel_command = CommandHint("batch-cancel", batch=number)
+    if mode is None and batch.state is not BatchState.SUBMITTED:
         raise InputError(
-            f"batch {number} was not sent yet, so there is nothing to move; {unchanged_text}",
-            hint=f"`{cancel_command}` releases its rows, then `{labels.command('tag')}` asks them",
+            f"batch {number} is {batch.state}, so there is nothing to cancel; {unchanged_text}",
+            hint=f"`{labels.command('status')}` shows the next step",
         )
-    if batch.state is BatchState.SUBMITTING:
-        raise RemoteError(
-            f"it is unclear whether batch {number} was created; {unchanged_text}",
-            hint=f"`{labels.command('batch-submit')}` finds out; then run the command again",
-        )
-    if mode is not None or batch.state is BatchState.SUBMITTED:
-        return
-
-    if batch.state is BatchState.DOWNLOADED:
-        raise InputError(
-            f"batch {number} is downloaded, so there is nothing to cancel; {unchanged_text}",
-            hint=f"`{labels.command('batch-ingest')}` stores its answers",
-        )
-    raise InputError(
-        f"batch {number} is over ({batch.state}); {unchanged_text}",
-        hint=f"`{labels.command('tag')}` asks the rows that are open",
-    )

@@ -28,7 +28,7 @@ from pipeline.core.states import (
     describe_remote_state,
     is_known_state,
 )
-from pipeline.core.text import duration_in_words
+from pipeline.core.text import duration_in_words, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.gemini.remote import RemoteBatch
@@ -154,9 +154,7 @@ def poll_batches(
     if not poll.done_counts:
         return poll.report
 
-    label = f"{len(poll.done_counts)} batches"
-    if len(poll.done_counts) == 1:
-        label = f"batch {next(iter(poll.done_counts))}"
+    label = plural(len(poll.done_counts), "batch", "batches")
     # The end of a batch cannot be computed from the ended requests of other batches.
     with ws.display.bar(
         label,
@@ -187,8 +185,6 @@ class _Poll:
     check_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
     # Monotonic time of the first failed look after the last success.
     failing_since: float | None = None
-    # Remote states of a kind never seen before that were reported already.
-    unknown_states: set[str] = field(default_factory=set)
 
     @property
     def _retry_policy(self) -> RetryPolicy:
@@ -338,15 +334,14 @@ class _Poll:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
         The state is stored if it changed, and its finished requests are counted in `done_counts`. A
-        state of an unknown kind is printed once and counts as running. `on_waiting` is called with
+        new state of an unknown kind is printed and counts as running. `on_waiting` is called with
         a batch that is not over.
 
         Nothing is downloaded if the poll downloads nothing, or if the batch succeeded but the API
         does not name its result yet.
 
         Returns:
-            The API's state in lower case, with the age of a cancel, and with the number of the
-            batch if several are followed.
+            The number of the batch and the API's state in lower case, with the age of a cancel.
 
         Raises:
             RemoteError: The API could not be reached, or does not have the batch or its result.
@@ -364,11 +359,7 @@ class _Poll:
         if changes:
             with ws.store.write() as tx:
                 batches.update_if_submitted(tx, batch, **changes)
-        if (
-            not is_known_state(remote.state_name)
-            and str(remote.state_name) not in self.unknown_states
-        ):
-            self.unknown_states.add(str(remote.state_name))
+        if "remote_word" in changes and not is_known_state(remote.state_name):
             ws.display.warn(
                 f"batch {number}: unknown remote state {remote.state_name!r}; "
                 "the batch counts as running",
@@ -383,7 +374,7 @@ class _Poll:
         if batch.cancel_asked_at is not None:
             waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
             state += f", asked to cancel {waited} ago"
-        return state if len(self.done_counts) == 1 else f"batch {number}: {state}"
+        return f"batch {number}: {state}"
 
     def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
         """Put off the end of a batch that succeeded but whose result the API does not name yet.

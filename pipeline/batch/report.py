@@ -1,24 +1,28 @@
-"""Report on batches: the list, costs, prices of models, due rows, and the version of a task.
+"""Report on batches: the list, waits, costs, prices of models, due rows, and a task's version.
 
 - The cost of an ingested batch comes from its token usage, and counts on the day it was sent.
 - A live run counts on the day it began, and a duplicate on the day it was found.
 - A batch that ended without a reply is reported separately at its estimate: it may have been paid.
 - Embeddings are not in the costs.
+- Batches of the local engine do not wait: they run when a command looks at them.
 - Only the database and the models file are read, and nothing is sent.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from pipeline.batch.budget import quota_day
+from pipeline.batch.key_fingerprint import has_other_key, other_key_hint, other_key_message
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import Settings
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import BatchState, Mode, remote_state
 from pipeline.core.text import duration_in_words, format_usd
 from pipeline.engine import claiming
 from pipeline.engine.task import Task
-from pipeline.gemini.models import Model, load_models
+from pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_models
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
@@ -150,6 +154,97 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     return BatchSummary(batch, age, estimated_cost, is_actual=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchWait:
+    """How long a batch has waited at the API."""
+
+    batch: int
+    elapsed_s: float
+    # The batch was created with a key other than the key in use.
+    has_other_key: bool
+    # When the API ends the batch.
+    expires_at: datetime
+    # When this was computed.
+    now: datetime
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether the batch has waited longer than Google's target."""
+        return self.elapsed_s > TARGET_BATCH_AGE.total_seconds()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the wait for JSON."""
+        return {
+            "batch": self.batch,
+            "elapsed_s": round(self.elapsed_s),
+            "is_slow": self.is_slow,
+            "expires_at": self.expires_at.isoformat(),
+            "has_other_key": self.has_other_key,
+        }
+
+    def describe(self, *, checked_at: datetime | None = None) -> str:
+        """Return a note that the batch is slow, that another API key created it, or both.
+
+        For a slow batch the note has the time of the next check and of the batch's expiry, and the
+        command that asks its rows in another mode. For another key it says to set that key or to
+        give up the batch.
+
+        Args:
+            checked_at: When the batch is looked at again; None if that is not known.
+
+        Returns:
+            The note; "" if the batch is neither slow nor of another key.
+        """
+        notes = []
+        if self.is_slow:
+            target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
+            notes.append(f"longer than Google's target of {target_text}")
+            if checked_at is not None:
+                notes.append(f"checked again at {checked_at:%Y-%m-%d %H:%M} UTC")
+            expiry_text = "expires" if self.expires_at > self.now else "should have expired"
+            notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
+            move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
+            notes.append(f"`{move}` asks its rows in another mode")
+        if self.has_other_key:
+            notes.append(f"{other_key_message(self.batch)}: {other_key_hint(self.batch)}")
+        return "; ".join(notes)
+
+
+def read_waits(
+    tx: Connection,
+    open_batches: Iterable[BatchRow],
+    *,
+    settings: Settings,
+    now: datetime,
+) -> dict[int, BatchWait]:
+    """Return the wait of each submitted batch that is not over at the API, by batch number.
+
+    A wait is the time since the batch was created. A creation time in the future was recorded by a
+    wrong clock, and counts as now. Live batches, batches in other states, and batches that the API
+    reported as over are left out.
+
+    Args:
+        open_batches: The batches to look at. The local engine's batches must not be among them.
+        settings: The key of the settings tells which batches another key created.
+    """
+    waits = {}
+    for batch in open_batches:
+        if batch.mode is not Mode.BATCH or batch.state is not BatchState.SUBMITTED:
+            continue
+        if remote_state(batch.remote_word).is_final:
+            continue
+        sent_at = min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)
+        waits[batch.number] = BatchWait(
+            batch=batch.number,
+            elapsed_s=(now - sent_at).total_seconds(),
+            has_other_key=has_other_key(tx, batch.number, settings),
+            expires_at=sent_at + MAX_BATCH_AGE,
+            now=now,
+        )
+    return waits
+
+
 def count_unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
     """Return the number of requests per model that were sent while its price was unknown."""
     request_counts = Counter[str]()
@@ -181,14 +276,12 @@ def summarize_costs(
         running batches.
     """
     subjects = {task.name: task.subject for task in tasks}
-    group_index = COST_KEYS.index(group_key)
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for group_keys, amounts in _cost_entries(tx, subjects, task_name):
-            named_amounts = dict(zip(COST_FIGURES, amounts, strict=True))
-            rows[group_keys[group_index]].update(named_amounts)
-            total.update(named_amounts)
+        for group_keys, figures in _cost_entries(tx, subjects, task_name):
+            rows[group_keys[group_key]].update(figures)
+            total.update(figures)
 
     ordered_keys = sorted(rows, key=_cost_row_order)
     return {
@@ -212,7 +305,7 @@ def _cost_entries(
     tx: Connection,
     subjects: Mapping[str, str],
     task_name: str | None,
-) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
     """Yield the cost of each batch that was sent, then of each duplicate.
 
     A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
@@ -227,33 +320,40 @@ def _cost_entries(
         task_name: The name of the only task to count, or None for all tasks.
 
     Yields:
-        A key for each of COST_KEYS, and a figure for each of COST_FIGURES.
+        A key for each of COST_KEYS, and those of COST_FIGURES that are not 0.
     """
-    keys_by_batch = {}
+    keys_by_batch: dict[int, dict[str, str]] = {}
     for batch in batches.batches_in_states(tx, task=task_name):
-        day = quota_day(batch.create_sent_at or batch.created_at).isoformat()
-        batch_key = "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number)
-        subject = subjects.get(batch.task, batch.task)
-        keys_by_batch[batch.number] = (day, subject, batch.model, batch_key)
+        keys = {
+            "day": quota_day(batch.create_sent_at or batch.created_at).isoformat(),
+            "task": subjects.get(batch.task, batch.task),
+            "model": batch.model,
+            "batch": "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number),
+        }
+        keys_by_batch[batch.number] = keys
         if batch.create_sent_at is None or batch.state is BatchState.PREPARED:
             continue
 
-        counts = (1, 0, 0)
-        if batch.mode is not Mode.BATCH:
-            counts = (0, batch.calls, money.count_lost_calls(batch))
-        tokens = (batch.tokens_in or 0, batch.tokens_out or 0)
+        spending = money.calculate_batch_spending(batch)
         yield (
-            keys_by_batch[batch.number],
-            (*counts, *tokens, *money.calculate_batch_spending(batch)),
+            keys,
+            {
+                "batches": int(batch.mode is Mode.BATCH),
+                "calls": batch.calls,
+                "lost_calls": money.count_lost_calls(batch),
+                "tokens_in": batch.tokens_in or 0,
+                "tokens_out": batch.tokens_out or 0,
+                "cost": spending.known_usd,
+                "lost": spending.lost_usd,
+                "under_way": spending.under_way_usd,
+            },
         )
 
     for duplicate in batches.list_duplicates(tx):
-        keys = keys_by_batch.get(duplicate["batch"])
-        if keys is None:
-            continue
-        found_day = quota_day(duplicate["found_at"]).isoformat()
-        lost_cost = duplicate["estimated_cost"]
-        yield (found_day, *keys[1:]), (0, 0, 0, 0, 0, 0.0, lost_cost, 0.0)
+        if duplicate["batch"] in keys_by_batch:
+            found_day = quota_day(duplicate["found_at"]).isoformat()
+            keys = {**keys_by_batch[duplicate["batch"]], "day": found_day}
+            yield keys, {"lost": duplicate["estimated_cost"]}
 
 
 def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:

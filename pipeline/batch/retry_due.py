@@ -66,7 +66,6 @@ def ask_single_rows(
 
     policy = RunPolicy(
         is_single_batch=True,
-        max_unanswered_calls=1,
         patience_s=patience_s,
         deadline_s=deadline_s,
         stops_without_connection=True,

@@ -251,27 +251,16 @@ def _parse_line(row: Mapping[str | None, Any], line: int, label: str) -> Term | 
 
 
 def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
-    """Yield a text with the line for each repeated term, then for each wrong alias.
+    """Yield a text with the line for each term or alias that an earlier line has, too.
 
-    An alias is wrong if it is also the name or an alias of another term. Terms and aliases are
-    compared in their folded form.
+    Terms and aliases are compared in their folded form.
     """
     terms_by_form = dict[str, Term]()
     for term in terms:
-        earlier_term = terms_by_form.setdefault(fold_term(term.name), term)
-        if earlier_term is not term:
-            yield (
-                f", line {term.line}: the term {term.name!r} is on line {earlier_term.line} already"
-            )
-
-    for term in terms:
-        for alias in term.aliases:
-            owner = terms_by_form.setdefault(fold_term(alias), term)
-            if owner.name != term.name:
-                yield (
-                    f", line {term.line}: the alias {alias!r} of {term.name!r} "
-                    f"belongs to {owner.name!r} on line {owner.line}"
-                )
+        for text in (term.name, *term.aliases):
+            owner = terms_by_form.setdefault(fold_term(text), term)
+            if owner is not term:
+                yield f", line {term.line}: {text!r} is on line {owner.line} already"
 
 
 # ---- the vocabulary in the JSON schema of an answer
@@ -280,20 +269,13 @@ def _find_repeated_terms(terms: Sequence[Term]) -> Iterator[str]:
 def describe_terms(file: str, terms: Sequence[Mapping[str, Any]]) -> str:
     """Return the terms of a vocabulary as text for a model, a line for each term.
 
-    The first line names the file. A term is `- term: description (also: aliases)`.
+    The first line names the file. A term is `- term: description; also: aliases`.
     """
     lines = [f"Terms of {file}, each to be copied as it is:"]
-    lines += [f"- {_describe_term(term)}" for term in terms]
+    lines += [
+        f"- {': '.join(filter(None, (term['name'], describe_meaning(term))))}" for term in terms
+    ]
     return "\n".join(lines)
-
-
-def _describe_term(term: Mapping[str, Any]) -> str:
-    """Return the name, description and aliases of a term as text."""
-    text = str(term["name"])
-    if term["description"]:
-        text += f": {term['description']}"
-    aliases = _describe_aliases(term)
-    return f"{text} ({aliases})" if aliases else text
 
 
 def describe_meaning(term: Mapping[str, Any]) -> str:
@@ -301,12 +283,8 @@ def describe_meaning(term: Mapping[str, Any]) -> str:
 
     The text has no brackets of its own, because a question puts it between brackets.
     """
-    return "; ".join(filter(None, (term["description"], _describe_aliases(term))))
-
-
-def _describe_aliases(term: Mapping[str, Any]) -> str:
-    """Return the aliases of a term as text; "" if it has none."""
-    return f"also: {', '.join(term['aliases'])}" if term["aliases"] else ""
+    aliases = f"also: {', '.join(term['aliases'])}" if term["aliases"] else ""
+    return "; ".join(filter(None, (term["description"], aliases)))
 
 
 # Terms of each vocabulary of an answer, by file. A term has its members in the JSON schema.

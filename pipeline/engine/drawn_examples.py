@@ -20,7 +20,7 @@ from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.declaration import Declaration, validate_answer
 from pipeline.engine.user_task import make_user_task
-from pipeline.store import claims, labels
+from pipeline.store import claims, edits
 from pipeline.store.database import Connection
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import to_prompt_text
@@ -94,7 +94,7 @@ def _read_labelled_candidates(
     field_names = declaration.answer.model_fields.keys()
     row_labels = {
         row_id: label
-        for row_id, label in labels.read_labels(tx, record.name).items()
+        for row_id, label in edits.read_labels(tx, record.name).items()
         if field_names <= label.values.keys()
     }
     labelled_rows = rows.read(tx, list(row_labels))

@@ -167,7 +167,7 @@ def copy_to_duplicates(
             rows are not copied.
 
     Returns:
-        The ids of the equal rows that got an answer or a failed attempt, or were parked.
+        The ids of the equal rows that got an answer.
     """
     if open_ids_by_hash is None:
         parked_hashes = [
@@ -214,11 +214,10 @@ def copy_to_duplicates(
                 )
                 copied.append(copied_outcome._replace(confidences=request_outcome.confidences))
 
-    write_outcomes(tx, task, copied, provenance=provenance, now=now)
+    copy_result = write_outcomes(tx, task, copied, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
-    copied_ids = {request_outcome.claim.row_id for request_outcome in copied}
-    return copied_ids | {claim.row_id for claim in parked}
+    return copy_result.applied
 
 
 def _copy_answer(

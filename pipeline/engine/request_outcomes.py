@@ -29,7 +29,7 @@ from pipeline.gemini.usage import NO_USAGE
 from pipeline.store import answer_counts, answers, claims, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
-from pipeline.store.confidences import FieldConfidence, encode_confidences
+from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.database import Connection
 from pipeline.store.refused_rows import write_accepted_rows
 
@@ -523,7 +523,7 @@ def _answer_columns(
         "fingerprint": provenance.fingerprint,
         "input_hash": request_outcome.claim.input_hash,
         "answer": answer_json,
-        "confidences": encode_confidences(request_outcome.confidences),
+        **make_confidence_columns(request_outcome.confidences),
         "applied": row_id in write_result.applied,
         "outdated": row_id in write_result.outdated,
         "model_version": reply.model_version if reply else "",

@@ -33,7 +33,7 @@ from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import split_into_pages, stream_rows
-from pipeline.store.sql_functions import TextHash
+from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text

@@ -56,8 +56,8 @@ from pipeline.store.schema import (
     is_workspace,
 )
 from pipeline.store.schema import answers as stored_answers
-from pipeline.store.sql_functions import TextHash
 from pipeline.store.sqlite import WAL_SWITCH_KEY
+from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import write_each
 from pipeline.tables.cells import (

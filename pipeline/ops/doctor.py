@@ -573,11 +573,6 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
         RESTORE_HINT,
     ),
     "batches": _check_batches,
-    "claims": _create_query_check(
-        claims.find_claims_of_ended_batches,
-        "these rows are not asked again",
-        HintTemplate("{}, which releases them", CommandHint("batch-submit")),
-    ),
     "marks": _create_query_check(
         again.find_endless_marks,
         "their rows would be asked again and again",

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.batch import batch_files, report
-from pipeline.batch.batch_times import BatchWait, read_waits
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.move import list_waiting_moves
+from pipeline.batch.report import BatchWait, read_waits
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings

@@ -58,7 +58,7 @@ from pipeline.store.database import (
     update_rows,
 )
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
-from pipeline.store.sql_functions import TextHash
+from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import adoption_error, check_required_columns
 from pipeline.tables.cells import cell_to_text, parse_json_cell

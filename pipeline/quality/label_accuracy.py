@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.engine.task import Task
-from pipeline.store import answers, labels
+from pipeline.store import answers, edits
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel, VersionAnswer, is_label_value
+from pipeline.store.edits import RowLabel, VersionAnswer, is_label_value
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
@@ -215,7 +215,7 @@ def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
     If the input of every labelled row differs, the prompt must have other columns now, so all
     labels are returned. Examples of the task's prompt are left out.
     """
-    return _select_valid_labels(tx, task, labels.read_labels(tx, task.name))
+    return _select_valid_labels(tx, task, edits.read_labels(tx, task.name))
 
 
 def _select_valid_labels(
@@ -296,8 +296,8 @@ class VersionChoices(NamedTuple):
 def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
     """Return the versions of a task with answers, and those with answers to labelled rows."""
     answered_versions = _list_answered_versions(tx, task)
-    row_ids = list(labels.read_labels(tx, task.name))
-    labelled_versions = labels.find_versions_of_rows(tx, task.name, row_ids)
+    row_ids = list(edits.read_labels(tx, task.name))
+    labelled_versions = edits.find_versions_of_rows(tx, task.name, row_ids)
     return VersionChoices(
         answered_versions,
         [version for version in answered_versions if version in labelled_versions],
@@ -322,11 +322,11 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         InputError: A version has no answers, or A and B are the same version.
     """
     versions = _choose_versions(tx, task, texts)
-    row_labels = labels.read_labels(tx, task.name)
+    row_labels = edits.read_labels(tx, task.name)
     measured_versions = []
     measured_answers = []
     for version in versions:
-        measured = MeasuredVersion(version, labels.read_cost_per_1000(tx, task.name, version))
+        measured = MeasuredVersion(version, edits.read_cost_per_1000(tx, task.name, version))
         measured_answers.append(_read_measured_answers(tx, task, row_labels, measured))
         measured_versions.append(measured)
 
@@ -421,7 +421,7 @@ def _read_measured_answers(
       input, the reason must be a prompt that reads other columns; then no row is left out for this
       reason.
     """
-    stored_answers = labels.read_version_answers(tx, task.name, measured.version, list(row_labels))
+    stored_answers = edits.read_version_answers(tx, task.name, measured.version, list(row_labels))
     changed_ids: Collection[str] = {
         row_id
         for row_id, answer in stored_answers.items()

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true, update
 
@@ -237,51 +237,28 @@ def count_calls_of_day(tx: Connection, model: str, *, day: str) -> int:
     return int(tx.execute(query).scalar() or 0)
 
 
-class PastCalls(NamedTuple):
-    """The live calls of one batch."""
-
-    started_at: datetime
-    # None while the batch is running.
-    finished_at: datetime | None
-    call_count: int
-    # The estimated prompt tokens of a call.
-    tokens_per_call: int
-
-
-def list_past_calls(
+def list_recent_live_batches(
     tx: Connection,
     model: str,
     *,
     ended_after: datetime,
     excluded_batches: Collection[int] = (),
-) -> list[PastCalls]:
-    """Return the calls of each live batch of a model that is running or ended since a time.
+) -> list[BatchRow]:
+    """Return the live batches of a model that made calls and are running or ended since a time.
 
-    The batches are in any order. Batches without calls are left out. Every call to the API counts,
-    whatever it returned. The tokens per call are the batch's estimated input tokens, divided by its
-    requests.
+    The batches are in any order.
 
     Args:
         ended_after: Leave out batches that ended before this time.
         excluded_batches: Numbers of batches to leave out.
     """
-    query = select(
-        batches.c.submitted_at,
-        batches.c.over_at,
-        batches.c.calls,
-        batches.c.estimated_in,
-        batches.c.requests,
-    ).where(
+    query = select(batches).where(
         batches.c.model == model,
         batches.c.calls > 0,
         batches.c.number.not_in(list(excluded_batches)),
         or_(batches.c.over_at.is_(None), batches.c.over_at >= ended_after),
     )
-    calls_by_batch = []
-    for started_at, finished_at, call_count, estimated_tokens, request_count in tx.execute(query):
-        tokens_per_call = estimated_tokens // max(1, request_count)
-        calls_by_batch.append(PastCalls(started_at, finished_at, call_count, tokens_per_call))
-    return calls_by_batch
+    return [_to_batch(row) for row in tx.execute(query).mappings()]
 
 
 def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float | None:

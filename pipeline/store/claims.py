@@ -38,11 +38,9 @@ from sqlalchemy import (
 )
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.states import ENDED_STATES, Mode, Outcome
-from pipeline.core.text import plural
+from pipeline.core.states import Mode, Outcome
 from pipeline.store.database import (
     change_matching,
-    count_rows,
     has_row,
     run_many,
     select_matching,
@@ -201,26 +199,6 @@ def find_duplicate_inputs(
     }
 
 
-def count_copied(tx: Connection, task: str, version: str, batch: int, *, since: datetime) -> int:
-    """Count the rows with a copied answer whose input a batch answered.
-
-    Args:
-        since: When the batch was created; earlier copies are of another batch.
-    """
-    original_hashes = select(row_claims.c.input_hash).where(
-        row_claims.c.batch == batch,
-        row_claims.c.state == ANSWERED,
-    )
-    is_copy = and_(
-        row_claims.c.task == task,
-        row_claims.c.extractor == version,
-        row_claims.c.state == ANSWERED,
-        row_claims.c.batch.is_(None),
-        row_claims.c.at >= since,
-    )
-    return count_rows(tx, row_claims, is_copy, row_claims.c.input_hash.in_(original_hashes))
-
-
 def claimed_rows(
     tx: Connection,
     batch: int,
@@ -340,22 +318,6 @@ def record_ended(
 def release_claims(tx: Connection, batch: int) -> int:
     """Release every row that a batch still claims; return their number."""
     return tx.execute(delete(row_claims).where(row_claims.c.batch == batch, IS_CLAIMED)).rowcount
-
-
-_IS_CLAIM_OF_ENDED_BATCH = IS_CLAIMED & row_claims.c.batch.in_(
-    select(batches.c.number).where(batches.c.state.in_(ENDED_STATES)),
-)
-
-
-def find_claims_of_ended_batches(tx: Connection) -> list[str]:
-    """Return a message if batches that are over still claim rows; otherwise an empty list."""
-    count = count_rows(tx, row_claims, _IS_CLAIM_OF_ENDED_BATCH)
-    return [plural(count, "row is", "rows are") + " claimed by finished batches"] if count else []
-
-
-def release_claims_of_ended_batches(tx: Connection) -> None:
-    """Release the rows that batches still claim although they are over."""
-    tx.execute(delete(row_claims).where(_IS_CLAIM_OF_ENDED_BATCH))
 
 
 def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:

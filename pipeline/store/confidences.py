@@ -7,8 +7,8 @@ not members.
 A correction has the confidences of the fields that a model answered and no person set. The column
 of a forgotten answer and of an answer without confidences is NULL.
 
-The members are sorted by probability, and `probability` is the first member of each. So the first
-probability of the text is the least, and queries about many answers need not parse the JSON.
+The column `least_confidence` has the least probability, so that queries about many answers need not
+parse the JSON.
 """
 
 import json
@@ -31,10 +31,6 @@ from pipeline.store.answers import (
 )
 from pipeline.store.database import cached_in_snapshot, has_row, select_matching
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
-from pipeline.store.sql_functions import LeastProbability
-
-# Expression for the least probability of an answer's fields; NULL without any.
-LEAST_PROBABILITY = LeastProbability(answers.c.confidences)
 
 
 class FieldConfidence(NamedTuple):
@@ -46,22 +42,19 @@ class FieldConfidence(NamedTuple):
     model: str
 
 
-def encode_confidences(confidences: Mapping[str, FieldConfidence]) -> str | None:
-    """Return the confidences of an answer, by field, as JSON; None without confidences.
+def make_confidence_columns(confidences: Mapping[str, FieldConfidence]) -> dict[str, Any]:
+    """Return the columns of `findable_answers` for the confidences of an answer, by field.
 
     Raises:
         ValueError: A probability is not finite.
     """
     if not confidences:
-        return None
-    members = {
-        name: {"probability": confidence.probability, "model": confidence.model}
-        for name, confidence in sorted(
-            confidences.items(),
-            key=lambda member: member[1].probability,
-        )
+        return {"confidences": None, "least_confidence": None}
+    members = {name: confidence._asdict() for name, confidence in confidences.items()}
+    return {
+        "confidences": json.dumps(members, ensure_ascii=False, allow_nan=False),
+        "least_confidence": min(confidence.probability for confidence in confidences.values()),
     }
-    return json.dumps(members, ensure_ascii=False, allow_nan=False)
 
 
 def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfidence]:
@@ -137,5 +130,7 @@ def has_decisions(tx: Connection, task: str, version: str) -> bool:
 @cached_in_snapshot
 def has_confidences(tx: Connection, task: str) -> bool:
     """Return whether an answer of a task has confidences."""
-    query = select(answers.c.id).where(answers.c.task == task, answers.c.confidences.is_not(None))
+    query = select(answers.c.id).where(
+        answers.c.task == task, answers.c.least_confidence.is_not(None)
+    )
     return has_row(tx, query)

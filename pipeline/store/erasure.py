@@ -194,6 +194,7 @@ def erase_row(
             "input_hash": "",
             "answer": FORGOTTEN_ANSWER,
             "confidences": None,
+            "least_confidence": None,
             "response_id": "",
         },
     }

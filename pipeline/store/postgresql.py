@@ -85,7 +85,6 @@ _MISSING_RIGHT_HINT = (
     "GRANT this user the missing right, for a new workspace CREATE ON SCHEMA public, then run the "
     "same command again; it stores replies that arrived without asking again"
 )
-_DAMAGE_STATES = ("XX001", "XX002")
 # No space left, no permission, a read-only replica.
 _SETUP_STATES = ("53", _MISSING_RIGHT_STATE, "25006")
 # Errors that are never a query's fault: connection, shutdown, resources, damage.
@@ -204,7 +203,7 @@ class PostgresqlServer:
         """Return a FindableError for an error of the server, without the rows that it quotes.
 
         A lock timeout, a lost connection or another transient failure is an UnavailableError. A
-        wrong setup or a permanent refusal is a ConfigurationError. Damage and anything else are an
+        wrong setup or a permanent refusal is a ConfigurationError. Anything else is an
         InconsistentError.
 
         Args:
@@ -245,11 +244,6 @@ class PostgresqlServer:
             return UnavailableError(
                 f"{self.display_name} {problem}: {reason}; what was stored before is unchanged",
                 hint=f"{remedy}, then run the same command again",
-            )
-        if state in _DAMAGE_STATES:
-            return InconsistentError(
-                f"{self.display_name} is damaged: {reason}; nothing was changed",
-                hint="restore it from a copy",
             )
         return InconsistentError(
             f"{self.display_name}: {reason}; nothing was changed",

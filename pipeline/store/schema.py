@@ -37,7 +37,6 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
-    event,
     insert,
     inspect,
     text,
@@ -47,7 +46,6 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
-from pipeline.store.sql_functions import LeastProbability
 from pipeline.store.task_record import TaskRecord
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
@@ -528,24 +526,17 @@ answers = Table(
     Column("reviewed_at", UtcTime),
     # JSON of the confidence of each field (see `store.confidences`).
     *_columns("confidences?"),
+    # The least probability in it.
+    Column("least_confidence", Float),
     Index("findable_answers_of_item", "task", "item_id"),
+    # Without it, each list and each count of doubtful rows would read all answers.
+    Index(
+        "findable_answers_by_confidence",
+        "task",
+        "least_confidence",
+        sqlite_where=text("least_confidence IS NOT NULL"),
+    ),
 )
-
-
-# Without it, each list and each count of doubtful rows would read all answers.
-_doubt_index = Index(
-    "findable_answers_by_confidence",
-    answers.c.task,
-    LeastProbability(answers.c.confidences),
-    sqlite_where=answers.c.confidences.is_not(None),
-)
-
-
-@event.listens_for(answers, "before_create")
-def _narrow_doubt_index(_table: Table, tx: Connection, **_: Any) -> None:
-    """Set the condition of the index on a server; as an argument it would import the dialect."""
-    if tx.dialect.name == "postgresql":
-        _doubt_index.dialect_options["postgresql"]["where"] = answers.c.confidences.is_not(None)
 
 
 # Promoted builds of indexes.

@@ -26,7 +26,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.files import PRIVATE_MODE
 from pipeline.core.text import plural
-from pipeline.store.sql_functions import SQLITE_FUNCTION, hash_for_sqlite
+from pipeline.store.text_hash import SQLITE_FUNCTION, hash_for_sqlite
 
 # The longest wait of a writer for another writer, in seconds. Our transactions are far shorter.
 BUSY_S = 60.0

@@ -1,16 +1,11 @@
 """A registered task, as it is stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
 from pipeline.core.answer_fields import AnswerField
-
-
-def _stored_as(name: str, **default: Any) -> Any:
-    """Return a field of `TaskMembers` that has another name in the stored document."""
-    return field(metadata={"stored": name}, **default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +15,9 @@ class TaskMembers:
     # Model of the task; None for the model of the settings.
     model: str | None = None
     # Template of the names of rows.
-    name_template: str | None = _stored_as("label", default=None)
+    name_template: str | None = None
     # Template of the indexed text.
-    index_template: str | None = _stored_as("index", default=None)
+    index_template: str | None = None
     # Table, or table and column, of another program that gets the answers.
     write_to: str | None = None
     # Gates in the format of the GATES setting.
@@ -30,22 +25,22 @@ class TaskMembers:
     # Estimated tokens of an answer.
     answer_tokens: int = 0
     # All fields of the answer are closed: choices, yes or no.
-    is_closed: bool = _stored_as("closed", default=False)
+    is_closed: bool = False
     # Fields of the answer that the task's file declares.
     answer_fields: tuple[AnswerField, ...] = ()
     # Columns of the prompt.
-    asked_columns: Sequence[str] = _stored_as("asked", default=())
+    asked_columns: Sequence[str] = ()
     # Column that the answer quotes.
-    quoted_column: str | None = _stored_as("quotes_in", default=None)
+    quoted_column: str | None = None
     # Columns that must have text: a row without text there is not asked.
-    required_columns: Sequence[str] = _stored_as("quoted", default=())
+    required_columns: Sequence[str] = ()
     # Columns of images.
-    image_columns: Sequence[str] = _stored_as("images", default=())
+    image_columns: Sequence[str] = ()
 
     # State, which is in no file: the place up to which `cursor=` has read the query.
-    cursor: Mapping[str, Any] = _stored_as("read", default_factory=dict)
+    cursor: Mapping[str, Any] = field(default_factory=dict)
     # Versions that PREFER_VERSIONS stored, in their order.
-    preferred_versions: Sequence[str] = _stored_as("prefer_versions", default=())
+    preferred_versions: Sequence[str] = ()
     # Examples that were drawn from corrections, by prompt version: row id, values by column, and
     # answer of each.
     drawn_examples: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
@@ -55,19 +50,8 @@ class TaskMembers:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Return the members of a stored document; missing members have their defaults."""
-        names = {member.metadata.get("stored", member.name): member.name for member in fields(cls)}
-        members = {names[name]: value for name, value in document.items()}
-        answer_fields = members.get("answer_fields", ())
-        members["answer_fields"] = tuple(map(AnswerField.from_document, answer_fields))
-        return cls(**members)
-
-    def to_document(self) -> dict[str, Any]:
-        """Return the document to store."""
-        values = asdict(self)
-        return {
-            member.metadata.get("stored", member.name): values[member.name]
-            for member in fields(self)
-        }
+        answer_fields = tuple(map(AnswerField.from_document, document.get("answer_fields", ())))
+        return cls(**{**document, "answer_fields": answer_fields})
 
     def with_state_of(self, other: Self) -> Self:
         """Return a copy with the state of other members of the task."""

@@ -334,7 +334,7 @@ def update_members(tx: Connection, name: str, **members: Any) -> None:
 
 def _format_members(members: TaskMembers) -> str:
     """Return members as they are stored."""
-    return json.dumps(members.to_document(), ensure_ascii=False)
+    return json.dumps(asdict(members), ensure_ascii=False)
 
 
 def save_fingerprint(

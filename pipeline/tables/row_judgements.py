@@ -19,7 +19,6 @@ from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
 from pipeline.store.answers import PreferredAnswer, VersionPreference, is_reviewed_answer
 from pipeline.store.confidences import (
-    LEAST_PROBABILITY,
     decode_confidences,
     has_confidences,
     make_probability_expression,
@@ -117,7 +116,7 @@ class RowJudgements:
             name: make_probability_expression(self._tx, field) for field, name in self.names.items()
         }
         if self.least_name:
-            probabilities[self.least_name] = LEAST_PROBABILITY
+            probabilities[self.least_name] = answers.c.least_confidence
         return {
             name: func.coalesce(probability, literal(_MISSING_PROBABILITY))
             for name, probability in probabilities.items()
@@ -157,7 +156,7 @@ class RowJudgements:
 
     def is_doubtful(self) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful; NULL without an answer."""
-        has_doubt = and_(self._threshold > LEAST_PROBABILITY, ~is_reviewed_answer())
+        has_doubt = and_(self._threshold > answers.c.least_confidence, ~is_reviewed_answer())
         return case((has_doubt, true()), (answers.c.id.is_not(None), false()))
 
     def make_cells(self) -> dict[str, JsonCell]:
@@ -174,7 +173,7 @@ class RowJudgements:
         }
         cells |= {f"answer.{name}": cell for name, cell in cells.items()}
         if self.least_name:
-            least_probability = cast(LEAST_PROBABILITY, Text)
+            least_probability = cast(answers.c.least_confidence, Text)
             cells[self.least_name] = make_json_cell(CONFIDENCE, least_probability)
         return {
             self.review_name: _make_truth_cell(REVIEWED, is_reviewed_answer()),

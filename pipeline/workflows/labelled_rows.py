@@ -11,7 +11,7 @@ from pipeline.engine.task import Task
 from pipeline.quality import label_accuracy, pilot
 from pipeline.store import answers
 from pipeline.store.database import Connection
-from pipeline.store.labels import RowLabel
+from pipeline.store.edits import RowLabel
 
 # The file of the hint how to label rows.
 LABEL_FILE = "labels.csv"

@@ -53,14 +53,15 @@ class MovePlan:
 
     batch: batches.BatchRow
     mode: Mode
-    estimate: move.MoveEstimate
+    # What asking its rows in the mode costs, in USD.
+    other_mode_usd: float
     # Why a budget does not allow it; "" if all budgets allow it.
     refusal: str
 
     @property
     def message(self) -> str:
         """Return both costs in words, and the budget that does not allow them."""
-        parts = [move.describe_move(self.batch, self.mode, self.estimate), self.refusal]
+        parts = [move.describe_move(self.batch, self.mode, self.other_mode_usd), self.refusal]
         return "; ".join(part for part in parts if part)
 
     def document(self) -> dict[str, object]:
@@ -69,8 +70,8 @@ class MovePlan:
             "batch": self.batch.number,
             "to": self.mode.value,
             "requests": self.batch.requests,
-            "cancelled_usd": self.estimate.cancelled_usd,
-            "other_mode_usd": self.estimate.other_mode_usd,
+            "cancelled_usd": self.batch.estimated_cost,
+            "other_mode_usd": self.other_mode_usd,
             "refusal": self.refusal,
         }
 
@@ -97,14 +98,13 @@ def plan_move(
     Raises:
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
             asked for another version than the version in use; or the budget is negative or NaN.
-        RemoteError: The database does not show whether the batch was created at the API.
     """
     ws, batch = _open_task(ws, number)
     open_mode = ws.store.query(move.find_move_mode, number)
     move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
-    estimate = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
-    return MovePlan(batch, mode, estimate, move.find_budget_refusal(ws, estimate))
+    other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
+    return MovePlan(batch, mode, other_mode_usd, move.find_budget_refusal(ws, other_mode_usd))
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:

@@ -44,8 +44,6 @@ from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
-# Most replies arrive within this time.
-MIN_SHOWN_SILENCE_S = 5.0
 MAX_SHOWN_REASON_CHARS = 90
 HOPELESS_ANSWERS_REASON = HintTemplate(
     "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
@@ -750,10 +748,9 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     The note has, in this order:
 
     - the number of calls at the same time
-    - a failure of Gemini, or else how long no reply came, from MIN_SHOWN_SILENCE_S
+    - a failure of Gemini
     - how long the next call must wait, from MIN_SHOWN_WAIT_S; a wait without a known end is left
       out
-    - the number of rows that are asked again, because their replies do not count any more
     - the number of failures and the newest reason
     - the cost, except 0
 
@@ -763,12 +760,8 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     if live_report.service_failure:
         failure = live_report.service_failure.removeprefix("Gemini failed on the request to ")
         notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
-    elif live_report.silent_s >= MIN_SHOWN_SILENCE_S:
-        notes.append(f"no reply for {live_report.silent_s:.0f} s")
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
-    if live_report.repeated_rows:
-        notes.append(f"{live_report.repeated_rows} asked again")
     if live_report.failed:
         failure = shorten(describe_reason(live_report.newest_failure), MAX_SHOWN_REASON_CHARS)
         notes.append(f"{live_report.failed.total()} failed ({failure})")

@@ -19,11 +19,12 @@ from pipeline.batch.budget import (
     BudgetError,
     check_budget_amount,
     correct_tag_start,
-    resume_budget,
+    find_unfinished_tag_budget,
 )
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import RowFilter
+from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.core.text import format_usd
 from pipeline.engine import asking_again
@@ -417,8 +418,17 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
         return ws.now()
 
     correct_tag_start(ws.store, ws.task, now=ws.now)
-    unfinished_run = ws.store.query(runs.find_unfinished_run, ws.task.name, mode=runs.TAG)
-    return resume_budget(ws, options.budget, unfinished_run)
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+        run_budget = find_unfinished_tag_budget(tx, ws.task)
+    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    if options.budget is not None:
+        ws.budget = Budget(options.budget, started_at, "BUDGET")
+    elif run_budget is not None:
+        ws.budget = run_budget
+        hint = OptionHint(budget=f"{run_budget.usd:g}")
+        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
+    return started_at
 
 
 def _begin_or_continue_run(

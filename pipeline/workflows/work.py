@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.batch import budget
-from pipeline.batch.batch_times import read_waits
+from pipeline.batch.report import read_waits
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import AccountError, FindableError
 from pipeline.core.states import OPEN_STATES, BatchState

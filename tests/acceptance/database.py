@@ -49,8 +49,8 @@ def age_full_reading(workspace: Workspace, task: str) -> None:
         query = f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
         ((text,),) = connection.execute(query).fetchall()
         record = json.loads(text)
-        read_at = datetime.fromisoformat(record["read"]["full"]) - timedelta(days=7)
-        record["read"]["full"] = read_at.isoformat()
+        read_at = datetime.fromisoformat(record["cursor"]["full"]) - timedelta(days=7)
+        record["cursor"]["full"] = read_at.isoformat()
         words = json.dumps(record).replace("'", "''")
         change = f"UPDATE findable_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
         connection.execute(change)

@@ -179,14 +179,14 @@ def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: En
     assert "there is no batch 1" in workspace.run_command("batch_move", 1, code=2).stderr
     api.script_fault("quota_batch")
     workspace.run_command("submit", code=4)
-    assert "was not sent yet" in workspace.run_command("batch_move", 1, code=2).stderr
+    assert "is prepared" in workspace.run_command("batch_move", 1, code=2).stderr
 
     api.script_fault("create_lost_reply")
     fault = {"code": 503, "message": "not now"}
     api.script_fault("status", times=MANY_TIMES, method="GET", path=r"/batches(\?|$)", args=fault)
     workspace.run_command("submit", code=4, RETRY_FOR=0.05)
     assert workspace.batch_states() == ["submitting"]
-    assert "it is unclear whether" in workspace.run_command("batch_move", 1, code=4).stderr
+    assert "is submitting" in workspace.run_command("batch_move", 1, code=2).stderr
     api.clear_faults()
     workspace.run_command("submit")
 
@@ -198,7 +198,7 @@ def test_batch_that_cannot_be_moved_is_not_changed(workspace: Workspace, api: En
     workspace.run_command("poll")
     assert "is downloaded" in workspace.run_command("batch_move", 1, code=2).stderr
     workspace.run_command("ingest")
-    assert "is over (ingested)" in workspace.run_command("batch_move", 1, code=2).stderr
+    assert "is ingested" in workspace.run_command("batch_move", 1, code=2).stderr
 
     workspace.import_people(1, first=2)
     workspace.run_command("tag", mode="live")

@@ -90,7 +90,7 @@ def test_aliases_are_stored_as_their_term_and_other_terms_are_invalid(
     assert "'billling' is not a term of topics.csv; the nearest is 'Billing'" in reason
 
     request = json.dumps(letters.sealed_requests(1)[0]["request"])
-    assert "Billing: invoices, payments and refunds (also: invoice, payment)" in request
+    assert "Billing: invoices, payments and refunds; also: invoice, payment" in request
 
 
 @pytest.mark.parametrize(

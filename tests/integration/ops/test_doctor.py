@@ -280,11 +280,6 @@ CONTRADICTIONS: dict[str, Fault] = {
         "has no result file",
         (),
     ),
-    "stuck claims": (
-        "UPDATE findable_asks SET state = 'claimed' WHERE batch = 1",
-        "6 rows are claimed",
-        ("batch-submit",),
-    ),
     "other lines": (
         "UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2",
         "its request file has 2 requests",

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import update
 
 from pipeline.engine.task_file import forget_loaded_files
-from pipeline.store.confidences import FieldConfidence, encode_confidences
+from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.schema import answers
 from tests.integration import reviews
 from tests.lab import Api, Workspace
@@ -67,7 +67,7 @@ def store_confidences(
                 for name, probability in by_field.items()
             }
             change = update(answers).where(answers.c.item_id == row_id)
-            tx.execute(change.values(confidences=encode_confidences(confidences)))
+            tx.execute(change.values(make_confidence_columns(confidences)))
 
 
 def list_ids(page: Page, **parameters: Any) -> list[str]:

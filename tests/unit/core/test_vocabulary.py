@@ -29,14 +29,14 @@ def read(path: Path, text: str | bytes) -> Vocabulary:
         (b"term\nd\xe9but\n", "topics.csv is not in UTF-8"),
         (HEADER + "lamp,a light,,\n", "line 2: there are more cells than columns"),
         (HEADER + ",a light,\n", "line 2: the term is missing"),
-        (HEADER + "lamp,,\n\nLAMP,,\n", "line 4: the term 'LAMP' is on line 2 already"),
+        (HEADER + "lamp,,\n\nLAMP,,\n", "line 4: 'LAMP' is on line 2 already"),
         (
             HEADER + "lamp,,light\nsun,,Light|star\n",
-            "line 3: the alias 'Light' of 'sun' belongs to 'lamp' on line 2",
+            "line 3: 'Light' is on line 2 already",
         ),
         (
             HEADER + "lamp,,sun\nsun,,\n",
-            "line 2: the alias 'sun' of 'lamp' belongs to 'sun' on line 3",
+            "line 3: 'sun' is on line 2 already",
         ),
         (
             HEADER + "".join(f"term {number},,\n" for number in range(256)),

@@ -27,7 +27,7 @@ def test_terms_are_in_the_enum_and_their_meanings_in_the_system(tmp_path: Path) 
     assert topic["description"] == "Which (a term of topics.csv)"
     assert describe_vocabularies(model) == (
         "Terms of topics.csv, each to be copied as it is:\n"
-        "- desk lamp: on a desk (also: reading lamp)\n- sun"
+        "- desk lamp: on a desk; also: reading lamp\n- sun"
     )
 
 

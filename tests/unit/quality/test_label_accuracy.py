@@ -10,7 +10,7 @@ from pipeline.quality.label_accuracy import (
     compare_with_labels,
     sign_test,
 )
-from pipeline.store.labels import RowLabel
+from pipeline.store.edits import RowLabel
 
 
 @pytest.mark.parametrize(
