@@ -41,7 +41,7 @@ from pipeline.tables.row_table import (
     STATE_COLUMN,
     describe_stale_row,
 )
-from pipeline.tables.stored_values import (
+from pipeline.tables.stored_rows import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
     KEY_COLUMN,
