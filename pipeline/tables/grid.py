@@ -524,7 +524,9 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self._make_conditions(tx, row_filter)
-        row_counts = self.table.count_by_state(tx, *conditions, source=self.source)
+        # Without a filter, answers need not be looked up.
+        source = self.source if conditions else None
+        row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
         states = {name: row_counts[name] for name in self.table.states.listed_names}
