@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Self
 
-from pipeline.core.answer_fields import AnswerField
-
 
 def _stored_as(name: str, **default: Any) -> Any:
     """Return a field of `TaskMembers` that has another name in the stored document."""
@@ -31,8 +29,6 @@ class TaskMembers:
     answer_tokens: int = 0
     # All fields of the answer are closed: choices, yes or no.
     is_closed: bool = _stored_as("closed", default=False)
-    # Fields of the answer that the task's file declares.
-    answer_fields: tuple[AnswerField, ...] = ()
     # Columns of the prompt.
     asked_columns: Sequence[str] = _stored_as("asked", default=())
     # Column that the answer quotes.
@@ -56,10 +52,7 @@ class TaskMembers:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Return the members of a stored document; missing members have their defaults."""
         names = {member.metadata.get("stored", member.name): member.name for member in fields(cls)}
-        members = {names[name]: value for name, value in document.items()}
-        answer_fields = members.get("answer_fields", ())
-        members["answer_fields"] = tuple(map(AnswerField.from_document, answer_fields))
-        return cls(**members)
+        return cls(**{names[name]: value for name, value in document.items()})
 
     def to_document(self) -> dict[str, Any]:
         """Return the document to store."""
