@@ -1,7 +1,6 @@
 """Describe the fields of an answer; the description is derived once from the answer's class.
 
-It is stored with the task, so that most commands need neither the class nor its file. Forms,
-questions to a decision model, checks of replies, kinds of columns and messages read it.
+Forms, questions to a decision model, checks of replies, kinds of columns and messages read it.
 """
 
 import contextlib
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from pipeline.core.declaration import json_schema
 from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT
@@ -200,15 +199,6 @@ class AnswerField:
         if not 0 < len(numbers) <= MAX_OPTIONS:
             return None
         return [Option(number) for number in numbers]
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Return the field that is stored as a JSON document."""
-        values = dict(document)
-        values["parts"] = tuple(map(cls.from_document, values["parts"]))
-        for name in ("choices", "limits"):
-            values[name] = tuple(values[name])
-        return cls(**values)
 
 
 def map_choices(choices: Sequence[Any]) -> dict[str, Any]:

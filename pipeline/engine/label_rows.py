@@ -22,7 +22,7 @@ from pipeline.tables.grid import Grid
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_table import STATE_COLUMN
 from pipeline.tables.source import FileSource
-from pipeline.tables.stored_values import is_blank_cell
+from pipeline.tables.stored_rows import is_blank_cell
 
 MAX_LISTED_FAULTS = 20
 _MAX_LISTED_COLUMNS = 12

@@ -28,7 +28,7 @@ from pipeline.engine.pictures import (
 from pipeline.engine.task_parts import TaskRow
 from pipeline.tables.cells import to_compact_json
 from pipeline.tables.row_sync import ImageInspection
-from pipeline.tables.stored_values import hash_input
+from pipeline.tables.stored_rows import hash_input
 
 SENT_TYPE = "image/jpeg"
 UNPRINTABLE_NAME_REASON = "its name contains a line end or another unprintable character"

@@ -444,7 +444,6 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         columns: Kinds of the source's columns, by name.
     """
     gates = declaration.gates or {}
-    answer_fields = list_answer_fields(declaration.answer)
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
@@ -455,8 +454,7 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),
-        is_closed=all(field.has_only_choices() for field in answer_fields),
-        answer_fields=answer_fields,
+        is_closed=all(field.has_only_choices() for field in list_answer_fields(declaration.answer)),
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,
         required_columns=[quoted_column] if quoted_column and is_text_required else [],

@@ -21,7 +21,7 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import RowSource
-from pipeline.tables.stored_values import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
+from pipeline.tables.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
 
 @dataclass(eq=False, kw_only=True)

@@ -33,7 +33,7 @@ from pipeline.tables.answer_views import (
 )
 from pipeline.tables.cells import parse_json_cell
 from pipeline.tables.column_values import to_column_value
-from pipeline.tables.export import encode_rows
+from pipeline.tables.export import REASON_COLUMN, encode_rows
 from pipeline.tables.row_table import (
     GONE_STATE,
     REFUSED_STATE,
@@ -41,7 +41,7 @@ from pipeline.tables.row_table import (
     STATE_COLUMN,
     describe_stale_row,
 )
-from pipeline.tables.stored_values import (
+from pipeline.tables.stored_rows import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
     KEY_COLUMN,
@@ -49,8 +49,6 @@ from pipeline.tables.stored_values import (
     VALUES_COLUMN,
 )
 
-# Column of an export.
-REASON_COLUMN = "reason"
 ANSWERED_STATE = "answered"
 # State of a row without an answer of the exported version, but with another answer.
 OTHER_VERSION_STATE = "other_version"

@@ -19,7 +19,7 @@ from pipeline.engine.user_rows import UserRows
 from pipeline.store import answers
 from pipeline.store.database import PAGE_ROWS, split_into_pages
 from pipeline.tables.cells import iterate_texts, to_prompt_text
-from pipeline.tables.stored_values import KEY_COLUMN, VALUES_COLUMN
+from pipeline.tables.stored_rows import KEY_COLUMN, VALUES_COLUMN
 
 # Characters of the text that a hit contains.
 MAX_HIT_TEXT_CHARS = 1_000

@@ -51,21 +51,22 @@ from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.facets import VERSION_FACET, tag_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
-from pipeline.tables.row_states import UNUSABLE_STATE, make_row_table
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
     REFUSED_STATE,
     RowTable,
 )
-from pipeline.tables.stored_values import (
+from pipeline.tables.stored_rows import (
     HASH_COLUMN,
     IMAGE_STATE_COLUMN,
     KEY_COLUMN,
+    UNUSABLE_STATE,
     VALUES_COLUMN,
+    make_row_table,
     make_rows_subquery,
     parse_stored_values,
 )
-from pipeline.tables.stored_values import UNUSABLE_COLUMN as REASON
+from pipeline.tables.stored_rows import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import join_json_values
 from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
 from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column

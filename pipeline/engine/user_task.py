@@ -44,7 +44,7 @@ from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.source import MEMORY_ROWS
-from pipeline.tables.stored_values import (
+from pipeline.tables.stored_rows import (
     HASH_COLUMN,
     KEY_COLUMN,
     VALUES_COLUMN,

@@ -59,7 +59,7 @@ from pipeline.store.schema import answers as stored_answers
 from pipeline.store.sqlite import WAL_SWITCH_KEY
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from pipeline.tables.adoption_errors import write_each
+from pipeline.tables.adoption_errors import replace_nulls, translate_refusals, write_each
 from pipeline.tables.cells import (
     EMPTY_LIST_TEXTS,
     JSON_WHITE_SPACE,
@@ -76,7 +76,6 @@ from pipeline.tables.text_match import (
     is_not_blank,
     strip_white_space,
 )
-from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 # Limits of a search in the texts of untagged people.
 TASK = "expert-tags"

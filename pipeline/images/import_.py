@@ -38,8 +38,8 @@ from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
+from pipeline.tables.adoption_errors import translate_refusals
 from pipeline.tables.row_import import split_into_blocks
-from pipeline.tables.write_errors import translate_refusals
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200

@@ -20,7 +20,7 @@ from pipeline.images import ASSET_AI, HOW_TO_BEGIN
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.store.database import Store
 from pipeline.store.task_record import TaskRecord
-from pipeline.tables.stored_values import HASH_COLUMN
+from pipeline.tables.stored_rows import HASH_COLUMN
 from pipeline.tables.write_target import TargetColumn
 
 if TYPE_CHECKING:

@@ -60,14 +60,18 @@ from pipeline.store.database import (
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from pipeline.tables.adoption_errors import adoption_error, check_required_columns
+from pipeline.tables.adoption_errors import (
+    adoption_error,
+    check_required_columns,
+    replace_nulls,
+    translate_refusals,
+)
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
 from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, read_columns
 from pipeline.tables.row_table import RowStates, RowTable
 from pipeline.tables.text_match import is_not_blank
-from pipeline.tables.write_errors import replace_nulls, translate_refusals
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB, "postgresql")

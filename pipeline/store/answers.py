@@ -8,6 +8,7 @@
 - Unparking a row forgives its attempts: they stay stored, but no longer count.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     FromClause,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     TextualSelect,
     and_,
     case,
+    cast,
     delete,
     func,
     insert,
@@ -50,6 +53,7 @@ from pipeline.store.database import (
 )
 from pipeline.store.runs import end_run
 from pipeline.store.schema import (
+    JSONB,
     UtcTime,
     again,
     answers,
@@ -483,6 +487,7 @@ def set_reviews(
 
 
 def have_different_answers(
+    tx: Connection,
     task: str,
     id_column: ColumnElement[str],
     first_version: str,
@@ -490,10 +495,12 @@ def have_different_answers(
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row's newest answers of two versions differ in a value.
 
-    Their JSON is compared as text, because each version writes the fields in the same order. The
-    condition is NULL if one of the versions has no answer to the row.
+    The order of fields is not compared. The condition is NULL if one of the versions has no answer
+    to the row.
 
     Args:
+        tx: The connection that will run the query. On SQLite, a function `findable_differ` is
+            registered in it.
         id_column: The column with the row's id in the outer query.
     """
     first_answer, second_answer = (
@@ -505,7 +512,19 @@ def have_different_answers(
         .scalar_subquery()
         for version in (first_version, second_version)
     )
-    return first_answer != second_answer
+    if tx.dialect.name == "sqlite":
+        connection: Any = tx.connection.driver_connection
+        connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
+        return func.findable_differ(first_answer, second_answer, type_=Boolean)
+
+    return cast(first_answer, JSONB) != cast(second_answer, JSONB)
+
+
+def _is_different_json(first_text: str | None, second_text: str | None) -> bool | None:
+    """Return whether two JSON texts have different values; None if one of them is None."""
+    if first_text is None or second_text is None:
+        return None
+    return first_text != second_text and json.loads(first_text) != json.loads(second_text)
 
 
 class PreferredAnswer(NamedTuple):

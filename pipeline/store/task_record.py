@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
-from pipeline.core.answer_fields import AnswerField
-
 
 @dataclass(frozen=True, kw_only=True)
 class TaskMembers:
@@ -26,8 +24,6 @@ class TaskMembers:
     answer_tokens: int = 0
     # All fields of the answer are closed: choices, yes or no.
     is_closed: bool = False
-    # Fields of the answer that the task's file declares.
-    answer_fields: tuple[AnswerField, ...] = ()
     # Columns of the prompt.
     asked_columns: Sequence[str] = ()
     # Column that the answer quotes.
@@ -50,8 +46,7 @@ class TaskMembers:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Return the members of a stored document; missing members have their defaults."""
-        answer_fields = tuple(map(AnswerField.from_document, document.get("answer_fields", ())))
-        return cls(**{**document, "answer_fields": answer_fields})
+        return cls(**document)
 
     def with_state_of(self, other: Self) -> Self:
         """Return a copy with the state of other members of the task."""

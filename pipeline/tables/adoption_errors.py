@@ -2,9 +2,11 @@
 
 - `write_each` writes rows, and names the row that a table refuses.
 - `check_required_columns` finds columns that every new row must fill.
+- `translate_refusals` reports a refused row, and `replace_nulls` fills columns that are NOT NULL.
 """
 
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -12,7 +14,7 @@ from sqlalchemy import (
     exc,
 )
 
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.store.database import describe_error
 from pipeline.tables.reflection import (
     ReflectedColumns,
@@ -20,6 +22,10 @@ from pipeline.tables.reflection import (
 
 # A row to write; its last cell is its name in messages.
 Row = TypeVar("Row", bound=Sequence[Any])
+_ROW_HINT = (
+    "give its other columns defaults, widen short columns, start its sequence above all ids, or "
+    "use another database"
+)
 # SQLite's message if a foreign key refers to columns without a unique key.
 _FOREIGN_KEY_MISMATCH = "foreign key mismatch"
 # SQLSTATE class of errors that a trigger raises.
@@ -136,3 +142,32 @@ def check_required_columns(
             f"needs values that findable does not write: {', '.join(required_columns)}",
             hint="give these columns defaults, or allow NULL",
         )
+
+
+@contextlib.contextmanager
+def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
+    """Turn a database error of the block into RefusedRowError if the table refuses a row.
+
+    Other database errors pass unchanged.
+
+    Args:
+        table: Name of the table, for the message.
+        hint: A remedy for the user.
+
+    Raises:
+        RefusedRowError: A constraint, type or trigger of the table refuses a row.
+    """
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if not is_constraint_error(error):
+            raise
+        raise RefusedRowError(
+            f"the table {table} of this database refuses a row: {describe_error(error)}",
+            hint=hint,
+        ) from error
+
+
+def replace_nulls(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}

@@ -52,9 +52,13 @@ from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, quote_text, read_columns
-from pipeline.tables.row_states import make_row_table
 from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
-from pipeline.tables.stored_values import KEY_COLUMN, VALUES_COLUMN, make_rows_subquery
+from pipeline.tables.stored_rows import (
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    make_row_table,
+    make_rows_subquery,
+)
 
 # Columns of both views.
 EXTRACTOR = "extractor"

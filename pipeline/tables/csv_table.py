@@ -10,9 +10,9 @@ is not given to `csv.reader`: it is skipped to its own end, and only its first c
 
 import contextlib
 import csv
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
 from itertools import chain, islice
 from typing import Self, TextIO
 
@@ -39,6 +39,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 # Lines that may precede a header: blank lines, and the delimiter as spreadsheets announce it.
 _LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIMITERS)}
 _QUOTE = '"'
+# The rest of a quoted cell up to its last quote. Two quotes are a quote within the cell.
+_CELL_END = re.compile(r'[^"]*+(?:""[^"]*+)*+"')
 # How some databases write a quote within quotes, which CSV writes as two quotes.
 _BACKSLASH_QUOTE = '\\"'
 # The reader's own limit is above any record that it gets.
@@ -323,7 +325,7 @@ class CsvTable(HeadedTable):
         """
         # The cells up to the size limit; the last may be cut.
         cells = next(self._make_reader(lines.texts))
-        if not lines.skip_long_record():
+        if not lines.skip_long_record(self.delimiter, skips_space=self._skips_space):
             raise self._make_quote_error(lines)
 
         reason = f"longer than {self._file.max_line_chars:,} characters"
@@ -390,7 +392,7 @@ class _RecordLines:
 
     def __init__(self, text_file: TextIO, file: InputFile, first_line: int) -> None:
         """Prepare to read an open file, which is at the beginning of the line `first_line`."""
-        self._read_line = partial(text_file.readline, file.max_line_chars)
+        self._read_line = text_file.readline
         self._max_chars = file.max_line_chars
         self._line_end = file.line_end
         self.line_number = first_line
@@ -433,7 +435,7 @@ class _RecordLines:
         if self.next_texts:
             text = self.next_texts.popleft()
         else:
-            text = self._read_line().removeprefix(BYTE_ORDER_MARK)
+            text = self._read_line(self._max_chars).removeprefix(BYTE_ORDER_MARK)
         if not text:
             raise StopIteration
 
@@ -444,19 +446,32 @@ class _RecordLines:
             raise _LongRecordError
         return text.replace(_BACKSLASH_QUOTE, _QUOTE * 2) if self._unescapes_quotes else text
 
-    def skip_long_record(self) -> bool:
+    def skip_long_record(self, delimiter: str, *, skips_space: bool) -> bool:
         """Read the rest of a record above the size limit; return whether its quotes are closed.
 
-        The record ends at a line break after an even number of quotes, or at the end of the file.
+        As for `csv.reader`, a quote opens a cell only at the beginning of the cell, and the record
+        ends at a line break outside quotes, or at the end of the file.
         """
+        blanks = " *" if skips_space else ""
+        cell_start = re.compile(f"{re.escape(delimiter)}{blanks}{_QUOTE}")
         is_quoted = False
         self.line_count = 0
-        for text in chain(self.texts, iter(self._read_line, "")):
-            is_line_end = text.endswith(self._line_end)
-            self.line_count += is_line_end
-            is_quoted ^= text.count(_QUOTE) % 2 == 1
-            if is_line_end and not is_quoted:
+        # The first cell begins like all others.
+        text = delimiter + "".join(self.texts)
+        while text:
+            # Signs that belong together must not be cut apart.
+            while text[-1] in {_QUOTE, delimiter, " "} and (character := self._read_line(1)):
+                text += character
+            position = 0
+            while match := (
+                _CELL_END.match(text, position) if is_quoted else cell_start.search(text, position)
+            ):
+                is_quoted = not is_quoted
+                position = match.end()
+            self.line_count += text.count(self._line_end)
+            if text.endswith(self._line_end) and not is_quoted:
                 break
+            text = self._read_line(self._max_chars)
         return not is_quoted
 
 

@@ -1,15 +1,13 @@
 """Write rows as CSV, JSON lines, a JSON list, .xlsx or Parquet, in constant memory.
 
-Pieces of CSV and JSON never split a row. Exported answers are columns of the row that they belong
-to. Parquet needs pyarrow, an optional package. A Parquet file
+Pieces of CSV and JSON never split a row. Parquet needs pyarrow, an optional package. A Parquet file
 is valid only if its last bytes were written. A quotation is a text of the row that an answer cites,
-stored with its place in the row. A confidence is the stored probability that a field is right.
+stored with its place in the row.
 """
 
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
 from typing import Any
 
 import orjson
@@ -18,7 +16,6 @@ from pipeline.core import text
 from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store.database import split_into_pages
-from pipeline.store.schema import to_utc_time
 from pipeline.tables import workbook
 from pipeline.tables.cells import (
     import_pyarrow,
@@ -26,29 +23,12 @@ from pipeline.tables.cells import (
     to_prompt_text,
 )
 
-ExportedRow = dict[str, Any]
-# Columns of an export.
+# Column of an export with the reason of a row's state.
 REASON_COLUMN = "reason"
-ANSWERED_STATE = "answered"
-# State of a row without an answer of the exported version, but with another answer.
-OTHER_VERSION_STATE = "other_version"
 # Kind of a column with lists of texts. All other kinds are those of answer fields.
 TEXTS_KIND = "texts"
 
 _PARQUET_GROUP_ROWS = 10_000
-# Kinds whose cells are converted from text.
-_CELL_READERS: Mapping[str, Callable[[str], Any]] = {
-    "date": date.fromisoformat,
-    "time": to_utc_time,
-}
-# Columns with the tokens and the cost of an answer, with their kinds.
-_COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
-
-# Columns of the query for a single version.
-_OTHER_VERSION = "findable_other_version"
-_CORRECTION = "findable_correction"
-# A person asked for the row again.
-_MARKED = "findable_marked"
 
 
 def encode_rows(

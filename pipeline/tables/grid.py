@@ -449,7 +449,7 @@ class Grid:
         ]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
-        conditions += self._make_answer_conditions(row_filter)
+        conditions += self._make_answer_conditions(tx, row_filter)
         return conditions
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
@@ -463,7 +463,11 @@ class Grid:
             is_in_answer = and_(contains_word(tx, [answers.c.answer], word), is_in_answer)
         return or_(is_in_row, is_in_answer)
 
-    def _make_answer_conditions(self, row_filter: RowFilter) -> list[ColumnElement[bool]]:
+    def _make_answer_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+    ) -> list[ColumnElement[bool]]:
         """Return a filter's conditions on review, doubt, differing versions, version and score.
 
         The review is whether a person reviewed the row's answer, and the doubt whether a field of
@@ -482,7 +486,7 @@ class Grid:
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
-                have_different_answers(self.table.task, self.table.row_id, first, second),
+                have_different_answers(tx, self.table.task, self.table.row_id, first, second),
             )
         if row_filter.extractor:
             version_facet = _require(self.facets.get("versions"), "versions")
@@ -520,7 +524,9 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self._make_conditions(tx, row_filter)
-        row_counts = self.table.count_by_state(tx, *conditions, source=self.source)
+        # Without a filter, answers need not be looked up.
+        source = self.source if conditions else None
+        row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
         states = {name: row_counts[name] for name in self.table.states.listed_names}

@@ -15,15 +15,11 @@ from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 _MAX_SAMPLED_ROWS = 50
 # Characters of a JSON list that are read at a time.
 _CHUNK_CHARS = 1 << 20
-_JSON_DECODER = json.JSONDecoder()
-# A string after its opening quote; its closing quote is missing at the end of a chunk.
-_STRING_REST = r'(?:[^"\\]++|\\.)*+"'
-_STRING_END = re.compile(_STRING_REST, re.DOTALL)
-# The text up to the next character that can end an element of a list: a bracket or a comma. Within
-# an element commas do not end it. An opening quote is the mark of a string that does not end.
-_NEXT_MARK = re.compile(rf'(?:[^"{{}}\[\],]++|"{_STRING_REST})*+([{{}}\[\],"])', re.DOTALL)
-_NEXT_BRACKET = re.compile(rf'(?:[^"{{}}\[\]]++|"{_STRING_REST})*+([{{}}\[\]"])', re.DOTALL)
-_DEPTH_CHANGE_BY_MARK = {"{": 1, "[": 1, "}": -1, "]": -1, ",": 0}
+# An element of a list above the limit of a row is skipped; above this one, the file is refused.
+_MAX_ELEMENT_CHARS = 32 << 20
+# Finds the end of an element. Numbers of any length are read.
+_ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+_BLANKS = re.compile(r"\s*")
 
 
 class JsonLinesTable:
@@ -49,15 +45,21 @@ class JsonLinesTable:
         """
         with self._file.open() as text_file:
             for line_number, text in enumerate(self._file.read_lines(text_file), start=1):
-                is_cut = len(text) >= self._file.max_line_chars
-                if is_cut and not text.endswith(self._file.line_end):
-                    yield self._reject_long_row(line_number, text)
-                elif not text.isspace():
-                    yield _parse_row(line_number, text.strip())
+                if not text.isspace():
+                    yield self._parse_row(line_number, text.strip(self._file.line_end))
 
-    def _reject_long_row(self, line_number: int, text: str) -> Finding:
-        reason = f"longer than {self._file.max_line_chars:,} characters"
-        return make_rejection(line_number, reason, text)
+    def _parse_row(self, line_number: int, text: str) -> SourceRow | Finding:
+        """Return the row of a JSON object; a finding for any other, invalid or too long text."""
+        max_chars = self._file.max_line_chars
+        if len(text) >= max_chars:
+            return make_rejection(line_number, f"longer than {max_chars:,} characters", text)
+        try:
+            value = parse_json(text.strip())
+        except ValueError as error:
+            return make_rejection(line_number, str(error), text.strip())
+        if not isinstance(value, dict):
+            return make_rejection(line_number, "not an object", value)
+        return SourceRow(line_number, value)
 
 
 class JsonTable(JsonLinesTable):
@@ -74,122 +76,83 @@ class JsonTable(JsonLinesTable):
         """
         with self._file.open() as text_file:
             text = text_file.read(_CHUNK_CHARS)
-            if not text.lstrip().startswith("["):
+            if text.lstrip().startswith("["):
+                for line_number, element in self._iterate_elements(text_file, text):
+                    yield self._parse_row(line_number, element)
+            else:
                 text += text_file.read(self._file.max_line_chars)
-                yield _parse_row(1, text.strip())
-                return
+                yield self._parse_row(1, text.strip())
 
-            text_file.seek(0)
-            for line_number, text in self._split_list(text_file):
-                if len(text) > self._file.max_line_chars:
-                    yield self._reject_long_row(line_number, text)
-                    continue
-                row = _parse_row(line_number, text.strip())
-                if isinstance(row, Finding):
-                    self._check_element(line_number, text)
-                yield row
-
-    def _split_list(self, text_file: TextIO) -> Iterator[tuple[int, str]]:
+    def _iterate_elements(self, text_file: TextIO, text: str) -> Iterator[tuple[int, str]]:
         """Yield the line and the text of each element of a JSON list.
 
-        A text above the size limit is cut behind the limit. An element ends at a comma or bracket
-        outside its own brackets and strings.
+        Args:
+            text_file: The file after `text`.
+            text: The beginning of the file, with the beginning of the list.
 
         Raises:
-            InputError: The list is not closed, or is followed by text.
+            InputError: The list is invalid or not closed, an element is far too long or nested too
+                deeply, or text follows the list.
         """
-        # The text of the current element, and the lines of its beginning and its end.
-        element = ""
-        start_line = 1
-        end_line = 1
-        is_ended = False
-        for piece, mark in _iterate_pieces(text_file):
-            if is_ended and (mark or piece.strip()):
-                raise self._make_list_error(end_line, "text after the end of the list")
-            element = f"{element}{piece}"[: 2 * self._file.max_line_chars]
-            end_line += piece.count("\n")
-            if not mark:
+        start = _find_value(text, text.index("[") + 1)
+        line_number = 1 + text.count("\n", 0, start)
+        while not text.startswith("]", start):
+            try:
+                end, next_start = _find_end(text, start)
+            except (ValueError, RecursionError) as error:
+                # The element may continue in the next chunk.
+                rest = text[start:]
+                chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
+                if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
+                    raise self._make_list_error(line_number, _describe_error(error)) from None
+                text = rest + chunk
+                start = _find_value(text, 0)
+                line_number += text.count("\n", 0, start)
                 continue
 
-            if mark == "," or element.strip():
-                yield _find_start(element, start_line), element.lstrip()
-            element = ""
-            start_line = end_line
-            is_ended = mark == "]"
+            yield line_number, text[start:end]
+            line_number += text.count("\n", start, next_start)
+            start = next_start
 
-        if not is_ended:
-            reason = "not a valid JSON list: the list is not closed"
-            raise self._make_list_error(_find_start(element, start_line), reason)
-
-    def _check_element(self, line_number: int, text: str) -> None:
-        """Raise InputError if the text of an element is not JSON, so that its end is uncertain."""
-        try:
-            _JSON_DECODER.decode(text)
-        except json.JSONDecodeError as error:
-            reason = error.msg
-            if reason == "Extra data":
-                reason = "there is no comma between two elements"
-            message = f"not a valid JSON list: {reason}"
-            raise self._make_list_error(line_number, message) from None
-        except (ValueError, RecursionError):
-            # A number of too many digits, or too deep a nesting, has a certain end.
-            return
+        rest = text[start + 1 :]
+        while rest:
+            if rest.strip():
+                raise self._make_list_error(line_number, "text after the end of the list")
+            rest = text_file.read(_CHUNK_CHARS)
 
     def _make_list_error(self, line_number: int, reason: str) -> InputError:
         return self._file.make_error(f", line {line_number}: {reason}", hint="correct the file")
 
 
-def _iterate_pieces(text_file: TextIO) -> Iterator[tuple[str, str]]:
-    """Yield the text of a JSON list in pieces, each with the mark that follows it.
+def _find_value(text: str, start: int) -> int:
+    """Return the index of the first character from `start` on that is no white space."""
+    blanks = _BLANKS.match(text, start)
+    return start if blanks is None else blanks.end()
 
-    A mark is a bracket or comma that begins the list, or ends an element or the list. It is empty
-    at the end of a chunk of the file. Brackets and commas within an element or a string are text.
+
+def _find_end(text: str, start: int) -> tuple[int, int]:
+    """Return the end of a list's element, and the beginning of what follows it.
+
+    An element is followed by a comma and the next element, or by the end of the list.
+
+    Raises:
+        ValueError: The text is no element, or ends before the sign that follows the element.
+        RecursionError: The element is nested too deeply.
     """
-    depth = 0
-    is_in_string = False
-    while chunk := text_file.read(_CHUNK_CHARS):
-        # An escape must not be cut in two.
-        while chunk.endswith("\\") and (character := text_file.read(1)):
-            chunk += character
-
-        offset = 0
-        position = 0
-        if is_in_string:
-            string_end = _STRING_END.match(chunk)
-            is_in_string = string_end is None
-            position = string_end.end() if string_end else len(chunk)
-
-        while match := (_NEXT_BRACKET if depth > 1 else _NEXT_MARK).match(chunk, position):
-            position = match.end()
-            mark = match[1]
-            if mark == '"':
-                is_in_string = True
-                break
-            depth += _DEPTH_CHANGE_BY_MARK[mark]
-            if depth < 1 or (depth == 1 and mark in {"[", ","}):
-                yield chunk[offset : position - 1], mark
-                offset = position
-        yield chunk[offset:], ""
+    _, end = _ELEMENT_DECODER.raw_decode(text, start)
+    sign_index = _find_value(text, end)
+    sign = text[sign_index : sign_index + 1]
+    if sign == ",":
+        return end, _find_value(text, sign_index + 1)
+    if sign != "]":
+        raise json.JSONDecodeError("there is no comma between two elements", text, sign_index)
+    return end, sign_index
 
 
-def _find_start(element: str, line_number: int) -> int:
-    """Return the line of an element's first character that is no space.
-
-    Args:
-        element: The text of the element, with spaces before it.
-        line_number: The line of the first of these spaces.
-    """
-    space_count = len(element) - len(element.lstrip())
-    return line_number + element.count("\n", 0, space_count)
-
-
-def _parse_row(line_number: int, text: str) -> SourceRow | Finding:
-    """Return the row of a JSON object; a finding for any other or invalid text."""
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        return make_rejection(line_number, str(error), text)
-
-    if not isinstance(value, dict):
-        return make_rejection(line_number, "not an object", value)
-    return SourceRow(line_number, value)
+def _describe_error(error: Exception) -> str:
+    """Return why a list is invalid."""
+    reason = "nested too deeply"
+    if isinstance(error, json.JSONDecodeError):
+        is_cut = error.pos >= len(error.doc.rstrip()) or "Unterminated string" in error.msg
+        reason = "the list is not closed" if is_cut else error.msg
+    return f"not a valid JSON list: {reason}"

@@ -339,25 +339,25 @@ class MappedFile(SourceFile):
         self.notes += self.mapping.notes
         # Objects of JSON can each have other names.
         if self.format not in {"json", "jsonl"}:
-            self._check_key_column(path)
-            self._check_no_column_twice(path)
+            self._check_key_column()
+            self._check_no_column_twice()
 
-    def _check_key_column(self, path: Path) -> None:
+    def _check_key_column(self) -> None:
         """Raise InputError if no name in the file means the key column."""
         layout = self.layout
         if self.mapping.find_file_name(layout.key):
             return
 
         option = OptionHint(map=f"{layout.key}=…")
-        ask_command = CommandHint("ask", from_=path, q="What is it about?")
+        ask_command = CommandHint("ask", from_=self.path, q="What is it about?")
         hint = f"name the column with {option}; for a table of another kind, use `{ask_command}`"
         raise InputError(
-            f"{path} has no {layout.columns[layout.key]} column; nothing was imported. "
+            f"{self.path} has no {layout.columns[layout.key]} column; nothing was imported. "
             f"Found: {make_excerpt(list_names(self.names))}",
             hint=hint,
         )
 
-    def _check_no_column_twice(self, path: Path) -> None:
+    def _check_no_column_twice(self) -> None:
         """Raise InputError if two names in the file mean the same column, or are equal."""
         value_names = Counter(self.mapping.value_name(name) for name in self.names if name)
         repeated_names = (
@@ -367,7 +367,7 @@ class MappedFile(SourceFile):
         if repeated_name:
             label = self.layout.columns.get(repeated_name, repeated_name)
             raise InputError(
-                f"{path} has the column {label} more than once; nothing was imported",
+                f"{self.path} has the column {label} more than once; nothing was imported",
                 hint="remove or rename one of these columns",
             )
 

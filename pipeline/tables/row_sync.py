@@ -32,7 +32,7 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 from pipeline.tables.source import read_rows_by_id
-from pipeline.tables.stored_values import (
+from pipeline.tables.stored_rows import (
     has_only_blanks,
     hash_input,
     parse_stored_values,

@@ -16,6 +16,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -42,7 +43,7 @@ from pipeline.tables.cells import (
     to_plain_value,
 )
 from pipeline.tables.csv_table import CsvTable
-from pipeline.tables.input_file import MAX_LINE_CHARS, InputFile
+from pipeline.tables.input_file import InputFile
 from pipeline.tables.json_rows import JsonLinesTable, JsonTable
 from pipeline.tables.parquet_table import ParquetTable
 from pipeline.tables.reflection import quote_name, quote_text
@@ -136,41 +137,29 @@ def read_file_stamp(path: Path) -> str | None:
 
 
 class SourceFile(InputFile):
-    """A file with rows, whose columns are found when it is created.
+    """A file with rows.
 
-    Attributes:
-        names: The names of the columns. A column without a name is called `column_4` by its
-            position, or has an empty name if all its cells are blank. For JSON they are the names
-            in the first rows.
+    The columns are found when they, or rows, are read first. That reads the first rows of JSON, a
+    whole sheet, and the columns of bytes of Parquet files.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        hint: str,
-        *,
-        max_line_chars: int = MAX_LINE_CHARS,
-        options: ReadOptions = DEFAULT_READ_OPTIONS,
-        is_known_column: Callable[[str], bool] | None = None,
-    ) -> None:
-        """Detect the format and encoding as `InputFile` does, and find the columns.
+    @cached_property
+    def _table(self) -> CsvTable | JsonLinesTable | ParquetTable | SheetTable:
+        with self.translate_os_errors():
+            return _TABLE_BY_FORMAT[self.format](self)
 
-        Reads the first rows of JSON, a whole sheet, and the columns of bytes of Parquet files.
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of the columns.
+
+        A column without a name is called `column_4` by its position, or has an empty name if all
+        its cells are blank. For JSON they are the names in the first rows.
 
         Raises:
             InputError: The file cannot be read, has no header, or an option does not fit it.
             ConfigurationError: The file is Parquet, and pyarrow is not installed.
         """
-        super().__init__(
-            path,
-            hint,
-            max_line_chars=max_line_chars,
-            options=options,
-            is_known_column=is_known_column,
-        )
-        with self.translate_os_errors():
-            self._table = _TABLE_BY_FORMAT[self.format](self)
-        self.names = self._table.names
+        return self._table.names
 
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.

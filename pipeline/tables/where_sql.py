@@ -11,8 +11,8 @@ kind that it is compared with:
 - A number is compared with numbers, and with texts that are a number: 3 equals 03 and 3.0.
 - TRUE and FALSE are compared with truth values.
 
-Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL 12 cannot
-normalize, so it uses `lower()` only.
+Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL has no case
+folding: it uses `lower()` of the database's locale, and version 12 cannot normalize.
 """
 
 import operator
@@ -20,10 +20,8 @@ import re
 import sqlite3
 import sys
 import unicodedata
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -56,8 +54,8 @@ from pipeline.store.schema import JSONB
 NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
 # On PostgreSQL, longer texts are no numbers.
 MAX_NUMBER_CHARS = 400
-# No code point from here on has a case.
-_FIRST_CASELESS_CODE_POINT = 0x1F000
+# Letters that case folding changes, but lower() of PostgreSQL does not: ß and the final sigma.
+_FOLDINGS_BESIDE_LOWER = {"ß": "ss", "\u03c2": "\u03c3"}
 # First version of PostgreSQL with normalize().
 _MIN_NORMALIZING_VERSION = (13,)
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -115,13 +113,12 @@ def compile_where(
     Raises:
         InputError: The expression names an unknown column.
     """
+    server_version = None
     if tx is not None and tx.dialect.name != "sqlite":
         server_version = tx.dialect.server_version_info or ()
-        return _ServerCompiler(scopes, list_more_names, server_version).make_condition(expression)
-
-    if tx is not None:
+    elif tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _SqliteCompiler(scopes, list_more_names).make_condition(expression)
+    return _Compiler(scopes, list_more_names, server_version).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -185,43 +182,25 @@ class _CellValues(NamedTuple):
     is_whole_cell: ColumnElement[bool]
 
 
-class _Compiler(ABC):
-    """Makes conditions for a kind of database."""
-
-    # SQL function that returns the position of a text in another text, 0 if it is not found.
-    text_position: Any
+class _Compiler:
+    """Makes conditions from expressions."""
 
     def __init__(
         self,
         scopes: Scopes,
         list_more_names: Callable[[], Sequence[str]],
-        server_version: tuple[Any, ...] = (),
+        server_version: tuple[Any, ...] | None,
     ) -> None:
-        """Remember the cells that expressions can name, and the version of a PostgreSQL server."""
+        """Remember the cells that expressions can name, and the version of a PostgreSQL server.
+
+        Args:
+            scopes: As in `compile_where`.
+            list_more_names: As in `compile_where`.
+            server_version: None for SQLite.
+        """
         self._scopes = scopes
         self._list_more_names = list_more_names
         self._server_version = server_version
-
-    @abstractmethod
-    def make_cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return the values in a cell."""
-
-    @abstractmethod
-    def fold_text(
-        self,
-        text: ColumnElement[Any],
-        values: Sequence[str],
-        *,
-        is_ordered: bool,
-    ) -> ColumnElement[Any]:
-        """Return an SQL expression for a text without differences of case.
-
-        Args:
-            text: The text to fold.
-            values: The folded values that the text is compared with; an implementation may fold
-                only as far as a comparison with these needs it.
-            is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
-        """
 
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
@@ -250,7 +229,8 @@ class _Compiler(ABC):
             parts = map(self.make_condition, expression.parts)
             return and_(*parts) if expression.requires_all else or_(*parts)
 
-        values = self.make_cell_values(self._find_cell(expression))
+        list_values = _list_file_values if self._server_version is None else _list_server_values
+        values = list_values(self._find_cell(expression))
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
@@ -295,11 +275,7 @@ class _Compiler(ABC):
         ]
 
         if texts:
-            folded_text = self.fold_text(
-                values.text,
-                texts,
-                is_ordered=comparison.operator in _OPERATORS,
-            )
+            folded_text = self._fold_text(values.text)
             fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
             yield case((or_(values.is_text, values.is_whole_cell), fit))
         if truths:
@@ -329,7 +305,8 @@ class _Compiler(ABC):
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            return self.text_position(value, operands[0]) > 0  # type: ignore[no-any-return]
+            find_position = func.instr if self._server_version is None else func.strpos
+            return find_position(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
@@ -363,134 +340,54 @@ class _Compiler(ABC):
             hint = f"`{CommandHint('items', state='…')}` lists the rows in a state; {hint}"
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
+    def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Return an expression for a text as `_fold_value` returns it, compared by code points.
 
-class _SqliteCompiler(_Compiler):
-    """Makes conditions for SQLite."""
-
-    text_position = func.instr
-
-    def make_cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return SQL expressions for the values in a cell at any depth, from SQLite's json_tree.
-
-        Names of members are not values, and a list or an object has no text of its own. The
-        connection that runs them needs the functions of `register_functions`.
+        PostgreSQL changes the letters that the database's locale knows.
         """
-        # SQLite's own paths have no escapes for a quotation mark in a name.
-        member = func.findable_member(cell.document, *cell.path)
-        table = func.json_tree(member).table_valued("type", "atom", "parent")
-        kind = table.c.type
-        atom = table.c.atom
-        is_text = kind == "text"
-        is_truth = kind.in_(("true", "false"))
-        text = case((is_truth, kind), else_=atom)
-        is_json_number = kind.in_(("integer", "real"))
-        is_number = case((is_text, func.findable_is_number(atom)), else_=is_json_number)
-        return _CellValues(
-            table,
-            text,
-            is_text,
-            is_truth,
-            is_number,
-            table.c.parent.is_(None),
-        )
-
-    def fold_text(
-        self,
-        text: ColumnElement[Any],
-        values: Sequence[str],  # noqa: ARG002
-        *,
-        is_ordered: bool,  # noqa: ARG002
-    ) -> ColumnElement[Any]:
-        """Return an expression for the completely folded text."""
-        return func.findable_fold(text)
+        if self._server_version is None:
+            return func.findable_fold(text)
+        can_normalize = self._server_version >= _MIN_NORMALIZING_VERSION
+        if can_normalize:
+            text = func.normalize(text, literal_column("NFKD"))
+        folded_text = func.lower(text)
+        for letter, folding in _FOLDINGS_BESIDE_LOWER.items():
+            folded_text = func.replace(folded_text, letter, folding)
+        if can_normalize:
+            folded_text = func.normalize(folded_text, literal_column("NFC"))
+        return folded_text.collate("C")
 
 
-class _ServerCompiler(_Compiler):
-    """Makes conditions for PostgreSQL, independent of the locale of the database."""
+def _list_file_values(cell: JsonCell) -> _CellValues:
+    """Return SQL expressions for the values in a cell at any depth, from SQLite's json_tree.
 
-    text_position = func.strpos
-
-    def make_cell_values(self, cell: JsonCell) -> _CellValues:
-        """Return SQL expressions for the values in a cell at any depth, from jsonb_path_query."""
-        member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
-        members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
-        table = members.table_valued("leaf", with_ordinality="place").render_derived()
-        kind = func.jsonb_typeof(table.c.leaf)
-        is_text = kind == "string"
-        is_value = kind.in_(("string", "number", "boolean"))
-        text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
-        is_number = case((is_text, _matches_number(text)), else_=kind == "number")
-        is_whole_cell = table.c.place == 1
-        return _CellValues(
-            table,
-            text,
-            is_text,
-            kind == "boolean",
-            is_number,
-            is_whole_cell,
-        )
-
-    def fold_text(
-        self,
-        text: ColumnElement[Any],
-        values: Sequence[str],
-        *,
-        is_ordered: bool,
-    ) -> ColumnElement[Any]:
-        """Return an SQL expression for a text without differences of case.
-
-        PostgreSQL has no Unicode case folding. So the expression normalizes the text to NFKD,
-        replaces letters by their case foldings (`A` by `a`, `ß` by `ss`), and normalizes to NFC.
-
-        - For `=`, `!=` and `contains`, a letter is replaced only if its folding begins with a
-          letter in `values`: a text with another letter differs from the values anyway.
-        - If `is_ordered`, all letters are replaced. A text of ASCII gets only lower(), which is
-          faster. The result has the collation "C", which compares by code points.
-        - PostgreSQL 12 and older versions cannot normalize. The expression is lower() there, with
-          `ß` replaced by `ss`, and always has the collation "C".
-
-        Args:
-            text: The text to fold.
-            values: The folded values that the text is compared with.
-            is_ordered: The comparison is `<`, `<=`, `>` or `>=`.
-        """
-        if self._server_version < _MIN_NORMALIZING_VERSION:
-            return func.replace(func.lower(text), "ß", "ss").collate("C")
-
-        # For equality, only letters that a value contains must be folded: a text with any other
-        # letter is different anyway.
-        value_letters = unicodedata.normalize("NFKD", "".join(values))
-        foldings = {
-            letter: folding
-            for letter, folding in _list_case_foldings().items()
-            if is_ordered or folding[0] in value_letters
-        }
-        single_foldings = {
-            letter: folding for letter, folding in foldings.items() if len(folding) == 1
-        }
-        folded_text = func.normalize(text, literal_column("NFKD"))
-        for letter in foldings.keys() - single_foldings.keys():
-            folded_text = func.replace(folded_text, letter, foldings[letter])
-        letters = "".join(single_foldings)
-        folded_text = func.translate(folded_text, letters, "".join(single_foldings.values()))
-        folded_text = func.normalize(folded_text, literal_column("NFC"))
-        if not is_ordered:
-            return folded_text
-
-        # Most texts are ASCII, and replacing all letters is slow.
-        is_ascii = func.octet_length(text) == func.length(text)
-        return case((is_ascii, func.lower(text.collate("C"))), else_=folded_text).collate("C")
+    Names of members are not values, and a list or an object has no text of its own. The connection
+    that runs them needs the functions of `register_functions`.
+    """
+    # SQLite's own paths have no escapes for a quotation mark in a name.
+    member = func.findable_member(cell.document, *cell.path)
+    table = func.json_tree(member).table_valued("type", "atom", "parent")
+    kind = table.c.type
+    atom = table.c.atom
+    is_text = kind == "text"
+    is_truth = kind.in_(("true", "false"))
+    text = case((is_truth, kind), else_=atom)
+    is_json_number = kind.in_(("integer", "real"))
+    is_number = case((is_text, func.findable_is_number(atom)), else_=is_json_number)
+    return _CellValues(table, text, is_text, is_truth, is_number, table.c.parent.is_(None))
 
 
-@cache
-def _list_case_foldings() -> Mapping[str, str]:
-    """Return the case folding of each letter that case folding changes, but NFKD does not."""
-    foldings: dict[str, str] = {}
-    for letter in map(chr, range(_FIRST_CASELESS_CODE_POINT)):
-        folding = letter.casefold()
-        if folding != letter and unicodedata.normalize("NFKD", letter) == letter:
-            foldings[letter] = folding
-    return foldings
+def _list_server_values(cell: JsonCell) -> _CellValues:
+    """Return SQL expressions for the values in a cell at any depth, from jsonb_path_query."""
+    member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
+    members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
+    table = members.table_valued("leaf", with_ordinality="place").render_derived()
+    kind = func.jsonb_typeof(table.c.leaf)
+    is_text = kind == "string"
+    is_value = kind.in_(("string", "number", "boolean"))
+    text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
+    is_number = case((is_text, _matches_number(text)), else_=kind == "number")
+    return _CellValues(table, text, is_text, kind == "boolean", is_number, table.c.place == 1)
 
 
 def _read_member(document: str | None, *names: str) -> str:

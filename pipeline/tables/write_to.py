@@ -46,6 +46,7 @@ from pipeline.store.answers import PERSON, applied_answers
 from pipeline.store.database import run_many, select_matching, split_into_pages
 from pipeline.store.schema import ColumnTyped, IsoTime
 from pipeline.store.task_record import TaskRecord
+from pipeline.tables.adoption_errors import translate_refusals
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.reflection import (
     describe_column_type,
@@ -56,7 +57,6 @@ from pipeline.tables.reflection import (
     read_columns,
     read_object_kind,
 )
-from pipeline.tables.write_errors import translate_refusals
 from pipeline.tables.write_target import (
     CheckedTarget,
     TargetColumn,

@@ -14,7 +14,7 @@ from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, QuerySource, check_column_names
-from pipeline.tables.stored_values import VALUES_COLUMN, make_rows_subquery, parse_stored_values
+from pipeline.tables.stored_rows import VALUES_COLUMN, make_rows_subquery, parse_stored_values
 from tests.progress import NullProgress
 
 TASK = "reviews"

@@ -10,15 +10,18 @@ from tests.lab import Workspace
 
 
 @pytest.mark.full
-def test_rows_with_different_values_are_found(workspace: Workspace) -> None:
-    """The filter of differing versions lists the rows whose answers have different values."""
+def test_the_order_of_fields_is_no_difference(workspace: Workspace) -> None:
+    """The filter of differing versions compares values, not the texts in which they are stored."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     reviews.write_task_file(version=2, system="Be exact.")
     workspace.ran_each(*reviews.BY_BATCH)
-    condition = "item_id = '3' AND extractor LIKE 'reviews@2%'"
-    answer = json.loads(workspace.scalar(f"SELECT answer FROM findable_answers WHERE {condition}"))  # noqa: S608 - ours
-    statement = f"UPDATE findable_answers SET answer = :answer WHERE {condition}"  # noqa: S608
-    workspace.change(statement, answer=json.dumps(answer | {"stars": 5}))
+    condition = "item_id = :row_id AND extractor LIKE 'reviews@2%'"
+    for row_id, change in (("2", {}), ("3", {"stars": 5})):
+        query = f"SELECT answer FROM findable_answers WHERE {condition}"  # noqa: S608 - ours
+        answer = json.loads(workspace.scalar(query, row_id=row_id))
+        new_answer = json.dumps(dict(reversed((answer | change).items())))
+        statement = f"UPDATE findable_answers SET answer = :answer WHERE {condition}"  # noqa: S608
+        workspace.change(statement, answer=new_answer, row_id=row_id)
 
     row_filter = RowFilter(differing_versions=("reviews@1", "reviews@2"))
     with workspace.open() as ws, ws.store.read() as tx:

@@ -67,6 +67,16 @@ def test_open_quote_is_reported_with_its_line_for_any_cell_length(tmp_path: Path
             read_text_file(tmp_path / "open.csv", f'id,text\n1,a\n2,"{"x" * size}\n3,b\n')
 
 
+@pytest.mark.parametrize("size", [LIMIT - 7, LIMIT - 6, LIMIT - 5, 3 * LIMIT])
+def test_quote_within_a_long_cell_does_not_take_the_next_rows(tmp_path: Path, size: int) -> None:
+    """A quote opens a cell only at its beginning, also in a record above the size limit."""
+    record = f'2,5{"x" * size}" pipe,"a ""b"",\nc"\n'
+    rows = read_text_file(tmp_path / "long.csv", f"id,text,more\n1,a,b\n{record}3,a,b\n")
+    assert [row.values["id"] for row in rows if isinstance(row, SourceRow)] == ["1", "3"]
+    assert [row.line for row in rows if not isinstance(row, SourceRow)] == [3]
+    assert rows[-1].line_number == 5
+
+
 def test_long_element_of_a_json_list_is_a_finding(tmp_path: Path) -> None:
     """Brackets, quotes and escapes in a text do not end its element."""
     rows = [{"id": 1, "t": "a"}, {"id": 2, "t": '}]"\\\n' * 8 * LIMIT}, {"id": 3, "t": ["b", {}]}]
