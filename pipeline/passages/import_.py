@@ -80,8 +80,9 @@ class PassagesFile(MappedFile):
 
         A row is rejected if it has no id, an id of more than MAX_ID_CHARS characters, or no text.
         Fields besides id, text, source and metadata are put into the metadata. A source or metadata
-        of the wrong type is dropped, with a finding in `findings`. A blank text is kept. If the table is known (`self.shape`) and its id column contains UUIDs, the id is
-        spelled as the database returns it.
+        of the wrong type is dropped, with a finding in `findings`. A blank text is kept.
+        If the table is known (`self.shape`) and its id column contains UUIDs, the id is spelled as
+        the database returns it.
 
         Raises:
             InputError: The id does not fit the type or length of the id column, so no row of the
