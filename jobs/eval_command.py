@@ -175,9 +175,7 @@ def _format_report(
     if any(version.own_corrections for version in report.versions):
         output.append(CORRECTION_NOTE)
 
-    unasked_rows = draft_rows
-    if report.present_index is not None:
-        unasked_rows = report.unasked_rows
+    unasked_rows = report.unasked_rows or draft_rows
     if unasked_rows:
         rows_text = plural(unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}")
         output.append(

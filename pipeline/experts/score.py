@@ -33,18 +33,14 @@ def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate:
     characters on. Tags, which are a JSON list in the cell, earn 25 points if the list is not empty.
     A profile URL earns 15 points, a job title 10, and a positive hourly rate 10.
     """
-    bio_length = len(stripped_text(bio))
-    points = BIO_POINTS if bio_length >= FULL_BIO_CHARS else 0
-    # This runs for every row: NULLs are detected without a call.
-    if tags is not None and parse_text_list(tags):
+    bio_length = min(len(stripped_text(bio)), FULL_BIO_CHARS)
+    points = bio_length / FULL_BIO_CHARS * BIO_POINTS
+    if parse_text_list(tags):
         points += TAGS_POINTS
-    if profile_url is not None and stripped_text(profile_url):
+    if stripped_text(profile_url):
         points += PROFILE_URL_POINTS
-    if job_title is not None and stripped_text(job_title):
+    if stripped_text(job_title):
         points += JOB_TITLE_POINTS
-    if hourly_rate is not None and (parse_number(hourly_rate) or 0) > 0:
+    if (parse_number(hourly_rate) or 0) > 0:
         points += HOURLY_RATE_POINTS
-
-    if bio_length >= FULL_BIO_CHARS:
-        return float(points)
-    return round(bio_length / FULL_BIO_CHARS * BIO_POINTS + points, 1)
+    return round(points, 1)

@@ -245,8 +245,8 @@ def measure_search(
 ) -> list[dict[str, Any]]:
     """Measure the search in service by each rank, and plain BM25, on judged queries.
 
-    Embeds the queries with the build's model and caches their vectors, for which a service may
-    charge. Prints a warning about judged names that are not in the index.
+    Embeds the queries with the build's model, for which a service may charge. Prints a warning
+    about judged names that are not in the index.
 
     Args:
         ws: The workspace; the build in service of its collection is measured.
@@ -290,7 +290,7 @@ def measure_search(
             dim=index.manifest.dim,
         )
         index_ws = replace(ws, settings=settings)
-        search = SearchSession(index_ws, index=index, cache_queries=True)
+        search = SearchSession(index_ws, index=index)
         rankings = {
             BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
         }

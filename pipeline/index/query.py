@@ -30,7 +30,7 @@ from pipeline.core.where_parser import Comparison, Expression, Junction, parse_w
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.models import MAX_EMBED_TEXTS
 from pipeline.index import tokenizer
-from pipeline.index.vector_cache import VectorCache, Vectors
+from pipeline.index.vector_cache import Vectors
 from pipeline.index.vectors import check_embedding_model, embed_queries
 from pipeline.store.database import split_into_pages
 
@@ -197,7 +197,6 @@ def build_typed_query(
     index: "Index",
     typed_query: str,
     options: SearchOptions,
-    cache: VectorCache | None = None,
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
 
@@ -209,7 +208,6 @@ def build_typed_query(
         index: The build to search.
         typed_query: The query as typed.
         options: Ranking and filters.
-        cache: Vectors of earlier queries, or None to embed again.
 
     Raises:
         InputError: The query or a filter is invalid, or entries are ranked by words only and the
@@ -221,7 +219,6 @@ def build_typed_query(
         index,
         [typed_query],
         options,
-        cache,
     )
     terms = query.terms or ()
     if options.rank is RankMode.WORDS and not terms:
@@ -244,7 +241,6 @@ def build_measured_queries(
     index: "Index",
     typed_queries: Sequence[str],
     options: SearchOptions,
-    cache: VectorCache | None = None,
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; each page of MAX_EMBED_TEXTS is embedded together.
 
@@ -257,7 +253,6 @@ def build_measured_queries(
         index: The build to search.
         typed_queries: The queries as typed.
         options: Ranking and filters.
-        cache: Vectors of earlier queries, or None to embed again.
 
     Raises:
         InputError: A query or a filter is invalid.
@@ -272,7 +267,7 @@ def build_measured_queries(
             check_embedding_model(
                 ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
             )
-            vectors = embed_queries(ws, [query.text for query in queries], cache)
+            vectors = embed_queries(ws, [query.text for query in queries])
         for query, vector in zip(queries, vectors, strict=True):
             yield replace(
                 _select_entries(index, collection, options, query),

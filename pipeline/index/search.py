@@ -22,7 +22,6 @@ from pipeline.index.query import (
     build_typed_query,
 )
 from pipeline.index.scoring import rank_entries
-from pipeline.index.vector_cache import open_vector_cache
 
 
 def make_search_options(
@@ -86,21 +85,17 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         ws: WorkspaceSession,
         *,
         index: Index | None = None,
-        cache_queries: bool = False,
     ) -> None:
         """Open the build in service, or use a build that is open already.
 
         Args:
             ws: The workspace; its collection is searched.
             index: An open build, which `__exit__` closes, or None to open the build in service.
-            cache_queries: Keep the vectors of queries in the vector cache. The local engine
-                computes them each time.
         """
         self._ws = ws
         self.collection = ws.indexed_task
         self.labels = ws.task.labels
         self.index = open_synced_builds(ws).open_current() if index is None else index
-        self._cache = open_vector_cache(ws) if cache_queries and ws.backend != "local" else None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
@@ -125,7 +120,6 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             self.index,
             typed_query,
             options,
-            self._cache,
         )
         hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
@@ -192,7 +186,6 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             self.index,
             typed_queries,
             options,
-            self._cache,
         ):
             yield self._find_hits(query, options.k)
 

@@ -80,9 +80,9 @@ class PassagesFile(MappedFile):
 
         A row is rejected if it has no id, an id of more than MAX_ID_CHARS characters, or no text.
         Fields besides id, text, source and metadata are put into the metadata. A source or metadata
-        of the wrong type is dropped, with a finding in `findings`. A blank text is kept, with a
-        finding. If the table is known (`self.shape`) and its id column contains UUIDs, the id is
-        spelled as the database returns it.
+        of the wrong type is dropped, with a finding in `findings`. A blank text is kept.
+        If the table is known (`self.shape`) and its id column contains UUIDs, the id is spelled as
+        the database returns it.
 
         Raises:
             InputError: The id does not fit the type or length of the id column, so no row of the
@@ -111,12 +111,8 @@ class PassagesFile(MappedFile):
 
         changes: list[Finding] = []
 
-        def note(
-            column: str,
-            reason: str,
-            cell: object,
-            kind: FindingKind = FindingKind.CHANGED,
-        ) -> None:
+        def note(column: str, reason: str, cell: object) -> None:
+            kind = FindingKind.CHANGED
             changes.append(Finding(row.line_number, column, reason, make_excerpt(cell), kind, key))
 
         source = cells.get("source")
@@ -128,13 +124,11 @@ class PassagesFile(MappedFile):
         if metadata is not None and not isinstance(metadata, dict):
             note("metadata", "not a JSON object; left empty", metadata)
             metadata = None
-        # The other cells go into the metadata, and a note lists their names.
+        # The other cells go into the metadata.
         other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
         if other_fields:
             metadata = {**other_fields, **(metadata or {})}
 
-        if not text.strip():
-            note("text", "empty; stored, but not asked about", "", FindingKind.NEEDS_REVIEW)
         if self.shape is not None:
             key = _fit_key(self.shape, key, row.line_number)
         passage = {"text": text, "source": source, "metadata": metadata}
@@ -176,7 +170,6 @@ class PassagesImportReport(ImportReport):
         "notes",
         "report",
     )
-    KINDS = (FindingKind.REJECTED, FindingKind.CHANGED, FindingKind.NEEDS_REVIEW)
     NAMES = ("line", "field", "reason", "value", "kind", "id")
     NO_KEY = ""
     WORD = "passage"

@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, false, func, select
+from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, select
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
@@ -360,7 +360,7 @@ def verify_concepts(
     """Compare the concepts that findable wrote with their passages and with the applied answers.
 
     Concepts of corrections are included. Concepts of other programs, and of versions whose rollback
-    began, are only counted. Only reads.
+    began, are not checked. Only reads.
 
     Returns:
         The numbers by name, and the faults. Concepts of missing passages are in the faults, but the
@@ -371,18 +371,12 @@ def verify_concepts(
     faults = RowFaults(FAULTS)
     concept_count, quotation_count = _check_passages(tx, shape, versions, faults)
 
-    passage_id = shape.concepts.c.passage_id
-    is_own_version = _version_condition(shape, versions)
-    without_passage_id = select(func.count()).where(and_(is_own_version, passage_id.is_(None)))
-    faults.add(ORPHANED_CONCEPT, ["unknown passages"], tx.execute(without_passage_id).scalar_one())
-    foreign_count = tx.execute(select(func.count()).where(~is_own_version)).scalar_one()
     for counts in versions:
         _compare_with_answers(tx, shape, counts, faults)
 
     figures = {
         "quotations": quotation_count,
         "concepts": concept_count,
-        "others": foreign_count,
         "faults": faults.total() - faults[ORPHANED_CONCEPT],
     }
     return figures, faults.to_row_faults()

@@ -56,8 +56,6 @@ class FindingKind(StrEnum):
     REJECTED = "rejected"
     # The row is imported; one of its values was dropped or altered.
     CHANGED = "changed"
-    # The row is imported unchanged, and a user should look at it.
-    NEEDS_REVIEW = "noted"
 
 
 class Finding(NamedTuple):

@@ -100,8 +100,6 @@ class ImportReport:
 
     # Attributes that `document` contains.
     FIELDS: ClassVar[tuple[str, ...]]
-    # Kinds of findings that `document` counts.
-    KINDS: ClassVar[tuple[FindingKind, ...]] = tuple(FindingKind)
     # Names of a finding's values in `document` and in the CSV report.
     NAMES: ClassVar[tuple[str, ...]]
     # The key of a finding without a key in `document`.
@@ -160,7 +158,7 @@ class ImportReport:
     def document(self) -> dict[str, Any]:
         """The report as JSON values, for programs."""
         fields = {name: getattr(self, name) for name in self.FIELDS}
-        count_by_kind = {kind.value: self.counts[kind] for kind in self.KINDS}
+        count_by_kind = {kind.value: self.counts[kind] for kind in FindingKind}
         findings = [self._finding_to_dict(finding) for finding in self.findings]
         return {**fields, **count_by_kind, "findings": findings}
 

@@ -102,7 +102,6 @@ PEOPLE_COLUMNS = {"username", "bio"}
 FINDING_LABELS = {
     "rejected": "rejected: correct it, and drop the file again",
     "changed": "imported without it, or as stated",
-    "noted": "imported unchanged",
 }
 TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
