@@ -444,7 +444,9 @@ class _RecordLines:
         self._char_count += len(text)
         if self._char_count >= self._max_chars:
             raise _LongRecordError
-        return text.replace(_BACKSLASH_QUOTE, _QUOTE * 2) if self._unescapes_quotes else text
+        if self._unescapes_quotes:
+            return text.replace(_BACKSLASH_QUOTE, _QUOTE * 2)
+        return text
 
     def skip_long_record(self, delimiter: str, *, skips_space: bool) -> bool:
         """Read the rest of a record above the size limit; return whether its quotes are closed.
@@ -452,8 +454,10 @@ class _RecordLines:
         As for `csv.reader`, a quote opens a cell only at the beginning of the cell, and the record
         ends at a line break outside quotes, or at the end of the file.
         """
-        blanks = " *" if skips_space else ""
-        cell_start = re.compile(f"{re.escape(delimiter)}{blanks}{_QUOTE}")
+        cell_start = re.escape(delimiter)
+        if skips_space:
+            cell_start += " *"
+        cell_start_pattern = re.compile(f"{cell_start}{_QUOTE}")
         is_quoted = False
         self.line_count = 0
         # The first cell begins like all others.
@@ -463,11 +467,15 @@ class _RecordLines:
             while text[-1] in {_QUOTE, delimiter, " "} and (character := self._read_line(1)):
                 text += character
             position = 0
-            while match := (
-                _CELL_END.match(text, position) if is_quoted else cell_start.search(text, position)
-            ):
-                is_quoted = not is_quoted
+            while True:
+                if is_quoted:
+                    match = _CELL_END.match(text, position)
+                else:
+                    match = cell_start_pattern.search(text, position)
+                if match is None:
+                    break
                 position = match.end()
+                is_quoted = not is_quoted
             self.line_count += text.count(self._line_end)
             if text.endswith(self._line_end) and not is_quoted:
                 break

@@ -218,7 +218,9 @@ class Grid:
         if options.only is not None:
             optional_names = set(chain.from_iterable(self.names_by_state.values()))
         listed_rows = [self._make_listed_row(row, names, optional_names) for row in page_rows]
-        last_id = page_rows[-1][0] if len(rows) > options.limit else None
+        last_id = None
+        if len(rows) > options.limit:
+            last_id = page_rows[-1][0]
         return RowsPage(listed_rows, last_id, names, self.judgements.review_name)
 
     def should_list_refused(self, row_filter: RowFilter) -> bool:
@@ -373,7 +375,10 @@ class Grid:
                 total, earlier_count, own_count = tx.execute(query).one()
         except SlowError:
             return None
-        return RowPosition(int(earlier_count) + 1 if own_count else None, total)
+        number = None
+        if own_count:
+            number = int(earlier_count) + 1
+        return RowPosition(number, total)
 
     def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
@@ -395,7 +400,9 @@ class Grid:
             func.count(answers.c.confidences),
         )
         doubt_counts = DoubtCounts(*tx.execute(query).one())
-        return doubt_counts if doubt_counts.rows_with_confidence else None
+        if not doubt_counts.rows_with_confidence:
+            return None
+        return doubt_counts
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
@@ -494,7 +501,9 @@ class Grid:
         if row_filter.min_score is not None or row_filter.max_score is not None:
             # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
-            max_score = math.inf if row_filter.max_score is None else row_filter.max_score
+            max_score = row_filter.max_score
+            if max_score is None:
+                max_score = math.inf
             conditions.append(
                 _require(self.score_expression, "scores").between(min_score, max_score),
             )
@@ -524,8 +533,10 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self._make_conditions(tx, row_filter)
+        source = None
         # Without a filter, answers need not be looked up.
-        source = self.source if conditions else None
+        if conditions:
+            source = self.source
         row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.states.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)

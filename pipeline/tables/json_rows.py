@@ -127,7 +127,9 @@ class JsonTable(JsonLinesTable):
 def _find_value(text: str, start: int) -> int:
     """Return the index of the first character from `start` on that is no white space."""
     blanks = _BLANKS.match(text, start)
-    return start if blanks is None else blanks.end()
+    if blanks is None:
+        return start
+    return blanks.end()
 
 
 def _find_end(text: str, start: int) -> tuple[int, int]:
@@ -153,6 +155,8 @@ def _describe_error(error: Exception) -> str:
     """Return why a list is invalid."""
     reason = "nested too deeply"
     if isinstance(error, json.JSONDecodeError):
-        is_cut = error.pos >= len(error.doc.rstrip()) or "Unterminated string" in error.msg
-        reason = "the list is not closed" if is_cut else error.msg
+        reason = error.msg
+        is_cut = error.pos >= len(error.doc.rstrip())
+        if is_cut or "Unterminated string" in error.msg:
+            reason = "the list is not closed"
     return f"not a valid JSON list: {reason}"

@@ -189,7 +189,9 @@ class RowJudgements:
     def list_condition_names(self) -> list[str]:
         """Return the names of WHERE= for fields that have confidences, and `doubtful`, if any."""
         names = [f"{field}.{CONFIDENCE}" for field in self._confident_fields]
-        return [*names, self.doubtful_name] if names and self.doubtful_name else names
+        if names and self.doubtful_name:
+            names.append(self.doubtful_name)
+        return names
 
     def check_condition(self, expression: Expression, columns: Sequence[str]) -> None:
         """Check the names in WHERE= that mean a judgement of a field or of the whole row.
@@ -232,7 +234,9 @@ class RowJudgements:
             return
 
         field = next((field for field in self._fields if field.casefold() == name), None)
-        hint = self._missing_hint if field is None else f"`answer.{field}` is the field"
+        hint: object = self._missing_hint
+        if field is not None:
+            hint = f"`answer.{field}` is the field"
         # Without any confidence no row is doubtful, so `doubtful` has an answer if it is no field.
         needs_confidence = name == CONFIDENCE or (name == DOUBTFUL and field is not None)
         if needs_confidence and not self.names:
@@ -240,7 +244,9 @@ class RowJudgements:
             raise InputError(message, hint=hint)
 
         if field is not None and any(isinstance(operand, str) for operand in comparison.values):
-            kind = "a number" if name == CONFIDENCE else "true or false"
+            kind = "true or false"
+            if name == CONFIDENCE:
+                kind = "a number"
             message = f"{comparison.offset}: {name!r} is about the whole row, and is {kind}"
             raise InputError(message, hint=hint)
 

@@ -229,8 +229,11 @@ class _Compiler:
             parts = map(self.make_condition, expression.parts)
             return and_(*parts) if expression.requires_all else or_(*parts)
 
-        list_values = _list_file_values if self._server_version is None else _list_server_values
-        values = list_values(self._find_cell(expression))
+        cell = self._find_cell(expression)
+        if self._server_version is None:
+            values = _list_file_values(cell)
+        else:
+            values = _list_server_values(cell)
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
@@ -242,7 +245,9 @@ class _Compiler:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
         # PostgreSQL has no minimum and maximum of truth values.
         fit_number = case((or_(*conditions), 1), (not_(or_(*conditions)), 0))
-        aggregate = func.min if expression.operator == "!=" else func.max
+        aggregate: Any = func.max
+        if expression.operator == "!=":
+            aggregate = func.min
         best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
         return best_fit.scalar_subquery() == 1
 
@@ -305,8 +310,9 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            find_position = func.instr if self._server_version is None else func.strpos
-            return find_position(value, operands[0]) > 0
+            if self._server_version is None:
+                return func.instr(value, operands[0]) > 0
+            return func.strpos(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
