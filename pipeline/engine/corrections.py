@@ -32,6 +32,7 @@ from pipeline.engine.corrected_confidences import (
     choose_kept_confidences,
     read_confidence_sources,
 )
+from pipeline.engine.request_outcomes import write_accepted_rows
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.store import claims, edits, workspace
@@ -39,7 +40,6 @@ from pipeline.store.answers import PERSON, set_reviews
 from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
-from pipeline.store.refused_rows import write_accepted_rows
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
