@@ -5,7 +5,7 @@ The tags of a single person are corrected like any answer, see `pipeline.engine.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -86,12 +86,13 @@ def merge_tags(
         merged_at: Time of the merges.
 
     Returns:
-        `merges` (the new merges), `people` (number of people whose tags changed) and `kept` (number
-        of people whose tags should change, but whose rows the database left unchanged).
+        `merges` (the new merges; those in force are left out), `people` (number of people whose
+        tags changed) and `kept` (number of people whose tags should change, but whose rows the database
+        left unchanged).
 
     Raises:
-        InputError: A tag is invalid, no person has an old tag, an old tag is already merged,
-            or the merges form a circle. Nothing was changed.
+        InputError: A tag is invalid, no person has an old tag, an old tag is already merged
+            into another tag, or the merges form a circle. Nothing was changed.
     """
     from pipeline.experts.declaration import validate_tag
 
@@ -102,7 +103,9 @@ def merge_tags(
             for tag_merge in marks.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
-        new_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
+        valid_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
+        # A command that is repeated, such as after a kill, finds its merges in force.
+        new_pairs = [(old, new) for old, new in valid_pairs if rules.get(old) != new]
 
         used_tags = set[str]()
         for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
@@ -118,7 +121,7 @@ def merge_tags(
 
 def _add_rules(
     rules: dict[str, str],
-    new_pairs: Iterable[tuple[str, str]],
+    new_pairs: Sequence[tuple[str, str]],
     *,
     used_tags: set[str],
 ) -> None:

@@ -106,7 +106,9 @@ def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     assert merge["undone_at"] is None
     assert json.loads(tagged.ran("status", "--json").stdout)["index"]["behind"] == 3
     assert "another program changed" not in tagged.ran("doctor").output
-    again = tagged.ran("tags", "--merge", "ml=machine learning", code=2)
+    assert merge_tags(tagged, "ml=machine learning")["people"] == 0
+    assert len(read_tags_report(tagged)["merges"]) == 1
+    again = tagged.ran("tags", "--merge", "ml=statistics", code=2)
     assert "'ml' is already merged into 'machine learning'" in again.stderr
 
     assert read_tags_report(tagged, "--undo", "1", "--who", "bob")["people"] == 2
