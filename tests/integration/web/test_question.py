@@ -74,6 +74,31 @@ def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Works
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
+@pytest.mark.alike
+@pytest.mark.parametrize("is_on_page", [True, False])
+def test_a_task_is_removed_with_its_files(
+    page: Page, workspace: Workspace, *, is_on_page: bool
+) -> None:
+    """Its name must be typed; its costs stay, and its name can be used again."""
+    create_task(page)
+    page.settle()
+    workspace.ran("index", TASK="kettles")
+    spent = page.get("/api/costs").json()["total"]
+    if is_on_page:
+        assert page.post("/question/remove", params=TASK, data={"name": "x"}).status_code == 422
+        response = page.post("/question/remove", params=TASK, data={"name": "kettles"})
+        assert response.headers["location"] == "/"
+    else:
+        workspace.ran("forget", TASK="kettles", YES="1")
+    texts = [path for path in workspace.data.rglob("*") if path.is_file()]
+    assert [path for path in texts if b"It boils in" in path.read_bytes()] == []
+    assert page.get("/", params=TASK).status_code == 404
+    assert page.get("/api/costs").json()["total"] == spent
+    workspace.ran("doctor")
+    create_task(page)
+    assert page.get("/", params=TASK).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("old", "new", "obstacle"),
     [
