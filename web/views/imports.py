@@ -231,10 +231,10 @@ def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTM
 
 def is_empty_workspace(ws: WorkspaceSession) -> bool:
     """Return whether no task has a row, and no user has a task."""
-    if any(task.user_file is not None for task in ws.tasks):
-        return False
     with ws.store.read() as tx:
-        return not any(task.rows.table(tx).count_rows(tx) for task in ws.tasks)
+        return not any(
+            task.user_file is not None or task.rows.table(tx).count_rows(tx) for task in ws.tasks
+        )
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -498,18 +498,14 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
-            estimate = report.estimate
-            run_estimate = ask.estimate_run(ws, unwritten_task, name=suggested_name)
-            if estimate is not None and run_estimate is not None:
-                estimate = replace(run_estimate, with_key=estimate.with_key)
+            estimate = ask.estimate_run(ws, unwritten_task, report, name=upload.suggested_name)
         upload.mode_choices = list_mode_choices(estimate) if estimate else []
         upload.trial_work = display
         return report.document
 
-    suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
+    upload.suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
         str(upload.path), app_state.settings.data
     )
-    upload.suggested_name = suggested_name
     upload.tried_task = unwritten_task
     upload.trial_work = None
     if unwritten_task.draft is not None:
@@ -615,8 +611,8 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
     """
     upload = app_state.uploads.get(number)
     if upload.asked_task:
-        address = f"/?{urlencode({'task': upload.asked_task})}"
-        return HTMLResponse("", headers={"hx-redirect": address})
+        query = urlencode({"task": upload.asked_task})
+        return HTMLResponse("", headers={"hx-redirect": f"/?{query}"})
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
         return render_page(app_state, "parts/import.html", ws, **values)
