@@ -9,6 +9,7 @@ from tests.integration.web.test_imports import (
     drop_file,
     press_button,
 )
+from tests.lab import Api
 from tests.page import Page
 
 HEADER = "id,product,text\n"
@@ -78,6 +79,15 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
     )
+
+
+def test_a_question_without_usable_answers_says_why(page: Page, api: Api) -> None:
+    """The reason and what to change are told before the run is offered."""
+    api.script_fault("answer_text", times=9, args={"text": '{"tone": "fair"}'})
+    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
+    assert "No answer can be used. The first reply was refused:" in html
+    assert html.index("No answer can be used") < html.index('id="ask"')
+    assert "Change the question or the fields" in html
 
 
 @pytest.mark.full
