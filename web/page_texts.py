@@ -126,11 +126,11 @@ def _to_usual_form(text: object) -> str:
     Of the path of a file only the name stays.
     This process may have been started as another program, which the commands then name.
     """
-    message = _FOLDER.sub("", str(text))
+    message = str(text)
     program = current_form().program
     if program:
         message = message.replace(f"{program} ", "findable ")
-    return _DASHED_CONDITION.sub("WHERE=", message)
+    return _FOLDER.sub("", _DASHED_CONDITION.sub("WHERE=", message))
 
 
 def _is_command(match: re.Match[str]) -> bool:

@@ -224,6 +224,7 @@ def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTM
         ws,
         upload=None,
         drop_task=find_drop_task(ws, task),
+        is_own_source=task == ws.task.subject and ws.task.user_file is not None,
         is_empty=is_empty_workspace(ws),
         person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
     )

@@ -58,15 +58,6 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     assert "Not sent</option>" in html
 
 
-def test_an_empty_workspace_is_an_area_for_a_file(page: Page) -> None:
-    """Nothing else is on the first page; with a task it is the page of the rows."""
-    html = page.get("/").text
-    assert "Drop a table here" in html
-    assert "<nav" not in html
-    drop_reviews(page)
-    assert "Drop a table here" in page.get("/").text
-
-
 def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     """The counts follow the roles of the columns; without a key the reason is told."""
     content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
