@@ -45,8 +45,6 @@ from pipeline.workflows.decisions import make_session_in_mode
 
 # How many rows are tried by default.
 DEFAULT_ROW_COUNT = 3
-# A shorter time without a reply is not shown.
-MIN_SHOWN_SILENCE_S = 3.0
 OUTCOME_LOST = "lost"
 OUTCOME_NOT_ASKED = "not asked"
 OUTCOME_NOT_JUDGED = "not judged"
@@ -352,18 +350,10 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
             mode=mode,
             policy=RunPolicy(stops_without_connection=True),
             on_progress=lambda live_report: bar.show(
-                live_report.replies, note=_describe_service(live_report)
+                live_report.replies,
+                note="Gemini fails and is asked again" if live_report.service_failure else "",
             ),
         )
-
-
-def _describe_service(live_report: LiveReport) -> str:
-    """Return in words that Gemini fails or does not reply; "" if it works."""
-    if live_report.service_failure:
-        return "Gemini fails and is asked again"
-    if live_report.silent_s >= MIN_SHOWN_SILENCE_S:
-        return f"no reply for {live_report.silent_s:.0f} s"
-    return ""
 
 
 def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
