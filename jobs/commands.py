@@ -311,7 +311,7 @@ COMMANDS = {
     ),
     "forget": Command(
         function_path="maintenance_commands:forget",
-        summary="Delete people or rows everywhere.",
+        summary="Delete people, rows or a task everywhere.",
         arguments=("expert",),
         access="write",
         task="experts",

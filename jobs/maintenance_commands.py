@@ -312,7 +312,10 @@ def forget(
         Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
     ] = None,
 ) -> CommandReport:
-    """Delete people or rows everywhere: rows, answers, requests and replies, vectors, builds.
+    """Delete people, rows or a task everywhere: rows, answers, requests, replies, vectors, builds.
+
+    Without a name, the task of TASK is deleted, with its rows, answers, corrections and files. Its
+    costs stay.
 
     Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. If
     the file is the REPORT= of an import, only the people that the report lists as missing in the
@@ -328,10 +331,17 @@ def forget(
     all other builds. After a kill, the same command continues. It prints which copies it cannot
     reach.
     """
-    if [bool(expert), item is not None, file is not None].count(True) != 1:
+    name_count = [bool(expert), item is not None, file is not None].count(True)
+    if not name_count and "task" in ws.settings.sources:
+        subject = ws.task.subject
+        row_erasure.forget_task(ws)
+        return CommandReport(
+            {"task": subject}, [f"the task {subject} is forgotten; its costs stay"]
+        )
+    if name_count != 1:
         raise InputError(
-            f"forget needs one of {OptionHint('expert')}, {OptionHint('file')} and "
-            f"{OptionHint('item')}; nothing was changed",
+            f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
+            f"{OptionHint('item')} and {OptionHint('task')}; nothing was changed",
             hint=f"`{CommandHint('items')}` lists the names",
         )
 

@@ -35,10 +35,10 @@ PEOPLE_TASK = "experts"
 FILE_TASKS = (PEOPLE_TASK, "passages")
 # Stored with each new person until the tags arrive.
 DUE_REASON = "added on the page, not tagged yet"
-# The reply about a new person is sent after this time, tagged or not. The docs promise 8 seconds.
-MAX_TAG_WAIT_S = 5.5
+# The reply about a new person is sent after this time, tagged or not. The docs promise 5 seconds.
+MAX_TAG_WAIT_S = 4.5
 # A new person that cannot be saved within this time is refused.
-MAX_SAVE_WAIT_S = 6.0
+MAX_SAVE_WAIT_S = 4.0
 # How long running calls may take to finish after they are interrupted.
 INTERRUPT_GRACE_S = GRACE_S + 1.5
 # How long a search waits for the vector of its query.

@@ -117,9 +117,15 @@ def to_problem(error: BaseException) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line of the page, without commands."""
-    sentences = filter(None, (str(error.message), str(error.hint)))
-    return to_plain_text(". ".join(map(capitalize_first, sentences)))
+    """Return the message and the hint of an error as one line of the page, without commands.
+
+    A hint about a setting is left out, because the page has no settings to type.
+    """
+    message = capitalize_first(str(error.message))
+    hint = to_plain_text(error.hint)
+    if not hint or "the setting “" in hint:
+        return to_plain_text(message)
+    return f"{to_plain_text(message)}. {capitalize_first(hint)}"
 
 
 def problem_response(document: dict[str, Any]) -> Response:

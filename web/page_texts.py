@@ -23,6 +23,8 @@ _DASHED_CONDITION = re.compile(r"""`?--where (?=["'])""")
 # Any other option of `findable`.
 _DASHED_OPTION = re.compile(rf"`?(?<![\w-])--(?P<name>[a-z][a-z-]*)(?: {_QUOTED_WORD})?`?")
 _CODE_SPAN = re.compile("`([^`]*)`")
+# The folder in an absolute path, which is not part of an address.
+_FOLDER = re.compile(r"(?<![\w:/.])/(?:[^\s/:;,'\"`]+/)+")
 # The page has a field for a condition. Its name in a message is not an option.
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
 # A setting of several words, as it is written in the environment.
@@ -121,13 +123,14 @@ def capitalize_first(text: str) -> str:
 def _to_usual_form(text: object) -> str:
     """Return a message with commands and conditions in the form that the patterns above match.
 
+    Of the path of a file only the name stays.
     This process may have been started as another program, which the commands then name.
     """
     message = str(text)
     program = current_form().program
     if program:
         message = message.replace(f"{program} ", "findable ")
-    return _DASHED_CONDITION.sub("WHERE=", message)
+    return _FOLDER.sub("", _DASHED_CONDITION.sub("WHERE=", message))
 
 
 def _is_command(match: re.Match[str]) -> bool:

@@ -26,7 +26,7 @@ from pipeline.engine.task_template import (
     check_field,
     parse_bounds,
 )
-from web.page_texts import capitalize_first, to_plain_text
+from web.errors import to_line
 
 # Kinds of fields with their labels.
 KIND_LABELS = {
@@ -296,13 +296,8 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
 def describe_refusal(error: InputError) -> str:
     """Return the message and the hint of an error as sentences in plain words, for a form.
 
-    The hint is left out if it names a command or a setting, which a form does not have. The prefix
-    "FIELDS: " and the suffix "; nothing was asked" of the message are removed, because they say
-    nothing to the user of a form.
+    The prefix "FIELDS: " and the suffix "; nothing was asked" of the message are removed, because
+    they say nothing to the user of a form.
     """
-    message = str(error.message).removeprefix(_SETTING_PREFIX).removesuffix(_UNCHANGED_SUFFIX)
-    hint = str(error.hint)
-    sentences = [message]
-    if hint and not re.search(r"`|\b[A-Z_]{2,}=|^kinds are", hint):
-        sentences.append(hint)
-    return to_plain_text(". ".join(map(capitalize_first, sentences)))
+    error.message = str(error.message).removeprefix(_SETTING_PREFIX)
+    return to_line(error).replace(_UNCHANGED_SUFFIX, "")

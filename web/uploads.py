@@ -66,8 +66,8 @@ class Upload:
     # Unreadable rows of a file for a new task.
     source_findings: ImportReport = field(default_factory=lambda: ImportReport(""), repr=False)
     first_rows: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    # Why the file, which was dropped on a task, becomes a new task.
-    mismatch: str = ""
+    # The task that the file was dropped on, if it does not fit it and becomes a new task.
+    mismatched_task: str = ""
     # For a new task: how many rows are asked, and a report on the other rows.
     row_count: int = 0
     row_report: RowSyncReport = field(default_factory=RowSyncReport, repr=False)

@@ -8,18 +8,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.text import format_usd
-from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.page_texts import to_plain_text
 
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
 
 
 def summarize_work(work: Mapping[str, Any]) -> str:
-    """Return a line on how background work ended, or its last message; "" if there is neither.
+    """Return a line on how background work ended, or "".
 
     Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
     asks rows is described by its counts; for `tag` also by its cost, and by the reason if it
-    stopped early. Any other work has its last message.
+    stopped early.
 
     Args:
         work: The JSON document of the work.
@@ -31,9 +30,7 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return _summarize_tag(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
-    # The page has the note about placeholders at its top.
-    lines = [line for line in work["lines"] if line != PLACEHOLDER_NOTE]
-    return to_plain_text("".join(lines[-1:]))
+    return ""
 
 
 def _summarize_tag(result: Mapping[str, Any]) -> str:

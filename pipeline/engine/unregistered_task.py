@@ -1,4 +1,4 @@
-"""A task before its first use, with the first rows of its source."""
+"""Tasks with rows in memory: a task before its first use, or before a newer table is stored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +30,11 @@ class _MemoryRows(UserRows):
 
     row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def add(self, row_id: str, input_hash: str, values_json: str) -> None:
+        """Add a row, or replace the row of this id."""
+        cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
+        self.row_by_id[row_id] = self.map_row(cells)
+
     def read(
         self,
         tx: Connection,  # noqa: ARG002 - they are in memory
@@ -37,6 +42,28 @@ class _MemoryRows(UserRows):
     ) -> RowsById:
         """Return those of the rows in memory that have one of these ids, by id."""
         return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
+
+
+def with_rows_in_memory(
+    task: Task,
+    row_by_id: Mapping[str, Mapping[str, Any]],
+    changed_rows: Sequence[tuple[str, str, str]],
+) -> tuple[Task, Sequence[str]]:
+    """Return a user's task that has only the given rows, in memory, and the ids of these rows.
+
+    Args:
+        task: The task.
+        row_by_id: Stored rows.
+        changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
+    """
+    file = task.require_user_file()
+    memory_task = make_user_task(file.record, file.settings, file.provider, rows_class=_MemoryRows)
+    memory_task.require_user_file().declaration = file.declaration
+    rows = cast(_MemoryRows, memory_task.rows)
+    rows.row_by_id.update(row_by_id)
+    for changed_row in changed_rows:
+        rows.add(*changed_row)
+    return memory_task, list(rows.row_by_id)
 
 
 def load_unregistered_task(
@@ -102,12 +129,7 @@ def load_unregistered_task(
         if declaration.has_made_key:
             row_id = str(row_count + sync.report.empty + sync.report.refused.total())
         if row_id not in rows.row_by_id and len(rows.row_by_id) < max_rows:
-            cells = {
-                KEY_COLUMN: row_id,
-                HASH_COLUMN: row["input_hash"],
-                VALUES_COLUMN: row["row"],
-            }
-            rows.row_by_id[row_id] = rows.map_row(cells)
+            rows.add(row_id, row["input_hash"], row["row"])
 
     # Refused rows that were printed must not be printed again.
     if should_list_refused:

@@ -368,14 +368,16 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each unknown task of a batch, and for each task file with a fault.
 
-    A task file has a fault if its syntax is wrong or if it is missing. Trials are left out.
+    A task file has a fault if its syntax is wrong or if it is missing. Trials, and batches of
+    forgotten tasks, are left out.
     """
     ws = report.ws
     known_task_names = {task.name for task in ws.tasks}
     batch_numbers_by_task = dict[str, list[str]]()
     with ws.store.read() as tx:
+        rolled_back_numbers = marks.rolled_back_batches(tx)
         for batch in list_task_batches(tx):
-            if batch.task not in known_task_names:
+            if batch.task not in known_task_names and batch.number not in rolled_back_numbers:
                 batch_numbers_by_task.setdefault(batch.task, []).append(str(batch.number))
 
     for task_name, batch_numbers in batch_numbers_by_task.items():

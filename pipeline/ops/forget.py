@@ -21,12 +21,13 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.batch import prepare
-from pipeline.batch.batch_files import seal_dead_batches
+from pipeline.batch import ingest, prepare
+from pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
 from pipeline.core.progress import Progress
+from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -44,6 +45,7 @@ from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
+from pipeline.tables.answer_views import drop_views
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
 
@@ -220,10 +222,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             ws.client.delete(remote_name)
 
     with ws.lock(prepare.PREPARE_LOCK):
-        # Open batches need the files of the local engine.
-        if ws.backend == "local" and not has_open_batches:
-            for name in LOCAL_ENGINE_FILES:
-                files.remove_path(ws.data / name)
+        if not has_open_batches:
+            _delete_local_engine(ws)
         for path in clean.find_leftovers(ws.data, ws.store) + clean.find_unrecorded_files(
             ws.data, ws.store
         ):
@@ -260,6 +260,71 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         for name in names:
             marks.finish_erasure(tx, _format_erasure_name(task, name))
     return report
+
+
+def forget_task(ws: WorkspaceSession) -> None:
+    """Delete the task in use with its rows, answers and files, after a confirmation.
+
+    Its batches keep their counts and costs. The task's file and its table are deleted if they are
+    in the workspace's folder; files elsewhere, and tables of other programs, stay. After a kill the
+    same command continues.
+
+    Raises:
+        InputError: The task is part of findable, a batch of it is open, or the user did not
+            confirm. Nothing was changed.
+        FindableError: A reply of a killed run cannot be ingested.
+    """
+    task = ws.task
+    if task.user_file is None:
+        raise InputError(
+            f"{task.subject} is part of findable and cannot be forgotten; nothing was changed",
+            hint="name its rows",
+        )
+    record = task.user_file.record
+    ingest.recover_dead_runs(ws)
+    with ws.store.read() as tx:
+        open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+        task_batches = batches.batches_in_states(tx, task=task.name)
+        has_other_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
+    if open_batches:
+        raise InputError(
+            f"batch {open_batches[-1].number} of {task.subject} is not over; nothing was changed",
+            hint=f"`{CommandHint('batch-cancel', batch=open_batches[-1].number)}` cancels it",
+        )
+    ws.confirm(f"Forget the task {task.subject} for good: rows, answers, corrections and files?")
+
+    with ws.lock(prepare.PREPARE_LOCK):
+        with ws.store.write() as tx:
+            for batch in task_batches:
+                marks.record_cleaned(
+                    tx, batch.number, reason="its task was forgotten", now=ws.now()
+                )
+        for batch in task_batches:
+            for path in (ws.data / BATCHES_FOLDER).glob(f"{batch.number:06d}-*"):
+                path.unlink()
+        if not has_other_batches:
+            _delete_local_engine(ws)
+    reports.delete_reports(ws.data, task.name, should_delete=bool)
+
+    other_tasks = [other_task for other_task in ws.tasks if other_task is not task]
+    with ws.lock(INDEX_LOCK), ws.store.write() as tx:
+        drop_views(tx, record)
+        erasure.erase_task(tx, task.name, now=ws.now())
+    ws.tasks = tuple(other_tasks)
+    _delete_orphaned_indexes(ws)
+    clean.delete_unneeded_vectors(ws, before=None, dry=False)
+    _compact_database(ws.store, other_tasks, ws.display)
+    # Last, because the same command finds an unfinished task by its file.
+    for path in (Path(record.items), Path(record.path)):
+        if not record.is_query and path.resolve().is_relative_to(ws.data.resolve()):
+            path.unlink(missing_ok=True)
+
+
+def _delete_local_engine(ws: WorkspaceSession) -> None:
+    """Delete the files of the local engine, if it answers; open batches need them."""
+    if ws.backend == "local":
+        for name in LOCAL_ENGINE_FILES:
+            files.remove_path(ws.data / name)
 
 
 def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:

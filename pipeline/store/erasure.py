@@ -18,7 +18,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select,
 
 from pipeline.core.states import BatchState
 from pipeline.store import claims, marks, workspace
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, delete_version, has_version
 from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
@@ -31,6 +31,7 @@ from pipeline.store.schema import (
     row_claims,
     rows,
     runs,
+    tasks,
 )
 
 # Columns whose text about one row may name another. The journal's `new` counts only in lines about
@@ -211,6 +212,25 @@ def erase_row(
         for table, names in TEXT_COLUMNS.items():
             for name in names:
                 _erase_in_column(tx, table, table.c[name], word, whole_word)
+
+
+def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
+    """Delete a user's task with its rows, answers, corrections and marks; its batches stay.
+
+    The batches keep counts and costs, and the journal marks each as rolled back. On SQLite the
+    deleted content is overwritten. Runs in the caller's transaction.
+    """
+    if tx.dialect.name == "sqlite":
+        tx.exec_driver_sql("PRAGMA secure_delete = ON")
+
+    versions = select(batches.c.extractor).where(batches.c.task == task).distinct()
+    for version in tx.execute(versions).scalars().all():
+        delete_version(tx, task, version, now=now)
+    for table in (answers, attempts, row_claims, again, rows):
+        tx.execute(delete(table).where(table.c.task == task))
+    # Rows of a later task of this name are other rows.
+    marks.delete_erased_rows(tx, task)
+    tx.execute(delete(tasks).where(tasks.c.name == task))
 
 
 def _erase_in_column(

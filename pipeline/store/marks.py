@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, select, update
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
 
 from pipeline.store import schema, workspace
 from pipeline.store.database import cached_in_snapshot
@@ -28,6 +28,8 @@ MERGE_EVENT = "merge "
 MERGE_UNDONE_EVENT = "undone merge "
 FORGET_EVENT = "forget"
 BURIED_EVENT = "forgotten item"
+# Follows the name of the task.
+_BURIED_REASON = "the row is left out if its source still has it"
 CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
 LIST_DELAY_EVENT = "list_lag"
@@ -188,7 +190,7 @@ def finish_erasure(tx: Connection, name: str) -> None:
 
 def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
     """Journal the digest of a forgotten row, so that its source does not import it again."""
-    reason = f"{task}: the row is left out if its source still has it"
+    reason = f"{task}: {_BURIED_REASON}"
     digest = _digest(tx, f"{task} {row_id}")
     workspace.record_event(
         tx,
@@ -199,6 +201,12 @@ def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) 
         reason=reason,
         now=now,
     )
+
+
+def delete_erased_rows(tx: Connection, task: str) -> None:
+    """Delete the digests of all forgotten rows of a task."""
+    is_of_task = events.c.why == f"{task}: {_BURIED_REASON}"
+    tx.execute(delete(events).where(events.c.kind == BURIED_EVENT, is_of_task))
 
 
 def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:

@@ -204,6 +204,22 @@ class StagedRows(NamedTuple):
         with self.connection.begin():
             return self._count_changes(self.connection, task, is_part=False)
 
+    def read_changed(self, task: str) -> list[tuple[str, str, str]]:
+        """Return the rows that a sync would insert or change and that can be asked about.
+
+        Returns:
+            The id, the input hash and the values as JSON of each row.
+        """
+        is_changed = rows.c.input_hash.is_distinct_from(_staged.c.input_hash)
+        is_askable = ~_staged.c.is_empty & _staged.c.unusable.is_(None)
+        query = (
+            select(_staged.c.item_id, _staged.c.input_hash, _staged.c.row)
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .where(is_changed, _staged.c.input_hash != NO_HASH, is_askable)
+        )
+        with self.connection.begin():
+            return [tuple(row) for row in self.connection.execute(query)]
+
     def _count_changes(self, tx: Connection, task: str, *, is_part: bool) -> SyncCounts:
         """Count the changes of a sync before it; no row counts as rewritten.
 

@@ -265,6 +265,13 @@ def check_view_names(tx: Connection, task: TaskRecord) -> None:
             )
 
 
+def drop_views(tx: Connection, task: TaskRecord) -> None:
+    """Drop both views of a task; objects of other programs stay."""
+    for name in view_names_of(task):
+        if is_our_view(tx, name):
+            _run_sql(tx, f"DROP VIEW {quote_identifier(tx, name)}")
+
+
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether no view has to be made: each is current, or another object has its name."""
     definition = _define_views(_read_preference(tx, task), task)

@@ -86,6 +86,8 @@ class RowSyncReport:
     unusable: int = 0
     # The key of such a row, and the reason.
     unusable_example: tuple[str, str] = "", ""
+    # Of a preview: id, input hash and values as JSON of the new and changed rows.
+    changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
     # Refused rows with the key of an earlier row.
     repeated_keys: int = 0
     # The first thousand refused rows, and the number of all refused rows by reason.
@@ -207,6 +209,7 @@ class RowSync:
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             self.report.counts = staged_rows.count_changes(self.record.name)
+            self.report.changed_rows = staged_rows.read_changed(self.record.name)
         return self.report
 
     def _stage_source(

@@ -592,33 +592,32 @@ def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int
 
 
 def estimate_run(
-    ws: WorkspaceSession, unwritten_task: UnwrittenTask, *, name: str
+    ws: WorkspaceSession, unwritten_task: UnwrittenTask, trial: AskReport, *, name: str
 ) -> preflight.Preflight | None:
-    """Return the estimate that the first run about all rows of a question would make.
+    """Return the estimate that the first run about all rows of a tried question would make.
 
-    No request is sent, and nothing is written.
+    If there are more than MAX_ESTIMATED_ROWS rows, the result is the estimate of the trial. It is
+    None if no reply came. No request is sent, and nothing is written.
 
     Args:
         ws: The workspace.
-        unwritten_task: The question, with its draft.
+        unwritten_task: The question.
+        trial: The report of the trial.
         name: The name that the task would have.
-
-    Returns:
-        The estimate, or None if there are more than MAX_ESTIMATED_ROWS rows.
     """
+    if trial.estimate is None or trial.rows > MAX_ESTIMATED_ROWS:
+        return trial.estimate
     named_task = unwritten_task._replace(name=name)
-    draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
-    run_ws, row_ids, row_count = _open_in_memory(
+    run_ws, row_ids, _ = _open_in_memory(
         ws,
         named_task,
-        draft._replace(path=named_task.path),
+        trial.draft._replace(path=named_task.path),
         size=MAX_ESTIMATED_ROWS,
         display=NoProgress(),
         should_list_refused=False,
     )
-    if row_count > MAX_ESTIMATED_ROWS:
-        return None
-    return preflight.estimate_named_rows(run_ws, row_ids)
+    estimate = preflight.estimate_named_rows(run_ws, row_ids)
+    return replace(estimate, with_key=trial.estimate.with_key)
 
 
 def _print_columns(display: Progress, draft: TaskDraft) -> None:

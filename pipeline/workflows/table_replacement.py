@@ -5,21 +5,30 @@ the table: rows are new, changed or gone. After a kill between both steps, the n
 reads the table syncs the rows.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pipeline.core import files
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.engine import task_sync
+from pipeline.engine import claiming, task_sync
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
+from pipeline.engine.task_parts import AskedRows
+from pipeline.engine.unregistered_task import with_rows_in_memory
 from pipeline.tables.row_import import ImportOptions, ImportReport
+from pipeline.workflows import preflight
 
 
+@dataclass(repr=False)
 class TableReport(ImportReport):
     """Result of a newer table; of a dry run, the result that it would have."""
+
+    # Of a dry run: the estimate of asking all rows that are new, changed or open.
+    estimate: preflight.Preflight | None = None
 
     FIELDS: ClassVar[tuple[str, ...]] = (
         "path",
@@ -103,7 +112,27 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     # The sentence that the commands print about a table that changed.
     if preview.summary:
         report.notes.append(preview.summary)
-    if not options.dry:
+    if options.dry:
+        report.estimate = _estimate_run(ws, preview.changed_rows)
+    else:
         files.seal_copy(path, table)
         ws.sync_rows()
     return report
+
+
+def _estimate_run(
+    ws: WorkspaceSession, changed_rows: Sequence[tuple[str, str, str]]
+) -> preflight.Preflight:
+    """Return the estimate of asking the rows that are open or changed after a newer table.
+
+    Args:
+        ws: The workspace, before the table is stored.
+        changed_rows: Id, input hash and values as JSON of the new and changed rows.
+    """
+    ws.set_asked_rows(AskedRows(has_changed=True))
+    open_rows = dict[str, Any]()
+    with ws.store.read() as tx:
+        for page in claiming.claimable_rows(tx, ws.task, after=None):
+            open_rows.update(page)
+    task, row_ids = with_rows_in_memory(ws.task, open_rows, changed_rows)
+    return preflight.estimate_named_rows(replace(ws, task=task), row_ids)

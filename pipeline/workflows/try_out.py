@@ -349,7 +349,10 @@ def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> Li
             Selection(row_ids=row_ids),
             mode=mode,
             policy=RunPolicy(stops_without_connection=True),
-            on_progress=lambda live_report: bar.show(live_report.replies),
+            on_progress=lambda live_report: bar.show(
+                live_report.replies,
+                note="Gemini fails and is asked again" if live_report.service_failure else "",
+            ),
         )
 
 

@@ -39,7 +39,6 @@ from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.mode_choices import list_mode_choices
-from web.page_texts import capitalize_first
 from web.question_form import (
     KIND_LABELS,
     KIND_PARTS,
@@ -217,32 +216,25 @@ def render_add(
 
 
 def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTMLResponse:
-    """Render the area for a file; for the task of people, also the form for a new person.
-
-    If the table of a user task cannot be replaced by a file, the page says why.
-    """
-    obstacle = ""
-    if ws.task.subject == task and ws.task.user_file is not None:
-        obstacle = table_replacement.find_replacement_obstacle(ws.task, ws.data)
+    """Render the area for a file; for the task of people, also the form for a new person."""
     return render_page(
         app_state,
         "add.html",
         ws,
         upload=None,
         drop_task=find_drop_task(ws, task),
+        is_own_source=task == ws.task.subject and ws.task.user_file is not None,
         is_empty=is_empty_workspace(ws),
         person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
-        table_obstacle=obstacle,
-        table_hint=capitalize_first(str(ws.task.source_hint)),
     )
 
 
 def is_empty_workspace(ws: WorkspaceSession) -> bool:
     """Return whether no task has a row, and no user has a task."""
-    if any(task.user_file is not None for task in ws.tasks):
-        return False
     with ws.store.read() as tx:
-        return not any(task.rows.table(tx).count_rows(tx) for task in ws.tasks)
+        return not any(
+            task.user_file is not None or task.rows.table(tx).count_rows(tx) for task in ws.tasks
+        )
 
 
 @router.get("/parts/import", include_in_schema=False)
@@ -301,7 +293,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         elif "task" in form:
             _read_again(app_state, upload, form)
         else:
-            _start_import(app_state, upload)
+            _start_import(app_state, upload, mode=form.get("mode", ""))
     except InputError as error:
         error_message = place_message(typed, error)
     except FindableError as error:
@@ -364,14 +356,14 @@ def start_reading(app_state: AppState, upload: Upload) -> None:
         else:
             try:
                 _preview_import(app_state, upload, display)
-            except InputError as error:
+            except InputError:
                 if upload.mapping or upload.read_options.given_options:
                     raise
                 _guess_columns(app_state, upload)
                 if not upload.row_count:
                     upload.table_guess = None
                     raise
-                upload.mismatch = to_line(error)
+                upload.mismatched_task = upload.task
                 upload.task = NEW_TASK
 
         # Some files can be read by an import only; these have no first rows.
@@ -395,6 +387,8 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         importer = _find_importer(app_state, upload.task)
         upload.preview = importer.import_file(ws, upload.path, options)
+    if isinstance(upload.preview, table_replacement.TableReport) and upload.preview.estimate:
+        upload.mode_choices = list_mode_choices(upload.preview.estimate)
 
 
 def _guess_columns(app_state: AppState, upload: Upload) -> None:
@@ -439,12 +433,16 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
         upload.row_count, upload.row_report = ask.count_rows(ws, _parse_table(upload, choice))
 
 
-def _start_import(app_state: AppState, upload: Upload) -> None:
+def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
     """Start to import a file that was read; the file is deleted if the import succeeds.
 
+    If a mode is given, the new, changed and open rows are asked then.
+
     Raises:
-        RequestRefusedError: 409, no row of the file can be imported.
+        RequestRefusedError: 409, no row of the file can be imported; 422, the mode cannot be
+            chosen.
     """
+    cost = _find_cost(upload, mode) if mode else 0.0
     if upload.preview is None or not upload.preview.rows_in:
         raise RequestRefusedError(
             409,
@@ -466,6 +464,8 @@ def _start_import(app_state: AppState, upload: Upload) -> None:
             report = importer.import_file(ws, upload.path, options)
         report.check()
         app_state.uploads.end_upload(upload, report)
+        if mode:
+            _ask_rows(app_state, upload, upload.task, {"mode": mode, "refresh": "1"}, cost)
         return {"summary": report.summary}
 
     _start_step(app_state, upload, "import", import_file)
@@ -498,18 +498,14 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
-            estimate = report.estimate
-            run_estimate = ask.estimate_run(ws, unwritten_task, name=suggested_name)
-            if estimate is not None and run_estimate is not None:
-                estimate = replace(run_estimate, with_key=estimate.with_key)
+            estimate = ask.estimate_run(ws, unwritten_task, report, name=upload.suggested_name)
         upload.mode_choices = list_mode_choices(estimate) if estimate else []
         upload.trial_work = display
         return report.document
 
-    suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
+    upload.suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
         str(upload.path), app_state.settings.data
     )
-    upload.suggested_name = suggested_name
     upload.tried_task = unwritten_task
     upload.trial_work = None
     if unwritten_task.draft is not None:
@@ -569,12 +565,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
             "no question was tried on the file; nothing was stored",
             hint="try a question first",
         )
-    costs = [
-        choice.cost for choice in upload.mode_choices if choice.mode == mode and not choice.reason
-    ]
-    if not costs:
-        raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
-
+    cost = _find_cost(upload, mode)
     unwritten_task = upload.tried_task
     try:
         unwritten_task = ask.name_question(unwritten_task, name, data=app_state.settings.data)
@@ -587,10 +578,29 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, unwritten_task)
         app_state.uploads.end_upload(upload)
-        start_command(app_state, "tag", {"mode": mode, "wait": "1"}, name, costs[0])
-        upload.asked_task = name
+        _ask_rows(app_state, upload, name, {"mode": mode}, cost)
 
     _start_step(app_state, upload, "keep", create_task)
+
+
+def _find_cost(upload: Upload, mode: str) -> float:
+    """Return the price of a mode.
+
+    Raises:
+        RequestRefusedError: 422, the mode cannot be chosen.
+    """
+    for choice in upload.mode_choices:
+        if choice.mode == mode and not choice.reason:
+            return choice.cost
+    raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
+
+
+def _ask_rows(
+    app_state: AppState, upload: Upload, task: str, form: Mapping[str, str], cost: float
+) -> None:
+    """Start to ask the rows of a task for at most `cost` USD; the browser then opens the task."""
+    start_command(app_state, "tag", {**form, "wait": "1"}, task, cost)
+    upload.asked_task = task
 
 
 def _render_upload(app_state: AppState, number: int, *, error_message: str = "") -> HTMLResponse:
@@ -601,8 +611,8 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
     """
     upload = app_state.uploads.get(number)
     if upload.asked_task:
-        address = f"/?{urlencode({'task': upload.asked_task})}"
-        return HTMLResponse("", headers={"hx-redirect": address})
+        query = urlencode({"task": upload.asked_task})
+        return HTMLResponse("", headers={"hx-redirect": f"/?{query}"})
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
         return render_page(app_state, "parts/import.html", ws, **values)

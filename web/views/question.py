@@ -14,10 +14,11 @@ from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.task import Task
 from pipeline.engine.user_file import UserFile
+from pipeline.ops import forget
 from web.app_state import AppState
 from web.errors import RequestRefusedError, to_line
 from web.question_form import QuestionForm, make_question_form
-from web.render import PageState, render_page
+from web.render import FormFields, PageState, render_page
 from web.uploads import NEW_TASK
 from web.views.imports import start_reading
 
@@ -49,7 +50,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
             "question.html",
             ws,
             version=user_file.record.version,
-            file=str(user_file.path),
+            file=Path(str(user_file.path)).name,
             **values,
         )
 
@@ -78,6 +79,23 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
     start_reading(app_state, upload)
     address = urlencode({"task": task, "number": upload.number})
     return RedirectResponse(f"/add?{address}", status_code=303)
+
+
+@router.post("/question/remove", include_in_schema=False)
+def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectResponse:
+    """Delete a task whose name was typed, with its rows, answers and files.
+
+    Raises:
+        RequestRefusedError: 422, the form has another name.
+        FindableError: The task cannot be deleted.
+    """
+    if form.get("name") != task:
+        raise RequestRefusedError(422, "type the name of the task; nothing was removed")
+    with app_state.open_to_write(task) as ws:
+        # Typing the name has confirmed it.
+        ws.ask_person = lambda _question: True
+        forget.forget_task(ws)
+    return RedirectResponse("/", status_code=303)
 
 
 def _read_draft(app_state: AppState, task: str) -> tuple[Path, ReadOptions, QuestionForm]:

@@ -9,6 +9,7 @@ from tests.integration.web.test_imports import (
     drop_file,
     press_button,
 )
+from tests.lab import Api
 from tests.page import Page
 
 HEADER = "id,product,text\n"
@@ -57,15 +58,6 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     assert "Not sent</option>" in html
 
 
-def test_an_empty_workspace_is_an_area_for_a_file(page: Page) -> None:
-    """Nothing else is on the first page; with a task it is the page of the rows."""
-    html = page.get("/").text
-    assert "Drop a table here" in html
-    assert "<nav" not in html
-    drop_reviews(page)
-    assert "Drop a table here" in page.get("/").text
-
-
 def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     """The counts follow the roles of the columns; without a key the reason is told."""
     content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
@@ -78,6 +70,15 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
     )
+
+
+def test_a_question_without_usable_answers_says_why(page: Page, api: Api) -> None:
+    """The reason and what to change are told before the run is offered."""
+    api.script_fault("answer_text", times=9, args={"text": '{"tone": "fair"}'})
+    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
+    assert "No answer can be used. The first reply was refused:" in html
+    assert html.index("No answer can be used") < html.index('id="ask"')
+    assert "Change the question or the fields" in html
 
 
 @pytest.mark.full

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.session import PLACEHOLDER_NOTE
 from web.work_summary import summarize_work
 
 TAGGED = {
@@ -22,19 +21,17 @@ TAGGED = {
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("result", "lines", "summary"),
+    ("result", "summary"),
     [
-        (TAGGED, [], "4 answered, 0 open, $0.01"),
+        (TAGGED, "4 answered, 0 open, $0.01"),
         (
             {**TAGGED, "cost": None, "spent": 0.5},
-            [],
             "4 answered, 0 open, $0.50 spent since the run began",
         ),
-        (None, ["1 row read", PLACEHOLDER_NOTE], "1 row read"),
-        (None, [PLACEHOLDER_NOTE], ""),
+        (None, ""),
     ],
 )
-def test_finished_work_is_summarized(result: Any, lines: list[str], summary: str) -> None:
-    """Counts, cost and reasons are named; the note at the top of the page is not repeated."""
-    work = {"state": "done", "result": result, "lines": lines}
+def test_finished_work_is_summarized(result: Any, summary: str) -> None:
+    """Counts, cost and reasons are named; no line of a command's log is."""
+    work = {"state": "done", "result": result, "lines": ["1 row read"]}
     assert summarize_work(work) == summary
