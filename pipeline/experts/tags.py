@@ -87,8 +87,8 @@ def merge_tags(
 
     Returns:
         `merges` (the new merges; those in force are left out), `people` (number of people whose
-        tags changed) and `kept` (number of people whose tags should change, but whose rows the database
-        left unchanged).
+        tags changed) and `kept` (number of people whose tags should change, but whose rows the
+        database left unchanged).
 
     Raises:
         InputError: A tag is invalid, no person has an old tag, an old tag is already merged
