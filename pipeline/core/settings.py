@@ -42,7 +42,7 @@ from pipeline.core.setting_parsers import (
     parse_tier,
     parse_usd,
 )
-from pipeline.core.text import SURROGATES, suggest_similar
+from pipeline.core.text import SURROGATES
 
 PREFIX = "FINDABLE_"
 # In the order in which the SDK prefers them.
@@ -526,17 +526,16 @@ def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Se
             the environment; a list is joined by commas, and None restores the default.
 
     Raises:
-        InputError: There is no such setting, and the hint suggests a name; or a value is invalid.
+        InputError: There is no such setting, or a value is invalid.
     """
     settings_by_name = {setting.name: setting for setting in _DECLARED}
     parsed_values: dict[str, Any] = {}
     for name, value in overrides.items():
         if name not in settings_by_name:
             list_command = CommandHint("settings", all=True)
-            hint = f"`{list_command}` lists all settings, in upper case"
             raise InputError(
                 f"there is no setting {name!r}; nothing was done",
-                hint=suggest_similar(name, settings_by_name) or hint,
+                hint=f"`{list_command}` lists all settings, in upper case",
             )
 
         setting = settings_by_name[name]

@@ -10,7 +10,6 @@ from pipeline.core.column_placeholders import (
 )
 from pipeline.core.declaration import Declaration
 from pipeline.core.quotes import has_quotes
-from pipeline.core.text import suggest_similar
 from pipeline.tables.row_sync import KEY_KINDS
 
 MAX_LISTED_COLUMNS = 12
@@ -81,8 +80,7 @@ def find_column_faults(
         for name in match_columns(names, columns):
             if name not in columns:
                 message = f"names the column {name!r}, but the rows have {listed_columns}"
-                suggestion = suggest_similar(name, columns, is_quoted=True)
-                yield _MemberFault(member, message, suggestion or hint)
+                yield _MemberFault(member, message, hint)
 
     for name in match_columns(names_by_member["key"], columns):
         kind = columns.get(name, "text")

@@ -24,7 +24,6 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
-from pipeline.core.text import suggest_similar
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
@@ -178,7 +177,7 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
 
     Raises:
         InputError: TASK is the path of a file that does not exist.
-        ConfigurationError: There is no task of that name; the hint suggests a name.
+        ConfigurationError: There is no task of that name.
     """
     setting = settings.task
     path = find_task_file(setting, settings.data)
@@ -189,10 +188,7 @@ def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ())
         hint = f"did you mean {setting}.py?"
     else:
         task_names = _list_task_names(settings, registered_names)
-        hint = (
-            suggest_similar(setting, task_names)
-            or f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
-        )
+        hint = f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
     message = (
         f"there is no task {setting!r}: tasks/{setting}.py is neither here nor in {settings.data}"
     )
