@@ -78,26 +78,14 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
 
 
 def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
-    """Vague, contradictory or deep schemas and empty contents are refused with their position."""
+    """Vague schemas and empty contents are refused with their position."""
     string_schema = {"type": "STRING"}
     object_schema = {"type": "OBJECT"}
-    # Deeper than Gemini permits.
-    nested_schema: dict[str, Any] = string_schema
-    for _ in range(16):
-        nested_schema = {"type": "ARRAY", "items": nested_schema}
     for schema, message in (
         ({"type": "ARRAY"}, "properties[a].items: missing field"),
         (object_schema, "properties[a].properties: should be non-empty for OBJECT type"),
         ({}, "properties[a].type"),
-        ({"type": "NUMBER", "minimum": 2, "maximum": 1}, "minimum 2 is above maximum 1"),
-        ({"type": "STRING", "minLength": -1}, "properties[a]: minLength -1 is negative."),
-        (
-            {"type": "ARRAY", "items": string_schema, "minItems": -2, "maxItems": 1},
-            "properties[a]: minItems -2 is negative.",
-        ),
-        ({"type": "INTEGER", "enum": ["1"]}, "enum: only allowed for STRING type"),
         ({"anyOf": [string_schema, object_schema]}, "any_of[1].properties: should be non-empty"),
-        (nested_schema, "maximum allowed nesting depth"),
     ):
         request = request_for(
             "law", {"type": "OBJECT", "properties": {"a": schema, "b": string_schema}}
