@@ -206,9 +206,8 @@ def submit_batches(
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return rows, batches and tokens of a plan in words, with the cost and the prices' date."""
-    cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
-    price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
+    cost = describe_cost(plan.cost, usage_tier=ws.settings.tier)
+    return f"{plan.describe(ws.task.labels)}, {cost} (prices of {ws.model.priced_on})"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:

@@ -344,7 +344,7 @@ def _print_tag_estimate(
 
     plan, cost = estimate.plan_sent_rows(report.mode)
     if plan.items:
-        cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
+        cost_text = describe_cost(cost, usage_tier=ws.settings.tier)
         rows_text = plan.describe_rows(ws.task.labels)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:

@@ -265,7 +265,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
     """
     labels = ws.task.labels
     count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
-    cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
+    cost_text = describe_cost(planned.cost, usage_tier=ws.settings.tier)
     ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
     ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
     return planned.cost

@@ -206,7 +206,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     model = check_ws.model
     check_ws.display.say(
         f"{model.name}: {CHECK_ROW_COUNT} invented rows, "
-        f"{describe_cost(model, cost, usage_tier=check_ws.settings.tier)}"
+        f"{describe_cost(cost, usage_tier=check_ws.settings.tier)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
