@@ -223,4 +223,4 @@ def _read_text(content: Any, path: str) -> str:
 
 def _fault(path: str, message: str) -> ApiError:
     """Return the 400 error of the member at `path`, for the caller to raise."""
-    return FieldError(f"* CreateDecisionRequest.{path}: {message}.", name=path, path=path)
+    return FieldError(f"* CreateDecisionRequest.{path}: {message}.", path=path)

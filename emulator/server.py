@@ -38,7 +38,6 @@ class Server:
 
         Raises:
             OSError: The folder cannot be written.
-            RuntimeError: Another version of the engine wrote the state.
         """
         self._state = EngineState(root)
         self._worker = BatchWorker(self._state)
@@ -116,7 +115,6 @@ def serve(
 
     Raises:
         OSError: The folder cannot be written.
-        RuntimeError: Another version of the engine wrote the files in the folder.
     """
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)

@@ -155,7 +155,7 @@ class WorkspaceSession:
 
         try:
             return self._closing.enter_context(Server(self.data)).url
-        except (OSError, RuntimeError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the local engine cannot start in {self.data}: {error}",
                 hint="check the directory and its permissions",
