@@ -159,38 +159,18 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
     if union_choices:
         return max(map(_estimate_node_tokens, union_choices))
 
-    if "properties" in node:
-        tokens = PUNCTUATION_TOKENS
-        for name, property_node in node["properties"].items():
-            name_tokens = estimate_tokens(name)
-            tokens += PUNCTUATION_TOKENS + name_tokens + _estimate_node_tokens(property_node)
-        return tokens
+    tokens = PUNCTUATION_TOKENS
+    for name, property_node in node.get("properties", {}).items():
+        tokens += estimate_tokens(name) + _estimate_node_tokens(property_node)
 
-    value_node = node.get("additionalProperties")
-    if isinstance(value_node, Mapping):
-        # The reply has a list of objects with the members "key" and "value".
-        pair_tokens = 4 * PUNCTUATION_TOKENS + TEXT_VALUE_TOKENS
-        pair_tokens += _estimate_node_tokens(value_node)
-        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * pair_tokens
+    # The keys of a mapping are not counted.
+    member_node = node.get("items") or node.get("additionalProperties")
+    if isinstance(member_node, Mapping):
+        tokens += MEMBERS_PER_COLLECTION * _estimate_node_tokens(member_node)
 
-    if node.get("type") == "array":
-        item_tokens = _estimate_node_tokens(node["items"])
-        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * item_tokens
-
-    return PUNCTUATION_TOKENS + _estimate_scalar_tokens(node)
-
-
-def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
-    """Estimate the tokens of an enum, a constant or a text.
-
-    An enum counts as its longest choice, and a text as TEXT_VALUE_TOKENS. Other values, such as
-    numbers, count as 0, because PUNCTUATION_TOKENS includes them.
-    """
-    choices = node.get("enum")
-    if not choices and "const" in node:
-        choices = [node["const"]]
+    choices = node.get("enum", [node["const"]] if "const" in node else [])
     if choices:
-        return max(estimate_tokens(str(choice)) for choice in choices)
-    if node.get("type") == "string":
-        return TEXT_VALUE_TOKENS
-    return 0
+        tokens += max(estimate_tokens(str(choice)) for choice in choices)
+    elif node.get("type") == "string":
+        tokens += TEXT_VALUE_TOKENS
+    return tokens
