@@ -140,9 +140,8 @@ class Model:
     promotion_cached_in: Price | None = None
     # The `thinkingConfig` that is sent unless a task has its own.
     thinking: Mapping[str, Any] | None = None
-    # Accepted thinking levels, lowest first, and their source; () if they are unknown.
+    # Accepted thinking levels, lowest first; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
-    levels_source: str = ""
     # Maximum tokens of a prompt and of a reply.
     input_limit: int | None = None
     output_limit: int | None = None

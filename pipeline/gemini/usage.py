@@ -6,11 +6,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.text import format_usd
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-from pipeline.gemini.models import MONTHLY_SPENDING_CAPS, Model
+from pipeline.gemini.models import Model
 
 # "A token is about 4 characters" (Gemini token guide, read 2026-11). Characters outside ASCII have
 # two to four bytes; that they are more tokens is our own estimate.
@@ -71,19 +70,6 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
     input_cost = uncached_tokens * input_price + cached_tokens * cached_price
     output_cost = (usage.answer + usage.thoughts) * output_price
     return (input_cost + output_cost) / 1_000_000
-
-
-def describe_cost(cost: float, *, usage_tier: str) -> str:
-    """Return an estimated cost in words, with the monthly spending cap if the cost exceeds it.
-
-    Args:
-        cost: USD.
-        usage_tier: The usage tier of the account.
-    """
-    cap = MONTHLY_SPENDING_CAPS.get(usage_tier)
-    if cap is None or cost <= cap:
-        return f"estimated {format_usd(cost)}"
-    return f"estimated {format_usd(cost)} (tier {usage_tier} may spend {format_usd(cap)} a month)"
 
 
 def estimate_tokens(text: str) -> int:

@@ -22,6 +22,7 @@ from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import BatchState, Mode
+from pipeline.core.text import format_usd
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -32,7 +33,6 @@ from pipeline.engine.task_file import (
 )
 from pipeline.gemini.control_requests import count_own_replies, find_control_replies, read_nonces
 from pipeline.gemini.result_file import ResultFile
-from pipeline.gemini.usage import describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
 from pipeline.store.database import Store
@@ -205,8 +205,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     cost = estimate.mode_estimates["live"].cost
     model = check_ws.model
     check_ws.display.say(
-        f"{model.name}: {CHECK_ROW_COUNT} invented rows, "
-        f"{describe_cost(cost, usage_tier=check_ws.settings.tier)}"
+        f"{model.name}: {CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
