@@ -259,16 +259,12 @@ def _format_spent(spent: Mapping[str, float]) -> str:
         spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
             requests and lost replies together. `lost` is the part of `estimated` for lost replies.
     """
-    text = format_usd(spent["actual"])
-    running_cost = max(0.0, spent["estimated"] - spent["lost"])
-    if running_cost:
-        text += f", and about {format_usd(running_cost)} under way"
-    if spent["lost"]:
-        text += (
-            f"; about {format_usd(spent['lost'])} more may have been spent on replies that were "
-            "lost or have no readable token count"
-        )
-    return text
+    estimates = {
+        "under_way": max(0.0, spent["estimated"] - spent["lost"]),
+        "lost": spent["lost"],
+    }
+    parts = [format_usd(spent["actual"]), format_figures(estimates, "under_way perhaps_lost=lost")]
+    return ", ".join(filter(None, parts))
 
 
 # Lines about optional members of the document: the name, the member, and the function that returns

@@ -40,9 +40,7 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
         choices.append(
             ModeChoice(
                 mode,
-                mode.capitalize(),
-                _MODE_DESCRIPTIONS[mode],
-                cost,
+                mode_estimate.cost + estimate.waiting.cost,
                 cost_with_key,
                 mode_estimate.duration_text if mode_estimate.seconds is not None else "",
                 is_recommended=mode == (estimate.recommended or "batch"),
