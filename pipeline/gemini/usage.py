@@ -147,7 +147,8 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
 
     tokens = PUNCTUATION_TOKENS
     for name, property_node in node.get("properties", {}).items():
-        tokens += estimate_tokens(name) + _estimate_node_tokens(property_node)
+        name_tokens = PUNCTUATION_TOKENS + estimate_tokens(name)
+        tokens += name_tokens + _estimate_node_tokens(property_node)
 
     # The keys of a mapping are not counted.
     member_node = node.get("items") or node.get("additionalProperties")
