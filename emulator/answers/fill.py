@@ -80,8 +80,6 @@ class ValueFiller:
     def _fill_list(self, node: SchemaNode, phrase: Phrase | None) -> list[Any]:
         """Return the entries of a list: different values for the first phrases of the text.
 
-        Texts are the last words of the phrases.
-
         Their number is half of the allowed maximum. A list about a phrase has no more entries than
         the schema demands. If there are too few different entries, more are appended: unused
         choices of the schema, then entries that may be equal.
@@ -89,9 +87,6 @@ class ValueFiller:
         item_node = node.items or node
         max_entries = DEFAULT_MAX_ENTRIES if node.max_size is None else (node.max_size + 1) // 2
         phrases = self._phrases[: max(max_entries, node.min_size)]
-        if item_node.kind == "STRING":
-            # Several rows have the same words, and hardly any the same phrases.
-            phrases = [entry._replace(text=entry.text.split()[-1]) for entry in phrases]
         if phrase is not None:
             phrases = [phrase] * node.min_size
 
