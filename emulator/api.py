@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from emulator import decide, embed, generate, messages
-from emulator.catalogue import MODELS, Model, Quotas, find_model
+from emulator.catalogue import MODELS, Model, find_model
 from emulator.messages import ApiError, invalid_argument
 from emulator.state import EngineState, Row, build_file_resource, build_operation
 from emulator.worker import BatchWorker, count_requests
@@ -109,19 +109,16 @@ class Api:
         self,
         state: EngineState,
         worker: BatchWorker,
-        quotas: Quotas,
         log: Callable[[str], None],
     ) -> None:
         """Prepare the routes.
 
         Args:
             worker: Is woken when a batch is created.
-            quotas: Limits of generate and embed calls.
             log: Called with one line for each request: method, path, status, milliseconds.
         """
         self._state = state
         self._worker = worker
-        self._quotas = quotas
         self._log = log
         # A handler takes the request and the groups of its pattern. It returns a JSON document, a
         # file to send, or a complete response. None is an empty document.
@@ -272,25 +269,21 @@ class Api:
         return handlers[method](request, model)
 
     def _generate_content(self, request: ApiRequest, model: Model) -> Response:
-        """Answer a request within the quotas; a requested service tier is repeated in a header.
+        """Answer a request; a requested service tier is repeated in a header.
 
         Raises:
-            ApiError: 400 if the request is wrong, 429 if it exceeds a quota.
+            ApiError: 400 if the request is wrong.
         """
         message = request.parse_body("GenerateContentRequest")
-        generate.check_request(message)
-        self._quotas.admit(model, requests=1, tokens=generate.count_tokens(message))
-
         service_tier = message.pop("serviceTier", "")
         headers = {"x-gemini-service-tier": service_tier} if service_tier else None
         return _json_response(generate.answer_request(message, model), headers=headers)
 
     def _decide(self, request: ApiRequest) -> dict[str, Any]:
-        """Answer the questions of a decision within the quotas; return the response message.
+        """Answer the questions of a decision; return the response message.
 
         Raises:
-            ApiError: 400 if the request is wrong, 404 if the model is no decision model, 429 if it
-                exceeds a quota.
+            ApiError: 400 if the request is wrong, 404 if the model is no decision model.
         """
         message = request.parse_body("CreateDecisionRequest")
         decision = decide.parse_decision(message)
@@ -301,11 +294,10 @@ class Api:
                 f"The input token count ({token_count}) exceeds the maximum number of tokens "
                 f"allowed ({model.input_limit}).",
             )
-        self._quotas.admit(model, requests=1, tokens=token_count)
         return decide.answer_decision(decision)
 
     def _count_tokens(self, request: ApiRequest, _: Model) -> dict[str, Any]:
-        """Return the tokens of a prompt as its answer would count them; no quota applies.
+        """Return the tokens of a prompt as its answer would count them.
 
         If the message contains a whole request, its other contents are ignored.
 
@@ -316,10 +308,8 @@ class Api:
         message = message.get("generateContentRequest", message)
         return {"totalTokens": generate.count_tokens(message)}
 
-    def _embed(self, request: ApiRequest, model: Model, *, is_batch: bool) -> dict[str, Any]:
-        """Return the reply with a vector for each embedding request in the body, within the quotas.
-
-        All requests are checked before the quotas count the call.
+    def _embed(self, request: ApiRequest, _: Model, *, is_batch: bool) -> dict[str, Any]:
+        """Return the reply with a vector for each embedding request in the body.
 
         Args:
             is_batch: Whether the body has a list of requests, and the reply a list of embeddings.
@@ -327,7 +317,7 @@ class Api:
 
         Raises:
             ApiError: 400 if a request is wrong or their number is not in 1 to
-                `embed.MAX_BATCH_REQUESTS`, 429 if they exceed a quota.
+                `embed.MAX_BATCH_REQUESTS`.
         """
         if is_batch:
             embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
@@ -339,12 +329,6 @@ class Api:
                 f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
                 f"and at least one; found {len(embed_requests)}",
             )
-
-        # Refuse a wrong request before the quotas count the call.
-        for embed_request in embed_requests:
-            embed.get_embedding_text(embed_request)
-        tokens = sum(generate.count_tokens(message) for message in embed_requests)
-        self._quotas.admit(model, requests=len(embed_requests), tokens=tokens)
 
         embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests)]
         if is_batch:

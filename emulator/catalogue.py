@@ -1,22 +1,14 @@
-"""Models of this server, and the quotas of their calls.
+"""Models of this server.
 
 - Names are those of Gemini's models and of the local engine's own models.
 - The local engine answers for every name, and says so in `modelVersion`.
 - Methods and token limits of a name are those of the live API (model pages, read 2026-11).
-- Calls are counted in memory. A minute is the 60 seconds before a call, a day is Pacific.
-- An embedding quota counts texts.
 """
 
-import threading
-import time
-from collections import defaultdict, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from emulator.messages import RPC_TYPE_PREFIX, ApiError
+from emulator.messages import ApiError
 
 # `modelVersion` of every answer.
 MODEL_VERSION = "findable-local-1"
@@ -91,91 +83,3 @@ def find_model(name: str, method: str, version: str = "v1beta") -> Model:
         )
 
     return model
-
-
-# The day of a daily quota begins at midnight here (rate limits page, read 2026-11).
-PACIFIC = ZoneInfo("America/Los_Angeles")
-_QUOTA_WINDOW_S = 60
-# Beginning of the quota id of each limit in a refusal (seen live 2025-06 to 2026-08).
-_QUOTA_ID_PREFIXES = {
-    "rpm": "RequestsPerMinute",
-    "tpm": "InputTokensPerMinute",
-    "rpd": "RequestsPerDay",
-}
-
-
-class _Call(NamedTuple):
-    """An admitted call; `time_s` is in seconds since 1970."""
-
-    time_s: float
-    request_count: int
-    token_count: int
-
-
-class Quotas:
-    """Counts the calls of each model, and refuses calls over a limit."""
-
-    def __init__(self, limits: Mapping[str, int]) -> None:
-        """Start with no calls counted.
-
-        Args:
-            limits: Limits of each model: requests a minute (`rpm`), input tokens a minute (`tpm`)
-                and requests a day (`rpd`). A missing limit is unlimited.
-        """
-        self._limits = limits
-        self._lock = threading.Lock()
-        self._recent_calls: defaultdict[str, deque[_Call]] = defaultdict(deque)
-        self._daily_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
-
-    def admit(self, model: Model, *, requests: int, tokens: int) -> None:
-        """Count a call of a model, unless it exceeds a limit of the minute or of the Pacific day.
-
-        Args:
-            requests: Requests, or texts to embed, in the call.
-            tokens: Input tokens in the call.
-
-        Raises:
-            ApiError: 429 that names each exceeded limit, and after how many seconds (at most 60) to
-                try again. The call is not counted.
-        """
-        with self._lock:
-            now_s = time.time()
-            calls = self._recent_calls[model.name]
-            while calls and calls[0].time_s <= now_s - _QUOTA_WINDOW_S:
-                calls.popleft()
-
-            day_key = (model.name, datetime.fromtimestamp(now_s, tz=PACIFIC).date().isoformat())
-            usage = {
-                "rpm": sum(call.request_count for call in calls) + requests,
-                "tpm": sum(call.token_count for call in calls) + tokens,
-                "rpd": self._daily_requests[day_key] + requests,
-            }
-            exceeded_limits = {
-                name: limit for name, limit in self._limits.items() if usage[name] > limit
-            }
-            if exceeded_limits:
-                # The delay is at most a minute even if the daily limit is exceeded, as misleading
-                # as the delay of the live service.
-                wait_s = float(_QUOTA_WINDOW_S)
-                if calls:
-                    wait_s = calls[0].time_s + _QUOTA_WINDOW_S - now_s
-                violations = [
-                    {
-                        "quotaId": f"{_QUOTA_ID_PREFIXES[name]}PerProjectPerModel",
-                        "quotaDimensions": {"location": "global", "model": model.name},
-                        "quotaValue": str(limit),
-                    }
-                    for name, limit in exceeded_limits.items()
-                ]
-                details: list[dict[str, Any]] = [
-                    {"@type": f"{RPC_TYPE_PREFIX}QuotaFailure", "violations": violations},
-                    {"@type": f"{RPC_TYPE_PREFIX}RetryInfo", "retryDelay": f"{int(wait_s)}s"},
-                ]
-                raise ApiError(
-                    429,
-                    f"You exceeded your current quota. Please retry in {wait_s:.9f}s.",
-                    details=details,
-                )
-
-            calls.append(_Call(now_s, requests, tokens))
-            self._daily_requests[day_key] += requests

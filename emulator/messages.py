@@ -5,10 +5,7 @@
 - A parsed message has camelCase names only, so other modules handle one spelling.
 """
 
-import base64
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +19,7 @@ _RPC_CODES = {
     429: ("RESOURCE_EXHAUSTED", 8),
     500: ("INTERNAL", 13),
 }
-RPC_TYPE_PREFIX = "type.googleapis.com/google.rpc."
+_RPC_TYPE_PREFIX = "type.googleapis.com/google.rpc."
 
 
 class ApiError(Exception):
@@ -60,19 +57,11 @@ class ApiError(Exception):
 class FieldError(ApiError):
     """A refused document: a member is unknown, or its value does not fit its field."""
 
-    def __init__(self, message: str, *, name: str, path: str, line_message: str = "") -> None:
-        """Build the 400 reply with one field violation.
-
-        Args:
-            name: Name of the member, spelled as in the document.
-            path: Path of the member in the document.
-            line_message: Text for a line of a batch file; `message` if empty.
-        """
+    def __init__(self, message: str, *, path: str) -> None:
+        """Build the 400 reply with one field violation, of the member at `path`."""
         violation = {"field": path, "description": message}
-        detail = {"@type": f"{RPC_TYPE_PREFIX}BadRequest", "fieldViolations": [violation]}
+        detail = {"@type": f"{_RPC_TYPE_PREFIX}BadRequest", "fieldViolations": [violation]}
         super().__init__(400, message, details=[detail])
-        self.name = name
-        self.line_message = line_message or message
 
 
 def invalid_argument(message: str) -> ApiError:
@@ -96,6 +85,12 @@ def _field_types(**names_by_type: str) -> dict[str, str]:
     return types_by_name
 
 
+_SCALAR_TYPES: dict[str, Any] = {
+    "string": str,
+    "bool": bool,
+    "number": int | float,
+    "integer": int | float,
+}
 # Messages of the API by name; a name that is missing here is a scalar type.
 _FIELD_TYPES: dict[str, dict[str, str]] = {
     "GenerateContentRequest": _field_types(
@@ -109,15 +104,14 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
     ),
     "Content": _field_types(string="role", Part_many="parts"),
     "Part": _field_types(
-        string="text",
+        string="text thoughtSignature",
         Blob="inlineData",
         FileData="fileData",
         bool="thought",
-        bytes="thoughtSignature",
         any="functionCall functionResponse executableCode codeExecutionResult videoMetadata"
         " mediaResolution partMetadata",
     ),
-    "Blob": _field_types(string="mimeType displayName", bytes="data"),
+    "Blob": _field_types(string="mimeType displayName data"),
     "FileData": _field_types(string="mimeType fileUri displayName"),
     "GenerationConfig": _field_types(
         number="temperature topP topK presencePenalty frequencyPenalty",
@@ -217,14 +211,6 @@ def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
     return _parse_fields(message_type, value, path=path)
 
 
-def decode_base64(text: str) -> bytes | None:
-    """Decode base64 of the standard or the URL alphabet, padded or not; None if invalid."""
-    unpadded = text.replace("-", "+").replace("_", "/").rstrip("=")
-    with suppress(ValueError):
-        return base64.b64decode(unpadded + "=" * (-len(unpadded) % 4), validate=True)
-    return None
-
-
 def join_text_parts(content: Mapping[str, Any]) -> str:
     """Return the text parts of a Content message, joined by line breaks; "" without text."""
     return "\n".join(part["text"] for part in content.get("parts", []) if "text" in part)
@@ -254,9 +240,7 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
             raise FieldError(
                 f'Invalid JSON payload received. Unknown name "{original_name}"{location}: '
                 "Cannot find field.",
-                name=original_name,
                 path=path or original_name,
-                line_message=f"no such field: {original_name!r}",
             )
 
         if member is not None:
@@ -266,35 +250,21 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
 
 
 def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
-    """Check and return a scalar; an integer may be a string of digits, as in protobuf's JSON form.
+    """Check and return a scalar: a string, a bool, a number or an integer.
 
-    Args:
-        scalar_type: "string", "bytes" (in base64), "bool", "integer" or "number". A float without a
-            fraction is a valid integer.
-
-    Returns:
-        The value as it is (bytes as base64 text), or an int if `scalar_type` is "integer".
+    An integer may be a string of digits, as in protobuf's JSON form.
 
     Raises:
         FieldError: The value does not fit the type.
     """
-    is_integer = scalar_type == "integer"
-    if is_integer and isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
+    if scalar_type == "integer" and isinstance(value, str) and value.isdecimal():
         return int(value)
 
-    if scalar_type == "string":
-        is_valid = isinstance(value, str)
-    elif scalar_type == "bytes":
-        is_valid = isinstance(value, str) and decode_base64(value) is not None
-    elif scalar_type == "bool":
-        is_valid = isinstance(value, bool)
-    else:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        is_valid = is_number and (not is_integer or value % 1 == 0)
-    if not is_valid:
+    # A bool is an int in Python, but no number in JSON.
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, _SCALAR_TYPES[scalar_type]) or is_bool != (scalar_type == "bool"):
         raise _type_error(value, path, scalar_type)
-
-    return int(value) if is_integer else value
+    return int(value) if scalar_type == "integer" else value
 
 
 @lru_cache(maxsize=4096)
@@ -309,9 +279,5 @@ def _to_camel_case(name: str) -> str:
 
 def _type_error(value: object, path: str, expected: str) -> FieldError:
     """Return the error of a value at `path` whose type is not the expected type."""
-    name = path.rpartition(".")[2].partition("[")[0]
-    return FieldError(
-        f"Invalid value at '{path}' ({expected}), found {type(value).__name__}",
-        name=name,
-        path=path,
-    )
+    found_type = type(value).__name__
+    return FieldError(f"Invalid value at '{path}' ({expected}), found {found_type}", path=path)

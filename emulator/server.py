@@ -8,15 +8,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import uvicorn
 
 from emulator.api import Api
-from emulator.catalogue import Quotas
 from emulator.state import EngineState
 from emulator.worker import BatchWorker
 
@@ -29,7 +27,6 @@ class Server:
         root: Path,
         *,
         listening_socket: socket.socket | None = None,
-        limits: Mapping[str, int] = MappingProxyType({}),
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Start serving and answering batches in background threads.
@@ -37,12 +34,10 @@ class Server:
         Args:
             root: Folder of the state, which is created if it is missing.
             listening_socket: Socket to serve on; `stop` closes it. Default: a free loopback port.
-            limits: Limits as in `Quotas`.
             log: Called with one line for each request, on the server's thread.
 
         Raises:
             OSError: The folder cannot be written.
-            RuntimeError: Another version of the engine wrote the state.
         """
         self._state = EngineState(root)
         self._worker = BatchWorker(self._state)
@@ -57,7 +52,7 @@ class Server:
         self.url = f"http://{host}:{port}"
 
         config = uvicorn.Config(
-            Api(self._state, self._worker, Quotas(limits), log),
+            Api(self._state, self._worker, log),
             http="h11",
             ws="none",
             lifespan="off",
@@ -120,7 +115,6 @@ def serve(
 
     Raises:
         OSError: The folder cannot be written.
-        RuntimeError: Another version of the engine wrote the files in the folder.
     """
     stop_signals = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals)

@@ -27,10 +27,9 @@ FILE_LIFETIME_NS = 48 * 3600 * 10**9
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_FILE_ID_CHARS = 40
 _BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
-_SCHEMA_VERSION = 2
 # A row of a table: values by column name.
 Row = Mapping[str, Any]
-_CREATE_TABLES = f"""
+_CREATE_TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS files (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, session TEXT,
@@ -44,7 +43,6 @@ CREATE TABLE IF NOT EXISTS batches (
     requests INTEGER NOT NULL, succeeded INTEGER NOT NULL DEFAULT 0,
     failed INTEGER NOT NULL DEFAULT 0, error TEXT NOT NULL DEFAULT ''
 );
-PRAGMA user_version = {_SCHEMA_VERSION};
 COMMIT;
 """
 
@@ -119,29 +117,18 @@ class EngineState:
 
         Raises:
             OSError: The folder cannot be created.
-            RuntimeError: Another version of the engine wrote the state.
         """
         self._folder = root / "local-engine-files"
         self._lock = threading.Lock()
         self._folder.mkdir(parents=True, exist_ok=True)
-        database_path = root / "local-engine.sqlite"
         self._connection = sqlite3.connect(
-            database_path,
+            root / "local-engine.sqlite",
             timeout=30,
             isolation_level=None,
             check_same_thread=False,
         )
 
-        schema_version = self._select("PRAGMA user_version")[0]["user_version"]
-        if schema_version not in (0, _SCHEMA_VERSION):
-            self.close()
-            raise RuntimeError(
-                f"the state of the local engine is of another version: "
-                f"remove {database_path} and {self._folder.name}",
-            )
-
-        if not schema_version:
-            self._connection.executescript(_CREATE_TABLES)
+        self._connection.executescript(_CREATE_TABLES)
 
         expired_files = self._select(
             "SELECT id FROM files WHERE created_ns <= ?",

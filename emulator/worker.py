@@ -191,42 +191,19 @@ def _read_line(raw_line: bytes, number: int) -> tuple[dict[str, Any], dict[str, 
 
     Returns:
         (request message, other members of the line). The other members, usually only the key, are
-        copied to the answer line. Members that are lists are empty there, because the live service
-        was seen to do that.
+        copied to the answer line.
 
     Raises:
-        ApiError: 400 with line number and column, if the line is invalid.
+        ApiError: 400 with the line number, if the line is invalid.
     """
-    column = 1
-    member_name = ""
     try:
         document = orjson.loads(raw_line)
-        if not isinstance(document, dict):
-            first_character = raw_line.decode("utf-8", "replace")[:1]
-            reason = f"unexpected character: {first_character!r}; expected '{{'"
-        elif "request" not in document:
-            reason = "missing field: 'request'"
-        elif not isinstance(document.get("key", ""), str):
-            member_name = "key"
-            reason = f"invalid value for 'key': {document['key']!r}"
-        else:
-            raw_request = document.pop("request")
-            request = messages.parse_message("GenerateContentRequest", raw_request, path="request")
-            echoed_members = {
-                name: [] if isinstance(value, list) else value for name, value in document.items()
-            }
-            return request, echoed_members
-    except orjson.JSONDecodeError as error:
-        column = error.pos + 1
-        character = raw_line.decode("utf-8", "replace")[error.pos : error.pos + 1]
-        reason = f"unexpected character: {character!r}" if character else "unexpected end"
-    except messages.FieldError as error:
-        member_name = error.name
-        reason = error.line_message
-
-    if member_name:
-        column = max(raw_line.find(f'"{member_name}"'.encode()), 0) + 1
-    raise invalid_argument(f"Error on line {number}: invalid JSON, near column {column}: {reason}")
+        raw_request = document.pop("request")
+        request = messages.parse_message("GenerateContentRequest", raw_request, path="request")
+        messages.parse_message("string", document.get("key", ""), path="key")
+    except (ValueError, LookupError, TypeError, AttributeError, ApiError) as error:
+        raise invalid_argument(f"Error on line {number}: invalid JSON: {error}") from error
+    return request, document
 
 
 def _answer_request(request: dict[str, Any], model: Model) -> dict[str, Any]:

@@ -62,22 +62,6 @@ def emulator(
     *,
     port: Port = 8080,
     host: Annotated[str, Parameter("Address to serve on.", metavar="ADDRESS")] = "127.0.0.1",
-    rpm: Annotated[
-        int | None,
-        Parameter("Limit of requests a minute per model. Default: none.", CountParam(), "COUNT"),
-    ] = None,
-    tpm: Annotated[
-        int | None,
-        Parameter(
-            "Limit of prompt tokens a minute per model. Default: none.", CountParam(), "COUNT"
-        ),
-    ] = None,
-    rpd: Annotated[
-        int | None,
-        Parameter(
-            "Limit of requests a day (US/Pacific) per model. Default: none.", CountParam(), "COUNT"
-        ),
-    ] = None,
 ) -> None:
     """Serve Gemini's protocol from the local engine until Ctrl-C.
 
@@ -92,13 +76,9 @@ def emulator(
     check_folder(workspace_folder)
     make_directory(workspace_folder)
 
-    # A limit that was not typed is unlimited.
-    limits = {"rpm": rpm, "tpm": tpm, "rpd": rpd}
-    typed_limits = {name: limit for name, limit in limits.items() if limit is not None}
     serve(
         workspace_folder / "emulator",
         listen_on_port("emulator", host, port),
-        limits=typed_limits,
         log=log_request,
         on_ready=_print_client_setup,
     )

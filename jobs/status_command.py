@@ -94,7 +94,7 @@ def _status_lines(
         MAX_OPEN_BATCH_LINES,
         list_command=CommandHint("batches"),
     )
-    lines.append(("spent", _format_spent(document["spent"], document.get("unpriced", {}))))
+    lines.append(("spent", _format_spent(document["spent"])))
     if document["index"] is not None:
         lines.append(("index", _format_index(document["index"], report.entry_noun)))
     if has_details:
@@ -249,27 +249,21 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
     return f"{plural(index['count'], entry_noun)}, {state}"
 
 
-def _format_spent(spent: Mapping[str, float], unpriced_requests: Mapping[str, int]) -> str:
+def _format_spent(spent: Mapping[str, float]) -> str:
     """Return the text about the cost in USD until now, for people.
 
     It has the known cost, the estimate for running requests, and the cost that may be lost on
-    requests whose replies were lost. An estimate of 0 is left out. For each model without a price,
-    the text says that the cost of its requests is unknown.
+    requests whose replies were lost. An estimate of 0 is left out.
 
     Args:
         spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
             requests and lost replies together. `lost` is the part of `estimated` for lost replies.
-        unpriced_requests: The number of requests to each model without a price.
     """
     estimates = {
         "under_way": max(0.0, spent["estimated"] - spent["lost"]),
         "lost": spent["lost"],
     }
     parts = [format_usd(spent["actual"]), format_figures(estimates, "under_way perhaps_lost=lost")]
-    parts += [
-        f"the cost of {plural(request_count, 'request')} to {model} is unknown"
-        for model, request_count in unpriced_requests.items()
-    ]
     return ", ".join(filter(None, parts))
 
 

@@ -12,7 +12,6 @@ class ModeChoice:
     mode: str
     # The highest cost by estimate, in USD; with the cost of prepared batches.
     cost: float
-    has_price: bool
     # Cost with a key, in USD, if the local engine answers; else None.
     cost_with_key: float | None
     # Empty if the duration is unknown.
@@ -42,7 +41,6 @@ def list_mode_choices(estimate: Preflight) -> list[ModeChoice]:
             ModeChoice(
                 mode,
                 mode_estimate.cost + estimate.waiting.cost,
-                not mode_estimate.unpriced_share,
                 cost_with_key,
                 mode_estimate.duration_text if mode_estimate.seconds is not None else "",
                 is_recommended=mode == (estimate.recommended or "batch"),

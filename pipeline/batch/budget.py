@@ -156,10 +156,7 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     Returns:
         No budgets if none is set.
 
-    Raises:
-        ConfigurationError: A budget is set, but the price of the model is unknown.
     """
-    ws.check_price(unchanged_text="nothing was written or sent", has_budget=running is not None)
     active_budgets = []
     command_budget = running or ws.budget
     if command_budget is not None:

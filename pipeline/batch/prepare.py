@@ -433,7 +433,7 @@ class Preparation:
             estimated_in=draft.expected_usage.prompt,
             estimated_out=draft.expected_usage.answer + draft.expected_usage.thoughts,
             estimated_cost=draft.price(draft.expected_usage),
-            priced_on=ws.model.priced_on.isoformat() if ws.model.has_price else "",
+            priced_on=ws.model.priced_on.isoformat(),
         )
         if self.mode.claims_rows:
             claiming.claim_rows(

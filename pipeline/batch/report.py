@@ -245,15 +245,6 @@ def read_waits(
     return waits
 
 
-def count_unpriced_models(all_batches: Iterable[BatchRow]) -> dict[str, int]:
-    """Return the number of requests per model that were sent while its price was unknown."""
-    request_counts = Counter[str]()
-    for batch in all_batches:
-        if not batch.priced_on and batch.create_sent_at is not None:
-            request_counts[batch.model] += batch.requests
-    return dict(request_counts)
-
-
 def summarize_costs(
     store: Store,
     tasks: Sequence[Task],

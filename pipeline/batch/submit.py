@@ -16,12 +16,12 @@ from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from pipeline.core.states import BatchState, Outcome
-from pipeline.core.text import plural
+from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import Model
-from pipeline.gemini.usage import Usage, describe_cost
+from pipeline.gemini.usage import Usage
 from pipeline.store import answers, batches
 from pipeline.store.database import Connection, Store
 
@@ -206,9 +206,8 @@ def submit_batches(
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return rows, batches and tokens of a plan in words, with the cost and the prices' date."""
-    cost = describe_cost(ws.model, plan.cost, usage_tier=ws.settings.tier)
-    price_date = f" (prices of {ws.model.priced_on})" if ws.model.has_price else ""
-    return f"{plan.describe(ws.task.labels)}, {cost}{price_date}"
+    cost_text = f"estimated {format_usd(plan.cost)} (prices of {ws.model.priced_on})"
+    return f"{plan.describe(ws.task.labels)}, {cost_text}"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:

@@ -48,7 +48,6 @@ STATUS_MEMBERS = frozenset(
         "stale",
         "task_file",
         "twins",
-        "unpriced",
         "waiting",
         "workspace",
         "workspace_id",

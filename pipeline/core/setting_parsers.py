@@ -179,21 +179,6 @@ parse_usd = _make_number_parser(
 )
 
 
-def parse_model_prices(text: str) -> tuple[float, float]:
-    """Return the prices of `0.30,2.50`: input and output, in USD per 1 M tokens.
-
-    Raises:
-        ValueError: The text is not two finite amounts.
-    """
-    amounts = text.split(",")
-    if len(amounts) != 2:  # noqa: PLR2004 - a pair
-        raise ValueError("must be two amounts, such as 0.30,2.50")
-    price_in, price_out = map(parse_usd, amounts)
-    if math.inf in (price_in, price_out):
-        raise ValueError("must be two amounts, such as 0.30,2.50")
-    return price_in, price_out
-
-
 parse_share = _make_number_parser(float, minimum=0, maximum=1, expectation="a number from 0 to 1")
 
 

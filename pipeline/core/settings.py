@@ -30,7 +30,6 @@ from pipeline.core.setting_parsers import (
     parse_days,
     parse_label,
     parse_labels,
-    parse_model_prices,
     parse_path,
     parse_positive_count,
     parse_positive_size,
@@ -140,12 +139,6 @@ class Settings:
         None,
         parse_path,
         "a TOML file that adds to the model catalogue or overrides it",
-    )
-    prices: tuple[float, float] | None = _setting(
-        None,
-        parse_model_prices,
-        "live price of a model without a known price: USD per 1M tokens in,out",
-        example="0.30,2.50",
     )
     tier: str = _setting(
         "1",

@@ -103,21 +103,13 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
     Reads the table of models from files: the product's own, and the file of the setting
-    MODELS_FILE. It gives the prices of the model. If it does not have the model, the setting PRICES
-    gives them. If PRICES is not set, the model has no price.
+    MODELS_FILE. It gives the prices of the model.
 
     Raises:
-        ConfigurationError: The batch was made with a price, but now neither the table nor PRICES
-            has one for its model.
+        ConfigurationError: The table no longer has the model of the batch.
     """
     models_by_name = models.load_models(settings.models_file)
     model = models_by_name.get(batch.model)
-    if model is None and (settings.prices or not batch.priced_on):
-        model = models.make_unlisted_model(
-            batch.model,
-            prices=settings.prices,
-            today=batch.created_at.date(),
-        )
     if model is None:
         raise ConfigurationError(
             f"batch {batch.number} was sent to {batch.model}, "

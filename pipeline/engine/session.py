@@ -6,7 +6,6 @@ The first upload binds a workspace to its backend, so that the answers of both a
 
 import contextlib
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,15 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InputError,
-    MissingError,
-    RefusedError,
 )
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
@@ -158,7 +155,7 @@ class WorkspaceSession:
 
         try:
             return self._closing.enter_context(Server(self.data)).url
-        except (OSError, RuntimeError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the local engine cannot start in {self.data}: {error}",
                 hint="check the directory and its permissions",
@@ -174,7 +171,6 @@ class WorkspaceSession:
 
         Raises:
             ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
-            RemoteError: The API must be asked about an unlisted model, and cannot be reached.
         """
         if self.is_deciding:
             return self.decision_model
@@ -407,10 +403,8 @@ class WorkspaceSession:
         """Check that an estimated cost was agreed to, or ask a person; return if it may be spent.
 
         If an amount was agreed to before (`agreed_usd`), the estimate is only compared with it and
-        nobody is asked. Otherwise a person is asked if the estimate is above CONFIRM_ABOVE. If the
-        model's price is unknown, a person is asked whatever the estimate is; it is an error if a
-        budget is set, an amount was agreed to, or there is no terminal. The estimate is not
-        compared with a budget here.
+        nobody is asked. Otherwise a person is asked if the estimate is above CONFIRM_ABOVE. The
+        estimate is not compared with a budget here.
 
         Args:
             estimated_usd: Estimate in USD.
@@ -419,15 +413,8 @@ class WorkspaceSession:
             hint_suffix: Text after the hint.
 
         Raises:
-            ConfigurationError: The model's price is unknown, and is needed or cannot be confirmed.
             InputError: The person did not confirm, or the estimate is above the agreed amount.
         """
-        if not self.model.has_price:
-            self.check_price(unchanged_text=unchanged_text)
-            always_ask = True
-            if not sys.stdin.isatty():
-                raise self._missing_price("nobody can confirm it here", nothing=unchanged_text)
-
         if self.agreed_usd is not None:
             if estimated_usd > self.agreed_usd + COST_TOLERANCE_USD:
                 raise InputError(
@@ -437,30 +424,6 @@ class WorkspaceSession:
                 )
         elif always_ask or estimated_usd > self.settings.confirm_above:
             self.confirm("Go on?", unchanged_text=unchanged_text, hint_suffix=hint_suffix)
-
-    def check_price(self, *, unchanged_text: str, has_budget: bool = False) -> None:
-        """Raise ConfigurationError if costs are limited and the model's price is unknown.
-
-        Args:
-            unchanged_text: Text of the error about what is unchanged.
-            has_budget: The caller limits the cost.
-        """
-        is_limited = (
-            has_budget
-            or self.agreed_usd is not None
-            or self.budget is not None
-            or self.settings.budget_per_day is not None
-        )
-        if not self.model.has_price and is_limited:
-            raise self._missing_price("a budget needs it", nothing=unchanged_text)
-
-    def _missing_price(self, reason: str, *, nothing: str) -> ConfigurationError:
-        """Return the error that the model's price is unknown."""
-        return ConfigurationError(
-            f"the price of {self.model.name} is unknown, and {reason}; {nothing}",
-            hint=f"set {OptionHint(prices='IN,OUT')} to Google's live prices of {self.model.name}, "
-            "in USD per 1M input and output tokens",
-        )
 
     def lock(self, name: str) -> contextlib.AbstractContextManager[Lock]:
         """Lock a name for a block; wait for another holder and print who it is."""
@@ -536,27 +499,20 @@ class WorkspaceSession:
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it will be shut down soon.
 
-        A model that was returned before is returned again. If the backend is Gemini, a model that
-        generates text and is not in the table is looked up at the API.
+        A model that was returned before is returned again.
 
         Raises:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it
                 needs the local engine.
-            RemoteError: The API cannot be reached.
         """
-        from pipeline.gemini.models import UnknownModelError, find_model
+        from pipeline.gemini.models import find_model
 
         known_model = self._models.get((name, kind))
         if known_model is not None:
             return known_model
 
         today = self.now().date()
-        try:
-            model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
-        except UnknownModelError as error:
-            if self.backend == "local" or kind != "generate":
-                raise
-            model = self._look_up_model(name.strip().removeprefix("models/"), unknown=error)
+        model = find_model(name, kind=kind, today=today, user_file=self.settings.models_file)
         if model.local and self.backend != "local":
             raise ConfigurationError(
                 f"{name} is a model of the local engine, but this workspace uses Gemini",
@@ -566,35 +522,3 @@ class WorkspaceSession:
             self.display.warn(warning)
         self._models[name, kind] = model
         return model
-
-    def _look_up_model(self, name: str, *, unknown: ConfigurationError) -> Model:
-        """Return a model that is not in the table of models, as the API describes it.
-
-        Args:
-            unknown: The error to raise if the API has no such model.
-
-        Raises:
-            ConfigurationError: `unknown`, if the API has no such model or it generates no text.
-            RemoteError: The API cannot be reached.
-        """
-        from pipeline.gemini.models import make_unlisted_model
-
-        try:
-            description = self.client.get_model(name)
-        except (MissingError, RefusedError):
-            raise unknown from None
-        if "generateContent" not in (description.get("supportedGenerationMethods") or ()):
-            raise unknown
-
-        return make_unlisted_model(
-            name,
-            prices=self.settings.prices,
-            today=self.now().date(),
-            input_limit=_positive_int(description.get("inputTokenLimit")),
-            output_limit=_positive_int(description.get("outputTokenLimit")),
-        )
-
-
-def _positive_int(number: Any) -> int | None:
-    """Return a JSON number if it is a positive integer, else None."""
-    return number if isinstance(number, int) and number > 0 else None

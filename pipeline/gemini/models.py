@@ -140,9 +140,8 @@ class Model:
     promotion_cached_in: Price | None = None
     # The `thinkingConfig` that is sent unless a task has its own.
     thinking: Mapping[str, Any] | None = None
-    # Accepted thinking levels, lowest first, and their source; () if they are unknown.
+    # Accepted thinking levels, lowest first; () if they are unknown.
     thinking_levels: tuple[ThinkingLevel, ...] = ()
-    levels_source: str = ""
     # Maximum tokens of a prompt and of a reply.
     input_limit: int | None = None
     output_limit: int | None = None
@@ -150,8 +149,6 @@ class Model:
     shutdown: date | None = None
     successor: str = ""
     is_deprecated: bool = False
-    # False for a model that is not in the table and whose price the user did not set.
-    has_price: bool = True
     # Batch tokens that may wait at once in a tier without its own limit.
     enqueued_tokens: int | None = None
     # The smallest and the largest width of a vector.
@@ -387,10 +384,6 @@ def _find_price_share(
     return PRICE_SHARE_BY_SERVICE_TIER.get(service_tier, 1.0)
 
 
-class UnknownModelError(ConfigurationError):
-    """The table of models does not contain the requested name."""
-
-
 def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | None = None) -> Model:
     """Return the model of a name from the table or the user's file, if it is of the right kind.
 
@@ -401,9 +394,8 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         user_file: The user's file of models, which adds to the table and replaces entries.
 
     Raises:
-        UnknownModelError: Neither the table nor the file has a model of that name. The message
-            lists the models of the kind.
-        ConfigurationError: The model has another kind or is shut down, or `user_file` is invalid.
+        ConfigurationError: Neither the table nor the file has a model of that name and kind; the
+            message lists the models of the kind. Or it is shut down, or `user_file` is invalid.
     """
     models_by_name = load_models(user_file)
     bare_name = name.strip().removeprefix("models/")
@@ -415,13 +407,9 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
             for known_model in models_by_name.values()
             if known_model.kind == kind and not known_model.local
         )
-        reason = "not a known model"
-        error_class: type[ConfigurationError] = UnknownModelError
-        if model is not None:
-            reason = f"not a model that can {kind}"
-            error_class = ConfigurationError
+        reason = "not a known model" if model is None else f"not a model that can {kind}"
         setting_name = OptionHint(_SETTING_BY_KIND[kind].lower())
-        raise error_class(
+        raise ConfigurationError(
             f"{bare_name!r} is {reason}; known models: {', '.join(known_names)}",
             hint=f"set {setting_name} to a known model, or add the model to "
             "the file of FINDABLE_MODELS_FILE",
@@ -447,55 +435,14 @@ def find_serving_model(
         models_by_name: The table of models.
 
     Returns:
-        The model of that version. The asked model if the table lacks either model, or if the other
-        model is of another kind or local.
+        The model of that version. The asked model if the table lacks that model, or if it is local
+        or of another kind.
     """
     name = model_version.removeprefix("models/")
     serving_model = models_by_name.get(name) or models_by_name.get(_VERSION_SUFFIX.sub("", name))
-    if (
-        serving_model is None
-        or serving_model.local
-        or serving_model.name == asked_model.name
-        or serving_model.kind != asked_model.kind
-        or asked_model.name not in models_by_name
-    ):
+    if serving_model is None or serving_model.local or serving_model.kind != asked_model.kind:
         return asked_model
     return serving_model
-
-
-def make_unlisted_model(
-    name: str,
-    *,
-    prices: tuple[float, float] | None,
-    today: date,
-    input_limit: int | None = None,
-    output_limit: int | None = None,
-) -> Model:
-    """Make a generating model that is not in the table, such as a `-latest` alias.
-
-    Its thinking level is LOW, which all current models with levels accept.
-
-    Args:
-        name: The name of the model, without `models/`.
-        prices: USD per 1 M tokens of a live call, (input, output), or None if they are unknown.
-        today: The day on which the prices are valid.
-        input_limit: Maximum tokens of a prompt, from the API's `models.get`.
-        output_limit: Maximum tokens of a reply, from the same call.
-    """
-    price_in, price_out = prices or (0.0, 0.0)
-    return Model(
-        name=name,
-        kind="generate",
-        price_in=price_in,
-        price_out=price_out,
-        priced_on=today,
-        source="PRICES=" if prices else "not known",
-        thinking={"thinkingLevel": "LOW"},
-        levels_source="not known; LOW is accepted by every model of the table that takes a level",
-        input_limit=input_limit,
-        output_limit=output_limit,
-        has_price=prices is not None,
-    )
 
 
 def load_models(user_file: Path | None = None) -> dict[str, Model]:

@@ -6,21 +6,14 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.text import format_usd
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
-from pipeline.gemini.models import MONTHLY_SPENDING_CAPS, Model
+from pipeline.gemini.models import Model
 
-# "A token is about 4 characters" (Gemini token guide, read 2026-11).
-ASCII_PER_TOKEN = 4.0
-# Our own estimate for accented Latin, Cyrillic, Greek, Arabic and Hebrew.
-# It is between English and Chinese.
-TWO_BYTE_PER_TOKEN = 2.0
-# Our own estimate for Chinese, Japanese, Korean, Indic and Thai letters.
-THREE_BYTE_PER_TOKEN = 1.5
-# Our own estimate: an emoji is often two tokens.
-FOUR_BYTE_PER_TOKEN = 0.5
+# "A token is about 4 characters" (Gemini token guide, read 2026-11). Characters outside ASCII have
+# two to four bytes; that they are more tokens is our own estimate.
+BYTES_PER_TOKEN = 4
 # Tokens of an image if the number of the model is unknown; see `Model.count_image_tokens`.
 DEFAULT_IMAGE_TOKENS = 1_120
 # Our own estimate for a task that does not declare the length of its answers.
@@ -79,56 +72,12 @@ def calculate_cost(model: Model, usage: Usage, service_tier: str, *, day: date) 
     return (input_cost + output_cost) / 1_000_000
 
 
-def describe_cost(model: Model, cost: float, *, usage_tier: str) -> str:
-    """Return an estimated cost in words, with the monthly spending cap if the cost exceeds it.
-
-    Args:
-        model: The model; without a known price the text says that the cost is unknown.
-        cost: USD.
-        usage_tier: The usage tier of the account.
-    """
-    if not model.has_price:
-        return "cost unknown"
-
-    cap = MONTHLY_SPENDING_CAPS.get(usage_tier)
-    if cap is None or cost <= cap:
-        return f"estimated {format_usd(cost)}"
-    return f"estimated {format_usd(cost)} (tier {usage_tier} may spend {format_usd(cap)} a month)"
-
-
-_ASCII_BYTES = bytes(range(0x80))
-# First bytes of characters that have two and four bytes in UTF-8.
-_TWO_BYTE_LEADS = bytes(range(0xC2, 0xE0))
-_FOUR_BYTE_LEADS = bytes(range(0xF0, 0xF5))
-
-
 def estimate_tokens(text: str) -> int:
-    """Estimate the tokens of a text, rounded up, from the UTF-8 length of each character.
+    """Estimate the tokens of a text, rounded up, from its length in UTF-8.
 
-    Characters of 1, 2, 3 and 4 bytes have their own number per token. Half a surrogate pair counts
-    as three bytes.
+    So a token has four ASCII letters, two Cyrillic or 1.3 Chinese characters.
     """
-    if text.isascii():
-        return math.ceil(len(text) / ASCII_PER_TOKEN)
-
-    encoded_text = text.encode("utf-8", "surrogatepass")
-    # Most texts have few such bytes, so counting in them is fast.
-    non_ascii_bytes = encoded_text.translate(None, _ASCII_BYTES)
-    ascii_count = len(encoded_text) - len(non_ascii_bytes)
-    two_byte_count = _count_bytes(non_ascii_bytes, _TWO_BYTE_LEADS)
-    four_byte_count = _count_bytes(non_ascii_bytes, _FOUR_BYTE_LEADS)
-    three_byte_count = len(text) - ascii_count - two_byte_count - four_byte_count
-    return math.ceil(
-        ascii_count / ASCII_PER_TOKEN
-        + two_byte_count / TWO_BYTE_PER_TOKEN
-        + three_byte_count / THREE_BYTE_PER_TOKEN
-        + four_byte_count / FOUR_BYTE_PER_TOKEN,
-    )
-
-
-def _count_bytes(encoded_text: bytes, counted_bytes: bytes) -> int:
-    """Count the bytes of a text that are in a set of bytes."""
-    return len(encoded_text) - len(encoded_text.translate(None, counted_bytes))
+    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
 
 
 def estimate_request(
@@ -196,38 +145,19 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
     if union_choices:
         return max(map(_estimate_node_tokens, union_choices))
 
-    if "properties" in node:
-        tokens = PUNCTUATION_TOKENS
-        for name, property_node in node["properties"].items():
-            name_tokens = estimate_tokens(name)
-            tokens += PUNCTUATION_TOKENS + name_tokens + _estimate_node_tokens(property_node)
-        return tokens
+    tokens = PUNCTUATION_TOKENS
+    for name, property_node in node.get("properties", {}).items():
+        name_tokens = PUNCTUATION_TOKENS + estimate_tokens(name)
+        tokens += name_tokens + _estimate_node_tokens(property_node)
 
-    value_node = node.get("additionalProperties")
-    if isinstance(value_node, Mapping):
-        # The reply has a list of objects with the members "key" and "value".
-        pair_tokens = 4 * PUNCTUATION_TOKENS + TEXT_VALUE_TOKENS
-        pair_tokens += _estimate_node_tokens(value_node)
-        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * pair_tokens
+    # The keys of a mapping are not counted.
+    member_node = node.get("items") or node.get("additionalProperties")
+    if isinstance(member_node, Mapping):
+        tokens += MEMBERS_PER_COLLECTION * _estimate_node_tokens(member_node)
 
-    if node.get("type") == "array":
-        item_tokens = _estimate_node_tokens(node["items"])
-        return PUNCTUATION_TOKENS + MEMBERS_PER_COLLECTION * item_tokens
-
-    return PUNCTUATION_TOKENS + _estimate_scalar_tokens(node)
-
-
-def _estimate_scalar_tokens(node: Mapping[str, Any]) -> int:
-    """Estimate the tokens of an enum, a constant or a text.
-
-    An enum counts as its longest choice, and a text as TEXT_VALUE_TOKENS. Other values, such as
-    numbers, count as 0, because PUNCTUATION_TOKENS includes them.
-    """
-    choices = node.get("enum")
-    if not choices and "const" in node:
-        choices = [node["const"]]
+    choices = node.get("enum", [node["const"]] if "const" in node else [])
     if choices:
-        return max(estimate_tokens(str(choice)) for choice in choices)
-    if node.get("type") == "string":
-        return TEXT_VALUE_TOKENS
-    return 0
+        tokens += max(estimate_tokens(str(choice)) for choice in choices)
+    elif node.get("type") == "string":
+        tokens += TEXT_VALUE_TOKENS
+    return tokens

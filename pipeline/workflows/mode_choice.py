@@ -41,8 +41,6 @@ class ModeEstimate:
     refusal_reason: str = ""
     # Why the mode is not available; empty if it is.
     absence_reason: str = ""
-    # Share of the price of a live call if the price itself is unknown; else 0.
-    unpriced_share: float = 0.0
 
     @property
     def compared_cost(self) -> float:
@@ -51,9 +49,7 @@ class ModeEstimate:
 
     @property
     def shown_cost(self) -> str:
-        """Return the cost as text, or "unknown"."""
-        if self.unpriced_share:
-            return "unknown"
+        """Return the cost as text."""
         return format_usd(self.cost)
 
     @property
@@ -64,12 +60,8 @@ class ModeEstimate:
         return f"about {duration_in_words(self.seconds)}"
 
     def is_cheaper_than(self, other: "ModeEstimate") -> bool:
-        """Return whether this mode is available and costs less than another one.
-
-        False if the price of one of them is unknown.
-        """
-        has_prices = not self.unpriced_share and not other.unpriced_share
-        return not self.absence_reason and has_prices and self.compared_cost < other.compared_cost
+        """Return whether this mode is available and costs less than another one."""
+        return not self.absence_reason and self.compared_cost < other.compared_cost
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members, without `absence_reason`; unknown figures are null.
@@ -78,7 +70,7 @@ class ModeEstimate:
             count_name: Member name of the count: batches or calls.
         """
         return {
-            "cost": None if self.unpriced_share else round(self.cost, 6),
+            "cost": round(self.cost, 6),
             "seconds": None if self.seconds is None else round(self.seconds, 1),
             count_name: self.count,
             "affordable": self.affordable,
@@ -139,14 +131,13 @@ def recommend_mode(
         speed_text = _describe_fastest(fastest, candidates)
         return fastest, f"no mode is expected to finish{deadline_text}; {speed_text}"
 
-    def preference(mode: str) -> tuple[float, float, float]:
-        estimate = in_time[mode]
-        return (round(estimate.compared_cost, 6), estimate.unpriced_share, durations_s[mode])
+    def preference(mode: str) -> tuple[float, float]:
+        return (round(in_time[mode].compared_cost, 6), durations_s[mode])
 
     recommended = min(in_time, key=preference)
     in_time_text = f" to finish{deadline_text}" if deadline_text else ""
-    least_cost = preference(recommended)[:2]
-    tied_durations_s = [durations_s[mode] for mode in in_time if preference(mode)[:2] == least_cost]
+    least_cost = preference(recommended)[0]
+    tied_durations_s = [durations_s[mode] for mode in in_time if preference(mode)[0] == least_cost]
     is_tied = len(tied_durations_s) > 1
     reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
     is_fastest = is_tied and math.inf not in tied_durations_s

@@ -34,7 +34,6 @@ from pipeline.gemini.models import (
     FREE_TIER,
     MAX_ACTIVE_BATCHES,
     MONTHLY_SPENDING_CAPS,
-    PRICE_SHARE_BY_SERVICE_TIER,
     TARGET_BATCH_AGE,
 )
 from pipeline.gemini.usage import Usage, calculate_cost
@@ -556,9 +555,7 @@ class _PlanEstimator:
         """Return a mode's estimate with its cost; add warnings about budget and spending cap.
 
         The mode is affordable if the budget has room for the cost and its reserve, a share that
-        covers the error of the estimate. The warning about the budget comes first. If the price of
-        the model is unknown, the cost is 0. Modes are then compared by `unpriced_share`, the price
-        of the mode as a share of the price of a live call, for example 0.5.
+        covers the error of the estimate. The warning about the budget comes first.
 
         Args:
             mode: The mode.
@@ -592,7 +589,4 @@ class _PlanEstimator:
             affordable=is_affordable,
             refusal_reason=refusal_reason,
             absence_reason=absence_reason,
-            unpriced_share=0.0
-            if model.has_price
-            else PRICE_SHARE_BY_SERVICE_TIER.get(mode.tier, 1.0),
         )

@@ -30,7 +30,6 @@ from pipeline.core.text import format_usd
 from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import AskedRows
-from pipeline.gemini.usage import describe_cost
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
@@ -344,7 +343,7 @@ def _print_tag_estimate(
 
     plan, cost = estimate.plan_sent_rows(report.mode)
     if plan.items:
-        cost_text = describe_cost(ws.model, cost, usage_tier=ws.settings.tier)
+        cost_text = f"estimated {format_usd(cost)}"
         rows_text = plan.describe_rows(ws.task.labels)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:

@@ -29,7 +29,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests
-from pipeline.gemini.usage import NO_USAGE, calculate_cost, describe_cost
+from pipeline.gemini.usage import NO_USAGE, calculate_cost
 from pipeline.quality import evaluate, pilot
 from pipeline.quality.label_accuracy import (
     FieldComparison,
@@ -265,8 +265,7 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
     """
     labels = ws.task.labels
     count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
-    cost_text = describe_cost(ws.model, planned.cost, usage_tier=ws.settings.tier)
-    ws.display.say(f"{ws.model.name}: {count_text}, {cost_text}")
+    ws.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
     ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
     return planned.cost
 

@@ -1,4 +1,4 @@
-"""Check Gemini with 21 invented rows: a batch, a live call, decisions and embeddings.
+"""Check Gemini with 21 invented rows: a batch, a live call and embeddings.
 
 The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
 is deleted at the end. If the command is killed, the next run resumes.
@@ -21,7 +21,8 @@ from typing import Any
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
 from pipeline.core.errors import RemoteError
-from pipeline.core.states import STANDARD, BatchState, Mode
+from pipeline.core.states import BatchState, Mode
+from pipeline.core.text import format_usd
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -31,9 +32,7 @@ from pipeline.engine.task_file import (
     register_python_task,
 )
 from pipeline.gemini.control_requests import count_own_replies, find_control_replies, read_nonces
-from pipeline.gemini.decision_facts import DECISION_FACTS, measure_decisions
 from pipeline.gemini.result_file import ResultFile
-from pipeline.gemini.usage import calculate_cost, describe_cost
 from pipeline.index import build
 from pipeline.store import batches, marks, money
 from pipeline.store.database import Store
@@ -51,12 +50,6 @@ INVENTED_ROWS = (
 )
 # One row is asked live, and the others fill a batch with control requests.
 CHECK_ROW_COUNT = MIN_CONTROLLED_ROWS + 1
-# Facts about the API that these rows cannot show.
-UNTRIED_FACTS = {
-    "a full queue": "not met: needs a 429 that names neither a quota nor a delay",
-    "quota of a cancelled batch": "not met: needs a full queue and a cancelled batch",
-    "a batch of another key": "not met: needs a second key; 403 or 404 is expected",
-}
 CHECK_TASK_FILE = """from typing import Literal
 from pydantic import BaseModel
 from findable import Task
@@ -67,11 +60,6 @@ class Verdict(BaseModel):
 task = Task(name="verify_gemini", answer=Verdict, items=[], \
 prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
-# So few rows end too early for a cancel to meet them.
-UNTRIED_CANCELS = {
-    "a cancelled batch with a partial result": "not met",
-    "a batch that succeeds in spite of its cancel": "not met",
-}
 
 
 def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
@@ -135,8 +123,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
     Confirms the cost first, and waits for the batch. Also measures the control requests of the
-    batch, whose answers are known, and makes calls of a decision model. Stores in the current
-    workspace how late the batch appeared in the list of batches. Deletes the remote batches at the
+    batch, whose answers are known. Stores in the current workspace how late the batch appeared in
+    the list of batches. Deletes the remote batches at the
     end, and ignores an error of that deletion.
 
     Args:
@@ -191,9 +179,6 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
             hint="run the same command again",
         )
 
-    measurements |= UNTRIED_CANCELS
-    decision_texts, decisions_usd = _measure_decisions(check_ws)
-    measurements |= decision_texts
     index_report = build.build_index(check_ws)
     measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
@@ -205,8 +190,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         "backend": check_ws.backend,
         "models": [check_ws.model.name, check_ws.embedding_model.name],
         "list_lag": list_lag_s,
-        "cost": round(spent_usd + decisions_usd, 6),
-        "facts": measurements | UNTRIED_FACTS,
+        "cost": round(spent_usd, 6),
+        "facts": measurements,
     }
 
 
@@ -220,8 +205,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     cost = estimate.mode_estimates["live"].cost
     model = check_ws.model
     check_ws.display.say(
-        f"{model.name}: {CHECK_ROW_COUNT} invented rows, "
-        f"{describe_cost(model, cost, usage_tier=check_ws.settings.tier)}"
+        f"{model.name}: {CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
@@ -261,25 +245,6 @@ def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict
         name: f"{count} of {request_count}"
         for name, count in zip(figure_names, counts, strict=True)
     }
-
-
-def _measure_decisions(check_ws: WorkspaceSession) -> tuple[dict[str, str], float]:
-    """Ask a decision model about the invented rows; return the facts it showed, and the cost.
-
-    Args:
-        check_ws: The workspace with the invented rows.
-
-    Returns:
-        A text for each of DECISION_FACTS, and the cost in USD. With the local engine nothing is
-        asked: all texts begin with "not met" (not measured), and the cost is 0.
-    """
-    if check_ws.backend == "local":
-        return dict.fromkeys(DECISION_FACTS, "not met: the local engine answered"), 0.0
-
-    model = check_ws.decision_model
-    input_text = "\n".join(INVENTED_ROWS)
-    texts, usage = measure_decisions(check_ws.client, model.name, input_text)
-    return texts, calculate_cost(model, usage, STANDARD, day=check_ws.now().date())
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:

@@ -105,25 +105,13 @@ def test_error_about_a_refused_level_names_its_setting(
     assert "Allowed values are: medium, low, high" in refused_run.output
 
 
-def test_model_without_a_price_needs_prices(served_workspace: Workspace) -> None:
-    """A new model needs PRICES if nobody can confirm it; they set its cost.
-
-    A model that the API does not know is refused.
-    """
+def test_unknown_model_is_refused(served_workspace: Workspace) -> None:
+    """A model without an entry in the table is refused before anything is asked."""
     served_workspace.import_people(2)
     served_workspace.settings["MODEL"] = "gemini-0-flash"
-    served_workspace.run_command("tag", mode="live", yes=True, code=3)
-
-    served_workspace.settings["MODEL"] = NEW_MODEL
-    for settings in ({}, {"BUDGET_PER_DAY": "5"}):
-        served_workspace.run_command("tag", mode="live", yes=True, code=3, **settings)
-
-    assert served_workspace.read_json("tag", dry=True)["live"]["cost"] is None
-    served_workspace.run_command("tag", mode="live", yes=True, PRICES="1,2")
-    assert served_workspace.state_counts() == {"tagged": 2}
-    (batch,) = served_workspace.batches()
-    assert batch["cost"] == pytest.approx((batch["tokens_in"] + 2 * batch["tokens_out"]) / 1e6)
-    assert sent_levels(served_workspace, 1) == {"LOW"}
+    error_output = served_workspace.run_command("tag", mode="live", yes=True, code=3).stderr
+    assert "MODELS_FILE" in error_output
+    assert served_workspace.batches() == []
 
 
 # The prices of this check have no cached price.

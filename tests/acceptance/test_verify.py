@@ -2,7 +2,6 @@
 
 import random
 
-from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.server import Outside
@@ -31,37 +30,6 @@ def test_lag_of_the_list_is_measured(served_workspace: Workspace, outside_server
     assert "failed at the API" in served_workspace.run_command(VERIFY, yes=True, code=4).stderr
     served_workspace.run_command(VERIFY, yes=True)
     check_nothing_left(served_workspace)
-
-
-def test_facts_about_decisions_are_measured(
-    workspace: Workspace,
-    api: Engine,
-    served_workspace: Workspace,
-    outside_server: Outside,
-) -> None:
-    """Two servers that differ in what is not documented get different facts, for two decisions."""
-    workspace.run_command(VERIFY, code=2)
-    facts = workspace.read_json(VERIFY, yes=True)["facts"]
-    assert facts["decisions under v1beta"] == "met: 4 questions answered"
-    usage_names = "total_input_tokens, total_output_tokens, total_tokens"
-    assert facts["names in the usage of a decision"] == usage_names
-    assert facts["order of the answers of a decision"] == "that of the questions"
-    assert facts["input of a decision that is billed once"].startswith("met: ")
-    assert "questions[wrong]" in facts["a wrong question among others"]
-    assert facts["a decision about a blocked input"].startswith("not met: ")
-
-    facts = served_workspace.read_json(VERIFY, yes=True)["facts"]
-    assert facts["names in the usage of a decision"] == "totalTokens, totalInputTokens"
-    assert facts["order of the answers of a decision"] == "another"
-    assert "questions.wrong" in facts["a wrong question among others"]
-    assert len(outside_server.decisions) == 2
-
-    # A project without decisions is checked nevertheless.
-    api.script_fault("status", path="/decisions", args={"code": 404})
-    facts = workspace.read_json(VERIFY, yes=True)["facts"]
-    assert facts["decisions under v1beta"].startswith("not met: Gemini refused")
-    assert facts["order of the answers of a decision"] == "not met: no decision was answered"
-    check_nothing_left(workspace)
 
 
 def test_killed_run_is_continued(served_workspace: Workspace, outside_server: Outside) -> None:

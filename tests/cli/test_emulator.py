@@ -24,12 +24,12 @@ REQUEST = {
 
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """Run the engine with limits for a block; yield its first output and its process."""
-    command = [sys.executable, "-m", "findable", "emulator", "--port", "0", "--rpm", "2"]
+    """Run the engine for a block; yield its first output and its process."""
+    command = [sys.executable, "-m", "findable", "emulator", "--port", "0"]
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")
     }
-    environ = inherited | {"FINDABLE_RPD": "9", "FINDABLE_DATA": str(data)}
+    environ = inherited | {"FINDABLE_DATA": str(data)}
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
     ) as engine:
@@ -45,12 +45,13 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
 
 @pytest.mark.full
 def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
-    """A log line has time, method, path, status and duration, but no key; limits apply."""
+    """A log line has time, method, path, status and duration, but no key."""
     key = "AIza-nobody-is-to-read-this"
     with running(tmp_path) as (startup_text, engine):
         url = re.findall(r"http://[0-9.:]+", startup_text)[0]
         with httpx2.Client(base_url=url, trust_env=False, timeout=20) as client:
-            replies = [client.post(f"{GENERATE}?key={key}", json=REQUEST) for _ in range(3)]
+            reply = client.post(f"{GENERATE}?key={key}", json=REQUEST)
+            assert reply.status_code == 200
             headers = {"x-goog-api-key": key}
             missing_batch = client.get("/v1beta/batches/none", headers=headers)
             assert missing_batch.status_code == 404
@@ -60,17 +61,14 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
         assert engine.stderr is not None
         log = engine.stderr.read()
     assert engine.returncode == 0
-    assert [reply.status_code for reply in replies] == [200, 200, 429]
-    violation = replies[2].json()["error"]["details"][0]["violations"][0]
-    assert violation["quotaId"].startswith("RequestsPerMinute")
 
     line_matches = [
         re.fullmatch(r"\d\d:\d\d:\d\d (\w+) (.*) (\d+|-) \d+ ms", line) for line in log.splitlines()
     ]
     line_fields = [line.groups() for line in line_matches if line is not None]
-    assert len(line_fields) == len(line_matches) == 5
+    assert len(line_fields) == len(line_matches) == 3
     assert line_fields[0] == ("POST", GENERATE, "200")
-    assert line_fields[3] == ("GET", "/v1beta/batches/none", "404")
+    assert line_fields[1] == ("GET", "/v1beta/batches/none", "404")
     assert key not in log
     assert "\x1b" not in log
 

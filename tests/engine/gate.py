@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlencode
 import orjson
 
 from emulator.api import Api
-from emulator.catalogue import Quotas
 from tests.engine.failing import (
     BATCH_LIST,
     JSON,
@@ -50,7 +49,7 @@ class Gate:
         self._worker = Worker(self._state)
         self._journal: list[dict[str, Any]] = []
         self._count = 0
-        self._api = Api(self._state, self._worker, Quotas({}), lambda _line: None)
+        self._api = Api(self._state, self._worker, lambda _line: None)
 
     def configure(self, values: dict[str, Any]) -> None:
         """Change settings.

@@ -60,7 +60,7 @@ EXPECTED_LOADS = (
     {
         "status": ("sqlalchemy",),
         "items": ("sqlalchemy",),
-        "doctor": ("faiss", "httpx2", "numpy", "pydantic", "sqlalchemy"),
+        "doctor": ("faiss", "httpx2", "numpy", "sqlalchemy"),
     },
 )
 # Our own modules that a command loads, after those before it in the same process.

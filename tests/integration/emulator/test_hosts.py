@@ -1,6 +1,5 @@
 """Hosts on a shared state that are killed, and their successor."""
 
-import sqlite3
 import subprocess
 import sys
 import time
@@ -69,12 +68,3 @@ def test_a_batch_of_a_killed_host_is_answered_by_the_next(tmp_path: Path) -> Non
 
     file_names = {path.name for path in (tmp_path / "local-engine-files").iterdir()}
     assert file_names == {f"file-{request_file_id}", f"results-{name.removeprefix('batches/')}"}
-
-
-def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
-    """The engine does not touch a state file of another version."""
-    with sqlite3.connect(tmp_path / "local-engine.sqlite") as database:
-        database.execute("PRAGMA user_version = 99")
-    database.close()
-    with pytest.raises(RuntimeError, match="of another version: remove "):
-        Server(tmp_path)

