@@ -456,7 +456,8 @@ class Client:
 
         Raises:
             InconsistentError: The file name is malformed.
-            IncompleteError: Each attempt got fewer bytes than its length or its chunks say.
+            IncompleteError: Each attempt got fewer bytes than its length, its chunks or its gzip
+                trailer say.
             ConfigurationError: The file cannot be written.
             FindableError: The call failed for another reason, after all retries.
         """
@@ -496,7 +497,10 @@ class Client:
         A chunk adds the seconds that it takes at MIN_TRANSFER_BYTES_PER_S.
 
         Returns:
-            The number of bytes written.
+            The number of bytes written. If the reply is gzip data, they are unpacked first.
+
+        Raises:
+            IncompleteError: The gzip data ended early.
         """
         call = running_call.get()
 
@@ -509,6 +513,13 @@ class Client:
         destination: Any = SimpleNamespace(write=write_chunk)
         config = _request_config(self._transfer_timeout_s)
         await sdk.aio.files.download(file=file_name, destination=destination, config=config)
+
+        stream = call.gzip_stream
+        if stream is not None and not stream.has_unpacked_size(file.tell()):
+            raise IncompleteError(
+                f"only a part of {file_name} was downloaded: its gzip data end early",
+                hint=api_errors.RUN_LATER_HINT,
+            )
         return file.tell()
 
     # Live calls

@@ -14,7 +14,7 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 # Set explicitly, because the SDK's default was v1beta before 3.0 and is v1 since then.
 API_VERSION = "v1beta"
-DOWNLOAD_SUFFIX = ":download"
 # Our own choice: more than the number of calls that ever run at once.
 MAX_CONNECTIONS = 100
 # Our own choice, except for downloads: the vectors of a hundred texts take about 4 MB.
@@ -78,6 +77,32 @@ class RunningCall:
     body: bytes = b""
     # The service tier that answered, from a header; "" if the header is missing.
     service_tier: str = ""
+    # The body of a download that arrives gzipped.
+    gzip_stream: "_GzipStream | None" = None
+
+
+class _GzipStream(httpx2.AsyncByteStream):
+    """A gzipped body that is passed on unchanged, and whose last four bytes are remembered.
+
+    These bytes are the unpacked length. The HTTP library accepts a body that ends early, so the
+    length has to be compared.
+    """
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._tail = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._body:
+            self._tail = (self._tail + chunk)[-4:]
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+    def has_unpacked_size(self, size_bytes: int) -> bool:
+        """Return whether the gzip data end with this unpacked length (modulo 2**32)."""
+        return int.from_bytes(self._tail, "little") == size_bytes % 2**32
 
 
 running_call: ContextVar[RunningCall] = ContextVar("findable_call")
@@ -413,11 +438,8 @@ class Transport:
 async def _prepare_request(request: httpx2.Request) -> None:
     """Shorten the time-out for making a connection, and let the request call `on_send`.
 
-    A slow reply keeps the time-out of its call. A download is asked for without compression,
-    because the HTTP library accepts gzip data that end early.
+    A slow reply keeps the time-out of its call.
     """
-    if request.url.path.endswith(DOWNLOAD_SUFFIX):
-        request.headers["accept-encoding"] = "identity"
     timeouts = request.extensions["timeout"]
     timeouts["connect"] = min(timeouts["connect"] or CONNECT_TIMEOUT_S, CONNECT_TIMEOUT_S)
     on_send = running_call.get().on_send
@@ -436,7 +458,8 @@ async def _prepare_request(request: httpx2.Request) -> None:
 async def _record_response(response: httpx2.Response) -> None:
     """Record the body and the service tier of a reply in the running call.
 
-    The body of a download is not read here.
+    The body of a download is not read here. If it is gzipped, its stream is replaced by a
+    `_GzipStream`, which is recorded too, so that the unpacked length can be checked afterwards.
 
     A refused piece of an upload raises an error. The SDK would accept any upload status, whatever
     the HTTP code, and would continue without that piece.
@@ -449,7 +472,12 @@ async def _record_response(response: httpx2.Response) -> None:
     from google.genai import errors
 
     call = running_call.get()
-    if response.request.url.path.endswith(DOWNLOAD_SUFFIX):
+    if response.request.url.path.endswith(":download"):
+        encoding = response.headers.get("content-encoding", "")
+        if encoding.strip().lower() == "gzip":
+            gzip_stream = _GzipStream(response.stream)
+            call.gzip_stream = gzip_stream
+            response.stream = gzip_stream
         return
 
     if int(response.headers.get("content-length", 0)) > MAX_REPLY_BYTES:

@@ -173,6 +173,7 @@ def test_results_in_other_forms_and_under_other_names_are_read(
 INVALID_BODIES: dict[str, str] = {
     "error": "an error (503: The service is currently unavailable.)",
     "empty": "an empty body",
+    "gzip": "its gzip data end early",
     "keys": "bytes without a key of this batch",
     "cut": "a file that ends inside a line",
     "list": "the result ends inside an object or a list",
@@ -187,12 +188,13 @@ ERROR_DOCUMENT = {
 
 
 def make_invalid_body(kind: str, keys: Sequence[str]) -> bytes:
-    """Return an invalid body."""
+    """Return an invalid body; the `gzip` body is cut when it is sent."""
     foreign_keys = [f"somebody-elses/{number}" for number in range(ROWS_PER_BATCH)]
     document_list = json.dumps([parse_line(key) for key in keys], indent=1).encode()
     bodies = {
         "error": json.dumps(ERROR_DOCUMENT).encode(),
         "empty": b"",
+        "gzip": make_lines(keys),
         "keys": make_lines(foreign_keys),
         "cut": make_lines(keys)[:-40],
         "list": document_list[:-40],
@@ -210,10 +212,23 @@ def test_invalid_result_body_leaves_the_batch_unchanged(
     """
     kinds = list(INVALID_BODIES)
     row_count = ROWS_PER_BATCH * len(kinds)
+    gzip_batch = kinds.index("gzip") + 1
+
+    def send_half_of_gzip(call: str) -> Whole | None:
+        """Send half of the gzipped result of one batch, without a length."""
+        if not call.endswith(DOWNLOAD_SUFFIX):
+            return None
+        remote_name = served_workspace.batches()[gzip_batch - 1]["remote_name"]
+        if remote_name.removeprefix("batches/") not in call:
+            return None
+        packed = gzip.compress(make_lines(["expert-tags/5", "expert-tags/6"]))
+        return 200, {"content-encoding": "gzip"}, packed[: len(packed) // 2]
+
     outside_server.results = lambda keys: make_invalid_body(kinds[batch_index(keys)], keys)
     skip_waiting(outside_server)
     served_workspace.import_people(row_count)
     served_workspace.run_command("submit", BATCH_ROWS=ROWS_PER_BATCH)
+    outside_server.instead = send_half_of_gzip
 
     retry_settings: dict[str, Any] = {"RETRY_FOR": 0.02, "POLL_FIRST": 0.01, "POLL_PATIENCE": 60}
     error_output = served_workspace.run_command(
