@@ -259,14 +259,14 @@ def batch_ingest(
         report.raise_first_error(ws.task.labels, ws.display, strict=strict)
 
     summaries = report.ingested
-    output: list[Output] = [
-        make_table([summary.document for summary in summaries], INGEST_COLUMNS),
-        *list_failures(summaries),
-    ]
-    if not summaries:
-        output = [] if failures or report.held else ["nothing to ingest: no batch is downloaded"]
+    documents = [summary.document for summary in summaries]
+    output = list_failures(summaries)
+    if documents:
+        output.insert(0, make_table(documents, INGEST_COLUMNS))
+    elif not (failures or report.held):
+        output.append("nothing to ingest: no batch is downloaded")
     return CommandReport(
-        [summary.document for summary in summaries],
+        documents,
         output,
         check,
         hint=read_next_command(ws),
@@ -278,18 +278,21 @@ def list_failures(summaries: Iterable[IngestSummary]) -> list[Output]:
 
     Its examples are cut after MAX_EXAMPLE_CHARS characters.
     """
-    failures = [
-        {
-            "batch": summary.batch.number,
-            **vars(anomaly),
-            "examples": "; ".join(
-                f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
-            ),
-        }
-        for summary in summaries
-        for anomaly in summary.anomalies
-    ]
-    return [make_table(failures, REASON_COLUMNS)] if failures else []
+    failures = list[dict[str, Any]]()
+    for summary in summaries:
+        failures += [
+            {
+                "batch": summary.batch.number,
+                **vars(anomaly),
+                "examples": "; ".join(
+                    f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
+                ),
+            }
+            for anomaly in summary.anomalies
+        ]
+    if not failures:
+        return []
+    return [make_table(failures, REASON_COLUMNS)]
 
 
 def batch_cancel(
