@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 # Figures that a phrase names even if they are 0.
 SHOWN_ZEROS = ("cost", "spent")
+# Amounts in USD.
+COST_MEMBERS = (
+    "cost",
+    "spent",
+    "control_cost",
+    "cost_per_1000",
+    "estimated_cost",
+    "cancelled_usd",
+    "other_mode_usd",
+)
 # Members that have no value if they are 0: rare events, and estimates of their cost.
 RARE_MEMBERS = (
     "lost",
@@ -103,7 +113,7 @@ def _format_reason(reason: str) -> str:
 
 # The units of members that are no plain numbers or texts.
 MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
-    **dict.fromkeys(("cost", "spent", "control_cost", "cost_per_1000"), _format_cost),
+    **dict.fromkeys(COST_MEMBERS, _format_cost),
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
     **dict.fromkeys(("at", "since", "first", "last", "created_at", "answered_at"), _format_minute),
     **dict.fromkeys(("undone_at", "reviewed_at", "changed_at"), _format_minute),
