@@ -40,14 +40,14 @@ BAD_ROWS: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = 
         f"{HEADER},x\n  ,y\na,x\na,y\nA,z\n".encode(),
         ["a"],
         [(line, "Username", "rejected") for line in (2, 3, 5, 6)],
-        "Username: empty",
+        "Username\tempty\tline 2, line 3",
     ),
     "NUL": (f"{HEADER}a,x\0y\nb,z\n".encode(), ["b"], [(2, "Bio", "rejected")], "a NUL character"),
     "mixed encodings": (
         f"{HEADER}a,Zoë\nb,José\n".encode() + "c,Ren\xe9e\n".encode("latin-1") + b"d,x\n",
         ["a", "b", "d"],
         [(4, "Bio", "rejected")],
-        "not valid UTF-8 (Ren\\xe9e)",
+        "not valid UTF-8\tline 4: Ren\\xe9e",
     ),
     "fields too few and too many": (
         f"{HEADER}a\nb,x,y\nc,z\n".encode(),
