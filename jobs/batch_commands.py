@@ -13,7 +13,13 @@ from typing import Annotated, Any
 
 import click
 
-from jobs.document_output import EstimatedCost, format_figures, format_member, make_table
+from jobs.document_output import (
+    EstimatedCost,
+    format_figures,
+    format_member,
+    make_fields,
+    make_table,
+)
 from jobs.options import (
     COUNT,
     AcceptChanged,
@@ -28,7 +34,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
 )
-from jobs.output import Output, print_errors_and_raise
+from jobs.output import Output, print_errors_and_raise, print_fields
 from jobs.status_command import read_next_command
 from pipeline.batch import cancel, held_batches, move, poll, submit
 from pipeline.batch.batch_plan import Selection
@@ -58,6 +64,10 @@ BATCH_COLUMNS = (
 INGEST_COLUMNS = (
     "batch requests answered refused invalid missing equal_rows=copied_rows "
     "controls=control_requests tokens_in tokens_out cost"
+)
+MOVE_FIELDS = (
+    "batch to rows=requests cancelled_batch_at_most=cancelled_usd "
+    "other_mode_at_most=other_mode_usd refusal"
 )
 REASON_COLUMNS = "batch outcome count reason examples"
 COST_COLUMNS = (
@@ -259,14 +269,14 @@ def batch_ingest(
         report.raise_first_error(ws.task.labels, ws.display, strict=strict)
 
     summaries = report.ingested
-    output: list[Output] = [
-        make_table([summary.document for summary in summaries], INGEST_COLUMNS),
-        *list_failures(summaries),
-    ]
-    if not summaries:
-        output = [] if failures or report.held else ["nothing to ingest: no batch is downloaded"]
+    documents = [summary.document for summary in summaries]
+    output = list_failures(summaries)
+    if documents:
+        output.insert(0, make_table(documents, INGEST_COLUMNS))
+    elif not (failures or report.held):
+        output.append("nothing to ingest: no batch is downloaded")
     return CommandReport(
-        [summary.document for summary in summaries],
+        documents,
         output,
         check,
         hint=read_next_command(ws),
@@ -278,18 +288,21 @@ def list_failures(summaries: Iterable[IngestSummary]) -> list[Output]:
 
     Its examples are cut after MAX_EXAMPLE_CHARS characters.
     """
-    failures = [
-        {
-            "batch": summary.batch.number,
-            **vars(anomaly),
-            "examples": "; ".join(
-                f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
-            ),
-        }
-        for summary in summaries
-        for anomaly in summary.anomalies
-    ]
-    return [make_table(failures, REASON_COLUMNS)] if failures else []
+    failures = list[dict[str, Any]]()
+    for summary in summaries:
+        failures += [
+            {
+                "batch": summary.batch.number,
+                **vars(anomaly),
+                "examples": "; ".join(
+                    f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
+                ),
+            }
+            for anomaly in summary.anomalies
+        ]
+    if not failures:
+        return []
+    return [make_table(failures, REASON_COLUMNS)]
 
 
 def batch_cancel(
@@ -340,7 +353,7 @@ def batch_move(
     # A dry run writes no journal line, so that no later command continues the move.
     if dry:
         plan = move_batch.plan_move(ws, batch, mode, budget_usd=budget)
-        return CommandReport(plan.document(), plan.message)
+        return CommandReport(plan, partial(print_fields, make_fields(plan, MOVE_FIELDS)))
 
     move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
     labels = ws.find_task(move_report.batch.task).labels
@@ -431,9 +444,7 @@ def costs(
 
 def pilot_line(report: tag_report.TagReport) -> str:
     """Return a line with number, version and quality of a pilot, and the path of its report."""
-    quality = report.newest_quality
-    pilot = report.drawn
-    # A pilot without answers is an error of `run_pilot`.
-    assert quality is not None  # noqa: S101
-    assert pilot is not None  # noqa: S101
-    return f"pilot {pilot.number} of {pilot.version}: {quality.line}. Report: {quality.path}"
+    document = report.document()
+    verdict = document["quality"]["verdict"]
+    pilot = f"pilot {document['pilot']} of {document['extractor']}"
+    return f"{pilot}: {verdict}. Report: {document['report']}"

@@ -20,8 +20,20 @@ if TYPE_CHECKING:
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 # Figures that a phrase names even if they are 0.
 SHOWN_ZEROS = ("cost", "spent")
-# Counts of 0 that a table leaves empty.
-RARE_COUNTS = (
+# Amounts in USD.
+COST_MEMBERS = (
+    "cost",
+    "spent",
+    "control_cost",
+    "cost_per_1000",
+    "estimated_cost",
+    "cancelled_usd",
+    "other_mode_usd",
+)
+# Members that have no value if they are 0: rare events, and estimates of their cost.
+RARE_MEMBERS = (
+    "lost",
+    "under_way",
     "lost_calls",
     "copied_rows",
     "control_requests",
@@ -31,8 +43,6 @@ RARE_COUNTS = (
     "doubtful_rows",
     "rows_with_confidence",
 )
-# A smaller p-value is not shown itself.
-MIN_SHOWN_CHANCE = 0.001
 # Suffixes of large numbers, largest first, and their factors.
 UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
 
@@ -60,13 +70,8 @@ def _format_cost(amount: float) -> str:
 
 
 def _format_estimate(amount: float) -> str:
-    """Return an estimated cost in USD with a tilde; no cost is no value."""
-    return _format_cost(EstimatedCost(amount)) if amount else NO_VALUE
-
-
-def _format_rare_count(count: int) -> str:
-    """Return a count of rare events; no event is no value."""
-    return f"{count:,}" if count else NO_VALUE
+    """Return an estimated cost in USD with a tilde."""
+    return _format_cost(EstimatedCost(amount))
 
 
 def _format_minute(time: datetime | str) -> str:
@@ -80,11 +85,6 @@ def _format_share(share: Mapping[str, Any]) -> str:
     """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`."""
     accuracy = share["accuracy"] or 0
     return f"{accuracy:.0%} of {share['of']:,} [{share['low']:.0%}, {share['high']:.0%}]"
-
-
-def _format_p_value(p_value: float) -> str:
-    """Return a p-value with three decimals; a smaller one is `< 0.001`."""
-    return f"{p_value:.3f}" if p_value >= MIN_SHOWN_CHANCE else f"< {MIN_SHOWN_CHANCE}"
 
 
 def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
@@ -106,21 +106,22 @@ def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
 
 def _format_reason(reason: str) -> str:
     """Return a reason in words; that of an answered request is no value."""
-    return NO_VALUE if reason == "ok" else describe_reason(reason)
+    if reason == "ok":
+        return NO_VALUE
+    return describe_reason(reason)
 
 
 # The units of members that are no plain numbers or texts.
 MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
-    **dict.fromkeys(("cost", "spent", "control_cost", "cost_per_1000"), _format_cost),
+    **dict.fromkeys(COST_MEMBERS, _format_cost),
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
-    **dict.fromkeys(RARE_COUNTS, _format_rare_count),
     **dict.fromkeys(("at", "since", "first", "last", "created_at", "answered_at"), _format_minute),
     **dict.fromkeys(("undone_at", "reviewed_at", "changed_at"), _format_minute),
     **dict.fromkeys(("age_s", "seconds"), duration_in_words),
     **dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), format_compact),
     **dict.fromkeys(("number", "batch"), str),
     **dict.fromkeys(("a", "b"), _format_share),
-    "p": _format_p_value,
+    "p": "{:.2g}".format,
     "weak": "{:.1%}".format,
     "reason": _format_reason,
     "changes": _format_changes,
@@ -134,7 +135,7 @@ def format_member(name: str, value: Any) -> str:
     An integer has commas. The members of a list are joined by commas, and those of an object are
     counts (see `format_counts`) or fields.
     """
-    if value is None or value in ("", [], {}):
+    if value is None or value in ("", [], {}) or (name in RARE_MEMBERS and not value):
         return NO_VALUE
     if name in MEMBER_FORMATS:
         return MEMBER_FORMATS[name](value)
@@ -226,12 +227,12 @@ def list_modes(estimate: "Preflight") -> list[Output]:
         for mode, mode_estimate in estimate.possible_mode_estimates.items()
         if mode == "batch" or not mode_estimate.absence_reason
     ]
-    warnings = [
-        partial(Terminal().warn, f"{mode['mode']}: {warning}")
-        for mode in modes
-        for warning in mode["warnings"]
-    ]
-    return [make_table(modes, "mode cost time=seconds batches_or_calls"), *warnings]
+    output: list[Output] = [make_table(modes, "mode cost time=seconds batches_or_calls")]
+    for mode in modes:
+        output += [
+            partial(Terminal().warn, f"{mode['mode']}: {warning}") for warning in mode["warnings"]
+        ]
+    return output
 
 
 def _split_names(names: str) -> list[tuple[str, str]]:

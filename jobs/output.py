@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NO_VALUE = "-"
 # People copy the cells of this column, so that its cells are never wrapped.
 UNWRAPPED_COLUMN = "username"
+# Styles of cells that need attention.
+CELL_STYLES = {"FAIL": "bold red", "failed": "red", "rejected": "yellow"}
 # Columns of cells up to this length are never wrapped either, such as times.
 MAX_UNWRAPPED_CHARS = 16
 # Columns of the field names, with the blank after them, in a pipe.
@@ -324,7 +326,7 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
     for name, is_unwrapped in columns:
         table.add_column(name, overflow="fold", no_wrap=is_unwrapped)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, style=CELL_STYLES.get(cell, "")) for cell in row))
     Console().print(table)
 
 

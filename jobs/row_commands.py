@@ -268,8 +268,10 @@ def export(
     if path is None:
         ws.display.say(f"{plural(report.count, report.word)} written")
         return None
+    output: list[Any] = []
     # Without rows, a note says that no file was written.
-    output = [f"{plural(report.count, report.word)} written to {path}"] if report.path else []
+    if report.path is not None:
+        output.append(f"{plural(report.count, report.word)} written to {path}")
     return CommandReport(asdict(report), output)
 
 
@@ -437,7 +439,9 @@ def _correct_by_file(
     document = asdict(report)
     figures = format_figures(document, LABEL_FIGURES) or "no label"
     output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
-    output.append(f"only checked: {figures}" if is_dry else figures)
+    if is_dry:
+        figures = f"only checked: {figures}"
+    output.append(figures)
     output.append(partial(print_fields, make_fields(document, "changed_values ignored_columns")))
 
     # All cells of an export are filled, so a person may not have looked at each.

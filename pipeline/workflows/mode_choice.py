@@ -128,7 +128,7 @@ def recommend_mode(
     deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
         fastest = min(candidates, key=lambda mode: durations_s[mode])
-        speed_text = _describe_fastest(fastest, candidates)
+        speed_text = f"{fastest} is the fastest ({candidates[fastest].duration_text})"
         return fastest, f"no mode is expected to finish{deadline_text}; {speed_text}"
 
     def preference(mode: str) -> tuple[float, float]:
@@ -136,14 +136,17 @@ def recommend_mode(
 
     recommended = min(in_time, key=preference)
     in_time_text = f" to finish{deadline_text}" if deadline_text else ""
+<<<<<<< HEAD
     least_cost = preference(recommended)[0]
     tied_durations_s = [durations_s[mode] for mode in in_time if preference(mode)[0] == least_cost]
     is_tied = len(tied_durations_s) > 1
+=======
+    least_cost = preference(recommended)[:2]
+    is_tied = [preference(mode)[:2] for mode in in_time].count(least_cost) > 1
+>>>>>>> ready-less-b
     reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
-    is_fastest = is_tied and math.inf not in tied_durations_s
-    speed_text = "it is the fastest of them and takes" if is_fastest else "it takes"
     if candidates[recommended].seconds is not None:
-        reasons.append(f"{speed_text} {candidates[recommended].duration_text}")
+        reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:
@@ -152,16 +155,6 @@ def recommend_mode(
         estimate.absence_reason for estimate in estimates.values() if estimate.absence_reason
     ]
     return recommended, "; ".join(reasons)
-
-
-def _describe_fastest(mode: str, estimates: Mapping[str, ModeEstimate]) -> str:
-    """Return in words that a mode is the fastest of some modes, as far as durations are known."""
-    if estimates[mode].seconds is None:
-        return "no duration is known"
-    text = f"{mode} is the fastest ({estimates[mode].duration_text})"
-    if any(estimate.seconds is None for estimate in estimates.values()):
-        text = f"of the modes with a known duration, {text}"
-    return text
 
 
 def estimate_live_seconds(

@@ -47,46 +47,17 @@ class MoveReport:
         }
 
 
-@dataclass(frozen=True)
-class MovePlan:
-    """The costs of a move that was not begun, and whether a budget allows it."""
-
-    batch: batches.BatchRow
-    mode: Mode
-    # What asking its rows in the mode costs, in USD.
-    other_mode_usd: float
-    # Why a budget does not allow it; "" if all budgets allow it.
-    refusal: str
-
-    @property
-    def message(self) -> str:
-        """Return both costs in words, and the budget that does not allow them."""
-        parts = [move.describe_move(self.batch, self.mode, self.other_mode_usd), self.refusal]
-        return "; ".join(part for part in parts if part)
-
-    def document(self) -> dict[str, object]:
-        """Return the plan for JSON."""
-        return {
-            "batch": self.batch.number,
-            "to": self.mode.value,
-            "requests": self.batch.requests,
-            "cancelled_usd": self.batch.estimated_cost,
-            "other_mode_usd": self.other_mode_usd,
-            "refusal": self.refusal,
-        }
-
-
 def plan_move(
     ws: WorkspaceSession,
     number: int,
     mode: Mode,
     *,
     budget_usd: float | None = None,
-) -> MovePlan:
-    """Return the costs of moving a batch of any task to a mode; nothing is sent or written.
+) -> dict[str, object]:
+    """Return the costs of moving a batch of any task to a mode, for JSON; nothing is written.
 
     The costs are that of the cancelled batch and that of asking its rows again in the mode. A
-    budget without room does not raise: its message is the plan's `refusal`.
+    budget without room does not raise: its message is the member `refusal`, which is "" otherwise.
 
     Args:
         ws: The workspace, with any task.
@@ -104,7 +75,14 @@ def plan_move(
     move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
     other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
-    return MovePlan(batch, mode, other_mode_usd, move.find_budget_refusal(ws, other_mode_usd))
+    return {
+        "batch": number,
+        "to": mode.value,
+        "requests": batch.requests,
+        "cancelled_usd": batch.estimated_cost,
+        "other_mode_usd": other_mode_usd,
+        "refusal": move.find_budget_refusal(ws, other_mode_usd),
+    }
 
 
 def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:

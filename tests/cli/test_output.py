@@ -1,8 +1,10 @@
 """Commands print tables and fields for people and for programs."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from jobs import output
+from jobs import document_output, output
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,3 +42,39 @@ def test_a_username_is_never_folded(
         ("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")]
     )
     assert any(line.startswith(f"{name} ") for line in capsys.readouterr().out.splitlines())
+
+
+def test_members_have_the_same_unit_in_every_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Money, times, durations and counts follow from the name; a terminal drops empty columns."""
+    document = {
+        "number": 1_200,
+        "cost": document_output.EstimatedCost(1.5),
+        "lost": 0.0,
+        "age_s": 200,
+        "since": "2026-11-29T07:40:00+00:00",
+        "at": datetime(2026, 11, 29, 7, 40, tzinfo=UTC),
+        "tokens_in": 1_000,
+        "left_out": {"no answer": 2, "gone": 0},
+        "passed": False,
+    }
+    names = "batch=number cost perhaps_lost=lost age_s since at tokens_in left_out passed"
+    output.print_all(document_output.make_table([document], names))
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading == "batch\tcost\tperhaps lost\tage s\tsince\tat\ttokens in\tleft out\tpassed"
+    assert row == (
+        "1200\t~$1.50\t-\t3.3 min\t2026-11-29 07:40\t2026-11-29 07:40\t1,000\t2 no answer\tFAIL"
+    )
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    output.print_all(document_output.make_table([document], names))
+    assert "perhaps lost" not in capsys.readouterr().out
+
+
+def test_figures_are_a_phrase_without_zeros() -> None:
+    """A list is its length, one thing has a singular, and a cost of 0 stays."""
+    document = {"files": ["a"], "lines": 2, "vectors": 0, "cost": 0.0, "lost": 0.0}
+    phrase = document_output.format_figures(document, "files lines vectors spent=cost lost")
+    assert phrase == "1 file, 2 lines, $0.00 spent"

@@ -96,8 +96,7 @@ def test_the_cheapest_mode_in_time_is_recommended(
     if not in_time:
         assert "no mode is expected" in reason
         assert _duration(recommended) == min(map(_duration, candidates))
-        are_durations_known = all(estimate.seconds is not None for estimate in candidates)
-        assert are_durations_known == (f"; {name} is the fastest (" in reason)
+        assert f"; {name} is the fastest (" in reason
         return
 
     min_cost = min(round(estimate.cost, 6) for estimate in in_time)
@@ -107,10 +106,6 @@ def test_the_cheapest_mode_in_time_is_recommended(
     )
     cheapest = [estimate for estimate in in_time if round(estimate.cost, 6) == min_cost]
     assert reason.startswith(CHEAPEST_REASON if len(cheapest) == 1 else EQUAL_COST_REASON)
-    # A mode of unknown duration may be faster.
-    are_durations_known = all(estimate.seconds is not None for estimate in cheapest)
-    is_called_fastest = "it is the fastest of them" in reason
-    assert is_called_fastest == (len(cheapest) > 1 and are_durations_known)
 
 
 @given(
