@@ -610,12 +610,14 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
         RequestRefusedError: 404, the upload is gone.
     """
     upload = app_state.uploads.get(number)
-    if upload.asked_task:
-        query = urlencode({"task": upload.asked_task})
-        return HTMLResponse("", headers={"hx-redirect": f"/?{query}"})
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
         values = {**_upload_values(upload), "error_message": error_message}
-        return render_page(app_state, "parts/import.html", ws, **values)
+        response = render_page(app_state, "parts/import.html", ws, **values)
+    # Checked last: a part that was rendered when the work had ended does not load itself again.
+    if upload.asked_task:
+        query = urlencode({"task": upload.asked_task})
+        response.headers["hx-redirect"] = f"/?{query}"
+    return response
 
 
 def _find_importer(app_state: AppState, task: str) -> Importer:
