@@ -120,6 +120,13 @@ def capitalize_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def format_cost(amount: float) -> str:
+    """Return an amount in USD; an amount below a cent is not written in full."""
+    if 0 < amount < CENT_USD:
+        return f"less than {format_usd(CENT_USD)}"
+    return format_usd(amount)
+
+
 def _to_usual_form(text: object) -> str:
     """Return a message with commands and conditions in the form that the patterns above match.
 

@@ -46,8 +46,9 @@ def test_fields_of_each_type_are_edited(
 
         tab.click("#edit-stars-open")
         tab.fill("#edit-stars-value", "9")
-        tab.fill("#edit-stars-who", "Bea")
         tab.click("#edit-stars-save")
+        tab.fill("#who-name", "Bea")
+        tab.keyboard.press("Enter")
         reader.wait_for("#edit-stars-message", "Stars must be less than or equal to 5")
         assert tab.input_value("#edit-stars-value") == "9"
         tab.fill("#edit-stars-value", "3")

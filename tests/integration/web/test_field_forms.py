@@ -9,6 +9,7 @@ import pytest
 from tests.page import Page
 
 ROW = {"task": "reviews", "key": "1"}
+IS_PART = {"hx-request": "true"}
 
 
 @pytest.fixture(name="page")
@@ -19,9 +20,11 @@ def _page(reviewed_page: Page) -> Page:
 
 def _submit(page: Page, field: str, **form: str) -> str:
     """Save a field with the state that the page shows, and return the new part."""
-    state = re.findall(r'"state": "(\w+)"', unescape(page.get("/row", params=ROW).text))[0]
+    state = re.findall(r'name="state" value="(\w+)"', unescape(page.get("/row", params=ROW).text))[
+        0
+    ]
     data = {"act": "correct", "state": state, "field": field, "who": "Bea", **form}
-    return unescape(page.post("/parts/row", params=ROW, data=data).text)
+    return unescape(page.post("/parts/row", params=ROW, data=data, headers=IS_PART).text)
 
 
 def _read_answer(page: Page) -> dict[str, Any]:
@@ -94,7 +97,7 @@ def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
 
     # Another tab has saved meanwhile: the text stays, and the next save has the new state.
     late_form = {"act": "correct", "state": "0", "field": "stars", "value": "4", "who": "Ann"}
-    part = unescape(page.post("/parts/row", params=ROW, data=late_form).text)
+    part = unescape(page.post("/parts/row", params=ROW, data=late_form, headers=IS_PART).text)
     message = (
         "This answer was changed meanwhile; it is shown as it is now. Save again to replace it."
     )
