@@ -89,10 +89,10 @@ def _are_numbers(labels: Iterable[str]) -> bool:
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
     """Return the facets of a task's rows: answer fields, tags, states, versions.
 
-    - A chosen value is listed even if no row has it. A facet without values is left out.
+    - A chosen value is listed even if no row has it. A facet may have no values.
     - If answer fields were counted, the facet of tags has only chosen tags, because tags are such a
       field.
-    - The facet of versions is left out if there are fewer than two and none is chosen.
+    - The facet of versions has no values if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """
     state_counts = {state: count for state, count in counts.states.items() if count}
@@ -115,7 +115,7 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
             for text, count in all_counts.items()
         ]
         facets.append(Facet(name, links))
-    return [facet for facet in facets if facet.values]
+    return facets
 
 
 def _build_field_facets(

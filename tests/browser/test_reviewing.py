@@ -25,7 +25,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
         reader.wait_for("#answer", "Saved as edit 1")
-        assert reader.focus == "one"
+        assert reader.focus == "choice-2"
         reader.wait_for("#heard", "Saved as edit 1")
         tab.keyboard.press("u")
         reader.wait_for("#one", "Edit 1 undone")

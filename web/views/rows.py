@@ -184,12 +184,13 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
         review_links = make_links(query, task, "reviewed", REVIEW_LABELS)
-        review_links += _list_differ_links(query, task, list(counts.versions or {}))
+        differ_links = _list_differ_links(query, task, list(counts.versions or {}))
         confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
-        facets = build_facets(counts, query, task)
-        facets.append(Facet("review", review_links))
-        if confidence_links:
-            facets.append(Facet("confidence", confidence_links))
+        facets = [
+            *build_facets(counts, query, task),
+            Facet("review", [*review_links, *differ_links]),
+            Facet("confidence", confidence_links),
+        ]
         return render_page(
             app_state,
             "parts/facets.html",
