@@ -112,7 +112,7 @@ def describe_price(cost: float) -> str:
     """Return an estimated cost in USD in words."""
     if not cost:
         return "free"
-    return f"about {format_usd(cost)}" if cost >= CENT_USD else "less than $0.01"
+    return f"about {format_usd(cost)}" if cost >= CENT_USD else format_cost(cost)
 
 
 def capitalize_first(text: str) -> str:
