@@ -56,8 +56,26 @@ def test_only_the_submitted_field_changes(page: Page) -> None:
     _submit(page, "is_urgent")
     _submit(page, "topics")
     assert _read_answer(page) == {**answer, "is_urgent": False, "topics": []}
-    assert "Edit 8 undone" in _submit(page, "", undo="8")
+    part = _submit(page, "", undo="8")
+    assert "Edit 8 undone" in part
+    assert "Undo edit 7" in part
+    assert "Undo edit 8" not in part
     assert _read_answer(page)["topics"] == ["price; tone=mixed; stars=5"]
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_a_choice_is_corrected_in_its_cell(page: Page) -> None:
+    """A cell has the choices and the state of its answer, and is refused in another state."""
+    rows = unescape(page.get("/", params={"task": "reviews"}).text)
+    [address] = re.findall(r'hx-get="(/parts/cell[^"]*key=1&field=tone)"', rows)
+    form = page.get(address).text
+    assert re.findall(r'<option value="(\w+)"', form) == ["praise", "blame", "mixed"]
+    state = re.findall(r'name="state" value="(\w+)"', form)[0]
+    data = {"field": "tone", "value": "blame", "state": state, "who": "Bea"}
+    assert '<div class="clip" dir="auto">blame</div>' in page.post(address, data=data).text
+    assert "changed this answer meanwhile" in page.post(address, data=data).text
+    assert _read_answer(page)["tone"] == "blame"
 
 
 @pytest.mark.full
