@@ -18,8 +18,6 @@ PLOT_HEIGHT = 140
 # Space above the highest tick for its label.
 PLOT_TOP = 12
 MAX_TICKS = 4
-# A histogram of whole numbers has gaps for missing numbers up to this width.
-MAX_HISTOGRAM_COLUMNS = 12
 # Parts of the width of a column with the space around it: the space before it, and the column.
 COLUMN_START_SHARE = 0.1
 COLUMN_SHARE = 0.8
@@ -31,8 +29,6 @@ MIN_TIMES = 2
 MAX_CHART_DAYS = 31
 # Time steps in the chart of a run.
 PROGRESS_STEPS = 40
-# A bar of a histogram may be this high; each bar is a link with a count above and a label below.
-HISTOGRAM_HEIGHT = 56
 # Space after the largest number of a gate, as a part of the range of its numbers.
 GATE_MARGIN = 0.15
 
@@ -243,71 +239,3 @@ def draw_gate(
     start = min(position(0.0), position(value))
     width = abs(position(value) - position(0.0))
     return GateBar(start, round(width, 2), [position(limit) for limit in limits])
-
-
-def _are_numbers(labels: Iterable[str]) -> bool:
-    """Return whether all labels are numbers."""
-    try:
-        return all(math.isfinite(float(label)) for label in labels)
-    except ValueError:
-        return False
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """The values of an answer field with their numbers of rows."""
-
-    name: str
-    # Values with `label`, `row_count`, `href` and `is_selected`; numbers are in ascending order. A
-    # text is a gap in a histogram: a whole number that no row has.
-    values: Sequence[Any]
-    # Whether the values are drawn as columns of a histogram instead of bars.
-    is_histogram: bool
-    highest: int
-
-    def height(self, row_count: int) -> float:
-        """Return the height of a column of a histogram in pixels."""
-        return round(HISTOGRAM_HEIGHT * row_count / (self.highest or 1), 1)
-
-
-def make_distribution(name: str, values: Sequence[Any]) -> Distribution:
-    """Return how many rows have each value of a field, to be drawn as a histogram or as bars.
-
-    - If any value is a range of numbers, it is a histogram, and all values keep their order.
-    - If there are at least two values and the labels of all are numbers, it is a histogram, and the
-      values are sorted by number. Whole numbers that no row has are gaps, if they are few.
-    - Otherwise it has bars, and the values keep their order.
-
-    Args:
-        name: Name of the field.
-        values: The values as `FilterLink`, with `label`, `row_count` and `is_range`.
-    """
-    highest = max((value.row_count for value in values), default=0)
-    # A chosen range that is no longer counted has no place on the scale.
-    is_histogram = any(value.is_range for value in values)
-    if not is_histogram and len(values) > 1 and _are_numbers(value.label for value in values):
-        values = _fill_gaps(sorted(values, key=lambda value: float(value.label)))
-        is_histogram = True
-    return Distribution(name, values, is_histogram=is_histogram, highest=highest)
-
-
-def _fill_gaps(values: Sequence[Any]) -> Sequence[Any]:
-    """Return values with a text for each missing whole number between them.
-
-    The values are returned as they are if a label is no whole number, if two labels are the same
-    number, or if there would be more than MAX_HISTOGRAM_COLUMNS columns.
-
-    Args:
-        values: The values by ascending number.
-    """
-    numbers = [float(value.label) for value in values]
-    is_short = numbers[-1] - numbers[0] < MAX_HISTOGRAM_COLUMNS
-    are_whole = all(number.is_integer() for number in numbers)
-    values_by_number = dict(zip(numbers, values, strict=True))
-    has_repeats = len(values_by_number) < len(values)
-    if has_repeats or not is_short or not are_whole:
-        return values
-    return [
-        values_by_number.get(number, str(number))
-        for number in range(int(numbers[0]), int(numbers[-1]) + 1)
-    ]

@@ -15,19 +15,16 @@ def find_column(condition: str) -> str | None:
     return columns.pop() if len(columns) == 1 else None
 
 
-def join_chosen(conditions: Iterable[str]) -> list[str]:
-    """Join the conditions on the same column by OR; return the joined conditions.
+def join_chosen(conditions: Iterable[str]) -> dict[str, str]:
+    """Join the conditions on the same column by OR; return the joined conditions by column.
 
-    Each given condition is put in parentheses, also a single one: "(tone = 'a') OR (tone = 'b')". A
-    condition on several columns, or an invalid condition, is not joined. The results have the order
-    of their first conditions. Duplicates are left out.
+    A condition on several columns, or an invalid condition, is not joined, and is its own key. The
+    results have the order of their first conditions. Duplicates are left out.
     """
     groups: dict[str, list[str]] = {}
     for condition in dict.fromkeys(conditions):
-        column = find_column(condition)
-        key = f"condition {condition}" if column is None else f"column {column}"
-        groups.setdefault(key, []).append(condition)
-    return [" OR ".join(f"({text})" for text in texts) for texts in groups.values()]
+        groups.setdefault(find_column(condition) or condition, []).append(condition)
+    return {column: " OR ".join(f"({text})" for text in texts) for column, texts in groups.items()}
 
 
 def describe_condition(condition: str) -> str:

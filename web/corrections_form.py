@@ -1,7 +1,7 @@
 """The forms that correct the fields of an answer: their shapes, texts and messages."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -49,6 +49,23 @@ class FieldEditor:
     result: CorrectionResult | None = None
 
 
+def list_closed_fields(task: Task) -> dict[str, AnswerField]:
+    """Return the answer fields that are a checkbox or have a list of choices, by name."""
+    return {
+        field.name: field
+        for field in _list_fields(task)
+        if find_input_kind(field) in {"checkbox", "choice"}
+    }
+
+
+def _list_fields(task: Task) -> Sequence[AnswerField]:
+    """Return the fields of an answer; none if the file of the task cannot be read."""
+    try:
+        return list_answer_fields(task.prompt.answer_model)
+    except FindableError:
+        return []
+
+
 def make_editors(
     task: Task, answer: Mapping[str, Any], *, result: CorrectionResult | None
 ) -> dict[str, FieldEditor]:
@@ -62,14 +79,9 @@ def make_editors(
         result: How the last form was submitted. The form of its field has the message, and if it
             was refused, the submitted texts.
     """
-    try:
-        fields = list_answer_fields(task.prompt.answer_model)
-    except FindableError:
-        return {}
-
     values = task.answers.to_model_answer(answer)
     editors = {}
-    for field in fields:
+    for field in _list_fields(task):
         name = field.name
         if name not in values:
             continue
@@ -91,29 +103,28 @@ class QuickChoice(NamedTuple):
     is_current: bool
 
 
-def make_quick_choices(editors: Mapping[str, FieldEditor]) -> list[QuickChoice]:
-    """Return the choices of the first closed field, in their order; empty without such a field.
+def list_choices(editor: FieldEditor) -> list[QuickChoice]:
+    """Return the choices of a field in their order; none if the field has no list of choices.
 
-    A closed field is a checkbox or has a list of choices. True and false are labelled yes and no.
-    The choice that is the field's present value has `is_current`.
-
-    Args:
-        editors: The forms of the answer's fields by name, in their order.
+    True and false are labelled yes and no, and the empty value of an optional field none. The
+    choice that is the field's present value has `is_current`.
     """
-    for name, editor in editors.items():
-        choices: list[tuple[str, str]] = []
-        input_kind = find_input_kind(editor.field)
-        if input_kind == "checkbox":
-            choices = [("true", "yes"), ("false", "no")]
-        elif input_kind == "choice":
-            texts = [
-                choice if isinstance(choice, str) else json.dumps(choice)
-                for choice in editor.field.choices
-            ]
-            choices = [(text, {"true": "yes", "false": "no"}.get(text, text)) for text in texts]
-        if choices:
-            return [QuickChoice(name, text, label, text == editor.texts) for text, label in choices]
-    return []
+    field = editor.field
+    texts: list[str] = []
+    input_kind = find_input_kind(field)
+    if input_kind == "checkbox":
+        texts = ["true", "false"]
+    elif input_kind == "choice":
+        texts = [
+            choice if isinstance(choice, str) else json.dumps(choice) for choice in field.choices
+        ]
+        if field.is_optional:
+            texts.append("")
+    labels = {"true": "yes", "false": "no", "": "none"}
+    return [
+        QuickChoice(field.name, text, labels.get(text, text), text == editor.texts)
+        for text in texts
+    ]
 
 
 def submit_review(

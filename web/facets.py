@@ -1,15 +1,20 @@
-"""Links that filter a list of rows: values of facets with their numbers of rows."""
+"""Facets beside a list of rows: values with their numbers of rows, as bars that filter the list."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.core.row_listing import FieldCount, RowCounts
+from web.render import state_label, version_label
 from web.row_query import RowQuery
 
-# Values of a facet before its "more" link.
+# Values of a facet before its "more" link; the values of a histogram are all displayed.
 MAX_FACET_VALUES = 8
 # Query parameters with several values; choosing a value keeps the others.
 MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
+# Filters by review and by confidence, with their labels.
+REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
+DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
 
 
 class FilterLink(NamedTuple):
@@ -20,8 +25,25 @@ class FilterLink(NamedTuple):
     row_count: int
     href: str
     is_selected: bool
-    # The value is a range of numbers.
-    is_range: bool = False
+
+
+class Facet(NamedTuple):
+    """Values that filter a list, with their numbers of rows."""
+
+    name: str
+    values: Sequence[FilterLink]
+    # Whether the values are numbers or ranges of numbers, in ascending order.
+    is_histogram: bool = False
+
+    @property
+    def highest(self) -> int:
+        """Return the number of rows of the longest bar; at least 1."""
+        return max([1, *(value.row_count for value in self.values)])
+
+    @property
+    def visible_count(self) -> int:
+        """Return how many values are displayed before the "more" link."""
+        return len(self.values) if self.is_histogram else MAX_FACET_VALUES
 
 
 def make_link(
@@ -49,13 +71,28 @@ def make_link(
     return FilterLink(label or text, row_count, address, is_selected)
 
 
-def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, list[FilterLink]]:
-    """Return the facets of a task's rows by name: tags, states, versions.
+def make_links(
+    query: RowQuery, task: str, parameter: str, labels: Mapping[str, str]
+) -> list[FilterLink]:
+    """Return a link for each text that a query parameter can have, by `labels`."""
+    return [make_link(query, task, parameter, text, label=label) for text, label in labels.items()]
 
-    - A chosen value is listed even if no row has it. A facet without values is left out.
+
+def _are_numbers(labels: Iterable[str]) -> bool:
+    """Return whether all labels are numbers."""
+    try:
+        return all(math.isfinite(float(label)) for label in labels)
+    except ValueError:
+        return False
+
+
+def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
+    """Return the facets of a task's rows: answer fields, tags, states, versions.
+
+    - A chosen value is listed even if no row has it. A facet may have no values.
     - If answer fields were counted, the facet of tags has only chosen tags, because tags are such a
       field.
-    - The facet of versions is left out if there are fewer than two and none is chosen.
+    - The facet of versions has no values if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """
     state_counts = {state: count for state, count in counts.states.items() if count}
@@ -65,44 +102,52 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> dict[str, lis
     if len(version_counts) <= 1 and not query.extractor:
         version_counts = {}
 
-    facets: dict[str, list[FilterLink]] = {}
-    for facet, parameter, selected, row_counts in (
-        ("tags", "tag", query.tag, {} if counts.fields else counts.tags or {}),
-        ("states", "state", [query.state], state_counts),
-        ("versions", "extractor", [query.extractor], version_counts),
+    facets = _build_field_facets(counts.fields, query, task)
+    for name, parameter, selected, row_counts, to_label in (
+        ("tags", "tag", query.tag, {} if counts.fields else counts.tags or {}, str),
+        ("states", "state", [query.state], state_counts, state_label),
+        ("versions", "extractor", [query.extractor], version_counts, version_label),
     ):
         missing_texts = [text for text in selected if text and text not in row_counts]
         all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}
         links = [
-            make_link(query, task, parameter, text, row_count=count)
+            make_link(query, task, parameter, text, label=to_label(text), row_count=count)
             for text, count in all_counts.items()
         ]
-        if links:
-            facets[facet] = links
+        facets.append(Facet(name, links))
     return facets
 
 
-def build_field_facets(
+def _build_field_facets(
     counts_by_field: Mapping[str, Sequence[FieldCount]],
     query: RowQuery,
     task: str,
-) -> dict[str, list[FilterLink]]:
-    """Return the facets of answer fields by name.
+) -> list[Facet]:
+    """Return the facets of answer fields; numbers and ranges of numbers are in ascending order.
 
     Conditions that were chosen, but that no field offers now, are in an additional facet "chosen",
     with 0 rows each.
     """
 
-    def make_links(counts: Iterable[FieldCount]) -> list[FilterLink]:
+    def make_field_links(counts: Iterable[FieldCount]) -> list[FilterLink]:
         """Return the links of the values of a field."""
         return [
             make_link(
                 query, task, "only", count.condition, label=count.value, row_count=count.items
-            )._replace(is_range=count.is_range)
+            )
             for count in counts
         ]
 
-    facets = {name: make_links(counts) for name, counts in counts_by_field.items()}
+    facets = []
+    for name, counts in counts_by_field.items():
+        if any(count.is_range for count in counts):
+            facets.append(Facet(name, make_field_links(counts), is_histogram=True))
+        elif _are_numbers(count.value for count in counts):
+            numbers = sorted(counts, key=lambda count: float(count.value))
+            facets.append(Facet(name, make_field_links(numbers), is_histogram=True))
+        else:
+            facets.append(Facet(name, make_field_links(counts)))
+
     offered_conditions = {
         count.condition for counts in counts_by_field.values() for count in counts
     }
@@ -111,6 +156,4 @@ def build_field_facets(
         for condition in query.only
         if condition not in offered_conditions
     ]
-    if other_counts:
-        facets["chosen"] = make_links(other_counts)
-    return facets
+    return [*facets, Facet("chosen", make_field_links(other_counts))]

@@ -112,12 +112,19 @@ def describe_price(cost: float) -> str:
     """Return an estimated cost in USD in words."""
     if not cost:
         return "free"
-    return f"about {format_usd(cost)}" if cost >= CENT_USD else "less than $0.01"
+    return f"about {format_usd(cost)}" if cost >= CENT_USD else format_cost(cost)
 
 
 def capitalize_first(text: str) -> str:
     """Return a text with its first letter in upper case; the rest is unchanged."""
     return text[:1].upper() + text[1:]
+
+
+def format_cost(amount: float) -> str:
+    """Return an amount in USD; an amount below a cent is not written in full."""
+    if 0 < amount < CENT_USD:
+        return f"less than {format_usd(CENT_USD)}"
+    return format_usd(amount)
 
 
 def _to_usual_form(text: object) -> str:

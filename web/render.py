@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
-from pipeline.core.text import format_probability, format_usd, join_first
+from pipeline.core.text import format_probability, join_first
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON, belongs_to_version
@@ -26,6 +26,7 @@ from web.page_texts import (
     capitalize_first,
     describe_price,
     describe_setting,
+    format_cost,
     to_html,
     to_plain_text,
     work_label,
@@ -44,8 +45,18 @@ _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # The incomplete last word of a text that was cut.
 _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
 _BATCH_PREFIX = re.compile(r"batch (\d+)(?=:| is held:)")
-# Display names of the states of batches. States of rows are displayed as they are stored.
+# Display names of the states of rows and of batches. Other states are displayed as they are.
 STATE_LABELS = {
+    "open": "waiting",
+    "untagged": "waiting",
+    "claimed": "asked",
+    "tagged": "answered",
+    "described": "answered",
+    "with_concepts": "answered",
+    "stale": "out of date",
+    "empty": "no text",
+    "no_bio": "no text",
+    "parked": "set aside",
     "prepared": "ready to be sent",
     "submitting": "being sent",
     "submitted": "waiting at Gemini",
@@ -333,7 +344,7 @@ _FILTERS: Mapping[str, Any] = {
     "describe_setting": describe_setting,
     "first_few": partial(join_first, max_names=MAX_NAMED_ROWS),
     "format_probability": format_probability,
-    "format_usd": format_usd,
+    "format_usd": format_cost,
     "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,

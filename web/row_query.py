@@ -11,7 +11,7 @@ from pipeline.core.row_listing import RowFilter, RowListOptions
 from web import conditions
 
 # Parameters that change the display of the rows but not their selection.
-DISPLAY_PARAMETERS = ("sort", "fields", "pin")
+DISPLAY_PARAMETERS = ("sort", "fields")
 TextList = Annotated[list[str], Field(max_length=100)]
 Score = Annotated[
     float | None,
@@ -43,19 +43,12 @@ class RowQuery(BaseModel):
     sort: str = Field("", max_length=200)
     # Column names; a text may contain several with commas.
     fields: TextList = []
-    # The column that stays in place while the table scrolls; it comes first.
-    pin: str = Field("", max_length=200)
     # The row that the page begins after.
     after: str = Field("", max_length=4_000)
 
     @property
     def row_filter(self) -> RowFilter:
         """Return the filter that selects the rows."""
-        typed_and_chosen = [self.where.strip(), *conditions.join_chosen(self.only)]
-        parts = list(dict.fromkeys(filter(None, typed_and_chosen)))
-        # A message about a single condition must not name parentheses that nobody typed.
-        if len(parts) > 1:
-            parts = [f"({part})" for part in parts]
         return RowFilter(
             words=self.find.split(),
             state=self.state or None,
@@ -63,7 +56,8 @@ class RowQuery(BaseModel):
             extractor=self.extractor or None,
             min_score=self.min_score,
             max_score=self.max_score,
-            where=" AND ".join(parts),
+            where=self.where.strip(),
+            choices=conditions.join_chosen(filter(None, self.only)),
             ids=self.id,
             is_reviewed={"yes": True, "no": False}.get(self.reviewed),
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),

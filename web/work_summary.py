@@ -7,10 +7,9 @@ Its report has the rows that are still open (`left`).
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.core.text import format_usd
-from web.page_texts import to_plain_text
+from web.page_texts import format_cost, to_plain_text
 
-STOPPED_SUMMARY = "The answers so far are stored; the other rows are open."
+STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
 
 def summarize_work(work: Mapping[str, Any]) -> str:
@@ -48,17 +47,17 @@ def _summarize_tag(result: Mapping[str, Any]) -> str:
     counts = [
         ("answered", result["answered"]),
         ("failed", sum(live_failures.values())),
-        ("parked", result["parked"]),
-        ("claimed", result["under_way"]),
-        ("open", result["left"]),
+        ("set aside", result["parked"]),
+        ("asked", result["under_way"]),
+        ("waiting", result["left"]),
     ]
     parts = [
-        f"{count:,} {label}" for label, count in counts if count or label in {"answered", "open"}
+        f"{count:,} {label}" for label, count in counts if count or label in {"answered", "waiting"}
     ]
     if result["cost"] is None:
-        parts.append(f"{format_usd(result['spent'])} spent since the run began")
+        parts.append(f"{format_cost(result['spent'])} spent since the run began")
     else:
-        parts.append(format_usd(result["cost"]))
+        parts.append(format_cost(result["cost"]))
     summary = ", ".join(parts)
 
     reason = result["out_of_money"] or result["held_back"]

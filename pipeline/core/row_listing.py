@@ -21,6 +21,9 @@ class RowFilter(NamedTuple):
     max_score: float | None = None
     # A condition on columns and on fields of answers; see `pipeline.core.where_parser`.
     where: str = ""
+    # More such conditions, by the field that each is on. The values of a field are counted without
+    # its own condition, so that other values can be chosen.
+    choices: Mapping[str, str] = {}
     # The row is among these.
     ids: Sequence[str] = ()
     # Whether a person reviewed the answer in force; rows without an answer match neither.

@@ -34,7 +34,7 @@ _MAX_FIELD_VALUES = 12
 _MAX_FIELD_VALUE_CHARS = 30
 _COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
 _NUMBER_TYPES = frozenset({int, float, type(None)})
-_CONTAINER_TYPES = (list, dict)
+_CONTAINER_TYPES = frozenset({list, dict})
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
 # A name that WHERE= accepts without quotation marks.
@@ -228,11 +228,11 @@ def _find_list_texts(answer: Any) -> set[str]:
     containers = [answer]
     for container in containers:
         members = container
-        if isinstance(container, list):
-            texts.update(member for member in container if isinstance(member, str))
-        elif is_quotation(container):
+        if type(container) is list:
+            texts.update(member for member in container if type(member) is str)
+        elif "quote" in container and is_quotation(container):
             continue
         else:
             members = container.values()
-        containers += [member for member in members if isinstance(member, _CONTAINER_TYPES)]
+        containers += [member for member in members if type(member) in _CONTAINER_TYPES]
     return texts

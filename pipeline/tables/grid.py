@@ -12,9 +12,9 @@ probability and no person reviewed it.
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, TypeVar
 
 import orjson
@@ -433,14 +433,8 @@ class Grid:
                 of the filter (WHERE=, tags, versions or scores).
         """
         conditions = [self._mentions_word(tx, word) for word in row_filter.words]
-        if row_filter.where:
-            if self.compile_where is None:
-                search_command = CommandHint("search", q="…", where=row_filter.where)
-                raise InputError(
-                    f"the rows of this task have no columns for {OptionHint('where')}",
-                    hint=f"`{search_command}` filters indexed rows",
-                )
-            conditions.append(self.compile_where(row_filter.where))
+        where_texts = filter(None, [row_filter.where, *row_filter.choices.values()])
+        conditions += map(self._compile_condition, where_texts)
 
         if row_filter.state:
             states = self.table.states.listed_names
@@ -458,6 +452,20 @@ class Grid:
             conditions.append(self.table.match_ids(row_filter.ids))
         conditions += self._make_answer_conditions(tx, row_filter)
         return conditions
+
+    def _compile_condition(self, text: str) -> ColumnElement[bool]:
+        """Return the condition of a text of WHERE=.
+
+        Raises:
+            InputError: The text is invalid, or the rows have no columns for it.
+        """
+        if self.compile_where is None:
+            search_command = CommandHint("search", q="…", where=text)
+            raise InputError(
+                f"the rows of this task have no columns for {OptionHint('where')}",
+                hint=f"`{search_command}` filters indexed rows",
+            )
+        return self.compile_where(text)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
@@ -596,8 +604,9 @@ class Grid:
 
         If there are answer fields, the cell of the tags is the answer. A tag or version is
         counted once per row, and only the 50 commonest are returned. A field whose values cannot
-        be counted is left out, and rows without an answer add no values. All rows that meet the
-        filter are read.
+        be counted is left out, and rows without an answer add no values. A field is counted
+        without its own condition in `row_filter.choices`. All rows that meet the other conditions
+        are read once.
 
         Args:
             within_s: The limit in seconds; None means no limit.
@@ -605,19 +614,32 @@ class Grid:
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        query = self.select_rows(tx, row_filter, *(facet.cell for facet in self.facets.values()))
+        choices = {name: self._compile_condition(text) for name, text in row_filter.choices.items()}
+        query = self.select_rows(
+            tx,
+            row_filter._replace(choices={}),
+            *(facet.cell for facet in self.facets.values()),
+            *choices.values(),
+        )
         timer = start_timer(tx)
         word_counters = {name: Counter[str]() for name in self.facets}
         field_tallies = {name: FieldTally() for name in self.answer_fields}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            cells = dict(zip(self.facets, zip(*rows, strict=True), strict=True))
+            columns = list(zip(*rows, strict=True))
+            cells = dict(zip(self.facets, columns, strict=False))
+            choice_columns = dict(zip(choices, columns[len(cells) :], strict=True))
+            is_listed = _meet_all(choice_columns.values(), len(rows))
             if self.answer_fields:
-                documents = [orjson.loads(cell) for cell in cells["tags"] if cell is not None]
-                cells["tags"] = tuple(documents)
-                for name, tally in field_tallies.items():
-                    tally.add([document.get(self.answer_fields[name]) for document in documents])
+                cells["tags"] = tuple(orjson.loads(cell or "{}") for cell in cells["tags"])
+            for name, tally in field_tallies.items():
+                is_counted = is_listed
+                if name in choices:
+                    others = {**choice_columns, name: (True,) * len(rows)}
+                    is_counted = _meet_all(others.values(), len(rows))
+                field = self.answer_fields[name]
+                tally.add([document.get(field) for document in compress(cells["tags"], is_counted)])
             for name, facet in self.facets.items():
-                word_sets = map(facet.split_words, cells[name])
+                word_sets = map(facet.split_words, compress(cells[name], is_listed))
                 word_counters[name].update(chain.from_iterable(word_sets))
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
@@ -711,6 +733,12 @@ class Grid:
 def _is_descending(options: RowListOptions) -> bool:
     """Return whether rows are sorted in descending order."""
     return (options.sort or "").startswith("-") != options.is_reversed
+
+
+def _meet_all(condition_columns: Iterable[Sequence[Any]], row_count: int) -> list[bool]:
+    """Return for each row whether it meets all conditions, by the columns of their results."""
+    columns = [(True,) * row_count, *condition_columns]
+    return [all(results) for results in zip(*columns, strict=True)]
 
 
 def _select_commonest(counter: Counter[str]) -> dict[str, int]:

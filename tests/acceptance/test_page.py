@@ -198,7 +198,7 @@ def test_page_shows_the_output_of_commands_and_changes_nothing(
         assert {"/", "/runs", "/settings", "/batch"} <= {path.partition("?")[0] for path in pages}
         assert len(pages) > 15
         page_texts = " ".join(unescape(page) for page in pages.values())
-        for text in (MARKUP_NAME, "no <b>bells</b>", MODEL, "beekeeping", "parked"):
+        for text in (MARKUP_NAME, "no <b>bells</b>", MODEL, "beekeeping", "set aside"):
             assert text in page_texts, text
 
     assert (read_schema(workspace), count_rows(workspace)) == tables_before

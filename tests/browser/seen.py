@@ -18,7 +18,7 @@ CHROMIUM = shutil.which("chromium") or ""
 LONG_MS = 180_000
 # Polls never end, and images below the window are loaded later.
 IS_LOADED = """!document.querySelector("#facets:empty")
-  && !document.body.textContent.includes("Counting …")
+  && !document.querySelector("#state:empty")
   && !document.querySelector(".htmx-request:not([hx-trigger^='every'])")
   && [...document.images].every((image) =>
     image.complete || image.getBoundingClientRect().top > innerHeight)"""

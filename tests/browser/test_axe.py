@@ -171,8 +171,9 @@ def _refuse_correction(reader: Reader, tab: Any) -> None:
     reader.go("/row?task=reviews&key=1")
     tab.click("#edit-stars-open")
     tab.fill("#edit-stars-value", "9")
-    tab.fill("#edit-stars-who", "Bea")
     tab.click("#edit-stars-save")
+    tab.fill("#who-name", "Bea")
+    tab.keyboard.press("Enter")
     tab.locator("#edit-stars-message[role=alert]").wait_for()
 
 

@@ -28,6 +28,39 @@ def read_answer(client: httpx2.Client) -> dict[str, Any]:
     return answer
 
 
+def test_a_late_reply_keeps_another_open_form(workspace: Workspace, api: Api) -> None:
+    """Text that is typed while another field is saved stays, and is saved next."""
+    answer_two_rows(workspace, api)
+    late_responses: list[tuple[Any, Any]] = []
+
+    def delay_first(route: Any) -> None:
+        """Keep the first response."""
+        if late_responses:
+            route.continue_()
+        else:
+            late_responses.append((route, route.fetch()))
+
+    with reading(workspace) as (reader, tab, client):
+        reader.go("/row?task=reviews&key=1")
+        tab.route("**/parts/row?*", delay_first)
+        tab.click("#edit-stars-open")
+        tab.fill("#edit-stars-value", "4")
+        tab.click("#edit-stars-save")
+        tab.fill("#who-name", "Bea")
+        tab.keyboard.press("Enter")
+        while not late_responses:
+            tab.wait_for_timeout(50)
+        tab.click("#edit-topics-open")
+        tab.fill("[name='value.0']", "heat")
+        route, response = late_responses[0]
+        route.fulfill(response=response)
+        reader.wait_for("#answer", "Saved as edit 1")
+        assert reader.focus == "edit-topics-value.0"
+        tab.click("#edit-topics-save")
+        reader.wait_for("#answer", "Saved as edit 2")
+        assert read_answer(client)["topics"] == ["heat"]
+
+
 @pytest.mark.parametrize("looks", [{}, NARROW], ids=["wide", "narrow"])
 def test_fields_of_each_type_are_edited(
     workspace: Workspace,
@@ -46,8 +79,9 @@ def test_fields_of_each_type_are_edited(
 
         tab.click("#edit-stars-open")
         tab.fill("#edit-stars-value", "9")
-        tab.fill("#edit-stars-who", "Bea")
         tab.click("#edit-stars-save")
+        tab.fill("#who-name", "Bea")
+        tab.keyboard.press("Enter")
         reader.wait_for("#edit-stars-message", "Stars must be less than or equal to 5")
         assert tab.input_value("#edit-stars-value") == "9"
         tab.fill("#edit-stars-value", "3")

@@ -23,14 +23,14 @@ def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspac
             late_responses.append((route, route.fetch()))
 
     with reading(workspace) as (reader, tab, client):
-        reader.wait_for("#state", "none open")
+        reader.wait_for("#state", "Add rows")
         tab.route("**/parts/rows?*", delay_first)
         client.post("/api/admin/experts", json={"username": "ada"})
         while not late_responses:
             tab.wait_for_timeout(50)
 
         client.post("/api/admin/experts", json={"username": "bea"})
-        reader.wait_for("#state", "2 no bio")
+        reader.wait_for("#state", "2 have no text")
         route, response = late_responses[0]
         route.fulfill(response=response)
         reader.wait_for("#list", "bea")

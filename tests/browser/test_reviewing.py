@@ -21,12 +21,11 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.wait_for_url("**/row?**")
         reader.wait_for("#position", "row 1 of 11")
         tab.keyboard.press("2")
-        assert reader.focus == "reviewer"
-        reader.wait_for("#told", "Type your name first. Then the key 2 is pressed.")
+        assert reader.focus == "who-name"
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
         reader.wait_for("#answer", "Saved as edit 1")
-        assert reader.focus == "one"
+        assert reader.focus == "choice-2"
         reader.wait_for("#heard", "Saved as edit 1")
         tab.keyboard.press("u")
         reader.wait_for("#one", "Edit 1 undone")
@@ -41,10 +40,9 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("j")
         tab.wait_for_url("**key=5")
         tab.keyboard.press("e")
-        reader.until("document.activeElement.id === 'edit-tone-value'")
-        tab.keyboard.press("Escape")
-        tab.select_option("#edit-tone-value", "blame")
-        tab.focus("#edit-tone-save")
+        reader.until("document.activeElement.id === 'edit-stars-value'")
+        tab.fill("#edit-stars-value", "4")
+        tab.focus("#edit-stars-save")
         tab.keyboard.press("Enter")
         reader.wait_for("#answer", "Saved as edit")
         assert reader.focus == "one"

@@ -110,9 +110,16 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     event.detail.shouldSwap = event.detail.shouldSwap && hasChanged;
     lastHtmlById.set(target.id, xhr.responseText);
   }
-  // A poll does not replace a form that is being edited.
+  // A poll does not replace a form that is being edited, and a list waits for its cell.
   if (event.detail.requestConfig.verb === "get" && target.querySelector("details[open][data-edit]")) {
     event.detail.shouldSwap = false;
+  }
+  if (target.id === "list" && target.querySelector("form.cell")) {
+    event.detail.shouldSwap = false;
+    isListOutdated = true;
+  }
+  if (event.detail.shouldSwap) {
+    keepEditors(target, event.detail.requestConfig.elt);
   }
   // Nor does it close a list of choices that is in use.
   const isPoll = event.detail.requestConfig.elt === target;
@@ -132,6 +139,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 
+document.addEventListener("htmx:afterSwap", putEditorsBack);
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of openDetailsIds) {
     document.getElementById(id)?.setAttribute("open", "");
@@ -157,6 +165,112 @@ function prepareContent(root) {
   announceWork(root);
 }
 
+// Editors of a row that are open, or were typed in after they were sent, stay when a late reply
+// replaces the row. Their next save is about the present answer.
+
+let keptEditors = [];
+
+document.addEventListener("input", ({ target }) => {
+  const editor = target.closest("[data-edit]");
+  if (editor) {
+    editor.dataset.typed = "";
+  }
+});
+document.addEventListener("htmx:beforeRequest", ({ target }) => {
+  delete target.closest("[data-edit]")?.dataset.typed;
+});
+
+function keepEditors(target, savedForm) {
+  keptEditors = [...target.querySelectorAll("details[data-edit]")].filter(
+    (editor) => "typed" in editor.dataset || (editor.open && !editor.contains(savedForm)),
+  );
+}
+
+function putEditorsBack() {
+  for (const editor of keptEditors) {
+    const newEditor = document.getElementById(editor.id);
+    if (newEditor && newEditor !== editor) {
+      const newState = newEditor.querySelector("[name=state]").value;
+      editor.querySelector("[name=state]").value = newState;
+      newEditor.replaceWith(editor);
+      htmx.process(editor);
+    }
+  }
+  keptEditors = [];
+}
+
+// The cell of a choice: its list opens at once, and closes without a choice if it is left.
+
+document.addEventListener("htmx:afterSettle", () => {
+  const choices = document.querySelector("form.cell select");
+  if (choices && choices !== document.activeElement) {
+    choices.focus();
+    // A browser refuses to open the list long after the click.
+    try {
+      choices.showPicker();
+    } catch {}
+  }
+});
+document.addEventListener("focusout", ({ target, relatedTarget }) => {
+  if (!relatedTarget?.closest("dialog")) {
+    closeCell(target);
+  }
+});
+document.addEventListener("keydown", ({ target, key }) => {
+  if (key === "Escape" && target.matches("form.cell select")) {
+    const button = target.closest("td").querySelector("button");
+    target.blur();
+    button.focus();
+  }
+});
+
+function closeCell(field) {
+  const form = field.closest("form.cell:not(.htmx-request)");
+  if (!form?.isConnected) {
+    return;
+  }
+  form.remove();
+  loadOutdatedList();
+}
+
+// The name of the person who corrects is asked when the first correction is saved.
+
+let editorName = "";
+
+document.addEventListener("htmx:confirm", (event) => {
+  const { elt: element, issueRequest } = event.detail;
+  const isKnown = editorName || document.querySelector("#who-name[data-known]");
+  if (element.matches("[data-named]") && !isKnown) {
+    event.preventDefault();
+    askName(() => issueRequest(true));
+  }
+});
+document.addEventListener("htmx:configRequest", (event) => {
+  if (editorName && event.detail.elt.matches("[data-named]")) {
+    event.detail.parameters.who = editorName;
+  }
+});
+document.addEventListener("click", ({ target }) => {
+  if ("rename" in target.dataset) {
+    askName(() => {
+      target.textContent = `You correct as ${editorName}; change the name`;
+    });
+  }
+});
+
+function askName(continueNamed) {
+  const dialog = document.getElementById("who");
+  dialog.returnValue = "";
+  dialog.onclose = () => {
+    const name = dialog.querySelector("input").value.trim();
+    if (dialog.returnValue && name) {
+      editorName = name;
+      continueNamed();
+    }
+  };
+  dialog.showModal();
+}
+
 // Lists of rows: rows that change while their list is loaded are not in it, so it is loaded again.
 
 let isListLoading = false;
@@ -173,15 +287,16 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   isListLoading ||= isForList(event);
 });
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (!isForList(event)) {
-    return;
-  }
-  isListLoading = false;
-  if (isListOutdated) {
+  isListLoading &&= !isForList(event);
+  loadOutdatedList();
+});
+
+function loadOutdatedList() {
+  if (isListOutdated && !isListLoading && !document.querySelector("form.cell")) {
     isListOutdated = false;
     setTimeout(() => htmx.trigger(document.body, "rows-changed"));
   }
-});
+}
 
 function isForList(event) {
   return event.detail.requestConfig.path.startsWith("/parts/rows");

@@ -4,8 +4,6 @@
 
 let isSaving = false;
 let waitingKey = "";
-// The key that asked for the name. It is pressed after the form of the name was sent.
-let keyAfterName = "";
 
 document.addEventListener("keydown", (event) => {
   const isOnControl = event.target.matches("button, a, summary") && event.key === "Enter";
@@ -25,22 +23,12 @@ function findControl(key) {
   return document.querySelector(`[data-key="${CSS.escape(key)}"]`);
 }
 
-// The name of the reviewer is typed once.
 function pressKey(key) {
   const control = findControl(key);
-  const nameField = document.getElementById("reviewer");
   if (!control) {
     return;
   }
-  if (nameField && "named" in control.dataset) {
-    nameField.focus();
-    keyAfterName = key;
-    showNotice("done", `Type your name first. Then the key ${key} is pressed.`);
-    return;
-  }
-  if (control.matches("summary")) {
-    control.focus();
-  }
+  control.focus();
   control.click();
 }
 
@@ -52,10 +40,8 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (event.detail.requestConfig.verb !== "post") {
     return;
   }
-  const isName = event.detail.requestConfig.parameters.act === "name";
-  const key = waitingKey || (isName ? keyAfterName : "");
+  const key = waitingKey;
   waitingKey = "";
-  keyAfterName = "";
   isSaving = false;
   if (key && !document.querySelector("#one [role=alert]")) {
     pressKey(key);

@@ -15,6 +15,7 @@ from pydantic import RootModel
 
 from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import Selection
+from pipeline.batch.report import summarize_costs
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
@@ -40,11 +41,10 @@ RECENT_WORK_S = 120.0
 MAX_DISPLAYED_WORK = 4
 # Button texts of next steps. Other steps are links to another page.
 BUTTON_LABELS = {
-    "tag": "Ask the {open} open {many}",
+    "tag": "Ask the {open} waiting {many}",
     "batch-submit": "Send the prepared batches",
     "batch-poll": "Get the results",
     "batch-ingest": "Store the answers",
-    "index": "Update the search index",
     "passages-pilot": "Try some passages first",
     "passages-backfill": "Ask all {open} {many}",
 }
@@ -245,6 +245,9 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         # It differs after rows were asked, answered, corrected or imported.
         position = ws.store.query(workspace.last_row_change, ws.task.name)
         rows_version = short_hash(f"{position} {report.counts}")
+        costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)[
+            "total"
+        ]
         response = render_page(
             app_state,
             "parts/state.html",
@@ -256,7 +259,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
-            spent=document["spent"],
+            spent=costs["cost"] + costs["under_way"],
             budgets=list_budgets(ws),
             doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,8 +33,8 @@ from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.corrections_form import (
     CorrectionResult,
+    list_choices,
     make_editors,
-    make_quick_choices,
     submit_correction,
     submit_review,
 )
@@ -156,6 +156,7 @@ def act_on_row(
     query: RowPageParameters,
     form: FormFields,
     last_editor: LastEditor,
+    hx_request: Annotated[str, Header()] = "",
 ) -> HTMLResponse:
     """Review, correct, ask or forget a row; render the row, with the error if it is refused.
 
@@ -164,25 +165,21 @@ def act_on_row(
     - "review" or "unreview": set or remove the mark that the answer was reviewed.
     - "correct": undo the edit whose number is in `undo`, else set the field of the form. A message
       is displayed next to the field.
-    - "name": change nothing about the row; only remember the editor's name.
     - "forget": delete the row, in the background.
     - Anything else, or no `act`: ask the row again live, in the background.
 
-    If a review, a correction or a name is accepted, the editor's name, which the form has in `who`,
-    is stored in a cookie.
+    If a review or a correction is accepted, the editor's name, which the form may have in `who`, is
+    stored in a cookie. A browser without scripts gets the whole page.
     """
     key = query.key
     task = query.task or app_state.settings.task
-    editor = form.get("who", last_editor)
+    editor = form.get("who") or last_editor
     act = form.get("act")
     error_message = ""
     correction = None
     try:
         if act == "forget":
             _start_forgetting(app_state, task, key, form.get("name", ""))
-        elif act == "name":
-            editor = corrections.normalize_editor_name(editor)
-            correction = CorrectionResult("", f"You review as {editor}", is_saved=True)
         elif act in {"review", "unreview"}:
             with app_state.open_to_write(task) as ws:
                 correction = submit_review(ws, key, form, editor)
@@ -199,9 +196,10 @@ def act_on_row(
     response = _render_row(
         app_state,
         query,
-        editor=editor or last_editor,
+        editor=editor,
         error_message=error_message,
         correction=correction,
+        template="parts/row.html" if hx_request else "row.html",
     )
     if correction is not None and correction.is_saved:
         remember_editor(response, editor)
@@ -215,6 +213,7 @@ def _render_row(
     editor: str,
     error_message: str = "",
     correction: CorrectionResult | None = None,
+    template: str = "parts/row.html",
 ) -> HTMLResponse:
     """Render the state of a row, or a message if this page has deleted the row.
 
@@ -222,6 +221,7 @@ def _render_row(
         editor: Name of the editor, typed just now or earlier in this browser.
         error_message: An error to display with the row; "" for none.
         correction: How a correction ended that was just submitted.
+        template: The template of the part or of the whole page.
 
     Raises:
         InputError: There is no such row.
@@ -250,7 +250,63 @@ def _render_row(
                 key=key,
                 forget_work=work.document,
             )
-        return render_page(app_state, "parts/row.html", ws, "rows", **values)
+        return render_page(app_state, template, ws, "rows", **values)
+
+
+@router.get("/parts/cell", include_in_schema=False)
+def render_cell(app_state: PageState, task: str, key: str, field: str) -> HTMLResponse:
+    """Render the choices of a field of a row's answer, for its cell in the list."""
+    with app_state.open_to_read(task) as ws:
+        return _render_cell(app_state, ws, key, field)
+
+
+@router.post("/parts/cell", include_in_schema=False)
+def correct_cell(
+    app_state: PageState,
+    task: str,
+    key: str,
+    form: FormFields,
+    last_editor: LastEditor,
+) -> HTMLResponse:
+    """Correct the field of a form; render its cell, with the choices if it is refused."""
+    editor = form.get("who") or last_editor
+    with app_state.open_to_write(task) as ws:
+        result = submit_correction(ws, key, form, editor)
+        response = _render_cell(app_state, ws, key, form.get("field", ""), result)
+    if result.is_saved:
+        remember_editor(response, editor)
+    return response
+
+
+def _render_cell(
+    app_state: AppState,
+    ws: WorkspaceSession,
+    key: str,
+    field: str,
+    result: CorrectionResult | None = None,
+) -> HTMLResponse:
+    """Render the cell of a field with its choices, or with its value if a correction was saved.
+
+    Raises:
+        RequestRefusedError: 404, the answer of the row has no such field.
+        InputError: There is no such row.
+    """
+    history = corrections.read_history(ws.store, ws.task, key)
+    editors = make_editors(ws.task, history["answer"], result=result)
+    if field not in editors:
+        raise RequestRefusedError(404, f"the answer of {key!r} has no field {field!r}")
+    return render_page(
+        app_state,
+        "parts/cell.html",
+        ws,
+        "rows",
+        key=key,
+        field=field,
+        value=history["answer"][field],
+        state=history["state"],
+        choices=list_choices(editors[field]),
+        result=result,
+    )
 
 
 def _row_values(
@@ -317,7 +373,7 @@ def _row_values(
         "edits": history["edits"],
         "answer_state": history["state"],
         "editors": editors,
-        "quick_choices": make_quick_choices(editors),
+        "quick_choices": next(filter(None, map(list_choices, editors.values())), []),
         "review": stored_answer,
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
         "doubt_threshold": ws.settings.doubtful,

@@ -1,6 +1,6 @@
 """Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
@@ -9,9 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
-from pipeline.core.row_listing import RowCounts
 from pipeline.core.settings import Settings
-from pipeline.core.work_timer import WorkTimer
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
@@ -23,14 +21,17 @@ from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
-from web import charts, columns, conditions
+from web import columns, conditions, corrections_form
 from web.app_state import AppState
+from web.editor_cookie import LastEditor
 from web.facets import (
-    MAX_FACET_VALUES,
+    DOUBT_LABELS,
+    REVIEW_LABELS,
+    Facet,
     FilterLink,
     build_facets,
-    build_field_facets,
     make_link,
+    make_links,
 )
 from web.render import Mark, PageState, render_page, state_label, version_label
 from web.row_query import RowQuery, RowQueryParameters
@@ -66,10 +67,18 @@ COLUMN_LABELS = {
     "versions": "version",
     "states": "state",
 }
-# Filters by review, with their labels.
-REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
-# Filters by confidence, with their labels.
-DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
+# What the states of rows mean, by their display names.
+STATE_MEANINGS = {
+    "waiting": "not asked yet",
+    "asked": "sent to the model; the answer is not here yet",
+    "answered": "has an answer",
+    "out of date": "changed, or to be asked again; its old answer counts until then",
+    "no text": "has nothing to ask about",
+    "unusable": "its image cannot be sent",
+    "refused": "cannot be asked, for example because it has the key of another row",
+    "set aside": "got invalid answers twice; it is asked again only if you say so",
+    "gone": "is no longer in the table",
+}
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
@@ -135,7 +144,9 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
 
 
 @router.get("/", include_in_schema=False)
-def render_rows_page(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
+def render_rows_page(
+    app_state: PageState, query: RowQueryParameters, last_editor: LastEditor
+) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
     with app_state.open_to_read(query.task) as ws:
         if not query.task and is_empty_workspace(ws):
@@ -147,6 +158,7 @@ def render_rows_page(app_state: PageState, query: RowQueryParameters) -> HTMLRes
             ws,
             "rows",
             is_part=False,
+            editor=last_editor,
             source=describe_row_source(ws.task),
             **values,
         )
@@ -164,35 +176,32 @@ def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse
 
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
-    """Render the facets, the charts of answer fields, and the number of the selected rows."""
+    """Render the facets of the selected rows, and their number.
+
+    All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
+    """
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
-        counts = _count_rows(ws.store, ws.task, query=query)
-        field_facets = build_field_facets(counts.fields, query, task)
+        counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+        review_links = make_links(query, task, "reviewed", REVIEW_LABELS)
+        differ_links = _list_differ_links(query, task, list(counts.versions or {}))
+        confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
+        facets = [
+            *build_facets(counts, query, task),
+            Facet("review", [*review_links, *differ_links]),
+            Facet("confidence", confidence_links),
+        ]
         return render_page(
             app_state,
             "parts/facets.html",
             ws,
             "rows",
             total=counts.total,
-            facets=build_facets(counts, query, task),
-            distributions=[
-                charts.make_distribution(name, values) for name, values in field_facets.items()
-            ],
-            max_facet_values=MAX_FACET_VALUES,
-            review_links=_make_links(query, task, "reviewed", REVIEW_LABELS),
-            confidence_links=_list_confidence_links(ws.store, ws.task, query=query),
-            differ_address=_find_differ_address(query, task, list(counts.versions or {})),
+            facets=facets,
             is_counted=counts.versions is not None or counts.tags is not None,
             labels=COLUMN_LABELS,
+            state_meanings=STATE_MEANINGS,
         )
-
-
-def _make_links(
-    query: RowQuery, task: str, parameter: str, labels: Mapping[str, str]
-) -> list[FilterLink]:
-    """Return a link for each text that a query parameter can have, by `labels`."""
-    return [make_link(query, task, parameter, text, label=label) for text, label in labels.items()]
 
 
 def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[FilterLink]:
@@ -207,47 +216,23 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
             return []
         sort_name = task.rows.grid(tx).judgements.least_name
 
-    links = _make_links(query, task.subject, "doubtful", DOUBT_LABELS)
+    links = make_links(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
-        links += _make_links(query, task.subject, "sort", {sort_name: "least certain first"})
+        links += make_links(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
 
 
-def _find_differ_address(query: RowQuery, task: str, versions: Sequence[str]) -> str | None:
-    """Return the address of the rows for which two versions have different answers.
+def _list_differ_links(query: RowQuery, task: str, versions: Sequence[str]) -> list[FilterLink]:
+    """Return a link to the rows for which two versions have different answers.
 
-    If there are more than two versions of models, the last two by name are compared. The result is
-    None if there are fewer than two, or if the query compares versions already.
+    If there are more than two versions of models, the last two by name are compared. The list is
+    empty if there are fewer than two, or if the query compares versions already.
     """
     model_versions = sorted(version for version in versions if "@" in version)
     if len(model_versions) <= 1 or query.differ:
-        return None
-    return query.address("/", task, differ=model_versions[-2:])
-
-
-def _count_rows(store: Store, task: Task, *, query: RowQuery) -> RowCounts:
-    """Return the counts of the selected rows, by state, tag, version and field value.
-
-    If values of a field are chosen, the values of this field are counted again without the choice,
-    so that more values can be chosen. All counting ends after COUNT_TIMEOUT_S. If the first count
-    takes that long, only states are counted. A field that was not counted again in time keeps its
-    counts of the selected rows.
-    """
-    timer = WorkTimer(is_in_thread=store.path is not None)
-    counts = items.count_rows(store, task, query.row_filter, within_s=COUNT_TIMEOUT_S)
-    fields = dict(counts.fields)
-    for column in dict.fromkeys(filter(None, map(conditions.find_column, query.only))):
-        seconds_left = COUNT_TIMEOUT_S - timer.seconds
-        if seconds_left <= 0:
-            break
-        other_choices = [
-            condition for condition in query.only if conditions.find_column(condition) != column
-        ]
-        row_filter = query.model_copy(update={"only": other_choices}).row_filter
-        field_counts = items.count_rows(store, task, row_filter, within_s=seconds_left).fields
-        if column in field_counts:
-            fields[column] = field_counts[column]
-    return counts._replace(fields=fields)
+        return []
+    address = query.address("/", task, differ=model_versions[-2:])
+    return [FilterLink("versions differ", 0, address, is_selected=False)]
 
 
 @router.get("/api/images/thumbnail")
@@ -283,23 +268,13 @@ def _rows_values(
 
     empty_names = []
     if not query.field_names:
-        kept_names = [query.sort.removeprefix("-"), query.pin]
-        empty_names = columns.find_empty(page.column_names, page.rows, kept_names)
+        empty_names = columns.find_empty(page.column_names, page.rows, query.sort.removeprefix("-"))
     displayed_names = [name for name in page.column_names if name not in empty_names]
-    column_choices = []
-    if page.available_names:
-        column_choices = columns.make_column_menu(
-            displayed_names,
-            [name for name in page.available_names if name not in displayed_names],
-            query.pin,
-            make_label=_column_label,
-            make_address=lambda names, pinned: query.address(
-                "/",
-                task_name,
-                fields=[",".join(names)],
-                pin=[pinned] if pinned else [],
-            ),
-        )
+    column_choices = columns.make_column_menu(
+        page.available_names,
+        displayed_names,
+        lambda names: query.address("/", task_name, fields=[",".join(names)]),
+    )
     cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
     next_address = None
     if page.last_row:
@@ -312,12 +287,8 @@ def _rows_values(
         "rows": page.rows,
         "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
         "column_choices": column_choices,
-        "usual_columns_address": (
-            query.address("/", task_name, fields=(), pin=()) if query.fields or query.pin else None
-        ),
-        "empty_labels": [_column_label(name) for name in empty_names],
-        "is_wide": len(displayed_names) > columns.MAX_NARROW_COLUMNS,
-        "pinned_name": query.pin if query.pin in displayed_names else "",
+        "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
+        "labels": COLUMN_LABELS,
         "filter_chips": _list_filter_chips(query, task_name),
         "next_address": next_address,
         "first_address": query.address("/", task_name) if query.after else None,
@@ -341,9 +312,9 @@ def describe_row_source(task: Task) -> str:
     It is "from reviews.csv · version 2", with the name of the file or folder of the task's rows (or
     "a query") and the version in the task's file.
     """
-    record = getattr(task, "record", None)
-    if record is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
+    if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
+    record = task.user_file.record
     source = "a query"
     if not record.is_query:
         source = PurePath(record.items).name
@@ -361,14 +332,18 @@ class _RowsPage(NamedTuple):
     sortable_names: Collection[str]
     # Names of all columns that can be displayed; none if the columns cannot be chosen.
     available_names: Sequence[str]
+    # Columns of the source that are not in the prompt.
+    unsent_names: Collection[str]
+    # Answer fields with a list of choices, by column.
+    closed_fields: Mapping[str, str]
 
 
 def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     """Read a page of the selected rows with the columns that the query or the task names.
 
-    If the query names no columns, the page has the task's usual and extra columns and those of the
-    selected state, but not the columns with the version, review and confidences of the answer. A
-    page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+    If the query names no columns, the page has the columns of the source and of the answers, and
+    those of the selected state, but not the columns with the version, review and confidences of
+    the answer. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
 
     Raises:
         InputError: A parameter of the query is invalid.
@@ -383,7 +358,12 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         if name not in extra_columns:
             extra_columns.append(name)
 
-    column_names = query.field_names or [*grid.default_names, *extra_columns]
+    source_names: Iterable[str] = ()
+    if task.user_file is not None:
+        source_names = task.user_file.record.columns
+    # Columns that were not sent come last: a reader wants the answers beside the text.
+    usual_names = dict.fromkeys([*grid.default_names, *extra_columns, *source_names])
+    column_names = query.field_names or list(usual_names)
     # The confidences of displayed fields are bars in the cells of the fields.
     confidence_names = grid.judgements.names_by_column
     bar_names = {name: confidence_names[name] for name in column_names if name in confidence_names}
@@ -395,7 +375,10 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
     state_names = set(chain.from_iterable(grid.names_by_state.values())) - set(page.names)
-    available_names = [name for name in grid.listed_names if name not in state_names]
+    listed_names = set(grid.listed_names) - state_names
+    available_names = [
+        name for name in {**usual_names, **dict.fromkeys(grid.listed_names)} if name in listed_names
+    ]
     with store.read() as tx:
         names = task.rows.table(tx).read_names(tx, [row.id for row in page.items])
 
@@ -411,10 +394,16 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     ]
     return _RowsPage(
         rows,
-        columns.pin_first(displayed_names, query.pin),
+        displayed_names,
         page.after,
         grid.sort_keys.keys(),
         [] if query.state == REFUSED_STATE else available_names,
+        set(source_names) - set(grid.default_names),
+        {
+            column: name
+            for column, name in grid.answer_fields.items()
+            if name in corrections_form.list_closed_fields(task)
+        },
     )
 
 
@@ -470,11 +459,12 @@ def _column_label(name: str) -> str:
 
 
 def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
-    """Return the header of a column: `name`, `label`, `href`, `order` and `is_number`.
+    """Return the header of a column: `name`, `label`, `href`, `order`, `is_number`, `is_unsent`.
 
     `href` is the address that a click opens; it is None if the column cannot be sorted. The first
     click sorts in ascending order, or numbers with the largest first. A click on a sorted column
-    reverses the order. `order` is the present order, as the value of `aria-sort`.
+    reverses the order. `order` is the present order, as the value of `aria-sort`. `closed_field` is
+    the field of the answer whose listed choices the column shows, or None.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
     # A truth value is no number.
@@ -488,4 +478,6 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
         "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
         "order": order,
         "is_number": is_number,
+        "is_unsent": name in page.unsent_names,
+        "closed_field": page.closed_fields.get(name),
     }

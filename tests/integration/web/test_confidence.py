@@ -72,7 +72,7 @@ def test_review_begins_with_the_doubtful(page: Page) -> None:
     assert response.headers["location"] == "/row?task=reviews&doubtful=yes&key=2"
 
     row = _get(page, "/row", key="2", doubtful="yes")
-    answer_state = re.findall(r'"state": "(\w+)"', row)[0]
+    answer_state = re.findall(r'name="state" value="(\w+)"', row)[0]
     data = {"act": "correct", "state": answer_state, "who": "Bea", "field": "tone"}
     parameters = {**TASK, "key": "2", "doubtful": "yes"}
     part = page.post("/parts/row", params=parameters, data={**data, "value": "blame"}).text

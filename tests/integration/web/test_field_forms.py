@@ -9,6 +9,7 @@ import pytest
 from tests.page import Page
 
 ROW = {"task": "reviews", "key": "1"}
+IS_PART = {"hx-request": "true"}
 
 
 @pytest.fixture(name="page")
@@ -19,9 +20,11 @@ def _page(reviewed_page: Page) -> Page:
 
 def _submit(page: Page, field: str, **form: str) -> str:
     """Save a field with the state that the page shows, and return the new part."""
-    state = re.findall(r'"state": "(\w+)"', unescape(page.get("/row", params=ROW).text))[0]
+    state = re.findall(r'name="state" value="(\w+)"', unescape(page.get("/row", params=ROW).text))[
+        0
+    ]
     data = {"act": "correct", "state": state, "field": field, "who": "Bea", **form}
-    return unescape(page.post("/parts/row", params=ROW, data=data).text)
+    return unescape(page.post("/parts/row", params=ROW, data=data, headers=IS_PART).text)
 
 
 def _read_answer(page: Page) -> dict[str, Any]:
@@ -53,8 +56,26 @@ def test_only_the_submitted_field_changes(page: Page) -> None:
     _submit(page, "is_urgent")
     _submit(page, "topics")
     assert _read_answer(page) == {**answer, "is_urgent": False, "topics": []}
-    assert "Edit 8 undone" in _submit(page, "", undo="8")
+    part = _submit(page, "", undo="8")
+    assert "Edit 8 undone" in part
+    assert "Undo edit 7" in part
+    assert "Undo edit 8" not in part
     assert _read_answer(page)["topics"] == ["price; tone=mixed; stars=5"]
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_a_choice_is_corrected_in_its_cell(page: Page) -> None:
+    """A cell has the choices and the state of its answer, and is refused in another state."""
+    rows = unescape(page.get("/", params={"task": "reviews"}).text)
+    [address] = re.findall(r'hx-get="(/parts/cell[^"]*key=1&field=tone)"', rows)
+    form = page.get(address).text
+    assert re.findall(r'<option value="(\w+)"', form) == ["praise", "blame", "mixed"]
+    state = re.findall(r'name="state" value="(\w+)"', form)[0]
+    data = {"field": "tone", "value": "blame", "state": state, "who": "Bea"}
+    assert '<div class="clip" dir="auto">blame</div>' in page.post(address, data=data).text
+    assert "changed this answer meanwhile" in page.post(address, data=data).text
+    assert _read_answer(page)["tone"] == "blame"
 
 
 @pytest.mark.full
@@ -94,7 +115,7 @@ def test_a_refused_form_keeps_its_texts_and_says_why(page: Page) -> None:
 
     # Another tab has saved meanwhile: the text stays, and the next save has the new state.
     late_form = {"act": "correct", "state": "0", "field": "stars", "value": "4", "who": "Ann"}
-    part = unescape(page.post("/parts/row", params=ROW, data=late_form).text)
+    part = unescape(page.post("/parts/row", params=ROW, data=late_form, headers=IS_PART).text)
     message = (
         "This answer was changed meanwhile; it is shown as it is now. Save again to replace it."
     )

@@ -37,7 +37,7 @@ def test_counts_and_sorting_have_time(
     with Page(workspace) as page:
         monkeypatch.setattr("pipeline.tables.grid.limit_time", record_limit)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
-        assert '<h2 dir="auto">stars</h2>' in facets
+        assert '<h2 dir="auto">praise</h2>' in facets
         assert "not counted" not in facets
         assert limits == [3.0]
         rows = page.get("/", params={"task": "reviews", "sort": "-stars"})

@@ -23,7 +23,7 @@ def _get_row(page: Page, key: str, **parameters: str) -> str:
 
 def _act(page: Page, key: str, act: str, **form: str) -> str:
     """Send a form of a row's page with the state that the page shows, and return the part."""
-    state = re.findall(r'"state": "(\w+)"', _get_row(page, key))[0]
+    state = re.findall(r'name="state" value="(\w+)"', _get_row(page, key))[0]
     data = {"act": act, "state": state, "who": "Bea", **form}
     return unescape(page.post("/parts/row", params={**TASK, "key": key}, data=data).text)
 
@@ -106,7 +106,7 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
 @pytest.mark.alike
 def test_a_review_of_a_changed_answer_is_refused(page: Page) -> None:
     """A reviewer who saw another answer is told, and no mark is stored."""
-    state = re.findall(r'"state": "(\w+)"', _get_row(page, "1"))[0]
+    state = re.findall(r'name="state" value="(\w+)"', _get_row(page, "1"))[0]
     _act(page, "1", "correct", field="tone", value="blame")
     data = {"act": "review", "state": state, "who": "Ada"}
     part = page.post("/parts/row", params={**TASK, "key": "1"}, data=data).text
