@@ -136,14 +136,8 @@ def recommend_mode(
 
     recommended = min(in_time, key=preference)
     in_time_text = f" to finish{deadline_text}" if deadline_text else ""
-<<<<<<< HEAD
     least_cost = preference(recommended)[0]
-    tied_durations_s = [durations_s[mode] for mode in in_time if preference(mode)[0] == least_cost]
-    is_tied = len(tied_durations_s) > 1
-=======
-    least_cost = preference(recommended)[:2]
-    is_tied = [preference(mode)[:2] for mode in in_time].count(least_cost) > 1
->>>>>>> ready-less-b
+    is_tied = [preference(mode)[0] for mode in in_time].count(least_cost) > 1
     reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
     if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")

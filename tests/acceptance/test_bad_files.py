@@ -40,11 +40,7 @@ BAD_ROWS: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = 
         f"{HEADER},x\n  ,y\na,x\na,y\nA,z\n".encode(),
         ["a"],
         [(line, "Username", "rejected") for line in (2, 3, 5, 6)],
-<<<<<<< HEAD
-        "Username\tempty",
-=======
         "Username\tempty\tline 2, line 3",
->>>>>>> ready-less-b
     ),
     "NUL": (f"{HEADER}a,x\0y\nb,z\n".encode(), ["b"], [(2, "Bio", "rejected")], "a NUL character"),
     "mixed encodings": (
