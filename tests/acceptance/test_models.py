@@ -9,7 +9,6 @@ from tests.acceptance.product import MODEL, Workspace, write_declaration
 from tests.outside.server import Outside
 
 # The API knows this model, and the table of models does not.
-NEW_MODEL = "gemini-9-flash"
 # An old entry, from before the model was known to refuse MINIMAL.
 OLD_ENTRY = """
 [models."gemini-3.8-flash"]
@@ -108,9 +107,10 @@ def test_error_about_a_refused_level_names_its_setting(
 def test_unknown_model_is_refused(served_workspace: Workspace) -> None:
     """A model without an entry in the table is refused before anything is asked."""
     served_workspace.import_people(2)
-    served_workspace.settings["MODEL"] = "gemini-0-flash"
-    error_output = served_workspace.run_command("tag", mode="live", yes=True, code=3).stderr
-    assert "MODELS_FILE" in error_output
+    refused_run = served_workspace.run_command(
+        "tag", mode="live", yes=True, code=3, MODEL="gemini-0-flash"
+    )
+    assert "MODELS_FILE" in refused_run.stderr
     assert served_workspace.batches() == []
 
 

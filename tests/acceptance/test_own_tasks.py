@@ -728,10 +728,6 @@ def test_images_are_sent_inline_and_unusable_images_are_listed(notes: Workspace)
     for row in listed_rows:
         assert UNUSABLE_IMAGES[row["id"]] in str(row)
 
-    answers = {row["id"]: str(row["colours"]) for row in notes.exported_rows()}
-    for name, colour in (("red.png", "red"), ("blue.jpg", "blue"), ("again.png", "red")):
-        assert colour in answers[name]
-
     sent_parts = read_sent_lines(notes)[0]["request"]["contents"][0]["parts"]
     sent_bytes = sent_parts[0]["inlineData"]["data"]
     assert sent_bytes not in notes.run_command("show", raw=True, item="blue.jpg").stdout
