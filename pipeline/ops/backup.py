@@ -178,8 +178,10 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     for task in ws.tasks:
         for report_paths in list_report_files_by_name(ws.data, task.name).values():
             hashes |= _copy_changing_files(ws.data, staging, report_paths)
-    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{TASKS_FOLDER}/[!.]*.py"))
-    hashes |= _copy_changing_files(ws.data, staging, ws.data.glob(f"{ROW_FILES_FOLDER}/[!.]*"))
+    task_paths = ws.data.glob(f"{TASKS_FOLDER}/[!.]*.py")
+    row_paths = ws.data.glob(f"{ROW_FILES_FOLDER}/[!.]*")
+    hashes |= _copy_changing_files(ws.data, staging, task_paths)
+    hashes |= _copy_changing_files(ws.data, staging, row_paths)
 
     if (ws.data / ENGINE_FILE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE_FILE)) as engine_connection:

@@ -158,7 +158,8 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     files_of_batches = [(batch, list_sealed_files(ws.data, batch)) for batch in old_batches]
     lock_names = {lock_of(batch.number) for batch in old_batches} & ws.locks.names_with_file()
     # A dry run also counts the files of used locks.
-    report.locks = sum(report.dry or ws.locks.discard(name) for name in lock_names)
+    discarded = [report.dry or ws.locks.discard(name) for name in lock_names]
+    report.locks = sum(discarded)
 
     for batch, batch_files in files_of_batches:
         is_recorded = batch.number in cleaned_batches

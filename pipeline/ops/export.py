@@ -168,7 +168,9 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     """
     formats = task.export.formats
     if not format_:
-        format_ = formats.get(path.suffix.lower(), "") if path else next(iter(formats.values()))
+        format_ = next(iter(formats.values()))
+        if path:
+            format_ = formats.get(path.suffix.lower(), "")
     if format_ in formats.values():
         return format_
 

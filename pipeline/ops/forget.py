@@ -409,7 +409,8 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
                 _begin_row(tx, task, name, row, now=ws.now())
         for name in names:
             row_ids += marks.open_erasures(tx, _format_erasure_name(task, name))
-    return list(dict.fromkeys(row_ids)), any(not row.is_present for row in named_rows.values())
+    has_absent_rows = any(not row.is_present for row in named_rows.values())
+    return list(dict.fromkeys(row_ids)), has_absent_rows
 
 
 def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
@@ -543,7 +544,8 @@ def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool
         paths: The files of the report.
     """
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        (document,) = (json.loads(path.read_bytes()) for path in paths if path.suffix == ".json")
+        (document_path,) = [path for path in paths if path.suffix == ".json"]
+        document = json.loads(document_path.read_bytes())
         return any(sample["id"] in row_ids for sample in document["samples"])
     return True
 

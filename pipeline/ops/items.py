@@ -418,7 +418,8 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
-        names = task.rows.table(tx).read_names(tx, [row_id for row_id, _, _ in parked_rows])
+        row_ids = [row_id for row_id, _, _ in parked_rows]
+        names = task.rows.table(tx).read_names(tx, row_ids)
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]

@@ -385,7 +385,8 @@ def _copy_tables(
     """
     row_counts = {table.name: _copy_rows(tx, target, table) for table in tables}
     for table in tables:
-        stored_count = target.execute(select(func.count()).select_from(table)).scalar_one()
+        count_query = select(func.count()).select_from(table)
+        stored_count = target.execute(count_query).scalar_one()
         sent_count = row_counts[table.name]
         if stored_count != sent_count:
             raise InconsistentError(
@@ -444,7 +445,11 @@ def _continue_numbers(tx: Connection, target: Connection, table: Table, min_numb
     if number_column is None:
         return
 
-    used_numbers: list[Any] = [min_number, tx.execute(select(func.max(number_column))).scalar()]
+    max_number_query = select(func.max(number_column))
+    used_numbers: list[Any] = [
+        min_number,
+        tx.execute(max_number_query).scalar(),
+    ]
     has_sequences = tx.exec_driver_sql(
         "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'",
     ).first()

@@ -479,7 +479,8 @@ def _shorten_reason(reason: str) -> str:
     """
     cause, introduction, last_failure = reason.partition(LAST_FAILURE_INTRODUCTION)
     short_cause = cause.partition(": ")[0]
-    return describe_reason(f"{short_cause}{introduction}{last_failure.partition(': ')[0]}")
+    short_failure = last_failure.partition(": ")[0]
+    return describe_reason(f"{short_cause}{introduction}{short_failure}")
 
 
 def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | None:

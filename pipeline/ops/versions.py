@@ -279,7 +279,11 @@ def _delete_version(
         row_count = task.versions.roll_back(tx, counts.prompt_version, model=counts.model)
     else:
         row_count = 0
-        answered_ids = tx.execute(answers.answered_ids(task.name, counts.version)).scalars().all()
+        answered_ids = list(
+            tx.execute(
+                answers.answered_ids(task.name, counts.version),
+            ).scalars()
+        )
         for page in split_into_pages(answered_ids):
             row_count += task.answers.remove(tx, page, version=counts.version)
 

@@ -33,6 +33,7 @@ from sqlalchemy import (
 )
 
 from pipeline.core.settings import Settings
+from pipeline.core.text import plural
 from pipeline.store.database import count_rows, describe_error, has_row
 from pipeline.store.schema import has_index
 from pipeline.tables.adoption_errors import adoption_error, write_each
@@ -169,7 +170,7 @@ class TableSpec:
         if not columns or not (is_first or missing_columns):
             return []
         count = count_rows(tx, self.definition)
-        line = f"adopted the {self.name} table ({count:,} {'row' if count == 1 else 'rows'})"
+        line = f"adopted the {self.name} table ({plural(count, 'row')})"
         if missing_columns:
             line += f": added {', '.join(missing_columns)}"
         return [line]
@@ -370,7 +371,8 @@ class TableSpec:
         if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
             return
 
-        max_id = tx.execute(select(func.max(self.definition.c.id))).scalar() or 0
+        max_id_query = select(func.max(self.definition.c.id))
+        max_id = tx.execute(max_id_query).scalar() or 0
         rows_without_id = (
             "SELECT rowid AS at, "  # noqa: S608 - quoted
             "row_number() OVER (ORDER BY rowid) AS place "
@@ -534,7 +536,9 @@ class TaskTables:
         The time does not depend on the number of rows.
         """
         specs = self.make_specs(tx, settings)
-        return specs[-1].is_marked(tx) and all(spec.is_complete(tx) for spec in specs)
+        if not specs[-1].is_marked(tx):
+            return False
+        return all(spec.is_complete(tx) for spec in specs)
 
     def find_missing_parts(
         self,

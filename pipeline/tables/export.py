@@ -165,7 +165,8 @@ def _encode_parquet(
         "time": pa.timestamp("us", tz="UTC"),
         TEXTS_KIND: pa.list_(pa.string()),
     }
-    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
+    columns = [(name, types.get(kind, pa.string())) for name, kind in kinds.items()]
+    schema = pa.schema(columns)
     typed_rows = (
         {name: _to_parquet_value(row[name], kind) for name, kind in kinds.items()} for row in rows
     )

@@ -167,7 +167,8 @@ class FieldTally:
 def round_up_step(width: Decimal) -> Decimal:
     """Return the smallest number of 1, 2 or 5 times a power of ten that is at least `width`."""
     magnitude = Decimal(1).scaleb(width.adjusted())
-    return next(factor * magnitude for factor in (1, 2, 5, 10) if factor * magnitude >= width)
+    steps = [factor * magnitude for factor in (1, 2, 5, 10)]
+    return next(step for step in steps if step >= width)
 
 
 def _quote_name(name: str) -> str:

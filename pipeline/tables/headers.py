@@ -295,7 +295,8 @@ def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
 
     keys, *other_columns = zip(*(record.cells for record in records), strict=False)
     has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in records[0].cells)
-    are_ids = all(map(str.isdecimal, keys)) and len(set(keys)) == len(keys)
+    are_numbers = all(map(str.isdecimal, keys))
+    are_ids = are_numbers and len(set(keys)) == len(keys)
     columns = [keys, *other_columns]
     series = [column for column in columns if _is_series(column)]
     if are_ids and has_word and not _YEAR.fullmatch(keys[0]):

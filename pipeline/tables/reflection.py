@@ -226,7 +226,8 @@ def find_missing_grant(
                 break
     if not missing_rights:
         return None
-    user = quote_label(tx, str(tx.execute(select(func.current_user())).scalar()))
+    user_name = tx.execute(select(func.current_user())).scalar()
+    user = quote_label(tx, str(user_name))
     return f"GRANT {', '.join(missing_rights)} ON {table_label} TO {user}"
 
 

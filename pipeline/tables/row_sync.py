@@ -109,7 +109,8 @@ class RowSyncReport:
             "refused": self.refused.total(),
             "left out, because they were forgotten": self.forgotten,
         }
-        counts_text = ", ".join(f"{count:,} {word}" for word, count in row_counts.items() if count)
+        count_texts = [f"{count:,} {word}" for word, count in row_counts.items() if count]
+        counts_text = ", ".join(count_texts)
         if not counts_text:
             return ""
         if self.empty and (self.counts.new or self.counts.changed):

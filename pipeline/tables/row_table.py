@@ -270,7 +270,8 @@ class RowTable:
         if row_ids is not None:
             return self.select_by_ids(tx, row_ids, columns, *conditions)
 
-        query = select(*columns).where(*conditions).order_by(self.table.c[self.order_column])
+        order_column = self.table.c[self.order_column]
+        query = select(*columns).where(*conditions).order_by(order_column)
         return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
 
     def filter_ids(

@@ -244,7 +244,11 @@ class _Compiler:
         if len(conditions) > 1:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
         # PostgreSQL has no minimum and maximum of truth values.
-        fit_number = case((or_(*conditions), 1), (not_(or_(*conditions)), 0))
+        condition = or_(*conditions)
+        fit_number = case(
+            (condition, 1),
+            (not_(condition), 0),
+        )
         aggregate: Any = func.max
         if expression.operator == "!=":
             aggregate = func.min

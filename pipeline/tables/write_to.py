@@ -235,7 +235,10 @@ def find_filled_rows(tx: Connection, task: TaskRecord, row_ids: Sequence[str]) -
     key_by_id = {row_id: _find_key(task, target, row_id) for row_id in row_ids}
     filled_keys = set[_Key]()
     for page_keys in split_into_pages([key for key in key_by_id.values() if key is not None]):
-        filled_keys.update(map(tuple, tx.execute(query.where(tuple_(*keys).in_(page_keys)))))
+        page_query = query.where(
+            tuple_(*keys).in_(page_keys),
+        )
+        filled_keys.update(map(tuple, tx.execute(page_query)))
     return [row_id for row_id, key in key_by_id.items() if key in filled_keys]
 
 
@@ -396,7 +399,8 @@ class RowTarget:
         table = self.table
         # Only texts are compared: a database may spell JSON and numbers differently.
         text_fields = [name for name, kind in self.task.fields if kind == "text"]
-        row_condition = and_(*(table.c[name] == value for name, value in row_key.items()))
+        key_conditions = [table.c[name] == value for name, value in row_key.items()]
+        row_condition = and_(*key_conditions)
         compared_columns = [table.c[name] for name in text_fields or [self.id_column]]
         row = tx.execute(select(*compared_columns).where(row_condition)).first()
 

@@ -30,27 +30,6 @@ def sent_levels(workspace: Workspace, number: int) -> set[str]:
     }
 
 
-def test_prepared_batch_with_a_refused_level_is_replaced(
-    served_workspace: Workspace, tmp_path: Path
-) -> None:
-    """The batch is not sent; another batch asks its rows with an accepted level."""
-    served_workspace.import_people(3)
-    served_workspace.settings["MODEL"] = "gemini-3.8-flash"
-    models_file = tmp_path / "models.toml"
-    models_file.write_text(OLD_ENTRY, encoding="utf-8")
-    address = served_workspace.url
-    # No server listens at this port.
-    served_workspace.url = "http://127.0.0.1:9"
-    served_workspace.run_command("submit", yes=True, MODELS_FILE=models_file, code=4)
-    assert sent_levels(served_workspace, 1) == {"MINIMAL"}
-
-    served_workspace.url = address
-    assert "MINIMAL" in served_workspace.run_command("tag", yes=True, wait=True).stderr
-    assert [batch["state"] for batch in served_workspace.batches()] == ["failed", "ingested"]
-    assert sent_levels(served_workspace, 2) == {"LOW"}
-    assert served_workspace.state_counts() == {"tagged": 3}
-
-
 def test_prepared_batches_of_a_retired_model_are_replaced(
     served_workspace: Workspace, outside_server: Outside
 ) -> None:
