@@ -23,6 +23,7 @@ def test_rows_that_change_while_the_list_is_loaded_are_shown(workspace: Workspac
             late_responses.append((route, route.fetch()))
 
     with reading(workspace) as (reader, tab, client):
+        reader.go("/?task=experts")
         reader.wait_for("#state", "Add rows")
         tab.route("**/parts/rows?*", delay_first)
         client.post("/api/admin/experts", json={"username": "ada"})

@@ -30,7 +30,7 @@ function removeLine(line) {
 }
 
 function focusFirstInput(element) {
-  element.querySelector("input, select, textarea")?.focus();
+  element.querySelector("input:not([type=hidden]), select, textarea")?.focus();
 }
 
 document.addEventListener(
