@@ -124,7 +124,7 @@ def items(
     confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
-    the page is reviewed or corrected. --to writes all rows that match to a CSV file instead.
+    the page is reviewed. --to writes all rows that match to a CSV file instead.
     --counts prints only counts by state, tag and version. Tags and versions are not counted if the
     table has more than 100,000 rows.
     """

@@ -34,7 +34,7 @@ class RowQuery(BaseModel):
     # Conditions of clicked facet values, each in the syntax of `where`.
     only: TextList = []
     id: Annotated[list[str], Field(max_length=500)] = []
-    # Whether a person reviewed the answer.
+    # Whether a person marked the answer as reviewed.
     reviewed: Literal["", "yes", "no"] = ""
     # Whether the answer is doubtful.
     doubtful: Literal["", "yes", "no"] = ""

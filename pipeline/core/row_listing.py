@@ -26,7 +26,7 @@ class RowFilter(NamedTuple):
     choices: Mapping[str, str] = {}
     # The row is among these.
     ids: Sequence[str] = ()
-    # Whether a person reviewed the answer in force; rows without an answer match neither.
+    # Whether a person marked the answer in force as reviewed; rows without an answer match neither.
     is_reviewed: bool | None = None
     # Whether the row is doubtful; rows without an answer match neither.
     is_doubtful: bool | None = None

@@ -414,8 +414,7 @@ def mark_reviewed(
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
     The mark confirms all fields of the answer as right, so that they are labels. It does not pass
-    to a new answer of the row. A correction can be marked, too; without a mark it counts as
-    reviewed by its author.
+    to a new answer of the row. A correction can be marked, too.
 
     Args:
         row_name: Id or name of the row.

@@ -401,7 +401,8 @@ _DEFAULT_FIELDS = (
 )
 # Lines at the end of the class of the answer.
 _OTHER_FIELDS_COMMENT = """\
-    # Other kinds of fields need Annotated of typing, Field of pydantic, Vocabulary of findable:
+    # Other kinds of fields. First import Annotated from typing, Field from pydantic, and
+    # Vocabulary from findable:
     # stars: Annotated[int, Field(ge=1, le=5)]  # a whole number from 1 to 5
     # topic: Annotated[str, Vocabulary("topics.csv")]  # a term of a CSV file
 """
@@ -431,7 +432,7 @@ task = Task(
     # version=2,
     # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
-    # max_output_tokens=2_000,  # limit of an answer with its thoughts
+    # max_output_tokens=2_000,  # limit of an answer, with the model's thinking before it
     # examples=[({example}, {answer})],
     # check=lambda answer, row: None if answer.{first} else "empty",  # returns a fault, or None
 )

@@ -470,8 +470,8 @@ def select_preferred(
 
 
 def is_reviewed_answer() -> ColumnElement[bool]:
-    """Return the SQL condition that an answer is a correction or was reviewed."""
-    return or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
+    """Return the SQL condition that a person marked an answer; NULL without an answer."""
+    return case((answers.c.id.is_not(None), answers.c.reviewed_at.is_not(None)))
 
 
 def set_reviews(
@@ -550,18 +550,8 @@ class PreferredAnswer(NamedTuple):
 
     @property
     def is_reviewed(self) -> bool:
-        """Return whether a person gave the answer or marked it as reviewed."""
-        return self.is_corrected or self.reviewed_at is not None
-
-    @property
-    def reviewer(self) -> str | None:
-        """Return who marked the answer, else the author of a correction, else None."""
-        return self.who if self.reviewed_at is None else self.reviewed_by
-
-    @property
-    def review_time(self) -> datetime | None:
-        """Return when `reviewer` reviewed or gave the answer."""
-        return self.at if self.is_corrected and self.reviewed_at is None else self.reviewed_at
+        """Return whether a person marked the answer as reviewed."""
+        return self.reviewed_at is not None
 
 
 # The columns of `PreferredAnswer`, in its order.

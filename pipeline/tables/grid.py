@@ -6,7 +6,7 @@ queries read the rows joined with their preferred answers, so an expression of a
 columns of its table and of `findable_answers`. A cell is such an expression that is read for each
 row; the listed values are made of cells and of the answer. A facet is a property with few values,
 such as tags, by which rows are counted. A row is doubtful if a field of its answer has a low
-probability and no person reviewed it.
+probability and no person corrected or reviewed it.
 """
 
 import contextlib
@@ -384,8 +384,8 @@ class Grid:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below
-        DOUBTFUL and no person reviewed the answer. All rows of a list without
-        a filter count, so rows that are no longer in the source do not.
+        DOUBTFUL and no person corrected or reviewed the answer. All rows of a list without a filter
+        count, so rows that are no longer in the source do not.
 
         Returns:
             Both numbers; None if no preferred answer of these rows has a confidence.
@@ -485,7 +485,7 @@ class Grid:
     ) -> list[ColumnElement[bool]]:
         """Return a filter's conditions on review, doubt, differing versions, version and score.
 
-        The review is whether a person reviewed the row's answer, and the doubt whether a field of
+        The review is whether a person marked the row's answer, and the doubt whether a field of
         the answer has a low probability. The differing versions are two versions that must have
         answered the row differently. Rows without a score meet no condition on the score. Parts of
         the filter that are not set add no condition.

@@ -3,8 +3,8 @@
 Their SQL expressions are for queries in which each row is joined with its preferred answer.
 
 A confidence is the probability, as a decision model gave it, that the value of a field is right. A
-row is doubtful if a confidence is below the setting DOUBTFUL and no person saw the answer. It is
-reviewed if a person saw or corrected the answer.
+row is doubtful if a confidence is below the setting DOUBTFUL and no person corrected or reviewed
+the answer. It is reviewed if a person marked the whole answer as right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,12 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_probability
 from pipeline.core.where_parser import Comparison, Expression, iterate_comparisons
-from pipeline.store.answers import PreferredAnswer, VersionPreference, is_reviewed_answer
+from pipeline.store.answers import (
+    PERSON,
+    PreferredAnswer,
+    VersionPreference,
+    is_reviewed_answer,
+)
 from pipeline.store.confidences import (
     decode_confidences,
     has_confidences,
@@ -27,7 +32,7 @@ from pipeline.store.schema import answers
 from pipeline.tables.answer_views import CONFIDENCE_SUFFIX, name_added_columns
 from pipeline.tables.where_sql import JsonCell, make_json_cell
 
-# Column that says whether a person reviewed the answer.
+# Column that says whether a person marked the answer as reviewed.
 REVIEWED = "reviewed"
 # Column that says whether a row is doubtful, and column with the fields that make it doubtful.
 DOUBTFUL = "doubtful"
@@ -125,7 +130,7 @@ class RowJudgements:
     def make_values(self, answer: PreferredAnswer) -> dict[str, Any]:
         """Return the values of the columns for the preferred answer of a row.
 
-        They are whether a person reviewed the answer, and, if it has confidences, the probability
+        They are whether a person marked the answer, and, if it has confidences, the probability
         of each field (such as `tone_confidence`), the least of them, whether the row is doubtful,
         and its doubtful fields as a list of texts, the least certain first.
         """
@@ -141,7 +146,7 @@ class RowJudgements:
             if field in probabilities
         }
         doubts = []
-        if not answer.is_reviewed:
+        if not (answer.is_corrected or answer.is_reviewed):
             doubts = sorted(
                 (probability, field)
                 for field, probability in probabilities.items()
@@ -156,7 +161,11 @@ class RowJudgements:
 
     def is_doubtful(self) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful; NULL without an answer."""
-        has_doubt = and_(self._threshold > answers.c.least_confidence, ~is_reviewed_answer())
+        has_doubt = and_(
+            self._threshold > answers.c.least_confidence,
+            answers.c.extractor != PERSON,
+            answers.c.reviewed_at.is_(None),
+        )
         return case((has_doubt, true()), (answers.c.id.is_not(None), false()))
 
     def make_cells(self) -> dict[str, JsonCell]:

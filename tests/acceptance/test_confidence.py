@@ -241,7 +241,7 @@ def import_people_and_passages(workspace: Workspace) -> None:
 @pytest.mark.alike
 @pytest.mark.parametrize("subject", [PEOPLE, PASSAGES])
 def test_review_of_people_and_passages_is_a_condition(workspace: Workspace, subject: str) -> None:
-    """A generating model gives no confidence; `reviewed` finds the rows that a person looked at."""
+    """A generating model gives no confidence; `reviewed` finds the rows that a person marked."""
     import_people_and_passages(workspace)
     options = {"TASK": subject}
     row_ids = list_ids(workspace, "reviewed = false", **options)

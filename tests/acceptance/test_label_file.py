@@ -210,7 +210,7 @@ def test_row_with_a_key_of_two_columns(workspace: Workspace) -> None:
     assert (report["labelled"], report["reviewed"]) == (2, 1)
     assert {"tone", "reviewed"} <= set(report["ignored_columns"])
     listing = workspace.read_json("items", where="answer_reviewed = true")["items"]
-    assert len(listing) == 2
+    assert len(listing) == 1
     tones = [row["answer_tone"] for row in workspace.exported_rows()]
     assert tones == ["praise", "blame"]
 
@@ -271,15 +271,20 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, name: str) -> N
     again = _correct(workspace, path)
     assert (again["unchanged"], again["reviewed"]) == (3, 0)
     # A word that is no mark does not remove one.
-    path = workspace.write_file("words.csv", "id,tone,reviewed\n1,,no\n2,praise,false\n")
+    path = workspace.write_file("words.csv", "id,tone,reviewed\n1,,no\n4,praise,false\n")
     assert _correct(workspace, path)["corrected"] == 1
     assert _reviewed_ids(workspace) == {"1", "2", "3"}
 
 
 def test_list_with_marks_is_a_file_of_labels(notes_workspace: Workspace) -> None:
-    """A written list changes nothing if it is read again; an edit of a cell does what it says."""
+    """A written list changes nothing if it is read again; an edit of a cell does what it says.
+
+    A corrected row has no mark, so its other fields become no labels.
+    """
     workspace = notes_workspace
     workspace.run_command("correct", 1, reviewed=True, who="ada")
+    workspace.run_command("correct", 4, set="tone=praise", who="ada")
+    expected_counts = {**dict.fromkeys(FIELDS, (1, 1)), "tone": (1, 2)}
     fields = "id,tone,urgent,topics,reviewed"
     path = workspace.home / "list.csv"
     workspace.run_command("items", to=path, fields=fields)
@@ -290,14 +295,14 @@ def test_list_with_marks_is_a_file_of_labels(notes_workspace: Workspace) -> None
     report = _correct(workspace, path)
     counts = ("labelled", "unchanged", "unlabelled")
     assert [report[name] for name in counts] == [1, 1, 6]
-    assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
+    assert _label_counts(workspace) == expected_counts
 
     lines[1] = lines[1].replace("blame", "praise")
     lines[2] = lines[2].replace("false,answered", "x,answered").replace(",lid,false", ",lid,x")
     path.write_text("\n".join([header, *lines, ""]))
     report = _correct(workspace, path)
     assert [report[name] for name in ("labelled", "corrected", "unchanged")] == [3, 1, 1]
-    assert _reviewed_ids(workspace) == {"1", "2", "3"}
+    assert _reviewed_ids(workspace) == {"1", "3"}
     assert _label_counts(workspace)["urgent"] == (2, 2)
 
 
@@ -311,7 +316,7 @@ def test_killed_command_stores_all_labels_and_marks_or_none(notes_workspace: Wor
         command = workspace.try_command("correct", file=path, who="ada", fate=Fate(step))
         edit_counts = [len(workspace.read_json("correct", row_id)["edits"]) for row_id in (1, 3, 4)]
         assert edit_counts in ([0, 0, 0], [1, 1, 1])
-        expected_ids = {"1", "2", "3", "4"} if edit_counts[0] else set()
+        expected_ids = {"1", "2"} if edit_counts[0] else set()
         assert _reviewed_ids(workspace) == expected_ids
         if command.code == 0:
             break

@@ -207,9 +207,9 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
 def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[FilterLink]:
     """Return links by confidence: doubtful rows, rows not doubtful, least certain rows first.
 
-    A row is doubtful if a confidence is below the setting DOUBTFUL and no person reviewed the
-    answer. The list is empty if no answer of the task has a confidence. The third link, which sorts
-    all rows, is missing if the task's table cannot be sorted by confidence.
+    A row is doubtful if a confidence is below the setting DOUBTFUL and no person corrected or
+    reviewed the answer. The list is empty if no answer of the task has a confidence. The third
+    link, which sorts all rows, is missing if the task's table cannot be sorted by confidence.
     """
     with store.read() as tx:
         if not has_confidences(tx, task.name):

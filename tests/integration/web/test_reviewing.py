@@ -83,10 +83,9 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     assert 'data-told="No longer marked as reviewed"' in _act(page, "1", "unreview")
     assert list_ids(page, where="reviewed = true") == []
 
-    # A correction is reviewed by its author. Without it, the answer of the model counts again.
+    # A correction is no mark: nobody looked at the other fields, until they are confirmed.
     _act(page, "1", "correct", field="tone", value="blame")
-    assert list_ids(page, where="reviewed = true") == ["1"]
-    # Nobody looked at its other fields, until they are confirmed.
+    assert list_ids(page, where="reviewed = true") == []
     assert "Confirm the other fields" in _get_row(page, "1")
     assert "Confirm the other fields" not in _act(page, "1", "review")
     assert "Confirm the other fields" in _act(page, "1", "unreview")
