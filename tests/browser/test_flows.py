@@ -60,7 +60,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
 
 
 def test_texts_and_images_are_opened(workspace: Workspace) -> None:
-    """Concepts are marked in a passage, keys open an image, and a tag filters images."""
+    """Concepts are marked in a passage, keys open an image, and a state filters images."""
     furnish_passages(workspace)
     furnish_images(workspace)
     with reading(workspace) as (reader, tab, _):
@@ -76,9 +76,9 @@ def test_texts_and_images_are_opened(workspace: Workspace) -> None:
         reader.until("document.querySelector('.picture')?.naturalWidth > 0")
         tab.keyboard.press("Escape")
         tab.wait_for_url("**task=images")
-        tab.click("#facets a:has-text('green')")
-        tab.wait_for_url("**tag=green**")
-        assert tab.locator(".gallery img").count() == 1
+        tab.click("#facets a:has-text('answered')")
+        tab.wait_for_url("**state=**")
+        assert tab.locator(".gallery img").count() == 3
         tab.click("#facets a[aria-current]")
         tab.wait_for_url("**task=images")
         tab.click("#facets a:has-text('unusable')")

@@ -47,7 +47,7 @@ def test_a_run_continues_after_the_pages_server_was_killed(
             api.script_fault("slow_reply", times=MANY_ROWS, path=LIVE, args={"seconds": 1})
             reader.tab.select_option("#mode", "live")
             reader.tab.click("#ask")
-            reader.wait_for("#state", "claimed")
+            reader.wait_for("#state", " asked")
             while len(api.seen("POST", LIVE)) < trial_calls + MANY_ROWS // 4:
                 reader.tab.wait_for_timeout(50)
             process.send_signal(signal.SIGKILL)
