@@ -139,4 +139,4 @@ def test_filled_and_unique_column_is_the_key(
         assert [answer["id"] for answer in ask_run.json["answers"]] == ["1", "2", "4", "5", "6"]
     if header[0] == "ticket":
         ask_document = workspace.read_json("ask", file_name, q="Praise?", key="row")
-        assert len(ask_document["answers"][0]["row"]) == 32
+        assert [answer["row"] for answer in ask_document["answers"]] == ["1", "2", "3", "4"]
