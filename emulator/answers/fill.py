@@ -14,8 +14,12 @@ from typing import Any
 
 from emulator.answers import values
 from emulator.answers.encoder import measure_likeness
-from emulator.answers.phrases import Phrase, find_phrases
-from emulator.answers.text import choose_main_section, find_tagged_sections
+from emulator.answers.text import (
+    Phrase,
+    choose_main_section,
+    find_phrases,
+    find_tagged_sections,
+)
 from emulator.schema import SchemaNode
 
 # Most entries of a list if the schema has no bound.

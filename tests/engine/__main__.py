@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emulator.answers import encoder, phrases
+from emulator.answers import encoder, text
 from tests.acceptance.loaded import redirect_streams
 from tests.engine.gate import Gate
 
@@ -66,7 +66,7 @@ def host(connection: socket.socket, order: dict[str, Any]) -> NoReturn:
 
 def listen(folder: Path, owner: int) -> None:
     """Load the models of answers, then fork an engine for each connection."""
-    phrases.find_phrases("zither and quiet bees")
+    text.find_phrases("zither and quiet bees")
     encoder.encode(["bees"])
     gc.collect()
     gc.freeze()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from emulator.answers.phrases import find_phrases
+from emulator.answers.text import find_phrases
 from emulator.catalogue import MODELS
 from emulator.generate import answer_request
 

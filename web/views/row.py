@@ -6,7 +6,9 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import PurePath
 from typing import Annotated, Any, NamedTuple
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
@@ -49,11 +51,14 @@ from web.render import (
     to_text,
 )
 from web.row_query import RowQuery
-from web.views.row_heading import make_row_heading
 from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
 
 router = APIRouter()
 
+# State of an image that cannot be opened.
+UNUSABLE = "unusable"
+# Longer side of the picture.
+PICTURE_PIXELS = 640
 # Longer values are displayed as texts to read, shorter values as a list of columns.
 MAX_SHORT_VALUE_CHARS = 60
 MAX_RETRIED_ROWS = 500
@@ -357,7 +362,7 @@ def _row_values(
 
     return {
         **row,
-        **make_row_heading(row, task, columns),
+        **_make_row_heading(row, task, columns),
         **_list_links(ws.store, ws.task, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
@@ -652,3 +657,41 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
     return app_state.background_work.start(
         FORGET_WORK_KIND.format(task), forget_row, task=task, row_key=key
     )
+
+
+def _make_row_heading(
+    row: Mapping[str, Any],
+    task: str,
+    columns: Sequence[tuple[str, str]],
+) -> dict[str, str]:
+    """Return the `title` and `subtitle` of a row, and the address of its `picture`.
+
+    - A person: the full name, and the username as subtitle; only the username if the full name is
+      missing.
+    - An image: the file name, no subtitle, and a picture if the image can be opened.
+    - Any other row: its name, and its id as subtitle if the id differs from the name.
+
+    A subtitle or picture that is missing is "".
+
+    Args:
+        row: The document of `show`, with `name`, `item` (the id) and `state`.
+        task: The task of the row.
+        columns: The (name, text) pairs of the row.
+    """
+    title = row["name"]
+    row_id = row["item"]
+    subtitle = ""
+    picture = ""
+    if task == IMAGES_TASK:
+        title = PurePath(title).name
+        if row["state"] != UNUSABLE:
+            query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
+            picture = f"/api/images/thumbnail?{query}"
+    elif task == PEOPLE_TASK:
+        full_name = dict(columns).get("name", "")
+        if full_name:
+            subtitle = title
+            title = full_name
+    elif title != row_id:
+        subtitle = row_id
+    return {"title": title, "subtitle": subtitle, "picture": picture}
