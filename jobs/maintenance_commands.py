@@ -45,7 +45,7 @@ from jobs.output import (
     print_line,
 )
 from jobs.status_command import read_next_command
-from jobs.variables import read_settings
+from jobs.variables import read_settings, read_typed_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, join_first, plural, split_names
@@ -314,7 +314,7 @@ def forget(
 ) -> CommandReport:
     """Delete people, rows or a task everywhere: rows, answers, requests, replies, vectors, builds.
 
-    Without a name, the task of TASK is deleted, with its rows, answers, corrections and files. Its
+    Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and files. Its
     costs stay.
 
     Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. If
@@ -332,7 +332,8 @@ def forget(
     reach.
     """
     name_count = [bool(expert), item is not None, file is not None].count(True)
-    if not name_count and "task" in ws.settings.sources:
+    # A task of the environment or of .env is not deleted by a bare `forget`.
+    if not name_count and read_typed_settings(["task"]):
         subject = ws.task.subject
         row_erasure.forget_task(ws)
         return CommandReport(

@@ -46,7 +46,7 @@ _PLACES = {
     ),
     **dict.fromkeys(("qc", "tags", "passages-pilot"), ("Quality", "/quality", "")),
     "doctor": ("Check everything", "/settings", "#doctor"),
-    "index": ("Search index", "/settings", "#index"),
+    "index": ("Search index", "/search", "#index"),
     "search": ("Search", "/search", ""),
 }
 

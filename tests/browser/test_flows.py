@@ -49,7 +49,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         # Not earlier: the page asks again in the background, and the button would be gone.
         api.clear_faults()
         reader.wait_for("#state", "1 of 1 answered")
-        tab.click("nav a:has-text('Settings')")
+        tab.click("nav a:has-text('Search')")
         tab.click("#rebuild")
         reader.wait_for("#index", "is in service: 1")
         tab.keyboard.press("/")
@@ -93,7 +93,7 @@ def test_every_element_is_reached_by_tab_and_displays_its_focus(sample: Workspac
             tab.wait_for_load_state()
             tab.evaluate("document.activeElement.blur()")
             tops = []
-            for _ in range(10):
+            for _ in range(8):
                 tab.keyboard.press("Tab")
                 top, outline = tab.evaluate(FIND_FOCUS)
                 assert outline != "none", (path, reader.focus)

@@ -63,12 +63,12 @@ def import_passages(workspace: Workspace, folder: Path) -> str:
     import_run = workspace.run("import-passages", str(path), "--debug", DEBUG="1")
     assert workspace.scalar("SELECT count(*) FROM passages") == len(lines), import_run.output
     rejected_lines = [
-        line for line in import_run.output.splitlines() if line.startswith("rejected: ")
+        line for line in import_run.output.splitlines() if line.startswith("rejected\t")
     ]
     assert len(rejected_lines) == len(bad_lines)
     assert max(map(len, rejected_lines)) < MAX_EXCERPT_CHARS
     return "".join(
-        line for line in import_run.output.splitlines() if not line.startswith("rejected: ")
+        line for line in import_run.output.splitlines() if not line.startswith("rejected\t")
     )
 
 

@@ -1,4 +1,4 @@
-"""Settings page: the settings, the search index with its builds, and the health check."""
+"""Settings page with the health check, and the search index with its builds."""
 
 from typing import Any
 
@@ -20,13 +20,19 @@ PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY",
 
 @router.get("/settings", include_in_schema=False)
 def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
-    """Render the settings, the index, and the button of the health check."""
+    """Render the settings and the button of the health check."""
     return _render_settings_template(app_state, "settings.html", task)
+
+
+@router.get("/parts/index", include_in_schema=False)
+def render_index(app_state: PageState, task: str) -> HTMLResponse:
+    """Render the index and its builds, as the search page shows them."""
+    return _render_settings_template(app_state, "parts/index.html", task)
 
 
 @router.get("/parts/settings", include_in_schema=False)
 def render_health(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the index and the health check."""
+    """Render the health check."""
     return _render_settings_template(app_state, "parts/health.html", task)
 
 
@@ -71,9 +77,7 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
             default_settings=[setting for setting in settings if setting not in prominent],
             document=document,
             index=document["index"],
-            can_index=ws.task.index is not None,
             can_build=bool(report.counts.done),
-            how_to_index=ws.task.index_hint,
             builds=builds,
             previous_build=_previous_build(builds),
             cost=plan_embedding(ws)["cost"],

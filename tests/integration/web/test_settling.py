@@ -19,7 +19,7 @@ PERSON = {"username": "ada"}
 @pytest.mark.parametrize(
     ("path", "work_names", "reader"),
     [
-        ("/parts/settings?task=experts", ("index experts", ""), (status, "read_status")),
+        ("/parts/index?task=experts", ("index experts", ""), (status, "read_status")),
         (
             "/parts/row?task=experts&key=ada",
             (ASK_WORK_KIND.format("experts"), "ada"),

@@ -11,7 +11,7 @@ from tests.page import Page
 
 TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_COLUMNS|—")
 PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/none", "/row?key=1")
-PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/settings")
+PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/index", "/parts/settings")
 
 
 @pytest.mark.full

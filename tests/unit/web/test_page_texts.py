@@ -12,7 +12,7 @@ from web.page_texts import describe_setting, to_html, to_plain_text, work_label
         (
             "it is once it is answered: `make index TASK=reviews DATA=/tmp/a`",
             "it is once it is answered: “Search index”",
-            'it is once it is answered: <a href="/settings?task=a+b#index">Search index</a>',
+            'it is once it is answered: <a href="/search?task=a+b#index">Search index</a>',
         ),
         (
             "`make parked TASK=x` lists 2 <rows>; WHERE=… filters them",
