@@ -314,8 +314,8 @@ def forget(
 ) -> CommandReport:
     """Delete people, rows or a task everywhere: rows, answers, requests, replies, vectors, builds.
 
-    Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and files. Its
-    costs stay.
+    Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and
+    files. Its costs stay.
 
     Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file. If
     the file is the REPORT= of an import, only the people that the report lists as missing in the
