@@ -99,7 +99,9 @@ class Running:
         null_file = os.open(os.devnull, os.O_RDONLY)
         input_file = null_file if stdin is None else stdin
         sent_bytes = socket.send_fds(self._socket, [line], [input_file, *self._files, *orders])
-        self._socket.sendall(line[sent_bytes:])
+        # A command may have ended already: then even an empty rest cannot be sent.
+        if sent_bytes < len(line):
+            self._socket.sendall(line[sent_bytes:])
         os.close(null_file)
 
         self._lines = self._socket.makefile("r", encoding="utf-8")
