@@ -88,7 +88,7 @@ def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> N
     workspace.ran("doctor")
     create_task(page)
     page.settle()
-    workspace.ran("forget", TASK="kettles", YES="1")
+    workspace.ran("forget", "--task", "kettles", "--yes")
     assert page.get("/", params=TASK).status_code == 404
 
 
