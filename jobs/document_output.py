@@ -40,8 +40,6 @@ RARE_MEMBERS = (
     "refused",
     "invalid",
     "missing",
-    "doubtful_rows",
-    "rows_with_confidence",
 )
 # Suffixes of large numbers, largest first, and their factors.
 UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
