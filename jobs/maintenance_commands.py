@@ -334,10 +334,10 @@ def forget(
     name_count = [bool(expert), item is not None, file is not None].count(True)
     # A task of the environment or of .env is not deleted by a bare `forget`.
     if not name_count and read_typed_settings(["task"]):
-        subject = ws.task.subject
         row_erasure.forget_task(ws)
         return CommandReport(
-            {"task": subject}, [f"the task {subject} is forgotten; its costs stay"]
+            {"task": ws.task.subject},
+            [f"the task {ws.task.subject} is forgotten; its costs stay"],
         )
     if name_count != 1:
         raise InputError(

@@ -29,6 +29,7 @@ from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import Store
+from pipeline.tables.stored_rows import UNUSABLE_STATE
 from pipeline.workflows import try_out
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
@@ -55,8 +56,6 @@ from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
 
 router = APIRouter()
 
-# State of an image that cannot be opened.
-UNUSABLE = "unusable"
 # Longer side of the picture.
 PICTURE_PIXELS = 640
 # Longer values are displayed as texts to read, shorter values as a list of columns.
@@ -684,7 +683,7 @@ def _make_row_heading(
     picture = ""
     if task == IMAGES_TASK:
         title = PurePath(title).name
-        if row["state"] != UNUSABLE:
+        if row["state"] != UNUSABLE_STATE:
             query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
             picture = f"/api/images/thumbnail?{query}"
     elif task == PEOPLE_TASK:

@@ -92,18 +92,18 @@ def render_search(
         "tag_counts": [],
         "example_query": "",
         "is_words_only": False,
-        "can_index": False,
     }
     with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
         try:
             values["example_query"] = ws.indexed_task.example_question
-            values["can_index"] = True
             with SearchSession(ws) as open_index:
                 if query.has_query:
                     values |= _search(open_index, query)
         except FindableError as error:
             values["failure"] = errors.to_problem(error)
-        page = render_page(app_state, "search.html", ws, "search", **values)
+        page = render_page(
+            app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
+        )
 
     if values["failure"] and query.has_query:
         page.status_code = values["failure"]["status"]

@@ -26,8 +26,25 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
 
 @router.get("/parts/index", include_in_schema=False)
 def render_index(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the index and its builds, as the search page shows them."""
-    return _render_settings_template(app_state, "parts/index.html", task)
+    """Render the index with its builds and the price of a new build, for the search page."""
+    with app_state.open_to_read(task) as ws:
+        # Work that ends while the index is read counts as running: the part loads itself again.
+        work = app_state.background_work.find_newest(f"index {ws.settings.task}")
+        work_documents = {} if work is None else {"index": work.document}
+        report = status.read_status(ws)
+        builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
+        return render_page(
+            app_state,
+            "parts/index.html",
+            ws,
+            "search",
+            index=report.document["index"],
+            can_build=bool(report.counts.done),
+            builds=builds,
+            previous_build=_previous_build(builds),
+            cost=plan_embedding(ws)["cost"],
+            work_documents=work_documents,
+        )
 
 
 @router.get("/parts/settings", include_in_schema=False)
@@ -37,30 +54,17 @@ def render_health(app_state: PageState, task: str) -> HTMLResponse:
 
 
 def _render_settings_template(app_state: AppState, template: str, task: str | None) -> HTMLResponse:
-    """Render a template with the settings, the index with its builds, and the newest work.
+    """Render a template with the settings and the newest health check that this page started.
 
-    Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others. The
-    work is the newest index build and health check of the task that this page started. `cost` is
-    the price of a new build in USD.
+    Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others.
 
     Args:
         template: Path of the template: the whole page or a part.
         task: The task, or None for the default task.
     """
     with app_state.open_to_read(task) as ws:
-        # Work that ends while the index is read must count as running: the part loads itself again.
-        newest_work = {
-            command: app_state.background_work.find_newest(f"{command} {ws.settings.task}")
-            for command in ("index", "doctor")
-        }
-        work_documents = {
-            command: work.document for command, work in newest_work.items() if work is not None
-        }
-
-        report = status.read_status(ws)
-        document = report.document
-        builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
-
+        work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
+        work_documents = {} if work is None else {"doctor": work.document}
         settings = list_setting_rows(app_state.settings)
         prominent = [
             setting
@@ -75,12 +79,7 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
             "settings",
             prominent_settings=prominent,
             default_settings=[setting for setting in settings if setting not in prominent],
-            document=document,
-            index=document["index"],
-            can_build=bool(report.counts.done),
-            builds=builds,
-            previous_build=_previous_build(builds),
-            cost=plan_embedding(ws)["cost"],
+            document=status.read_status(ws).document,
             work_documents=work_documents,
         )
 
