@@ -282,19 +282,15 @@ def forget_task(ws: WorkspaceSession) -> None:
         )
     record = task.user_file.record
     ingest.recover_dead_runs(ws)
-    with ws.store.read() as tx:
-        open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
-        task_batches = batches.batches_in_states(tx, task=task.name)
-        has_other_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
-    if open_batches:
-        raise InputError(
-            f"batch {open_batches[-1].number} of {task.subject} is not over; nothing was changed",
-            hint=f"`{CommandHint('batch-cancel', batch=open_batches[-1].number)}` cancels it",
-        )
+    ws.store.query(_check_no_open_batch, task)
     ws.confirm(f"Forget the task {task.subject} for good: rows, answers, corrections and files?")
 
     with ws.lock(prepare.PREPARE_LOCK):
         with ws.store.write() as tx:
+            # Another process may have prepared a batch while the person was asked.
+            _check_no_open_batch(tx, task)
+            task_batches = batches.batches_in_states(tx, task=task.name)
+            has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
             for batch in task_batches:
                 marks.record_cleaned(
                     tx, batch.number, reason="its task was forgotten", now=ws.now()
@@ -302,7 +298,7 @@ def forget_task(ws: WorkspaceSession) -> None:
         for batch in task_batches:
             for path in (ws.data / BATCHES_FOLDER).glob(f"{batch.number:06d}-*"):
                 path.unlink()
-        if not has_other_batches:
+        if not has_open_batches:
             _delete_local_engine(ws)
     reports.delete_reports(ws.data, task.name, should_delete=bool)
 
@@ -315,9 +311,23 @@ def forget_task(ws: WorkspaceSession) -> None:
     clean.delete_unneeded_vectors(ws, before=None, dry=False)
     _compact_database(ws.store, other_tasks, ws.display)
     # Last, because the same command finds an unfinished task by its file.
-    for path in (Path(record.items), Path(record.path)):
-        if not record.is_query and path.resolve().is_relative_to(ws.data.resolve()):
-            path.unlink(missing_ok=True)
+    paths = [Path(record.path)]
+    if not record.is_query:
+        paths.insert(0, Path(record.items))
+    for path in paths:
+        if path.is_file() and path.resolve().is_relative_to(ws.data.resolve()):
+            path.unlink()
+
+
+def _check_no_open_batch(tx: Connection, task: Task) -> None:
+    """Raise InputError if a batch of the task is not over."""
+    open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+    if open_batches:
+        number = open_batches[-1].number
+        raise InputError(
+            f"batch {number} of {task.subject} is not over; nothing was changed",
+            hint=f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
+        )
 
 
 def _delete_local_engine(ws: WorkspaceSession) -> None:

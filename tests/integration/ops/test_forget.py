@@ -1,5 +1,6 @@
 """`make forget` removes every byte of a person, and changes nothing of other people."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -8,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.errors import InputError
+from pipeline.core.settings import load_settings
+from pipeline.engine.open_workspace import open_workspace
 from pipeline.experts import table
 from pipeline.index import tokenizer
 from pipeline.index.vector_cache import open_vector_cache
+from pipeline.ops import forget
 from tests import ledger
+from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace, ran
+from tests.progress import NullProgress
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 BIO = (
@@ -183,3 +190,40 @@ def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:
         indexed_workspace.scalar("SELECT reason FROM findable_batches")
         == "line 3: … and zq-778 were refused"
     )
+
+
+def test_a_forgotten_query_task_loses_its_file(workspace: Workspace) -> None:
+    """A SELECT is no file, so only the task's file in the workspace's folder is deleted."""
+    task_file = workspace.begin().data / "tasks" / f"{reviews.NAME}.py"
+    text = reviews.write_task_file().read_text(encoding="utf-8")
+    query = "items=\"SELECT 1 AS id, 'It broke.' AS text\""
+    task_file.parent.mkdir()
+    task_file.write_text(text.replace('items="reviews.csv"', query), encoding="utf-8")
+    Path("tasks", f"{reviews.NAME}.py").unlink()
+    workspace.environ["FINDABLE_TRUST"] = hashlib.sha256(task_file.read_bytes()).hexdigest()
+    workspace.ran("tag", "--task", reviews.NAME, "--dry")
+
+    workspace.ran("forget", "--task", reviews.NAME, "--yes")
+    assert not task_file.exists()
+
+
+def test_a_batch_that_was_prepared_during_the_question_keeps_its_task(
+    workspace: Workspace,
+) -> None:
+    """The batches are read again after the question, so that no open batch loses its rows."""
+    reviews.set_up_task(workspace)
+
+    def prepare_batch(_question: str) -> bool:
+        """Send the task's rows, as another process, before the answer is yes."""
+        workspace.ran("batch-submit")
+        return True
+
+    settings = load_settings({**workspace.environ, "FINDABLE_TASK": reviews.NAME})
+    workspace.ran("tag", "--dry")
+    with (
+        open_workspace(settings, NullProgress(), confirm=prepare_batch) as ws,
+        pytest.raises(InputError, match=r"batch 1 of reviews is not over; nothing was changed"),
+    ):
+        forget.forget_task(ws)
+    workspace.ran_each("batch-poll", "batch-ingest")
+    assert workspace.scalar("SELECT count(*) FROM findable_answers") == len(reviews.TEXTS)
