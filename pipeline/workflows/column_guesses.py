@@ -124,12 +124,8 @@ def guess_key_and_content(
         key_note = _describe_chosen_key(key, key_candidates, rows)
     else:
         # Columns with other names can be keys, too.
-        short_names = [
-            name
-            for name in key_candidates
-            if max(map(len, cells[name]), default=0) <= MAX_KEY_CHARS
-        ]
-        possible_keys = dict.fromkeys([*likely_keys, *short_names])
+        unique_names = [name for name in key_candidates if _is_short_and_unique(cells[name])]
+        possible_keys = dict.fromkeys([*likely_keys, *unique_names])
         if len(columns) > 1:
             possible_keys.pop(content_column, None)
         key, key_note = _choose_key(possible_keys, rows)
@@ -360,6 +356,11 @@ def _find_key_fault(name: str, rows: Iterable[SourceRow | Finding]) -> str:
             return f"has {make_excerpt(key)!r} twice, again on line {row.line_number}"
         keys.add(key)
     return "" if keys else "has no value"
+
+
+def _is_short_and_unique(texts: Sequence[str]) -> bool:
+    """Return whether the texts differ, and none is longer than MAX_KEY_CHARS."""
+    return len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
 
 
 def _are_images(texts: Iterable[str]) -> bool:
