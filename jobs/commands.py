@@ -120,7 +120,7 @@ COMMANDS = {
         dry_access="sync",
         example="TASK=reviews LIMIT=50 DRY=1",
         page_access="run",
-        fixed_options={"backfill": False},
+        fixed_options={"needs_pilot": False},
     ),
     "status": Command(
         function_path="status_command:status",
@@ -397,7 +397,7 @@ ALIASES = {
     "passages-backfill": replace(
         COMMANDS["tag"],
         task="passages",
-        fixed_options={"backfill": True},
+        fixed_options={"mode": "batch", "needs_pilot": True},
     ),
     "passages-status": replace(
         COMMANDS["status"],

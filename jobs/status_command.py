@@ -2,7 +2,6 @@
 
 - A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at its answer.
 - A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
-- A backfill is a command that asks all rows of a task after its pilot has passed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -157,7 +156,7 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
 
     They are reasons of failures (at most MAX_REASON_LINES), the number of batches by state, rows
     that wait to be asked again because their call failed (the MAX_DUE_LINES newest), the models,
-    and the version under which open rows are asked, with its pilot and backfill.
+    and the version under which open rows are asked, with its pilot.
     """
     failure_reasons = document.get("failures", {}).get("reasons", {})
     reasons = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
@@ -183,7 +182,6 @@ def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, 
     for name, member_names in (
         ("index", "model numbers_per_vector=dim build"),
         ("pilot", "number drawn=size verdict report"),
-        ("backfill", "version=extractor since rows=items estimated_cost"),
     ):
         text = format_fields(document[name], member_names) if document.get(name) else ""
         if text:

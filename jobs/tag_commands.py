@@ -76,9 +76,8 @@ def tag(
     dry: Dry = False,
     accept_changed: AcceptChanged = False,
     full: Full = False,
-    # Set by `passages-backfill`, never typed: ask all rows by batch, under one version, without a
-    # budget.
-    backfill: Annotated[bool, Parameter()] = False,
+    # Set by `passages-backfill`, never typed: a pilot must have passed, and the cost is confirmed.
+    needs_pilot: Annotated[bool, Parameter()] = False,
 ) -> CommandReport:
     """Ask about all open rows of TASK, such as untagged people, and store the answers.
 
@@ -122,7 +121,7 @@ def tag(
         again=again,
         who=system_user(),
         refresh=refresh,
-        backfill=backfill,
+        needs_pilot=needs_pilot,
     )
     if again is False:
         count = tag_workflow.take_marks_back(ws, options)
@@ -136,10 +135,6 @@ def tag(
         return CommandReport(estimate.document(), output)
 
     report = tag_workflow.tag_rows(ws, options)
-    quality = report.newest_quality
-    if backfill and quality is not None:
-        ws.display.say(f"quality: {quality.line} ({quality.path})")
-
     check = partial(report.raise_first_error, labels, ws.display, strict=strict)
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
     return CommandReport(document, _tag_output(report, labels), check, hint=read_next_command(ws))

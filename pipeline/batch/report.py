@@ -26,7 +26,7 @@ from pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import PilotRow, TagRunRow
+from pipeline.store.schema import PilotRow
 
 # Columns of a batch that are members of its JSON document after the version, in this order.
 BATCH_DOCUMENT_COLUMNS = (
@@ -420,27 +420,20 @@ def make_version(task: Task, model_name: str) -> str:
 
 
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
-    """Return the version of a task and a model for JSON, with its newest pilot and backfill.
+    """Return the version of a task and a model for JSON, with its newest pilot.
 
-    A pilot is a small sample that is asked first, to check the quality of its answers. A backfill
-    is a run that asks all rows under this version. The model is not looked up, so an unknown name
-    is accepted.
+    A pilot is a small sample that is asked first, to check the quality of its answers. The model is
+    not looked up, so an unknown name is accepted.
 
     Returns:
-        {} if the version has no pilot and the task may be asked without one, even during a
-        backfill. Otherwise `extractor`, which is the version, `pilot` (None without a pilot) and
-        `backfill` (None if no backfill of the task is unfinished).
+        {} if the version has no pilot and the task may be asked without one. Otherwise `extractor`,
+        which is the version, and `pilot` (None without a pilot).
     """
     version = make_version(task, model_name)
     pilot = runs.find_newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}
-    backfill = runs.find_unfinished_run(tx, task.name, mode=runs.BACKFILL)
-    return {
-        "extractor": version,
-        "pilot": None if pilot is None else _pilot_document(pilot),
-        "backfill": None if backfill is None else _backfill_document(backfill),
-    }
+    return {"extractor": version, "pilot": None if pilot is None else _pilot_document(pilot)}
 
 
 def _pilot_document(pilot: PilotRow) -> dict[str, Any]:
@@ -451,14 +444,4 @@ def _pilot_document(pilot: PilotRow) -> dict[str, Any]:
         "verdict": pilot.verdict,
         "report": pilot.report,
         "at": pilot.began_at.isoformat(),
-    }
-
-
-def _backfill_document(tag_run: TagRunRow) -> dict[str, Any]:
-    """Return an unfinished backfill for JSON."""
-    return {
-        "extractor": tag_run.version,
-        "items": tag_run.items,
-        "estimated_cost": tag_run.estimated_cost,
-        "since": tag_run.started_at.isoformat(),
     }

@@ -417,7 +417,7 @@ class TaskRows(ABC):
         times = again.list_unfinished_times(
             tx, self.task_name, table.table, table.row_id, is_waiting
         )
-        run = runs.find_unfinished_run(tx, self.task_name, mode=runs.TAG)
+        run = runs.find_unfinished_run(tx, self.task_name)
         since = None if run is None else run.started_at
         return again.was_marked_at(self.task_name, table.row_id, times, since=since)
 

@@ -2,7 +2,7 @@
 
 The dialect is the subset of JSON schema that the API accepts as `responseSchema`. A node is a part
 of a JSON schema that describes a value. The declared form of an answer is the JSON of its Pydantic
-model; in a reply, number choices are texts and mappings are lists of key-value pairs. A vocabulary
+model; in a reply, number choices are texts. A vocabulary
 is a file with the terms that a field may contain. A value is a choice if it is from a fixed list.
 """
 
@@ -30,15 +30,9 @@ _TIME_FORMATS = _DATE_FORMATS | {"time", "duration"}
 _COMPACT_DATE_PATTERN = re.compile(r"\d{8}")
 _DIALECT_TYPES = ("OBJECT", "ARRAY", "STRING", "INTEGER", "NUMBER", "BOOLEAN")
 _COPIED_KEYWORDS = ("minItems", "maxItems", "minimum", "maximum")
-# A mapping is sent as a list, so the number of its properties limits the items of that list.
-_LIST_KEYWORD_BY_MAPPING_KEYWORD = {"minProperties": "minItems", "maxProperties": "maxItems"}
-
-# Members of a key-value pair.
-_PAIR_KEY = "key"
-_PAIR_VALUE = "value"
 # The converter drops keywords that only narrow or describe a value.
 _KNOWN_KEYWORDS = {
-    *_LIST_KEYWORD_BY_MAPPING_KEYWORD, *_COPIED_KEYWORDS, "propertyNames", "type", "const", "enum",
+    *_COPIED_KEYWORDS, "type", "const", "enum",
     "items", "properties", "required", "format", "description", "title", "default", "examples",
     "deprecated", "readOnly", "writeOnly", "pattern", "minLength", "maxLength", "exclusiveMinimum",
     "exclusiveMaximum", "multipleOf", "uniqueItems", "additionalProperties", "discriminator",
@@ -72,9 +66,9 @@ def make_response_schema(
 ) -> dict[str, Any]:
     """Convert an answer model to the API's schema dialect, in the field order of the model.
 
-    References are inlined. `X | None` becomes `nullable`, a `Literal` becomes an enum of texts, and
-    a mapping becomes a list of pairs. Descriptions of fields are included. Docstrings of models are
-    left out, because they are written for programmers.
+    References are inlined. `X | None` becomes `nullable`, and a `Literal` an enum of texts.
+    Descriptions of fields are included. Docstrings of models are left out, because they are written
+    for programmers.
 
     Args:
         answer_model: The answer model.
@@ -188,8 +182,8 @@ class _SchemaConverter:
     ) -> dict[str, Any]:
         """Convert a node and all nodes below it, without the description of the node.
 
-        A union becomes `anyOf`, a constant or enum an enum of texts, a mapping a list of pairs.
-        Constraints that the dialect lacks become the description of the result.
+        A union becomes `anyOf`, a constant or enum an enum of texts. Constraints that the dialect
+        lacks become the description of the result.
 
         Raises:
             TypeError: The node has an unknown keyword or no type of the dialect, or the dialect
@@ -199,6 +193,11 @@ class _SchemaConverter:
         if union_choices:
             return self._convert_union(union_choices, field_path)
 
+        if not node.get("properties") and isinstance(node.get("additionalProperties"), dict):
+            raise TypeError(
+                f"{field_path}: responseSchema does not support a mapping; "
+                "use a list of a model with a field for the key and one for the value",
+            )
         unknown_keywords = node.keys() - _KNOWN_KEYWORDS
         if unknown_keywords:
             raise TypeError(
@@ -222,8 +221,6 @@ class _SchemaConverter:
 
         if schema["type"] == "ARRAY":
             schema["items"] = self.convert(node.get("items"), f"{field_path}[]")
-        elif schema["type"] == "OBJECT" and _is_mapping(node):
-            schema |= self._convert_mapping(node, field_path)
         elif schema["type"] == "OBJECT":
             schema |= self._convert_properties(node, field_path)
         return schema
@@ -264,37 +261,6 @@ class _SchemaConverter:
         if None in choices:
             schema["nullable"] = True
         return schema
-
-    def _convert_mapping(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
-        """Return the schema of a mapping as a schema of a list of key-value pairs.
-
-        The result has `type` ARRAY, and as `items` an object with the key and the value, both
-        required. Bounds on the number of entries become bounds on the length of the list.
-
-        Args:
-            node: The JSON schema of the mapping, with `additionalProperties`.
-            field_path: Path of the field for error messages.
-
-        Raises:
-            TypeError: The dialect cannot express the keys or the values.
-        """
-        child_path = f"{field_path}{{}}"
-        key_schema = self.convert(node.get("propertyNames", {"type": "string"}), child_path)
-        value_schema = self.convert(node["additionalProperties"], child_path)
-        properties = {_PAIR_KEY: key_schema, _PAIR_VALUE: value_schema}
-        pair_schema = {
-            "type": "OBJECT",
-            "properties": properties,
-            "propertyOrdering": [*properties],
-            "required": [*properties],
-        }
-
-        bounds = {
-            list_keyword: node[keyword]
-            for keyword, list_keyword in _LIST_KEYWORD_BY_MAPPING_KEYWORD.items()
-            if keyword in node
-        }
-        return {"type": "ARRAY", **bounds, "items": pair_schema}
 
     def _convert_properties(self, node: dict[str, Any], field_path: str) -> dict[str, Any]:
         """Return the members of an OBJECT schema: properties, their order and the required names.
@@ -348,42 +314,27 @@ def _iterate_constraint_texts(node: Mapping[str, Any], quoted_source: str) -> It
             yield template.format(node[keyword])
 
 
-def _is_mapping(node: Mapping[str, Any]) -> bool:
-    """Return whether a node describes a mapping: any keys, values of a single type."""
-    return not node.get("properties") and isinstance(node.get("additionalProperties"), dict)
-
-
 def decode_reply(reply: Any, answer_model: "type[BaseModel]") -> Any:
-    """Convert a JSON reply to the JSON that its answer model declares.
-
-    Raises:
-        ValueError: A mapping has a key twice.
-    """
+    """Convert a JSON reply to the JSON that its answer model declares."""
     return _convert_value(reply, json_schema(answer_model), is_reply=True)
 
 
 def encode_answer(answer: Any, answer_model: "type[BaseModel]") -> Any:
-    """Convert the JSON of an answer to the form of a reply.
-
-    Number choices become texts, and mappings become lists of pairs.
-    """
+    """Convert the JSON of an answer to the form of a reply: number choices become texts."""
     return _convert_value(answer, json_schema(answer_model), is_reply=False)
 
 
 def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     """Convert a JSON value, with all values in it, from the form of a reply or to that form.
 
-    In a reply, number choices are texts, and mappings are lists of key-value pairs. A value that
-    does not fit its node is returned unchanged, because validation reports it.
+    In a reply, number choices are texts. A value that does not fit its node is returned unchanged,
+    because validation reports it.
 
     Args:
         value: A JSON value.
         node: The node of the JSON schema that describes the value; {} if nothing does.
         is_reply: The value is from a reply and gets the declared form. If False, it is the other
             way round.
-
-    Raises:
-        ValueError: A mapping of a reply has a key twice.
     """
     choices = node.get("anyOf") or node.get("oneOf")
     if choices:
@@ -396,10 +347,6 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
 
     if is_reply and not isinstance(value, list | dict):
         return _decode_scalar(value, node)
-
-    if _is_mapping(node):
-        convert_mapping = _decode_mapping if is_reply else _encode_mapping
-        return convert_mapping(value, node["additionalProperties"])
 
     return _convert_children(value, node, is_reply=is_reply)
 
@@ -414,9 +361,6 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
         node: The node of the JSON schema that describes the value.
         is_reply: Convert from the form of a reply to the declared form. If False, it is the other
             way round.
-
-    Raises:
-        ValueError: A value of a reply cannot be converted, see `_convert_value`.
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
@@ -451,9 +395,6 @@ def _convert_union_value(
         choices: The choices of the union, as nodes of the JSON schema.
         is_reply: The value is from a reply and gets the declared form. If False, it is the other
             way round.
-
-    Raises:
-        ValueError: A value of a reply cannot be converted by one of the choices.
     """
     accepts_any_text = any(
         choice.get("type") == "string" and "format" not in choice for choice in choices
@@ -505,38 +446,3 @@ def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
             iso_date = date.fromisoformat(value).isoformat()
             return iso_date if time_format == "date" else f"{iso_date}T00:00:00"
     return value
-
-
-def _encode_mapping(mapping: Any, value_node: Mapping[str, Any]) -> Any:
-    """Convert a mapping to a list of key-value pairs; return other values unchanged."""
-    if not isinstance(mapping, dict):
-        return mapping
-
-    return [
-        {_PAIR_KEY: key, _PAIR_VALUE: _convert_value(child, value_node, is_reply=False)}
-        for key, child in mapping.items()
-    ]
-
-
-def _decode_mapping(pairs: Any, value_node: Mapping[str, Any]) -> Any:
-    """Convert a list of key-value pairs of a reply, and its values, to a mapping.
-
-    Any other value is returned unchanged, also a list with a member that is not a pair or a key
-    that is not a text.
-
-    Raises:
-        ValueError: Two pairs have the same key, or a value is at fault.
-    """
-    has_only_pairs = isinstance(pairs, list) and all(
-        isinstance(pair, dict) and pair.keys() == {_PAIR_KEY, _PAIR_VALUE} for pair in pairs
-    )
-    if not has_only_pairs or not all(isinstance(pair[_PAIR_KEY], str) for pair in pairs):
-        return pairs
-
-    mapping = {
-        pair[_PAIR_KEY]: _convert_value(pair[_PAIR_VALUE], value_node, is_reply=True)
-        for pair in pairs
-    }
-    if len(mapping) < len(pairs):
-        raise ValueError("a mapping contains a key twice")
-    return mapping

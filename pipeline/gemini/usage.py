@@ -124,7 +124,7 @@ def estimate_request(
 # A text or a quotation, whatever its limits.
 TEXT_VALUE_TOKENS = 15
 # Members of a list or a mapping, whatever its limits.
-MEMBERS_PER_COLLECTION = 3
+MEMBERS_PER_LIST = 3
 # Quotes, colon and comma of a member; a pair of brackets; a number, true, false or null.
 PUNCTUATION_TOKENS = 3
 
@@ -138,8 +138,7 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
     """Estimate the tokens of a value that a node of a JSON schema describes.
 
     A union and an enum count as their longest choice. An object counts all its properties with
-    their names. A list and a mapping count as MEMBERS_PER_COLLECTION members. Each value adds
-    PUNCTUATION_TOKENS.
+    their names. A list counts as MEMBERS_PER_LIST members. Each value adds PUNCTUATION_TOKENS.
     """
     union_choices = node.get("anyOf") or node.get("oneOf")
     if union_choices:
@@ -150,10 +149,8 @@ def _estimate_node_tokens(node: Mapping[str, Any]) -> int:
         name_tokens = PUNCTUATION_TOKENS + estimate_tokens(name)
         tokens += name_tokens + _estimate_node_tokens(property_node)
 
-    # The keys of a mapping are not counted.
-    member_node = node.get("items") or node.get("additionalProperties")
-    if isinstance(member_node, Mapping):
-        tokens += MEMBERS_PER_COLLECTION * _estimate_node_tokens(member_node)
+    if "items" in node:
+        tokens += MEMBERS_PER_LIST * _estimate_node_tokens(node["items"])
 
     choices = node.get("enum", [node["const"]] if "const" in node else [])
     if choices:

@@ -105,10 +105,10 @@ def choose_next_command(
 
 
 def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
-    """Return the command that continues a batch: of its pilot or backfill, or a single step.
+    """Return the command that continues a batch: the pilot command, or a single step.
 
-    It is the pilot command if the newest pilot of the task has no verdict yet, else the backfill
-    command if a backfill is unfinished and the task needs pilots, else the single step.
+    It is the pilot command if the newest pilot of the task has no verdict yet, else the single
+    step.
 
     Args:
         document: The document of `status --json`.
@@ -120,8 +120,6 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
         if task.needs_pilot:
             return CommandHint(f"{task.labels.plural}-pilot")
         return task.labels.command("tag", pilot=pilot["size"])
-    if task.needs_pilot and document["backfill"] is not None:
-        return CommandHint(f"{task.labels.plural}-backfill")
     return task.labels.command(step)
 
 

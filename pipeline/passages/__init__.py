@@ -26,14 +26,14 @@ HOW_TO_BEGIN = HintTemplate(
 def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """Return the passages task under the prompt version that the settings select; only read.
 
-    The version is VERSION=, else that of an unfinished backfill (a run that asks about all passages
-    under a new version, over several days), else the first version.
+    The version is VERSION=, else that of an unfinished run, which may take days, else the first
+    version.
 
     A passage that has concepts of a skipped version is not asked. The setting SKIP_VERSIONS lists
     the skipped versions. If it is not set, they are:
 
     - with VERSION=, that version;
-    - during an unfinished backfill, the versions that were skipped when it began;
+    - during an unfinished run, the versions that were skipped when it was started or continued;
     - otherwise every version, so that a passage with any concepts is not asked.
     """
     from pipeline.passages.shape import read_shape
@@ -47,11 +47,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         if skipped_versions is None:
             skipped_versions = (prompt_version,)
     else:
-        backfill = runs.find_unfinished_run(tx, TASK, mode=runs.BACKFILL)
-        if backfill is not None:
-            prompt_version = backfill.version.partition("/")[0]
+        unfinished_run = runs.find_unfinished_run(tx, TASK)
+        if unfinished_run is not None:
+            prompt_version = unfinished_run.version.partition("/")[0]
             if skipped_versions is None:
-                skipped_versions = backfill.skipped
+                skipped_versions = unfinished_run.skipped
 
     shape = read_shape(tx, passages=settings.passages_table)
     return make_concepts_task(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)

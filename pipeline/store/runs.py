@@ -1,4 +1,4 @@
-"""Store the runs of `tag` and backfills, and pilots.
+"""Store the runs of `tag`, and pilots.
 
 A pilot is a small random sample of rows that is asked and judged before all other rows. To waive a
 pilot is to let all rows be asked without it. A version is `task@n/model`.
@@ -23,11 +23,6 @@ from pipeline.store.schema import (
 
 __all__ = ["PilotRow", "PilotVerdict", "TagRunRow"]
 
-# Mode of a `tag` run; its budget is valid until the run has ended.
-TAG = "tag"
-# Mode of a run that asks about all rows under one version, over several days.
-BACKFILL = "backfill"
-
 
 def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
     """Insert a run, and return its number.
@@ -51,17 +46,12 @@ def end_run(tx: Connection, number: int, *, reason: str, now: datetime) -> None:
     tx.execute(update(runs).where(is_unfinished).values(ended_at=now, why=reason))
 
 
-def list_runs(tx: Connection, task: str, *, mode: str) -> list[TagRunRow]:
-    """Return the runs of a task in a mode, newest first."""
-    query = (
-        select(runs).where(runs.c.task == task, runs.c.mode == mode).order_by(runs.c.number.desc())
-    )
-    return [TagRunRow(**rename_columns(row, TagRunRow)) for row in tx.execute(query).mappings()]
-
-
-def find_unfinished_run(tx: Connection, task: str, *, mode: str) -> TagRunRow | None:
-    """Return the newest run of a task in a mode that has not ended, or None."""
-    return next((run for run in list_runs(tx, task, mode=mode) if run.ended_at is None), None)
+def find_unfinished_run(tx: Connection, task: str) -> TagRunRow | None:
+    """Return the newest run of a task that has not ended, or None."""
+    is_unfinished = (runs.c.task == task) & runs.c.ended_at.is_(None)
+    query = select(runs).where(is_unfinished).order_by(runs.c.number.desc()).limit(1)
+    row = tx.execute(query).mappings().first()
+    return None if row is None else TagRunRow(**rename_columns(row, TagRunRow))
 
 
 def begin_pilot(

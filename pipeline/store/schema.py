@@ -264,8 +264,6 @@ class TagRunRow:
     task: str
     # The version.
     version: str = field(metadata=_VERSION_COLUMN)
-    # `tag` or `backfill`.
-    mode: str
     started_at: datetime
     # None while the run is open, and after its process died.
     ended_at: datetime | None
@@ -560,7 +558,7 @@ events = Table(
     *_columns("kind name old? new? why?"),
 )
 
-# A run of `tag` has a budget that counts from its start; a backfill may take days.
+# A run of `tag` has a budget that counts from its start, and a version; it may take days.
 runs = _define_table("findable_runs", TagRunRow)
 pilots = _define_table("findable_pilots", PilotRow, big={"seed"})
 # The rows that a person asked for again (see `store.again`).

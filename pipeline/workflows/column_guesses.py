@@ -12,15 +12,18 @@ A finding is a row that could not be read, with its fault.
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from itertools import islice
 from statistics import fmean
 
-from pipeline.core.column_placeholders import find_column, list_template_columns
+from pipeline.core.column_placeholders import (
+    find_column,
+    format_column_hint,
+    list_template_columns,
+)
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first, plural
+from pipeline.core.text import join_first
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     RESERVED_COLUMN_NAMES,
@@ -31,21 +34,13 @@ from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
 from pipeline.tables.row_sync import KEY_KINDS
-from pipeline.tables.source import QuerySource
 
 # Rows whose texts are measured to guess the columns.
 MAX_SAMPLE_ROWS = 1_000
-# Our choice: if at least this many rows have a key, rows without one are refused. If fewer
-# rows have one, the column is not a key.
-MIN_KEYS_BESIDE_BLANK = 3
-# Our choice: a key may be blank in one of so many rows.
-ROWS_PER_BLANK_KEY = 10
 # Our choice: a column with a longer text is not a key, unless its name is that of a key.
 MAX_KEY_CHARS = 100
 MAX_COLUMNS_SHOWN = 12
 MAX_KEY_FAULTS_SHOWN = 3
-# Columns that are checked to suggest another key; all rows are read for each.
-MAX_CHECKED_KEYS = 3
 # Names of columns that can be keys if no column has the usual name of a key.
 _FALLBACK_KEY_NAMES = (
     "name",
@@ -76,10 +71,9 @@ def guess_key_and_content(
 
     No other column is guessed. The result also has the columns that are sent to the model: the text
     or image column, and those that a person named. The text is guessed from the first
-    MAX_SAMPLE_ROWS rows. A guessed key has no value twice in all rows, and at most a few blank
-    cells (see `_find_key_fault`). If no column can be the key, it is HASH_KEY, which means a hash
-    of the row. The notes of the result are lines to print about the choice of key, text and sent
-    columns.
+    MAX_SAMPLE_ROWS rows. A guessed key has a value in every row and no value twice. If no column
+    can be the key, it is HASH_KEY, which means a hash of the row. The notes of the result are lines
+    to print about the choice of key, text and sent columns.
 
     Args:
         columns: Kinds of the columns, by name.
@@ -107,48 +101,34 @@ def guess_key_and_content(
         if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
     likely_keys = _list_likely_keys(key_candidates)
-    if resolved_choice.key:
-        key = resolved_choice.key
-        key_note = ""
-    else:
-        # A single row without a key makes a query fail.
-        may_be_blank = not isinstance(rows, QuerySource)
-        key, key_note = _choose_key(likely_keys, rows, may_be_blank=may_be_blank)
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
-    images = [name for name in text_columns if name != key and _are_images(cells[name])]
-    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
-    if resolved_choice.text:
-        content_column = resolved_choice.text
-        content_reason = f"named by {OptionHint('text')}"
-    else:
-        is_only_column = len(columns) == 1
-        # A column named `id` is no text, even if it repeats values and cannot be the key.
-        keys = {key, *_find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])}
-        free = [
-            name
-            for name in columns
-            if name not in {*images, *resolved_choice.more_columns}
-            and (name not in keys or is_only_column)
-        ]
-        wordy_free = [name for name in free if name in wordy]
-        content_column, content_reason = _guess_text(free, wordy_free, images, cells)
-
-    # Columns with other names can be keys too, but only now is the text known.
-    unlikely_keys = [
-        name
-        for name in key_candidates
-        if name not in {*likely_keys, content_column} and _is_short_and_unique(cells[name])
+    images = [
+        name for name in text_columns if name != resolved_choice.key and _are_images(cells[name])
     ]
+    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
+    content_column = resolved_choice.text
+    content_reason = f"named by {OptionHint('text')}"
+    if not content_column:
+        taken = {*images, *resolved_choice.more_columns, resolved_choice.key}
+        free = [name for name in columns if name not in taken or len(columns) == 1]
+        # A column such as `id` is no text, but a column such as `title` may be the only one.
+        unlike_keys = [name for name in free if name not in likely_keys]
+        no_usual_keys = [name for name in free if name not in _find_usual_keys(free)]
+        wordy_free = [name for name in unlike_keys if name in wordy]
+        wordy_free = wordy_free or [name for name in no_usual_keys if name in wordy]
+        content_column, content_reason = _guess_text(unlike_keys or free, wordy_free, images, cells)
+
     if resolved_choice.key:
-        other_keys = [
-            name for name in (*likely_keys, *unlikely_keys) if name not in {key, content_column}
-        ]
-        key_note = _describe_chosen_key(key, key_candidates, rows, other_keys=other_keys)
-    elif key == HASH_KEY:
-        key, unlikely_key_note = _choose_key(unlikely_keys, rows, may_be_blank=False)
-        if key != HASH_KEY:
-            key_note = unlikely_key_note
+        key = resolved_choice.key
+        key_note = _describe_chosen_key(key, key_candidates, rows)
+    else:
+        # Columns with other names can be keys, too.
+        unique_names = [name for name in key_candidates if _is_short_and_unique(cells[name])]
+        possible_keys = dict.fromkeys([*likely_keys, *unique_names])
+        if len(columns) > 1:
+            possible_keys.pop(content_column, None)
+        key, key_note = _choose_key(possible_keys, rows)
 
     sent = (
         *(name for name in resolved_choice.more_columns if name != content_column),
@@ -178,30 +158,29 @@ def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
     First the usual names of keys in several languages, then names with a suffix such as `_id`, then
     names such as `name` or `url`.
     """
-    usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
+    usual_names = _find_usual_keys(key_candidates)
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
     fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
     return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
 
 
+def _find_usual_keys(columns: Iterable[str]) -> list[str]:
+    """Return the columns that have a usual name of a key."""
+    return _find_columns_named(columns, KNOWN_COLUMN_NAMES["key"])
+
+
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
     """Return a choice with the column names as the table spells them.
 
-    `more_columns` may be a single text of names with commas between them. It is split, unless the
-    whole text is the name of one column. Blank and repeated names are dropped.
+    `more_columns` may be a single text of names with commas between them, in double quotes if a
+    name has a comma. Blank and repeated names are dropped.
 
     Raises:
         InputError: The table has no such column.
     """
     extra_columns = choice.more_columns
     if isinstance(extra_columns, str):
-        # The name of a single column may have a comma without quotes.
-        is_name = bool(extra_columns) and find_column(extra_columns, columns) is not None
-        extra_columns = (
-            [extra_columns]
-            if is_name
-            else next(csv.reader([extra_columns], skipinitialspace=True), [])
-        )
+        extra_columns = next(csv.reader([extra_columns], skipinitialspace=True), [])
 
     text = ""
     if choice.text:
@@ -225,35 +204,16 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
         option: Option that has the name, for the message.
 
     Raises:
-        InputError: No column has the name, or several do; the hint has the most similar names.
+        InputError: No column has the name, or several do; the hint lists the columns.
     """
     column = find_column(name.strip(), columns)
     if column is not None:
         return column
-
-    columns_by_letters = {fold_name(column_name): column_name for column_name in columns}
-    similar_columns = [
-        columns_by_letters[letters]
-        for letters in get_close_matches(fold_name(name), columns_by_letters)
-    ]
-    shown_columns = join_first(
-        [repr(make_excerpt(column_name)) for column_name in columns],
-        MAX_COLUMNS_SHOWN,
-    )
-    message = (
+    raise InputError(
         f"{OptionHint(option)} names no column of the table: {make_excerpt(name)!r}; "
-        f"columns: {shown_columns}; nothing was asked"
+        "nothing was asked",
+        hint=format_column_hint(name, [make_excerpt(column_name) for column_name in columns]),
     )
-    hint = f"{OptionHint(option)} must be one of these columns"
-    is_list = all(find_column(part.strip(), columns) for part in name.split(","))
-    if option == "key" and is_list:
-        hint = 'here one column is the key; a task\'s file takes several: key=["a", "b"]'
-    elif similar_columns:
-        suggestions = " or ".join(
-            repr(make_excerpt(column_name)) for column_name in similar_columns
-        )
-        hint = f"did you mean {suggestions}?"
-    raise InputError(message, hint=hint)
 
 
 def _guess_text(
@@ -330,21 +290,16 @@ def _describe_chosen_key(
     key: str,
     key_candidates: Sequence[str],
     rows: Iterable[SourceRow | Finding],
-    *,
-    other_keys: Sequence[str],
 ) -> str:
     """Return the line about a key that a person chose, with its fault if it has one.
 
     All rows are read, unless the key is HASH_KEY or is refused. A key with blank or repeated values
-    is accepted: the line says that such rows are refused, which happens later, and names another
-    column without such values.
+    is accepted: the line says that such rows are refused, which happens later.
 
     Args:
         key: The column, or HASH_KEY for a hash of the row.
         key_candidates: Columns whose kind can be a key.
         rows: All rows.
-        other_keys: Other columns to propose, the most likely first; at most MAX_CHECKED_KEYS are
-            checked.
 
     Raises:
         InputError: The column is neither text nor whole numbers, or its name is reserved.
@@ -359,87 +314,48 @@ def _describe_chosen_key(
         raise InputError(message, hint=f"{OptionHint(key=HASH_KEY)} uses a hash of each row")
 
     note = f"key column: {make_excerpt(key)} (named by {OptionHint('key')})"
-    fault, _ = _find_key_fault(key, rows, may_be_blank=False)
-    if fault:
-        note += f"; it {fault}, and such rows are refused"
-        other_key, _ = _choose_key(other_keys[:MAX_CHECKED_KEYS], rows, may_be_blank=False)
-        if other_key != HASH_KEY:
-            note += f"; {OptionHint(key=other_key)} has a value in every row, and no value twice"
-    return note
+    fault = _find_key_fault(key, rows)
+    return f"{note}; it {fault}, and such rows are refused" if fault else note
 
 
-def _choose_key(
-    names: Iterable[str],
-    rows: Iterable[SourceRow | Finding],
-    *,
-    may_be_blank: bool,
-) -> tuple[str, str]:
+def _choose_key(names: Iterable[str], rows: Iterable[SourceRow | Finding]) -> tuple[str, str]:
     """Return the first column that can be the key, and a line that says why; else HASH_KEY.
 
-    A column can be the key if no value is in it twice and it has no blank cell, or with
-    `may_be_blank` only a few. HASH_KEY means a hash of each row, and its line has the faults of at
-    most MAX_KEY_FAULTS_SHOWN columns.
+    A column can be the key if it has a value in every row and no value twice. HASH_KEY means a hash
+    of each row, and its line has the faults of at most MAX_KEY_FAULTS_SHOWN columns.
 
     Args:
         names: Columns to check, the most likely first.
         rows: All rows, which are read once for each checked column.
-        may_be_blank: Accept a few blank cells, as `_find_key_fault` counts them.
     """
     faults = list[str]()
     for name in names:
-        fault, blank_count = _find_key_fault(name, rows, may_be_blank=may_be_blank)
-        if fault:
-            faults.append(f"{make_excerpt(name)!r} {fault}")
-            continue
-        coverage = "filled in every row"
-        if blank_count:
-            coverage = plural(blank_count, "row without it is", "rows without it are") + " refused"
-        return name, f"key column: {make_excerpt(name)} (no value twice, {coverage})"
+        fault = _find_key_fault(name, rows)
+        if not fault:
+            return name, f"key column: {make_excerpt(name)} (no value twice, filled in every row)"
+        faults.append(f"{make_excerpt(name)!r} {fault}")
 
-    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is named like a key"
+    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column has another value in each row"
     return HASH_KEY, f"key: a hash of each row, because {reason}"
 
 
-def _find_key_fault(
-    name: str,
-    rows: Iterable[SourceRow | Finding],
-    *,
-    may_be_blank: bool,
-) -> tuple[str, int]:
-    """Return why a column cannot be the key ("" if it can), and its number of blank cells.
+def _find_key_fault(name: str, rows: Iterable[SourceRow | Finding]) -> str:
+    """Return why a column cannot be the key, as a phrase; "" if it can.
 
-    A repeated value, too many blank cells, or no value at all are faults. Reading stops at a
-    repeated value; otherwise all rows are read.
-
-    Args:
-        name: The column.
-        rows: All rows; findings, which are rows with a fault, are skipped.
-        may_be_blank: Accept a few blank cells if there are at least MIN_KEYS_BESIDE_BLANK different
-            values. The limit is the number of values divided by ROWS_PER_BLANK_KEY, and at least 1.
-
-    Returns:
-        The fault as a phrase such as "is blank on line 3", and the number of blank cells. If there
-        is a fault, the number has no meaning.
+    A repeated value, a blank cell, and no value at all are faults. Findings, which are rows with a
+    fault, are skipped.
     """
     keys = set[str]()
-    blank_lines = list[int]()
     for row in rows:
         if not isinstance(row, SourceRow):
             continue
         key = to_prompt_text(row.values.get(name))
+        if not key.strip():
+            return f"is blank on line {row.line_number}"
         if key in keys:
-            return f"has {make_excerpt(key)!r} twice, again on line {row.line_number}", 0
-        if key.strip():
-            keys.add(key)
-        else:
-            blank_lines.append(row.line_number)
-
-    max_blank = 0
-    if may_be_blank and len(keys) >= MIN_KEYS_BESIDE_BLANK:
-        max_blank = max(1, len(keys) // ROWS_PER_BLANK_KEY)
-    if len(blank_lines) > max_blank:
-        return f"is blank on line {blank_lines[0]}", 0
-    return "" if keys else "has no value", len(blank_lines)
+            return f"has {make_excerpt(key)!r} twice, again on line {row.line_number}"
+        keys.add(key)
+    return "" if keys else "has no value"
 
 
 def _is_short_and_unique(texts: Sequence[str]) -> bool:

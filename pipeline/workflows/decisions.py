@@ -85,7 +85,7 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
     """
     if task.user_file is None:
         return False
-    unfinished_run = runs.find_unfinished_run(tx, task.name, mode=runs.TAG)
+    unfinished_run = runs.find_unfinished_run(tx, task.name)
     return unfinished_run is not None and unfinished_run.version == task.rows.decision_version
 
 

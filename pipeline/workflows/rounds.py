@@ -37,7 +37,6 @@ from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
-from pipeline.store.database import Connection
 from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
@@ -630,11 +629,10 @@ class TagRounds:
 
         Open rows, rows in open batches, rows parked since the start, and the spending since the
         start are counted. Partly written reports of dead processes are deleted. If no row is open,
-        claimed or in a batch, the unfinished `tag` run and the backfill of this version are ended
-        in the database.
+        claimed or in a batch, the unfinished run of the task is ended in the database.
 
-        A finished backfill gets a quality report even without new answers: the process that
-        ingested its answers may have died before its report.
+        A finished run gets a quality report even without new answers: the process that ingested its
+        answers may have died before its report.
         """
         ws = self._ws
         report = self.report
@@ -643,16 +641,15 @@ class TagRounds:
         self._note_held_batches()
 
         with ws.store.read() as tx:
-            unfinished_runs = self._list_unfinished_runs(tx)
+            unfinished_run = runs.find_unfinished_run(tx, task.name)
             # Counting reads all rows, so it is left out if no run can end.
-            is_task_finished = bool(unfinished_runs) and not (
+            is_run_finished = unfinished_run is not None and not (
                 batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
                 or claims.has_claims(tx, task.name)
                 or claiming.count_claimable(tx, task)
             )
 
-        has_backfill = any(run.mode == runs.BACKFILL for run in unfinished_runs)
-        if report.is_over and report.newest_quality is None and has_backfill:
+        if is_run_finished and report.newest_quality is None:
             self.quality_reporter.note_answers(ws.version)
         self.quality_reporter.write(is_last=True)
         delete_partial_reports(ws.data, task.name)
@@ -666,11 +663,10 @@ class TagRounds:
             report.spent = spending.known_usd
             report.lost = spending.lost_usd
 
-        # The next command gets a new budget. A backfill under another version stays unfinished.
-        if is_task_finished:
+        # The next command gets a new budget.
+        if unfinished_run is not None and is_run_finished:
             with ws.store.write() as tx:
-                for run in unfinished_runs:
-                    runs.end_run(tx, run.number, reason="nobody is left", now=ws.now())
+                runs.end_run(tx, unfinished_run.number, reason="nobody is left", now=ws.now())
         return report
 
     def _count_open_rows(self) -> None:
@@ -698,21 +694,6 @@ class TagRounds:
         report.stop = replace(report.stop, rows=min(report.stop.rows, unsent_count))
         if not unsent_count and not report.is_down:
             report.stop = TagStop()
-
-    def _list_unfinished_runs(self, tx: Connection) -> list[runs.TagRunRow]:
-        """Return the unfinished `tag` run of the task, and its unfinished backfill of this version.
-
-        A backfill of another version is left out.
-        """
-        task_runs = (
-            runs.find_unfinished_run(tx, self._ws.task.name, mode=mode)
-            for mode in (runs.TAG, runs.BACKFILL)
-        )
-        return [
-            run
-            for run in task_runs
-            if run is not None and (run.mode == runs.TAG or run.version == self._ws.version)
-        ]
 
 
 def ingest_all(

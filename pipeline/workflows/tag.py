@@ -1,9 +1,7 @@
 """Ask about all open rows, live or by batch: estimate, confirm, then ask within a budget.
 
-- A killed command resumes: its run in `findable_runs` has the budget and the start time. The run
-  stays unfinished until no row is open or the budget is used up.
-- A backfill asks by batch and under one version, if necessary over several days. Its run records
-  the version, so that later commands resume under it.
+- A killed command resumes: its run in `findable_runs` has the budget, the version and the start
+  time. The run stays unfinished until no row is open or the budget is used up.
 - A pilot asks about a small random sample, whose answers are checked against the gates before the
   other rows are asked. A killed pilot resumes.
 - The mode decide asks a decision model about the fields, which all have a fixed choice.
@@ -14,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.batch.budget import (
     BudgetError,
@@ -66,9 +65,8 @@ class TagOptions:
     who: str = ""
     # Also ask answered rows whose input changed.
     refresh: bool = False
-    # Ask by batch under one version. The cost is always confirmed, and if the task needs a pilot,
-    # one must have passed.
-    backfill: bool = False
+    # If the task needs a pilot, one must have passed. The cost is always confirmed.
+    needs_pilot: bool = False
 
     def __post_init__(self) -> None:
         """Raise for invalid options, which would otherwise ask about all rows or about none.
@@ -102,7 +100,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     The steps are: sync the rows, take over the budget of an unfinished `tag`, check or run the
     pilot, estimate, confirm, record the run, and ask in the chosen mode. With `where`, only the
     rows of the condition are asked. An unfinished run in the mode decide continues in this mode,
-    unless the options have a mode, a condition or a backfill.
+    unless the options have a mode.
 
     If there is no open row, no open batch and no unfinished pilot to continue, no run is recorded
     and nothing is asked. A recorded run is ended if no row can be asked any more, or if its limit
@@ -119,7 +117,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
-    if options.mode == "auto" and not options.backfill and has_decide_run:
+    if options.mode == "auto" and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
         options = replace(options, mode=Mode.DECIDE.value)
 
@@ -210,9 +208,8 @@ def _tag_open_rows(
 
     The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
     confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run
-    is ended in the database if it is over (see `_is_run_over`). The run of a backfill is ended only
-    if no row of the task is left. If there is nothing to ask, no open batch and no unfinished pilot
-    to continue, only the report is returned.
+    is ended in the database if it is over (see `_is_run_over`). If there is nothing to ask, no open
+    batch and no unfinished pilot to continue, only the report is returned.
 
     Args:
         ws: The workspace.
@@ -226,7 +223,7 @@ def _tag_open_rows(
     report = tag_rounds.report
     tag_rounds.started_at = _resume_budget(ws, options)
     if options.pilot is None and not options.skip_pilot:
-        check_or_run_pilot(ws, is_required=options.backfill and ws.task.needs_pilot)
+        check_or_run_pilot(ws, is_required=options.needs_pilot and ws.task.needs_pilot)
 
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
@@ -247,39 +244,18 @@ def _tag_open_rows(
         return tag_rounds.complete_report()
 
     report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
-    run_number: int | None = None
-    if report.asked or not options.backfill:
-        _print_tag_estimate(ws, options, estimate, report, open_work)
-        _confirm_cost(ws, options, estimate, report.mode)
-        if options.skip_pilot:
-            pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
-        run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
+    _print_tag_estimate(ws, options, estimate, report, open_work)
+    _confirm_cost(ws, options, estimate, report.mode)
+    if options.skip_pilot:
+        pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
+    run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
 
     _ask_in_chosen_mode(ws, options, tag_rounds, request_count=estimate.plan.requests)
-    return _complete_run(ws, options, tag_rounds, run_number)
-
-
-def _complete_run(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    tag_rounds: rounds.TagRounds,
-    run_number: int | None,
-) -> TagReport:
-    """Complete and return the report of the rounds; end the run in the database if it is over.
-
-    A run is over if no row of it can be asked any more, or if its limit or budget is used up. The
-    run of a backfill, which asks all rows again under a new version, is not ended here.
-
-    Args:
-        run_number: The run; None if no run was begun.
-    """
     report = tag_rounds.complete_report()
-    if run_number is None or options.backfill or not _is_run_over(report, options):
-        return report
-
-    reason = report.budget_message or "nobody is left"
-    with ws.store.write() as tx:
-        runs.end_run(tx, run_number, reason=reason, now=ws.now())
+    if _is_run_over(report, options):
+        reason = report.budget_message or "nobody is left"
+        with ws.store.write() as tx:
+            runs.end_run(tx, run_number, reason=reason, now=ws.now())
     return report
 
 
@@ -291,9 +267,10 @@ def _confirm_cost(
 ) -> None:
     """Confirm the estimated cost of a run, if a person must be asked.
 
-    A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about a
-    backfill, about asking answered rows again, and if the mode was chosen automatically and is not
-    the cheapest mode. The cost includes batches that are prepared and not sent.
+    A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about all
+    rows of a task that needs a pilot, about asking answered rows again, and if the mode was chosen
+    automatically and is not the cheapest mode. The cost includes batches that are prepared and not
+    sent.
 
     Args:
         ws: The workspace.
@@ -312,7 +289,9 @@ def _confirm_cost(
     ws.confirm_cost(
         cost,
         unchanged_text="nothing was started",
-        always_ask=options.backfill or is_dear or bool(options.again),
+        always_ask=(
+            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.items > 0)
+        ),
         hint_suffix=live_hint,
     )
 
@@ -378,21 +357,18 @@ def _choose_mode(
 
     The first rule that applies decides:
 
-    1. A backfill is by batch.
-    2. A requested mode is used.
-    3. If no row is open, it is batch, which collects the open batches.
-    4. If batches are open, it is batch if no request can be sent: the open rows get answers of
+    1. A requested mode is used.
+    2. If no row is open, it is batch, which collects the open batches.
+    3. If batches are open, it is batch if no request can be sent: the open rows get answers of
        equal rows, or no mode is recommended, because a person must decide first.
-    5. If a mode is recommended, it is that mode.
-    6. It is batch.
+    4. If a mode is recommended, it is that mode.
+    5. It is batch.
 
     Args:
         estimate: The estimate of the open rows.
         options: The options of the command.
         has_open_batches: Batches of the task are open; held batches do not count.
     """
-    if options.backfill:
-        return "batch", f"a backfill uses batch ({estimate.mode_estimates['batch'].duration_text})"
     if options.mode != "auto":
         return options.mode, f"{OptionHint(mode=options.mode)}"
     has_no_sendable_request = estimate.recommended is None or not estimate.plan.requests
@@ -406,19 +382,15 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
 
     The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
     there is neither, the session keeps its budget. The time is the start of the unfinished run, or
-    now without one. If its start is in the future, it is corrected in the database. For a backfill,
-    no budget is set and the time is now.
+    now without one. If its start is in the future, it is corrected in the database.
 
     Args:
         ws: The session, whose budget is set.
         options: The options of the command.
     """
-    if options.backfill:
-        return ws.now()
-
     correct_tag_start(ws.store, ws.task, now=ws.now)
     with ws.store.read() as tx:
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=runs.TAG)
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         run_budget = find_unfinished_tag_budget(tx, ws.task)
     started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
     if options.budget is not None:
@@ -438,9 +410,7 @@ def _begin_or_continue_run(
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
-    A backfill continues only a backfill, and `tag` only a `tag`. A continued run gets the budget of
-    the options, if they have one, and is otherwise unchanged. A new run begins if no run is
-    unfinished, or if the unfinished backfill has another version, which is then ended. With
+    A continued run gets the version in use, and the budget of the options if they have one. With
     `again`, the rows are marked in the same transaction.
 
     Args:
@@ -449,37 +419,30 @@ def _begin_or_continue_run(
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
     """
-    mode = runs.BACKFILL if options.backfill else runs.TAG
+    versions = ws.task.versions
+    skipped_versions = versions.skipped_versions if versions is not None else None
+    columns: dict[str, Any] = {
+        "extractor": ws.version,
+        "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),
+    }
+    if options.budget is not None:
+        columns["budget"] = options.budget
     estimated_cost = estimate.mode_estimates[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
         if options.again:
             row_filter = ws.asked_rows.row_filter
             asking_again.mark_rows(tx, ws.task, row_filter, who=options.who, now=ws.now())
-        unfinished_run = runs.find_unfinished_run(tx, ws.task.name, mode=mode)
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         if unfinished_run is not None:
-            if not options.backfill or unfinished_run.version == ws.version:
-                if options.budget is not None:
-                    runs.update_run(tx, unfinished_run.number, budget=options.budget)
-                return unfinished_run.number
-            runs.end_run(
-                tx,
-                unfinished_run.number,
-                reason=f"{ws.version} was started instead",
-                now=ws.now(),
-            )
-
-        versions = ws.task.versions
-        skipped_versions = versions.skipped_versions if versions is not None else None
+            runs.update_run(tx, unfinished_run.number, **columns)
+            return unfinished_run.number
         return runs.begin_run(
             tx,
             started_at=tag_rounds.started_at,
             items=estimate.plan.items,
             estimated_cost=estimated_cost,
-            budget=options.budget,
-            skips=None if skipped_versions is None else json.dumps(list(skipped_versions)),
             task=ws.task.name,
-            extractor=ws.version,
-            mode=mode,
+            **columns,
         )
 
 
@@ -493,8 +456,8 @@ def _ask_in_chosen_mode(
     """Ask the open rows in the mode of the report, which gets the results.
 
     A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
-    `wait` the batches are polled and ingested until the end. A backfill first collects finished
-    batches. In other modes the rows are asked by live calls; see `_ask_by_live_calls`.
+    `wait` the batches are polled and ingested until the end. In other modes the rows are asked by
+    live calls; see `_ask_by_live_calls`.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress of live calls.
@@ -516,8 +479,6 @@ def _ask_in_chosen_mode(
             report.ingested += pilot_report.ingested
 
     if report.mode == "batch":
-        if options.backfill:
-            tag_rounds.collect(wait=False)
         tag_rounds.advance(wait=bool(options.wait))
     else:
         _ask_by_live_calls(options, tag_rounds, request_count=request_count)

@@ -80,7 +80,14 @@ def test_schema_of_a_rich_model() -> None:
 
 def test_models_outside_of_the_dialect_are_refused() -> None:
     """A model that responseSchema cannot describe is refused, and the error names it."""
-    kinds: tuple[Any, ...] = (dict[str, Any], tuple[int, str], Any, list[Any], Literal[1, "1"])
+    kinds: tuple[Any, ...] = (
+        dict[str, Any],
+        dict[str, int],
+        tuple[int, str],
+        Any,
+        list[Any],
+        Literal[1, "1"],
+    )
     for kind in kinds:
         with pytest.raises(TypeError, match="Odd"):
             make_response_schema(create_model("Odd", value=(kind, ...)))
