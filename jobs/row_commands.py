@@ -111,7 +111,7 @@ def items(
             metavar="ROWS",
         ),
     ] = None,
-    counts: Annotated[bool, Parameter("Print counts by state, tag and version instead.")] = False,
+    counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
     to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> CommandReport:
@@ -125,8 +125,8 @@ def items(
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
     the page is reviewed. --to writes all rows that match to a CSV file instead.
-    --counts prints only counts by state, tag and version. Tags and versions are not counted if the
-    table has more than 100,000 rows.
+    --counts prints only counts by state, version and field. Versions and fields are not counted if
+    the table has more than 100,000 rows.
     """
     row_filter = RowFilter(find, state, split_names(tag), extractor, min_score, max_score, where)
     columns = split_names(fields) or None
@@ -173,22 +173,20 @@ def items(
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     """Return the report of `items --counts`: how many rows a filter matches, in all and by kind.
 
-    The kinds are state, tag and version.
+    The kinds are state, version, and each field that can be counted.
 
-    Counting has no time limit. Tags and versions have no lines if they were not counted, because
+    Counting has no time limit. Versions and fields have no lines if they were not counted, because
     the table is too large.
     """
     counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
     rows = [{"by": "all", "value": "", "rows": counts.total}]
-    for kind, counts_by_name in (
-        ("state", counts.states),
-        ("tag", counts.tags),
-        ("version", counts.versions),
-    ):
+    for kind, counts_by_name in (("state", counts.states), ("version", counts.versions)):
         rows += [
             {"by": kind, "value": name, "rows": count}
             for name, count in (counts_by_name or {}).items()
         ]
+    for name, value_counts in counts.fields.items():
+        rows += [{"by": name, "value": count.value, "rows": count.items} for count in value_counts]
     return CommandReport(counts.document, make_table(rows, "by value rows"))
 
 

@@ -90,8 +90,7 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
     """Return the facets of a task's rows: answer fields, tags, states, versions.
 
     - A chosen value is listed even if no row has it. A facet may have no values.
-    - If answer fields were counted, the facet of tags has only chosen tags, because tags are such a
-      field.
+    - The facet of tags has only chosen tags, because tags are values of other facets.
     - The facet of versions has no values if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """
@@ -104,7 +103,7 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
 
     facets = _build_field_facets(counts.fields, query, task)
     for name, parameter, selected, row_counts, to_label in (
-        ("tags", "tag", query.tag, {} if counts.fields else counts.tags or {}, str),
+        ("tags", "tag", query.tag, {}, str),
         ("states", "state", [query.state], state_counts, state_label),
         ("versions", "extractor", [query.extractor], version_counts, version_label),
     ):

@@ -11,7 +11,7 @@ SORT_TIMEOUT_S = 0.2
 class RowFilter(NamedTuple):
     """Conditions on listed rows. A row must meet all of them. Empty values are ignored."""
 
-    # The row has all of these words, and all of these tags.
+    # The row has all of these words, and all of these tags: values of facets.
     words: Sequence[str] = ()
     state: str | None = None
     tags: Sequence[str] = ()
@@ -109,7 +109,7 @@ class RowsPage(NamedTuple):
 
 
 class FieldCount(NamedTuple):
-    """Number of rows with a value, or a range of values, in a field of their answers."""
+    """Number of rows with a value, or a range of values, in a cell such as a field of answers."""
 
     value: str
     items: int
@@ -124,10 +124,9 @@ class RowCounts(NamedTuple):
 
     total: int
     states: Mapping[str, int]
-    # The most frequent tags and versions, if rows have any and are not too many to count.
-    tags: Mapping[str, int] | None
+    # The most frequent versions; None if the rows are too many to count.
     versions: Mapping[str, int] | None
-    # Values of the fields of answers that could be counted.
+    # Values of the facets, such as fields of answers, that could be counted.
     fields: Mapping[str, Sequence[FieldCount]] = {}
     # Rows that left their source. They are not in the total.
     gone: int = 0
@@ -136,12 +135,12 @@ class RowCounts(NamedTuple):
     def document(self) -> dict[str, Any]:
         """Return the counts of rows as a JSON document for programs.
 
-        `total` is always there. `states`, `tags` and `versions` are lists of {value, count}, and
-        are left out if they are None. `fields` has for each field a list of {value, count, where};
-        `where` is the WHERE= condition that lists these rows. `gone` is the number of rows that
-        left their source. `fields` and `gone` are left out if they are empty or 0.
+        `total` and `states` are always there. `states` and `versions` are lists of {value, count};
+        `versions` are left out if they are None. `fields` has for each field a list of {value,
+        count, where}; `where` is the WHERE= condition that lists these rows. `gone` is the number of
+        rows that left their source. `fields` and `gone` are left out if they are empty or 0.
         """
-        counts_by_name = {"states": self.states, "tags": self.tags, "versions": self.versions}
+        counts_by_name = {"states": self.states, "versions": self.versions}
         lists_by_name = {
             name: [{"value": value, "count": count} for value, count in counts.items()]
             for name, counts in counts_by_name.items()

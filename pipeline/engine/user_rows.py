@@ -48,7 +48,6 @@ from pipeline.tables.answer_views import (
     source_column_expression,
 )
 from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.facets import VERSION_FACET, tag_facet
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
 from pipeline.tables.row_table import (
@@ -401,7 +400,10 @@ class _GridBuilder:
             sort_keys=self._make_sort_keys(),
             answer_fields=self._fields,
             judgements=self._judgements,
-            facets={"tags": tag_facet(self._tx), "versions": VERSION_FACET},
+            facets={
+                name: JsonCell(answers_table.c.answer, (field,))
+                for name, field in self._fields.items()
+            },
             answer_names=(
                 *self._fields,
                 self._version_name,

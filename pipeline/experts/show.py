@@ -37,12 +37,11 @@ from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.facets import VERSION_FACET, GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import REFUSED_STATE, STATE_COLUMN
-from pipeline.tables.text_match import contains_json_text, strip_white_space
+from pipeline.tables.text_match import strip_white_space
 from pipeline.tables.where_sql import (
     JsonCell,
     compile_where,
@@ -71,11 +70,6 @@ def make_people_grid(tx: Connection) -> Grid:
     searched_columns = [
         experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
     ]
-    tags_facet = GridFacet(
-        experts.c.tags,
-        lambda cell: set(parse_text_list(cell) or ()),
-        partial(contains_json_text, tx, experts.c.tags),
-    )
     return Grid(
         table=table.people_table(tx),
         cells={name: experts.c[name] for name in (*HEADERS, "tags", "findability_score")},
@@ -91,7 +85,7 @@ def make_people_grid(tx: Connection) -> Grid:
         indexed_sorts=(USERNAME, "findability_score"),
         score_expression=SCORE,
         judgements=judgements,
-        facets={"tags": tags_facet, "versions": VERSION_FACET},
+        facets={"tags": JsonCell(_make_document(tx, "tags"), (_VALUE,))},
         answer_names=judgements.listed_names,
         make_answer_values=judgements.make_values,
     )

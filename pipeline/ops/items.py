@@ -108,10 +108,10 @@ def count_rows(
     *,
     within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowCounts:
-    """Return the number of rows of the task in use, by state, and by tags, versions and fields.
+    """Return the number of rows of the task in use, by state, version and values of fields.
 
     Args:
-        within_s: Leave out tags, versions and fields if counting them takes more seconds. If this
+        within_s: Leave out versions and fields if counting them takes more seconds. If this
             is None, there is no limit.
 
     Raises:

@@ -1,7 +1,6 @@
 """Show the concepts of a passage, list passages, and encode concepts for an export."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
@@ -15,14 +14,14 @@ from pipeline.store.answers import VersionPreference
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from pipeline.tables.facets import GridFacet
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import RowTable
-from pipeline.tables.where_sql import compile_where
+from pipeline.tables.where_sql import compile_where, make_json_cell
 
 CONCEPTS = "concepts"
+TYPES = "types"
 # Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
 QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
 
@@ -76,10 +75,9 @@ def make_passages_grid(
 ) -> Grid:
     """Return the grid that lists passages; the rows are read later.
 
-    Words are searched in id, source and text. Passages can be filtered by a type of their concepts
-    (as other rows by a tag), and by a version, with or without its model (`task@n/model`,
-    `task@n`). WHERE= knows `reviewed`. The additional column `concepts` lists the names of a
-    passage's concepts; those of a corrected passage are only the names of the correction.
+    Words are searched in id, source and text. WHERE= knows `reviewed`, and `types`: the types of a
+    passage's concepts. The additional column `concepts` lists the names of a passage's concepts;
+    those of a corrected passage are only the names of the correction.
 
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
@@ -95,8 +93,8 @@ def make_passages_grid(
         preference=preference,
         taken_names=[*column_names, CONCEPTS],
     )
-    model_suffix = func.coalesce("/" + cast(concepts.extractor_model, Text), "")
-    version = cast(concepts.extractor_version, Text) + model_suffix
+    types = make_json_cell(TYPES, _list_values(tx, shape, cast(concepts.concept_type, Text)))
+    cells = judgements.make_cells() | {TYPES: types}
     return Grid(
         table=items,
         cells={
@@ -112,19 +110,9 @@ def make_passages_grid(
         make_values=_make_values,
         default_names=column_names,
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=lambda text: compile_where(
-            parse_where(text), (judgements.make_cells(), {}), tx=tx
-        ),
+        compile_where=lambda text: compile_where(parse_where(text), (cells, {}), tx=tx),
         judgements=judgements,
-        facets={
-            "tags": _make_facet(
-                tx,
-                shape,
-                concepts.concept_type,
-                lambda word: concepts.concept_type == word,
-            ),
-            "versions": _make_facet(tx, shape, version, partial(_version_condition, shape)),
-        },
+        facets={TYPES: types},
         answer_names=(CONCEPTS, *judgements.listed_names),
         make_answer_values=judgements.make_values,
     )
@@ -158,47 +146,6 @@ def _list_values(
         value_list = cast(func.json_agg(values.distinct()), Text)
     query = select(value_list).where(shape.is_of_passage, values.is_not(None), *conditions)
     return query.correlate(shape.passages).scalar_subquery()
-
-
-def _make_facet(
-    tx: Connection,
-    shape: PassagesShape,
-    values: ColumnElement[Any],
-    make_condition: Callable[[str], ColumnElement[bool]],
-) -> GridFacet:
-    """Return a facet, a filter with the number of passages by value, over values of concepts.
-
-    All concepts of a passage count, also those of corrected answers and other programs. No query is
-    run.
-
-    Args:
-        tx: A connection to the database.
-        shape: The tables of the database.
-        values: An expression on a concept. Concepts with NULL do not count.
-        make_condition: Returns the SQL condition that a concept matches a typed word.
-    """
-    matching_rows = select(shape.concepts.c.passage_id).where(
-        shape.is_of_passage,
-        values.is_not(None),
-    )
-    return GridFacet(
-        _list_values(tx, shape, values),
-        lambda cell: set(map(cell_to_text, parse_json_cell(cell) or ())),
-        lambda word: matching_rows.where(make_condition(word)).correlate(shape.passages).exists(),
-    )
-
-
-def _version_condition(shape: PassagesShape, version: str) -> ColumnElement[bool]:
-    """Return the SQL condition that a concept is of a version, or of a prompt version.
-
-    Args:
-        shape: The tables of the database.
-        version: `task@n/model`, or `task@n` for all models.
-    """
-    prompt_version, slash, model = version.partition("/")
-    if slash:
-        return table.is_of_version(shape, [(prompt_version, model)])
-    return table.has_name(shape.concepts.c.extractor_version, prompt_version)
 
 
 COLUMN_KINDS = {

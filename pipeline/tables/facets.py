@@ -1,40 +1,28 @@
-"""Count and filter rows by facets: versions, texts in answers, and field values.
+"""Count the values in a cell of many rows, with the condition that lists the rows of each value.
 
-A facet is a property by which a list of rows can be narrowed, shown with the number of rows. A
-`GridFacet` splits a cell of the row into words, such as its tags. Field values are counted only if
-a field has few of them. WHERE= is the text filter that a user writes, such as `age >= 30`.
+A cell is a field of the answers, or another cell of WHERE=. Values are counted only if a cell has
+few of them; numbers are counted by range.
 """
 
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from decimal import Decimal
-from functools import partial
-from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-)
+import orjson
 
-from pipeline.core.quotes import is_quotation, to_display_value
+from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import (
     FieldCount,
 )
-from pipeline.store import answers
-from pipeline.store.schema import answers as answers_table
 from pipeline.tables.reflection import quote_name, quote_text
-from pipeline.tables.text_match import contains_json_text
 
-# Values of a field that are listed. Longer values are sentences, which are not listed.
-_MAX_FIELD_VALUES = 12
-_MAX_FIELD_VALUE_CHARS = 30
-_COUNTABLE_TYPES = frozenset({str, int, float, bool, type(None)})
-_NUMBER_TYPES = frozenset({int, float, type(None)})
-_CONTAINER_TYPES = frozenset({list, dict})
+# Values of a cell that are listed. Longer values are sentences, which are not listed.
+_MAX_VALUES = 12
+_MAX_VALUE_CHARS = 30
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
 # A name that WHERE= accepts without quotation marks.
@@ -44,124 +32,91 @@ _PLAIN_NAME = re.compile(
 )
 
 
-class GridFacet(NamedTuple):
-    """Words by which rows are counted and filtered, such as tags."""
+def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
+    """Return whether more rows can be counted by the values of a cell.
 
-    # Expression for the cell with the words of a row, on its table or on its preferred answer.
-    cell: ColumnElement[Any]
-    # Returns the different words in a cell.
-    split_words: Callable[[Any], Iterable[str]]
-    # Returns the condition that a row has a word.
-    match_word: Callable[[str], ColumnElement[bool]]
+    Texts and objects are not listed if there are more than 12 different ones.
 
-
-class FieldTally:
-    """Counts of the values of an answer field, or of the texts in its lists.
-
-    Only short values are counted. A field that is no list must have few of them, or numbers, which
-    are counted by range.
+    Args:
+        rows_by_json: Number of rows by the cell's value as JSON; None without a value.
     """
+    if len(rows_by_json) <= _MAX_VALUES + 1:
+        return True
+    return not any(text is not None and text[0] in '"{' for text in rows_by_json)
 
-    def __init__(self) -> None:
-        """Begin without values."""
-        # Number of rows by type and value, because 1 equals True.
-        self.row_counts = Counter[tuple[type, Any]]()
-        self.has_lists = False
-        self.is_countable = True
-        self.has_only_numbers = True
 
-    def add(self, values: Sequence[Any]) -> None:
-        """Count the values of more rows, except None and "".
+def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list[FieldCount]:
+    """Return the counts of the 12 commonest values of a cell, the commonest first.
 
-        If a value is a list, its members are counted instead. `is_countable` becomes False for good
-        in three cases:
+    The members of a list are counted instead of the list. Values of None and "" are not counted.
+    Equally common values are ordered by their texts. Members of lists with more than 30 characters
+    are left out. If a cell has more than 12 different numbers, they are counted in at most 12
+    ranges of equal width, in ascending order.
 
-        - A value is an object, or a list contains anything but texts.
-        - The values of one call contain both a list and anything else than lists and None.
-        - The field has no lists, and more than 12 different values, of which not all are numbers.
+    Args:
+        name: Name of the cell in WHERE=. Each count has a condition with this name, such as
+            `tone = 'warm'`, that selects the rows with the value.
+        rows_by_json: As in `is_countable`.
 
-        Args:
-            values: The field's value in each answer; None if the answer lacks it.
-        """
-        if not self.is_countable:
-            return
-        types = {*map(type, values)}
-        self.has_lists |= list in types
-        if self.has_lists and types <= {list, type(None)}:
-            values = [*chain.from_iterable(value or () for value in values)]
-            types = {*map(type, values)}
+    Returns:
+        An empty list if a value is an object, or if the cell has no lists and either more than 12
+        different texts or a text of more than 30 characters.
+    """
+    row_counts = Counter[tuple[type, Any]]()
+    has_lists = False
+    for text, row_count in rows_by_json.items():
+        value = orjson.loads(text or "null")
+        has_lists |= isinstance(value, list)
+        for member in value if isinstance(value, list) else [value]:
+            if isinstance(member, list | dict):
+                return []
+            # 1 equals True.
+            row_counts[type(member), member] += row_count
+    for empty_value in (None, ""):
+        row_counts.pop((type(empty_value), empty_value), None)
 
-        countable_types = _COUNTABLE_TYPES
-        if self.has_lists:
-            countable_types = frozenset({str})
-        self.is_countable = types <= countable_types
-        if self.is_countable:
-            self.row_counts.update(zip(map(type, values), values, strict=True))
-            for empty_value in (None, ""):
-                self.row_counts.pop((type(empty_value), empty_value), None)
-            self.has_only_numbers &= types <= _NUMBER_TYPES
-            is_limited = self.has_lists or self.has_only_numbers
-            self.is_countable = is_limited or len(self.row_counts) <= _MAX_FIELD_VALUES
+    is_numeric = not has_lists and {kind for kind, _ in row_counts} <= {int, float}
+    if is_numeric and len(row_counts) > _MAX_VALUES:
+        numbers = {value: row_count for (_, value), row_count in row_counts.items()}
+        return _group_into_ranges(name, numbers)
 
-    def list_counts(self, name: str) -> list[FieldCount]:
-        """Return the counts of the 12 commonest values, the commonest first.
+    short_values = [
+        (value, row_count)
+        for (_, value), row_count in row_counts.items()
+        if len(str(value)) <= _MAX_VALUE_CHARS
+    ]
+    has_long_values = len(short_values) < len(row_counts)
+    if not has_lists and (has_long_values or len(row_counts) > _MAX_VALUES):
+        return []
+    short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
+    return [
+        _make_field_count(name, value, row_count) for value, row_count in short_values[:_MAX_VALUES]
+    ]
 
-        Equally common values are ordered by their texts. Members of lists with more than 30
-        characters are left out. If a field without lists has more than 12 different numbers, they
-        are counted in at most 12 ranges of equal width, in ascending order.
 
-        Args:
-            name: Name of the field. Each count has a WHERE= text with this name, such as
-                `tone = 'warm'`, that selects the rows with the value.
+def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
+    """Group numbers into at most 12 ranges; return how many rows each has.
 
-        Returns:
-            An empty list if the values are not countable, or if the field has no lists and any of
-            its values has more than 30 characters.
-        """
-        is_numeric = self.has_only_numbers and not self.has_lists
-        if self.is_countable and is_numeric and len(self.row_counts) > _MAX_FIELD_VALUES:
-            return self._group_into_ranges(_quote_name(name))
+    The ranges have an equal, round size, ascend, and cover all numbers. A range includes its lower
+    bound, but not its upper bound. Ranges without rows are included.
 
-        short_values = [
-            (value, row_count)
-            for (_, value), row_count in self.row_counts.items()
-            if len(str(value)) <= _MAX_FIELD_VALUE_CHARS
-        ]
-        has_long_values = len(short_values) < len(self.row_counts)
-        if not self.is_countable or (has_long_values and not self.has_lists):
-            return []
+    Args:
+        name: Name of the cell.
+        row_counts: Number of rows by number; at least one.
+    """
+    smallest = min(row_counts)
+    largest = max(row_counts)
+    step = round_up_step(Decimal(str(largest - smallest)) / (_MAX_VALUES - 1))
+    first_index = math.floor(Decimal(str(smallest)) / step)
+    last_index = math.floor(Decimal(str(largest)) / step)
 
-        name = _quote_name(name)
-        short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
-        return [
-            _make_field_count(name, value, row_count)
-            for value, row_count in short_values[:_MAX_FIELD_VALUES]
-        ]
-
-    def _group_into_ranges(self, name: str) -> list[FieldCount]:
-        """Group the counted numbers (`row_counts`) into ranges; return how many rows each has.
-
-        There are at most 12 ranges. They have an equal, round size, ascend, and cover all numbers.
-        A range includes its lower bound, but not its upper bound. Ranges without rows are included.
-        `row_counts` must have at least one number. Reads no database.
-
-        Args:
-            name: Name of the field, quoted for WHERE=.
-        """
-        row_counts = [(value, count) for (_, value), count in self.row_counts.items()]
-        smallest = min(value for value, _ in row_counts)
-        largest = max(value for value, _ in row_counts)
-        step = round_up_step(Decimal(str(largest - smallest)) / (_MAX_FIELD_VALUES - 1))
-        first_index = math.floor(Decimal(str(smallest)) / step)
-        last_index = math.floor(Decimal(str(largest)) / step)
-
-        counts_by_index = Counter[int]()
-        for value, row_count in row_counts:
-            counts_by_index[math.floor(Decimal(str(value)) / step)] += row_count
-        return [
-            _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
-            for index in range(first_index, last_index + 1)
-        ]
+    counts_by_index = Counter[int]()
+    for value, row_count in row_counts.items():
+        counts_by_index[math.floor(Decimal(str(value)) / step)] += row_count
+    return [
+        _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
+        for index in range(first_index, last_index + 1)
+    ]
 
 
 def round_up_step(width: Decimal) -> Decimal:
@@ -172,7 +127,7 @@ def round_up_step(width: Decimal) -> Decimal:
 
 
 def _quote_name(name: str) -> str:
-    """Return a field name as WHERE= accepts it."""
+    """Return the name of a cell as WHERE= accepts it."""
     if _PLAIN_NAME.fullmatch(name):
         return name
     return quote_name(name)
@@ -182,7 +137,8 @@ def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) ->
     """Return the count of the numbers from `low` to below `high`."""
     low_text = _format_number(low)
     high_text = _format_number(high)
-    condition = f"{name} >= {low_text} AND {name} < {high_text}"
+    quoted_name = _quote_name(name)
+    condition = f"{quoted_name} >= {low_text} AND {quoted_name} < {high_text}"
     return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_range=True)
 
 
@@ -193,47 +149,14 @@ def _format_number(number: Decimal) -> str:
 
 
 def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
-    """Return the count of a field's value, with the WHERE= that selects its rows."""
+    """Return the count of a value, with the WHERE= that selects its rows."""
     if isinstance(value, str):
-        return FieldCount(value, row_count, f"{name} = {quote_text(value)}")
-    return FieldCount(to_display_value(value), row_count, f"{name} = {json.dumps(value)}")
-
-
-# The facet of the versions of the preferred answers.
-VERSION_FACET = GridFacet(
-    cell=answers_table.c.extractor,
-    split_words=lambda version: {version} - {None},
-    match_word=partial(answers.has_version, answers_table.c.extractor),
-)
-
-
-def tag_facet(tx: Connection) -> GridFacet:
-    """Return the facet of the texts in all lists of the preferred answers.
-
-    Args:
-        tx: A connection to the database that will run the queries.
-    """
-    return GridFacet(
-        cell=answers_table.c.answer,
-        split_words=_find_list_texts,
-        match_word=partial(contains_json_text, tx, answers_table.c.answer),
+        return FieldCount(value, row_count, format_equality(name, value))
+    return FieldCount(
+        to_display_value(value), row_count, f"{_quote_name(name)} = {json.dumps(value)}"
     )
 
 
-def _find_list_texts(answer: Any) -> set[str]:
-    """Return the texts that are members of lists in a parsed answer, at any depth.
-
-    Names, texts outside lists and quotations are left out.
-    """
-    texts = set[str]()
-    containers = [answer]
-    for container in containers:
-        members = container
-        if type(container) is list:
-            texts.update(member for member in container if type(member) is str)
-        elif "quote" in container and is_quotation(container):
-            continue
-        else:
-            members = container.values()
-        containers += [member for member in members if type(member) in _CONTAINER_TYPES]
-    return texts
+def format_equality(name: str, text: str) -> str:
+    """Return the text of WHERE= that a cell equals a text."""
+    return f"{_quote_name(name)} = {quote_text(text)}"

@@ -4,18 +4,18 @@ A page starts after the last row of the page before, by its sort values, so earl
 read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. All
 queries read the rows joined with their preferred answers, so an expression of a row can name
 columns of its table and of `findable_answers`. A cell is such an expression that is read for each
-row; the listed values are made of cells and of the answer. A facet is a property with few values,
-such as tags, by which rows are counted. A row is doubtful if a field of its answer has a low
-probability and no person corrected or reviewed it.
+row; the listed values are made of cells and of the answer. A facet is a cell of WHERE= with few
+values, such as tags, by which rows are counted. A row is doubtful if a field of its answer has a
+low probability and no person corrected or reviewed it.
 """
 
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, compress
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
 import orjson
 from sqlalchemy import (
@@ -53,6 +53,7 @@ from pipeline.store.answers import (
     ANSWER_COLUMNS,
     PreferredAnswer,
     VersionPreference,
+    has_version,
     have_different_answers,
     is_reviewed_answer,
     join_preferred,
@@ -70,7 +71,7 @@ from pipeline.store.database import (
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.facets import FieldTally, GridFacet
+from pipeline.tables.facets import format_equality, is_countable, list_value_counts
 from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     CHANGED_AT_COLUMN,
@@ -80,15 +81,15 @@ from pipeline.tables.row_table import (
     RowTable,
 )
 from pipeline.tables.text_match import contains_word
+from pipeline.tables.where_sql import JsonCell, select_json
 
-T = TypeVar("T")
-# Tags, versions and field values are only counted in tables of at most this size.
+# Versions and values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
 # Listed values of refused rows that a table lacks.
 _REFUSED_NAMES = ("line", "reason", "cells")
-# The commonest tags and versions that are listed.
-_MAX_FACET_WORDS = 50
+# The commonest versions that are listed.
+_MAX_VERSIONS = 50
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,9 +122,8 @@ class Grid:
     answer_fields: Mapping[str, str] = field(default_factory=dict)
     # Expression for a row's score; negative if it has no score.
     score_expression: ColumnElement[Any] | None = None
-    # Facets by name: "tags" and "versions". If there are answer fields, the cell of the tags is the
-    # answer.
-    facets: Mapping[str, GridFacet] = field(default_factory=dict)
+    # Cells whose values are counted, by their names in WHERE=.
+    facets: Mapping[str, JsonCell] = field(default_factory=dict)
     # Names of the listed values about a row's answer, and the function that makes them of it.
     answer_names: Sequence[str] = ()
     make_answer_values: Callable[[PreferredAnswer], Mapping[str, Any]] = lambda _answer: {}
@@ -430,7 +430,7 @@ class Grid:
 
         Raises:
             InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
-                of the filter (WHERE=, tags, versions or scores).
+                of the filter (WHERE=, tags or scores).
         """
         conditions = [self._mentions_word(tx, word) for word in row_filter.words]
         where_texts = filter(None, [row_filter.where, *row_filter.choices.values()])
@@ -445,9 +445,7 @@ class Grid:
                 )
             conditions.append(self.table.state_expression == row_filter.state)
 
-        conditions += [
-            _require(self.facets.get("tags"), "tags").match_word(tag) for tag in row_filter.tags
-        ]
+        conditions += [self._compile_condition(self._format_tag(tag)) for tag in row_filter.tags]
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         conditions += self._make_answer_conditions(tx, row_filter)
@@ -466,6 +464,19 @@ class Grid:
                 hint=f"`{search_command}` filters indexed rows",
             )
         return self.compile_where(text)
+
+    def _format_tag(self, tag: str) -> str:
+        """Return the text of WHERE= that a value of a facet equals a tag.
+
+        Raises:
+            InputError: The rows have no facets.
+        """
+        if not self.facets:
+            raise InputError(
+                "the rows of this task have no tags",
+                hint=f"{OptionHint('where')} compares columns and fields",
+            )
+        return " OR ".join(format_equality(name, tag) for name in self.facets)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
@@ -491,7 +502,7 @@ class Grid:
         the filter that are not set add no condition.
 
         Raises:
-            InputError: The filter sets a version or a score, and the grid has none.
+            InputError: The filter sets a score, and the grid has none.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
@@ -504,17 +515,19 @@ class Grid:
                 have_different_answers(tx, self.table.task, self.table.row_id, first, second),
             )
         if row_filter.extractor:
-            version_facet = _require(self.facets.get("versions"), "versions")
-            conditions.append(version_facet.match_word(row_filter.extractor))
+            conditions.append(has_version(answers.c.extractor, row_filter.extractor))
         if row_filter.min_score is not None or row_filter.max_score is not None:
             # Rows without a score have a negative number there. They are never listed by score.
             min_score = max(row_filter.min_score or 0.0, 0.0)
             max_score = row_filter.max_score
             if max_score is None:
                 max_score = math.inf
-            conditions.append(
-                _require(self.score_expression, "scores").between(min_score, max_score),
-            )
+            if self.score_expression is None:
+                raise InputError(
+                    "the rows of this task have no scores",
+                    hint=f"{OptionHint('where')} compares columns and fields",
+                )
+            conditions.append(self.score_expression.between(min_score, max_score))
         return conditions
 
     def count_rows(
@@ -531,8 +544,8 @@ class Grid:
         - A table may lack refused rows (`states.is_refused` is None). The refused rows of the task
           in `findable_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states.
-        - Tags and versions are None, and field values are empty, if the rows have no such facet, if
-          the table has more than 100,000 rows, or if counting takes longer than `within_s` seconds.
+        - Versions are None, and values are empty, if the table has more than 100,000 rows, or if
+          counting takes longer than `within_s` seconds.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
@@ -555,24 +568,12 @@ class Grid:
             gone_count = states.pop(GONE_STATE)
         total = sum(states.values())
 
-        if self._can_count_facets(tx):
-            with contextlib.suppress(SlowError), limit_time(tx, within_s):
-                words, fields = self._count_facets(tx, row_filter, within_s)
-                return RowCounts(
-                    total,
-                    states,
-                    words["tags"],
-                    words["versions"],
-                    fields,
-                    gone_count,
-                )
-        return RowCounts(
-            total,
-            states,
-            None,
-            None,
-            gone=gone_count,
-        )
+        counts = RowCounts(total, states, None, gone=gone_count)
+        if not self._can_count_facets(tx):
+            return counts
+        with contextlib.suppress(SlowError), limit_time(tx, within_s):
+            return self._count_facets(tx, counts, row_filter, within_s)
+        return counts
 
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
@@ -584,12 +585,7 @@ class Grid:
         return self.table.states.is_missing
 
     def _can_count_facets(self, tx: Connection) -> bool:
-        """Return whether there are facets, and at most 100,000 rows in the table.
-
-        Counts no more rows than that.
-        """
-        if not self.facets:
-            return False
+        """Return whether the table has at most 100,000 rows; counts no more rows than that."""
         key = self.table.table.c[self.table.id_column]
         first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
         return count_rows(tx, first_rows) <= _MAX_FACET_ROWS
@@ -597,56 +593,62 @@ class Grid:
     def _count_facets(
         self,
         tx: Connection,
+        counts: RowCounts,
         row_filter: RowFilter,
         within_s: float | None,
-    ) -> tuple[dict[str, dict[str, int]], dict[str, list[FieldCount]]]:
-        """Return the rows by tag and by version, and the counts of values by answer field.
+    ) -> RowCounts:
+        """Return the counts with the numbers of rows by version and by value of each facet.
 
-        If there are answer fields, the cell of the tags is the answer. A tag or version is
-        counted once per row, and only the 50 commonest are returned. A field whose values cannot
-        be counted is left out, and rows without an answer add no values. A field is counted
-        without its own condition in `row_filter.choices`. All rows that meet the other conditions
-        are read once.
+        Only the 50 commonest versions are returned. A facet is counted without its own condition in
+        `row_filter.choices`.
 
         Args:
-            within_s: The limit in seconds; None means no limit.
+            within_s: The limit of each reading of the rows, in seconds; None means no limit.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        choices = {name: self._compile_condition(text) for name, text in row_filter.choices.items()}
-        query = self.select_rows(
-            tx,
-            row_filter._replace(choices={}),
-            *(facet.cell for facet in self.facets.values()),
-            *choices.values(),
-        )
+        versions, fields = self._tally_rows(tx, row_filter, self.facets, within_s)
+        for name in row_filter.choices:
+            if name in self.facets:
+                choices = {**row_filter.choices}
+                del choices[name]
+                own_filter = row_filter._replace(choices=choices)
+                own_cells = {name: self.facets[name]}
+                fields |= self._tally_rows(tx, own_filter, own_cells, within_s)[1]
+        return counts._replace(versions=versions, fields=fields)
+
+    def _tally_rows(
+        self,
+        tx: Connection,
+        row_filter: RowFilter,
+        cells: Mapping[str, JsonCell],
+        within_s: float | None,
+    ) -> tuple[dict[str, int], dict[str, list[FieldCount]]]:
+        """Return the numbers of rows by version, and by value of each cell that can be counted.
+
+        The rows that meet the filter are read once.
+
+        Raises:
+            SlowError: It takes longer than `within_s` seconds.
+        """
+        values = [select_json(tx, cell) for cell in cells.values()]
+        query = self.select_rows(tx, row_filter, answers.c.extractor, *values)
         timer = start_timer(tx)
-        word_counters = {name: Counter[str]() for name in self.facets}
-        field_tallies = {name: FieldTally() for name in self.answer_fields}
+        versions = Counter[str]()
+        rows_by_json = {name: Counter[str | None]() for name in cells}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            columns = list(zip(*rows, strict=True))
-            cells = dict(zip(self.facets, columns, strict=False))
-            choice_columns = dict(zip(choices, columns[len(cells) :], strict=True))
-            is_listed = _meet_all(choice_columns.values(), len(rows))
-            if self.answer_fields:
-                cells["tags"] = tuple(orjson.loads(cell or "{}") for cell in cells["tags"])
-            for name, tally in field_tallies.items():
-                is_counted = is_listed
-                if name in choices:
-                    others = {**choice_columns, name: (True,) * len(rows)}
-                    is_counted = _meet_all(others.values(), len(rows))
-                field = self.answer_fields[name]
-                tally.add([document.get(field) for document in compress(cells["tags"], is_counted)])
-            for name, facet in self.facets.items():
-                word_sets = map(facet.split_words, compress(cells[name], is_listed))
-                word_counters[name].update(chain.from_iterable(word_sets))
+            version_column, *value_columns = zip(*rows, strict=True)
+            versions.update(filter(None, version_column))
+            for counter, column in zip(rows_by_json.values(), value_columns, strict=True):
+                if is_countable(counter):
+                    counter.update(column)
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
-        word_counts = {name: _select_commonest(counter) for name, counter in word_counters.items()}
-        field_counts = {name: tally.list_counts(name) for name, tally in field_tallies.items()}
-        return word_counts, {name: counts for name, counts in field_counts.items() if counts}
+        counts = {name: list_value_counts(name, counter) for name, counter in rows_by_json.items()}
+        fields = {name: value_counts for name, value_counts in counts.items() if value_counts}
+        return _select_commonest(versions), fields
 
     def _list_sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
@@ -735,26 +737,10 @@ def _is_descending(options: RowListOptions) -> bool:
     return (options.sort or "").startswith("-") != options.is_reversed
 
 
-def _meet_all(condition_columns: Iterable[Sequence[Any]], row_count: int) -> list[bool]:
-    """Return for each row whether it meets all conditions, by the columns of their results."""
-    columns = [(True,) * row_count, *condition_columns]
-    return [all(results) for results in zip(*columns, strict=True)]
-
-
 def _select_commonest(counter: Counter[str]) -> dict[str, int]:
-    """Return the commonest words with their counts, in descending order of counts."""
+    """Return the commonest versions with their counts, in descending order of counts."""
     ordered = sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
-    return dict(ordered[:_MAX_FACET_WORDS])
-
-
-def _require(facet: T | None, noun: str) -> T:
-    """Return a facet or expression; raise InputError if it is None."""
-    if facet is None:
-        raise InputError(
-            f"the rows of this task have no {noun}",
-            hint=f"{OptionHint('where')} compares columns and fields",
-        )
-    return facet
+    return dict(ordered[:_MAX_VERSIONS])
 
 
 def make_refused_grid(tx: Connection, task: str) -> Grid:

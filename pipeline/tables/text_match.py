@@ -1,4 +1,4 @@
-"""SQL conditions on words in texts, and on texts in JSON cells.
+"""SQL conditions on words in texts.
 
 Words are compared in any case, though SQLite's lower() changes ASCII letters only.
 """
@@ -69,19 +69,6 @@ def make_spellings(word: str) -> dict[str, None]:
             lowered = (char.lower() if char.isascii() else char for char in normalized)
             spellings["".join(lowered)] = None
     return spellings
-
-
-def contains_json_text(tx: Connection, cell: ColumnElement[Any], word: str) -> ColumnElement[bool]:
-    """Return the condition that a JSON cell contains a text as a string, anywhere in it.
-
-    Programs escape non-ASCII letters and slashes in different ways; all forms are compared. The
-    case of letters counts. Names of members are found, too.
-    """
-    plain_json = json.dumps(word, ensure_ascii=False)
-    escaped = json.dumps(word)
-    with_escaped_slashes = plain_json.replace("/", "\\/")
-    forms = dict.fromkeys((plain_json, escaped, with_escaped_slashes))
-    return _contains_any(tx, [cast(cell, Text)], forms)
 
 
 def join_json_values(

@@ -87,6 +87,20 @@ def make_json_cell(name: str, json_text: ColumnElement[Any]) -> JsonCell:
     return JsonCell(document, (name,))
 
 
+def select_json(tx: Connection, cell: JsonCell) -> ColumnElement[str | None]:
+    """Return an SQL expression for the value of a cell as JSON text; NULL for a missing member.
+
+    Args:
+        tx: The connection that will run the expression.
+        cell: The cell, without quotation marks in its path.
+    """
+    if tx.dialect.name == "sqlite":
+        path = "".join(f'."{name}"' for name in cell.path)
+        return cell.document.op("->")(f"${path}")
+    member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
+    return cast(member, Text)
+
+
 # Cells by name. A cell of an earlier mapping hides cells of the same name in later mappings.
 Scopes = Sequence[Mapping[str, JsonCell]]
 

@@ -198,7 +198,7 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             "rows",
             total=counts.total,
             facets=facets,
-            is_counted=counts.versions is not None or counts.tags is not None,
+            is_counted=counts.versions is not None,
             labels=COLUMN_LABELS,
             state_meanings=STATE_MEANINGS,
         )
