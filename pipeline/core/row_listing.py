@@ -137,8 +137,8 @@ class RowCounts(NamedTuple):
 
         `total` and `states` are always there. `states` and `versions` are lists of {value, count};
         `versions` are left out if they are None. `fields` has for each field a list of {value,
-        count, where}; `where` is the WHERE= condition that lists these rows. `gone` is the number of
-        rows that left their source. `fields` and `gone` are left out if they are empty or 0.
+        count, where}; `where` is the WHERE= condition that lists these rows. `gone` is the number
+        of rows that left their source. `fields` and `gone` are left out if they are empty or 0.
         """
         counts_by_name = {"states": self.states, "versions": self.versions}
         lists_by_name = {
