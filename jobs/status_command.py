@@ -114,10 +114,7 @@ def _status_lines(
         failed = {**failures, "reasons": first_reason}
         lines.append(("failed", format_fields(failed, "rows reasons gates report")))
     if report.next_command is None:
-        key_note = ""
-        if any(wait.has_other_key for wait in report.waits_by_number.values()):
-            key_note = " with this key"
-        lines.append(("next", f"nothing to do{key_note}"))
+        lines.append(("next", "nothing to do"))
     return lines
 
 

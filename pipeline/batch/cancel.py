@@ -21,7 +21,6 @@ from pipeline.batch.batch_files import (
     sealed_request,
     sealed_result,
 )
-from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_message
 from pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from pipeline.batch.send import abandon_batch, delete_upload
 from pipeline.core import files
@@ -29,7 +28,6 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import (
     FindableError,
     InputError,
-    KeyRefusedError,
     MissingError,
     RemoteError,
 )
@@ -111,24 +109,19 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
         )
     try:
         return _cancel_remote(ws, batch)
-    except (KeyRefusedError, MissingError) as error:
-        is_hidden = ws.store.query(is_hidden_by_key, number, ws.settings, error)
-        if isinstance(error, KeyRefusedError) and not is_hidden:
-            raise
-        message = f"batch {number} was not found at the API"
-        note = ""
-        if is_hidden:
-            poll = ws.task.labels.command("batch-poll")
-            cost = format_usd(batch.estimated_cost)
-            note = f"; it may run on at Gemini for {cost}: with its key, `{poll}` cancels it"
-            message = f"{other_key_message(number)}, may still run, and may be paid twice"
+    except MissingError as error:
         ws.confirm(
-            f"{message} ({error.message}). Give up the batch, so that its rows can be asked again?",
+            f"batch {number} was not found at the API ({error.message}). If it is in the project "
+            "of another key, it may still run, and may be paid twice. "
+            "Give up the batch, so that its rows can be asked again?",
         )
         # The API may have the batch although it does not show it.
         with contextlib.suppress(RemoteError):
             ws.client.cancel_batch(batch.remote_name or "")
-        return _give_up(ws, batch, reason=f"given up: {error.message}") + note
+        outcome = _give_up(ws, batch, reason=f"given up: {error.message}")
+        poll = ws.task.labels.command("batch-poll")
+        cost = format_usd(batch.estimated_cost)
+        return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
 
 
 def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:

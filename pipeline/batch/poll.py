@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from pipeline.batch.batch_files import lock_of, sealed_result
-from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.batch.reconcile import find_and_cancel_duplicates
 from pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
 from pipeline.core import errors, files
@@ -56,8 +55,6 @@ class PollReport:
     waiting: list[int] = field(default_factory=list)
     # Batches that the API does not know: batch number to its message.
     gone: dict[int, str] = field(default_factory=dict)
-    # Those of them that were created with another key than the key in use.
-    other_keys: list[int] = field(default_factory=list)
     # Batches whose create is unclear; `batch-submit` resolves them.
     unclear: list[int] = field(default_factory=list)
     # The error that ended the poll early.
@@ -73,17 +70,11 @@ class PollReport:
         report_errors: list[errors.FindableError] = []
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
-            message = f"batch {number}"
-            hint = (
-                "check the key and GOOGLE_GEMINI_BASE_URL, and run the command again later; "
-                f"or give up the batch, whose rows are then paid for again: {give_up}"
-            )
-            if number in self.other_keys:
-                message = other_key_message(number)
-                hint = other_key_hint(number)
             missing_error = errors.ConfigurationError(
-                f"{message}: {reason}; the batch was not changed, and its rows stay claimed",
-                hint=hint,
+                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint="set GEMINI_API_KEY to a key of the project that created it, check "
+                "GOOGLE_GEMINI_BASE_URL, and run the command again later; "
+                f"or give up the batch, whose rows are then paid for again: {give_up}",
             )
             report_errors.append(missing_error)
 
@@ -286,9 +277,8 @@ class _Poll:
     def _try_check(self, batch: BatchRow) -> str:
         """Look at a batch and return its state in words; record an error instead of raising it.
 
-        - A batch that the API does not know is added to the report's `gone`.
-        - A batch that the API does not show to this key, because it was created with another key,
-          is added to `gone` and `other_keys`.
+        - A batch that the API does not know, or does not show to this key, is added to the report's
+          `gone`.
         - Any other error is kept in `check_errors` until a look at this batch succeeds. A transient
           error is one that may end by itself, such as a lost connection. It is printed if the batch
           has no error in `check_errors` yet. `failing_since` is the time of the first transient
@@ -301,22 +291,14 @@ class _Poll:
             "" after an error.
 
         Raises:
-            KeyRefusedError: The API refuses the key, and not because another key created the batch.
+            KeyRefusedError: The API refuses the key.
         """
         try:
             state_text = self._check_batch(batch)
-        except (errors.KeyRefusedError, errors.MissingError) as error:
-            is_hidden = self.ws.store.query(
-                is_hidden_by_key,
-                batch.number,
-                self.ws.settings,
-                error,
-            )
-            if isinstance(error, errors.KeyRefusedError) and not is_hidden:
-                raise
+        except errors.KeyRefusedError:
+            raise
+        except errors.MissingError as error:
             self.report.gone[batch.number] = error.message
-            if is_hidden:
-                self.report.other_keys.append(batch.number)
         except errors.RemoteError as error:
             if isinstance(error, TRANSIENT_ERRORS):
                 if batch.number not in self.check_errors:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request
-from pipeline.batch.key_fingerprint import compute_key_fingerprint
 from pipeline.batch.reconcile import (
     USELESS_STATES,
     ReconcileResult,
@@ -206,7 +205,7 @@ class _Send(NamedTuple):
         existing_batches = []
         if self.is_first and self.batch.state is BatchState.PREPARED:
             existing_batches = self._find_batches_created_elsewhere(display_name)
-        batch = self._commit_intent(display_name, should_create=not existing_batches)
+        batch = self._commit_intent(display_name)
         if existing_batches:
             reconciled = reconcile_create(ws, batch, existing_batches)
             return SendOutcome.ADOPTED if reconciled.adopted else reconciled
@@ -307,15 +306,11 @@ class _Send(NamedTuple):
             )
         return [remote for remote in own_batches if remote.state not in USELESS_STATES]
 
-    def _commit_intent(self, display_name: str, *, should_create: bool) -> BatchRow:
+    def _commit_intent(self, display_name: str) -> BatchRow:
         """Commit the state submitting, with this name of the remote batch, and return the batch.
 
         If the batch was submitting already, the transaction also records that its last try created
         nothing. A prepared batch must still fit the budgets. The quota is checked for both.
-
-        Args:
-            should_create: A create call follows, so the fingerprint of the key is recorded. False
-                if a remote batch was found and is adopted instead.
 
         Raises:
             QuotaFullError, BudgetError: A limit no longer allows the batch. Nothing is changed.
@@ -331,16 +326,7 @@ class _Send(NamedTuple):
             else:
                 # The batch may have been prepared under another budget.
                 budget.read_current_budgets(ws).ensure_fits(tx, batch)
-            key_fingerprint = None
-            if should_create:
-                key_fingerprint = compute_key_fingerprint(tx, ws.settings)
-            batches.mark_submitting(
-                tx,
-                batch,
-                display_name=display_name,
-                now=ws.now(),
-                key_fingerprint=key_fingerprint,
-            )
+            batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pipeline.batch import batch_plan, budget, prepare, send
 from pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
 from pipeline.batch.budget import QuotaFullError
-from pipeline.batch.key_fingerprint import compute_key_fingerprint
 from pipeline.batch.send import SendOutcome, abandon_batch
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
@@ -237,7 +236,7 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
         reason = ""
         if batch.fingerprint != ws.task.fingerprint:
             reason = "the task's declaration changed"
-        elif batch.model != ws.model.name and _is_model_refused(ws, batch.model):
+        elif batch.model != ws.model.name and _is_model_refused(ws.store, batch.model):
             reason = f"Gemini refuses its model {batch.model}"
         if not reason:
             continue
@@ -251,12 +250,9 @@ def abandon_outdated_batches(ws: WorkspaceSession) -> None:
             )
 
 
-def _is_model_refused(ws: WorkspaceSession, model: str) -> bool:
-    """Return whether the newest create call of a model with the key in use was refused for it."""
-    with ws.store.read() as tx:
-        key_fingerprint = compute_key_fingerprint(tx, ws.settings)
-        outcome = batches.read_last_create_outcome(tx, model, key_fingerprint)
-    return outcome == batches.MODEL_REFUSED
+def _is_model_refused(store: Store, model: str) -> bool:
+    """Return whether the newest create call of a model was refused because of the model."""
+    return store.query(batches.read_last_create_outcome, model) == batches.MODEL_REFUSED
 
 
 def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:

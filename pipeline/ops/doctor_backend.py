@@ -8,9 +8,8 @@ import re
 from collections.abc import Collection, Iterator
 
 from pipeline.batch import reconcile
-from pipeline.batch.key_fingerprint import is_hidden_by_key, other_key_hint, other_key_message
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import KeyRefusedError, MissingError
+from pipeline.core.errors import MissingError
 from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -136,8 +135,8 @@ def _check_submitted_batch(
 ) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
-    It is also a contradiction if the batch belongs to another key, or if its display name is that
-    of another batch. For a missing batch that the API may still list late, the hint is to wait.
+    It is also a contradiction if its display name is that of another batch. For a missing batch
+    that the API may still list late, the hint is to wait.
 
     Args:
         ws: The workspace.
@@ -151,17 +150,7 @@ def _check_submitted_batch(
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:
         remote_batch = ws.client.get_batch(batch.remote_name or "")
-    except (KeyRefusedError, MissingError) as error:
-        is_hidden = ws.store.query(is_hidden_by_key, batch.number, ws.settings, error)
-        if is_hidden:
-            yield RowFault(
-                f"{other_key_message(batch.number)} ({error.message})",
-                "its rows stay claimed, and its result is not downloaded",
-                other_key_hint(batch.number),
-            )
-            return
-        if isinstance(error, KeyRefusedError):
-            raise
+    except MissingError as error:
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
         if hidden_s:

@@ -6,7 +6,7 @@
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from pipeline.batch import batch_files, report
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.move import list_waiting_moves
-from pipeline.batch.report import BatchWait, read_waits
+from pipeline.batch.report import BatchWait, find_waits
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Settings
@@ -101,13 +101,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
-        waits_by_number = _read_waits(
-            tx,
-            all_batches,
-            backend=ws.backend,
-            settings=ws.settings,
-            now=ws.now,
-        )
+        waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
         waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.prompt_version)
@@ -128,13 +122,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
     dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    # The key in use can neither see nor download them.
-    other_key_numbers = {wait.batch for wait in waits_by_number.values() if wait.has_other_key}
-    batch_counts = Counter(
-        batch.state.value
-        for batch in task_batches
-        if not batch.is_held and batch.number not in other_key_numbers
-    )
+    batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
         batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
     )
@@ -397,23 +385,6 @@ def _describe_open_batch(
     return line
 
 
-def _read_waits(
-    tx: Connection,
-    all_batches: Sequence[BatchRow],
-    *,
-    backend: str,
-    settings: Settings,
-    now: Callable[[], datetime],
-) -> dict[int, BatchWait]:
-    """Return how long each submitted batch has waited at the API, by number of the batch.
-
-    Empty with the local engine.
-    """
-    if backend == "local":
-        return {}
-    return read_waits(tx, all_batches, settings=settings, now=now())
-
-
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     """Return a line for each open batch and live run of the task in use, oldest first.
 
@@ -426,13 +397,7 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
-        waits_by_number = _read_waits(
-            tx,
-            task_batches,
-            backend=ws.backend,
-            settings=ws.settings,
-            now=ws.now,
-        )
+    waits_by_number = {} if ws.backend == "local" else find_waits(task_batches, now=ws.now())
     return [
         _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
         for batch in batches.combine_runs(task_batches)

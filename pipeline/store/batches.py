@@ -43,8 +43,6 @@ _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # Outcome of a create call that was refused because the model does not exist or is retired.
 MODEL_REFUSED = "model refused"
-# Outcomes of creates that made a remote batch.
-_CREATED_OUTCOMES = ("created", "adopted")
 # The end of a display name: the number of the try.
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list does not contain it"
@@ -290,32 +288,13 @@ def compute_mean_call_seconds(tx: Connection, model: str, mode: Mode) -> float |
     return float(total_seconds / answer_count)
 
 
-def read_last_create_outcome(tx: Connection, model: str, key: str | None) -> str | None:
-    """Return the outcome of the newest create call for a model with a key; None without a call.
-
-    Args:
-        key: The fingerprint of the key; None means calls without a fingerprint.
-    """
+def read_last_create_outcome(tx: Connection, model: str) -> str | None:
+    """Return the outcome of the newest create call for a model; None without a call."""
     query = (
         select(creates.c.outcome)
         .join(batches, batches.c.number == creates.c.batch)
-        .where(
-            batches.c.model == model,
-            creates.c.sent_at.is_not(None),
-            creates.c.key_fingerprint.is_not_distinct_from(key),
-        )
+        .where(batches.c.model == model, creates.c.sent_at.is_not(None))
         .order_by(creates.c.sent_at.desc(), creates.c.id.desc())
-        .limit(1)
-    )
-    return tx.execute(query).scalar()
-
-
-def find_key_fingerprint(tx: Connection, number: int) -> str | None:
-    """Return the fingerprint of the key that created a remote batch; None if it is not known."""
-    query = (
-        select(creates.c.key_fingerprint)
-        .where(creates.c.batch == number, creates.c.outcome.in_(_CREATED_OUTCOMES))
-        .order_by(creates.c.id.desc())
         .limit(1)
     )
     return tx.execute(query).scalar()
@@ -327,14 +306,10 @@ def mark_submitting(
     *,
     display_name: str,
     now: datetime,
-    key_fingerprint: str | None = None,
 ) -> None:
     """Record the next try to create a remote batch; the batch becomes *submitting*.
 
     The batch is *prepared* or *submitting* before. The caller commits before it calls the API.
-
-    Args:
-        key_fingerprint: Of the key that sends the create call; None if no call is sent.
 
     Raises:
         StateConflictError: Another process changed the batch.
@@ -350,7 +325,6 @@ def mark_submitting(
         "try": try_number,
         "display_name": display_name,
         "sent_at": now,
-        "key_fingerprint": key_fingerprint,
     }
     tx.execute(insert(creates).values(new_try))
 

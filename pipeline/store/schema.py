@@ -421,8 +421,6 @@ creates = Table(
     Column("remote_name", Text, unique=True),
     Column("estimated_cost", Float),
     *_columns("found_at? cancelled_at?", UtcTime),
-    # The fingerprint of the key that sent the create call. NULL if it is not known.
-    Column("key_fingerprint", Text),
 )
 
 # The state of each row under a version: claimed, answered or parked. An open row has no record.

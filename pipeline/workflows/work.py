@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any
 
 from pipeline.batch import budget
-from pipeline.batch.report import read_waits
+from pipeline.batch.report import find_waits
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import AccountError, FindableError
 from pipeline.core.states import OPEN_STATES, BatchState
@@ -25,7 +25,6 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, vectors
 from pipeline.index.builds import open_synced_builds
-from pipeline.store import batches
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
@@ -301,9 +300,8 @@ class WorkPass:
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.
 
-        Batches that another API key created get a line, too (see `BatchWait.describe`). A line has
-        the time that the batch has waited at the API, and when it is polled next. If the local
-        engine answers, nothing is added.
+        A line has the time that the batch has waited at the API, and when it is polled next. If the
+        local engine answers, nothing is added.
 
         Args:
             due_units: The units of the task that are due now or later.
@@ -315,17 +313,11 @@ class WorkPass:
         checked_at = {
             due_unit.number: now + timedelta(seconds=due_unit.in_s) for due_unit in due_units
         }
-        with ws.store.read() as tx:
-            submitted_batches = batches.batches_in_states(
-                tx,
-                BatchState.SUBMITTED,
-                task=ws.task.name,
-            )
-            waits_by_number = read_waits(tx, submitted_batches, settings=ws.settings, now=now)
+        submitted_batches = self.tag_rounds.list_batches(BatchState.SUBMITTED)
         lines = [
             f"batch {number} waits: {wait.describe(checked_at=checked_at.get(number))}"
-            for number, wait in waits_by_number.items()
-            if wait.describe()
+            for number, wait in find_waits(submitted_batches, now=now).items()
+            if wait.is_slow
         ]
         if lines:
             self.figures["slow"] = lines
