@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -170,7 +170,7 @@ def to_plain_value(value: Any) -> Any:
     - Dates and times become ISO text.
     - Members of an Enum become their values.
     - Decimal numbers, UUIDs, infinity and other objects become text.
-    - Bytes are read as UTF-8; invalid bytes become lone surrogates.
+    - Bytes are read as UTF-8. Bytes that are not text, or contain NUL, become None.
     - NaN becomes None, because pandas writes an empty cell as NaN.
     """
     if value is None or isinstance(value, bool | str | int):
@@ -190,7 +190,8 @@ def _to_plain_scalar(value: Any) -> Any:
     if isinstance(value, float) and not math.isinf(value):
         return None if math.isnan(value) else value
     if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value).decode("utf-8", "surrogateescape")
+        text = bytes(value).decode("utf-8", "surrogateescape")
+        return None if INVALID_TEXT.search(text) else text
     if isinstance(value, Decimal) and value.is_finite():
         return format(value, "f")
     if isinstance(value, date | time):
@@ -236,53 +237,21 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "json" if "json" in kinds else "text"
 
 
-def contains_binary(value: Any) -> bool:
-    """Return whether a value of a driver or library is, or contains, bytes that are not text.
+def note_binary(name: str, value: Any, notes: list[str]) -> None:
+    """Add a note on a column, once, if a value is or contains bytes that are not text."""
+    note = f"column {name!r}: bytes that are not text are read as blank"
+    if note not in notes and _contains_binary(value):
+        notes.append(note)
 
-    Bytes are text if they are valid UTF-8 without NUL. Texts are never binary.
-    """
+
+def _contains_binary(value: Any) -> bool:
     if isinstance(value, bytes | bytearray | memoryview):
-        return INVALID_TEXT.search(to_plain_value(value)) is not None
+        return to_plain_value(value) is None
     if isinstance(value, Mapping):
-        return any(map(contains_binary, value.values()))
+        return any(map(_contains_binary, value.values()))
     if isinstance(value, list | tuple):
-        return any(map(contains_binary, value))
+        return any(map(_contains_binary, value))
     return False
-
-
-def note_binary_columns(names: Iterable[str]) -> list[str]:
-    """Return a note about columns that are left out because of their bytes; [] for no names."""
-    names_text = ", ".join(map(repr, names))
-    if not names_text:
-        return []
-    return [f"columns left out, because they contain binary data: {names_text}"]
-
-
-def drop_binary_columns(
-    rows: Sequence[Mapping[str, Any]],
-) -> tuple[Sequence[Mapping[str, Any]], list[str]]:
-    """Return copies of rows without binary columns.
-
-    A column is binary if a row has bytes in it that are not text (UTF-8), and no row has a text in
-    it. A column with such bytes and texts is kept unchanged.
-
-    Returns:
-        The copies, also if no column is removed, and the names of the removed columns in the order
-        in which bytes were found.
-    """
-    binary_names = dict[str, None]()
-    for row in rows:
-        for name, value in row.items():
-            if contains_binary(value):
-                binary_names[name] = None
-
-    removed_names = [
-        name for name in binary_names if not any(isinstance(row.get(name), str) for row in rows)
-    ]
-    remaining_rows = [
-        {name: value for name, value in row.items() if name not in removed_names} for row in rows
-    ]
-    return remaining_rows, removed_names
 
 
 def list_rows(data: Any) -> list[Mapping[str, Any]]:
@@ -322,39 +291,28 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
-    """Return the rows of an Arrow table or record batch.
+    """Return the rows of an Arrow table or record batch, with the values of Python.
 
-    Values are those of Python. If Python cannot represent a time of a column, because it has
-    nanoseconds or a year outside 1 to 9999, all cells of the column are texts.
-    """
-    try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except (ValueError, OverflowError):
-        names = batch.schema.names
-        columns = map(_list_arrow_column, batch.columns)
-        rows = [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-    return rows
-
-
-def _list_arrow_column(column: Any) -> list[Any]:
-    """Return the cells of a column of Arrow; if Python cannot represent one, all as texts.
+    Nanoseconds of times are cut off, because Python has none.
 
     Raises:
-        InputError: The cells are lists or objects with such times.
+        InputError: A time has a year outside 1 to 9999, or nanoseconds in a list or an object.
     """
+    pa = import_pyarrow("an Arrow table")
+    fields = list(batch.schema)
+    for index, field in enumerate(fields):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            fields[index] = field.with_type(pa.timestamp("us", field.type.tz))
+    if fields != list(batch.schema):
+        batch = batch.cast(pa.schema(fields), safe=False)
     try:
-        cells: list[Any] = column.to_pylist()
-    except (ValueError, OverflowError):
-        pa = import_pyarrow("an Arrow table")
-        try:
-            texts: list[str | None] = column.cast(pa.string()).to_pylist()
-        except pa.ArrowException as error:
-            raise InputError(
-                f"times in lists or objects are not read with nanoseconds: {error}",
-                hint="convert them to microseconds",
-            ) from error
-        cells = [text and text.replace(" ", "T", 1) for text in texts]
-    return cells
+        rows: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"a time cannot be read: {error}; nothing was read",
+            hint="use microseconds and years from 1 to 9999, or write such times as texts",
+        ) from error
+    return rows
 
 
 def import_pyarrow(purpose: str) -> Any:

@@ -53,8 +53,6 @@ _EAST_ASIAN_ENCODINGS = (*_JAPANESE_ENCODINGS, "cp949", "gb18030", "big5")
 # Of the letters beyond ASCII of a Japanese text.
 _MIN_KANA_SHARE = 0.25
 _KANA = re.compile("[\u3040-\u30ff]")
-# Words that the note about a guess shows.
-_MAX_SHOWN_WORDS = 3
 _CODEC_BY_MARK = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -122,51 +120,18 @@ def find_encoding(path: Path, start: bytes) -> TextEncoding:
     if 2 * len(bad_lines) <= len(lines):
         return TextEncoding("utf-8")
 
-    text = b"\n".join(line for _, line in bad_lines)
-    codec, other_codec = guess_code_pages(text)
-    differing_words = dict.fromkeys(
-        word.decode(codec, "replace")
-        for word in _WORD.findall(text)
-        if _list_differing_letters(word, codec, other_codec)
-    )
+    codec, other_codec = guess_code_pages(b"\n".join(line for _, line in bad_lines))
     line_number, line = bad_lines[0]
-    note = _guess_note(
-        codec,
-        other_codec,
-        line_number,
-        line,
-        words=list(differing_words),
+    # The first character beyond ASCII is shown, also if it is far behind the beginning of the line.
+    text = line.decode(codec, "replace").strip()
+    first_index = next((index for index, letter in enumerate(text) if not letter.isascii()), 0)
+    excerpt = make_excerpt(text[max(0, first_index - MAX_EXCERPT_CHARS * 3 // 4) :])
+    name = "cp1252 (Windows-1252, Latin-1)" if codec == DEFAULT_CODE_PAGE else codec
+    note = (
+        f"read as {name}, a guess: line {line_number} is {excerpt!r}; "
+        f"if that is wrong, try {OptionHint(encoding=other_codec)}"
     )
     return TextEncoding(codec, note)
-
-
-def _guess_note(
-    codec: str, other_codec: str, line_number: int, line: bytes, *, words: Sequence[str]
-) -> str:
-    """Return the note about a guessed code page, with an excerpt of a line beyond ASCII.
-
-    Args:
-        codec: The code page.
-        other_codec: The second candidate, which the note names.
-        line_number: The number of the line.
-        line: The line.
-        words: Words that differ between both; up to three are shown.
-    """
-    text = line.decode(codec, "replace").strip()
-    first_index = next(
-        (index for index, character in enumerate(text) if not character.isascii()),
-        0,
-    )
-    # Show the first character beyond ASCII, also if it is far behind the beginning of the line.
-    if first_index >= MAX_EXCERPT_CHARS * 3 // 4:
-        text = text[first_index - MAX_EXCERPT_CHARS // 2 :]
-
-    name = "cp1252 (Windows-1252, Latin-1)" if codec == DEFAULT_CODE_PAGE else codec
-    note = f"read as {name}, a guess: line {line_number} is {make_excerpt(text)!r}"
-    if words:
-        shown_words = ", ".join(repr(make_excerpt(word)) for word in words[:_MAX_SHOWN_WORDS])
-        note += f"; check {shown_words}"
-    return f"{note}; if that is wrong, try {OptionHint(encoding=other_codec)}"
 
 
 def check_encoding(path: Path, name: str) -> str:
@@ -179,7 +144,7 @@ def check_encoding(path: Path, name: str) -> str:
 
     Raises:
         InputError: The encoding does not exist, or the file has bytes that are invalid in it. The
-            message names the line and the byte of the first invalid bytes.
+            message names the line of the first invalid bytes.
     """
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
@@ -191,32 +156,17 @@ def check_encoding(path: Path, name: str) -> str:
         ) from None
 
     decoder = codecs.getincrementaldecoder(codec)("strict")
-    line_number = 1
-    offset = 0
+    line_count = 0
     with path.open("rb") as file:
-        while True:
-            chunk = file.read(CHUNK_BYTES)
+        for line in iter(partial(file.readline, CHUNK_BYTES), b""):
             try:
-                line_number += decoder.decode(chunk, final=not chunk).count("\n")
-            except UnicodeError as error:
-                # An error of UTF-16 without its mark has no position.
-                pending_bytes = chunk
-                error_start = 0
-                if isinstance(error, UnicodeDecodeError):
-                    pending_bytes = error.object
-                    error_start = error.start
-
-                valid_text = pending_bytes[:error_start].decode(codec, "ignore")
-                line_number += valid_text.count("\n")
-                byte_number = offset + len(chunk) - len(pending_bytes) + error_start + 1
+                decoder.decode(line)
+            except UnicodeError:
                 raise InputError(
-                    f"{path}, line {line_number}: byte {byte_number:,} is not valid {name}; "
-                    "nothing was read",
+                    f"{path}, line {line_count + 1}: a byte is not valid {name}; nothing was read",
                     hint=f"set {OptionHint('encoding')} to the file's encoding, or leave it out",
                 ) from None
-            if not chunk:
-                break
-            offset += len(chunk)
+            line_count += line.endswith(b"\n")
     return "utf-8-sig" if codec == "utf-8" else codec
 
 

@@ -2,23 +2,20 @@
 
 A first row is refused in two cases:
 
-- It is a title: only its first cell is filled, and the rows below have more cells.
-- It contains a value of the same series as the values below it, such as a date or a row number.
-
-Years and other numbers may be names of columns. A fault is the reason for refusing a row.
+- It is a title: only its first cell is filled, and most of the rows below have more cells.
+- It is a row of data: it and the next row have a date or a mail address in the same column, or a
+  whole number in the first column and a word beside it.
 """
 
 import contextlib
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import takewhile
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import stripped_text
 from pipeline.tables.input_file import NO_HEADER, InputFile
 from pipeline.tables.row_findings import (
     CUT_MARK,
@@ -31,20 +28,11 @@ from pipeline.tables.row_findings import (
 
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
-# Lines that an error message shows.
-MAX_SHOWN_LINES = 3
-# Rows that are compared with a first row at least.
-_MIN_DATA_ROWS = 2
-# The header and a row.
-_MIN_RECORDS_BELOW_TITLE = 2
-_YEAR = re.compile(r"(?:19|20)\d\d")
+# Records that an error message shows.
+_MAX_SHOWN_RECORDS = 3
 _NUMBER = re.compile(r"[-+]?\d[\d ,.']*%?")
-# Dates, mail addresses and UUIDs.
-_SERIES = (
-    re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?"),
-    re.compile(r"[^@\s]+@[^@\s]+\.[a-z]+", re.IGNORECASE),
-    re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
-)
+# A date or a mail address.
+_DATE_OR_MAIL = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?|[^@\s]+@[^@\s]+\.[A-Za-z]+")
 
 
 class Record(NamedTuple):
@@ -56,20 +44,12 @@ class Record(NamedTuple):
     cells: Sequence[Any]
 
 
-class HeaderFault(NamedTuple):
-    """Why the first record is not a header."""
-
-    reason: str
-    # The line of the header; 0 if the table has no header.
-    header_line: int
-
-
 class HeadedTable:
     """A table of records with the same columns: CSV, or a sheet. A subclass reads the records.
 
     Attributes:
         names: The names of the columns. A column without a name is called `column_4` by its
-            position, or has an empty name if all its cells are blank.
+            position.
     """
 
     # The text between two cells in an excerpt of a record.
@@ -90,7 +70,7 @@ class HeadedTable:
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
-        A row that repeats the header is faulty. Columns with an empty name are left out.
+        A row that repeats the header is faulty.
         """
         for record in self._read_records():
             if isinstance(record, Finding):
@@ -100,43 +80,19 @@ class HeadedTable:
                 reason = "the header is repeated, as in joined files"
                 yield self._reject_record(record.line_number, reason, texts)
             else:
-                named_cells = zip(self.names, record.cells, strict=True)
-                values = {name: cell for name, cell in named_cells if name}
+                values = dict(zip(self.names, record.cells, strict=True))
                 yield SourceRow(record.line_number, values)
 
     def _set_names(self, header_names: list[str]) -> None:
-        """Set the names of the columns; a column with cells but no name is named by its position.
-
-        The rows are read if a name is empty. The next row may be the true header, because a title
-        often has fewer cells, so the note also says how to use it.
-        """
+        """Set the names of the columns; a column without a name is named by its position."""
         self._header_names = header_names
-        self.names = header_names
-        if "" not in header_names:
-            return
-
-        name_pairs = list(zip(header_names, make_column_names(len(header_names)), strict=True))
-        self.names = [name or made_name for name, made_name in name_pairs]
-        blank_names = {made_name for name, made_name in name_pairs if not name}
-        first_line = 0
-        for row in self.read_rows():
-            if isinstance(row, SourceRow):
-                first_line = first_line or row.line_number
-                blank_names -= {name for name in blank_names if stripped_text(row.values.get(name))}
-
-        filled_names = [
-            made_name for name, made_name in name_pairs if not name and made_name not in blank_names
-        ]
+        made_names = make_column_names(len(header_names))
         self.names = [
-            name or ("" if made_name in blank_names else made_name)
-            for name, made_name in name_pairs
+            name or made_name for name, made_name in zip(header_names, made_names, strict=True)
         ]
-        if filled_names:
-            self._file.notes.append(f"columns without a name are called {', '.join(filled_names)}")
-        if filled_names and self._file.header_line is None:
-            self._file.notes.append(
-                f"header: line {first_line - 1}; {OptionHint(header=first_line)} if that is wrong"
-            )
+        added_names = [name for name in self.names if name not in header_names]
+        if added_names:
+            self._file.notes.append(f"columns without a name are called {', '.join(added_names)}")
 
     def _repeats_header(self, cells: Sequence[Any]) -> bool:
         """Return whether a record repeats the header; case and line breaks do not matter."""
@@ -156,8 +112,8 @@ class HeadedTable:
     ) -> Finding:
         """Return the finding that rejects a record, with its cells by column.
 
-        A cell whose column has no name, or that is beyond the header, is named by its number, such
-        as `column_3` for the third cell. Long cells are cut and marked.
+        A cell beyond the header is named by its number, such as `column_3` for the third cell. Long
+        cells are cut and marked.
 
         Args:
             line: The line where the record starts.
@@ -166,21 +122,13 @@ class HeadedTable:
             excerpt: The text that the finding shows; the cells if it is empty.
             column: The faulty column; empty if the whole record is faulty.
         """
-        cells = dict[str, str]()
-        for index, text in enumerate(texts):
-            name = self.names[index] if index < len(self.names) else ""
-            is_cut = len(text) >= MAX_CUT_CELL
-            cells[name or f"column_{index + 1}"] = (
-                f"{text[:MAX_CUT_CELL]}{CUT_MARK}" if is_cut else text
-            )
+        names = [*self.names, *make_column_names(len(texts))[len(self.names) :]]
+        cells = {
+            name: f"{text[:MAX_CUT_CELL]}{CUT_MARK}" if len(text) >= MAX_CUT_CELL else text
+            for name, text in zip(names, texts, strict=False)
+        }
         value = excerpt or self.delimiter.join(texts)
-        return make_rejection(
-            line,
-            reason,
-            value,
-            column=column,
-            cells=cells,
-        )
+        return make_rejection(line, reason, value, column=column, cells=cells)
 
 
 def make_column_names(count: int) -> list[str]:
@@ -198,12 +146,12 @@ def _fold_texts(cells: Sequence[Any]) -> list[str]:
     return [join_lines(cell).casefold() if isinstance(cell, str) else "" for cell in cells]
 
 
-def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> list[Record]:
+def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int = 1) -> list[Record]:
     """Parse CSV lines, and return the first records that are not empty.
 
     For example, the lines `id;text` and `1;Hi ` from line 1 on give (1, [id, text]) and (2, [1,
-    Hi]). At most MAX_SAMPLED_RECORDS + 1 records are returned. A record is empty if all its cells
-    are empty or spaces. Cells are stripped of outer spaces. At a line that the CSV reader refuses,
+    Hi]). At most MAX_SAMPLED_RECORDS records are returned. A record is empty if all its cells are
+    empty or spaces. Cells are stripped of outer spaces. At a line that the CSV reader refuses,
     parsing ends without an error.
 
     Args:
@@ -215,99 +163,67 @@ def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int) -> l
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     line_number = first_line
     with contextlib.suppress(csv.Error):
-        for fields in reader:
+        for fields in islice(reader, MAX_SAMPLED_RECORDS):
             if any(map(str.strip, fields)):
                 records.append(Record(line_number, [field.strip() for field in fields]))
             line_number = first_line + reader.line_num
-            if len(records) > MAX_SAMPLED_RECORDS:
-                break
     return records
 
 
-def check_header(
-    path: Path,
-    tables: Iterable[Sequence[Record]],
-    shown_lines: Iterable[str],
-) -> None:
+def check_header(file: InputFile, records: Sequence[Record]) -> None:
     """Check that the first record of a table may be a header.
 
+    Nothing is checked if `HEADER=` is given, or if a name is a known column.
+
     Args:
-        path: The file.
-        tables: The first records of the table, split by each possible delimiter.
-        shown_lines: The first lines of the file, which the error shows.
+        file: The file, for the error.
+        records: The first records of the table.
 
     Raises:
         InputError: The first record is a title or a row of data. The hint shows `HEADER=` with the
             line of the header, and for a table without a header.
     """
-    for records in tables:
-        fault = _find_title_fault(records) or _find_data_row_fault(records)
-        if fault is not None:
-            raise _make_header_error(path, fault, shown_lines)
+    header, *rows = records
+    if file.header_line is not None or file.has_known_column(header.cells):
+        return
 
+    wide_rows = [row for row in rows if sum(map(bool, row.cells)) > 1]
+    has_title = header.cells[0] and not any(header.cells[1:]) and 2 * len(wide_rows) > len(rows)
+    value = _find_data_value(header, rows[0]) if rows else ""
+    if has_title:
+        header_line = wide_rows[0].line_number
+        reason = f"the header is on line {header_line}, below a title"
+    elif value:
+        header_line = header.line_number
+        reason = f"no header: {make_excerpt(value)!r} is a value like the value below it"
+    else:
+        return
 
-def _make_header_error(path: Path, fault: HeaderFault, shown_lines: Iterable[str]) -> InputError:
-    """Return the error for a file whose first row is not a header; see `check_header`."""
-    line_excerpts = ", ".join(
-        f"line {line_number} '{make_excerpt(text)}'"
-        for line_number, text in enumerate(shown_lines, start=1)
+    shown_records = ", ".join(
+        f"line {record.line_number} '{make_excerpt(', '.join(filter(None, record.cells)))}'"
+        for record in records[:_MAX_SHOWN_RECORDS]
     )
-    message = f"{path}: {fault.reason}; nothing was read. The file begins: {line_excerpts}"
+    raise InputError(
+        f"{file.path}: {reason}; nothing was read. The file begins: {shown_records}",
+        hint=(
+            f"{OptionHint(header=header_line)} reads the column names from line {header_line}, "
+            f"{OptionHint(header=NO_HEADER)} names the columns column_1, …; "
+            "in a task's file set header="
+        ),
+    )
 
-    header_line = fault.header_line or 1
-    with_header = f"{OptionHint(header=header_line)} reads the column names from line {header_line}"
-    without_header = f"{OptionHint(header=NO_HEADER)} names the columns column_1, …"
-    choices = f"{without_header}; {with_header}"
-    if fault.header_line:
-        choices = f"{with_header}, {without_header}"
-    return InputError(message, hint=f"{choices}; in a task's file set header=")
 
+def _find_data_value(header: Record, row: Record) -> str:
+    """Return a cell of the first record that is a value like the one below it; "" without any.
 
-def _find_title_fault(records: Sequence[Record]) -> HeaderFault | None:
-    """Return the fault if titles are above the header; only the first cell of a title is filled.
-
-    All records below the titles have the same number of cells, two or more.
+    Dates and mail addresses are such values; so is a whole number in the first column if the first
+    record also has a cell that is no number.
     """
-    titles = list(takewhile(_is_title, records))
-    table = records[len(titles) :]
-    widths = {len(record.cells) for record in table}
-    if not titles or len(table) < _MIN_RECORDS_BELOW_TITLE or len(widths) > 1 or 1 in widths:
-        return None
+    for cell, value_below in zip(header.cells, row.cells, strict=False):
+        if _DATE_OR_MAIL.fullmatch(cell) and _DATE_OR_MAIL.fullmatch(value_below):
+            return str(cell)
 
-    header_line = table[0].line_number
-    return HeaderFault(f"the header is on line {header_line}, below a title", header_line)
-
-
-def _is_title(record: Record) -> bool:
-    first_cell, *other_cells = record.cells
-    return bool(first_cell) and not any(other_cells)
-
-
-def _find_data_row_fault(records: Sequence[Record]) -> HeaderFault | None:
-    """Return why the first record is a row of data; None if it may be a header.
-
-    It is a row of data if all cells of a column, with that of the first record, are dates, mail
-    addresses or UUIDs. It also is one if the first column has different whole numbers, the first of
-    them is no year, and the first record also has a cell that is no number.
-    """
-    if len(records) <= _MIN_DATA_ROWS:
-        return None
-
-    keys, *other_columns = zip(*(record.cells for record in records), strict=False)
-    has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in records[0].cells)
-    are_numbers = all(map(str.isdecimal, keys))
-    are_ids = are_numbers and len(set(keys)) == len(keys)
-    columns = [keys, *other_columns]
-    series = [column for column in columns if _is_series(column)]
-    if are_ids and has_word and not _YEAR.fullmatch(keys[0]):
-        series.append(keys)
-    if not series:
-        return None
-
-    value = make_excerpt(series[0][0])
-    return HeaderFault(f"no header: {value!r} is a value like the values below it", 0)
-
-
-def _is_series(cells: Sequence[str]) -> bool:
-    """Return whether all cells are dates, all are mail addresses, or all are UUIDs."""
-    return any(all(map(pattern.fullmatch, cells)) for pattern in _SERIES)
+    has_word = any(cell and not _NUMBER.fullmatch(cell) for cell in header.cells)
+    if has_word and header.cells[0].isdecimal() and row.cells[0].isdecimal():
+        return str(header.cells[0])
+    return ""

@@ -7,7 +7,7 @@ invalid bytes.
 import codecs
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -44,36 +44,16 @@ _FORMATS_BY_OPTION = {
 # The beginning of JSON that cannot be the header of a table.
 _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
-# The first bytes of a workbook with a password, and of an old .xls file.
-_LOCKED_SIGNATURE = b"\xd0\xcf\x11\xe0"
-_SQLITE_FORMAT = "an SQLite database"
-# The first bytes of formats that are not read, with the name of the format.
-_OTHER_FORMAT_BY_SIGNATURE: Mapping[bytes, str] = {
-    b"%PDF-": "a PDF document",
-    b"\x89PNG\r\n\x1a\n": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF87a": "a GIF image",
-    b"GIF89a": "a GIF image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-    b"\x1f\x8b": "a gzip archive",
-    b"BZh": "a bzip2 archive",
-    b"\xfd7zXZ\x00": "an xz archive",
-    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
-    b"Rar!\x1a\x07": "a RAR archive",
-    b"PK\x05\x06": "an empty zip archive",
-    b"SQLite format 3\x00": _SQLITE_FORMAT,
-    b"{\\rtf": "an RTF document",
-    b"\x7fELF": "a program",
-}
-# A WebP image is a RIFF file with this name behind its size.
-_WEBP_START = re.compile(rb"RIFF.{4}WEBP", re.DOTALL)
+# The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
+_DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
 # Bytes that are checked for control characters.
 _CHECKED_BYTES = 4_096
 # Text has hardly any of these: control characters except tab, line ends, form feed and escape.
 _CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
-# More than this share of control characters is no text. A text with some damaged rows has fewer.
-_MAX_CONTROL_SHARE = 0.1
+# More than this number and this share of control characters is no text. A text with some damaged
+# rows has fewer; a tenth of compressed data are control characters.
+_MAX_CONTROL_COUNT = 8
+_MAX_CONTROL_SHARE = 0.05
 # The name of this module's error handler for decoding.
 _BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
 _BAD_BYTE_OFFSET = 0xDC00
@@ -133,8 +113,8 @@ class InputFile:
         with self.translate_os_errors():
             with self.parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
-            # The user's encoding is ignored for Parquet, .xlsx and locked spreadsheets.
-            is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, _LOCKED_SIGNATURE))
+            # The user's encoding is ignored for Parquet, .xlsx and documents.
+            is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
             if options.encoding and not is_binary:
                 encoding = TextEncoding(check_encoding(self.parts[0], options.encoding))
             else:
@@ -212,9 +192,9 @@ class InputFile:
             text: Their text, without surrounding white space.
 
         Raises:
-            InputError: The file is empty, is an .xls or a workbook with a password, is a document,
-                image or other binary file. Or the suffix is that of JSON or Parquet, and the
-                content is a text that begins with neither `[` nor `{`.
+            InputError: The file is empty, or is a document, image or other binary file. Or the
+                suffix is that of JSON or Parquet, and the content is a text that begins with
+                neither `[` nor `{`.
         """
         for signature, name in _FORMAT_BY_SIGNATURE.items():
             if start.startswith(signature):
@@ -239,21 +219,21 @@ class InputFile:
         return suffix_format
 
     def _check_text_format(self, start: bytes) -> None:
-        """Raise InputError if the first bytes are those of a format that is not read."""
-        if start.startswith(_LOCKED_SIGNATURE):
-            raise self.make_error(
-                " is a spreadsheet with a password, or an old .xls",
-                hint="save it as .xlsx without a password",
-            )
-
+        """Raise InputError if the first bytes are not those of a text."""
         # In UTF-16 and UTF-32 NUL bytes are normal.
         is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
-        binary_format = _find_binary_format(start, is_wide_text=is_wide_text)
-        if binary_format:
-            hint = "save its table as CSV, .xlsx, JSON lines or Parquet, and name that file"
-            if binary_format == _SQLITE_FORMAT:
-                hint = f"read it with a SELECT and {OptionHint(source='sqlite:///…')}"
-            raise self.make_error(f" is {binary_format}, not a table", hint=hint)
+        checked = start[:_CHECKED_BYTES]
+        control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
+        max_count = max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
+        has_controls = control_count > max_count and not is_wide_text
+        if has_controls or start.startswith(_DOCUMENT_SIGNATURES):
+            raise self.make_error(
+                " is a binary file or a document, not a table",
+                hint=(
+                    "save a table as CSV, .xlsx without a password, JSON lines or Parquet; "
+                    f"read a database with a SELECT and {OptionHint(source='sqlite:///…')}"
+                ),
+            )
 
 
 def _parse_header(header: int | str) -> int | None:
@@ -288,32 +268,6 @@ def _is_json(text: str) -> bool:
         parse_json(text)
         return True
     return False
-
-
-def _find_binary_format(start: bytes, *, is_wide_text: bool) -> str:
-    """Return the format of a file that is not text, such as "a WebP image"; "" for text.
-
-    The format follows from the file's first bytes. A file in no known format is "a binary file" if
-    it has many control characters, else text. Parquet and spreadsheets are not among the known
-    formats: callers recognize them before.
-
-    Args:
-        start: The first bytes of the file.
-        is_wide_text: The text is UTF-16 or UTF-32, in which NUL bytes are normal.
-    """
-    for signature, name in _OTHER_FORMAT_BY_SIGNATURE.items():
-        if start.startswith(signature):
-            return name
-    if _WEBP_START.match(start):
-        return "a WebP image"
-    if is_wide_text:
-        return ""
-
-    checked = start[:_CHECKED_BYTES]
-    control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
-    if control_count > _MAX_CONTROL_SHARE * len(checked):
-        return "a binary file"
-    return ""
 
 
 def _find_line_end(text: str) -> str:

@@ -9,10 +9,9 @@ from urllib.parse import unquote
 
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import (
-    contains_binary,
     import_pyarrow,
     list_arrow_rows,
-    note_binary_columns,
+    note_binary,
     to_plain_row,
 )
 from pipeline.tables.input_file import InputFile
@@ -34,45 +33,40 @@ class ParquetTable:
     """
 
     def __init__(self, file: InputFile) -> None:
-        """Read the names of the columns, and find the columns of bytes that are not text.
-
-        A note names these columns, which are not read.
+        """Read the names of the columns.
 
         Raises:
             InputError: A file is damaged.
             ConfigurationError: pyarrow is not installed.
         """
         self._file = file
-        self._binary_names = set[str]()
-        all_names = list[str]()
+        self.names = list[str]()
         for part in file.parts:
             with self._open(part) as (table, folder_values):
                 part_names = table.schema_arrow.names
-                all_names += [
+                self.names += [
                     name
                     for name in (*part_names, *folder_values)
-                    if name not in all_names or part_names.count(name) > 1
+                    if name not in self.names or part_names.count(name) > 1
                 ]
-                self._binary_names |= _find_binary_columns(table)
-
-        file.notes += note_binary_columns(sorted(self._binary_names))
-        self.names = [name for name in all_names if name not in self._binary_names]
 
     def read_rows(self) -> Iterator[SourceRow]:
         """Yield the rows of all Parquet files, with the columns of their folders' names.
 
-        The rows are numbered from 1 across all files. Columns of bytes that are not text are left
-        out. A column of a folder's name replaces a column of the same name in the file.
+        The rows are numbered from 1 across all files. A column of a folder's name replaces a column
+        of the same name in the file.
         """
         row_number = count(1)
         for part in self._file.parts:
             with self._open(part) as (table, folder_values):
-                names = None
-                if self._binary_names:
-                    part_names = table.schema_arrow.names
-                    names = [name for name in part_names if name not in self._binary_names]
-                for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=names):
-                    for values in list_arrow_rows(batch):
+                byte_names = [
+                    field.name for field in table.schema_arrow if "binary" in str(field.type)
+                ]
+                for batch in table.iter_batches(batch_size=_BATCH_ROWS):
+                    rows = list_arrow_rows(batch)
+                    for name in byte_names:
+                        note_binary(name, [values[name] for values in rows], self._file.notes)
+                    for values in rows:
                         yield SourceRow(next(row_number), to_plain_row(values | folder_values))
 
     @contextlib.contextmanager
@@ -114,23 +108,3 @@ def _parse_partition_value(text: str) -> int | str | None:
     if text.isdecimal():
         return int(text)
     return None if text == _NULL_PARTITION else text
-
-
-def _find_binary_columns(table: Any) -> set[str]:
-    """Return the names of the columns of a Parquet file that contain bytes that are not text.
-
-    Reads the columns of bytes, row by row, until each of them has such bytes or the file ends.
-    """
-    candidate_names = [field.name for field in table.schema_arrow if "binary" in str(field.type)]
-    binary_names = set[str]()
-    if not candidate_names:
-        return binary_names
-
-    for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=candidate_names):
-        # A name that is twice in the file has two columns.
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            if any(map(contains_binary, column.to_pylist())):
-                binary_names.add(name)
-        if len(binary_names) == len(set(candidate_names)):
-            break
-    return binary_names

@@ -32,12 +32,10 @@ from pipeline.core.text import INVALID_TEXT, plural
 from pipeline.store.database import Store, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
-    contains_binary,
-    drop_binary_columns,
     find_value_kind,
     hash_text,
     merge_kinds,
-    note_binary_columns,
+    note_binary,
     to_compact_json,
     to_plain_row,
     to_plain_value,
@@ -152,8 +150,8 @@ class SourceFile(InputFile):
     def names(self) -> Sequence[str]:
         """Return the names of the columns.
 
-        A column without a name is called `column_4` by its position, or has an empty name if all
-        its cells are blank. For JSON they are the names in the first rows.
+        A column without a name is called `column_4` by its position. For JSON they are the names in
+        the first rows.
 
         Raises:
             InputError: The file cannot be read, has no header, or an option does not fit it.
@@ -215,18 +213,12 @@ class FileSource(SourceFile):
             self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)
 
-        names = list(filter(None, self.names))
-        check_column_names(names, source=path)
-        if self.format in {"csv", "xlsx"} and not names:
-            raise InputError(
-                f"{path} has no header with a name; nothing was read",
-                hint=FILE_HINT,
-            )
+        check_column_names(self.names, source=path)
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
             split_into_columns(row.values for row in rows if isinstance(row, SourceRow)),
-            dict.fromkeys(names),
+            dict.fromkeys(self.names),
             source=path,
             stored_kinds=stored_kinds,
         )
@@ -270,13 +262,13 @@ class MemorySource:
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Convert rows to plain values, and read their columns and hash.
 
-        Binary columns are left out and noted in `notes`.
-
         Raises:
             InputError: The columns are not possible in a table.
         """
-        rows, binary_columns = drop_binary_columns(rows)
-        self.notes = note_binary_columns(binary_columns)
+        self.notes = list[str]()
+        for page in split_into_columns(rows):
+            for name, values in page.items():
+                note_binary(name, values, self.notes)
         self._rows = [to_plain_row(row) for row in rows]
         columns = split_into_columns(self._rows)
         self.columns = find_column_kinds(columns, {}, source=MEMORY_ROWS)
@@ -368,8 +360,8 @@ class QuerySource:
     ) -> None:
         """Run a query, and write its rows to a temporary file that this object closes.
 
-        All rows are read, to find the kinds of the columns. Columns of bytes that are no text are
-        left out, with a note. With a cursor, more queries find its greatest value first.
+        All rows are read, to find the kinds of the columns. With a cursor, more queries find its
+        greatest value first.
 
         Args:
             store: The database of the query.
@@ -396,10 +388,6 @@ class QuerySource:
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
                 self.notes.append(f"{message}; `{full_command}` reads all rows")
 
-        # Columns with bytes that are not text, and columns with a text. A column of the first kind
-        # is left out if it is not of the second kind.
-        self._binary_names = set[str]()
-        self._text_names = set[str]()
         # The file has a JSON list of rows in each line, and is closed together with this object.
         self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115
         weakref.finalize(self, self._file.close)
@@ -410,7 +398,7 @@ class QuerySource:
                 first_kinds = {name: known_kinds.get(name) for name in self._names}
                 self._digest = hashlib.sha256(json.dumps(self._names).encode())
                 pages = self._save_pages(selection.rows)
-                columns = find_column_kinds(
+                self.columns = find_column_kinds(
                     pages, first_kinds, source="the query", stored_kinds=stored_kinds
                 )
                 self._file.flush()
@@ -421,30 +409,18 @@ class QuerySource:
 
         if cursor is None:
             self.sha256 = self._digest.hexdigest()
-        self._binary_names -= self._text_names
-        self.columns = {
-            name: kind for name, kind in columns.items() if name not in self._binary_names
-        }
-        self.notes += note_binary_columns(sorted(self._binary_names))
 
     def __iter__(self) -> Iterator[SourceRow]:
-        """Yield the rows in the order of the query, from the temporary file, numbered from 1.
-
-        Columns of bytes are left out.
-        """
+        """Yield the rows in the order of the query, from the temporary file, numbered from 1."""
         self._file.seek(0)
         rows = chain.from_iterable(map(json.loads, self._file))
         for row_number, row in enumerate(rows, start=1):
-            values = dict(zip(self._names, row, strict=True))
-            for name in self._binary_names:
-                del values[name]
-            yield SourceRow(row_number, values)
+            yield SourceRow(row_number, dict(zip(self._names, row, strict=True)))
 
     def _save_pages(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
         """Write pages of rows to the temporary file, and yield their plain values by column.
 
-        The names of columns with text, and with bytes that are not text, are added to `_text_names`
-        and `_binary_names`. The written bytes are added to `_digest`.
+        The written bytes are added to `_digest`.
         """
         for page in split_into_pages(rows, _PAGE_ROWS):
             columns = zip(self._names, zip(*page, strict=True), strict=True)
@@ -455,14 +431,10 @@ class QuerySource:
             yield plain_columns
 
     def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return values of a column as plain values, and note if a text or binary data is among."""
-        classes = set(map(type, values))
-        if any(issubclass(value_class, str) for value_class in classes):
-            self._text_names.add(name)
-        if classes <= _PLAIN_CLASSES:
+        """Return values of a column as plain values, and note bytes that are not text."""
+        if set(map(type, values)) <= _PLAIN_CLASSES:
             return values
-        if any(map(contains_binary, values)):
-            self._binary_names.add(name)
+        note_binary(name, values, self.notes)
         return [to_plain_value(value) for value in values]
 
 

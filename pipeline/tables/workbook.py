@@ -1,13 +1,14 @@
 """Read a sheet of an .xlsx file, and write an .xlsx file.
 
 The value of a cell with a formula is the value that the spreadsheet program computed last. The
-value of merged cells is read in each of them. A part is a file within the zip archive of an .xlsx
-file, such as a sheet.
+value of merged cells is read in the first of them. A part is a file within the zip archive of an
+.xlsx file, such as a sheet.
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
+from itertools import islice
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers.expat import ExpatError
@@ -16,11 +17,9 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
-from pipeline.core.text import join_first
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import (
     MAX_SAMPLED_RECORDS,
-    MAX_SHOWN_LINES,
     HeadedTable,
     Record,
     check_header,
@@ -58,14 +57,11 @@ class SheetTable(HeadedTable):
         from python_calamine import CalamineError
 
         super().__init__(file)
-        # The index of the first row below the header.
-        self._first_index = 0
-        # Merged areas as (top, left), (bottom, right), by the indexes of rows and columns. The
-        # header is found without them: a merged title is in its first cell only.
-        self._merged_areas: Sequence[Any] = ()
+        # The index of the first row that is read: of the header, then of the row below it.
+        self._first_index = max(0, (file.header_line or 1) - 1)
         try:
             with ZipFile(file.path) as archive:
-                size = self._load_sheet(archive)
+                self._load_sheet(archive)
         except (
             CalamineError,
             BadZipFile,
@@ -80,19 +76,15 @@ class SheetTable(HeadedTable):
                 hint="save it again, or save it as CSV",
             ) from None
 
-        merged_areas = self._sheet.merged_cell_ranges or ()
-        names = self._read_header(merged_areas)
-        self._merged_areas = merged_areas
-        self._note_misread_cells(size)
-        self._set_names(names)
+        merged_count = len(self._sheet.merged_cell_ranges or ())
+        if merged_count:
+            file.notes.append(f"merged areas: {merged_count:,}; only the first cell has the value")
+        self._set_names(self._read_header())
 
-    def _load_sheet(self, archive: ZipFile) -> SheetSize:
+    def _load_sheet(self, archive: ZipFile) -> None:
         """Check the sizes of the parts, and load the sheet into memory.
 
         The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
-
-        Returns:
-            The counted size.
 
         Raises:
             InputError: The sheet does not exist, or a part or the counted memory is too large.
@@ -134,109 +126,51 @@ class SheetTable(HeadedTable):
                 )
 
             size.add_part(archive, _find_sheet_part(archive, sheet_name))
+            if size.blank_count:
+                self._file.notes.append(
+                    f"cells with an error or an uncomputed formula: {size.blank_count:,}; they are "
+                    "read as blank"
+                )
             self._sheet = book.get_sheet_by_name(sheet_name)
-        return size
 
-    def _read_header(self, merged_areas: Sequence[Any]) -> list[str]:
+    def _read_header(self) -> list[str]:
         """Return the names of the columns, and skip the rows up to the header.
 
         The header is the row that `HEADER=` names, or else the first filled row. With
         `HEADER=none`, names are made up.
 
         Raises:
-            InputError: The sheet or the header's row is blank, the header has merged cells, or the
-                first row is certainly not a header. The last is checked only without `HEADER=`,
-                and if no name is a known column.
+            InputError: The sheet or the header's row is blank, or the first row is certainly not a
+                header.
         """
         header_line = self._file.header_line
-        records = self._read_first_records()
-        if not records:
-            raise self._file.make_error(
-                f" has an empty sheet {self._sheet.name!r}",
-                hint=f"set {OptionHint('sheet')}, or sheet= in a task's file, to another sheet",
+        records = [
+            Record(
+                record.line_number,
+                ["" if cell is None else " ".join(str(cell).split()) for cell in record.cells],
             )
-        if header_line is None and not self._file.has_known_column(records[0].cells):
-            text_by_line = {
-                record.line_number: " | ".join(record.cells).strip(" |") for record in records
-            }
-            shown_lines = [text_by_line.get(line, "") for line in range(1, MAX_SHOWN_LINES + 1)]
-            check_header(self._file.path, [records], shown_lines)
-
-        if header_line == 0:
-            self._first_index = records[0].line_number - 1
-            return make_column_names(len(records[0].cells))
-        header_records = (record for record in records if header_line in (None, record.line_number))
-        header = next(header_records, None)
-        if header is None:
+            for record in islice(self._read_records(), MAX_SAMPLED_RECORDS)
+        ]
+        if not records or (header_line and records[0].line_number != header_line):
             raise self._file.make_error(
-                f" has an empty row {header_line} in its sheet {self._sheet.name!r}, "
-                f"which {OptionHint('header')} names",
-                hint=f"set {OptionHint('header')} to the row with the column names",
-            )
-
-        header_index = header.line_number - 1
-        if any(top <= header_index <= bottom for (top, _), (bottom, _) in merged_areas):
-            raise self._file.make_error(
-                f" has merged cells in its header, row {header.line_number} of the sheet "
-                f"{self._sheet.name!r}",
+                f" has no text in row {header_line or 1} of its sheet {self._sheet.name!r}",
                 hint=(
-                    "give each column its own name there, "
-                    f"or set {OptionHint('header')} to another row"
+                    f"set {OptionHint('header')} to the row with the column names, or "
+                    f"{OptionHint('sheet')} to another sheet"
                 ),
             )
+        header = records[0]
+        if header_line == 0:
+            return make_column_names(len(header.cells))
+
+        check_header(self._file, records)
         self._first_index = header.line_number
         return list(header.cells)
 
-    def _read_first_records(self) -> list[Record]:
-        """Return the first filled rows as texts: up to MAX_SAMPLED_RECORDS, or up to the header.
-
-        Each text is on one line; the text of a blank cell is empty.
-        """
-        records = list[Record]()
-        for row_number, cells in self._read_records():
-            texts = ["" if cell is None else " ".join(str(cell).split()) for cell in cells]
-            records.append(Record(row_number, texts))
-            is_past_header = row_number >= (self._file.header_line or 0)
-            if len(records) >= MAX_SAMPLED_RECORDS and is_past_header:
-                break
-        return records
-
-    def _note_misread_cells(self, size: SheetSize) -> None:
-        """Add notes on merged cells, and on cells with errors or formulas without a value."""
-        if self._merged_areas:
-            self._file.notes.append(
-                f"merged areas: {len(self._merged_areas):,}; each cell has the value of its area"
-            )
-        if size.blank_places:
-            self._file.notes.append(
-                "read as blank, because they contain errors, or formulas without a result: "
-                f"{join_first(size.blank_places)}",
-            )
-
     def _read_records(self) -> Iterator[Record]:
-        """Yield the rows below the header with plain values; blank rows are left out.
-
-        A merged value is in each of its cells. Rows above the header are read for merged areas
-        only.
-        """
-        # The areas below the current row, the next area last, and the areas in the current row with
-        # their values.
-        later_areas = sorted(self._merged_areas, reverse=True)
-        open_areas: list[tuple[Any, Any]] = []
+        """Yield the rows from the first index on with plain values; blank rows are left out."""
         # The library leaves out blank columns before the first cell, but not blank rows.
-        start = self._sheet.start
-        margin = [""] * (start[1] if start else 0)
-        for index, sheet_row in enumerate(self._sheet.iter_rows()):
-            row = margin + sheet_row
-            open_areas = [(area, value) for area, value in open_areas if area[1][0] >= index]
-            while later_areas and later_areas[-1][0][0] == index:
-                area = later_areas.pop()
-                open_areas.append((area, row[area[0][1]]))
-            for ((_, first_column), (_, last_column)), value in open_areas:
-                row[first_column : last_column + 1] = [value] * len(
-                    row[first_column : last_column + 1],
-                )
-
+        for index, row in enumerate(self._sheet.iter_rows()):
             cells = [_plain_cell(cell) for cell in row]
             if index >= self._first_index and any(cell is not None for cell in cells):
                 yield Record(index + 1, cells)

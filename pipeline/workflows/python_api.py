@@ -49,15 +49,11 @@ from pipeline.ops.export import ExportReport
 from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
-from pipeline.tables.cells import (
-    drop_binary_columns,
-    list_rows,
-    note_binary_columns,
-    to_plain_value,
-)
+from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.row_import import ImportOptions
+from pipeline.tables.source import MemorySource
 from pipeline.workflows import ask, decisions, preflight, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
@@ -156,11 +152,11 @@ class Workspace:
         return import_report
 
     def _write_rows(self, rows: Any, path: Path) -> None:
-        """Write rows of Python as JSON lines; print which columns with bytes are left out."""
-        text_rows, byte_columns = drop_binary_columns(list_rows(rows))
-        for note in note_binary_columns(byte_columns):
+        """Write rows of Python as JSON lines, and print the notes about them."""
+        source = MemorySource(list_rows(rows))
+        for note in source.notes:
             self.display.say(note)
-        lines = (json.dumps(to_plain_value(row), ensure_ascii=False) + "\n" for row in text_rows)
+        lines = (json.dumps(row.values, ensure_ascii=False) + "\n" for row in source)
         path.write_text("".join(lines), encoding="utf-8")
 
     def preflight(

@@ -106,25 +106,22 @@ def test_header_of_a_joined_file_is_no_row(workspace: Workspace, kind: str) -> N
 
 @pytest.mark.alike
 def test_quotes_with_a_backslash_hide_no_row(workspace: Workspace) -> None:
-    """A cell that ends with such a quote ends there; CSV's own quotes are read as before."""
+    """A row with such quotes is refused with its lines; CSV's own quotes are read."""
     cells = {
         "ada": r"Says \"bees\", twice.",
-        "bea": r"Ends with \"bells\"",
-        "cid": 'An inch is 1""',
+        "bea": 'An inch is 1""',
+        "cid": r"Ends with \"bells\"",
         "dan": r"A path C:\\",
-        "eve": 'A line \\""\nand another "".',
     }
     rows = [f'{name},"{cell}"\n' for name, cell in cells.items()]
-    workspace.write_file("people.csv", f"{PEOPLE}{''.join(rows)}fay,Plain.\n")
-    workspace.run_command("import", "people.csv")
-    assert {row["Username"]: row["Bio"] for row in workspace.exported_rows()} == {
-        "ada": 'Says "bees", twice.',
-        "bea": 'Ends with "bells"',
-        "cid": 'An inch is 1"',
-        "dan": r"A path C:\\",
-        "eve": 'A line \\"\nand another ".',
-        "fay": "Plain.",
-    }
+    workspace.write_file("people.csv", f"{PEOPLE}{''.join(rows)}")
+    import_run = workspace.run_command("import", "people.csv")
+    assert {
+        row["Username"]: row["Bio"]
+        for row in workspace.exported_rows()
+        if row["state"] != "refused"
+    } == {"bea": 'An inch is 1"', "dan": r"A path C:\\"}
+    assert "double a quote that is part of the text" in import_run.output
 
 
 @pytest.mark.alike
@@ -224,11 +221,11 @@ def cells(count: int, cell: bytes) -> Iterable[bytes]:
 
 LONG_SHARED_TEXT = [b"<si><t>"] + [b"a" * MB] * 256 + [b"</t></si>"]
 LARGE_WORKBOOKS = {
-    "a long cell": (long_cell, (), "has more than 4,194,304 bytes in B2"),
+    "a long cell": (long_cell, (), "has more than 4,194,304 bytes in a cell"),
     "a long shared text": (
         lambda: cells(100, b'<c t="s"><v>2</v></c>'),
         LONG_SHARED_TEXT,
-        "has more than 4,194,304 bytes in a shared text",
+        "has more than 4,194,304 bytes in a cell",
     ),
     "a text in many cells": (
         lambda: cells(60_000, b'<c t="s"><v>2</v></c>'),
@@ -238,12 +235,12 @@ LARGE_WORKBOOKS = {
     "cells without a place": (
         lambda: [*cells(100, b"<c><v>1</v></c>"), b'<row r="50001"><c><v>1</v></c></row>'],
         (),
-        "has cells as far as column CV and row 50,001",
+        "has 50,001 rows and 100 columns",
     ),
     "a cell far out": (
         lambda: [b'<row r="1000000"><c r="J1000000"><v>1</v></c></row>'],
         (),
-        "has cells as far as column J and row 1,000,000",
+        "has 1,000,000 rows and 10 columns",
     ),
 }
 

@@ -25,8 +25,6 @@ wavelength,400.5,401.0|a,0.1,0.2|b,0.3,0.4
 project,2026-01,2026-02|x,1,2|y,3,4
 project,2026-01-01,2026-02-01|x,1,2|y,3,4
 Date,Open,Close|2026-01-01,1.5,2|2026-01-02,3,4
-text|Hello; world|Foo; bar|x; y
-tags|red; green; blue|x; y; z|a; b; c
 text|one|two|three
 key|1|2|3
 #,text|1,foo|2,bar
@@ -37,9 +35,13 @@ name,city|Ann,Rome|Bob,Oslo
 ,text|ann,foo|bob,bar
 id,text,|1,foo,|2,bar,
 id;text;city|1;Late, cold;Rome|2;x, y;Oslo
-Timestamp,How satisfied are you with the boat?,Why?|2026-01-01 10:00,5,It was fast|2026-01-02
-11:00,4,No Q1,Q2,Q3|yes,no,yes|no,no,yes email,name|a@b.org,Ann|c@d.org,Bob "Review text","Stars
-(1-5)"|"x, y",3|"z",4 id\ttext|1\tfoo, bar|2\tbaz, qux id,text,n|1,foo|2,bar year,text|2019,a|2020,b
+Timestamp,How satisfied are you?,Why?|2026-01-01 10:00,5,It was fast|2026-01-02 11:00,4,No
+Q1,Q2,Q3|yes,no,yes|no,no,yes
+email,name|a@b.org,Ann|c@d.org,Bob
+"Review text","Stars (1-5)"|"x, y",3|"z",4
+id\ttext|1\tfoo, bar|2\tbaz, qux
+id,text,n|1,foo|2,bar
+year,text|2019,a|2020,b
 id,text|1,foo
 number,text,|P-1,The showers are cold,call back|P-2,The clock is slow,|P-3,Parked on lawn,see photo
 ,name,city|a,Ann,Rome|b,Bob,Oslo
@@ -49,6 +51,7 @@ REFUSED = {
     "Report of 2026-05-01||id,text,city|1,The boat was late,Rome|2,On time,Oslo": 3,
     "# exported 2026|id,text|1,foo|2,bar": 2,
     "text|Hello, world|Foo, bar": 2,
+    "tags|red; green; blue|x; y; z|a; b; c": 2,
     "#export|#by Ann|id,text|1,foo|2,bar": 3,
     "Bericht Mai 2026|id;text;city|1;a;b|2;c;d": 2,
     "Report,,|,,|id,text,city|1,a,b": 3,
@@ -77,13 +80,14 @@ def test_ordinary_table_is_accepted(tmp_path: Path, table: str) -> None:
 
 @pytest.mark.parametrize("table", REFUSED)
 def test_table_without_a_header_is_refused_until_it_is_named(tmp_path: Path, table: str) -> None:
-    """The message contains the first three lines, and its suggestion is accepted."""
+    """The message contains the first lines, and its suggestion is accepted."""
     path = write_table(tmp_path, table)
     line = REFUSED[table]
     with pytest.raises(InputError) as refused:
         FileSource(path)
-    assert all(f"line {number} '" in refused.value.message for number in (1, 2, 3))
+    assert "The file begins: line 1 '" in refused.value.message
     assert f"HEADER={line or 'none'} " in str(refused.value.hint)
+    assert f"HEADER={line or 1} " in str(refused.value.hint)
     file_source = FileSource(path, ReadOptions(header=line or "none"))
     count = table.count("|") + 1
     assert len(list(file_source)) == count - line
