@@ -57,8 +57,6 @@ STATUS_MEMBERS = frozenset(
 RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "findable"))
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
-# The value of `examples` for examples that are drawn from corrections.
-FROM_CORRECTIONS = "corrections"
 # PostgreSQL cuts longer names.
 MAX_COLUMN_BYTES = 63  # bytes
 # It does not match the file name `select.csv`.
@@ -140,8 +138,8 @@ class Declaration(Generic[A_co]):
     temperature: float | None = None
     # A `thinkingConfig` that replaces the configuration of the catalogue.
     thinking: Mapping[str, Any] | None = None
-    # Pairs of a row and its answer, or "corrections": up to eight corrected rows of the task.
-    examples: Sequence[tuple[Mapping[str, Any], Any]] | str = ()
+    # Pairs of a row and its answer.
+    examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
     quotes_in: str | None = None
     # Called with an answer and its row. Returns the reason why the answer is wrong, or None.
     check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
@@ -270,9 +268,9 @@ class Declaration(Generic[A_co]):
             for pair in pairs
         )
         yield (
-            not is_pairs and not self.draws_examples,
+            not is_pairs,
             "examples= must be a list of pairs: a row ({column: value}) and its answer",
-            f'or examples="{FROM_CORRECTIONS}"',
+            "",
         )
         is_columns = isinstance(images, list | tuple) and all(
             isinstance(column, str) and column for column in images
@@ -337,16 +335,6 @@ class Declaration(Generic[A_co]):
                 f"gates= has an invalid bound {name!r}: {bounds!r}",
                 'for example gates={"answered": 0.95}',
             )
-
-    @property
-    def draws_examples(self) -> bool:
-        """Whether the examples are drawn from corrections."""
-        return self.examples == FROM_CORRECTIONS
-
-    @property
-    def example_pairs(self) -> Sequence[tuple[Mapping[str, Any], Any]]:
-        """The declared examples; none if they are drawn."""
-        return () if isinstance(self.examples, str) else self.examples
 
     @property
     def keys(self) -> tuple[str, ...]:

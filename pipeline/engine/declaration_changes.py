@@ -47,7 +47,7 @@ def merge_records(
       both records read sources by the same rules and have the same columns of the prompt and of
       required quotations.
     - Members that are only in the database stay: the place up to which `cursor=` has read the
-      query, the preferred versions, and the examples that were drawn from corrections.
+      query, and the preferred versions.
 
     Args:
         stored_record: The record in the database; None for a new task.

@@ -18,19 +18,14 @@ def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     """Return the members of a declaration that determine its answers, as plain values for JSON.
 
     They are system text, prompt, schema, examples, model and its settings, and the settings of
-    images if the task has images. Of examples that are drawn from labelled rows only the setting is
-    a member. If the answer has vocabularies, the member `vocabulary` has for each file the
-    descriptions of its terms by name. Aliases and the order of the terms do not count.
+    images if the task has images. If the answer has vocabularies, the member `vocabulary` has for
+    each file the descriptions of its terms by name. Aliases and the order of the terms do not
+    count.
     """
     member_names: tuple[str, ...] = FINGERPRINT_MEMBERS
     if declaration.images:
         member_names += IMAGE_FINGERPRINT_MEMBERS
-    examples: str | list[Any] = [
-        [dict(row), _to_json_value(answer)] for row, answer in declaration.example_pairs
-    ]
-    # The drawn examples belong to the version, so they are not in its fingerprint.
-    if isinstance(declaration.examples, str):
-        examples = declaration.examples
+    examples = [[dict(row), _to_json_value(answer)] for row, answer in declaration.examples]
     schema, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
     document = {
         "system": declaration.system,

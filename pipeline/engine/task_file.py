@@ -351,8 +351,8 @@ def _check_declaration(
     """Check a declaration, and return it with a name; raise InputError if it has faults.
 
     If its `items` are rows instead of a query or a file, they are stored in `rows_by_task_path`,
-    and `items` of the returned declaration is MEMORY_ROWS. Examples are checked only if the class
-    of the answer is valid.
+    and `items` of the returned declaration is MEMORY_ROWS. Examples are checked only if there is
+    no other fault.
 
     Args:
         name: The name of the returned declaration. If the declaration has no name, a reserved or
@@ -369,10 +369,10 @@ def _check_declaration(
 
     # Another object than a model is among the known faults.
     if hasattr(declaration.answer, "model_fields"):
-        answer_faults = list(_find_answer_faults(declaration, path))
-        if not answer_faults:
-            faults += _find_example_faults(declaration, path)
-        faults += answer_faults
+        faults += _find_answer_faults(declaration, path)
+    # An example can be checked only by a valid declaration.
+    if not faults:
+        faults += _find_example_faults(declaration, path)
 
     raise_faults(faults, path)
     if not isinstance(declaration.items, str):
@@ -532,7 +532,7 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
         InputError: Code of the task's file failed on an example. (If such code fails later on a
             reply, it is a ConfigurationError.)
     """
-    for index, example in enumerate(declaration.example_pairs):
+    for index, example in enumerate(declaration.examples):
         with _errors_with_lines(path):
             reason = _check_example(declaration, example)
         if reason:

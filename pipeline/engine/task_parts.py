@@ -664,12 +664,8 @@ class TaskPrompt(ABC):
         for row_id, row in rows.items():
             prompt_text = self.make_text(row)
             context = row if self.answers.needs_row else None
-            prompt = self.builder.make_prompt(prompt_text, row_id)
+            prompt = self.builder.make_prompt(prompt_text)
             yield TaskRow(row_id, prompt, self.rows.input_hash(row, prompt_text), context)
-
-    def list_example_ids(self, version: str) -> set[str]:  # noqa: ARG002 - most tasks draw none
-        """Return the ids of the rows that are examples in the prompt of a version."""
-        return set()
 
     def make_text(self, row: Mapping[str, Any]) -> str:
         """Return the prompt text about a row."""

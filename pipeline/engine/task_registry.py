@@ -30,7 +30,6 @@ from pipeline.engine.declaration_changes import (
     check_table_prefix,
     merge_records,
 )
-from pipeline.engine.drawn_examples import describe_missing_examples, with_drawn_examples
 from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.shipped_task import (
     find_shipped_task,
@@ -336,12 +335,10 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
     return record.name
 
 
-def load_current_draft(tx: Connection, user_file: UserFile, *, now: datetime) -> Task:
+def load_current_draft(user_file: UserFile, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
-    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored. With
-    `examples="corrections"`, examples are drawn anew from the labelled rows that the database has
-    now, also if the version was used.
+    The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
 
     Raises:
         InputError: The file is invalid, or does not fit the registered columns.
@@ -356,7 +353,6 @@ def load_current_draft(tx: Connection, user_file: UserFile, *, now: datetime) ->
     draft = replace(declaration, name=record.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
-    draft_record = with_drawn_examples(tx, draft_record, declaration)
     draft_task = make_user_task(draft_record, user_file.settings)
     # The file may declare another name and key.
     draft_task.require_user_file().declaration = draft
@@ -491,9 +487,8 @@ def save_record(
     """Register a task as its file declares it, update its views, and return the stored record.
 
     Nothing is written if the record differs only in its time. Otherwise its fingerprint is stored,
-    too. With `examples="corrections"`, examples are drawn from the labelled rows and stored with
-    the record, as long as no request of the version was made. If `index=` or `label=` changed, the
-    search index becomes outdated. Lines about changes are printed after the transaction.
+    too. If `index=` or `label=` changed, the search index becomes outdated. Lines about changes are
+    printed after the transaction.
 
     Args:
         columns: Kinds of the source's columns, by name.
@@ -509,7 +504,6 @@ def save_record(
         stored_record = workspace.get_task(tx, declared_record.name)
         merged_record = merge_records(tx, stored_record, declared_record)
         if stored_record is not None:
-            merged_record = with_drawn_examples(tx, merged_record, declaration)
             # Its own program may have changed the table of `write_to=` since the last command.
             _check_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
@@ -529,8 +523,6 @@ def save_record(
             )
         check_table_prefix(tx, declared_record)
         merged_record = merge_records(tx, stored_record, declared_record)
-        merged_record = with_drawn_examples(tx, merged_record, declaration)
-        lines += describe_missing_examples(merged_record, declaration)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):

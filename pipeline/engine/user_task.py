@@ -297,12 +297,7 @@ class UserPrompt(TaskPrompt):
             self.rows.record.members.asked_columns,
             strict=True,
         )
-        record = self.rows.record
-        return PromptBuilder(
-            self.file.declaration,
-            dict(columns),
-            drawn_examples=record.list_examples(record.prompt_version),
-        )
+        return PromptBuilder(self.file.declaration, dict(columns))
 
     @property
     def quoted_source(self) -> str:
@@ -313,10 +308,6 @@ class UserPrompt(TaskPrompt):
         if len(columns_by_name) > 1 and quoted_names:
             return f"<{quoted_names[0]}>"
         return super().quoted_source
-
-    def list_example_ids(self, version: str) -> set[str]:
-        """Return the ids of the rows that are examples in the prompt of a version."""
-        return {row_id for row_id, _, _ in self.rows.record.list_examples(version)}
 
     def list_image_folders(self) -> list[Path]:
         """Return the folders that must contain all images; relative paths begin in the first.

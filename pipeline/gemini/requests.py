@@ -17,7 +17,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -111,39 +111,6 @@ def redact_line(line: bytes) -> bytes:
         return line
 
     return orjson.dumps(_replace_images(orjson.loads(line)))
-
-
-def edit_system_text(line: bytes, edit: Callable[[str], str]) -> bytes:
-    """Return a request line with an edited system instruction.
-
-    The result ends with a line end. But if nothing changes, the given line is returned as it is,
-    with or without a line end.
-
-    The request of a decision model has no separate system instruction: its `input` begins with it.
-    So `edit` is applied to all texts of the input, and must leave the text of the row unchanged.
-
-    Args:
-        line: The request line.
-        edit: Returns the new text for a text.
-    """
-    document = orjson.loads(line)
-    request = document.get("request", {})
-    decision_input = request.get("input")
-    if "systemInstruction" in request:
-        _edit_texts(request["systemInstruction"]["parts"], edit)
-    elif isinstance(decision_input, str):
-        request["input"] = edit(decision_input)
-    elif decision_input is not None:
-        _edit_texts(decision_input, edit)
-    edited_line = orjson.dumps(document) + b"\n"
-    return line if orjson.loads(line) == document else edited_line
-
-
-def _edit_texts(parts: Sequence[dict[str, Any]], edit: Callable[[str], str]) -> None:
-    """Edit the texts of the parts or blocks that have one."""
-    for part in parts:
-        if "text" in part:
-            part["text"] = edit(part["text"])
 
 
 def _replace_images(node: Any) -> Any:

@@ -17,7 +17,6 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +38,9 @@ from pipeline.ops.forget_files import (
     check_sealed_files,
     drop_lines,
     read_batch_numbers,
-    remove_line_examples,
 )
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
-from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import drop_views
 from pipeline.tables.columns import fold_name
@@ -208,11 +205,6 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.store.read() as tx:
         batch_numbers = read_batch_numbers(tx, task, row_ids)
-        example_versions = set(
-            chain.from_iterable(
-                erasure.list_versions_with_example(tx, task.name, row_id) for row_id in row_ids
-            )
-        )
         all_batches = batches.batches_in_states(tx)
     row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
 
@@ -229,14 +221,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         ):
             files.remove_path(path)
         for batch in row_batches:
-            prompt_version = VersionCounts.from_version(batch.version).prompt_version
-            dropped_counts = drop_lines(
-                ws.data,
-                ws.store,
-                batch,
-                row_ids,
-                edit_line=remove_line_examples if prompt_version in example_versions else None,
-            )
+            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids)
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:

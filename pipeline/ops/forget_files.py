@@ -3,15 +3,14 @@
 A sealed file is a request or result file of a batch; its SHA-256 is in the database.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
-from pipeline.engine.prompt_builder import remove_examples
 from pipeline.engine.task import Task
-from pipeline.gemini.requests import edit_system_text, make_request_key
+from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.ops import clean
 from pipeline.store import batches, erasure, marks
@@ -67,15 +66,10 @@ def drop_lines(
     store: Store,
     batch: BatchRow,
     row_ids: Collection[str],
-    *,
-    edit_line: Callable[[bytes], bytes] | None = None,
 ) -> dict[str, int]:
     """Rewrite the sealed files of a batch without the lines about some rows of its task.
 
     Files that do not exist are skipped. The new hashes are recorded in the database.
-
-    Args:
-        edit_line: Changes the lines that stay; None changes nothing.
 
     Returns:
         The number of deleted lines of each rewritten file, by path relative to DATA.
@@ -87,17 +81,10 @@ def drop_lines(
     dropped_counts = {}
     for file in _find_sealed_files(data, batch):
         name = file.path.relative_to(data).as_posix()
-        dropped_count = _drop_lines_of_file(
-            store, batch, file, name, forgotten_keys, edit_line=edit_line
-        )
+        dropped_count = _drop_lines_of_file(store, batch, file, name, forgotten_keys)
         if dropped_count:
             dropped_counts[name] = dropped_count
     return dropped_counts
-
-
-def remove_line_examples(line: bytes) -> bytes:
-    """Return a request line without the examples of its prompt; other lines stay as they are."""
-    return edit_system_text(line, remove_examples)
 
 
 def _drop_lines_of_file(
@@ -106,15 +93,12 @@ def _drop_lines_of_file(
     file: clean.SealedFile,
     name: str,
     forgotten_keys: Collection[str],
-    *,
-    edit_line: Callable[[bytes], bytes] | None,
 ) -> int:
     """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
 
-    Lines without a readable key are deleted too, and the lines that stay are edited. If no line is
-    deleted or changed by that, the file stays as it is. The new hash is committed before the new
-    file replaces the old file. If a killed run has committed the new hash already, only the file is
-    replaced.
+    Lines without a readable key are deleted too. If no line is deleted, the file stays as it is.
+    The new hash is committed before the new file replaces the old file. If a killed run has
+    committed the new hash already, only the file is replaced.
 
     Args:
         store: The database.
@@ -122,7 +106,6 @@ def _drop_lines_of_file(
         file: The file, with its recorded hash.
         name: The file's name in the error message.
         forgotten_keys: Request keys of the rows to forget.
-        edit_line: Returns the new text of a line that stays; None keeps the lines.
 
     Raises:
         InconsistentError: The file, or its record, was changed.
@@ -130,26 +113,22 @@ def _drop_lines_of_file(
     current_sha256 = files.hash_file(file.path)
     draft_path = files.new_part_path(file.path)
     dropped_count = 0
-    is_changed = False
     try:
         with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
             for line in sealed_lines:
                 key = read_line_key(line)
                 if key and key not in forgotten_keys:
-                    kept_line = edit_line(line) if edit_line is not None else line
-                    writer.write(kept_line)
-                    is_changed |= kept_line != line
+                    writer.write(line)
                 else:
                     dropped_count += 1
-                    is_changed = True
             draft = writer.seal()
 
         # A run that was killed before the rename has recorded the new file.
         if file.sha256 not in {current_sha256, draft.sha256}:
             raise _changed_file_error(batch, file)
-        if is_changed and current_sha256 == file.sha256:
+        if dropped_count and current_sha256 == file.sha256:
             _record_new_hash(store, batch, name, current_sha256, draft)
-        if is_changed:
+        if dropped_count:
             files.rename_sealed(draft, file.path)
     finally:
         draft_path.unlink(missing_ok=True)

@@ -27,7 +27,6 @@ MAX_CHANCE = 0.05
 # With fewer rows on which the versions differ, the sign test can show nothing: 2 / 2**5 > 0.05.
 MIN_DIFFERING_ROWS = 6
 # Why a labelled row is left out.
-IS_EXAMPLE = "examples of its prompt"
 HAS_NO_ANSWER = "no answer"
 HAS_OTHER_INPUT = "other input than the label"
 NO_DIFFERENCE = "no difference shown"
@@ -213,7 +212,7 @@ def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
     """Return the labels of rows whose input is the same as when they were labelled, by row id.
 
     If the input of every labelled row differs, the prompt must have other columns now, so all
-    labels are returned. Examples of the task's prompt are left out.
+    labels are returned.
     """
     return _select_valid_labels(tx, task, edits.read_labels(tx, task.name))
 
@@ -228,11 +227,7 @@ def _select_valid_labels(
         for row_id, row in rows.items()
         if task.rows.input_hash(row) == row_labels[row_id].input_hash
     }
-    # An example is in the prompt with its right answer.
-    example_ids = task.prompt.list_example_ids(task.prompt_version)
-    return {
-        row_id: row_labels[row_id] for row_id in unchanged_ids or rows if row_id not in example_ids
-    }
+    return {row_id: row_labels[row_id] for row_id in unchanged_ids or rows}
 
 
 @dataclass
@@ -415,7 +410,6 @@ def _read_measured_answers(
     `left_out` counts the labelled rows that are left out, by reason, without zero counts. A row is
     left out for one of these reasons:
 
-    - It is an example of the version's prompt.
     - The version has no answer to it.
     - The row's input for the answer was another than for the label. If all answers had another
       input, the reason must be a prompt that reads other columns; then no row is left out for this
@@ -430,19 +424,11 @@ def _read_measured_answers(
     if len(changed_ids) == len(stored_answers):
         changed_ids = ()
 
-    example_ids = task.prompt.list_example_ids(measured.version) & row_labels.keys()
-    left_out_ids = {*changed_ids} - example_ids
-    missing_ids = row_labels.keys() - stored_answers.keys() - example_ids
-    reasons = {
-        IS_EXAMPLE: len(example_ids),
-        HAS_NO_ANSWER: len(missing_ids),
-        HAS_OTHER_INPUT: len(left_out_ids),
-    }
+    missing_ids = row_labels.keys() - stored_answers.keys()
+    reasons = {HAS_NO_ANSWER: len(missing_ids), HAS_OTHER_INPUT: len(changed_ids)}
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {
-        row_id: answer
-        for row_id, answer in stored_answers.items()
-        if row_id not in left_out_ids and row_id not in example_ids
+        row_id: answer for row_id, answer in stored_answers.items() if row_id not in changed_ids
     }
 
 

@@ -1,8 +1,7 @@
 """Erase one row from the engine's tables, and journal it so that an interrupted run can continue.
 
-A row is being forgotten from `begin_erasure` until all its content is erased. Drawn examples are
-corrected rows that were put into a prompt as examples. To reseal a file is to write it again
-without the row.
+A row is being forgotten from `begin_erasure` until all its content is erased. To reseal a file is
+to write it again without the row.
 
 Records that a batch's counts and costs come from stay. They lose everything about the row (answer,
 excerpt, reason, hash) and get a meaningless row id.
@@ -17,8 +16,8 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from pipeline.core.states import BatchState
-from pipeline.store import claims, marks, workspace
-from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, delete_version, has_version
+from pipeline.store import claims, marks
+from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, delete_version
 from pipeline.store.database import has_row
 from pipeline.store.marks import ERASED_TEXT
 from pipeline.store.schema import (
@@ -72,18 +71,14 @@ def has_records(tx: Connection, task: str, row_id: str) -> bool:
 def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> list[int]:
     """Return the numbers of batches whose files may contain a row, ascending.
 
-    These are the batches of the row's claim, answers and attempts, and of the versions whose
-    prompts have the row as an example. The database no longer knows which rows a failed or rolled
-    back batch asked about. So all failed batches of the task are included, and all rolled back
-    batches, even of other tasks. Reads only.
+    These are the batches of the row's claim, answers and attempts. The database no longer knows
+    which rows a failed or rolled back batch asked about. So all failed batches of the task are
+    included, and all rolled back batches, even of other tasks. Reads only.
     """
     queries = [
         select(table.c.batch).where(table.c.task == task, table.c.item_id == row_id)
         for table in REQUEST_TABLES
     ]
-    for version in list_versions_with_example(tx, task, row_id):
-        is_of_version = has_version(batches.c.extractor, version)
-        queries.append(select(batches.c.number).where(batches.c.task == task, is_of_version))
     queries.append(
         select(batches.c.number).where(
             batches.c.task == task,
@@ -95,38 +90,6 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
     for query in queries:
         numbers.update(number for number in tx.execute(query).scalars() if number is not None)
     return sorted(numbers)
-
-
-def list_versions_with_example(tx: Connection, task: str, row_id: str) -> list[str]:
-    """Return the prompt versions of a task that have a row as an example in their prompts.
-
-    The list is empty if the task is unknown.
-    """
-    record = workspace.get_task(tx, task)
-    if record is None:
-        return []
-    return [
-        version
-        for version in record.members.drawn_examples
-        if any(example[0] == row_id for example in record.list_examples(version))
-    ]
-
-
-def _erase_example(tx: Connection, task: str, row_id: str) -> None:
-    """Remove a row from the examples in the task's record, of all prompt versions.
-
-    A task can draw the examples of its prompt from corrected rows; the record then has the drawn
-    rows by prompt version. The versions keep their names, with an example less. Does nothing if the
-    row is not an example. Runs in the caller's transaction.
-    """
-    record = workspace.get_task(tx, task)
-    if record is None or not list_versions_with_example(tx, task, row_id):
-        return
-    examples_by_version = {
-        version: [example for example in examples if example[0] != row_id]
-        for version, examples in record.members.drawn_examples.items()
-    }
-    workspace.update_members(tx, task, drawn_examples=examples_by_version)
 
 
 def record_resealed_file(
@@ -172,7 +135,7 @@ def erase_row(
     """Erase the stored answers of a row, and given texts in other records.
 
     Claims, marks and corrections are deleted. Attempts and answers stay as records of costs,
-    without content and under another row id. The row leaves the examples of prompts. The row in
+    without content and under another row id. The row in
     `findable_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
     Journals nothing. Runs in the caller's transaction.
 
@@ -206,7 +169,6 @@ def erase_row(
         tx.execute(update(table).where(is_of_row).values(item_id=new_id, **values))
     for table in (row_claims, again):
         tx.execute(delete(table).where(table.c.task == task, table.c.item_id == row_id))
-    _erase_example(tx, task, row_id)
     for word in texts_to_erase:
         whole_word = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)")
         for table, names in TEXT_COLUMNS.items():

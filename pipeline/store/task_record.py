@@ -37,9 +37,6 @@ class TaskMembers:
     cursor: Mapping[str, Any] = field(default_factory=dict)
     # Versions that PREFER_VERSIONS stored, in their order.
     preferred_versions: Sequence[str] = ()
-    # Examples that were drawn from corrections, by prompt version: row id, values by column, and
-    # answer of each.
-    drawn_examples: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     # Folders that imports of images read.
     image_folders: Sequence[str] = ()
 
@@ -54,7 +51,6 @@ class TaskMembers:
             self,
             cursor=other.cursor,
             preferred_versions=other.preferred_versions,
-            drawn_examples=other.drawn_examples,
             image_folders=other.image_folders,
         )
 
@@ -101,9 +97,3 @@ class TaskRecord:
     def prompt_version(self) -> str:
         """Return the prompt version that the file declares: `task@n`."""
         return f"{self.name}@{self.version}"
-
-    def list_examples(self, version: str) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """Return (row id, values by column, answer) of the drawn examples of a version."""
-        prompt_version = version.partition("/")[0]
-        examples = self.members.drawn_examples.get(prompt_version, [])
-        return [(row_id, row, answer) for row_id, row, answer in examples]

@@ -450,9 +450,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        draft = ws.store.query(
-            task_registry.load_current_draft, ws.task.require_user_file(), now=ws.now()
-        )
+        draft = task_registry.load_current_draft(ws.task.require_user_file(), now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)

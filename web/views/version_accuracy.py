@@ -9,7 +9,6 @@ from pipeline.engine.task import Task
 from pipeline.quality.label_accuracy import (
     HAS_NO_ANSWER,
     HAS_OTHER_INPUT,
-    IS_EXAMPLE,
     AccuracyReport,
     VersionChoices,
     list_version_choices,
@@ -26,7 +25,6 @@ VersionText = Annotated[str, Query(max_length=200)]
 SAME_VERSION_MESSAGE = "Choose two different versions."
 NO_DIFFERENCE_TEXT = "could be chance"
 LEFT_OUT_REASONS = {
-    IS_EXAMPLE: "used as an example in its question",
     HAS_NO_ANSWER: "not answered by it",
     HAS_OTHER_INPUT: "changed since it answered",
 }
