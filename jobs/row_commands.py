@@ -48,7 +48,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
-from pipeline.engine import corrections, label_file
+from pipeline.engine import corrections, right_value_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import ExportOptions
 from pipeline.experts import tags as expert_tags
@@ -425,7 +425,7 @@ def _correct_by_file(
     Raises:
         InputError: The file has faults; nothing was changed.
     """
-    report = label_file.correct_by_file(
+    report = right_value_file.correct_by_file(
         ws.store,
         ws.task,
         ws.now,

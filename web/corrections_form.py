@@ -1,12 +1,12 @@
 """The forms that correct the fields of an answer: their shapes, texts and messages."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pipeline.core.answer_fields import AnswerField, list_answer_fields, map_answer_fields
-from pipeline.core.errors import ChangedMeanwhileError, FindableError, InputError
+from pipeline.core.answer_fields import AnswerField
+from pipeline.core.errors import ChangedMeanwhileError, InputError
 from pipeline.core.quotes import MISSING_QUOTE_REASON
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
@@ -53,17 +53,9 @@ def list_closed_fields(task: Task) -> dict[str, AnswerField]:
     """Return the answer fields that are a checkbox or have a list of choices, by name."""
     return {
         field.name: field
-        for field in _list_fields(task)
+        for field in task.prompt.fields
         if find_input_kind(field) in {"checkbox", "choice"}
     }
-
-
-def _list_fields(task: Task) -> Sequence[AnswerField]:
-    """Return the fields of an answer; none if the file of the task cannot be read."""
-    try:
-        return list_answer_fields(task.prompt.answer_model)
-    except FindableError:
-        return []
 
 
 def make_editors(
@@ -71,8 +63,7 @@ def make_editors(
 ) -> dict[str, FieldEditor]:
     """Return the forms of an answer's fields by name.
 
-    The mapping is empty if the file of the task cannot be read, because no answer can be validated
-    then. Fields that the answer lacks have no form.
+    Fields that the answer lacks have no form.
 
     Args:
         answer: The answer as it is stored.
@@ -81,7 +72,7 @@ def make_editors(
     """
     values = task.answers.to_model_answer(answer)
     editors = {}
-    for field in _list_fields(task):
+    for field in task.prompt.fields:
         name = field.name
         if name not in values:
             continue
@@ -192,8 +183,8 @@ def submit_correction(
         if "undo" not in form:
             message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
-        message = error.fault
-        if MISSING_QUOTE_REASON in error.reason:
+        message = error.faults[0].message
+        if MISSING_QUOTE_REASON in message:
             message = MISSING_QUOTE_MESSAGE
     except InputError as error:
         message = to_line(error)
@@ -227,7 +218,7 @@ def _apply_form(
     if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
-        fields = map_answer_fields(ws.task.prompt.answer_model)
+        fields = {field.name: field for field in ws.task.prompt.fields}
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(

@@ -1,6 +1,7 @@
 """Describe the fields of an answer; the description is derived once from the answer's class.
 
-Forms, questions to a decision model, checks of replies, kinds of columns and messages read it.
+It is stored with the task. Forms, questions to a decision model, corrections, kinds of columns and
+messages read it, so that they need not load the class.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from pipeline.core.declaration import json_schema
 from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT
@@ -92,7 +93,7 @@ class AnswerField:
     # It may be null, or is a quotation that may be missing.
     is_optional: bool = False
     # Values of a choice, or true and false; what choices mean, by their texts.
-    choices: Sequence[Any] = ()
+    choices: Sequence[Any] = field(default_factory=list)
     meanings: Mapping[str, str] = field(default_factory=dict)
     # Inclusive bounds of a number.
     minimum: float | None = None
@@ -101,9 +102,15 @@ class AnswerField:
     min_members: int = 0
     max_members: int | None = None
     # Keywords of the schema with other limits.
-    limits: Sequence[str] = ()
+    limits: Sequence[str] = field(default_factory=list)
     # Members of an object; alternatives of a union; the only part of a list is its element.
-    parts: Sequence["AnswerField"] = ()
+    parts: Sequence["AnswerField"] = field(default_factory=list)
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Return a stored field; its document has its members, and those of its parts."""
+        parts = [cls.from_document(part) for part in document["parts"]]
+        return cls(**{**document, "parts": parts})
 
     @property
     def label(self) -> str:
@@ -231,11 +238,6 @@ def list_answer_fields(answer_model: "type[BaseModel]") -> tuple[AnswerField, ..
     return tuple(answer_fields)
 
 
-def map_answer_fields(answer_model: "type[BaseModel]") -> dict[str, AnswerField]:
-    """Return the fields of an answer's class by name, in its order."""
-    return {field.name: field for field in list_answer_fields(answer_model)}
-
-
 def _find_column_kind(node: Mapping[str, Any]) -> str:
     """Return the kind of a column for the values of a node; null is of no kind."""
     if "anyOf" in node:
@@ -281,32 +283,32 @@ def _make_field(
         maximum=maximum,
         min_members=value_node.get("minItems", 0),
         max_members=value_node.get("maxItems"),
-        limits=tuple(sorted(value_node.keys() - _KNOWN_KEYWORDS)),
+        limits=sorted(value_node.keys() - _KNOWN_KEYWORDS),
         parts=_make_parts(value_node, kind, values),
     )
 
 
 def _make_parts(
     node: Mapping[str, Any], kind: Kind, alternatives: Sequence[Mapping[str, Any]]
-) -> tuple[AnswerField, ...]:
+) -> list[AnswerField]:
     """Return the members of an object, the element of a list or the alternatives of a union."""
     if kind == "object":
         members = node["properties"].items()
-        return tuple(_make_field(part, name=name, member=name) for name, part in members)
+        return [_make_field(part, name=name, member=name) for name, part in members]
     if kind == "list":
-        return (_make_field(node["items"]),)
+        return [_make_field(node["items"])]
     if kind == "union":
-        return tuple(map(_make_field, alternatives))
-    return ()
+        return [_make_field(alternative) for alternative in alternatives]
+    return []
 
 
-def _read_choices(node: Mapping[str, Any], kind: Kind) -> tuple[Any, ...]:
+def _read_choices(node: Mapping[str, Any], kind: Kind) -> list[Any]:
     """Return the values of an enum or a constant, or those of a boolean."""
     if kind == "boolean":
-        return (True, False)
+        return [True, False]
     if "const" in node:
-        return (node["const"],)
-    return tuple(node.get("enum", ()))
+        return [node["const"]]
+    return list(node.get("enum", []))
 
 
 def _iterate_branches(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

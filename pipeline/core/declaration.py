@@ -18,7 +18,7 @@ from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.text import suggest_similar
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
 # The model of an answer.
 A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)
@@ -488,9 +488,15 @@ def validate_answer(
     try:
         return read(answer), ""
     except ValidationError as error:
-        fault = error.errors()[0]
-        path = ".".join(map(str, fault["loc"]))
-        return None, f"{path or 'the answer'}: {fault['msg']}"
+        return None, list_faults(error)[0]
+
+
+def list_faults(error: "ValidationError") -> list[str]:
+    """Return the faults of an answer: each is the path of a field and pydantic's message."""
+    return [
+        f"{'.'.join(map(str, fault['loc'])) or 'the answer'}: {fault['msg']}"
+        for fault in error.errors()
+    ]
 
 
 def is_query(items: str) -> bool:

@@ -7,12 +7,11 @@
 - Images of a row are sent as blocks of the input (`ImageContent` of google-genai 3.6.1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from pipeline.core.answer_fields import list_answer_fields
 from pipeline.engine.task import Task
 from pipeline.gemini import decisions, responses
 from pipeline.gemini.models import Model
@@ -22,43 +21,23 @@ from pipeline.gemini.usage import Usage, estimate_tokens
 
 # What decisions can answer, for messages.
 CLOSED_KINDS = "choices, yes or no, whole numbers with bounds, and lists of these"
-# Names of JSON types that no decision can answer.
-_OPEN_TYPE_NAMES = {
-    "string": "a text",
-    "integer": "a whole number without bounds, or with too many levels",
-    "number": "a number",
-    "array": "a list whose members are not choices",
-    "object": "an object",
-}
 
 
-def list_closed_fields(task: Task) -> tuple[str, ...]:
+def list_closed_fields(task: Task) -> list[str]:
     """Return the names of the task's fields that a decision model can answer, in their order."""
-    return decisions.list_closed_fields(task.prompt.answer_model)
+    return list(task.prompt.closed_fields)
 
 
-def explain_open_fields(task: Task) -> str:
-    """Return why decisions cannot answer a task: its open fields; "" if all are closed."""
+def list_open_fields(task: Task) -> list[str]:
+    """Return the names of the task's fields that a decision model cannot answer."""
     closed_fields = list_closed_fields(task)
-    return describe_open_fields(
-        {
-            field.name: _OPEN_TYPE_NAMES.get(field.json_type, "of an open kind")
-            for field in list_answer_fields(task.prompt.answer_model)
-            if field.name not in closed_fields
-        }
-    )
+    return [field.name for field in task.prompt.fields if field.name not in closed_fields]
 
 
-def describe_open_fields(kinds: Mapping[str, str]) -> str:
-    """Return why decisions cannot answer some fields; "" for no fields.
-
-    Args:
-        kinds: The kind of each field in words such as "a text", by the field's name.
-    """
-    if not kinds:
-        return ""
-    fields = ", ".join(f"field `{name}` is {kind}" for name, kind in kinds.items())
-    return f"{fields}: decisions answer only {CLOSED_KINDS}"
+def describe_open_fields(field_names: Sequence[str]) -> str:
+    """Return that decisions cannot answer some fields; at least one."""
+    names = ", ".join(f"`{name}`" for name in field_names)
+    return f"decisions cannot answer {names}, but only {CLOSED_KINDS}"
 
 
 @dataclass(frozen=True)
@@ -71,10 +50,7 @@ class QuestionLines:
     @cached_property
     def questions(self) -> dict[str, Any]:
         """Return the questions about a row, by id; they are the same for all rows."""
-        return decisions.build_questions(
-            self.task.prompt.answer_model,
-            list_closed_fields(self.task),
-        )
+        return decisions.build_questions(self.task.prompt.closed_fields.values())
 
     @cached_property
     def question_tokens(self) -> int:
@@ -141,8 +117,4 @@ def choose_response_parser(task: Task, model: Model) -> ResponseParser:
     """Return the function that parses the responses of a model about rows of the task."""
     if model.kind != "decide":
         return responses.parse_response
-    return partial(
-        decisions.parse_decisions,
-        answer_model=task.prompt.answer_model,
-        field_names=list_closed_fields(task),
-    )
+    return partial(decisions.parse_decisions, closed_fields=task.prompt.closed_fields.values())

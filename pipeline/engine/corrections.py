@@ -3,7 +3,8 @@
 - A corrected answer is stored as an answer of the version `person`. It is complete and passes the
   validation of a model's answer. No ingest, rollback or other version changes it.
 - Every edit stays in the history with its author and time, and can be undone by its number.
-- Undoing an edit restores the fields that it changed, unless a later edit changed them again.
+- Undoing an edit restores the fields that it changed. It is refused if a later edit changed them
+  again.
 - If all edits are undone, the preferred model answer counts again.
 - A field is a label if a person set its value or confirmed it as right.
 - The state of an answer is a hash. It shows whether the answer changed since an editor saw it.
@@ -12,15 +13,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.core.answer_fields import map_answer_fields
 from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.command_hint import HintTemplate, OptionHint
-from pipeline.core.declaration import validate_answer
+from pipeline.core.declaration import list_faults
 from pipeline.core.errors import (
     ChangedMeanwhileError,
     FindableError,
@@ -28,18 +27,17 @@ from pipeline.core.errors import (
     RefusedRowError,
 )
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from pipeline.engine.corrected_confidences import (
-    choose_kept_confidences,
-    read_confidence_sources,
-)
 from pipeline.engine.request_outcomes import write_accepted_rows
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.store import claims, edits, workspace
 from pipeline.store.answers import PERSON, set_reviews
-from pipeline.store.confidences import ConfidentAnswer, FieldConfidence
+from pipeline.store.confidences import ConfidentAnswer, FieldConfidence, read_confident_answers
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 # Hex digits of the hash that identifies the state of an answer.
 STATE_HASH_DIGITS = 16
@@ -56,6 +54,14 @@ _PLAIN_WORDS = (
 )
 
 
+class FieldFault(NamedTuple):
+    """A fault of an answer."""
+
+    # The field; "" if the fault is that of the whole answer.
+    field_name: str
+    message: str
+
+
 class InvalidAnswerError(InputError):
     """A corrected answer is not valid; nothing was changed."""
 
@@ -63,7 +69,7 @@ class InvalidAnswerError(InputError):
         self,
         task: Task,
         row_id: str,
-        reason: str,
+        reasons: Sequence[str],
         *,
         answer: Document,
         changed_fields: Collection[str],
@@ -71,31 +77,41 @@ class InvalidAnswerError(InputError):
         """Make the message and the command to type.
 
         Args:
-            reason: Begins with the path of a field, as pydantic or `locate_quotes` says it.
+            reasons: Each begins with the path of a field, as pydantic or `locate_quotes` says it.
             answer: The invalid answer.
             changed_fields: Fields with new values; empty for an undone edit.
         """
-        self.reason = reason
-        self.field_name = re.split(r"\W", reason, maxsplit=1)[0]
         fields = task.prompt.answer_model.model_fields
         missing_fields = [
             name for name, field in fields.items() if field.is_required() and name not in answer
         ]
-        # The message without the row.
-        self.fault = reason
-        for pattern, words in _PLAIN_WORDS:
-            self.fault = pattern.sub(words, self.fault)
-        wrong_fields = [name for name in fields if name == self.field_name]
-        if self.field_name in missing_fields:
-            self.fault = f"it also needs {join_first(missing_fields)}"
-            wrong_fields = missing_fields
-        typed_fields = dict.fromkeys([*changed_fields, *(wrong_fields or fields)])
+        faults = dict[str, str]()
+        for reason in reasons:
+            first_word = re.split(r"\W", reason, maxsplit=1)[0]
+            field_name = first_word if first_word in fields else ""
+            # A union has a reason for each of its types.
+            if field_name not in missing_fields:
+                faults.setdefault(field_name, _to_plain_words(reason))
+        if missing_fields:
+            faults[missing_fields[0]] = f"it also needs {join_first(missing_fields)}"
+        self.faults = [FieldFault(name, message) for name, message in faults.items()]
+
+        wrong_fields = [*missing_fields, *filter(None, faults)] or fields
+        typed_fields = dict.fromkeys([*changed_fields, *wrong_fields])
         assignments = "; ".join(f"{name}=…" for name in typed_fields)
         command = task.labels.command("correct", item=row_id, set=assignments)
+        messages = "; ".join(faults.values())
         super().__init__(
-            f"the answer about {row_id!r} would not be valid: {self.fault}; {UNCHANGED_MESSAGE}",
+            f"the answer about {row_id!r} would not be valid: {messages}; {UNCHANGED_MESSAGE}",
             hint=HintTemplate("`{}` with an allowed value", command),
         )
+
+
+def _to_plain_words(reason: str) -> str:
+    """Return why a value is invalid without the words that pydantic uses for programmers."""
+    for pattern, words in _PLAIN_WORDS:
+        reason = pattern.sub(words, reason)
+    return reason
 
 
 # ---- the history of an answer, and its change
@@ -117,8 +133,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         InputError: There is no such row.
     """
     with store.read() as tx:
-        row_id = task.rows.id_of(tx, row_name)
-        return _read_description(tx, task, row_id)
+        return _describe_answer(tx, task, task.rows.id_of(tx, row_name))
 
 
 def correct_answer(
@@ -160,24 +175,14 @@ def correct_answer(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        current = _read_current_rows(tx, task, [row_id])
-        document = _describe_answer(
-            tx,
-            task,
-            row_id,
-            current.answers,
-            current.edits,
-        )
-        if expected_state not in {None, document["state"]}:
-            raise _conflict_error(current.edits[row_id], document)
-
-        editor_name = normalize_editor_name(editor_name)
+        document = _describe_answer(tx, task, row_id)
+        _check_state(document, expected_state)
         new_edit = _make_edit(
             task,
             row_id,
             change,
-            current,
-            editor_name=editor_name,
+            _read_current_rows(tx, task, [row_id]),
+            editor_name=normalize_editor_name(editor_name),
             edited_at=now(),
             confirms_values=confirms_values,
         )
@@ -185,7 +190,7 @@ def correct_answer(
             return {**document, "edit": None}
 
         _insert_edits(tx, task, {row_id: new_edit})
-        return {**_read_description(tx, task, row_id), "edit": new_edit.edit.number}
+        return {**_describe_answer(tx, task, row_id), "edit": new_edit.edit.number}
 
 
 class PlannedEdits(NamedTuple):
@@ -256,30 +261,26 @@ class _CurrentRows(NamedTuple):
     edits: Mapping[str, Sequence[AnswerEdit]]
     # Ids of the rows that are being forgotten.
     forgotten_ids: Collection[str]
-    # All corrections of each row, then its preferred model answer, by row id. New corrections take
-    # confidences from them.
+    # All corrections of each row, newest first, then its preferred model answer, by row id. New
+    # corrections take confidences from them.
     answer_sources: Mapping[str, Sequence[ConfidentAnswer]]
 
 
-def validate_change(tx: Connection, task: Task, row_id: str, change: Mapping[str, Any]) -> None:
-    """Check that the answer about a row is valid with new values; store nothing.
-
-    Raises:
-        InvalidAnswerError: It is not valid.
-        ConfigurationError: Code of the task's file failed.
-    """
-    current = _read_current_rows(tx, task, [row_id])
-    answer = {**current.answers[row_id], **change}
-    _validated_answer(task, row_id, answer, current.rows[row_id], changed_fields=change)
-
-
 def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
+    preference = task.rows.preference(tx)
+    answer_sources = {}
+    answers_by_id = read_confident_answers(tx, task.name, row_ids)
+    for row_id, row_answers in answers_by_id.items():
+        corrections = [answer for answer in row_answers if answer.version == PERSON]
+        model_answers = [answer for answer in row_answers if answer.version != PERSON]
+        model_answers.sort(key=lambda answer: preference.sort_key(answer.version))
+        answer_sources[row_id] = corrections + model_answers[:1]
     return _CurrentRows(
         task.rows.read(tx, row_ids),
         task.answers.read_current(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.list_forgotten_ids(tx, task.name, row_ids),
-        read_confidence_sources(tx, row_ids, preference=task.rows.preference(tx)),
+        answer_sources,
     )
 
 
@@ -349,12 +350,38 @@ def _make_edit(
 
     confidences: Mapping[str, FieldConfidence] = {}
     if is_corrected:
-        confidences = choose_kept_confidences(
+        confidences = _choose_kept_confidences(
             edit.after,
             edits.list_set_fields([*row_edits, edit]),
             answer_sources,
         )
     return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
+
+
+def _choose_kept_confidences(
+    values: Mapping[str, Any],
+    corrected_fields: Collection[str],
+    sources: Iterable[ConfidentAnswer],
+) -> dict[str, FieldConfidence]:
+    """Return the confidences that a corrected answer keeps, by field.
+
+    A confidence is the probability that a value is right, as a decision model gave it. A field that
+    a person set has none. Any other field has the confidence of the first source that has one for
+    the same value; it is left out if there is no such source.
+
+    Args:
+        values: The corrected answer, by field.
+        corrected_fields: Fields that a person set, in this correction or in an earlier one.
+        sources: Corrections and model answers of the row, in the order of their preference.
+    """
+    confidences: dict[str, FieldConfidence] = {}
+    for source in sources:
+        source_values = json.loads(source.answer)
+        for name, confidence in source.confidences.items():
+            is_kept = name in values and name not in corrected_fields
+            if is_kept and source_values.get(name) == values[name]:
+                confidences.setdefault(name, confidence)
+    return confidences
 
 
 def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
@@ -432,9 +459,7 @@ def mark_reviewed(
         if claims.list_forgotten_ids(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
 
-        document = _read_description(tx, task, row_id)
-        if expected_state not in {None, document["state"]}:
-            raise _conflict_error(edits.list_edits(tx, task.name, [row_id])[row_id], document)
+        _check_state(_describe_answer(tx, task, row_id), expected_state)
         answer = task.rows.read_answers(tx, [row_id]).get(row_id)
         if answer is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
@@ -450,12 +475,14 @@ def _forgotten_error(row_id: str) -> InputError:
     return InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
 
-def _conflict_error(row_edits: Sequence[AnswerEdit], current: Document) -> ChangedMeanwhileError:
-    """Return the error that the answer is in another state than the editor saw."""
+def _check_state(current: Document, expected_state: str | None) -> None:
+    """Raise ChangedMeanwhileError if an answer is in another state than the editor saw."""
+    if expected_state in {None, current["state"]}:
+        return
     last_edit = ""
-    if row_edits:
-        last_edit = f", last by {row_edits[-1].who!r} (edit {row_edits[-1].number})"
-    return ChangedMeanwhileError(
+    if current["edits"]:
+        last_edit = ", last by {who!r} (edit {number})".format(**current["edits"][-1])
+    raise ChangedMeanwhileError(
         f"the answer was changed meanwhile{last_edit}; {UNCHANGED_MESSAGE}",
         hint="read the current answer, then correct it again",
         now=current,
@@ -475,10 +502,11 @@ def _make_changed_answer(
         row_edits: All edits of the row by ascending number.
 
     Raises:
-        InputError: The answer has no such field, or the row no edit of that number.
+        InputError: The answer has no such field, the row no edit of that number, or a later edit
+            changed a field of that edit again.
     """
     if not isinstance(change, int):
-        for field in change.keys() - task.prompt.answer_model.model_fields.keys():
+        for field in change.keys() - {field.name for field in task.prompt.fields}:
             raise _unknown_field_error(task, field)
         return {**answer, **change}
 
@@ -490,37 +518,15 @@ def _make_changed_answer(
     return _undo_edit(answer, row_edits[change - 1])
 
 
-def _read_description(tx: Connection, task: Task, row_id: str) -> Document:
-    """Return the document of a row as it is stored now; see `_describe_answer`."""
-    answers = task.answers.read_current(tx, [row_id])
-    return _describe_answer(
-        tx,
-        task,
-        row_id,
-        answers,
-        edits.list_edits(tx, task.name, [row_id]),
-    )
-
-
-def _describe_answer(
-    tx: Connection,
-    task: Task,
-    row_id: str,
-    answers: Mapping[str, Document],
-    edits_by_id: Mapping[str, Sequence[AnswerEdit]],
-) -> Document:
+def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the history of a row as a document: its answer, its edits and the mark of review.
 
     The members are those that `read_history` returns. `state` is a hash of row id, answer and
     number of edits, so it changes with each edit. `reviewed_by` and `reviewed_at` are None if
     nobody marked the answer as reviewed. Each edit has its changed fields, as (before, after).
-
-    Args:
-        answers: Current answers by row id, of this row and maybe others.
-        edits_by_id: All edits by row id, of this row and maybe others.
     """
-    answer = answers[row_id]
-    row_edits = edits_by_id[row_id]
+    answer = task.answers.read_current(tx, [row_id])[row_id]
+    row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
@@ -557,7 +563,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
     Raises:
         InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
-    fields = map_answer_fields(task.prompt.answer_model)
+    fields = {field.name: field for field in task.prompt.fields}
     values = Document()
     remaining_text = text.strip()
     while remaining_text:
@@ -633,7 +639,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
 
     The hint suggests the most similar field, or lists all fields.
     """
-    field_names = list(task.prompt.answer_model.model_fields)
+    field_names = [field.name for field in task.prompt.fields]
     suggestion = suggest_similar(name, field_names, is_quoted=True)
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
@@ -667,25 +673,28 @@ def _validated_answer(
         InvalidAnswerError: The answer is not valid.
         ConfigurationError: Code of the task's file failed.
     """
+    from pydantic import ValidationError
+
     values_by_field = {
         name: value
         for name, value in task.answers.to_model_answer(answer).items()
         if name in task.prompt.answer_model.model_fields
     }
+    reasons = list[str]()
+    valid_answer: BaseModel | None = None
     try:
-        parse_answer = partial(
-            make_answer_validator(task.prompt.answer_model).validate_json,
-            by_alias=True,
-            by_name=True,
+        answer_validator = make_answer_validator(task.prompt.answer_model)
+        parsed_answer = answer_validator.validate_json(
+            json.dumps(values_by_field), by_alias=True, by_name=True
         )
-        valid_answer, reason = validate_answer(parse_answer, json.dumps(values_by_field))
-        if valid_answer is not None:
-            valid_answer, left_out_count = task.answers.limit(valid_answer)
-            if left_out_count:
-                valid_answer = None
-                reason = f"it has {plural(left_out_count, 'value')} too many"
-            else:
-                valid_answer, reason = task.answers.validate(valid_answer, row, input_hash="")
+        limited_answer, left_out_count = task.answers.limit(parsed_answer)
+        if left_out_count:
+            reasons = [f"it has {plural(left_out_count, 'value')} too many"]
+        else:
+            valid_answer, reason = task.answers.validate(limited_answer, row, input_hash="")
+            reasons = [reason]
+    except ValidationError as error:
+        reasons = list_faults(error)
     except FindableError:
         raise
     # Validators and `check` are the user's code, which may raise anything or end the program.
@@ -696,7 +705,7 @@ def _validated_answer(
 
     if valid_answer is None:
         raise InvalidAnswerError(
-            task, row_id, reason, answer=values_by_field, changed_fields=changed_fields
+            task, row_id, reasons, answer=values_by_field, changed_fields=changed_fields
         )
     document: Document = valid_answer.model_dump(mode="json")
     return document
@@ -714,39 +723,20 @@ def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
 
 
 def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
-    """Return an answer with the changes of an edit undone.
+    """Return an answer with the changes of an edit undone; a field that it added is removed.
 
-    A field that changed after the edit keeps its value. But if it is a list, the elements that the
-    edit added are removed, and those that it removed are inserted again at their former positions.
-    A field that the edit added is removed again.
+    Raises:
+        InputError: A field changed again after the edit.
     """
     restored = dict(answer)
     for name, (before, after) in _changed_fields(edit).items():
-        current = restored.get(name)
-        if current == after:
-            restored[name] = before
-        elif isinstance(before, list) and isinstance(after, list) and isinstance(current, list):
-            restored[name] = _undo_list_change(current, before=before, after=after)
+        if restored.get(name) != after:
+            raise InputError(
+                f"field {name!r} was changed again after edit {edit.number}; {UNCHANGED_MESSAGE}",
+                hint="undo the later edits and merges first, or set the field",
+            )
+        restored[name] = before
 
     return {
         name: value for name, value in restored.items() if value is not None or name in edit.before
     }
-
-
-def _undo_list_change(
-    current: Sequence[Any],
-    *,
-    before: Sequence[Any],
-    after: Sequence[Any],
-) -> list[Any]:
-    """Return the current list without added elements and with removed elements back in place.
-
-    Args:
-        before: The list before the edit that is undone.
-        after: The list after that edit.
-    """
-    elements = [element for element in current if element not in after or element in before]
-    for index, element in enumerate(before):
-        if element not in after and element not in elements:
-            elements.insert(index, element)
-    return elements

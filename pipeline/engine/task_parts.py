@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, and_
 
+from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.prompt_builder import PromptBuilder
+    from pipeline.gemini.closed_fields import ClosedField
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
 
@@ -636,8 +639,6 @@ class TaskPrompt(ABC):
     model: str | None = None
     # Requests contain images.
     sends_images: bool = False
-    # All values of an answer are choices, so that many rows have the same answer.
-    is_closed: bool = False
 
     @property
     @abstractmethod
@@ -648,6 +649,23 @@ class TaskPrompt(ABC):
     def answer_model(self) -> "type[BaseModel]":
         """Return the answer model, whose JSON schema is sent and which validates each reply."""
         return self.builder.declaration.answer
+
+    @property
+    def fields(self) -> Sequence[AnswerField]:
+        """Return the fields of an answer."""
+        return list_answer_fields(self.answer_model)
+
+    @cached_property
+    def closed_fields(self) -> "Mapping[str, ClosedField]":
+        """Return the fields that a decision model can answer, by name in their order."""
+        from pipeline.gemini.closed_fields import find_closed
+
+        return find_closed(self.fields)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether all values of an answer are choices, so that many answers are the same."""
+        return all(answer_field.has_only_choices() for answer_field in self.fields)
 
     @property
     def quoted_source(self) -> str:

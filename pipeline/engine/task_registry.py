@@ -446,7 +446,7 @@ def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskM
         write_to=declaration.write_to,
         gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
         answer_tokens=estimate_answer_tokens(declaration.answer),
-        is_closed=all(field.has_only_choices() for field in list_answer_fields(declaration.answer)),
+        answer_fields=list(list_answer_fields(declaration.answer)),
         asked_columns=match_columns(declaration.prompt_columns, columns),
         quoted_column=quoted_column,
         required_columns=[quoted_column] if quoted_column and is_text_required else [],

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from sqlalchemy import Connection
 
+from pipeline.core.answer_fields import AnswerField
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.quotes import locate_quotes
@@ -300,6 +301,11 @@ class UserPrompt(TaskPrompt):
         return PromptBuilder(self.file.declaration, dict(columns))
 
     @property
+    def fields(self) -> Sequence[AnswerField]:
+        """Return the fields of an answer, as they were registered."""
+        return self.rows.record.members.answer_fields
+
+    @property
     def quoted_source(self) -> str:
         """Return the tag of the quoted column if the prompt has several columns."""
         quoted_column = self.rows.record.members.quoted_column
@@ -417,7 +423,6 @@ def make_user_task(
         answer_tokens=record.members.answer_tokens,
         model=record.members.model,
         sends_images=bool(rows.image_columns),
-        is_closed=record.members.is_closed,
         file=file,
     )
     index_template = record.members.index_template

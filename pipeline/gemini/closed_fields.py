@@ -12,11 +12,9 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.core.answer_fields import AnswerField, Option, list_answer_fields
-from pipeline.core.errors import InputError
+from pipeline.core.answer_fields import AnswerField, Option
 from pipeline.core.vocabulary import MAX_OPTIONS
 from pipeline.gemini.responses import (
     make_excerpt,
@@ -24,7 +22,7 @@ from pipeline.gemini.responses import (
 )
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    pass
 
 # Options of a choice, and levels of a score (types of google-genai 3.3.0).
 MIN_OPTIONS = 2
@@ -215,33 +213,6 @@ def read_probability(value: Any, question_id: str) -> float:
     if not is_number or not 0 <= value <= 1:
         raise ValueError(f"{question_id}: {make_excerpt(value)} is not a probability")
     return float(value)
-
-
-def find_closed_fields(
-    answer_model: "type[BaseModel]",
-    field_names: Sequence[str],
-) -> list[ClosedField]:
-    """Return the named closed fields of an answer, in the order of the names.
-
-    Raises:
-        InputError: A field is not closed: a decision model cannot answer it.
-    """
-    closed_fields = read_closed_fields(answer_model)
-    for name in field_names:
-        if name not in closed_fields:
-            raise InputError(
-                f"field {name!r} is not a closed question, and decisions answer only choices, "
-                "booleans, bounded whole numbers, and lists of choices or numbers; "
-                "nothing was asked",
-                hint="ask this field in another mode",
-            )
-    return [closed_fields[name] for name in field_names]
-
-
-@lru_cache(maxsize=256)
-def read_closed_fields(answer_model: "type[BaseModel]") -> Mapping[str, ClosedField]:
-    """Return the fields of an answer that a decision model can answer, by name, in their order."""
-    return find_closed(list_answer_fields(answer_model))
 
 
 def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:

@@ -8,9 +8,9 @@
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
@@ -18,8 +18,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
 from pipeline.gemini.closed_fields import (
     MAX_QUESTIONS,
-    find_closed_fields,
-    read_closed_fields,
+    ClosedField,
 )
 from pipeline.gemini.responses import (
     MAX_TOKEN_COUNT,
@@ -31,8 +30,6 @@ from pipeline.gemini.responses import (
 )
 from pipeline.gemini.usage import Usage, estimate_tokens
 
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 # Input tokens of a call (the same pages).
 MAX_PROMPT_TOKENS = 262_144
 # Decimal places of a stored probability, so that it is compared and exported as it is displayed.
@@ -47,24 +44,12 @@ _USAGE_NAMES = (
 )
 
 
-def list_closed_fields(answer_model: "type[BaseModel]") -> tuple[str, ...]:
-    """Return the names of the top-level fields that decisions can answer, in their order."""
-    return tuple(read_closed_fields(answer_model))
-
-
-def build_questions(
-    answer_model: "type[BaseModel]",
-    field_names: Sequence[str],
-) -> dict[str, Any]:
+def build_questions(closed_fields: Iterable[ClosedField]) -> dict[str, Any]:
     """Return the `questions` of a decision request about some closed fields.
 
     The id of a question is the name of its field. The questions of a list have ids such as
     `topics[3]`.
-
-    Raises:
-        InputError: A field is not closed.
     """
-    closed_fields = find_closed_fields(answer_model, field_names)
     return dict(chain.from_iterable(field.iter_questions() for field in closed_fields))
 
 
@@ -113,8 +98,7 @@ def estimate_decision_tokens(prompt_text: str, questions: Mapping[str, Any]) -> 
 
 def parse_decisions(
     response: Any,
-    answer_model: "type[BaseModel]",
-    field_names: Sequence[str],
+    closed_fields: Iterable[ClosedField],
 ) -> ParsedReply:
     """Parse the reply to a decision request about some closed fields.
 
@@ -124,8 +108,7 @@ def parse_decisions(
 
     Args:
         response: The JSON of the reply, of any form.
-        answer_model: The model of the task's answers.
-        field_names: The closed fields that were asked.
+        closed_fields: The fields that were asked.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
@@ -155,7 +138,7 @@ def parse_decisions(
         )
 
     try:
-        document, confidences = _read_answers(answers, answer_model, field_names)
+        document, confidences = _read_answers(answers, closed_fields)
     except ValueError as error:
         reason = make_excerpt(f"does-not-validate: {error}")
         return ParsedReply(Outcome.INVALID, reason, excerpt_source=answers, **details)
@@ -175,24 +158,21 @@ def parse_decisions(
 
 def _read_answers(
     answers: Mapping[str, Any],
-    answer_model: "type[BaseModel]",
-    field_names: Sequence[str],
+    closed_fields: Iterable[ClosedField],
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Return the values of closed fields by member of a reply, and the confidences by field.
 
     Args:
         answers: The answers of a decision model, by question id.
-        answer_model: The model of the task's answers.
-        field_names: The closed fields that were asked.
+        closed_fields: The fields that were asked.
 
     Raises:
         ValueError: An answer is missing or invalid, or belongs to a question that was not asked.
     """
-    fields = find_closed_fields(answer_model, field_names)
     question_ids = set[str]()
     document: dict[str, Any] = {}
     confidences: dict[str, float] = {}
-    for field in fields:
+    for field in closed_fields:
         question_ids.update(question_id for question_id, _ in field.iter_questions())
         document[field.member], confidences[field.name] = field.read_answer(answers)
 

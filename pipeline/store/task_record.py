@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
+from pipeline.core.answer_fields import AnswerField
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskMembers:
@@ -22,8 +24,8 @@ class TaskMembers:
     gates: str = ""
     # Estimated tokens of an answer.
     answer_tokens: int = 0
-    # All fields of the answer are closed: choices, yes or no.
-    is_closed: bool = False
+    # Fields of the answer.
+    answer_fields: Sequence[AnswerField] = ()
     # Columns of the prompt.
     asked_columns: Sequence[str] = ()
     # Column that the answer quotes.
@@ -43,7 +45,8 @@ class TaskMembers:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """Return the members of a stored document; missing members have their defaults."""
-        return cls(**document)
+        answer_fields = [AnswerField.from_document(field) for field in document["answer_fields"]]
+        return cls(**{**document, "answer_fields": answer_fields})
 
     def with_state_of(self, other: Self) -> Self:
         """Return a copy with the state of other members of the task."""

@@ -31,9 +31,9 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     Raises:
         InputError: The task has open fields; nothing was asked.
     """
-    reason = closed_questions.explain_open_fields(ws.task)
-    if reason:
-        raise _open_fields_error(reason, closed_questions.list_closed_fields(ws.task))
+    open_fields = closed_questions.list_open_fields(ws.task)
+    if open_fields:
+        raise _open_fields_error(open_fields, closed_questions.list_closed_fields(ws.task))
     return ws.for_decisions()
 
 
@@ -43,23 +43,15 @@ def check_decidable(fields: Sequence[FieldDraft]) -> None:
     Raises:
         InputError: A field is neither a choice nor yes and no; nothing was asked.
     """
-    open_kinds = {
-        field.name: f"of the kind {field.kind}"
-        for field in fields
-        if field.kind not in CLOSED_KINDS
-    }
-    if open_kinds:
-        closed_fields = [field.name for field in fields if field.name not in open_kinds]
-        raise _open_fields_error(closed_questions.describe_open_fields(open_kinds), closed_fields)
+    open_fields = [field.name for field in fields if field.kind not in CLOSED_KINDS]
+    if open_fields:
+        closed_fields = [field.name for field in fields if field.kind in CLOSED_KINDS]
+        raise _open_fields_error(open_fields, closed_fields)
 
 
-def _open_fields_error(reason: str, closed_fields: Sequence[str]) -> InputError:
-    """Return the error for a task with open fields.
-
-    Args:
-        reason: The open fields, with the reasons why they are open.
-        closed_fields: Names of the other fields.
-    """
+def _open_fields_error(open_fields: Sequence[str], closed_fields: Sequence[str]) -> InputError:
+    """Return the error for a task with open fields, from the names of its fields."""
+    reason = closed_questions.describe_open_fields(open_fields)
     option = OptionHint(mode="decide")
     hint = f"without {option} a generating model answers all fields"
     if closed_fields:

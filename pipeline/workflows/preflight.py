@@ -314,8 +314,9 @@ def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
     task = ws.task
     if task.user_file is None:
         return preflight
-    absence_reason = closed_questions.explain_open_fields(task)
-    if absence_reason:
+    open_fields = closed_questions.list_open_fields(task)
+    if open_fields:
+        absence_reason = closed_questions.describe_open_fields(open_fields)
         return replace(preflight, decide=ModeEstimate(absence_reason=absence_reason))
 
     decide = _estimate_decisions(ws, preflight.plan)

@@ -119,7 +119,7 @@ FAULTY_FILES: dict[str, tuple[str, ...]] = {
         "line 7, column id: '4' is in line 5, too",
     ),
     "id,tones,shelf\n1,praise,a\n": (
-        "line 1, column tones: this is neither a field (tone, urgent, stars, topics) nor another",
+        "line 1, column tones: this is neither a field (tone, urgent, stars, topics) nor",
         "; did you mean 'tone'?",
         "line 1, column shelf: ",
     ),

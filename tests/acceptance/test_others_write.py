@@ -147,12 +147,14 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
         "machine learning",
     ]
 
-    assert correct_tags(workspace, undo=2) == ["law", "beekeeping", "art", "machine learning"]
-    assert correct_tags(workspace, undo=1) == ["beekeeping", "machine learning"]
+    refused = workspace.run_command("correct", FIRST_PERSON, undo=2, code=2)
+    assert "changed again after edit 2" in refused.stderr
+    assert correct_tags(workspace, undo=3) == ["ml", "law", "art"]
+    assert correct_tags(workspace, undo=2) == ["ml", "beekeeping", "law", "art"]
     history = workspace.read_json("correct", FIRST_PERSON)["edits"]
     assert [(edit["who"], edit["undoes"]) for edit in history] == [("ada", None)] * 3 + [
+        ("ada", 3),
         ("ada", 2),
-        ("ada", 1),
     ]
 
     # A rollback of the model removes its answers and leaves the corrections.
@@ -162,7 +164,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     workspace.run_command("rollback", model, yes=True)
     tags = workspace.exported_tags()
     assert {name: tags[name] for name in tags if tags[name]} == {
-        FIRST_PERSON: ["beekeeping", "machine learning"],
+        FIRST_PERSON: ["ml", "beekeeping", "law", "art"],
         "person-0001": ["water law"],
         "person-0003": ["law"],
     }

@@ -159,8 +159,8 @@ def test_edits_of_a_forgotten_person_are_deleted(tagged: Workspace) -> None:
     correct_tags(
         tagged, "--set", "tags=school of person-0000", person="person-0001", who=FIRST_PERSON
     )
-    merge_tags(tagged, "school of person-0000=schools")
     correct_tags(tagged, "--undo", "1", person="person-0001")
+    merge_tags(tagged, "school of person-0000=schools")
     tagged.ran("forget", FIRST_PERSON, "--yes")
 
     editors = tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")

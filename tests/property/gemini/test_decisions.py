@@ -8,11 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.states import Outcome
+from pipeline.gemini.closed_fields import find_closed
 from pipeline.gemini.decisions import (
     build_decision_request,
     build_questions,
-    list_closed_fields,
     parse_decisions,
 )
 from pipeline.gemini.responses import parse_answer
@@ -100,8 +101,9 @@ def _answer(draw: Any, question: dict[str, Any]) -> dict[str, Any]:
 def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None:
     """The questions are within the API's limits, and any valid reply becomes a valid answer."""
     model: type[BaseModel] = create_model("Answer", field=(kind, ...))
-    assert list_closed_fields(model) == ("field",)
-    questions = build_questions(model, ("field",))
+    closed_fields = find_closed(list_answer_fields(model))
+    assert tuple(closed_fields) == ("field",)
+    questions = build_questions(closed_fields.values())
     request = build_decision_request(model="m", prompt_text="t", questions=questions)
     assert json.loads(json.dumps(request)) == request
     for question in questions.values():
@@ -113,7 +115,7 @@ def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None
     answers = {}
     for question_id, question in questions.items():
         answers[question_id] = _answer(data.draw, question)
-    reply = parse_decisions({"answers": answers}, model, ("field",))
+    reply = parse_decisions({"answers": answers}, closed_fields.values())
     assert reply.outcome is Outcome.ANSWERED
     assert 0 <= reply.confidences["field"] <= 1
     answer, reason = parse_answer(reply, model)
@@ -134,7 +136,7 @@ def test_every_closed_answer_round_trips(data: st.DataObject, kind: Any) -> None
 @example({"answers": {"tone": {"type": "choice", "choice": "praise", "probabilities": {"": 1}}}})
 def test_any_reply_has_an_outcome(response: Any) -> None:
     """No form of a reply raises an error; an ANSWERED reply is a valid answer with confidences."""
-    reply = parse_decisions(response, Example, FIELDS)
+    reply = parse_decisions(response, find_closed(list_answer_fields(Example)).values())
     assert reply.reason.isprintable()
     answer, reason = parse_answer(reply, Example)
     if reply.outcome is Outcome.ANSWERED:

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model
 
+from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.vocabulary import Vocabulary
 from pipeline.gemini.answer_schema import describe_vocabularies, make_response_schema
+from pipeline.gemini.closed_fields import find_closed
 from pipeline.gemini.decisions import build_questions
 
 TERMS = "term,description,aliases\ndesk lamp,on a desk,reading lamp\nsun,,\n"
@@ -37,9 +39,8 @@ def test_question_about_a_member_of_a_list_has_single_brackets(tmp_path: Path) -
     (tmp_path / "topics.csv").write_text(text)
     topic: Any = Annotated[str, Vocabulary(str(tmp_path / "topics.csv"))]
     model = create_model("Answer", topics=(list[topic], ...))
-    instructions = [
-        question["instructions"] for question in build_questions(model, ["topics"]).values()
-    ]
+    questions = build_questions(find_closed(list_answer_fields(model)).values())
+    instructions = [question["instructions"] for question in questions.values()]
     assert instructions == [
         'topics: does "desk lamp" (on a desk; also: reading lamp) apply?',
         'topics: does "sun" (also: daylight, rays) apply?',
