@@ -221,7 +221,12 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         ):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids)
+            dropped_counts = drop_lines(
+                ws.data,
+                ws.store,
+                batch,
+                row_ids,
+            )
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:

@@ -81,7 +81,13 @@ def drop_lines(
     dropped_counts = {}
     for file in _find_sealed_files(data, batch):
         name = file.path.relative_to(data).as_posix()
-        dropped_count = _drop_lines_of_file(store, batch, file, name, forgotten_keys)
+        dropped_count = _drop_lines_of_file(
+            store,
+            batch,
+            file,
+            name,
+            forgotten_keys,
+        )
         if dropped_count:
             dropped_counts[name] = dropped_count
     return dropped_counts
@@ -126,9 +132,9 @@ def _drop_lines_of_file(
         # A run that was killed before the rename has recorded the new file.
         if file.sha256 not in {current_sha256, draft.sha256}:
             raise _changed_file_error(batch, file)
-        if dropped_count and current_sha256 == file.sha256:
-            _record_new_hash(store, batch, name, current_sha256, draft)
         if dropped_count:
+            if current_sha256 == file.sha256:
+                _record_new_hash(store, batch, name, current_sha256, draft)
             files.rename_sealed(draft, file.path)
     finally:
         draft_path.unlink(missing_ok=True)
