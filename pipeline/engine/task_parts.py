@@ -665,7 +665,7 @@ class TaskPrompt(ABC):
     @property
     def is_closed(self) -> bool:
         """Return whether all values of an answer are choices, so that many answers are the same."""
-        return all(answer_field.has_only_choices() for answer_field in self.fields)
+        return False
 
     @property
     def quoted_source(self) -> str:

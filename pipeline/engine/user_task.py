@@ -306,6 +306,11 @@ class UserPrompt(TaskPrompt):
         return self.rows.record.members.answer_fields
 
     @property
+    def is_closed(self) -> bool:
+        """Return whether all values of an answer are choices, so that many answers are the same."""
+        return all(answer_field.has_only_choices() for answer_field in self.fields)
+
+    @property
     def quoted_source(self) -> str:
         """Return the tag of the quoted column if the prompt has several columns."""
         quoted_column = self.rows.record.members.quoted_column
