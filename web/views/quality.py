@@ -22,7 +22,6 @@ from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from pipeline.store.database import Store
-from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page
 from web.views.version_accuracy import (
@@ -116,7 +115,6 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     - `description`: what is measured, or the gate's name.
     - `display_value`: the value with its unit.
     - `target`: the range that passes, as text.
-    - `bar`: the bar that draws the value and this range; None if there is no value.
     """
     gates = []
     for gate in report["gates"]:
@@ -135,12 +133,6 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "description": figure.description,
                 "display_value": format_value(gate["value"], figure.unit),
                 "target": figure.bounds_text,
-                "bar": charts.draw_gate(
-                    gate["value"],
-                    figure.low,
-                    figure.high,
-                    is_share=figure.unit == "share",
-                ),
             },
         )
     return gates

@@ -1,4 +1,4 @@
-"""Charts of answers, costs, runs and checks, with the counts that the commands report."""
+"""Distributions of answers beside the table, with the counts that the commands report."""
 
 import json
 import re
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.store.schema import batches
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -110,21 +109,3 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
         assert _read_names(page, values["20 to 40"][1]) == ["2", "3"]
         html = unescape(page.get(values["20 to 40"][1]).text)
         assert "stars: 20 to 40" in html
-
-
-@pytest.mark.full
-@pytest.mark.alike
-def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
-    """A run of one part has no chart; a run of several parts has their replies in order."""
-    columns = [column.name for column in batches.columns]
-    with Page(task) as page:
-        assert 'id="progress"' not in page.get("/batch", params={"number": 1}).text
-        changed = {"number": "2", "run": "1", "ended_at": "'2030-01-01 00:00:00'"}
-        values = ", ".join(changed.get(name, name) for name in columns)
-        names = ", ".join(columns)
-        task.change("UPDATE findable_batches SET run = 1 WHERE number = 1")
-        copy = f"SELECT {values} FROM findable_batches"  # noqa: S608 - names of our own columns
-        task.change(f"INSERT INTO findable_batches ({names}) {copy}")
-        html = page.get("/batch", params={"number": 1}).text
-        assert 'id="progress"' in html
-        assert "8 of 8 requests had a reply by 00:00:00 UTC" in html
