@@ -6,6 +6,7 @@ rows are asked.
 
 import contextlib
 import json
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -24,6 +25,7 @@ from pipeline.store import runs
 from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page
+from web.row_titles import read_row_titles
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
     NO_DIFFERENCE_TEXT,
@@ -69,6 +71,12 @@ def render_quality(
         ]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
+        samples = _sample_values(newest_report) if newest_report else []
+        parked_groups = _group_parked(ws.store, ws.task)
+        shown_names = chain.from_iterable(names for _, names, _ in parked_groups)
+        shown_ids = [*(sample["id"] for sample in samples), *shown_names]
+        with ws.store.read() as tx:
+            titles = read_row_titles(tx, ws.task, shown_ids)
         return render_page(
             app_state,
             "quality.html",
@@ -76,11 +84,12 @@ def render_quality(
             "quality",
             report=newest_report,
             gates=_gate_values(newest_report) if newest_report else [],
-            samples=_sample_values(newest_report) if newest_report else [],
+            samples=samples,
             reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
             verdict=_describe_verdict(newest_report or {"gates": []}),
             pilot_numbers=_pilot_numbers(ws.store, ws.task),
-            parked_groups=_group_parked(ws.store, ws.task),
+            parked_groups=parked_groups,
+            titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             displayed_work=displayed_work,

@@ -30,6 +30,7 @@ from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
+from web.row_titles import read_row_titles
 from web.views.command_api import MAX_DISPLAYED_WORK, list_budgets
 from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, start_asking
 
@@ -228,7 +229,8 @@ def _render_batch(
             answers.list_row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
         )
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
-        names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
+        example_names = [name for error in document["reasons"] for name, _ in error["examples"]]
+        titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
         failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = make_batch_summary(run.batch, now=ws.now())
         batch = {**_run_values(app_state, run, summary), **document}
@@ -249,7 +251,8 @@ def _render_batch(
             batch=batch,
             outcome_counts=_count_outcomes(run),
             subject=run_task.subject,
-            row_names=list(names.values()),
+            row_ids=row_ids[:MAX_NAMED_ROWS],
+            titles=titles,
             unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
             retry_count=len(retry_ids),
             retry_cost=retry_cost,

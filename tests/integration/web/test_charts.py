@@ -109,3 +109,22 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
         assert _read_names(page, values["20 to 40"][1]) == ["2", "3"]
         html = unescape(page.get(values["20 to 40"][1]).text)
         assert "stars: 20 to 40" in html
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_a_range_of_numbers_filters(task: Workspace) -> None:
+    """A number field takes a range, which replaces its other filters and is named in words."""
+    with Page(task) as page:
+        html = page.get("/parts/facets", params={**REVIEWS, "only": "stars = 2"}).text
+        assert re.findall(r'data-column="(\w+)" data-list="([^"]*)"', html) == [
+            ("stars", "/?task=reviews")
+        ]
+        for condition, label, keys in (
+            ("stars >= 3 AND stars <= 5", "stars: 3 to 5", ["2", "4"]),
+            ("stars >= 5", "stars: from 5", ["2"]),
+            ("stars <= 2", "stars: up to 2", ["1", "3"]),
+        ):
+            html = page.get("/", params={**REVIEWS, "only": condition}).text
+            assert label in html
+            assert _read_names(page, f"/?task=reviews&only={condition}") == keys
