@@ -1,31 +1,27 @@
-"""Compare two answers field by field, and mark the words and list members that differ."""
+"""Compare the answers of two versions field by field, and mark the words that differ."""
 
 import re
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
 
 from web.render import summarize_value
 
 # Longer texts are compared as a whole, because the time grows with the square of the length.
-MAX_COMPARED_TOKENS = 4_000
-_TOKEN = re.compile(r"\s+|\w+|[^\w\s]")
-
-
-class TextPart(NamedTuple):
-    """A part of a value."""
-
-    text: str
-    # A removed part is only in the first answer, an added part only in the second.
-    kind: Literal["same", "removed", "added"]
+MAX_COMPARED_WORDS = 4_000
+# A comparison needs so many versions.
+COMPARED_VERSIONS = 2
+_WORD = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 class FieldDifference(NamedTuple):
-    """A field with its values in two answers."""
+    """A field with its values in two answers as HTML, in which the differences are marked."""
 
     name: str
-    first: Sequence[TextPart]
-    second: Sequence[TextPart]
+    first: Markup
+    second: Markup
     is_same: bool
 
 
@@ -49,7 +45,7 @@ def compare_versions(
     Forgotten answers do not count. The result is None if fewer than two versions answered the row.
     A version that did not answer the row is replaced: `first_version` by the version with the
     second newest answer, `second_version` by the version with the newest answer. So both can become
-    the same version.
+    the same version. A field that an answer lacks counts as None there.
 
     Args:
         answers: The answers to the row with `extractor`, `answer` and `forgotten`, oldest first.
@@ -60,70 +56,44 @@ def compare_versions(
             newest_answers.pop(answer["extractor"], None)
             newest_answers[answer["extractor"]] = answer["answer"]
     versions = list(newest_answers)
-    if len(versions) < len(("first", "second")):
+    if len(versions) < COMPARED_VERSIONS:
         return None
 
     if first_version not in newest_answers:
         first_version = versions[-2]
     if second_version not in newest_answers:
         second_version = versions[-1]
-    return VersionComparison(
-        versions,
-        first_version,
-        second_version,
-        compare_answers(newest_answers[first_version], newest_answers[second_version]),
-    )
-
-
-def compare_answers(
-    first: Mapping[str, Any],
-    second: Mapping[str, Any],
-) -> list[FieldDifference]:
-    """Return each field of two answers with the parts of both values, and whether these are equal.
-
-    The fields of the first answer come first. A field that an answer lacks counts as None there.
-    """
-    differences = []
-    for name in dict.fromkeys([*first, *second]):
-        first_value = first.get(name)
-        second_value = second.get(name)
-        first_parts, second_parts = _compare_values(first_value, second_value)
-        differences.append(
-            FieldDifference(name, first_parts, second_parts, first_value == second_value),
+    first_answer = newest_answers[first_version]
+    second_answer = newest_answers[second_version]
+    differences = [
+        FieldDifference(
+            name,
+            *_mark_differences(first_answer.get(name), second_answer.get(name)),
+            first_answer.get(name) == second_answer.get(name),
         )
-    return differences
+        for name in {**first_answer, **second_answer}
+    ]
+    return VersionComparison(versions, first_version, second_version, differences)
 
 
-def _compare_values(first: Any, second: Any) -> tuple[list[TextPart], list[TextPart]]:
-    """Return the parts of the first and of the second value, in order, with their kinds.
+def _mark_differences(first: Any, second: Any) -> tuple[Markup, Markup]:
+    """Return two values as HTML; the words of only one of them are in del or ins elements."""
+    first_words = _WORD.findall(summarize_value(first))
+    second_words = _WORD.findall(summarize_value(second))
+    if max(len(first_words), len(second_words)) > MAX_COMPARED_WORDS:
+        first_words = ["".join(first_words)]
+        second_words = ["".join(second_words)]
 
-    The kind is "same", "removed" (only in the first) or "added" (only in the second). The compared
-    parts are the members of two lists, or the words of other values. If a value has over
-    MAX_COMPARED_TOKENS members or words, each value is compared as a single part.
-    """
-    if isinstance(first, list) and isinstance(second, list):
-        first_tokens = _split_list(first)
-        second_tokens = _split_list(second)
-    else:
-        first_tokens = _TOKEN.findall(summarize_value(first))
-        second_tokens = _TOKEN.findall(summarize_value(second))
-    if max(len(first_tokens), len(second_tokens)) > MAX_COMPARED_TOKENS:
-        first_tokens = ["".join(first_tokens)]
-        second_tokens = ["".join(second_tokens)]
-
-    first_parts = []
-    second_parts = []
-    matcher = SequenceMatcher(None, first_tokens, second_tokens, autojunk=False)
+    first_html = Markup()
+    second_html = Markup()
+    matcher = SequenceMatcher(None, first_words, second_words, autojunk=False)
     for tag, first_start, first_end, second_start, second_end in matcher.get_opcodes():
-        first_text = "".join(first_tokens[first_start:first_end])
-        second_text = "".join(second_tokens[second_start:second_end])
-        if first_text:
-            first_parts.append(TextPart(first_text, "same" if tag == "equal" else "removed"))
-        if second_text:
-            second_parts.append(TextPart(second_text, "same" if tag == "equal" else "added"))
-    return first_parts, second_parts
-
-
-def _split_list(members: Sequence[Any]) -> list[str]:
-    """Return the members of a list as texts, each on a line of its own."""
-    return [f"{summarize_value(member)}\n" for member in members] or ["nothing"]
+        first_text = escape("".join(first_words[first_start:first_end]))
+        second_text = escape("".join(second_words[second_start:second_end]))
+        if tag == "equal":
+            first_html += first_text
+            second_html += second_text
+        else:
+            first_html += Markup("<del>{}</del>").format(first_text)
+            second_html += Markup("<ins>{}</ins>").format(second_text)
+    return first_html, second_html

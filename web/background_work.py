@@ -41,7 +41,6 @@ class BackgroundJob:
     completed: int = 0
     total: int | None = None
     note: str = ""
-    part_start_time: float = field(default_factory=time.monotonic)
     lines: list[str] = field(default_factory=list)
     # Apart from the lines, so later lines do not push them out.
     warnings: list[str] = field(default_factory=list)
@@ -85,7 +84,6 @@ class BackgroundJob:
         self.total = total
         self.completed = 0
         self.note = ""
-        self.part_start_time = time.monotonic()
         yield self
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
@@ -104,12 +102,10 @@ class BackgroundJob:
     def document(self) -> dict[str, Any]:
         """Return the work as JSON members.
 
-        `took_s` is the run time, `ended_s` the time since the end (0 while it runs). `rate` (units
-        per second) and `eta_s` are None unless the running part has progressed.
+        `took_s` is the run time, `ended_s` the time since the end (0 while it runs).
         """
         now = time.monotonic()
         end_time = self.end_time or now
-        rate, eta_s = self._measure_pace(now)
         return {
             "number": self.number,
             "kind": self.kind,
@@ -126,27 +122,7 @@ class BackgroundJob:
             "error": self.error,
             "took_s": round(end_time - self.start_time, 2),
             "ended_s": round(now - end_time, 2),
-            "rate": rate,
-            "eta_s": eta_s,
         }
-
-    def _measure_pace(self, now: float) -> tuple[float | None, float | None]:
-        """Return units per second and estimated remaining seconds of the running part.
-
-        Both are None if the work has ended or the part has not progressed. The seconds are None
-        without a total.
-        """
-        # Another thread writes these fields: read each once.
-        completed = self.completed
-        total = self.total
-        elapsed_s = now - self.part_start_time
-        if not self.is_running or completed <= 0 or elapsed_s <= 0:
-            return None, None
-
-        rate = round(completed / elapsed_s, 2)
-        if total is None:
-            return rate, None
-        return rate, round(max(0, total - completed) * elapsed_s / completed, 1)
 
 
 class BackgroundWork:

@@ -1,9 +1,26 @@
 """Combine the conditions of chosen facet values: any value of a field, and all fields."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pipeline.core.errors import InputError
-from pipeline.core.where_parser import Comparison, Junction, iterate_comparisons, parse_where
+from pipeline.core.where_parser import (
+    Comparison,
+    Expression,
+    Junction,
+    iterate_comparisons,
+    parse_where,
+)
+from web.render import to_text
+
+# The display texts of conditions on a column, by their operators.
+CONDITION_FORMS = {
+    ("=",): "{}",
+    (">=",): "from {}",
+    ("<=",): "up to {}",
+    (">=", "<="): "{} to {}",
+    # The end of a range that is counted belongs to the next range.
+    (">=", "<"): "{} to {}",
+}
 
 
 def find_column(condition: str) -> str | None:
@@ -28,31 +45,23 @@ def join_chosen(conditions: Iterable[str]) -> dict[str, str]:
 
 
 def describe_condition(condition: str) -> str:
-    """Return the display text of the condition of a chosen facet value.
+    """Return the display text of the condition of a chosen facet value or range.
 
-    "tone = 'mixed'" becomes "tone: mixed", and "price >= 10 AND price < 20" becomes "price: 10 to
-    20". Any other or invalid condition is returned unchanged.
+    "tone = 'mixed'" becomes "tone: mixed", "price >= 10 AND price < 20" becomes "price: 10 to 20",
+    and "price >= 10" becomes "price: from 10". Any other or invalid condition is returned
+    unchanged.
     """
-    try:
-        expression = parse_where(condition)
-    except InputError:
+    column = find_column(condition)
+    if column is None:
         return condition
 
-    if isinstance(expression, Comparison) and expression.operator == "=":
-        values = ", ".join(
-            str(value).lower() if isinstance(value, bool) else f"{value}"
-            for value in expression.values
-        )
-        return f"{_to_label(expression.column)}: {values}"
-
-    column = find_column(condition)
-    if isinstance(expression, Junction) and expression.requires_all and column is not None:
-        bounds = [part for part in expression.parts if isinstance(part, Comparison)]
-        if [part.operator for part in bounds] == [">=", "<"]:
-            low, high = (part.values[0] for part in bounds)
-            return f"{_to_label(column)}: {low} to {high}"
-    return condition
-
-
-def _to_label(column: str) -> str:
-    return column.replace("_", " ")
+    expression = parse_where(condition)
+    parts: Sequence[Expression] = [expression]
+    if isinstance(expression, Junction) and expression.requires_all:
+        parts = expression.parts
+    comparisons = [part for part in parts if isinstance(part, Comparison)]
+    form = CONDITION_FORMS.get(tuple(comparison.operator for comparison in comparisons))
+    if form is None or len(comparisons) < len(parts):
+        return condition
+    values = [to_text(list(comparison.values)) for comparison in comparisons]
+    return f"{column.replace('_', ' ')}: {form.format(*values)}"

@@ -18,7 +18,7 @@ from pipeline.core.errors import (
     RemoteError,
     TakenError,
 )
-from web.page_texts import capitalize_first, to_plain_text
+from web.page_texts import capitalize_first, select_clauses, to_plain_text
 
 # Value of the Retry-After header: seconds.
 RETRY_AFTER_S = "2"
@@ -117,15 +117,16 @@ def to_problem(error: BaseException) -> dict[str, Any]:
 
 
 def to_line(error: FindableError) -> str:
-    """Return the message and the hint of an error as one line of the page, without commands.
+    """Return the message and the hint of an error as one line of the page, without commands."""
+    message = capitalize_first(to_plain_text(error.message))
+    hint = to_plain_text(select_clauses(error.hint))
+    return f"{message}. {capitalize_first(hint)}" if hint else message
 
-    A hint about a setting is left out, because the page has no settings to type.
-    """
-    message = capitalize_first(str(error.message))
-    hint = to_plain_text(error.hint)
-    if not hint or "the setting “" in hint:
-        return to_plain_text(message)
-    return f"{to_plain_text(message)}. {capitalize_first(hint)}"
+
+def to_page_problem(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem document for the scripts of the page, without commands and settings."""
+    hint = to_plain_text(select_clauses(document["hint"]))
+    return {**document, "detail": to_plain_text(document["detail"]), "hint": hint}
 
 
 def problem_response(document: dict[str, Any]) -> Response:

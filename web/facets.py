@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.core.row_listing import FieldCount, RowCounts
+from web.conditions import find_column
 from web.render import state_label, version_label
 from web.row_query import RowQuery
 
@@ -32,8 +33,10 @@ class Facet(NamedTuple):
 
     name: str
     values: Sequence[FilterLink]
-    # Whether the values are numbers or ranges of numbers, in ascending order.
-    is_histogram: bool = False
+    # For values that are numbers or ranges of numbers, in ascending order: their column, and the
+    # address of the list without a condition on it.
+    number_column: str = ""
+    unlimited_address: str = ""
 
     @property
     def highest(self) -> int:
@@ -43,7 +46,7 @@ class Facet(NamedTuple):
     @property
     def visible_count(self) -> int:
         """Return how many values are displayed before the "more" link."""
-        return len(self.values) if self.is_histogram else MAX_FACET_VALUES
+        return len(self.values) if self.number_column else MAX_FACET_VALUES
 
 
 def make_link(
@@ -122,37 +125,24 @@ def _build_field_facets(
     query: RowQuery,
     task: str,
 ) -> list[Facet]:
-    """Return the facets of answer fields; numbers and ranges of numbers are in ascending order.
-
-    Conditions that were chosen, but that no field offers now, are in an additional facet "chosen",
-    with 0 rows each.
-    """
-
-    def make_field_links(counts: Iterable[FieldCount]) -> list[FilterLink]:
-        """Return the links of the values of a field."""
-        return [
+    """Return the facets of answer fields; numbers and ranges of numbers are in ascending order."""
+    facets = []
+    for name, counts in counts_by_field.items():
+        is_counted_by_range = any(count.is_range for count in counts)
+        has_numbers = is_counted_by_range or _are_numbers(count.value for count in counts)
+        values = list(counts)
+        if has_numbers and not is_counted_by_range:
+            values.sort(key=lambda count: float(count.value))
+        links = [
             make_link(
                 query, task, "only", count.condition, label=count.value, row_count=count.items
             )
-            for count in counts
+            for count in values
         ]
-
-    facets = []
-    for name, counts in counts_by_field.items():
-        if any(count.is_range for count in counts):
-            facets.append(Facet(name, make_field_links(counts), is_histogram=True))
-        elif _are_numbers(count.value for count in counts):
-            numbers = sorted(counts, key=lambda count: float(count.value))
-            facets.append(Facet(name, make_field_links(numbers), is_histogram=True))
-        else:
-            facets.append(Facet(name, make_field_links(counts)))
-
-    offered_conditions = {
-        count.condition for counts in counts_by_field.values() for count in counts
-    }
-    other_counts = [
-        FieldCount(condition, 0, condition)
-        for condition in query.only
-        if condition not in offered_conditions
-    ]
-    return [*facets, Facet("chosen", make_field_links(other_counts))]
+        facet = Facet(name, links)
+        if has_numbers:
+            kept_conditions = [text for text in query.only if find_column(text) != name]
+            address = query.address("/", task, only=kept_conditions)
+            facet = facet._replace(number_column=name, unlimited_address=address)
+        facets.append(facet)
+    return facets

@@ -23,6 +23,7 @@ from pipeline.tables.row_table import STALE_STATE
 
 # Outcomes of a request without an answer.
 FAILED_OUTCOMES = ("refused", "invalid", "missing")
+CANCELLED_WORD = "cancelled"
 
 
 @dataclass(frozen=True)
@@ -41,36 +42,13 @@ class Run:
     failures: Mapping[str, int]
 
     @property
-    def is_cancelled(self) -> bool:
-        """Return whether a person has cancelled the run."""
-        return any((part.reason or "").startswith(CANCEL_REASONS) for part in self.parts)
-
-    @property
     def word(self) -> str:
-        """Return the state of the run, or "cancelled" or "held"."""
-        if self.is_cancelled:
-            return "cancelled"
+        """Return the state of the run, or CANCELLED_WORD if a person cancelled it, or "held"."""
+        if any((part.reason or "").startswith(CANCEL_REASONS) for part in self.parts):
+            return CANCELLED_WORD
         if self.batch.is_held:
             return "held"
         return str(self.batch.state)
-
-    @property
-    def icon(self) -> str:
-        """Return the name of the icon: "runs" for an open run, or how the run went.
-
-        A cancelled run is "warn", even if it is open or has no answers. A run whose batch failed
-        is "bad", and so is a run with failures and without any answer. A run with failures and
-        answers is "warn", any other run "ok".
-        """
-        if self.is_cancelled:
-            return "warn"
-        if not self.batch.is_finished:
-            return "runs"
-        if self.batch.state == BatchState.FAILED or (self.failed and not self.answered):
-            return "bad"
-        if self.failed:
-            return "warn"
-        return "ok"
 
 
 def group_runs(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
@@ -132,29 +110,22 @@ def read_run(tx: Connection, number: int) -> Run:
     return make_run(tx, parts)
 
 
-def describe_commonest_failure(tx: Connection, run: Run) -> str:
+def describe_commonest_failure(tx: Connection, task: Task, run: Run) -> str:
     """Return "12 of 30 failed: REASON" with the most frequent reason of a run's failed rows.
 
-    The text is "" if no row failed. Of a reason only the part before its first colon is compared
-    and returned. If a batch of the run is held (its answers are not stored, because its replies
-    seem to belong to other requests), the text is "held: " and the reason for it.
+    The text is "" if no row failed. If a batch of the run is held (its answers are not stored,
+    because its replies seem to belong to other requests), the text is "held: " and the reason for
+    it.
     """
     if run.batch.is_held:
         return f"held: {run.batch.held}"
     if not run.failed:
         return ""
-    reasons = Counter[str]()
-    for part in run.parts:
-        attempts = answers.attempts_of_batch(tx, part.number)
-        reasons.update(
-            reason.partition(": ")[0]
-            for outcome, reason, *_ in attempts
-            if outcome in FAILED_OUTCOMES
-        )
-    if not reasons:
-        return ""
-    [(reason, count)] = reasons.most_common(1)
-    return f"{count:,} of {run.failed:,} failed: {reason}"
+    summaries = [summarize_batch(tx, task, part.number) for part in run.parts]
+    for anomaly in _merge_anomalies(summaries):
+        if anomaly.outcome in FAILED_OUTCOMES:
+            return f"{anomaly.count:,} of {run.failed:,} failed: {anomaly.reason}"
+    return ""
 
 
 def describe_run(tx: Connection, task: Task, run: Run, now: datetime) -> dict[str, Any]:

@@ -139,9 +139,10 @@ def create_app(app_state: AppState) -> Guard:
 
 
 async def _error_response(request: Request, error: Exception) -> Response:
-    """Return problem+json to programs, htmx and downloads, an HTML page to a browser."""
+    """Return problem+json to programs, scripts and downloads, an HTML page to a browser."""
     document = errors.to_problem(error)
-    is_for_program = request.url.path.startswith(PROGRAM_PATHS)
-    if is_for_program or "hx-request" in request.headers:
+    if "hx-request" in request.headers:
+        return errors.problem_response(errors.to_page_problem(document))
+    if request.url.path.startswith(PROGRAM_PATHS):
         return errors.problem_response(document)
     return render_problem(request.app.state.app_state, document)

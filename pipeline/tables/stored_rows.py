@@ -19,13 +19,14 @@ from pipeline.tables.row_table import RowStates, RowTable
 UNUSABLE_STATE = "unusable"
 # Columns of `make_rows_subquery`.
 KEY_COLUMN = "findable_key"
+ROW_NUMBER_COLUMN = "findable_row"
 HASH_COLUMN = "findable_hash"
 VALUES_COLUMN = "findable_values"
 UNUSABLE_COLUMN = "findable_unusable"
 IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
-    "findable_row": rows_table.c.n,
+    ROW_NUMBER_COLUMN: rows_table.c.n,
     VALUES_COLUMN: rows_table.c.row,
     HASH_COLUMN: rows_table.c.input_hash,
     "findable_empty": rows_table.c.is_empty,

@@ -38,6 +38,7 @@ function uploadFile(file) {
   const request = new XMLHttpRequest();
   request.open("POST", `/api/imports?${parameters}`);
   request.setRequestHeader("content-type", "application/octet-stream");
+  request.setRequestHeader("hx-request", "true");
   request.upload.addEventListener("progress", ({ loaded, total }) => {
     showNotice("sending", `${file.name}: ${Math.floor((100 * loaded) / total)} % sent`);
   });

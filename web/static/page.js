@@ -10,6 +10,8 @@ const SERVER_CHECK_MS = 5000;
 const CLOCK_MS = 30000;
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
+// Errors are told in the words of the page.
+const JSON_HEADERS = { "content-type": "application/json", "hx-request": "true" };
 const SERVER_AWAY_MESSAGE =
   "The page's server does not answer. Stored data and typed text are kept. " +
   "The page continues when the server is back.";
@@ -326,10 +328,8 @@ function successMessage(reply) {
   return reply.said || "";
 }
 
-// Hints with a command are for programs and terminals.
 function joinSentences(message, hint) {
-  const isForPage = hint && !/`|\b[A-Z_]{2,}=/.test(hint);
-  return isForPage ? `${message}. ${hint}` : message;
+  return hint ? `${message}. ${hint}` : message;
 }
 
 // The element that data-then names is replaced by that of the page or part in data-renews. With
@@ -492,6 +492,20 @@ function formatAge(ageSeconds) {
   return format.format(-Math.round(ageSeconds / unitSeconds), unit);
 }
 
+// A range of numbers as a filter: its condition is added to the address of the list.
+
+document.addEventListener("submit", (event) => {
+  const { column, list } = event.target.dataset;
+  if (!column) {
+    return;
+  }
+  event.preventDefault();
+  const [low, high] = [...event.target.querySelectorAll("input")].map((input) => input.value);
+  const bounds = [low && `${column} >= ${low}`, high && `${column} <= ${high}`].filter(Boolean);
+  const filter = bounds.length ? `&only=${encodeURIComponent(bounds.join(" AND "))}` : "";
+  location.assign(list + filter);
+});
+
 // The form for a new person: it is sent as JSON, and the reply is shown below it.
 
 document.addEventListener("submit", async (event) => {
@@ -528,7 +542,7 @@ async function postPerson(form) {
   const filledFields = [...new FormData(form)].filter(([, value]) => value !== "");
   const response = await fetch(form.dataset.post, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: JSON_HEADERS,
     body: JSON.stringify(Object.fromEntries(filledFields)),
   });
   const reply = await response.json();
@@ -652,7 +666,7 @@ async function confirmCost(path, ids) {
 async function postJson(address, body) {
   const response = await fetch(address, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: JSON_HEADERS,
     body: JSON.stringify(body),
   });
   return response.json();

@@ -6,6 +6,7 @@ rows are asked.
 
 import contextlib
 import json
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -22,9 +23,9 @@ from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
 from pipeline.store import runs
 from pipeline.store.database import Store
-from web import charts
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page
+from web.row_titles import read_row_titles
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
     NO_DIFFERENCE_TEXT,
@@ -70,6 +71,12 @@ def render_quality(
         ]
         reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
         newest_report = reports[0] if reports else None
+        samples = _sample_values(newest_report) if newest_report else []
+        parked_groups = _group_parked(ws.store, ws.task)
+        shown_names = chain.from_iterable(names for _, names, _ in parked_groups)
+        shown_ids = [*(sample["id"] for sample in samples), *shown_names]
+        with ws.store.read() as tx:
+            titles = read_row_titles(tx, ws.task, shown_ids)
         return render_page(
             app_state,
             "quality.html",
@@ -77,11 +84,12 @@ def render_quality(
             "quality",
             report=newest_report,
             gates=_gate_values(newest_report) if newest_report else [],
-            samples=_sample_values(newest_report) if newest_report else [],
+            samples=samples,
             reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
             verdict=_describe_verdict(newest_report or {"gates": []}),
             pilot_numbers=_pilot_numbers(ws.store, ws.task),
-            parked_groups=_group_parked(ws.store, ws.task),
+            parked_groups=parked_groups,
+            titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
             displayed_work=displayed_work,
@@ -116,7 +124,6 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
     - `description`: what is measured, or the gate's name.
     - `display_value`: the value with its unit.
     - `target`: the range that passes, as text.
-    - `bar`: the bar that draws the value and this range; None if there is no value.
     """
     gates = []
     for gate in report["gates"]:
@@ -135,12 +142,6 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
                 "description": figure.description,
                 "display_value": format_value(gate["value"], figure.unit),
                 "target": figure.bounds_text,
-                "bar": charts.draw_gate(
-                    gate["value"],
-                    figure.low,
-                    figure.high,
-                    is_share=figure.unit == "share",
-                ),
             },
         )
     return gates

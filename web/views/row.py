@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.batch import ingest
 from pipeline.batch.retry_due import ask_single_rows
+from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
@@ -52,6 +53,7 @@ from web.render import (
     to_text,
 )
 from web.row_query import RowQuery
+from web.row_titles import read_row_titles
 from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
 
 router = APIRouter()
@@ -108,10 +110,7 @@ def begin_review(app_state: PageState, task: str) -> RedirectResponse:
             query = RowQuery.model_validate(parameters)
             page = items.read_page(ws.store, ws.task, query.make_list_options())
             if page.items:
-                with ws.store.read() as tx:
-                    row_id = page.items[0].id
-                    name = ws.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
-                address = query.address("/row", ws.settings.task, key=[name])
+                address = query.address("/row", ws.settings.task, key=[page.items[0].id])
                 return RedirectResponse(address, status_code=303)
         list_address = RowQuery.model_validate({}).address("/", ws.settings.task)
         return RedirectResponse(list_address, status_code=303)
@@ -346,13 +345,14 @@ def _row_values(
     )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
-    columns = _text_columns(row.pop("columns"), task)
+    columns = _text_columns(row.pop("columns"), task, row_id)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
         can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
         stored_answer = ws.task.rows.read_answers(tx, [row_id]).get(row_id)
+        row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -361,7 +361,7 @@ def _row_values(
 
     return {
         **row,
-        **_make_row_heading(row, task, columns),
+        **_make_row_heading(row, task, columns, row_title),
         **_list_links(ws.store, ws.task, query, row_id if row["state"] else None),
         "task": task,
         "key": key,
@@ -466,12 +466,15 @@ def _list_links(
     }
 
 
-def _text_columns(columns: Mapping[str, Any], task: str) -> list[tuple[str, str]]:
+def _text_columns(columns: Mapping[str, Any], task: str, row_id: str) -> list[tuple[str, str]]:
     """Return the columns of a row as texts, except those that the page shows elsewhere.
 
-    A person's tags are in the answer, and the problem of an image is why it is unusable.
+    A person's tags are in the answer, the problem of an image is why it is unusable, and a row
+    whose key is a hash has its number as title.
     """
     repeated_name = "tags" if task == PEOPLE_TASK else ""
+    if columns.get(HASH_KEY) == row_id:
+        repeated_name = HASH_KEY
     if task == IMAGES_TASK and columns.get("problem"):
         repeated_name = UNUSABLE_REASON_COLUMN
     return [(name, to_text(value)) for name, value in columns.items() if name != repeated_name]
@@ -662,13 +665,14 @@ def _make_row_heading(
     row: Mapping[str, Any],
     task: str,
     columns: Sequence[tuple[str, str]],
+    title: str,
 ) -> dict[str, str]:
     """Return the `title` and `subtitle` of a row, and the address of its `picture`.
 
     - A person: the full name, and the username as subtitle; only the username if the full name is
       missing.
     - An image: the file name, no subtitle, and a picture if the image can be opened.
-    - Any other row: its name, and its id as subtitle if the id differs from the name.
+    - Any other row: its title, and its id as subtitle if the title is a label.
 
     A subtitle or picture that is missing is "".
 
@@ -676,8 +680,8 @@ def _make_row_heading(
         row: The document of `show`, with `name`, `item` (the id) and `state`.
         task: The task of the row.
         columns: The (name, text) pairs of the row.
+        title: How the page calls the row; see `read_row_titles`.
     """
-    title = row["name"]
     row_id = row["item"]
     subtitle = ""
     picture = ""
@@ -691,6 +695,6 @@ def _make_row_heading(
         if full_name:
             subtitle = title
             title = full_name
-    elif title != row_id:
+    elif row["name"] != row_id:
         subtitle = row_id
     return {"title": title, "subtitle": subtitle, "picture": picture}

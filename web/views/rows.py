@@ -35,6 +35,7 @@ from web.facets import (
 )
 from web.render import Mark, PageState, render_page, state_label, version_label
 from web.row_query import RowQuery, RowQueryParameters
+from web.row_titles import read_row_titles
 from web.uploads import NEW_TASK
 from web.views.command_api import ROWS_CHANGED_EVENT
 from web.views.imports import is_empty_workspace, render_start
@@ -324,7 +325,7 @@ def describe_row_source(task: Task) -> str:
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
-    # Each row has `id`, `name`, `state`, and `values` and `confidences` by column name.
+    # Each row has `id`, `name`, `title`, `state`, and `values` and `confidences` by column.
     rows: list[dict[str, Any]]
     column_names: Sequence[str]
     # Position of the next page, or None on the last page.
@@ -379,13 +380,16 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     available_names = [
         name for name in {**usual_names, **dict.fromkeys(grid.listed_names)} if name in listed_names
     ]
+    row_ids = [row.id for row in page.items]
     with store.read() as tx:
-        names = task.rows.table(tx).read_names(tx, [row.id for row in page.items])
+        names = task.rows.table(tx).read_names(tx, row_ids)
+        titles = read_row_titles(tx, task, row_ids)
 
     rows = [
         {
             "id": row.id,
             "name": names.get(row.id, row.id),
+            "title": titles.get(row.id, row.id),
             "state": row.state,
             "values": dict(row.values),
             "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},

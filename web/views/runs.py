@@ -4,15 +4,16 @@ A run is an API batch, or all live batches of a command. A trial is a run whose 
 stored. A batch is held if its replies belong to other requests; then it waits for a person.
 """
 
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 from itertools import chain, product
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
-from pipeline.batch.held_batches import describe_ways_out
 from pipeline.batch.report import (
     COST_KEYS,
     BatchSummary,
@@ -22,21 +23,23 @@ from pipeline.batch.report import (
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.ops import status
 from pipeline.store import answers, batches
-from web import charts, run_summary
+from web import run_summary
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
-from web.views.command_api import MAX_DISPLAYED_WORK, STOPPABLE_COMMANDS, list_budgets
+from web.row_titles import read_row_titles
+from web.views.command_api import MAX_DISPLAYED_WORK, list_budgets
 from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, start_asking
 
 router = APIRouter()
 
 # The largest integer of PostgreSQL's type for batch numbers.
 MAX_BATCH_NUMBER = 2**31 - 1
+# Days in the chart of costs.
+MAX_CHART_DAYS = 31
 # The newest runs in the list, and the named rows of a batch.
 MAX_LISTED_RUNS = 100
 MAX_NAMED_ROWS = 50
@@ -48,6 +51,16 @@ FILE_PATHS = {"requests": batch_files.request_path, "results": batch_files.resul
 BatchNumber = Annotated[int, Path(ge=1, le=MAX_BATCH_NUMBER)]
 BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
 CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
+
+
+class DailyCost(NamedTuple):
+    """The cost of a day, as a bar."""
+
+    day: str
+    # In USD.
+    cost: float
+    # Percentage of the height of the chart.
+    height: float
 
 
 @router.get("/api/batches/{number}")
@@ -98,7 +111,7 @@ def render_runs(
             "runs",
             runs=_list_runs(app_state, ws),
             task_titles={listed_task.name: task_title(listed_task) for listed_task in ws.tasks},
-            cost_chart=charts.draw_costs(days["rows"]),
+            daily_costs=_list_daily_costs(days["rows"]),
             today=days["rows"][-1] if days["rows"] else None,
             total=days["total"],
             budgets=list_budgets(ws),
@@ -114,10 +127,8 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     Each run is a document of `_run_values`, to which these members are added:
 
     - `live`: the progress of a live run that is not over, else None.
-    - `wait_note`: for a slow batch, that it is slow and when it expires; for a batch that was
-      created with another API key, what to do about that. "" for any other run.
+    - `wait`: the `BatchWait` of a batch that waits at the API, else None.
     - `commonest_failure`: the most frequent reason of its failures, or "".
-    - `can_retry`: whether the run is over, and a row that failed in it can be asked again.
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
@@ -128,17 +139,12 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
         runs = []
         for number, parts in newest_groups:
             run = run_summary.make_run(tx, parts)
-            run_task = ws.find_task(run.batch.task)
             summary = make_batch_summary(run.batch, now=now)
-            values = _run_values(app_state, run_task, run, summary)
+            values = _run_values(app_state, run, summary)
             values["live"] = progress_by_number.get(number)
-            wait = status_report.waits_by_number.get(number)
-            values["wait_note"] = "" if wait is None else wait.describe()
-            values["commonest_failure"] = run_summary.describe_commonest_failure(tx, run)
-            values["can_retry"] = (
-                run.failed > 0
-                and run.batch.is_finished
-                and bool(run_summary.list_failed_row_ids(tx, run_task, run))
+            values["wait"] = status_report.waits_by_number.get(number)
+            values["commonest_failure"] = run_summary.describe_commonest_failure(
+                tx, ws.find_task(run.batch.task), run
             )
             runs.append(values)
     return runs
@@ -223,20 +229,12 @@ def _render_batch(
             answers.list_row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
         )
         row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
-        names = run_task.rows.table(tx).read_names(tx, row_ids[:MAX_NAMED_ROWS])
+        example_names = [name for error in document["reasons"] for name, _ in error["examples"]]
+        titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
         failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = make_batch_summary(run.batch, now=ws.now())
-        batch = {**_run_values(app_state, run_task, run, summary), **document}
+        batch = {**_run_values(app_state, run, summary), **document}
 
-    # When each part ended, and its number of replies.
-    finished_parts = [
-        (
-            part.ended_at,
-            (part.answered or 0) + sum(getattr(part, name) or 0 for name in run.failures),
-        )
-        for part in run.parts
-        if part.ended_at is not None
-    ]
     retry_ids: list[str] = []
     retry_cost = None
     if run.batch.is_finished:
@@ -251,12 +249,10 @@ def _render_batch(
             ws,
             "runs",
             batch=batch,
-            progress_chart=charts.draw_progress(
-                run.batch.created_at, finished_parts, run.batch.requests
-            ),
             outcome_counts=_count_outcomes(run),
             subject=run_task.subject,
-            row_names=list(names.values()),
+            row_ids=row_ids[:MAX_NAMED_ROWS],
+            titles=titles,
             unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
@@ -272,31 +268,23 @@ def _list_run_work(
 ) -> list[dict[str, Any]]:
     """Return the documents of the background work on a run, in the order of `job_documents`.
 
-    These count as work on the run, running or ended:
-
-    - work that cancels a batch of the run
-    - work that asks rows of the task again, even if this run did not ask these rows
-
-    As long as this run consists of live calls and is not over, each running command that asks rows
-    of the task counts, too. Only the last MAX_DISPLAYED_WORK are returned.
+    These count as work on the run: work that cancels one of its batches, work that asks rows of the
+    task again, and any work of the task that runs until the run is over. Only the last
+    MAX_DISPLAYED_WORK are returned.
     """
     kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
     kinds.append(ASK_WORK_KIND.format(task))
-    is_open_live_run = run.batch.mode is not Mode.BATCH and not run.batch.is_finished
-    documents = []
-    for job in job_documents:
-        command, _, _ = job["kind"].partition(" ")
-        is_asking = (
-            command in STOPPABLE_COMMANDS and job["task"] == task and job["state"] == "running"
-        )
-        if job["kind"] in kinds or (is_open_live_run and is_asking):
-            documents.append(job)
+    states = () if run.batch.is_finished else ("running",)
+    documents = [
+        job
+        for job in job_documents
+        if job["kind"] in kinds or (job["task"] == task and job["state"] in states)
+    ]
     return documents[-MAX_DISPLAYED_WORK:]
 
 
 def _run_values(
     app_state: AppState,
-    task: Task,
     run: run_summary.Run,
     summary: BatchSummary,
 ) -> dict[str, Any]:
@@ -307,21 +295,15 @@ def _run_values(
     - `outcomes`: the numbers of `answered`, `failed` and `open` requests.
     - `files`: (batch number, kind) of each request or result file that is on disk.
     - `word`: "cancelled", "held" or the state; "being cancelled" while the page cancels it.
-    - `ways_out`: the commands that end the wait of a held batch, else "".
-    - `is_over`, `can_cancel`, `icon`: for the button and the icon.
+    - `is_over`, `can_cancel`: for the polls and the button.
     """
     cancellations = app_state.background_work.describe_newest(
         CANCEL_WORK_KIND.format(part.number) for part in run.parts
     )
-    is_cancelling = has_running(cancellations)
-    word = run.word
-    if is_cancelling and not run.is_cancelled:
-        word = "being cancelled"
     is_over = run.batch.is_finished
-    is_api_batch = run.batch.mode is Mode.BATCH
-    ways_out = ""
-    if run.batch.is_held:
-        ways_out = str(describe_ways_out(run.batch.number, task.labels))
+    word = run.word
+    if has_running(cancellations) and word != run_summary.CANCELLED_WORD:
+        word = "being cancelled"
     return {
         **summary.document,
         "number": run.batch.run or run.batch.number,
@@ -329,10 +311,8 @@ def _run_values(
         "outcomes": {"answered": run.answered, "failed": run.failed, "open": run.open},
         "files": _list_files(app_state.settings.data, run),
         "is_over": is_over,
-        "can_cancel": is_api_batch and not (is_over or is_cancelling or run.is_cancelled),
-        "icon": run.icon,
+        "can_cancel": run.batch.mode is Mode.BATCH and not is_over and "cancelled" not in word,
         "word": word,
-        "ways_out": ways_out,
     }
 
 
@@ -343,6 +323,31 @@ def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
         (number, kind)
         for number, kind in product(numbers, FILE_PATHS)
         if FILE_PATHS[kind](data, number).is_file()
+    ]
+
+
+def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
+    """Return the costs of the newest MAX_CHART_DAYS days; none if nothing cost anything.
+
+    The last day is the newest day with a document. A cost contains the estimates of unfinished
+    batches.
+
+    Args:
+        days: Documents with `day` (YYYY-MM-DD), `cost` and `under_way` in USD.
+    """
+    costs = {row["day"]: row["cost"] + row["under_way"] for row in days}
+    highest = max(costs.values(), default=0.0)
+    if not highest:
+        return []
+
+    last_day = date.fromisoformat(max(costs))
+    names = [
+        (last_day - timedelta(days=number)).isoformat()
+        for number in reversed(range(MAX_CHART_DAYS))
+    ]
+    return [
+        DailyCost(name, costs.get(name, 0.0), round(100 * costs.get(name, 0.0) / highest, 1))
+        for name in names
     ]
 
 

@@ -1,4 +1,4 @@
-"""Charts of answers, costs, runs and checks, with the counts that the commands report."""
+"""Distributions of answers beside the table, with the counts that the commands report."""
 
 import json
 import re
@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.store.schema import batches
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -114,17 +113,18 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
 
 @pytest.mark.full
 @pytest.mark.alike
-def test_a_live_run_has_its_replies_over_time(task: Workspace) -> None:
-    """A run of one part has no chart; a run of several parts has their replies in order."""
-    columns = [column.name for column in batches.columns]
+def test_a_range_of_numbers_filters(task: Workspace) -> None:
+    """A number field takes a range, which replaces its other filters and is named in words."""
     with Page(task) as page:
-        assert 'id="progress"' not in page.get("/batch", params={"number": 1}).text
-        changed = {"number": "2", "run": "1", "ended_at": "'2030-01-01 00:00:00'"}
-        values = ", ".join(changed.get(name, name) for name in columns)
-        names = ", ".join(columns)
-        task.change("UPDATE findable_batches SET run = 1 WHERE number = 1")
-        copy = f"SELECT {values} FROM findable_batches"  # noqa: S608 - names of our own columns
-        task.change(f"INSERT INTO findable_batches ({names}) {copy}")
-        html = page.get("/batch", params={"number": 1}).text
-        assert 'id="progress"' in html
-        assert "8 of 8 requests had a reply by 00:00:00 UTC" in html
+        html = page.get("/parts/facets", params={**REVIEWS, "only": "stars = 2"}).text
+        assert re.findall(r'data-column="(\w+)" data-list="([^"]*)"', html) == [
+            ("stars", "/?task=reviews")
+        ]
+        for condition, label, keys in (
+            ("stars >= 3 AND stars <= 5", "stars: 3 to 5", ["2", "4"]),
+            ("stars >= 5", "stars: from 5", ["2"]),
+            ("stars <= 2", "stars: up to 2", ["1", "3"]),
+        ):
+            html = page.get("/", params={**REVIEWS, "only": condition}).text
+            assert label in html
+            assert _read_names(page, f"/?task=reviews&only={condition}") == keys

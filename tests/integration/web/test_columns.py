@@ -86,3 +86,24 @@ def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
             "only": ["stars = 5"],
         }
         assert page.get(unescape(chips[2][0])).status_code == 200
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) -> None:
+    """Table, row and run show the number of a row whose key is a hash, never the hash."""
+    task = reviews.set_up_task(workspace)
+    path = reviews.write_task_file()
+    path.write_text(path.read_text().replace("    prompt=", '    key="row",\n    prompt='))
+    task.ran("tag-live")
+    with Page(task) as page:
+        html = page.get(REVIEWS).text
+        cells = re.findall(r'<th scope="row".*?key=(\w+)"[^>]*>(.*?)</a>', html, re.DOTALL)
+        assert [title for _, title in cells] == ["row 1", "row 2", "row 3", "row 4"]
+        key = cells[1][0]
+        texts = [page.get(f"/row?task=reviews&key={key}").text]
+        texts.append(page.get("/batch?task=reviews&number=1").text)
+        for text in texts:
+            assert key not in re.sub(r"<[^>]*>|Type \w+", "", text)
+        assert '<h1 dir="auto">Row 2</h1>' in texts[0]
+        assert ">row 2</a>" in texts[1]

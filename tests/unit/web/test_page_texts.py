@@ -3,7 +3,13 @@
 import pytest
 
 from pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
-from web.page_texts import describe_setting, to_html, to_plain_text, work_label
+from web.page_texts import (
+    describe_setting,
+    select_clauses,
+    to_html,
+    to_plain_text,
+    work_label,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,44 +22,42 @@ from web.page_texts import describe_setting, to_html, to_plain_text, work_label
         ),
         (
             "`make parked TASK=x` lists 2 <rows>; WHERE=… filters them",
-            "“Parked rows” lists 2 <rows>; the setting “where” filters them",
-            (
-                '<a href="/?state=parked&amp;task=a+b">Parked rows</a> lists 2 &lt;rows&gt;; '
-                "the setting “where” filters them"
-            ),
+            "“Rows set aside” lists 2 <rows>",
+            '<a href="/?task=a+b&amp;state=parked">Rows set aside</a> lists 2 &lt;rows&gt;',
         ),
         (
-            "`findable rollback --task reviews --yes` takes it back",
-            "“the command rollback” takes it back",
-            "the command rollback takes it back",
+            "batch 3 of a is not over; `findable batch-cancel 3 --data /x` cancels it",
+            "batch 3 of a is not over; “Runs” cancels it",
+            'batch 3 of a is not over; <a href="/runs?task=a+b">Runs</a> cancels it',
         ),
-        ("`BACKEND=local` in `.env`", "the setting “backend” in .env", None),
+        (
+            "nothing was stored; `findable rollback --task reviews --yes` takes it back",
+            "nothing was stored",
+            "nothing was stored",
+        ),
+        ("`findable rollback --yes` takes it back", "“rollback” takes it back", None),
+        ("the file has no line 9; set HEADER=3", "the file has no line 9", None),
+        ("CALL_TIMEOUT= is no number", "“call timeout” is no number", None),
         (
             "WHERE cannot be read; write it like WHERE=\"stars > 3 AND tone = 'praise'\"",
-            "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
+            "the condition cannot be read",
             None,
         ),
-        (
-            "WHERE cannot be read; write it like `--where \"stars > 3 AND tone = 'praise'\"`",
-            "the condition cannot be read; write it like “stars > 3 AND tone = 'praise'”",
-            None,
-        ),
-        (
-            """write it like --where '"na<me>" CONTAINS '"'"'word'"'"''""",
-            """write it like “"na<me>" CONTAINS 'word'”""",
-            None,
-        ),
-        (r'write it like WHERE="path = C:\"', r"write it like “path = C:\”", None),
-        ("leave out --after", "leave out the setting “after”", None),
+        ("/srv/a/b/reviews.csv is empty", "reviews.csv is empty", "reviews.csv is empty"),
         ("a make of 5 stars = good", "a make of 5 stars = good", None),
     ],
 )
 def test_commands_become_places(message: str, plain: str, html: str | None) -> None:
-    """A known command is a link, another one its name, and a setting its name."""
+    """A known command is a place; settings and other commands are left out with their clauses."""
     assert to_plain_text(message) == plain
     rendered = to_html(message, "a b")
     assert "make " not in rendered or "make of" in rendered
     assert html is None or rendered == html
+
+
+def test_a_hint_for_a_terminal_is_empty() -> None:
+    """A hint that only names settings says nothing to a reader of the page."""
+    assert not select_clauses("set `MODEL=x` in `.env`; or leave out --header")
 
 
 def test_command_of_any_program_becomes_a_place() -> None:
@@ -76,5 +80,5 @@ def test_work_is_named_in_plain_words() -> None:
 def test_settings_are_named_as_on_their_page() -> None:
     """The description of a setting names others without capitals and underscores."""
     assert describe_setting("the limit of CONFIRM_ABOVE; default: VERSION=, else all") == (
-        "the limit of “confirm above”; default: the setting “version”, else all"
+        "the limit of “confirm above”; default: “version”, else all"
     )
