@@ -146,7 +146,7 @@ SCORE = literal_column("coalesce(findability_score, -1)", NUMBER_COLUMN_TYPE)
 SCORE_INDEX = "findable_experts_scores"
 SPEC = TableSpec(
     definition=experts,
-    required_columns=(USERNAME,),
+    required_columns=("id", USERNAME),
     column_needs={
         USERNAME: ColumnNeed.NAME,
         "hourly_rate": ColumnNeed.NUMBER,

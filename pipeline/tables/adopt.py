@@ -4,8 +4,7 @@ A `TableSpec` contains the requirements of a task on a table, `TaskTables` those
 To adopt a table means to check it and to add the columns and indexes that findable needs. The
 marker index of a task is made last, so its existence proves that the adoption was completed.
 
-- Existing values never change, except that rows without an id get numbers if the id column is new.
-  A second adoption changes nothing.
+- Existing values never change. A second adoption changes nothing.
 - The other program may go on using the table.
 - Row ids keep their type in the table and are text everywhere else. Queries read an id with a CAST.
 """
@@ -36,7 +35,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.store.database import count_rows, describe_error, has_row
 from pipeline.store.schema import has_index
-from pipeline.tables.adoption_errors import adoption_error, write_each
+from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.reflection import (
     TASK_TABLE_NAMES,
@@ -128,10 +127,8 @@ class TableSpec:
         An existing table is checked before it is changed. Then missing columns are added, then
         indexes, and last the `marker_index`, whose existence proves a complete adoption.
 
-        If the spec indexes the column `id`, two steps precede the indexes. Rows without an id get
-        numbers, but only if findable added the column `id` on SQLite. Then all ids are checked. A
-        later adoption skips both steps if the table has all its indexes, except if the spec has
-        `adds_columns` set.
+        If the spec indexes the column `id`, all ids are checked before. A later adoption skips this
+        check if the table has all its indexes, except if the spec has `adds_columns` set.
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
@@ -157,7 +154,6 @@ class TableSpec:
             self._add_columns(tx, missing_columns)
             should_check_ids = is_first or self.adds_columns or bool(unindexed_columns)
             if columns and "id" in self.indexed_columns and should_check_ids:
-                self._number_rows(tx)
                 self._check_ids(tx)
             self._add_indexes(tx, unindexed_columns)
         except exc.DBAPIError as error:
@@ -176,10 +172,7 @@ class TableSpec:
         return [line]
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
-        """Add columns to the table, and a unique index if the column `id` is among them.
-
-        All added columns may be NULL. Nothing happens without names. Runs in the caller's
-        transaction.
+        """Add columns to the table; all may be NULL. Runs in the caller's transaction.
 
         Args:
             tx: The caller's transaction.
@@ -189,10 +182,6 @@ class TableSpec:
         for name in names:
             column_type = self.definition.c[name].type.compile(tx.dialect)
             tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
-
-        if "id" in names:
-            index = quote_identifier(tx, self._index_name("own_id"))
-            tx.execute(text(f"CREATE UNIQUE INDEX {index} ON {table} (id)"))
 
     def _add_indexes(self, tx: Connection, names: Sequence[str]) -> None:
         """Make an index for each of some columns, then the marker index if it is missing.
@@ -355,48 +344,6 @@ class TableSpec:
         if is_integer:
             return ColumnNeed.INTEGER
         return ColumnNeed.TEXT
-
-    def _number_rows(self, tx: Connection) -> None:
-        """Write a number as id into each row without an id, if findable added the id column.
-
-        The numbers follow the largest id, in the order of SQLite's rowid. The unique index that
-        `_add_columns` makes shows that findable added the column. Nothing is done without this
-        index, or on PostgreSQL.
-
-        Raises:
-            ConfigurationError: A constraint or trigger of the table's owner refuses the id of a
-                row. The message names the row, and the caller must roll back.
-        """
-        table = quote_identifier(tx, self.name)
-        if not (is_sqlite(tx) and has_index(tx, self.name, self._index_name("own_id"))):
-            return
-
-        max_id_query = select(func.max(self.definition.c.id))
-        max_id = tx.execute(max_id_query).scalar() or 0
-        rows_without_id = (
-            "SELECT rowid AS at, "  # noqa: S608 - quoted
-            "row_number() OVER (ORDER BY rowid) AS place "
-            f"FROM {table} WHERE id IS NULL"
-        )
-        numbering = (
-            f"UPDATE {table} SET id = {max_id} + place "  # noqa: S608 - quoted
-            f"FROM ({rows_without_id}) WHERE {table}.rowid = at"
-        )
-        try:
-            with tx.begin_nested():
-                tx.execute(text(numbering))
-        except exc.IntegrityError:
-            # The rows are numbered one by one, to find the row that refuses its number.
-            rowids = tx.execute(text(f"SELECT rowid FROM {table} WHERE id IS NULL"))  # noqa: S608
-            row_sql = f"UPDATE {table} SET id = rowid WHERE rowid = :rowid"  # noqa: S608
-            for rowid in rowids.all():
-                write_each(
-                    tx,
-                    self.name,
-                    [rowid],
-                    lambda rows: tx.execute(text(row_sql), rows[0]._asdict()),
-                )
-            raise
 
     def _check_ids(self, tx: Connection) -> None:
         """Check that the rows' ids are present, different and not empty. Changes nothing.

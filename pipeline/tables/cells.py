@@ -225,16 +225,11 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     """Return the kind of column that can store values of both kinds.
 
     Two equal kinds give this kind. None stands for a column without values so far, and gives the
-    other kind. Of different kinds, integer and real give real, json and any other kind give json,
-    and all other pairs give text.
+    other kind. Integer and real give real, and all other pairs give text.
     """
     if first_kind is None or second_kind is None or first_kind == second_kind:
         return first_kind or second_kind
-
-    kinds = {first_kind, second_kind}
-    if kinds == {"integer", "real"}:
-        return "real"
-    return "json" if "json" in kinds else "text"
+    return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
 def note_binary(name: str, value: Any, notes: list[str]) -> None:

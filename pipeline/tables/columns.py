@@ -302,14 +302,14 @@ def _resolve_chosen_names(
     layout: ColumnLayout,
     path: Path,
 ) -> dict[str, str]:
-    """Return the pairs of MAP= with the layout's columns and the names as the file spells them.
+    """Return the pairs of MAP= with the layout's columns.
 
     The user may give a column by any of its known names (own name, label, or a name in
-    `column_names.toml`). Case, accents and punctuation do not matter in columns and names.
+    `column_names.toml`). A name is spelled as in the file.
 
     Args:
         file_names: The names in the file.
-        map_names: The pairs of MAP=, by column. Columns and names may be spelled differently.
+        map_names: The pairs of MAP=, by column.
         layout: The columns of the task.
         path: The file, for messages.
 
@@ -317,11 +317,10 @@ def _resolve_chosen_names(
         Names in the file by column; empty for a column that is not read.
 
     Raises:
-        InputError: A column or name is unknown, a column is given twice, or a name is given for
-            two columns.
+        InputError: A column or name is unknown, or a name is given for two columns.
     """
     names_by_column: dict[str, str] = {}
-    for chosen_column, chosen_name in map_names.items():
+    for chosen_column, name in map_names.items():
         column = layout.columns_by_known_name.get(fold_name(chosen_column))
         if column is None:
             raise InputError(
@@ -329,54 +328,20 @@ def _resolve_chosen_names(
                 "which is not a column; nothing was imported",
                 hint=f"the columns are {', '.join(layout.columns)}",
             )
-
-        name = ""
-        if chosen_name:
-            name = _find_chosen_name(
-                file_names,
-                chosen_column,
-                chosen_name,
-                path=path,
-            )
-        if column in names_by_column or (name and name in names_by_column.values()):
-            repeated = repr(make_excerpt(name))
-            if column in names_by_column:
-                repeated = layout.columns[column]
+        if name and name not in file_names:
             raise InputError(
-                f"{OptionHint('map')} names {repeated} twice; nothing was imported",
+                f"{path} has no column {make_excerpt(name)!r}, "
+                f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
+                f"Found: {list_names(file_names)}",
+                hint=f"set {make_map_option({chosen_column: '…'})} to one of these names",
+            )
+        if name and name in names_by_column.values():
+            raise InputError(
+                f"{OptionHint('map')} names {make_excerpt(name)!r} twice; nothing was imported",
                 hint="leave out one of the two",
             )
         names_by_column[column] = name
     return names_by_column
-
-
-def _find_chosen_name(
-    file_names: Sequence[str],
-    chosen_column: str,
-    chosen_name: str,
-    *,
-    path: Path,
-) -> str:
-    """Return the name in a file that a pair of MAP= means.
-
-    It is the name itself, else the only name that differs in case, accents or punctuation.
-
-    Raises:
-        InputError: The name is not in the file, or several names are spelled like it.
-    """
-    if chosen_name in file_names:
-        return chosen_name
-
-    matching_names = [name for name in file_names if fold_name(name) == fold_name(chosen_name)]
-    if len(matching_names) == 1:
-        return matching_names[0]
-
-    raise InputError(
-        f"{path} has no column {make_excerpt(chosen_name)!r}, "
-        f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
-        f"Found: {list_names(file_names)}",
-        hint=f"set {make_map_option({chosen_column: '…'})} to one of these names",
-    )
 
 
 def list_names(names: Sequence[str]) -> str:

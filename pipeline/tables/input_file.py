@@ -179,8 +179,8 @@ class InputFile:
 
         - Parquet and .xlsx are recognized by their first bytes.
         - A text that begins with `[` is JSON.
-        - A text that begins with `{` is JSON lines if its first line is a whole object, or if the
-          suffix is that of JSON lines and the first line is not just `{`. Else it is JSON.
+        - A text that begins with `{` is JSON lines if its first line is a whole object, or by its
+          suffix. Else it is JSON.
         - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
           text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
           header.
@@ -205,9 +205,8 @@ class InputFile:
 
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            first_line = text.splitlines()[0].strip()
-            is_faulty_row = suffix_format == "jsonl" and first_line != "{"
-            if text[0] == "{" and (is_faulty_row or _is_json(first_line)):
+            is_lines = suffix_format == "jsonl" or _is_json(text.splitlines()[0])
+            if text[0] == "{" and is_lines:
                 return "jsonl"
             return "json"
 

@@ -104,7 +104,10 @@ class JsonTable(JsonLinesTable):
                 rest = text[start:]
                 chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
                 if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
-                    raise self._make_list_error(line_number, _describe_error(error)) from None
+                    reason = getattr(error, "msg", "nested too deeply")
+                    raise self._make_list_error(
+                        line_number, f"not a valid JSON list, or it is not closed: {reason}"
+                    ) from None
                 text = rest + chunk
                 start = _find_value(text, 0)
                 line_number += text.count("\n", 0, start)
@@ -149,14 +152,3 @@ def _find_end(text: str, start: int) -> tuple[int, int]:
     if sign != "]":
         raise json.JSONDecodeError("there is no comma between two elements", text, sign_index)
     return end, sign_index
-
-
-def _describe_error(error: Exception) -> str:
-    """Return why a list is invalid."""
-    reason = "nested too deeply"
-    if isinstance(error, json.JSONDecodeError):
-        reason = error.msg
-        is_cut = error.pos >= len(error.doc.rstrip())
-        if is_cut or "Unterminated string" in error.msg:
-            reason = "the list is not closed"
-    return f"not a valid JSON list: {reason}"

@@ -9,7 +9,6 @@
 
 import contextlib
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,7 +42,7 @@ from pipeline.tables.row_findings import (
     make_refused_row,
     make_rejection,
 )
-from pipeline.tables.source import SourceFile
+from pipeline.tables.source import SourceFile, check_column_names
 
 # Precedes the key of a rejected row. No key contains NUL.
 _REJECTED_PREFIX = "\0"
@@ -53,8 +52,6 @@ MAX_BLOCK_CHARS = 4 << 20
 MAX_GROUP_EXAMPLES = 3
 # Takes the place of a finding's kind in the report: the file lacks a row that the table has.
 MISSING_ROW_KIND = "missing"
-# The reason of a group for the findings that get no group of their own.
-_OVERFLOW_REASON = "other reasons"
 # The parts in which reasons of one group differ: a quoted value or a number.
 _VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
 
@@ -80,11 +77,11 @@ DEFAULT_IMPORT_OPTIONS = ImportOptions()
 
 @dataclass
 class FindingGroup:
-    """The findings of one kind in one column for one reason."""
+    """The findings of one kind in one column, whose reasons differ only in numbers and quotes."""
 
     kind: FindingKind
     column: str
-    # An ellipsis replaces the parts that differ.
+    # The reason of the first; an ellipsis replaces numbers and quotes if there are several.
     reason: str
     count: int = 0
     # The first findings.
@@ -189,23 +186,16 @@ class ImportReport:
     def _add_to_group(self, finding: Finding) -> None:
         """Add a finding to the group of its kind, column and reason, and keep the first examples.
 
-        Reasons that differ only in numbers and quoted values are in one group. If there are a
-        thousand groups, a finding that needs a new group goes into the group "other reasons" of its
-        kind, which has no column.
+        Reasons that differ only in numbers and quoted values are in one group.
         """
         general_reason = _VARYING_PART.sub("…", finding.reason)
-        group_key = (finding.kind, finding.column, general_reason)
         new_group = FindingGroup(finding.kind, finding.column, finding.reason)
-        is_overflow = group_key not in self.groups and len(self.groups) >= MAX_KEPT_FINDINGS
-        if is_overflow:
-            group_key = (finding.kind, "", _OVERFLOW_REASON)
-            new_group = FindingGroup(finding.kind, "", _OVERFLOW_REASON)
-
+        group_key = (finding.kind, finding.column, general_reason)
         group = self.groups.setdefault(group_key, new_group)
         group.count += 1
         if len(group.examples) < MAX_GROUP_EXAMPLES:
             group.examples.append(finding)
-        if not is_overflow and group.reason != finding.reason:
+        if group.reason != finding.reason:
             group.reason = general_reason
 
     def add_missing_key(self, key: str, report_file: SealedWriter | None) -> None:
@@ -338,7 +328,7 @@ class MappedFile(SourceFile):
         # Objects of JSON can each have other names.
         if self.format not in {"json", "jsonl"}:
             self._check_key_column()
-            self._check_no_column_twice()
+            check_column_names(self.names, source=path)
 
     def _check_key_column(self) -> None:
         """Raise InputError if no name in the file means the key column."""
@@ -354,20 +344,6 @@ class MappedFile(SourceFile):
             f"Found: {make_excerpt(list_names(self.names))}",
             hint=hint,
         )
-
-    def _check_no_column_twice(self) -> None:
-        """Raise InputError if two names in the file mean the same column, or are equal."""
-        value_names = Counter(self.mapping.value_name(name) for name in self.names if name)
-        repeated_names = (
-            name for name, count in value_names.items() if name is not None and count > 1
-        )
-        repeated_name = next(repeated_names, "")
-        if repeated_name:
-            label = self.layout.columns.get(repeated_name, repeated_name)
-            raise InputError(
-                f"{self.path} has the column {label} more than once; nothing was imported",
-                hint="remove or rename one of these columns",
-            )
 
     @classmethod
     def check(cls, path: Path, options: ImportOptions) -> None:

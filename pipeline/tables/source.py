@@ -13,7 +13,6 @@ import json
 import re
 import tempfile
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -57,8 +56,6 @@ MEMORY_ROWS = "<rows given in Python>"
 RESERVED_PREFIX = "findable_"
 # A view of PostgreSQL has room for 1,600 columns.
 MAX_COLUMNS = 1_500
-# Our own choice: a column with more texts for each list or object is a column of texts.
-_TEXTS_PER_LIST = 9
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
 # Rows whose values are converted, and whose columns are examined, at once.
@@ -631,26 +628,19 @@ def find_column_kinds(
 
     Returns:
         The kind of each column, `first` before new columns. It is text for a column without any
-        value that has no stored kind, and for a new column of texts with few lists or objects,
-        which are stored as JSON.
+        value that has no stored kind.
 
     Raises:
         InputError: A table cannot have these columns.
     """
     kinds = dict(first)
-    counts = Counter[tuple[str, str | None]]()
     for page in pages:
         for name, values in page.items():
-            for kind, count in Counter(map(find_value_kind, values)).items():
+            for kind in set(map(find_value_kind, values)):
                 kinds[name] = merge_kinds(kinds.get(name), kind)
-                counts[name, kind] += count
         if len(kinds) > MAX_COLUMNS:
             break
     check_column_names(list(kinds), source=source)
-    for name in kinds:
-        has_few_lists = counts[name, "text"] > _TEXTS_PER_LIST * counts[name, "json"]
-        if has_few_lists and first.get(name) is None:
-            kinds[name] = "text"
     return {name: kind or stored_kinds.get(name, "text") for name, kind in kinds.items()}
 
 
@@ -672,20 +662,21 @@ def check_column_names(
             more than MAX_COLUMNS names.
     """
     message_start = f"{source}: " if source else ""
-    name_by_folded: dict[str, str] = {}
+    folded_names = set[str]()
     for name in names:
-        fault = _find_name_fault(name)
-        other_name = name_by_folded.get(name.casefold())
-        if not fault and other_name is not None:
-            fault = f"differs from {make_excerpt(other_name)!r} only by case"
-            if other_name == name:
-                fault = "occurs twice"
+        fault = ""
+        if not name.strip() or INVALID_TEXT.search(name):
+            fault = "has no name, or one with NUL or invalid UTF-8"
+        elif name.casefold().startswith(RESERVED_PREFIX):
+            fault = f"begins with {RESERVED_PREFIX}, which is reserved for columns of findable"
+        elif name.casefold() in folded_names:
+            fault = "occurs twice (case does not matter)"
         if fault:
             raise InputError(
                 f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed",
                 hint=hint,
             )
-        name_by_folded[name.casefold()] = name
+        folded_names.add(name.casefold())
 
     if len(names) > MAX_COLUMNS:
         raise InputError(
@@ -693,14 +684,3 @@ def check_column_names(
             f"more than the limit of {MAX_COLUMNS:,}; nothing was changed",
             hint="leave out columns that the prompt does not need",
         )
-
-
-def _find_name_fault(name: str) -> str:
-    """Return why a view cannot have a column with this name; the empty text if it can."""
-    if not name.strip():
-        return "has no name"
-    if INVALID_TEXT.search(name):
-        return "has a name with NUL or invalid UTF-8"
-    if name.casefold().startswith(RESERVED_PREFIX):
-        return f"begins with {RESERVED_PREFIX}, which is reserved for columns of findable"
-    return ""

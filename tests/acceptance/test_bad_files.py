@@ -97,7 +97,7 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
         b'username,"bio\na,x\n',
         "line 1: a quote is opened and not closed",
     ),
-    "a column twice": (b"username,bio,Bio\na,x,y\n", "has the column Bio more than once"),
+    "a column twice": (b"username,bio,Bio\na,x,y\n", "the column 'Bio' occurs twice"),
     "nothing": (b"\xef\xbb\xbf\n \n", "is empty"),
     "no text": (b"username,bio\0\n", "is not a text file"),
     "no workbook": (b"PK\x03\x04\x00username,bio\n", "cannot be read as .xlsx"),

@@ -420,7 +420,6 @@ MIN_BIGINT = -(2**63)
 ID_COLUMNS = {
     "text": "id TEXT PRIMARY KEY DEFAULT (hex(randomblob(4))),",
     "number": "id INTEGER PRIMARY KEY,",
-    "none": "",
 }
 if ON_POSTGRESQL:
     ID_COLUMNS = {
@@ -430,7 +429,6 @@ if ON_POSTGRESQL:
         ),
         "uuid": "id UUID PRIMARY KEY DEFAULT gen_random_uuid(),",
         "no key": "id INTEGER DEFAULT nextval('numbers'),",
-        "none": "",
     }
 
 

@@ -105,7 +105,8 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
         "CREATE VIEW passage_concepts AS SELECT 1 AS id",
         "`passage_concepts` .* is a view;",
     ),
-    ("experts", "name TEXT", "no `username` column"),
+    ("experts", "id INTEGER, name TEXT", "no `username` column"),
+    ("experts", "username TEXT", "no `id` column"),
     ("passages", "doc TEXT, text TEXT", "`passages` in this database has no `id` column"),
     ("concepts", "id INTEGER, concept_name TEXT", "no `passage_id`"),
     (
