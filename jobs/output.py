@@ -254,13 +254,6 @@ def print_all(output: Output) -> None:
         output()
 
 
-def format_value(value: object) -> str:
-    """Return the text of a single value; booleans are `true` and `false`, as in JSON."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
-
-
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
