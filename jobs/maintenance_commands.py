@@ -380,13 +380,10 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
         for subject, figures in document["rows"].items()
     ]
 
-    # A notice is no warning, because it does not change the exit code.
-    for finding in document["findings"]:
-        line = f"{finding['check']}: {finding['said']}: {finding['why']}"
-        if finding["next"]:
-            line += f". To repair it: {finding['next']}"
-        output.append(partial(Terminal().warn, line) if finding["contradiction"] else line)
-
+    output += [
+        "{check}: {said}: {why}. To repair it: {next}".format_map(finding)
+        for finding in document["findings"]
+    ]
     if document["healthy"]:
         checks = plural(report.check_count, "check")
         notice_count = len(report.findings)
