@@ -402,17 +402,19 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
     report = file_cleanup.clean_workspace(ws, dry=dry)
-    if report.is_empty:
-        message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
-        return CommandReport(asdict(report), message)
-
+    document = asdict(report)
     figures = format_figures(
-        asdict(report),
+        document,
         "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
         "unneeded_vectors=vectors",
     )
-    action = "would remove" if dry else "removed"
-    return CommandReport(asdict(report), f"{action} {figures}")
+    output = [f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"]
+    if figures:
+        output = [f"{'would remove' if dry else 'removed'} {figures}"]
+    if report.changed:
+        names = ", ".join(report.changed)
+        output.append(f"kept, because they were changed after sealing: {names}")
+    return CommandReport(document, output)
 
 
 def remove_tables(

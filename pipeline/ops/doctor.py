@@ -28,7 +28,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
-from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
+from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
@@ -421,13 +421,10 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
             f"put the newer database back, or restore a newer backup ({restore_hint})",
         )
 
-    folders = [collection.folder for collection in ws.indexed_tasks]
     leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
-    leftovers += find_orphaned_folders(ws.data, folders)
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
-        for folder in folders:
-            leftovers += Builds(ws.data, folder).find_leftovers()
+        leftovers += clean.find_index_leftovers(ws)
     for path in leftovers:
         yield create_notice(
             f"{path.name} is a leftover of a killed run",
