@@ -33,7 +33,7 @@ help-dev:
 # Only imported modules are compiled. Compiling all would double the Python files on the disk.
 INSTALL := $(VENV)/bin/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
 LOCKED := $(INSTALL) --no-deps --require-hashes
-IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.progress, sqlalchemy, starlette.applications, tokenizers, uvicorn
+IMPORTED := faiss, fastapi, google.genai.types, jinja2, rich.table, sqlalchemy, starlette.applications, tokenizers, uvicorn
 # The library of each extra; requirements-dev.lock pins its version.
 LIBRARY_postgresql := psycopg
 LIBRARY_parquet := pyarrow

@@ -4,19 +4,20 @@ The unit of a value follows from the name of its member, so that it looks the sa
 every command.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from jobs.output import NO_VALUE, Output, Terminal, TextTable
-from pipeline.core.quotes import to_display_value
+from pipeline.core.quotes import is_stored_quotation, to_display_value
 from pipeline.core.states import describe_reason
 from pipeline.core.text import duration_in_words, format_usd
 
 if TYPE_CHECKING:
     from pipeline.workflows.preflight import Preflight
 
+INDENT = "    "
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 # Figures that a phrase names even if they are 0.
 SHOWN_ZEROS = ("cost", "spent")
@@ -200,6 +201,34 @@ def format_fields(document: Mapping[str, Any], names: str) -> str:
         names: The members, as in `make_table`; those without a value are left out.
     """
     return "; ".join(f"{heading} {text}" for heading, text in make_fields(document, names))
+
+
+def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
+    """Yield the lines of a nested value, such as a row with its answers and requests.
+
+    Members of an object are on further lines, indented by INDENT. If a list contains objects or
+    lists, its members are numbered from 1. Other lists are joined by commas. A member without a
+    value is left out.
+
+    Args:
+        name: The name of the value.
+        value: The value. Its units are not known, because it may contain users' data.
+        indent: Blanks before each line.
+    """
+    is_list = isinstance(value, list | tuple)
+    if isinstance(value, Mapping) and not is_stored_quotation(value):
+        yield f"{indent}{name}:"
+        for member_name, member in value.items():
+            yield from format_lines(member_name, member, indent + INDENT)
+    elif is_list and any(isinstance(element, list | Mapping) for element in value):
+        for number, element in enumerate(value, start=1):
+            yield from format_lines(f"{name} {number}", element, indent)
+    elif is_list:
+        yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
+    elif isinstance(value, datetime):
+        yield f"{indent}{name}: {_format_minute(value)}"
+    elif value not in (None, ""):
+        yield f"{indent}{name}: {to_display_value(value)}"
 
 
 def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> TextTable:

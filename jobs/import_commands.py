@@ -284,8 +284,8 @@ def add_expert(
     accepts it. Mode priority costs up to twice the price of live.
 
     If Gemini fails or does not reply within 6.5 seconds, the person is stored without tags. The
-    next `work`, `tag` or `batch-submit` asks again. Until then `status --more` shows the newest of
-    these people.
+    next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of these
+    people.
     """
     is_stdin = str(expert) == "-"
     if not is_stdin:

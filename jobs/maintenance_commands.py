@@ -380,13 +380,10 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
         for subject, figures in document["rows"].items()
     ]
 
-    # A notice is no warning, because it does not change the exit code.
-    for finding in document["findings"]:
-        line = f"{finding['check']}: {finding['said']}: {finding['why']}"
-        if finding["next"]:
-            line += f". To repair it: {finding['next']}"
-        output.append(partial(Terminal().warn, line) if finding["contradiction"] else line)
-
+    output += [
+        "{check}: {said}: {why}. To repair it: {next}".format_map(finding)
+        for finding in document["findings"]
+    ]
     if document["healthy"]:
         checks = plural(report.check_count, "check")
         notice_count = len(report.findings)
@@ -405,17 +402,19 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
     report = file_cleanup.clean_workspace(ws, dry=dry)
-    if report.is_empty:
-        message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
-        return CommandReport(asdict(report), message)
-
+    document = asdict(report)
     figures = format_figures(
-        asdict(report),
+        document,
         "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
         "unneeded_vectors=vectors",
     )
-    action = "would remove" if dry else "removed"
-    return CommandReport(asdict(report), f"{action} {figures}")
+    output = [f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"]
+    if figures:
+        output = [f"{'would remove' if dry else 'removed'} {figures}"]
+    if report.changed:
+        names = ", ".join(report.changed)
+        output.append(f"kept, because they were changed after sealing: {names}")
+    return CommandReport(document, output)
 
 
 def remove_tables(

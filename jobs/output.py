@@ -1,30 +1,26 @@
-"""Print lines, tables and progress bars.
+"""Print lines, tables and progress.
 
 - Results go to standard output, everything else to standard error.
-- A terminal gets colours and moving bars, a pipe gets plain text.
+- A terminal gets colours and a line of progress, a pipe gets plain text.
 - Programs get one JSON document.
 """
 
-import codecs
 import contextlib
 import getpass
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import click
 
 from pipeline.core.errors import FindableError
-from pipeline.core.progress import ProgressBar
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 # A cell without a value.
 NO_VALUE = "-"
@@ -39,11 +35,12 @@ FIELD_NAME_WIDTH = 22
 # Matches every character of a JSON text that may be a control character.
 _CONTROL_CANDIDATE = re.compile(r"[^\x20-\x7e\n]")
 
-# Shorter work shows no progress bar.
+# Shorter work shows no progress.
 SHOW_AFTER_S = 2.0
 LOG_INTERVAL_S = 5.0
-# To draw a bar takes a millisecond or more, longer than most rows.
-MAX_REDRAWS_PER_S = 4
+REDRAW_INTERVAL_S = 0.25
+# Moves the cursor of a terminal to the start of the line, and deletes the line.
+CLEAR_LINE = "\r\x1b[2K"
 
 
 @dataclass
@@ -53,22 +50,22 @@ class _OutputState:
     has_printed_json: bool = False
     # Whether each line begins with its date and time.
     has_times: bool = False
+    # Whether the last line of the terminal is a line of progress.
+    has_progress_line: bool = False
 
 
 _output_state = _OutputState()
-# Bars on the terminal, outer bars first. Messages are printed above the last bar.
-_active_bars: "list[Progress]" = []
 
 
 class Terminal:
     """The display of a command: messages and progress on standard error."""
 
     def say(self, line: str) -> None:
-        """Print a message, above the active progress bar."""
+        """Print a message, in the place of a line of progress."""
         _print_message(line, None)
 
     def warn(self, line: str) -> None:
-        """Print a warning, above the active progress bar."""
+        """Print a warning, in the place of a line of progress."""
         _print_message(line, "yellow")
 
     def error(self, line: str) -> None:
@@ -82,28 +79,16 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(
-        self,
-        label: str,
-        total: int | None,
-        *,
-        is_delayed: bool = False,
-        has_rate: bool = True,
-    ) -> Iterator[ProgressBar]:
+        self, label: str, total: int | None, *, has_rate: bool = True
+    ) -> "Iterator[TerminalProgress]":
         """Show progress during a `with` block, with rate and remaining time if `has_rate`.
 
-        A terminal gets a moving bar at once, or after SHOW_AFTER_S if it is delayed. A pipe gets
-        lines of a log after SHOW_AFTER_S.
+        After SHOW_AFTER_S, a terminal gets a line that is replaced, and a pipe lines of a log.
         """
-        with contextlib.ExitStack() as bar_stack:
-            is_terminal = sys.stderr.isatty()
-            delay_s = SHOW_AFTER_S if is_delayed or not is_terminal else 0
-            yield TerminalProgressBar(
-                label,
-                total,
-                bar_stack if is_terminal else None,
-                delay_s=delay_s,
-                has_rate=has_rate,
-            )
+        try:
+            yield TerminalProgress(label, total, has_rate=has_rate)
+        finally:
+            _clear_progress_line()
 
 
 def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
@@ -116,13 +101,17 @@ def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
 
 
 def _print_message(line: str, colour: str | None) -> None:
-    """Print a line on standard error: above the active bar without colour, else in the colour."""
-    message = _time_prefix(sys.stderr) + printable(line)
-    if _active_bars:
-        console = _active_bars[-1].console
-        console.print(message, markup=False, highlight=False, soft_wrap=True)
-    else:
-        _print_coloured(message, colour)
+    """Print a line on standard error, in the place of a line of progress."""
+    _clear_progress_line()
+    _print_coloured(_time_prefix(sys.stderr) + printable(line), colour)
+
+
+def _clear_progress_line() -> None:
+    """Delete the line of progress from the terminal, if there is one."""
+    if _output_state.has_progress_line:
+        sys.stderr.write(CLEAR_LINE)
+        sys.stderr.flush()
+        _output_state.has_progress_line = False
 
 
 def _print_coloured(line: str, colour: str | None) -> None:
@@ -179,25 +168,6 @@ def log_request(line: str) -> None:
         click.echo(f"{time_of_day()} {printable(line)}", err=True)
 
 
-def make_chunk_writer() -> Callable[[bytes], object]:
-    """Return a function that writes bytes to standard output.
-
-    A pipe or a file gets the bytes unchanged. A terminal gets them as UTF-8 text. There, control
-    characters except line ends become blanks, and bytes that are not UTF-8 become "�".
-    """
-    if not sys.stdout.isatty():
-        return sys.stdout.buffer.write
-
-    # A chunk may end in the middle of a character.
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def write_printable(chunk: bytes) -> None:
-        lines = decoder.decode(chunk).split("\n")
-        click.echo("\n".join(map(printable, lines)), nl=False)
-
-    return write_printable
-
-
 def print_line(line: str) -> None:
     """Print one line of the result on standard output."""
     click.echo(f"{_time_prefix(sys.stdout)}{printable(line)}")
@@ -252,13 +222,6 @@ def print_all(output: Output) -> None:
             print_all(part)
     else:
         output()
-
-
-def format_value(value: object) -> str:
-    """Return the text of a single value; booleans are `true` and `false`, as in JSON."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -330,40 +293,25 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
     Console().print(table)
 
 
-class TerminalProgressBar:
-    """Progress with rate and remaining time: a moving bar on a terminal, else lines of a log."""
+class TerminalProgress:
+    """Progress with rate and remaining time: a line on a terminal, else lines of a log."""
 
-    def __init__(
-        self,
-        label: str,
-        total: int | None,
-        bar_stack: contextlib.ExitStack | None,
-        *,
-        delay_s: float,
-        has_rate: bool,
-    ) -> None:
-        """Start the clock; without a delay a terminal shows the bar at once.
+    def __init__(self, label: str, total: int | None, *, has_rate: bool) -> None:
+        """Start the clock.
 
         Args:
-            bar_stack: Removes the bar when it is closed; None writes lines of a log.
-            delay_s: Seconds in which nothing is shown.
             has_rate: Show rate and remaining time.
         """
         self._has_rate = has_rate
         self._label = label
         self._total = total
-        self._bar_stack = bar_stack
         self._started_at = time.monotonic()
-        self._next_update_at = self._started_at + delay_s
-        self._bar: tuple[Progress, TaskID] | None = None
-        if bar_stack is not None and not delay_s:
-            self._bar = self._draw_bar(bar_stack, 0)
+        self._next_update_at = self._started_at + SHOW_AFTER_S
 
     def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
-        """Move the bar or write a line of a log, unless the last update was just before.
+        """Replace the line of a terminal, or write a line of a log.
 
-        Nothing is shown at first, so that short work shows no bar. A bar is updated at most
-        MAX_REDRAWS_PER_S times a second, a log every LOG_INTERVAL_S seconds.
+        Nothing is shown at first, and soon after the last update.
 
         Args:
             done: Finished units.
@@ -376,24 +324,22 @@ class TerminalProgressBar:
         if now < self._next_update_at:
             return
 
-        interval_s = LOG_INTERVAL_S if self._bar_stack is None else 1 / MAX_REDRAWS_PER_S
-        self._next_update_at = now + interval_s
         progress_text = self._format_progress(done, now - self._started_at, note)
-        if self._bar_stack is None:
-            sys.stderr.write(f"{time_of_day()} {self._label}: {progress_text}\n")
-            sys.stderr.flush()
-            return
-
-        if self._bar is None:
-            self._bar = self._draw_bar(self._bar_stack, done)
-        progress, task_id = self._bar
-        progress.update(task_id, completed=done, total=self._total, progress_text=progress_text)
+        line = f"{self._label}: {progress_text}"
+        if sys.stderr.isatty():
+            self._next_update_at = now + REDRAW_INTERVAL_S
+            max_chars = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"{CLEAR_LINE}{line[:max_chars]}")
+            _output_state.has_progress_line = True
+        else:
+            self._next_update_at = now + LOG_INTERVAL_S
+            sys.stderr.write(f"{time_of_day()} {line}\n")
+        sys.stderr.flush()
 
     def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
         """Return count, rate, remaining seconds and note, as "12/40, 3.1/s, ETA 9 s, slow".
 
-        Rate and time are left out before the first unit, the time also without a total. A bar may
-        have neither.
+        Rate and time are left out before the first unit, the time also without a total.
         """
         parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
 
@@ -408,40 +354,6 @@ class TerminalProgressBar:
         if note:
             parts.append(printable(note))
         return ", ".join(parts)
-
-    def _draw_bar(self, bar_stack: contextlib.ExitStack, done: int) -> "tuple[Progress, TaskID]":
-        """Draw the bar on the terminal until `bar_stack` is closed; return rich's display and task.
-
-        The display becomes the active bar, above which messages are printed.
-
-        Args:
-            done: Finished units at the start.
-        """
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
-        from rich.table import Column
-
-        console = Console(stderr=True)
-        text_column = Column(no_wrap=True, ratio=1, overflow="ellipsis")
-        progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-            BarColumn(bar_width=max(10, min(40, console.width // 5))),
-            TextColumn("{task.fields[progress_text]}", markup=False, table_column=text_column),
-            console=console,
-            refresh_per_second=MAX_REDRAWS_PER_S,
-            expand=True,
-            transient=True,
-        )
-        bar_stack.callback(_active_bars.remove, progress)
-        bar_stack.enter_context(progress)
-        _active_bars.append(progress)
-        task_id = progress.add_task(
-            self._label,
-            total=self._total,
-            completed=done,
-            progress_text="",
-        )
-        return progress, task_id
 
 
 def time_of_day() -> str:

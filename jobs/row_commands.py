@@ -37,7 +37,6 @@ from jobs.options import (
 from jobs.output import (
     Terminal,
     TextTable,
-    make_chunk_writer,
     print_fields,
     system_user,
 )
@@ -242,6 +241,11 @@ def export(
     standard output; with --json it gets a JSON list.
     """
     path = None if str(to) == "-" else to
+    if path is None and sys.stdout.isatty():
+        raise InputError(
+            "standard output is a terminal; nothing was written",
+            hint=f"name a file, or add `| less` to the command: {OptionHint(to='-')}",
+        )
     # With --json standard output must be one JSON document.
     if path is None and should_print_json():
         if format_ not in (None, "json"):
@@ -260,7 +264,7 @@ def export(
         options=options,
         overwrite=overwrite,
         raw=raw,
-        write_chunk=make_chunk_writer(),
+        write_chunk=sys.stdout.buffer.write,
     )
 
     if path is None:

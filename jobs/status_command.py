@@ -12,18 +12,16 @@ from jobs.document_output import format_counts, format_fields, format_figures
 from jobs.options import CommandReport, Parameter
 from jobs.output import Output
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.states import is_unsupported
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
 
 MIN_NAME_WIDTH = 11
-MAX_DUE_LINES = 5
-# The output of `status --more` fits one page: at most this many lines of open batches, of reasons,
-# and of duplicate batches.
+# The output fits one page: at most this many lines of open batches and of duplicate batches, and
+# this many reasons of failures.
 MAX_OPEN_BATCH_LINES = 10
-MAX_REASON_LINES = 20
 MAX_DUPLICATE_BATCH_LINES = 5
+MAX_REASONS = 5
 
 
 def status(
@@ -32,10 +30,6 @@ def status(
     exact: Annotated[
         bool,
         Parameter("Compare the index with all rows, to find changes by other programs."),
-    ] = False,
-    more: Annotated[
-        bool,
-        Parameter("Add failures by reason, batches, the model and the version."),
     ] = False,
 ) -> CommandReport:
     """Show rows by state, open batches, cost (USD), the index, and the next command.
@@ -46,7 +40,7 @@ def status(
     printed.
     """
     report = task_status.read_status(ws, exact=exact)
-    named_lines = _status_lines(report, has_details=more)
+    named_lines = _status_lines(report)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     output: Output = [f"{name:<{width}}{text}" for name, text in named_lines]
     return CommandReport(report.document, output, hint=report.next_command)
@@ -62,19 +56,12 @@ def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
     return task_status.read_status(ws).next_command
 
 
-def _status_lines(
-    report: task_status.StatusReport,
-    *,
-    has_details: bool,
-) -> list[tuple[str, str]]:
+def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
     Workspace, rows and cost are always there. Each other line is left out if there is nothing to
-    say. At most MAX_OPEN_BATCH_LINES open batches and the newest
-    MAX_DUPLICATE_BATCH_LINES duplicate batches are listed.
-
-    Args:
-        has_details: Add the lines of `status --more`.
+    say. At most MAX_OPEN_BATCH_LINES open batches and the newest MAX_DUPLICATE_BATCH_LINES
+    duplicate batches are listed.
     """
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
@@ -84,35 +71,25 @@ def _status_lines(
     ]
     lines += [
         (name, format_member(document[member]))
-        for name, member, format_member in MEMBER_LINES
-        if member in document
+        for name, member, format_member in ROW_LINES
+        if document.get(member)
     ]
-    lines += _limit_lines(
-        "under way",
-        report.open_batch_lines,
-        MAX_OPEN_BATCH_LINES,
-        list_command=CommandHint("batches"),
-    )
+    lines += [("under way", line) for line in report.open_batch_lines[:MAX_OPEN_BATCH_LINES]]
+    unlisted_count = len(report.open_batch_lines) - MAX_OPEN_BATCH_LINES
+    if unlisted_count > 0:
+        lines.append(("under way", f"{unlisted_count:,} more: `{CommandHint('batches')}`"))
     lines.append(("spent", _format_spent(document["spent"])))
     if document["index"] is not None:
         lines.append(("index", _format_index(document["index"], report.entry_noun)))
-    if has_details:
-        lines += _detail_lines(document, report.version)
-
     lines += [
         ("twice", _format_duplicate_batch(batch))
         for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]
     ]
-    other_tasks = document["others"]
-    if other_tasks:
-        status_command = CommandHint("status", task=other_tasks[0])
-        lines.append(("others", f"{', '.join(other_tasks)}: `{status_command}`"))
-    failures = document.get("failures")
-    if failures:
-        # `status --more` lists all reasons.
-        first_reason = dict(list(failures["reasons"].items())[:1])
-        failed = {**failures, "reasons": first_reason}
-        lines.append(("failed", format_fields(failed, "rows reasons gates report")))
+    lines += [
+        (name, format_member(document[member]))
+        for name, member, format_member in OTHER_LINES
+        if document.get(member)
+    ]
     if report.next_command is None:
         lines.append(("next", "nothing to do"))
     return lines
@@ -129,61 +106,6 @@ def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
     if not batch["is_over"]:
         state = f"not cancelled yet: `{CommandHint('batch-poll')}` cancels it"
     return f"{batch['remote_name']} {relation} batch {batch['batch']}, {state}"
-
-
-def _limit_lines(
-    name: str,
-    lines: Sequence[str],
-    max_lines: int,
-    *,
-    list_command: CommandHint,
-) -> list[tuple[str, str]]:
-    """Return at most `max_lines` lines under a name.
-
-    If there are more lines, another line says how many and the command that lists them.
-    """
-    named_lines = [(name, line) for line in lines[:max_lines]]
-    if len(lines) > max_lines:
-        named_lines.append((name, f"{len(lines) - max_lines:,} more: `{list_command}`"))
-    return named_lines
-
-
-def _detail_lines(document: Mapping[str, Any], version: str) -> list[tuple[str, str]]:
-    """Return the lines that `status --more` adds, as (name, text).
-
-    They are reasons of failures (at most MAX_REASON_LINES), the number of batches by state, rows
-    that wait to be asked again because their call failed (the MAX_DUE_LINES newest), the models,
-    and the version under which open rows are asked, with its pilot.
-    """
-    failure_reasons = document.get("failures", {}).get("reasons", {})
-    reasons = [f"failed {count:,}: {reason}" for reason, count in failure_reasons.items()]
-    # Rows whose text supports no answer have not failed. The reasons of failures include all other
-    # parked rows.
-    reasons += [
-        f"parked {count:,}: {reason}"
-        for reason, count in document["parked"].items()
-        if is_unsupported(reason)
-    ]
-    lines = _limit_lines("reason", reasons, MAX_REASON_LINES, list_command=CommandHint("parked"))
-
-    lines.append(("batches", format_counts(document["batches"]) or "none"))
-
-    lines += [
-        ("due", format_fields(retry, "row=name since reason"))
-        for retry in document["due"][-MAX_DUE_LINES:]
-    ]
-
-    usage = "" if document["bound"] else " (not used yet)"
-    lines.append(("model", f"{document['model']}, backend {document['backend']}{usage}"))
-    lines.append(("version", version))
-    for name, member_names in (
-        ("index", "model numbers_per_vector=dim build"),
-        ("pilot", "number drawn=size verdict report"),
-    ):
-        text = format_fields(document[name], member_names) if document.get(name) else ""
-        if text:
-            lines.append((name, text))
-    return lines
 
 
 def _format_stale(stale: Mapping[str, Any]) -> str:
@@ -233,15 +155,17 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
         return f"broken: {index['problem']}"
     if not index["count"]:
         return "none"
-    state = "up to date"
+    parts = [f"{plural(index['count'], entry_noun)}, up to date"]
     if index["behind"]:
-        state = f"behind by {index['behind']:,} (only changed texts are embedded)"
+        parts = [f"{plural(index['count'], entry_noun)}, behind by {index['behind']:,}"]
     if index["model_differs"]:
-        state += f"; its vectors are of {index['model']} ({index['dim']}), not as in the settings"
-    refused_names = [refused["name"] for refused in index.get("refused", ())]
-    if refused_names:
-        state += f"; the embedding model refused the texts of {join_first(refused_names)}"
-    return f"{plural(index['count'], entry_noun)}, {state}"
+        parts.append(
+            f"its vectors are of {index['model']} ({index['dim']}), not as in the settings"
+        )
+    if index["refused"]:
+        row_names = join_first([refused["name"] for refused in index["refused"]])
+        parts.append(f"the embedding model refused the texts of {row_names}")
+    return "; ".join(parts)
 
 
 def _format_spent(spent: Mapping[str, float]) -> str:
@@ -262,12 +186,35 @@ def _format_spent(spent: Mapping[str, float]) -> str:
     return ", ".join(filter(None, parts))
 
 
-# Lines about optional members of the document: the name, the member, and the function that returns
-# the text of its value. They follow the counts of rows.
-MEMBER_LINES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+def _format_due(due: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows that are asked again because their call failed, the newest first."""
+    rows = plural(len(due), "row")
+    return f"{rows} to be asked again: {join_first([retry['name'] for retry in reversed(due)])}"
+
+
+def _format_failures(failures: Mapping[str, Any]) -> str:
+    """Return the number of failed rows, the most frequent reasons, failed gates and the report."""
+    reasons = dict(list(failures["reasons"].items())[:MAX_REASONS])
+    return format_fields({**failures, "reasons": reasons}, "rows reasons gates report")
+
+
+def _format_other_tasks(names: Sequence[str]) -> str:
+    """Return the names of other tasks, and the command that shows the first."""
+    return f"{', '.join(names)}: `{CommandHint('status', task=names[0])}`"
+
+
+# Lines about members of the document: the name, the member, and the function that returns the text
+# of its value. The first follow the counts of rows, the others are last.
+MemberLine = tuple[str, str, Callable[[Any], str]]
+ROW_LINES: tuple[MemberLine, ...] = (
     ("task file", "task_file", "{}; correct it before rows are asked".format),
     ("task file", "file_version", "declares {} now; earlier answers stay".format),
     ("source", "source_changed", "{} changed since it was read".format),
     ("stale", "stale", _format_stale),
     ("doubtful", "doubtful", _format_doubtful),
+    ("due", "due", _format_due),
+)
+OTHER_LINES: tuple[MemberLine, ...] = (
+    ("others", "others", _format_other_tasks),
+    ("failed", "failures", _format_failures),
 )

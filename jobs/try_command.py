@@ -1,33 +1,23 @@
 """The command `try`: answers of a few rows that are not stored."""
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
-from jobs.document_output import format_fields, make_table
-from jobs.inspect_commands import INDENT, format_value_lines
+from jobs.document_output import format_lines, make_table
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
-from jobs.output import print_all, print_line, print_text
+from jobs.output import Output
 from jobs.status_command import read_next_command
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
-from pipeline.core.text import format_probability, format_usd, plural
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
 from pipeline.quality.label_accuracy import to_field_documents
 from pipeline.workflows import try_out
-from pipeline.workflows.try_out import (
-    TriedRow,
-    TryReport,
-)
+from pipeline.workflows.try_out import TryReport
 
-# Longer texts are cut in the middle. `--json` has all of them.
-MAX_TEXT_CHARS = 2_000
 # Rows of a try of labelled rows, unless another number is set.
 DEFAULT_LABELLED_ROWS = 20
-# Characters from the end of a text that a cut leaves.
-CUT_TEXT_END_CHARS = 300
 
 
 def try_(
@@ -70,74 +60,28 @@ def try_(
         mode=mode,
         labelled=labelled,
     )
-    print_report = partial(_print_try, try_report, ws.task.labels)
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
     next_step = _choose_next_step(ws, try_report, mode=mode)
-    return CommandReport(document, print_report, try_report.check, hint=next_step)
+    output = _try_output(try_report, ws.task.labels)
+    return CommandReport(document, output, try_report.check, hint=next_step)
 
 
-def _print_try(report: TryReport, labels: TaskLabels) -> None:
-    """Print the lines of `try` on standard output.
+def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
+    """Return the output of `try`: each row with its request and what came back, and the cost.
 
-    They are the system instruction, then each tried row with its request, outcome and answer, then
-    how often the answers to labelled rows are right, and the cost.
+    A reply is listed only if there is no valid answer. The system instruction, which all requests
+    have, is listed with the first.
     """
-    # All requests of a task have the same system instruction.
-    instruction = report.items[0].request.get("systemInstruction")
-    if instruction:
-        print_text("system instruction of each request:")
-        print_text(_cut_text(instruction["parts"][0]["text"]), indent=INDENT)
+    rows = [
+        {**vars(row), "reply": "" if row.answer is not None else row.reply} for row in report.items
+    ]
+    for row in rows[1:]:
+        row["request"] = {**row["request"], "systemInstruction": None}
 
-    for number, row in enumerate(report.items, start=1):
-        print_text(f"\n{labels.singular} {number} of {len(report.items)}: {row.name}")
-        _print_request(row.request)
-        _print_tried_outcome(row)
-
-    print_text("")
+    output: list[Output] = [*format_lines(labels.singular, rows)]
     if report.accuracy:
-        print_all(make_table(to_field_documents(report.accuracy), "field right=a"))
-    print_line(_format_try_total(report, labels))
-
-
-def _print_request(request: Mapping[str, Any]) -> None:
-    """Print the prompt of a request with its attachments, and the questions to a decision model.
-
-    Long texts of the prompt are cut. An attachment is printed as its media type and size.
-    """
-    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
-    if isinstance(blocks, str):
-        blocks = [{"text": blocks}]
-    for block in blocks:
-        text = _cut_text(block["text"]) if "text" in block else _format_attachment(block)
-        print_text(text, indent=INDENT)
-
-    for question_id, question in request.get("questions", {}).items():
-        for line in format_value_lines(question_id, question, INDENT):
-            print_text(line)
-
-
-def _print_tried_outcome(row: TriedRow) -> None:
-    """Print the outcome of a tried row, then its answer, or without an answer the raw reply.
-
-    Duration, tokens and cost are printed only if the row was asked about. A field's
-    confidence follows its name. A long reply is cut.
-    """
-    names = "reason"
-    if row.calls:
-        names += " took=seconds tokens_in tokens_out cost"
-    figures = format_fields(vars(row), names)
-    print_text("; ".join(filter(None, (row.outcome, figures))))
-
-    if row.answer is not None:
-        for member_name, value in row.answer.items():
-            heading = member_name
-            if member_name in row.confidences:
-                probability = format_probability(row.confidences[member_name])
-                heading = f"{member_name} ({probability})"
-            for value_line in format_value_lines(heading, value, INDENT):
-                print_text(value_line)
-    elif row.reply:
-        print_text(_cut_text(row.reply), indent=INDENT)
+        output.append(make_table(to_field_documents(report.accuracy), "field right=a"))
+    return [*output, _format_try_total(report, labels)]
 
 
 def _choose_next_step(
@@ -172,26 +116,3 @@ def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
         version = f"the draft {report.draft_of}"
     rows = plural(asked_count, labels.singular, labels.plural)
     return f"{rows} tried with {version}, {format_usd(report.cost)}; no answer was stored"
-
-
-def _cut_text(text: str) -> str:
-    """Return a text with its middle removed if it is longer than MAX_TEXT_CHARS.
-
-    The last CUT_TEXT_END_CHARS characters stay. In the place of the removed part, a line says how
-    many characters it had.
-    """
-    removed_chars = len(text) - MAX_TEXT_CHARS
-    if removed_chars <= 0:
-        return text
-    beginning = text[: MAX_TEXT_CHARS - CUT_TEXT_END_CHARS]
-    omission = f"… {removed_chars:,} more characters, which are also sent …"
-    return f"{beginning}\n{omission}\n{text[-CUT_TEXT_END_CHARS:]}"
-
-
-def _format_attachment(part: Mapping[str, Any]) -> str:
-    """Return the media type of an attached file in brackets, with its size in bytes if known."""
-    attachment: Mapping[str, Any] = (
-        part.get("inlineData") or part.get("fileData") or part.get("data") or {}
-    )
-    size = f", {attachment['size']:,} bytes" if "size" in attachment else ""
-    return f"[{attachment.get('mimeType', 'attachment')}{size}]"

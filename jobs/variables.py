@@ -107,7 +107,6 @@ AMBIGUOUS_NAMES = frozenset(
         "HEADER",
         "SOURCE",
         "OVERWRITE",
-        "MORE",
         "K",
         "Q",
         "TEXT",

@@ -69,7 +69,6 @@ class BackgroundJob:
         label: str,
         total: int | None,
         *,
-        is_delayed: bool = False,  # noqa: ARG002 - a page shows it at once
         has_rate: bool = True,  # noqa: ARG002 - a page shows no rate
     ) -> Iterator[ProgressBar]:
         """Start a new part of the work, and yield the display of its progress, which begins at 0.
@@ -77,7 +76,6 @@ class BackgroundJob:
         Args:
             label: Name of the part.
             total: Units of the part, or None if their number is unknown.
-            is_delayed: Ignored.
             has_rate: Ignored.
         """
         self.label = label

@@ -29,13 +29,12 @@ class Progress(Protocol):
         label: str,
         total: int | None,
         *,
-        is_delayed: bool = False,
         has_rate: bool = True,
     ) -> contextlib.AbstractContextManager[ProgressBar]:
         """Show a bar during a `with` block, without a percentage if there is no total.
 
-        A delayed bar appears after two seconds. Rate and remaining time are left out without
-        `has_rate`: the units are not finished at a steady rate.
+        Rate and remaining time are left out without `has_rate`: the units are not finished at a
+        steady rate.
         """
 
 

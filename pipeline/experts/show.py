@@ -353,7 +353,6 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     with display.bar(
         "checking people",
         table.people_table(tx).count_rows(tx),
-        is_delayed=True,
     ) as bar:
         for row_number, row in enumerate(table.iterate_people(tx), start=1):
             orphaned_ids.discard(str(row["id"]))

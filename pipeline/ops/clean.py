@@ -9,7 +9,7 @@
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +27,7 @@ from pipeline.batch.batch_files import (
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import IndexedTask, Task
+from pipeline.engine.task import IndexedTask
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
@@ -62,13 +62,6 @@ class CleanReport:
     # Sealed files that stay because their bytes are not those that were sealed.
     changed: list[str] = field(default_factory=list)
 
-    @property
-    def is_empty(self) -> bool:
-        """Return whether there was nothing to remove."""
-        return not any(
-            (self.files, self.builds, self.reports, self.litter, self.locks, self.vectors),
-        )
-
 
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
@@ -93,53 +86,41 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     report = CleanReport(ws.settings.keep_days, dry)
     cutoff = ws.now() - timedelta(days=ws.settings.keep_days)
 
-    with contextlib.nullcontext() if dry else ws.lock(prepare.PREPARE_LOCK):
+    with contextlib.ExitStack() as locks:
+        if not dry:
+            locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
+            locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
-        _delete_leftovers(find_leftovers(ws.data, ws.store), report)
-    if (ws.data / "index").is_dir():
-        with contextlib.nullcontext() if dry else ws.lock(INDEX_LOCK):
-            _clean_builds(ws.data, ws.indexed_tasks, cutoff=cutoff, report=report)
+        leftovers = find_leftovers(ws.data, ws.store) + find_index_leftovers(ws)
+        old_reports = _find_old_reports(ws, cutoff)
+        report.litter = [path.name for path in leftovers]
+        report.reports = [path.name for path in old_reports]
+        if not dry:
+            for path in (*leftovers, *old_reports):
+                files.remove_path(path)
+        _clean_builds(ws, cutoff, report)
+        if (ws.data / "index").is_dir():
             report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
-    _clean_reports(ws.data, ws.store, ws.tasks, cutoff, report)
     return report
 
 
-def _clean_reports(
-    data: Path,
-    store: Store,
-    tasks: Sequence[Task],
-    cutoff: datetime,
-    report: CleanReport,
-) -> None:
-    """Delete quality reports of all tasks from before `cutoff`, except the reports of pilots.
+def _find_old_reports(ws: WorkspaceSession, cutoff: datetime) -> list[Path]:
+    """Return the quality reports of all tasks from before `cutoff`, except those of pilots.
 
-    The newest report of each task that has a JSON file stays, too. The names of deleted files are
-    added to `report.reports`. If `report.dry`, no file is deleted.
+    The newest report of each task that has a JSON file is left out, too.
     """
-    pilots = store.query(runs.list_pilots)
+    pilots = ws.store.query(runs.list_pilots)
     pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
-
-    for task in tasks:
-        old_paths = reports.find_old_reports(data, task.name, cutoff, kept_names=pilot_reports)
-        for path in old_paths:
-            report.reports.append(path.name)
-            if not report.dry:
-                path.unlink(missing_ok=True)
-
-
-def _delete_leftovers(paths: Iterable[Path], report: CleanReport) -> None:
-    """Delete files and folders, unless `report.dry`, and add their names to the report."""
-    for path in paths:
-        report.litter.append(path.name)
-        if not report.dry:
-            files.remove_path(path)
+    paths = []
+    for task in ws.tasks:
+        paths += reports.find_old_reports(ws.data, task.name, cutoff, kept_names=pilot_reports)
+    return paths
 
 
 def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
     """Delete the sealed files and lock files of batches that ended before `cutoff`.
 
-    A batch with a changed file keeps its files, and a warning is printed. If `report.dry`, all are
-    only reported.
+    If `report.dry`, all are only reported.
 
     Raises:
         InconsistentError: The database has another file name for a batch than its number gives. All
@@ -148,71 +129,60 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
         cleaned_batches = marks.cleaned_batches(tx)
-    old_batches = [
-        batch
-        for batch in all_batches
-        if batch.is_finished and (batch.ended_at or batch.created_at) < cutoff
-    ]
 
     # All names are checked before the first file is removed.
-    files_of_batches = [(batch, list_sealed_files(ws.data, batch)) for batch in old_batches]
-    lock_names = {lock_of(batch.number) for batch in old_batches} & ws.locks.names_with_file()
+    files_by_number = {
+        batch.number: list_sealed_files(ws.data, batch)
+        for batch in all_batches
+        if batch.is_finished and (batch.ended_at or batch.created_at) < cutoff
+    }
     # A dry run also counts the files of used locks.
-    discarded = [report.dry or ws.locks.discard(name) for name in lock_names]
-    report.locks = sum(discarded)
-
-    for batch, batch_files in files_of_batches:
-        is_recorded = batch.number in cleaned_batches
-        _clean_batch(ws, batch, batch_files, report, is_recorded=is_recorded)
+    for name in set(map(lock_of, files_by_number)) & ws.locks.names_with_file():
+        report.locks += report.dry or ws.locks.discard(name)
+    for number, sealed_files in files_by_number.items():
+        _clean_batch(ws, number, sealed_files, report, is_recorded=number in cleaned_batches)
 
 
 def _clean_batch(
     ws: WorkspaceSession,
-    batch: batches.BatchRow,
-    batch_files: Iterable["SealedFile"],
+    number: int,
+    sealed_files: Iterable["SealedFile"],
     report: CleanReport,
     *,
     is_recorded: bool,
 ) -> None:
     """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
-    If a file was changed after it was sealed, a warning is printed, the file is added to
-    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run,
-    the remaining files are deleted. If none remains, nothing is counted.
+    If a file was changed after it was sealed, the file is added to `report.changed`, and all files
+    of the batch stay. If the removal was recorded by a killed run, the remaining files are deleted.
+    If none remains, nothing is counted.
 
     Args:
         ws: The workspace.
-        batch: The batch, which is over.
-        batch_files: Its sealed files, which may be missing.
+        number: The number of the batch, which is over.
+        sealed_files: Its sealed files, which may be missing.
         report: The report to fill in.
         is_recorded: The database already records that the files are removed.
     """
-    existing_files = [file for file in batch_files if file.path.is_file()]
+    existing_files = [file for file in sealed_files if file.path.is_file()]
     changed_names = [file.path.name for file in existing_files if not file.is_sealed]
     report.changed += changed_names
-    if changed_names:
-        names = ", ".join(changed_names)
-        ws.display.warn(
-            f"{names}: changed after sealing; no file of batch {batch.number} was removed",
-        )
-        return
     # Lost files are recorded as removed, too.
-    if is_recorded and not existing_files:
+    if changed_names or (is_recorded and not existing_files):
         return
 
-    paths = [file.path for file in existing_files]
-    report.batches.append(batch.number)
-    report.files += len(paths)
-    report.size += sum(path.stat().st_size for path in paths)
+    report.batches.append(number)
+    report.files += len(existing_files)
+    report.size += sum(file.path.stat().st_size for file in existing_files)
     if report.dry:
         return
 
     if not is_recorded:
         reason = f"older than {report.keep_days:g} days"
         with ws.store.write() as tx:
-            marks.record_cleaned(tx, batch.number, reason=reason, now=ws.now())
-    for path in paths:
-        path.unlink(missing_ok=True)
+            marks.record_cleaned(tx, number, reason=reason, now=ws.now())
+    for file in existing_files:
+        file.path.unlink(missing_ok=True)
 
 
 class SealedFile(NamedTuple):
@@ -253,19 +223,26 @@ def list_sealed_files(
     return [file for file in batch_files if file.sha256]
 
 
-def _clean_builds(
-    data: Path, indexed_tasks: Sequence[IndexedTask], *, cutoff: datetime, report: CleanReport
-) -> None:
+def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
+    """Return what killed builds left, and index folders of tasks that are no longer indexed.
+
+    While another process has INDEX_LOCK, the staging folder of its build is among them.
+    """
+    folders = [collection.folder for collection in ws.indexed_tasks]
+    leftovers = find_orphaned_folders(ws.data, folders)
+    for folder in folders:
+        leftovers += Builds(ws.data, folder).find_leftovers()
+    return leftovers
+
+
+def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
     """Delete builds that are not in service, if they are damaged or older than `cutoff`.
 
-    The build that a rollback of the index would return to is no exception. Leftovers of killed
-    builds and index folders of tasks that are no longer indexed are deleted too. All are added to
-    `report.builds` and `report.litter`. If `report.dry`, nothing is deleted.
+    The build that a rollback of the index would return to is no exception. If `report.dry`, they
+    are only reported.
     """
-    folders = [collection.folder for collection in indexed_tasks]
-    for folder in folders:
-        builds = Builds(data, folder)
-        report.litter += [path.name for path in builds.find_leftovers()]
+    for collection in ws.indexed_tasks:
+        builds = Builds(ws.data, collection.folder)
         manifests = builds.read_manifests()
         old_numbers = [
             number
@@ -274,9 +251,7 @@ def _clean_builds(
         ]
         report.builds += old_numbers
         if not report.dry:
-            builds.delete_leftovers()
             builds.delete(old_numbers)
-    _delete_leftovers(find_orphaned_folders(data, folders), report)
 
 
 def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:

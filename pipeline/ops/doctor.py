@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from pipeline.batch.batch_files import request_path, sealed_request
+from pipeline.batch.batch_files import sealed_request
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import (
@@ -22,15 +22,13 @@ from pipeline.core.errors import (
     InconsistentError,
     RemoteError,
 )
-from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
+from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
-from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
-from pipeline.index.manifest import Manifest
+from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
@@ -174,82 +172,73 @@ def _find_batch_faults(
     if batch.state in STATES_WITH_RESULT_FILE and not batch.result_file:
         yield "and has no result file"
 
-    if stored_counts is not None and not batch.is_finished:
-        stored_total = sum(stored_counts.values())
-        if stored_total != batch.requests:
-            yield (
-                f"and has {plural(batch.requests, 'request')}, "
-                f"but claims and outcomes of {stored_total}"
-            )
-
-    if batch.state is not BatchState.INGESTED:
+    recorded_counts: Mapping[str, int] | None = stored_counts
+    if batch.state is BatchState.INGESTED:
+        recorded_counts = {
+            "claimed": 0,
+            **{outcome.value: getattr(batch, outcome.value) or 0 for outcome in Outcome},
+        }
+    elif batch.is_finished:
         return
+    if recorded_counts is not None and sum(recorded_counts.values()) != batch.requests:
+        yield f"and has claims and outcomes for {sum(recorded_counts.values())} of {batch.requests}"
+    if stored_counts not in (None, recorded_counts):
+        yield (
+            f"and counts {_describe_counts(recorded_counts)}, "
+            f"but the database has {_describe_counts(stored_counts)}"
+        )
 
-    recorded_counts = {outcome: getattr(batch, outcome.value) or 0 for outcome in Outcome}
-    recorded_total = sum(recorded_counts.values())
-    if recorded_total != batch.requests:
-        yield f"and has outcomes for {recorded_total} of {batch.requests} requests"
-    if stored_counts is None:
-        return
-    for outcome, recorded_count in recorded_counts.items():
-        if recorded_count != stored_counts[outcome]:
-            yield (
-                f"and counts {recorded_count} {outcome}, "
-                f"but the database has {stored_counts[outcome]}"
-            )
+
+def _describe_counts(counts: Mapping[str, int] | None) -> str:
+    """Return counts by outcome as a phrase."""
+    return ", ".join(f"{count} {name}" for name, count in sorted((counts or {}).items()))
 
 
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     """Check that sealed files are unchanged and that request files ask about the claimed rows.
 
-    Yields a finding for each missing, changed or wrongly named file of all batches that claim rows.
-    The requests of batches that are over are not compared, because their rows are not claimed.
+    Yields a finding for each batch that claims rows and has a missing, changed or wrongly named
+    file. The requests of batches that are over are not compared, because their rows are not
+    claimed. Nothing is checked while a `forget` is interrupted, because it changes these files.
     """
     ws = report.ws
     with ws.store.read() as tx:
         task_batches = list_task_batches(tx)
         cleaned_batches = marks.cleaned_batches(tx)
-        is_forgetting = bool(marks.open_erasures(tx))
+        if marks.open_erasures(tx):
+            return
 
     for batch in task_batches:
         try:
-            sealed_files = clean.list_sealed_files(ws.data, batch, cleaned_batches)
-        except InconsistentError as error:
-            yield RowFault(
-                error.message,
-                "no command reads it, and the batch is neither cleaned nor forgotten",
-                RESTORE_HINT,
-            )
-            continue
-
-        for path, sha256, file_label in sealed_files:
-            is_request_file = path == request_path(ws.data, batch.number)
-            try:
+            for path, sha256, file_label in clean.list_sealed_files(
+                ws.data, batch, cleaned_batches
+            ):
                 files.verify_sealed_file(path, sha256=sha256, file_label=file_label)
-                message = ""
-                if is_request_file and not batch.is_finished:
-                    message = _compare_requests_with_claims(ws.data, ws.store, batch)
-            except InconsistentError as error:
-                message = error.message
-
-            if message:
-                yield _create_file_finding(
-                    ws.find_task(batch.task),
-                    batch,
-                    message=message,
-                    is_request_file=is_request_file,
-                    is_forgetting=is_forgetting,
+            if not batch.is_finished:
+                _check_requests(ws.data, ws.store, batch)
+        except InconsistentError as error:
+            next_step: object = RESTORE_HINT
+            if not batch.is_finished:
+                next_step = HintTemplate(
+                    "{} fetches a result again, and {} releases the rows",
+                    ws.find_task(batch.task).labels.command("batch-poll"),
+                    CommandHint("batch-cancel", batch=batch.number),
                 )
+            yield RowFault(
+                f"batch {batch.number} ({batch.state}): {error.message}",
+                "it is the record of requests and replies, which an open batch and `backup` need",
+                next_step,
+            )
 
 
-def _compare_requests_with_claims(data: Path, store: Store, batch: batches.BatchRow) -> str:
-    """Return an error message if a request file does not ask about exactly the claimed rows.
+def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
+    """Check that a request file asks about exactly the claimed rows, each on its recorded line.
 
-    Each claimed row must be on its recorded line, and the number of lines must be that of the
-    batch. Returns "" if both agree. A line without a key agrees with no row.
+    A line without a key agrees with no row.
 
     Raises:
-        InconsistentError: The database has another name for the file than the batch number gives.
+        InconsistentError: The file does not agree, or the database has another name for it than
+            the batch number gives.
     """
     claimed_rows = store.query(claims.claimed_rows, batch.number)
 
@@ -262,53 +251,11 @@ def _compare_requests_with_claims(data: Path, store: Store, batch: batches.Batch
         for claim in claimed_rows
     )
     line_count = batch.requests + batch.control_requests
-    if are_claims_requested and len(keys_by_line_number) == line_count:
-        return ""
-    return (
-        f"its request file has {plural(len(keys_by_line_number), 'request')}, "
-        f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
-    )
-
-
-def _create_file_finding(
-    task: Task, batch: batches.BatchRow, *, message: str, is_request_file: bool, is_forgetting: bool
-) -> RowFault:
-    """Return the finding, of the type RowFault, for a sealed file that is missing or wrong.
-
-    The finding is a contradiction. It is only a notice if the batch is over and an interrupted
-    `forget` may explain the fault. Consequence and hint depend on whether the batch is over, and on
-    the kind of file.
-
-    Args:
-        message: The fault of the file.
-        is_request_file: False for a result file.
-        is_forgetting: Whether an interrupted `forget` may explain changed files of ended batches.
-    """
-    step_hint = task.labels.command
-    is_contradiction = True
-    if batch.is_finished:
-        backup = CommandHint("backup")
-        consequence = f"it is the record of requests and replies; only `{backup}` needs it"
-        next_step = str(RESTORE_HINT)
-        if is_forgetting:
-            next_step = f"run the same {CommandHint('forget')} again"
-            is_contradiction = False
-    elif is_request_file:
-        consequence = "its requests may be about other rows than the claimed rows"
-        next_step = str(CommandHint("batch-cancel", batch=batch.number))
-        # A downloaded batch has its answers, so ingest needs no request file.
-        if batch.state is BatchState.DOWNLOADED:
-            next_step = str(step_hint("batch-ingest"))
-    else:
-        consequence = "its answers are paid for, but not ingested yet"
-        next_step = f"{step_hint('batch-poll')} fetches it again"
-
-    return RowFault(
-        f"batch {batch.number} ({batch.state}): {message}",
-        consequence,
-        next_step,
-        is_contradiction,
-    )
+    if not are_claims_requested or len(keys_by_line_number) != line_count:
+        raise InconsistentError(
+            f"its request file has {plural(len(keys_by_line_number), 'request')}, "
+            f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
+        )
 
 
 def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
@@ -342,166 +289,97 @@ def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
         with report.ws.store.read() as tx:
             refused_count = rows.count_refused(tx, task.name)
             refused_rows = rows.refused_rows(tx, task.name, limit=MAX_REFUSED_EXAMPLES)
-            examples = [row.message for row in refused_rows]
-        if not refused_count:
-            continue
-
-        verb = "was" if refused_count == 1 else "were"
-        if task.user_file is None:
-            import_note = ", with the file and the options of its import"
-            read_again_command = task.fill_hint.step
-        else:
-            import_note = ""
-            read_again_command = task.labels.command("tag")
-        count_message = f"{plural(refused_count, 'row')} of {task.subject} {verb} refused"
-        yield create_notice(
-            f"{count_message}: {'; '.join(examples)}",
-            "these rows are not asked",
-            HintTemplate(
-                f"list them with `{{}}`, correct the source, then type `{{}}`{import_note}",
-                CommandHint("items", task=task.labels.task_option, state="refused"),
-                read_again_command,
-            ),
-        )
-
-
-def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each unknown task of a batch, and for each task file with a fault.
-
-    A task file has a fault if its syntax is wrong or if it is missing. Trials, and batches of
-    forgotten tasks, are left out.
-    """
-    ws = report.ws
-    known_task_names = {task.name for task in ws.tasks}
-    batch_numbers_by_task = dict[str, list[str]]()
-    with ws.store.read() as tx:
-        rolled_back_numbers = marks.rolled_back_batches(tx)
-        for batch in list_task_batches(tx):
-            if batch.task not in known_task_names and batch.number not in rolled_back_numbers:
-                batch_numbers_by_task.setdefault(batch.task, []).append(str(batch.number))
-
-    for task_name, batch_numbers in batch_numbers_by_task.items():
-        yield create_notice(
-            f"the task {task_name!r} of batch {', '.join(batch_numbers)} is unknown",
-            "its answers are not stored, and its rows are not counted",
-            f"name its table as before ({OptionHint(passages_table='…')})",
-        )
-
-    for task in ws.tasks:
-        if task.user_file is None or task.user_file.path is None:
-            continue
-        syntax_fault = task.user_file.find_syntax_fault()
-        if syntax_fault is not None:
+            examples = "; ".join(row.message for row in refused_rows)
+        if refused_count:
+            subject = task.subject
+            count = plural(refused_count, f"row of {subject} was", f"rows of {subject} were")
             yield create_notice(
-                f"the file of the task {task.subject} cannot be loaded: "
-                f"{syntax_fault.location}: {syntax_fault.message}",
-                "its rows cannot be asked, and its answers cannot be checked; all else works",
+                f"{count} refused: {examples}",
+                "these rows are not asked",
                 HintTemplate(
-                    f"{syntax_fault.hint}, then type `{{}}`",
-                    CommandHint("status", task=task.labels.task_option),
+                    "correct the source, and read it again; {} lists them",
+                    CommandHint("items", task=task.labels.task_option, state="refused"),
                 ),
             )
 
-        task_file = task.user_file.path
-        if task_file.is_file():
+
+def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
+    """Yield a notice for each task file that is missing or has a wrong syntax."""
+    for task in report.ws.tasks:
+        if task.user_file is None or task.user_file.path is None:
             continue
-        path_hint = OptionHint(task=f"path/{task_file.name}")
-        yield create_notice(
-            f"the file of the task {task.subject} is missing: {task_file}",
-            "its rows cannot be asked, and its answers cannot be checked; all else works",
-            f"put it back, or name its new path: {path_hint}",
-        )
+        syntax_fault = task.user_file.find_syntax_fault()
+        message = ""
+        if syntax_fault is not None:
+            message = f"{syntax_fault.location}: {syntax_fault.message}"
+        elif not task.user_file.path.is_file():
+            message = "it is missing"
+        if message:
+            yield create_notice(
+                f"the file {task.user_file.path} of the task {task.subject} cannot be loaded: "
+                f"{message}",
+                "its rows cannot be asked, and its answers cannot be checked; all else works",
+                f"correct the file, or name its new path: {OptionHint(task='path/FILE.py')}",
+            )
 
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
-    """Check for each indexed task that its build in service is intact and current.
+    """Check for each indexed task that its build in service is intact and current."""
+    for collection in report.ws.indexed_tasks:
+        yield from _check_index(report.ws, collection)
 
-    A damaged build is a contradiction, and the only finding of its task. A task without a build has
-    no finding.
+
+def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowFault]:
+    """Check that the build in service is intact, that links lead to it, and that it is current.
+
+    A damaged build is a contradiction, and the only finding. A task without a build has no finding.
+    A wrong link in DATA is a contradiction, a wrong `index/current` only a notice. The position of
+    the database is a counter that grows with each change of rows, and a build has the position that
+    it was read at. A build with a higher position than the database is a contradiction, because the
+    database is then an older copy. Another model or width is only a notice.
     """
-    ws = report.ws
-    for collection in ws.indexed_tasks:
-        builds = Builds(ws.data, collection.folder)
-        rebuild_hint = ws.find_task(collection.task).labels.command("index")
-        current_build = None
-        try:
-            current_build = builds.read_current_manifest()
-            damages = builds.find_damage(current_build.number) if current_build else []
-            message = ""
-            if damages:
-                message = f"the build in service is damaged: {'; '.join(damages)}"
-        except InconsistentError as error:
-            message = error.message
-
-        if message:
-            yield RowFault(message, "search finds no entries, or the wrong entries", rebuild_hint)
-        elif current_build is not None:
-            yield from _check_index_links(ws.store, builds, current_build, rebuild_hint)
-            yield from _check_index_state(ws.settings, ws.store, current_build, rebuild_hint)
-
-
-def _check_index_links(
-    store: Store,
-    builds: Builds,
-    current_build: Manifest,
-    rebuild_hint: CommandHint,
-) -> Iterator[RowFault]:
-    """Check that `index/current` and the file names in DATA lead to the promoted build.
-
-    A wrong file name in DATA is a contradiction. A wrong `index/current` is only a notice.
-    """
-    consequence = "other programs read another index"
-    promoted_number = builds.find_link_correction(store)
-    if promoted_number:
-        yield create_notice(
-            f"the database names build {promoted_number} as the build in service, "
-            f"but index/current leads to build {current_build.number}",
-            consequence,
+    builds = Builds(ws.data, collection.folder)
+    rebuild_hint = ws.find_task(collection.task).labels.command("index")
+    try:
+        build = builds.read_current_manifest()
+        damages = builds.find_damage(build.number) if build is not None else []
+    except InconsistentError as error:
+        build = None
+        damages = [error.message]
+    if damages:
+        yield RowFault(
+            f"the build in service is damaged: {'; '.join(damages)}",
+            "search finds no entries, or the wrong entries",
             rebuild_hint,
         )
+    if damages or build is None:
+        return
 
+    link_consequence = "other programs read another index"
+    if builds.find_link_correction(ws.store):
+        yield create_notice(
+            f"index/current leads to build {build.number}, which is not in service",
+            link_consequence,
+            rebuild_hint,
+        )
     for file_name in builds.find_stray_links():
         yield RowFault(
-            f"{file_name} does not lead to the index in service",
-            consequence,
-            rebuild_hint,
+            f"{file_name} does not lead to the index in service", link_consequence, rebuild_hint
         )
 
-
-def _check_index_state(
-    settings: Settings,
-    store: Store,
-    current_build: Manifest,
-    rebuild_hint: CommandHint,
-) -> Iterator[RowFault]:
-    """Check that a build has the settings' model and width and is not from a newer database.
-
-    The position of the database is a counter that grows with each change of rows, and a build has
-    the position that it was read at. A build with a higher position than the database is a
-    contradiction, because the database is then an older copy. Another model or width is only a
-    notice.
-
-    Args:
-        settings: The settings, with the embedding model and the width of vectors.
-        store: The database.
-        current_build: Manifest of the build in service.
-        rebuild_hint: The command that builds the index again.
-    """
-    model = settings.embedding_model
-    dim = settings.dim
-    if (current_build.model, current_build.dim) != (model, dim):
+    model = ws.settings.embedding_model
+    dim = ws.settings.dim
+    if (build.model, build.dim) != (model, dim):
         yield create_notice(
-            f"the index has vectors of {current_build.model} with {current_build.dim} dimensions; "
+            f"the index has vectors of {build.model} with {build.dim} dimensions; "
             f"the settings name {model} with {dim} dimensions",
             "search is refused until both agree",
             rebuild_hint,
         )
-
-    with store.read() as tx:
-        position = workspace.get_workspace(tx).position
-    if current_build.position > position:
+    position = ws.store.query(workspace.get_workspace).position
+    if build.position > position:
         yield RowFault(
-            f"the build was read at database position {current_build.position}, "
+            f"the build was read at database position {build.position}, "
             f"but the database is at position {position}",
             "the database is an older copy than the index",
             f"put the newer database back, or {rebuild_hint} {OptionHint(worse_ok=True)}",
@@ -543,13 +421,10 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
             f"put the newer database back, or restore a newer backup ({restore_hint})",
         )
 
-    folders = [collection.folder for collection in ws.indexed_tasks]
     leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
-    leftovers += find_orphaned_folders(ws.data, folders)
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
-        for folder in folders:
-            leftovers += Builds(ws.data, folder).find_leftovers()
+        leftovers += clean.find_index_leftovers(ws)
     for path in leftovers:
         yield create_notice(
             f"{path.name} is a leftover of a killed run",

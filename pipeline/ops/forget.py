@@ -32,7 +32,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import KeptValues
 from pipeline.index import build
-from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders, open_synced_builds
+from pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from pipeline.ops import clean
 from pipeline.ops.forget_files import (
     check_sealed_files,
@@ -328,9 +328,9 @@ def _delete_local_engine(ws: WorkspaceSession) -> None:
 
 
 def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
-    """Delete the index folders of tasks that are no longer indexed."""
+    """Delete the index folders of tasks that are no longer indexed, and what killed builds left."""
     with ws.lock(INDEX_LOCK):
-        for path in find_orphaned_folders(ws.data, [index.folder for index in ws.indexed_tasks]):
+        for path in clean.find_index_leftovers(ws):
             files.remove_path(path)
 
 
@@ -581,7 +581,6 @@ def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: Forge
     with ws.lock(INDEX_LOCK):
         if may_contain_rows and not entry_count:
             builds.delete_all()
-        builds.delete_leftovers()
         builds.delete(builds.unused_numbers())
 
 

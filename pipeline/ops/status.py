@@ -6,7 +6,7 @@
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -64,8 +64,6 @@ class StatusReport:
 
     subject: str
     counts: StatusCounts
-    # The version under which open rows are asked, `task@n/model`.
-    version: str
     # The output of `status --json`.
     document: dict[str, Any]
     # Batches that are not over; the batches of a live run are combined.
@@ -121,10 +119,13 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
     is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
 
-    dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
+    open_batches = _list_open_batches(all_batches)
+    live_runs = _read_live_runs(ws, open_batches)
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
-        batch.task == task.name and batch.mode.claims_rows for batch in dead_batches
+        batch.task == task.name and live_runs[batch.number]["state"] == "killed"
+        for batch in open_batches
+        if batch.number in live_runs
     )
     counts = _to_status_counts(document[ws.settings.task], document["gone"])
     next_command = choose_next_command(
@@ -139,34 +140,15 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     )
     document["next"] = str(next_command or "")
 
-    now = ws.now()
-    open_batches = [batch for batch in batches.combine_runs(all_batches) if not batch.is_finished]
-    stopped_numbers = {batch.run or batch.number for batch in dead_batches}
-    task_prefixes = {other.name: f"task {other.subject}: " for other in ws.tasks}
-    task_prefixes[task.name] = ""
-    live_runs = [
-        _to_live_run(batch, now, stopped_numbers)
-        for batch in open_batches
-        if batch.mode.claims_rows and batch.mode is not Mode.BATCH
-    ]
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
-        version=report.make_version(task, ws.generating_model_name),
         document=document,
         open_batches=open_batches,
         open_batch_lines=[
-            task_prefixes.get(batch.task, "")
-            + _describe_open_batch(
-                ws,
-                batch,
-                stopped_numbers,
-                next_command,
-                waits_by_number.get(batch.number),
-            )
-            for batch in open_batches
+            _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
         ],
-        live_runs=live_runs,
+        live_runs=list(live_runs.values()),
         waits_by_number=waits_by_number,
         entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
         next_command=next_command,
@@ -297,92 +279,82 @@ def _find_changed_source(task: Task) -> str:
     return path.name if stamp not in {None, record.items_stamp} else ""
 
 
-def _to_live_run(
-    batch: BatchRow,
-    now: datetime,
-    stopped_numbers: Collection[int],
-) -> dict[str, Any]:
-    """Return the progress of a live run for JSON: {number, items, done, eta_s, state}.
+def _list_open_batches(all_batches: Iterable[BatchRow]) -> list[BatchRow]:
+    """Return the batches that are not over; those of a live run are combined."""
+    return [batch for batch in batches.combine_runs(all_batches) if not batch.is_finished]
 
-    `items` and `done` count requests, although the member is named after rows. `eta_s` is the
-    estimated remaining time in seconds. It is None before the first call, and after the last batch
-    ended its calls. `state` is "under way" or "killed".
+
+def _read_live_runs(
+    ws: WorkspaceSession, open_batches: Iterable[BatchRow]
+) -> dict[int, dict[str, Any]]:
+    """Return the live runs among open batches, for JSON, by the number of their batch.
+
+    A live run is {number, items, done, eta_s, state}. `items` and `done` count requests, although
+    the member is named after rows. `eta_s` is the estimated remaining time in seconds. It is None
+    before the first call, and after the last batch ended its calls. `state` is "under way" or
+    "killed". A killed run, whose process is dead, has no `eta_s`.
 
     Args:
-        batch: The batches of the live run, combined into one record with their sums.
-        stopped_numbers: Numbers of runs whose process is dead. Their `eta_s` is None.
+        open_batches: The batches; those of a live run are combined into one with their sums.
     """
-    number = batch.run or batch.number
-    is_stopped = number in stopped_numbers
-    done_count = min(max(batch.calls, batch.replies), batch.requests)
-    eta_s = None
-    if done_count and not is_stopped and batch.state is BatchState.ASKING:
-        elapsed_s = (now - batch.created_at).total_seconds()
-        eta_s = (batch.requests - done_count) * elapsed_s / done_count
-    return {
-        "number": number,
-        "items": batch.requests,
-        "done": done_count,
-        "eta_s": eta_s,
-        "state": "killed" if is_stopped else "under way",
-    }
+    dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
+    stopped_numbers = {batch.run or batch.number for batch in dead_batches}
+    live_runs = {}
+    for batch in open_batches:
+        if batch.mode is Mode.BATCH:
+            continue
+        number = batch.run or batch.number
+        is_stopped = number in stopped_numbers
+        done_count = min(max(batch.calls, batch.replies), batch.requests)
+        eta_s = None
+        if done_count and not is_stopped and batch.state is BatchState.ASKING:
+            elapsed_s = (ws.now() - batch.created_at).total_seconds()
+            eta_s = (batch.requests - done_count) * elapsed_s / done_count
+        live_runs[batch.number] = {
+            "number": number,
+            "items": batch.requests,
+            "done": done_count,
+            "eta_s": eta_s,
+            "state": "killed" if is_stopped else "under way",
+        }
+    return live_runs
 
 
 def _describe_open_batch(
     ws: WorkspaceSession,
     batch: BatchRow,
-    stopped_numbers: Collection[int],
-    next_command: CommandHint | None,
-    wait: BatchWait | None,
+    live_runs: Mapping[int, Mapping[str, Any]],
+    waits_by_number: Mapping[int, BatchWait],
 ) -> str:
-    """Return a line about a batch or live run that is not over, with its progress and times.
+    """Return a line about a batch or live run that is not over: rows, state, age and notes.
 
-    The line depends on the kind:
-
-    - a held batch, whose replies seem to belong to other rows: the reason and the commands that end
-      the hold
-    - another batch: its rows, its state (remote, if known), its age, the reason of its cancel, and
-      `wait` or the refusal of its last create call
-    - a live run: its progress and the estimated remaining time
-    - a live run whose process is dead: its progress and the command that continues it, if any
+    Notes are the progress of a live run, why a batch is held and what ends that, the reason of a
+    cancel or of a refused create call, and a long wait at the API. The line begins with the task if
+    that is not in use.
 
     Args:
-        stopped_numbers: Numbers of live runs whose process is dead.
-        next_command: The command that continues a dead run of the session's task. For a run of
-            another task the line names that task's `tag` command.
-        wait: How long a submitted batch has waited at the API; None for all others.
+        live_runs: The progress of each live run, by its number.
+        waits_by_number: How long each submitted batch has waited at the API.
     """
-    now = ws.now()
-    if batch.mode is Mode.BATCH:
-        elapsed = duration_in_words((now - batch.created_at).total_seconds())
-        if batch.is_held:
-            ways_out = describe_ways_out(batch.number, ws.find_task(batch.task).labels)
-            return f"batch {batch.number}, held: {batch.held}; {ways_out}"
-        state = describe_remote_state(batch.remote_word or batch.state)
-        line = f"batch {batch.number}, {plural(batch.requests, 'row')}, {state} for {elapsed}"
-        is_submitted = batch.state is BatchState.SUBMITTED
-        is_cancelled = batch.cancel_asked_at is not None
-        if is_submitted and is_cancelled and batch.reason:
-            line = f"{line}, {batch.reason}"
-        note = "" if wait is None else wait.describe()
-        if batch.state is BatchState.PREPARED and batch.reason:
-            note = shorten(batch.reason, MAX_REFUSAL_CHARACTERS)
-        return f"{line}; {note}" if note else line
+    task = ws.find_task(batch.task)
+    name = f"batch {batch.number}"
+    state = describe_remote_state(batch.remote_word or batch.state)
+    notes = [shorten(batch.reason or "", MAX_REFUSAL_CHARACTERS)]
+    if batch.is_held:
+        state = "held"
+        notes = [batch.held or "", str(describe_ways_out(batch.number, task.labels))]
+    if batch.number in live_runs:
+        live_run = live_runs[batch.number]
+        name = f"live run {live_run['number']}"
+        state = "stopped" if live_run["state"] == "killed" else "asking"
+        notes = [f"at least {live_run['done']:,} rows asked"]
+    if batch.number in waits_by_number:
+        notes.append(waits_by_number[batch.number].describe())
 
-    live_run = _to_live_run(batch, now, stopped_numbers)
-    progress = f"{live_run['done']:,} of {batch.requests:,} rows asked"
-    if live_run["state"] == "killed":
-        command = next_command
-        if batch.task != ws.task.name:
-            command = ws.find_task(batch.task).labels.command("tag")
-        # Replies that the dead process left are counted when a command stores them.
-        line = f"live run {live_run['number']}, stopped, at least {progress}"
-        return line if command is None else f"{line}: `{command}` continues it"
-
-    line = f"live run {live_run['number']}, {progress}"
-    if live_run["eta_s"] is not None:
-        line += f", about {duration_in_words(live_run['eta_s'])} left"
-    return line
+    prefix = "" if batch.task == ws.task.name else f"task {task.subject}: "
+    rows = plural(batch.requests, "row")
+    age = duration_in_words((ws.now() - batch.created_at).total_seconds())
+    return "; ".join(filter(None, [f"{prefix}{name}, {rows}, {state} for {age}", *notes]))
 
 
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:
@@ -390,19 +362,18 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
 
     They are those that `tag` continues. So held batches, whose replies seem to belong to other
     rows, are left out, because they wait for a person. Live runs of living processes are left out,
-    too. A line about a run that was stopped names no command that continues it: the caller names
-    that command once for all lines.
+    too.
     """
-    dead_batches = batch_files.find_dead_batches(ws.store, ws.locks)
-    stopped_numbers = {batch.run or batch.number for batch in dead_batches}
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
     waits_by_number = {} if ws.backend == "local" else find_waits(task_batches, now=ws.now())
+    open_batches = _list_open_batches(task_batches)
+    live_runs = _read_live_runs(ws, open_batches)
     return [
-        _describe_open_batch(ws, batch, stopped_numbers, None, waits_by_number.get(batch.number))
-        for batch in batches.combine_runs(task_batches)
-        if not (batch.is_finished or batch.is_held)
-        if batch.state is not BatchState.ASKING or (batch.run or batch.number) in stopped_numbers
+        _describe_open_batch(ws, batch, live_runs, waits_by_number)
+        for batch in open_batches
+        if not batch.is_held
+        if batch.state is not BatchState.ASKING or live_runs[batch.number]["state"] == "killed"
     ]
 
 
@@ -496,11 +467,11 @@ def _describe_index(
         exact: Compare the index with all rows, even if no command has changed them.
 
     Returns:
-        `count`, `model`, `dim`, `model_differs` (whether the settings name another model or dim),
-        `behind` (number of outdated entries), `build`, `built_at`, and `refused`: the name of each
-        row whose text the embedding model refused, and the reason. If there is no build, `count` is
-        0, `refused` and `model_differs` are missing, and all members except `count` and `behind`
-        are null. If the build is damaged, `problem` is the error message.
+        `count`, `model`, `dim`, `behind` (number of outdated entries), `build`, `built_at`,
+        `refused` (the name of each row whose text the embedding model refused, and the reason), and
+        `model_differs` (whether the settings name another model or dim). If there is no build,
+        `count` is 0, `refused` and `model_differs` are missing, and all members except `count` and
+        `behind` are null. If the build is damaged, `problem` is the error message.
     """
     document: dict[str, Any] = {
         "count": 0,
@@ -511,56 +482,30 @@ def _describe_index(
     }
     builds = Builds(settings.data, indexed_task.folder)
     try:
-        build_document = _describe_build(
-            tx, task, indexed_task=indexed_task, builds=builds, exact=exact
-        )
+        manifest = builds.read_current_manifest()
+        if manifest is not None:
+            with builds.open_current() as index:
+                behind = count_stale(indexed_task, tx, index, exact=exact)
+            names = task.rows.table(tx).read_names(tx, list(manifest.refused))
+            model_name = settings.embedding_model.removeprefix("models/")
+            return {
+                "count": manifest.count,
+                "model": manifest.model,
+                "dim": manifest.dim,
+                "behind": behind,
+                "build": manifest.number,
+                "built_at": manifest.built_at.isoformat(),
+                "refused": [
+                    {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
+                    for entry_id, refused_text in manifest.refused.items()
+                ],
+                "model_differs": (manifest.model, manifest.dim) != (model_name, settings.dim),
+            }
     except FindableError as error:
         document["problem"] = error.message
-    else:
-        if build_document is not None:
-            vectors = (build_document["model"], build_document["dim"])
-            model_name = settings.embedding_model.removeprefix("models/")
-            build_document["model_differs"] = vectors != (model_name, settings.dim)
-            return build_document
 
     document["behind"] = count_stale(indexed_task, tx, None)
     return document
-
-
-def _describe_build(
-    tx: Connection, task: Task, *, indexed_task: IndexedTask, builds: Builds, exact: bool
-) -> dict[str, Any] | None:
-    """Return the build in service of an index, for JSON; None without a build.
-
-    The members are `count`, `model`, `dim`, `behind` (number of outdated entries), `build`,
-    `built_at`, and `refused` ({name, reason} of each row whose text the model refused).
-
-    Args:
-        exact: Compare the index with all rows, even if no command has changed them.
-
-    Raises:
-        FindableError: The build is damaged.
-    """
-    manifest = builds.read_current_manifest()
-    if manifest is None:
-        return None
-
-    with builds.open_current() as index:
-        stale_count = count_stale(indexed_task, tx, index, exact=exact)
-    names = task.rows.table(tx).read_names(tx, list(manifest.refused))
-    refused = [
-        {"name": names.get(entry_id, entry_id), "reason": refused_text.reason}
-        for entry_id, refused_text in manifest.refused.items()
-    ]
-    return {
-        "count": manifest.count,
-        "model": manifest.model,
-        "dim": manifest.dim,
-        "behind": stale_count,
-        "build": manifest.number,
-        "built_at": manifest.built_at.isoformat(),
-        "refused": refused,
-    }
 
 
 def _sum_spent(tx: Connection, all_batches: Sequence[BatchRow]) -> dict[str, float]:

@@ -219,7 +219,7 @@ class RowSync:
         """Read a source to its end, and stage its rows."""
         is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
         row_count = 0
-        with display.bar("items", None, is_delayed=True) as bar:
+        with display.bar("items", None) as bar:
             for page in split_into_pages(source, PAGE_ROWS):
                 self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
                 row_count += len(page)

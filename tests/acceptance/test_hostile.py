@@ -62,7 +62,6 @@ SHOWING_COMMANDS = (
     ("show", "ada", "--json"),
     ("show", "--item", "ada", "--raw"),
     ("show",),
-    ("export", "-"),
     ("parked",),
     ("parked", "--json"),
     ("items",),

@@ -226,7 +226,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "batch without claims": (
         "DELETE FROM findable_asks WHERE batch = 2",
-        "batch 2 is submitted, and has 2 requests, but claims and outcomes of 0",
+        "batch 2 is submitted, and has claims and outcomes for 0 of 2",
         (),
     ),
     "older database": (
@@ -248,12 +248,12 @@ CONTRADICTIONS: dict[str, Fault] = {
     ),
     "sum": (
         "UPDATE findable_batches SET answered = 5 WHERE number = 1",
-        "has outcomes for 5 of 6",
+        "has claims and outcomes for 5 of 6",
         (),
     ),
     "answers": (
         "DELETE FROM findable_answers WHERE item_id = '3'",
-        "counts 6 answered, but the database has 5",
+        "but the database has 5 answered",
         (),
     ),
     "attempts": (
@@ -262,12 +262,12 @@ CONTRADICTIONS: dict[str, Fault] = {
             "(task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
-        "counts 0 missing, but the database has 1",
+        "1 missing, 0 refused",
         (),
     ),
     "unclaimed": (
         "UPDATE findable_asks SET state = 'answered' WHERE batch = 2",
-        "but claims and outcomes of 0",
+        "and has claims and outcomes for 0 of 2",
         (),
     ),
     "no remote name": (

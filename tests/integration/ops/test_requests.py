@@ -34,8 +34,7 @@ def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     assert (json.loads(wire["request"])["key"], reply["key"]) == ("reviews/2", "reviews/2")
 
     stdout = workspace.ran(*words).stdout
-    quotation = f'"{quote["quote"]}" (characters {quote["start"]} to {quote["end"]})'
+    quotation = f"“{quote['quote']}” ({quote['start']}-{quote['end']})"
     assert all(
-        part in stdout
-        for part in (quotation, "batch 1; line 2", wire["request"], wire["replies"][0])
+        part in stdout for part in (quotation, "batch: 1\n", wire["request"], wire["replies"][0])
     )

@@ -58,16 +58,14 @@ def test_a_raised_version_of_the_task_file_is_counted_before_it_is_used(
     assert workspace.ran("status").stdout == former_status
 
 
-def test_more_names_the_version_with_the_model_of_the_task_file(workspace: Workspace) -> None:
-    """Without pilots, too, `status MORE=1` has the version under which open rows are asked."""
+def test_the_model_of_the_task_file_is_named(workspace: Workspace) -> None:
+    """`status` has the model that the present file declares."""
     reviews.set_up_task(workspace)
     path = reviews.write_task_file()
     source = path.read_text(encoding="utf-8")
     path.write_text(source.replace("version=1", 'model="gemini-3.5-flash"'), encoding="utf-8")
     workspace.ran("tag-live")
 
-    lines = workspace.ran("status", "--more").stdout.splitlines()
-    assert "version    reviews@1/gemini-3.5-flash" in lines
     assert json.loads(workspace.ran("status", "--json").stdout)["model"] == "gemini-3.5-flash"
 
 

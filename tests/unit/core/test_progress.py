@@ -17,17 +17,14 @@ def _log(patch: pytest.MonkeyPatch) -> io.StringIO:
     return stream
 
 
-@pytest.mark.parametrize("is_delayed", [False, True])
-def test_a_log_gets_lines_with_rate_and_time_left(
-    monkeypatch: pytest.MonkeyPatch, *, is_delayed: bool
-) -> None:
+def test_a_log_gets_lines_with_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The log gets no line in the first seconds, then complete lines at intervals."""
     log = _log(monkeypatch)
-    with Terminal().bar("reading", 40, is_delayed=is_delayed) as bar:
+    with Terminal().bar("reading", 40) as bar:
         bar.show(1)
     assert not log.getvalue()
     monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
-    with Terminal().bar("reading", 40, is_delayed=is_delayed) as bar:
+    with Terminal().bar("reading", 40) as bar:
         bar.show(20, note="half of it")
         bar.show(30)
     (line,) = log.getvalue().splitlines()
@@ -47,3 +44,16 @@ def test_log_without_a_rate_has_only_count_and_note(monkeypatch: pytest.MonkeyPa
     with Terminal().bar("2 batches", 40, has_rate=False) as bar:
         bar.show(20, note="running")
     assert log.getvalue().endswith(" 2 batches: 20/40, running\n")
+
+
+def test_a_terminal_replaces_the_line_by_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message and the end of the work delete the line of progress."""
+    log = _log(monkeypatch)
+    monkeypatch.setattr(output, "SHOW_AFTER_S", -1.0)
+    monkeypatch.setattr(log, "isatty", lambda: True)
+    with Terminal().bar("reading", 40, has_rate=False) as bar:
+        bar.show(20)
+        Terminal().say("a line")
+        monkeypatch.setattr(output, "REDRAW_INTERVAL_S", -1.0)
+    clear = output.CLEAR_LINE
+    assert log.getvalue().startswith(f"{clear}reading: 20/40{clear}a line")
