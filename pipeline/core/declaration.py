@@ -28,7 +28,6 @@ NAME = re.compile("[a-z][a-z0-9_]{0,40}")
 STATUS_MEMBERS = frozenset(
     {
         "backend",
-        "backfill",
         "batches",
         "bound",
         "doubtful",
