@@ -227,7 +227,8 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
         existing_tables = ["its file"]
         if store.path is None:
             existing_tables = store.query(schema.our_tables, {"experts"})
-            if existing_tables and store.query(lambda tx: _is_copied(tx, restore_report)):
+            is_copied = store.query(_is_copied, restore_report)
+            if is_copied:
                 restore_report.database = store.address
         if existing_tables and not restore_report.database:
             raise ConfigurationError(
