@@ -287,18 +287,12 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     sends batches looks for it at Gemini first.
     """
     report = restore_workspace(read_settings(), from_)
-    output: list[Any] = []
-    if report.rows:
-        row_count = plural(sum(report.rows.values()), "row")
+    output = [f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"]
+    if report.database:
         output.append(
-            f"{row_count} of {len(report.rows)} tables copied to {report.database}; "
+            f"{plural(sum(report.rows.values()), 'row')} copied to {report.database}; "
             "tables and columns of other programs are only in the backup",
         )
-    elif report.database:
-        output.append(f"an earlier run has copied all tables to {report.database}")
-
-    files = f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"
-    output.append(files)
     return CommandReport(asdict(report), output, hint=CommandHint("doctor"))
 
 
@@ -408,13 +402,10 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
         "unneeded_vectors=vectors",
     )
-    output = [f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"]
+    message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
     if figures:
-        output = [f"{'would remove' if dry else 'removed'} {figures}"]
-    if report.changed:
-        names = ", ".join(report.changed)
-        output.append(f"kept, because they were changed after sealing: {names}")
-    return CommandReport(document, output)
+        message = f"{'would remove' if dry else 'removed'} {figures}"
+    return CommandReport(document, message)
 
 
 def remove_tables(

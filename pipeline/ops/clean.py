@@ -153,8 +153,8 @@ def _clean_batch(
 ) -> None:
     """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
-    If a file was changed after it was sealed, the file is added to `report.changed`, and all files
-    of the batch stay. If the removal was recorded by a killed run, the remaining files are deleted.
+    If a file was changed after it was sealed, a warning is printed, the file is added to
+    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run, the remaining files are deleted.
     If none remains, nothing is counted.
 
     Args:
@@ -167,8 +167,14 @@ def _clean_batch(
     existing_files = [file for file in sealed_files if file.path.is_file()]
     changed_names = [file.path.name for file in existing_files if not file.is_sealed]
     report.changed += changed_names
+    if changed_names:
+        ws.display.warn(
+            f"{', '.join(changed_names)}: changed after sealing; "
+            f"no file of batch {number} was removed",
+        )
+        return
     # Lost files are recorded as removed, too.
-    if changed_names or (is_recorded and not existing_files):
+    if is_recorded and not existing_files:
         return
 
     report.batches.append(number)

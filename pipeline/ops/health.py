@@ -1,20 +1,13 @@
 """Serve a worker's health and metrics by HTTP: /healthz, /readyz, and Prometheus' /metrics."""
 
-import math
 import socket
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
-from pipeline.batch.budget import QUEUED_STATES
 from pipeline.core.errors import FindableError
-from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
-from pipeline.store import batches, money
+from pipeline.ops.status import read_status
 
 # The content type of the Prometheus text format.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,11 +16,9 @@ METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # Gauges of the /metrics page by name, without the prefix `findable_`: help text and label names.
 GAUGES = {
     "rows": ("Rows, by state.", ("task", "state")),
-    "batches": ("Batches that are not ingested, by state.", ("task", "state")),
-    "batch_age_seconds": ("Age of the oldest batch in a state.", ("task", "state")),
-    "lag_seconds": ("Age of the oldest result that is not ingested.", ("task",)),
-    "quota_tokens": ("Queued tokens at the API, and their limit.", ("model", "what")),
-    "spent_usd": ("Known cost, and estimated cost of running batches.", ("what",)),
+    "batches": ("Batches and live runs, by state.", ("state",)),
+    "batch_wait_seconds": ("Longest time that a batch has waited at the API.", ()),
+    "spent_usd": ("Known cost, and estimated cost of running and of lost requests.", ("what",)),
     "errors": ("Failed units of work in this process.", ("unit",)),
 }
 
@@ -84,7 +75,9 @@ def serve_health(
 
 
 def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
-    """Read the database and return the body of the /metrics page in the Prometheus text format.
+    """Return the body of the /metrics page in the Prometheus text format.
+
+    The figures are those of `status`: rows of each task, and batches and money of the workspace.
 
     Args:
         sessions: An open session for each task to measure.
@@ -98,63 +91,15 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
         for name, (description, label_names) in GAUGES.items()
     }
     for ws in sessions:
-        _measure_task(ws, gauges)
+        report = read_status(ws)
+        for state, row_count in report.document[report.subject].items():
+            gauges["rows"].labels(report.subject, state).set(row_count)
+        for state, batch_count in report.document["batches"].items():
+            gauges["batches"].labels(state).set(batch_count)
+        for kind, amount in report.document["spent"].items():
+            gauges["spent_usd"].labels(kind).set(amount)
+        waits_s = [wait.elapsed_s for wait in report.waits_by_number.values()]
+        gauges["batch_wait_seconds"].set(max(waits_s, default=0))
     for unit_name, error_count in error_counts.items():
         gauges["errors"].labels(unit_name).set(error_count)
     return generate_latest(registry)
-
-
-def _measure_task(ws: WorkspaceSession, gauges: Mapping[str, Any]) -> None:
-    """Set the gauges to the figures of the session's task, which are read from one snapshot.
-
-    The figures are the rows by state, the open batches, the queued tokens of the task's model with
-    their limit, and the spending in USD. The spending is that of the whole workspace: the known
-    cost, and the estimated cost of running batches. An unknown limit is infinity.
-    """
-    task_name = ws.task.subject
-    model_name = ws.model.name
-    with ws.store.read() as tx:
-        row_counts = ws.task.rows.table(tx).count_states(tx)
-        open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name)
-        queued_batches = batches.batches_in_states(tx, *QUEUED_STATES)
-        spending = money.sum_spending(tx)
-
-    for state, row_count in row_counts.items():
-        gauges["rows"].labels(task_name, state).set(row_count)
-    _measure_batches(ws.task, open_batches, gauges, now=ws.now())
-
-    queued_tokens = sum(batch.estimated_in for batch in queued_batches if batch.model == model_name)
-    max_tokens = ws.model.max_enqueued_tokens(ws.settings.tier)
-    quota_gauge = gauges["quota_tokens"]
-    quota_gauge.labels(model_name, "used").set(queued_tokens)
-    quota_gauge.labels(model_name, "limit").set(max_tokens or math.inf)
-    gauges["spent_usd"].labels("known").set(spending.known_usd)
-    gauges["spent_usd"].labels("under_way").set(spending.under_way_usd)
-
-
-def _measure_batches(
-    task: Task,
-    open_batches: Iterable[batches.BatchRow],
-    gauges: Mapping[str, Any],
-    *,
-    now: datetime,
-) -> None:
-    """Set the gauges of the number and greatest age of `open_batches` by state, and of the lag.
-
-    Ages and lags are in seconds. The lag is how long the oldest downloaded batch has waited since
-    it ended at the API. It is 0 if no batch waits for its ingest.
-    """
-    task_name = task.subject
-    batches_by_state = defaultdict[str, list[batches.BatchRow]](list)
-    lags_s = list[float]()
-    for batch in open_batches:
-        batches_by_state[str(batch.state)].append(batch)
-        if batch.state is BatchState.DOWNLOADED:
-            lags_s.append((now - (batch.over_at or now)).total_seconds())
-
-    for state, state_batches in batches_by_state.items():
-        oldest = min(batch.created_at for batch in state_batches)
-        max_age_s = max(0.0, (now - oldest).total_seconds())
-        gauges["batches"].labels(task_name, state).set(len(state_batches))
-        gauges["batch_age_seconds"].labels(task_name, state).set(max_age_s)
-    gauges["lag_seconds"].labels(task_name).set(max(lags_s, default=0))

@@ -19,7 +19,7 @@ from pipeline.core.errors import ConfigurationError, InconsistentError, InputErr
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.text import INVALID_TEXT, join_first
+from pipeline.core.text import join_first
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.workspace_folder import is_free
@@ -99,27 +99,19 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
 
 
 def _check_target_folder(source: Path, data: Path) -> None:
-    """Raise InputError if DATA is not empty or is inside the backup.
-
-    The hint names another folder. Nothing is created.
+    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
 
     Args:
         source: Real path of the backup.
         data: Real path of the folder DATA.
     """
-    if data.is_relative_to(source):
-        reason = "inside the backup"
-        free_folder = str(source.with_name(f"{data.name}-restored"))
-    elif not is_free(data):
-        reason = "not empty, but a restore needs a new folder"
-        free_folder = f"{data}-restored"
-    else:
+    if is_free(data) and not data.is_relative_to(source):
         return
-
-    restore_hint = CommandHint("restore", from_=source, data=free_folder)
+    free_folder = source.with_name(f"{data.name}-restored")
     raise InputError(
-        f"{data} is {reason}; nothing was changed",
-        hint=f"use a new folder: {restore_hint}",
+        f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
+        "nothing was changed",
+        hint=f"use a new folder: {CommandHint('restore', from_=source, data=free_folder)}",
     )
 
 
@@ -132,41 +124,24 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         InputError: The manifest is missing or unreadable, has another format, does not name the
             database, or has a file name that is invalid or leads out of the folder.
     """
+    reason = "it is of another version, or was changed"
+    is_valid = False
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_bytes())
         hashes = {str(name): str(sha256) for name, sha256 in manifest["files"].items()}
         made_at = str(manifest["made_at"])
-        is_known_format = manifest["format"] == BACKUP_FORMAT and DATABASE_FILE in hashes
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"its {MANIFEST_FILE} cannot be read"
-        if isinstance(error, FileNotFoundError):
-            reason = f"it has no {MANIFEST_FILE}"
-        raise InputError(
-            f"{folder} is not a backup: {reason}; nothing was changed",
-            hint="name a folder that the command backup made",
-        ) from error
-
-    invalid_name = next(filter(INVALID_TEXT.search, hashes), None)
-    if invalid_name:
-        raise InputError(
-            f"{folder} is not a backup: its {MANIFEST_FILE} names the file {invalid_name!r}, "
-            "which is not a possible file name; nothing was changed",
-            hint="name a folder that the command backup made",
-        )
-    if not is_known_format or any("\\" in name for name in hashes):
-        raise InputError(
-            f"{folder} is a backup of another version, or was changed; nothing was restored",
-            hint="use another backup",
-        )
-    for name in hashes:
-        try:
+        for name in hashes:
             files.resolve_stored_path(folder, name)
-        # The name leads out of the backup's folder.
-        except InconsistentError as error:
-            raise InputError(
-                f"{folder} cannot be restored: {error.message}",
-                hint="use another backup",
-            ) from error
+        is_valid = manifest["format"] == BACKUP_FORMAT and DATABASE_FILE in hashes
+        is_valid = is_valid and not any("\\" in name for name in hashes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InconsistentError) as error:
+        reason = str(error)
+    if not is_valid:
+        raise InputError(
+            f"{folder} is not a backup, or its {MANIFEST_FILE} was changed: {reason}; "
+            "nothing was changed",
+            hint="name a folder that the command backup made",
+        )
     return made_at, hashes
 
 
@@ -235,12 +210,11 @@ def _mark_unsent(path: Path) -> list[int]:
 
 @contextlib.contextmanager
 def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
-    """Yield the server's database of the settings; None if DATABASE_URL is not set.
+    """Yield the server's database of the settings, and close it; None if DATABASE_URL is not set.
 
     The database must have no tables of findable, or those of a killed restore of the same backup
     into the same folder that nobody changed since. In the second case `restore_report.database` is
-    set to the address here, and the caller must not copy the tables again. The database is closed
-    afterwards.
+    set to the address here, and the caller must not copy the tables again.
 
     Raises:
         ConfigurationError: The database is not on a server, or has other tables of findable.
@@ -250,23 +224,16 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
         return
 
     with closing(Store(settings.confirmed_database_url.reveal())) as store:
-        existing_tables = list[str]()
+        existing_tables = ["its file"]
         if store.path is None:
-            with store.read() as tx:
-                existing_tables = schema.our_tables(tx, {"experts"})
-                if existing_tables and _is_copied(tx, restore_report):
-                    restore_report.database = store.address
-
-        is_occupied = bool(existing_tables) and not restore_report.database
-        if is_occupied or store.path is not None:
-            reason = "a backup can be restored only into a folder or an empty PostgreSQL database"
-            if existing_tables:
-                reason = (
-                    f"{store.display_name} already has tables of findable "
-                    f"({join_first(existing_tables)}), which a restore does not overwrite"
-                )
+            existing_tables = store.query(schema.our_tables, {"experts"})
+            is_copied = store.query(_is_copied, restore_report)
+            if is_copied:
+                restore_report.database = store.address
+        if existing_tables and not restore_report.database:
             raise ConfigurationError(
-                f"{reason}; nothing was changed",
+                "a backup can be restored only into a folder or an empty PostgreSQL database, but "
+                f"{store.display_name} has {join_first(existing_tables)}; nothing was changed",
                 hint="leave DATABASE_URL out, or name an empty database that createdb made",
             )
         yield store
@@ -274,15 +241,12 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
 
 def _is_copied(tx: Connection, restore_report: RestoreReport) -> bool:
     """Return whether a database is unchanged since a restore of this backup into this folder."""
-    if not schema.is_workspace(tx):
-        return False
-    position = str(workspace.get_workspace(tx).position)
-    return workspace.is_unchanged_since(
+    return schema.is_workspace(tx) and workspace.is_unchanged_since(
         tx,
         RESTORED_EVENT,
         restore_report.path,
         old=restore_report.made_at,
-        new=position,
+        new=str(workspace.get_workspace(tx).position),
     )
 
 
@@ -326,7 +290,6 @@ def _copy_tables_to_server(
                 min_numbers[table.name] = claims.find_highest_claimed_id(tx, task.name)
         restore_report.rows = _copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
         restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
-
         workspace.record_event(
             server_tx,
             RESTORED_EVENT,
