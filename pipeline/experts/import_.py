@@ -24,7 +24,6 @@ from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.person_rows import (
-    ANSWER_COLUMNS,
     EXPECTED_HEADERS,
     LAYOUT,
     filter_export_columns,
@@ -34,7 +33,7 @@ from pipeline.experts.table import HEADERS, USERNAME
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_json, parse_number, stripped_text
-from pipeline.tables.columns import ColumnMapping, fold_name
+from pipeline.tables.columns import ColumnMapping
 from pipeline.tables.row_findings import Finding, SoundRow, SourceRow, make_excerpt
 from pipeline.tables.row_import import (
     DEFAULT_IMPORT_OPTIONS,
@@ -83,28 +82,22 @@ def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the columns of a file that are not columns of people.
 
     A note lists the columns that are only stored, and another note those that are ignored. Ignored
-    are columns that MAP= leaves out, and columns that our own export added. If they include tags or
-    scores, a note says how to change tags. A file without such columns has no notes.
+    are columns that MAP= leaves out, and columns that our own export added.
     """
     export_columns = filter_export_columns((*mapping.kept_names, *mapping.ignored_names))
     stored_columns = [name for name in mapping.kept_names if name not in export_columns]
-    ignored_columns = [
-        *mapping.ignored_names,
-        *(name for name in mapping.kept_names if name in export_columns),
-    ]
-
+    ignored_columns = {*mapping.ignored_names, *export_columns}
     if stored_columns:
-        searched_columns = OptionHint(index_columns=make_excerpt(stored_columns[0]))
         yield (
             f"other columns, stored for exports and {OptionHint('where')}: "
-            f"{_list_columns(stored_columns)}; `{CommandHint('index')}` with {searched_columns} "
-            "searches them"
+            f"{_list_columns(stored_columns)}; {OptionHint('index_columns')} searches them"
         )
     if ignored_columns:
-        yield f"columns ignored: {_list_columns(ignored_columns)}"
-    if any(fold_name(name) in ANSWER_COLUMNS for name in ignored_columns):
         edits = CommandHint("correct", item="…")
-        yield f"tags and scores are not imported; `{edits}` changes the tags of a person"
+        yield (
+            f"columns ignored: {_list_columns(sorted(ignored_columns))}; `{edits}` changes the "
+            "tags of a person"
+        )
 
 
 def _list_columns(names: Sequence[str]) -> str:

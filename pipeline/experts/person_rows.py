@@ -63,11 +63,6 @@ _PREFIXED_COLUMNS: Mapping[str, str] = {
     "state": "rowstate",
     "reason": "rowreason",
 }
-# Particles that belong to a last name.
-_PARTICLES = re.compile(
-    r"af|al|av|ben|bin|d[aeiou]|das|dei|del|della|de[nr]|dos|el|ibn|l[ae]"
-    r"|te[nr]|va[nm]|vo[mn]|zu[mr]?",
-)
 
 
 def validate_row(cells: Mapping[str, object], *, line: int) -> SoundRow | Finding:
@@ -217,9 +212,9 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the cells with the whole name replaced by first and last name.
 
     Cells without a whole name are returned unchanged. First and last name of the row itself are
-    kept. If the row has only one of them, and the whole name has another, the other name is the
-    whole name: a column `Name` beside a first name has last names. A whole name that
-    is not text becomes the first name if the row has none, so that a finding reports it.
+    kept. If the row has only one of them, and the whole name does not contain it, the whole name is
+    the other: a column `Name` beside a first name has last names. A whole name that is not text
+    becomes the first name if the row has none, so that a finding reports it.
     """
     if WHOLE_NAME_COLUMN not in cells:
         return cells
@@ -231,35 +226,27 @@ def _split_whole_name(cells: Mapping[str, Any]) -> Mapping[str, Any]:
     whole_name = whole_name.strip()
     first_name, last_name = (str(other_cells.get(name) or "").strip() for name in NAME_PARTS)
     first_part, last_part = _split_name(whole_name)
-    if first_name and first_part.casefold() != first_name.casefold():
-        last_part = whole_name
-    if last_name.casefold() == whole_name.casefold():
-        first_part = ""
-    elif last_name and last_part.casefold() != last_name.casefold():
-        first_part = whole_name
-
-    part_cells = {
-        column: other_cells.get(column) or name_part
-        for column, name_part in zip(NAME_PARTS, (first_part, last_part), strict=True)
-    }
-    return {**other_cells, **part_cells}
+    given_name = (first_name or last_name).casefold()
+    if whole_name.casefold() == given_name:
+        first_part = last_part = ""
+    elif given_name not in whole_name.casefold():
+        first_part = last_part = whole_name
+    name_cells = {NAME_PARTS[0]: first_name or first_part, NAME_PARTS[1]: last_name or last_part}
+    return {**other_cells, **name_cells}
 
 
 def _split_name(name: str) -> tuple[str, str]:
     """Return the first and the last name of a whole name.
 
-    `Last, First` is split at the comma. Otherwise the last name is the last word with the particles
-    before it (`van`, `de la`). A single word is a first name, and the last name is then "".
+    `Last, First` is split at the comma. Otherwise the last name is the last word. A single word is
+    a first name, and the last name is then "".
     """
     before_comma, comma, after_comma = (part.strip() for part in name.partition(","))
     if comma and after_comma and before_comma:
         return after_comma, before_comma
 
-    words = before_comma.split()
-    last_name_index = max(1, len(words) - 1)
-    while last_name_index > 1 and _PARTICLES.fullmatch(words[last_name_index - 1].casefold()):
-        last_name_index -= 1
-    return " ".join(words[:last_name_index]), " ".join(words[last_name_index:])
+    first_words, blank, last_word = before_comma.rpartition(" ")
+    return (first_words, last_word) if blank else (last_word, "")
 
 
 # ---- hourly rates

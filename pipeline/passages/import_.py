@@ -54,8 +54,6 @@ MAX_ID_CHARS = 500
 # A text of 100,000 characters has at most 1.2 million when all of it is escaped.
 MAX_LINE_CHARS = 16 << 20
 PASSAGE_COLUMNS = ("id", "text", "source", "metadata")
-# Names of other fields that are remembered for a note.
-_MAX_NOTED_FIELDS = 1000
 # In files of these formats an empty cell is a missing value.
 _CELL_FORMATS = frozenset({"csv", "xlsx", "parquet"})
 

@@ -24,7 +24,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.types import TypeEngine
 
 from pipeline.tables.reflection import (
     SQLITE_DEFINITION_QUERY,
@@ -34,8 +33,6 @@ from pipeline.tables.reflection import (
 # An integer as a database prints it: no plus sign and no leading zeros.
 _INTEGER_PATTERN = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-# Decimal places of a stored confidence.
-_MIN_SHARE_DECIMALS = 3
 _TEXT_TYPES = ("TEXT", "VARCHAR")
 _INTEGER_TYPES = ("SMALLINT", "INTEGER", "BIGINT")
 _REAL_TYPES = ("REAL", "DOUBLE_PRECISION")
@@ -53,10 +50,7 @@ class ColumnNeed(Enum):
     NAME = "text that is not padded with blanks, such as VARCHAR", _TEXT_TYPES
     TEXT = "text", (*_TEXT_TYPES, "CHAR")
     NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
-    FRACTION = (
-        f"numbers from 0 to 1 with {_MIN_SHARE_DECIMALS} decimals or more",
-        ("NUMERIC", *_REAL_TYPES),
-    )
+    FRACTION = "floating-point numbers", _REAL_TYPES
     REAL = "double precision", ("DOUBLE_PRECISION",)
     DECIMAL = "decimal numbers or text", ("NUMERIC", "DOUBLE_PRECISION", *_TEXT_TYPES)
     INTEGER = "whole numbers", _INTEGER_TYPES
@@ -71,9 +65,8 @@ class ColumnNeed(Enum):
         A need is a kind of values that a column must store, such as ids or texts. The phrase names
         the values that the column must store, for messages. A computed column is never suitable. On
         SQLite any other column is suitable, except that ids need a text or number column. On
-        PostgreSQL the column's type must be in the list of this need, and for FRACTION also have
-        enough decimal places. Only the kind of the database is taken from `tx`: no statement is
-        run.
+        PostgreSQL the column's type must be in the list of this need. Only the kind of the database
+        is taken from `tx`: no statement is run.
         """
         description, server_types = self.value
         if column.computed is not None:
@@ -84,19 +77,7 @@ class ColumnNeed(Enum):
             is_suitable = is_id_type or self is not ColumnNeed.ID
         else:
             is_suitable = column.type.__visit_name__ in server_types
-            if self is ColumnNeed.FRACTION:
-                is_suitable = is_suitable and _has_share_decimals(column.type)
         return None if is_suitable else str(description)
-
-
-def _has_share_decimals(column_type: TypeEngine[Any]) -> bool:
-    """Return whether a type stores numbers from 0 to 1 with enough decimal places."""
-    decimals: int | None = getattr(column_type, "scale", None)
-    if decimals is None:
-        return True
-
-    digits: int = getattr(column_type, "precision", None) or 0
-    return _MIN_SHARE_DECIMALS <= decimals < digits
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ row that an answer cites; it is stored as an object with its place in the row.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -89,9 +89,9 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 def find_unstorable_reason(answer: "BaseModel") -> str:
     """Return why an answer cannot be stored unchanged; "" if SQLite and PostgreSQL both can.
 
-    The reason names the first place with a lone surrogate, NUL, a whole number of more than 64
-    bits, or a number that is infinite or NaN. Nested names and values are checked, too. An answer
-    that cannot be turned into JSON also gets a reason; no error is raised.
+    The reason is the first text with a lone surrogate or NUL, or the first number of more than 64
+    bits or that is infinite or NaN. Nested names and values are checked, too. An answer that cannot
+    be turned into JSON also gets a reason; no error is raised.
     """
     try:
         for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
@@ -99,37 +99,22 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
             reasons = map(_find_scalar_fault, [*path, *leaf_values])
             reason = next(filter(None, reasons), "")
             if reason:
-                return f"{reason} in `{_format_path(path)}`"
-    except UnicodeError:
-        return "a text that is half a character (a lone surrogate)"
+                return reason
     except (ValueError, RecursionError):
         return "it is not valid JSON"
     return ""
 
 
-def _format_path(path: Iterable[str | int]) -> str:
-    """Return a path like `tags[0].name`, without the parts that cannot be printed."""
-    printable_parts = [part for part in path if not _find_scalar_fault(part)]
-    steps = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in printable_parts]
-    return "".join(steps).removeprefix(".")
-
-
 def _find_scalar_fault(value: Any) -> str:
     """Return why a text or number cannot be stored in both databases; "" if it can.
 
-    Checks texts for NUL and lone surrogates, whole numbers for 64 bits, and floats for finiteness.
     All other values give "": members of lists and objects are not checked here.
     """
-    if isinstance(value, str):
-        match = INVALID_TEXT.search(value)
-        if match is None:
-            return ""
-        if match[0] == "\0":
-            return "a text with NUL"
-        return "a text with half a character (a lone surrogate)"
+    if isinstance(value, str) and INVALID_TEXT.search(value):
+        return "a text with NUL or half a character"
 
-    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-        return "a whole number of more than 64 bits"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a number that is NaN or infinite"
+    is_long = isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    if is_long or is_infinite:
+        return "a number that is NaN, infinite or of more than 64 bits"
     return ""

@@ -92,7 +92,7 @@ class ColumnMapping:
 
     Attributes:
         layout: The columns of the task.
-        notes: Lines for the user on matched and ambiguous names.
+        notes: Lines for the user on matched names.
         ignored_names: Names in the rows read before whose values are ignored, in their order.
         kept_names: Names in the rows read before whose values are kept under these names.
     """
@@ -105,7 +105,7 @@ class ColumnMapping:
         layout: ColumnLayout,
         path: Path,
     ) -> None:
-        """Match the names of a file, and add notes on names that were matched or are ambiguous.
+        """Match the names of a file, and add notes on names that were matched.
 
         MAP= comes first, then a column's own name and label, then a known name.
 
@@ -139,41 +139,25 @@ class ColumnMapping:
             if column not in chosen_names
         }
         self._add_note(f"matched by {OptionHint('map')}", self._columns_by_name)
+        self._match_known_names(chosen_names)
 
-        unmatched_columns = [
-            column
-            for column in layout.columns
-            if column not in chosen_names and not self.find_file_name(column)
-        ]
-        self._match_known_names(unmatched_columns)
+    def _match_known_names(self, chosen_names: Mapping[str, str]) -> None:
+        """Match other columns to the first name in the file that is a known name of the column.
 
-    def _match_known_names(self, columns: Sequence[str]) -> None:
-        """Match each column to the one name in the file that is a known name of this column.
+        A note lists the matched names.
 
-        Known names are the column's own name, its label and its names in `column_names.toml`. Names
-        that are matched already are not considered. A note lists the matched names. If several
-        names in the file are known names of the column, none is matched, and a note shows the MAP=
-        to use.
+        Args:
+            chosen_names: The columns in MAP=; they are not matched.
         """
+        matched_columns = {*chosen_names, *map(self.find_column, self._file_names)}
         columns_by_name: dict[str, str] = {}
-        for column in columns:
-            matching_names = [
-                name
-                for name in self._file_names
-                if self.layout.columns_by_known_name.get(fold_name(name)) == column
-                and name not in self._columns_by_name
-            ]
-            if len(matching_names) == 1:
-                columns_by_name[matching_names[0]] = column
-            elif matching_names:
-                quoted_names = " and ".join(repr(make_excerpt(name)) for name in matching_names)
-                option = make_map_option({column: matching_names[0]})
-                label = self.layout.columns[column]
-                self.notes.append(
-                    f"{quoted_names} both mean {label}: add {option} to use the first",
-                )
+        for name in self._file_names:
+            column = self.layout.columns_by_known_name.get(fold_name(name))
+            if column is not None and column not in matched_columns:
+                matched_columns.add(column)
+                columns_by_name[name] = column
 
-        self._columns_by_name |= columns_by_name
+        self._columns_by_name = {**columns_by_name, **self._columns_by_name}
         self._add_note("matched by other names", columns_by_name)
 
     def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
@@ -287,14 +271,6 @@ def parse_map(text: str) -> dict[str, str]:
     return names
 
 
-def make_map_option(names: Mapping[str, str]) -> OptionHint:
-    """Return the option MAP= with these names by column."""
-    text = io.StringIO()
-    pairs = [f"{column}={name}" for column, name in names.items()]
-    csv.writer(text, lineterminator="").writerow(pairs)
-    return OptionHint(map=text.getvalue())
-
-
 def _resolve_chosen_names(
     file_names: Sequence[str],
     map_names: Mapping[str, str],
@@ -333,7 +309,7 @@ def _resolve_chosen_names(
                 f"{path} has no column {make_excerpt(name)!r}, "
                 f"which {OptionHint('map')} names for {chosen_column}; nothing was imported. "
                 f"Found: {list_names(file_names)}",
-                hint=f"set {make_map_option({chosen_column: '…'})} to one of these names",
+                hint=f"set {OptionHint(map=f'{chosen_column}=…')} to one of these names",
             )
         if name and name in names_by_column.values():
             raise InputError(

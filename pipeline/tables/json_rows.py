@@ -19,7 +19,7 @@ _CHUNK_CHARS = 1 << 20
 _MAX_ELEMENT_CHARS = 32 << 20
 # Finds the end of an element. Numbers of any length are read.
 _ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
-_BLANKS = re.compile(r"\s*")
+_SEPARATORS = re.compile(r"[\s,]*")
 
 
 class JsonLinesTable:
@@ -86,6 +86,8 @@ class JsonTable(JsonLinesTable):
     def _iterate_elements(self, text_file: TextIO, text: str) -> Iterator[tuple[int, str]]:
         """Yield the line and the text of each element of a JSON list.
 
+        Commas between elements are not checked: no row is lost without them.
+
         Args:
             text_file: The file after `text`.
             text: The beginning of the file, with the beginning of the list.
@@ -94,61 +96,47 @@ class JsonTable(JsonLinesTable):
             InputError: The list is invalid or not closed, an element is far too long or nested too
                 deeply, or text follows the list.
         """
-        start = _find_value(text, text.index("[") + 1)
-        line_number = 1 + text.count("\n", 0, start)
-        while not text.startswith("]", start):
+        line_number = 1
+        position = 0
+        end = text.index("[") + 1
+        while True:
+            start = _find_value(text, end)
+            line_number += text.count("\n", position, start)
+            position = start
+            if text.startswith("]", start):
+                break
+            reason = "it is not closed"
             try:
-                end, next_start = _find_end(text, start)
+                _, end = _ELEMENT_DECODER.raw_decode(text, start)
             except (ValueError, RecursionError) as error:
-                # The element may continue in the next chunk.
-                rest = text[start:]
-                chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
-                if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
-                    reason = getattr(error, "msg", "nested too deeply")
-                    raise self._make_list_error(
-                        line_number, f"not a valid JSON list, or it is not closed: {reason}"
-                    ) from None
-                text = rest + chunk
-                start = _find_value(text, 0)
-                line_number += text.count("\n", 0, start)
+                reason = getattr(error, "msg", "nested too deeply")
+                end = len(text)
+            if end < len(text):
+                yield line_number, text[start:end]
                 continue
 
-            yield line_number, text[start:end]
-            line_number += text.count("\n", start, next_start)
-            start = next_start
+            # The element may continue in the next chunk.
+            rest = text[start:]
+            chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
+            if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
+                raise self._make_list_error(line_number, f"not a valid JSON list: {reason}")
+            text = rest + chunk
+            position = 0
+            end = 0
 
-        rest = text[start + 1 :]
+        rest = text[position + 1 :]
         while rest:
             if rest.strip():
                 raise self._make_list_error(line_number, "text after the end of the list")
             rest = text_file.read(_CHUNK_CHARS)
 
     def _make_list_error(self, line_number: int, reason: str) -> InputError:
-        return self._file.make_error(f", line {line_number}: {reason}", hint="correct the file")
+        return self._file.make_error(
+            f", line {line_number}: {reason}", hint="correct the file; perhaps its end is missing"
+        )
 
 
 def _find_value(text: str, start: int) -> int:
-    """Return the index of the first character from `start` on that is no white space."""
-    blanks = _BLANKS.match(text, start)
-    if blanks is None:
-        return start
-    return blanks.end()
-
-
-def _find_end(text: str, start: int) -> tuple[int, int]:
-    """Return the end of a list's element, and the beginning of what follows it.
-
-    An element is followed by a comma and the next element, or by the end of the list.
-
-    Raises:
-        ValueError: The text is no element, or ends before the sign that follows the element.
-        RecursionError: The element is nested too deeply.
-    """
-    _, end = _ELEMENT_DECODER.raw_decode(text, start)
-    sign_index = _find_value(text, end)
-    sign = text[sign_index : sign_index + 1]
-    if sign == ",":
-        return end, _find_value(text, sign_index + 1)
-    if sign != "]":
-        raise json.JSONDecodeError("there is no comma between two elements", text, sign_index)
-    return end, sign_index
+    """Return the index of the first character from `start` on that separates no elements."""
+    separators = _SEPARATORS.match(text, start)
+    return separators.end() if separators else start

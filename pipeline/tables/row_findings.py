@@ -9,7 +9,6 @@ import unicodedata
 import weakref
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from itertools import accumulate
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -257,16 +256,11 @@ def make_excerpt(value: object) -> str:
     A longer value ends in an ellipsis. A value that is no text is shown by its repr.
     """
     text = value if isinstance(value, str) else repr(value)
-    pieces = [
+    excerpt = "".join(
         character if character.isprintable() else _escape_character(character)
-        for character in text[:MAX_EXCERPT_CHARS]
-    ]
-    lengths = accumulate(map(len, pieces))
-    fitting_count = sum(length <= MAX_EXCERPT_CHARS for length in lengths)
-    fitting_text = "".join(pieces[:fitting_count])
-    if fitting_count == len(text):
-        return fitting_text
-    return f"{fitting_text[: MAX_EXCERPT_CHARS - 1]}…"
+        for character in text[: MAX_EXCERPT_CHARS + 1]
+    )
+    return excerpt if len(excerpt) <= MAX_EXCERPT_CHARS else f"{excerpt[: MAX_EXCERPT_CHARS - 1]}…"
 
 
 def _escape_character(character: str) -> str:

@@ -512,8 +512,8 @@ def find_changed_in_source(
 ) -> set[str]:
     """Return the ids of rows that a task's query lacks now, or returns with other values.
 
-    Runs the query for these ids only; writes nothing. Ids that are not found are looked up a second
-    time with their key columns compared as text, which is slow.
+    Runs the query for these ids only; writes nothing. A row whose key column has another type than
+    most keys may not be found, and counts as changed.
 
     Args:
         store: The database of the query.
@@ -524,13 +524,11 @@ def find_changed_in_source(
     asked_columns = [*record.members.asked_columns, *record.members.image_columns]
     row_sync = RowSync(store, record, record.at)
     changed_ids = set(last_values_by_id)
-    # The second pass finds keys that the database stores with another type than their text.
-    for as_text in (False, True):
-        for ids in split_into_pages(sorted(changed_ids), MAX_LOOKUP_KEYS):
-            rows = read_rows_by_id(store, record, ids, as_text=as_text)
-            for row in row_sync.convert_rows(rows):
-                values = parse_stored_values(row["row"])
-                last_values = last_values_by_id.get(row["item_id"], {})
-                if all(values.get(name) == last_values.get(name) for name in asked_columns):
-                    changed_ids.discard(row["item_id"])
+    for ids in split_into_pages(sorted(last_values_by_id), MAX_LOOKUP_KEYS):
+        rows = read_rows_by_id(store, record, ids)
+        for row in row_sync.convert_rows(rows):
+            values = parse_stored_values(row["row"])
+            last_values = last_values_by_id.get(row["item_id"], {})
+            if all(values.get(name) == last_values.get(name) for name in asked_columns):
+                changed_ids.discard(row["item_id"])
     return changed_ids

@@ -487,8 +487,6 @@ def read_rows_by_id(
     store: Store,
     record: TaskRecord,
     ids: Sequence[str],
-    *,
-    as_text: bool,
 ) -> Iterator[SourceRow]:
     """Run a task's query for the rows with some ids, and yield these rows in the query's order.
 
@@ -500,17 +498,13 @@ def read_rows_by_id(
         record: The task's record, with the query and the key columns.
         ids: The ids; callers pass at most MAX_LOOKUP_KEYS, because databases limit the conditions
             of a query.
-        as_text: Cast the key columns to text before they are compared with the ids. No index of the
-            database helps then.
 
     Raises:
         InputError: The query fails, or takes longer than TIMEOUT_S seconds. Raised when the first
             row is requested, or later.
     """
     query = record.items.strip().removesuffix(";")
-    conditions = " OR ".join(
-        f"({_make_key_condition(record, row_id, as_text=as_text)})" for row_id in ids
-    )
+    conditions = " OR ".join(f"({_make_key_condition(record, row_id)})" for row_id in ids)
     with store.select_rows(
         f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
         timeout_s=TIMEOUT_S,
@@ -521,7 +515,7 @@ def read_rows_by_id(
             yield SourceRow(row_number, json.loads(json.dumps(values)))
 
 
-def _make_key_condition(record: TaskRecord, row_id: str, *, as_text: bool) -> str:
+def _make_key_condition(record: TaskRecord, row_id: str) -> str:
     """Return the SQL condition for the row with an id.
 
     The id of a key of several columns is a JSON list with a part for each column.
@@ -529,17 +523,12 @@ def _make_key_condition(record: TaskRecord, row_id: str, *, as_text: bool) -> st
     Args:
         record: The task's record with the key columns.
         row_id: The id.
-        as_text: Compare the columns as texts.
     """
     parts = [row_id] if len(record.key) == 1 else json.loads(row_id)
     conditions = list[str]()
     for (name, kind), part in zip(record.key, parts, strict=True):
-        column = f"q.{quote_name(name)}"
-        literal = quote_text(str(part))
-        if as_text:
-            conditions.append(f"CAST({column} AS TEXT) = {literal}")
-        else:
-            conditions.append(f"{column} = {part if kind == 'integer' else literal}")
+        literal = part if kind == "integer" else quote_text(str(part))
+        conditions.append(f"q.{quote_name(name)} = {literal}")
     return " AND ".join(conditions)
 
 
@@ -560,7 +549,7 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         The database. Callers only read it.
 
     Raises:
-        InputError: The variable is not set, or the source is a file instead of an address.
+        InputError: The variable is not set.
         FindableError: The database cannot be opened.
     """
     address = source
@@ -571,11 +560,6 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
             f"source= names {source}, which is neither in the environment nor in .env; "
             "nothing was asked",
             hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
-        )
-    if (folder / address).is_file():
-        raise InputError(
-            f"source= names the file {address}, not the URL of a database; nothing was asked",
-            hint=f"write sqlite:///{address}",
         )
 
     scheme, separator, file_path = address.partition(":///")

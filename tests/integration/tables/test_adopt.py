@@ -193,7 +193,7 @@ REFUSED_ON_POSTGRESQL = [
     (
         "concepts",
         f"{CONCEPTS}, confidence NUMERIC(3, 3)",
-        "`confidence` .*numbers from 0 to 1 with 3 decimals or more",
+        "`confidence` .*floating-point numbers",
     ),
     (
         "concepts",
