@@ -39,11 +39,11 @@ from pipeline.engine.shipped_task import (
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
-    find_image_and_quote_faults,
     find_text_columns,
     match_columns,
+    raise_faults,
 )
-from pipeline.engine.task_file import Fault, find_task_file, load_declaration
+from pipeline.engine.task_file import find_task_file, load_declaration
 from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_task import make_row_target, make_user_task
 from pipeline.gemini.usage import estimate_answer_tokens
@@ -382,20 +382,7 @@ def make_record(
     Raises:
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
-    member_faults = (
-        *find_column_faults(declaration, columns),
-        *find_image_and_quote_faults(declaration, columns),
-    )
-    faults = [
-        Fault(
-            source_lines.locate_member(path, fault.member),
-            f"{fault.member}= {fault.message}",
-            fault.hint,
-        )
-        for fault in member_faults
-    ]
-    task_file.raise_faults(faults, path)
-
+    raise_faults(list(find_column_faults(declaration, path, columns)), path)
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
@@ -459,7 +446,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 
     It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
     result is None if no field is a quotation. Otherwise it is `text` if the prompt has this text
-    column, else its first text column. `find_image_and_quote_faults` reports a declaration with
+    column, else its first text column. `find_column_faults` reports a declaration with
     several text columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:

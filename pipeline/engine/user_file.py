@@ -27,14 +27,14 @@ class UserFile:
         # None if the task was declared in Python code.
         self.path = None if task_file.parse_python_path(path) else path
 
-    def find_syntax_fault(self) -> task_file.Fault | None:
+    def describe_syntax_error(self) -> str:
         """Return why a file that exists is not Python; its code is not run.
 
-        None if it is Python, if there is no file, or if the task was declared in Python code.
+        "" if it is Python, if there is no file, or if the task was declared in Python code.
         """
         if self.path is None or not self.path.is_file():
-            return None
-        return task_file.find_syntax_fault(self.path)
+            return ""
+        return source_lines.describe_syntax_error(self.path)
 
     @cached_property
     def declaration(self) -> Declaration:
