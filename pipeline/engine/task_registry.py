@@ -28,9 +28,10 @@ from pipeline.engine import source_lines, task_file
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
+    hash_document,
     merge_records,
+    to_fingerprint_document,
 )
-from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.shipped_task import (
     find_shipped_task,
     load_built_in_declaration,
@@ -44,8 +45,7 @@ from pipeline.engine.task_faults import (
     raise_faults,
 )
 from pipeline.engine.task_file import find_task_file, load_declaration
-from pipeline.engine.user_file import UserFile
-from pipeline.engine.user_task import make_row_target, make_user_task
+from pipeline.engine.user_task import UserFile, make_row_target, make_user_task
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
