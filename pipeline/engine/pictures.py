@@ -1,8 +1,8 @@
 """Read, check and resize the images of rows; only this module uses Pillow.
 
 - Every image that leaves the machine is encoded anew: a JPEG with 8 bits per channel, of bounded
-  size, rotated upright, on white if it is transparent, the first visible frame of an animation, and
-  without metadata (no location, no camera). Equal bytes give equal bytes with the same Pillow.
+  size, rotated upright, on white if it is transparent, the first frame of an animation, and without
+  metadata (no location, no camera). Equal bytes give equal bytes with the same Pillow.
 - The state of an inspected image is stored with its row, so an unchanged file is not read again.
   A file is unchanged if its size and times are. Times are not trusted if the file was written less
   than two seconds before it was read.
@@ -37,14 +37,9 @@ MAX_SENT_BYTES = 4_000_000
 # Letters on a screenshot stay sharp at this JPEG quality, with colours at full resolution.
 SENT_QUALITY = 90
 THUMBNAIL_QUALITY = 80
-# Our bound of the frames of an animation that are searched for a visible frame.
-MAX_FRAMES = 50
 WHITE_LEVEL = 255
 # Our bound of the difference from white or black after scaling, in levels of 255.
 MAX_BLANK_LEVELS = 2
-# Our bound: below this share of the range of 16 bits, nothing is visible in 8 bits.
-NARROW_RANGE_SHARE = 1 / 64
-MAX_16_BIT_LEVEL = 65_535.0
 # Pixels of the longer side at which an image is checked to be blank.
 BLANK_CHECK_SIDE = 640
 BLANK_REASON = "it is blank: completely white, black or transparent"
@@ -179,8 +174,8 @@ def inspect_image(content: bytes) -> Picture:
     taking is read from EXIF, and is None if EXIF has no valid time.
 
     Raises:
-        PictureError: The bytes are not an image that can be opened, or the image is blank: each
-            frame is completely white or completely black.
+        PictureError: The bytes are not an image that can be sent, or the image is blank: it is
+            completely white or completely black.
     """
     with _open_image(content) as image:
         mime_type = _MIME_TYPES[str(image.format)]
@@ -190,9 +185,8 @@ def inspect_image(content: bytes) -> Picture:
         image.load()
         # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
         exif = _read_exif(image)
-        may_be_blank = _is_blank(_flatten(_convert_to_8_bits(image), "white"))
+        may_be_blank = image.has_transparency_data or _is_blank(_convert_to_8_bits(image))
 
-    # Raises if no frame is visible on white or black.
     if may_be_blank:
         to_sent_jpeg(content, max_side=BLANK_CHECK_SIDE)
     if exif.get(_ORIENTATION_TAG) in _SIDEWAYS_ORIENTATIONS:
@@ -201,26 +195,25 @@ def inspect_image(content: bytes) -> Picture:
 
 
 def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
-    """Return the first visible frame of an image as the JPEG that is sent.
+    """Return an image, or the first frame of an animation, as the JPEG that is sent.
 
-    A frame is visible if it is not completely white or black. A transparent frame is put on white,
-    or on black if it is not visible on white. The frame is rotated upright, without metadata, and
-    scaled down but never up. As long as the JPEG has more than MAX_SENT_BYTES, it is scaled to
-    three quarters.
+    A transparent image is put on white, or on black if nothing is visible on white. The image is
+    rotated upright, without metadata, and scaled down but never up. As long as the JPEG has more
+    than MAX_SENT_BYTES, it is scaled to three quarters.
 
     Args:
         max_side: Maximum pixels of the longer side.
         quality: Quality of the JPEG, up to 95.
 
     Raises:
-        PictureError: The bytes are not an image that can be opened, or no frame is visible.
+        PictureError: The bytes are not an image that can be opened, or nothing is visible.
     """
     from PIL.Image import Resampling, Transpose
 
     with _open_image(content) as image:
         # Decode a large JPEG at a fraction of its size.
         image.draft(None, (3 * max_side, 3 * max_side))
-        frame = _find_visible_frame(image, max_side)
+        frame = _make_visible(image, max_side)
         # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
         orientation = _read_exif(image).get(_ORIENTATION_TAG, 1)
         transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
@@ -239,38 +232,26 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
             frame.thumbnail((smaller_side, smaller_side), Resampling.LANCZOS)
 
 
-def _find_visible_frame(image: "Image", side: int) -> "Image":
-    """Return the first frame that is not blank, in RGB and at most `side` pixels wide and high.
+def _make_visible(image: "Image", side: int) -> "Image":
+    """Return an image in RGB and at most `side` pixels wide and high.
 
-    A frame is blank if it is completely white or black. A transparent frame is put on white, or on
-    black if it is blank on white. Only the first MAX_FRAMES frames are tried.
+    A transparent image is put on white, or on black if it is blank on white.
 
     Raises:
-        PictureError: Each frame is blank on a white and on a black background.
+        PictureError: The image is blank on a white and on a black background.
     """
-    from PIL.Image import Resampling
+    from PIL.Image import Resampling, alpha_composite, new
 
-    frame_count = min(getattr(image, "n_frames", 1), MAX_FRAMES)
-    for frame_index in range(frame_count):
-        if frame_index:
-            image.seek(frame_index)
-        frame = _convert_to_8_bits(image)
-        frame.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
-        for background in ("white", "black"):
-            flat_frame = _flatten(frame, background)
-            if not _is_blank(flat_frame):
-                return flat_frame
+    frame = _convert_to_8_bits(image)
+    frame.thumbnail((side, side), Resampling.LANCZOS, reducing_gap=3.0)
+    frames = [frame]
+    if frame.mode == "RGBA":
+        backgrounds = (new("RGBA", frame.size, colour) for colour in ("white", "black"))
+        frames = [alpha_composite(ground, frame).convert("RGB") for ground in backgrounds]
+    for visible_frame in frames:
+        if not _is_blank(visible_frame):
+            return visible_frame
     raise PictureError(BLANK_REASON)
-
-
-def _flatten(frame: "Image", colour: str) -> "Image":
-    """Return a frame in RGB; a transparent frame is put on a background of a colour."""
-    import PIL.Image
-
-    if frame.mode != "RGBA":
-        return frame
-    background = PIL.Image.new("RGBA", frame.size, colour)
-    return PIL.Image.alpha_composite(background, frame).convert("RGB")
 
 
 def _is_blank(frame: "Image") -> bool:
@@ -388,23 +369,12 @@ def register_heic() -> bool:
 def _convert_to_8_bits(image: "Image") -> "Image":
     """Return an image as RGB with 8 bits per channel, or as RGBA if it has transparency.
 
-    The levels of a 16-bit greyscale image are scaled from all 16 bits to 8 bits. If they span less
-    than NARROW_RANGE_SHARE of the 16 bits, they are stretched to the full range of 8 bits instead.
-    The levels of images of integers (`I`) and floats (`F`) are always stretched.
+    Raises:
+        PictureError: The image has more than 8 bits per channel.
     """
-    is_16_bit = image.mode.startswith("I;16")
-    if not is_16_bit and image.mode not in ("I", "F"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-    float_image = image.convert("F")
-    extrema: Any = float_image.getextrema()
-    low, high = map(float, extrema)
-    is_narrow = high - low < NARROW_RANGE_SHARE * MAX_16_BIT_LEVEL
-    if is_16_bit and not (is_narrow and high > low):
-        low = 0.0
-        high = MAX_16_BIT_LEVEL
-    scale = 255 / max(high - low, 1.0)
-    return float_image.point(lambda level: level * scale - low * scale).convert("RGB")
+    if image.mode.startswith(("I", "F")):
+        raise PictureError("it has more than 8 bits per channel; save it with 8 bits")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _read_exif(image: "Image") -> dict[int, Any]:

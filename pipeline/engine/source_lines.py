@@ -2,6 +2,7 @@
 
 import ast
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,9 @@ TASK_CLASS = "Task"
 DEFAULT_VERSION = 1
 
 
-def _find_field_line(path: Path, field_name: str, class_name: str) -> int | None:
-    """Return the line that annotates a field.
-
-    If no or several fields have that name, return the first line of the class, or None if the file
-    does not define it.
-    """
-    field_lines = [
-        node.lineno
-        for node in _find_nodes(path, ast.AnnAssign)
-        if getattr(node.target, "id", "") == field_name
-    ]
-    if len(field_lines) == 1:
-        return int(field_lines[0])
-    class_lines = (
-        node.lineno for node in _find_nodes(path, ast.ClassDef) if node.name == class_name
-    )
-    return next(class_lines, None)
+def format_location(path: Path, line: int | None) -> str:
+    """Format a file and its line for an error message; without a line, the file alone."""
+    return f"{path}, line {line}" if line else str(path)
 
 
 def find_error_line(error: BaseException, path: Path) -> int | None:
@@ -39,38 +26,40 @@ def find_error_line(error: BaseException, path: Path) -> int | None:
     return next(lines, None)
 
 
-def format_location(path: Path, line: int | None) -> str:
-    """Format a file and its line for an error message; without a line, the file alone."""
-    return f"{path}, line {line}" if line else str(path)
+def describe_syntax_error(path: Path) -> str:
+    """Return why a file cannot be read or is not Python, with its line; "" if it is valid.
 
-
-def locate_member(
-    path: Path,
-    member: str,
-    *,
-    index: int | None = None,
-    line: int | None = None,
-) -> str:
-    """Return where a keyword argument of a task is, as text for a message: `tasks/a.py, line 7`.
-
-    The file is parsed, not run. A file that cannot be read or parsed has no such argument.
-
-    Args:
-        path: The task's file.
-        member: Name of the keyword argument; the first call with it counts.
-        index: If the argument is a list, the line of this element is returned.
-        line: Line to use if the file has no such argument; with None the text is only the file.
+    Its code is not run.
     """
-    keywords = (node for node in _find_nodes(path, ast.keyword) if node.arg == member)
-    keyword = next(keywords, None)
-    if keyword is None:
-        return format_location(path, line)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            compile(path.read_bytes(), str(path), "exec")
+    except SyntaxError as error:
+        return f"{format_location(path, error.lineno)}: {error.msg}"
+    except (OSError, ValueError) as error:
+        return f"{path}: {error}"
+    return ""
 
-    expression = keyword.value
-    is_list = isinstance(expression, ast.List | ast.Tuple)
-    if index is not None and is_list and index < len(expression.elts):
-        expression = expression.elts[index]
-    return format_location(path, expression.lineno)
+
+def find_member_line(path: Path, member: str) -> int | None:
+    """Return the line of a keyword argument of the task; None if the file has no such argument."""
+    lines = [
+        keyword.value.lineno
+        for call in _find_task_calls(path)
+        for keyword in call.keywords
+        if keyword.arg == member
+    ]
+    return next(iter(lines), None)
+
+
+def find_field_line(path: Path, field_name: str) -> int | None:
+    """Return the line that annotates a field; None if no or several classes have such a field."""
+    lines = [
+        node.lineno
+        for node in _find_nodes(path, ast.AnnAssign)
+        if getattr(node.target, "id", "") == field_name
+    ]
+    return lines[0] if len(lines) == 1 else None
 
 
 def find_declared_version(path: Path) -> int | None:
@@ -80,11 +69,7 @@ def find_declared_version(path: Path) -> int | None:
     version cannot be told if the file is missing or no Python, if it has no or several calls of
     `Task(…)`, if `version=` is not a plain number, or if arguments are unpacked from a dict.
     """
-    calls = [
-        call
-        for call in _find_nodes(path, ast.Call)
-        if TASK_CLASS in {getattr(call.func, "id", ""), getattr(call.func, "attr", "")}
-    ]
+    calls = _find_task_calls(path)
     if len(calls) != 1:
         return None
 
@@ -98,6 +83,15 @@ def find_declared_version(path: Path) -> int | None:
     if type(version) is int:
         return version
     return None
+
+
+def _find_task_calls(path: Path) -> list[ast.Call]:
+    """Return the calls of `Task(…)` in a file; none if it cannot be read or parsed."""
+    return [
+        call
+        for call in _find_nodes(path, ast.Call)
+        if TASK_CLASS in {getattr(call.func, "id", ""), getattr(call.func, "attr", "")}
+    ]
 
 
 def _find_nodes(path: Path, kind: type[ast.AST]) -> list[Any]:

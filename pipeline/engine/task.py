@@ -31,7 +31,7 @@ from pipeline.tables.cells import find_cell_text
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
-    from pipeline.engine.user_file import UserFile
+    from pipeline.engine.user_task import UserFile
 
 
 @dataclass(frozen=True, kw_only=True)

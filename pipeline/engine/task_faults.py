@@ -1,6 +1,7 @@
-"""Check the members of a declaration against the columns of its rows."""
+"""Faults of a task's file, with their lines, and checks of a declaration against its columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.core.column_placeholders import (
@@ -9,7 +10,9 @@ from pipeline.core.column_placeholders import (
     list_template_columns,
 )
 from pipeline.core.declaration import Declaration
+from pipeline.core.errors import InputError
 from pipeline.core.quotes import has_quotes
+from pipeline.engine.source_lines import find_member_line, format_location
 from pipeline.tables.row_sync import KEY_KINDS
 
 MAX_LISTED_COLUMNS = 12
@@ -21,13 +24,31 @@ MISSING_COLUMN_HINTS = {
 }
 
 
-class _MemberFault(NamedTuple):
-    """A fault of a member of a declaration."""
+class Fault(NamedTuple):
+    """A fault of a task's file."""
 
-    member: str
-    # Continues "member= ".
     message: str
-    hint: str
+    hint: str = ""
+    # The line of the file; None if it is unknown.
+    line: int | None = None
+
+
+def raise_faults(faults: Sequence[Fault], path: Path) -> None:
+    """Raise InputError if a file has faults; its message lists all in their order, with lines."""
+    if not faults:
+        return
+
+    lines = []
+    for fault in faults:
+        remedy = f" ({fault.hint})" if fault.hint and len(faults) > 1 else ""
+        lines.append(f"{format_location(path, fault.line)}: {fault.message}{remedy}")
+    hint = f"correct {path}"
+    if len(faults) > 1:
+        lines.insert(0, f"{path} has {len(faults)} faults; nothing was asked")
+    else:
+        lines[0] += "; nothing was asked"
+        hint = faults[0].hint or hint
+    raise InputError("\n".join(lines), hint=hint)
 
 
 def match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]:
@@ -36,95 +57,81 @@ def match_columns(names: Sequence[str], columns: Mapping[str, str]) -> list[str]
 
 
 def find_column_faults(
-    declaration: Declaration,
-    columns: Mapping[str, str],
-) -> Iterator[_MemberFault]:
+    declaration: Declaration, path: Path, columns: Mapping[str, str]
+) -> Iterator[Fault]:
     """Yield the faults of a declaration that concern the columns of its rows.
 
-    `columns` has the kinds of these columns (text, integer and so on) by name. These are faults:
-
-    - The prompt, the index or the label has a column in braces whose name has characters other than
-      letters, digits and _.
+    - A template has a column in braces whose name has characters other than letters, digits and _.
     - The prompt names no column, and the declaration has no images.
     - A member names a column that the rows do not have.
     - A column of the key has values of a kind that cannot be a key.
+    - Answers have quotations, and it is unclear which column they quote.
+
+    Args:
+        path: The task's file.
+        columns: Kinds of the columns of the rows (text, integer and so on), by name.
     """
+    for member, message, hint in (
+        *_find_prompt_faults(declaration, columns),
+        *_find_missing_columns(declaration, columns),
+    ):
+        yield Fault(f"{member}= {message}", hint, find_member_line(path, member))
+
+
+def _find_prompt_faults(
+    declaration: Declaration, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (member, message, hint) of the faults of templates and of their columns."""
     for member in ("prompt", "index", "label"):
         template = getattr(declaration, member)
         for column, placeholder in invalid_placeholders(template, columns).items():
             message = f"has {{{column}}}, but a name in braces may have only letters, digits and _"
-            hint = f"write {{{placeholder}}} for the column {column!r}"
-            yield _MemberFault(member, message, hint)
+            yield member, message, f"write {{{placeholder}}} for the column {column!r}"
     if not declaration.prompt_columns and not declaration.images:
-        hint = "write {column} to insert that column's value"
-        yield _MemberFault("prompt", "names no column", hint)
+        yield "prompt", "names no column", "write {column} to insert that column's value"
 
+    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
+        return
+    text_columns = find_text_columns(declaration, columns)
+    is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
+    prompt_columns = match_columns(declaration.prompt_columns, columns)
+    # Missing columns have a fault of their own.
+    if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
+        message = f"names {len(text_columns)} text columns, but quotations need a single column"
+        yield "prompt", message, "set quotes_in= to the column that is quoted"
+
+
+def _find_missing_columns(
+    declaration: Declaration, columns: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (member, message, hint) for each named column that is missing or cannot be a key."""
     listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
     if len(columns) > MAX_LISTED_COLUMNS:
         listed_columns += " …"
     answer_fields = declaration.answer.model_fields
-    index_columns = [
-        name for name in list_template_columns(declaration.index) if name not in answer_fields
-    ]
     names_by_member: dict[str, Sequence[str]] = {
         "prompt": declaration.prompt_columns,
         "key": () if declaration.has_made_key else declaration.keys,
-        "quotes_in": () if declaration.quotes_in is None else (declaration.quotes_in,),
-        "index": index_columns,
+        "quotes_in": tuple(filter(None, [declaration.quotes_in])),
+        "index": [
+            name for name in list_template_columns(declaration.index) if name not in answer_fields
+        ],
         "label": list_template_columns(declaration.label),
         "images": declaration.images,
-        "cursor": (declaration.cursor,) if declaration.cursor else (),
+        "cursor": tuple(filter(None, [declaration.cursor])),
     }
     for member, names in names_by_member.items():
         hint = MISSING_COLUMN_HINTS.get(member, "name one of these columns")
         for name in match_columns(names, columns):
             if name not in columns:
                 message = f"names the column {name!r}, but the rows have {listed_columns}"
-                yield _MemberFault(member, message, hint)
-
-    for name in match_columns(names_by_member["key"], columns):
-        kind = columns.get(name, "text")
-        if kind not in KEY_KINDS:
-            message = (
-                f"names the column {name!r}, which has {kind} values; "
-                "a key must be text, whole numbers or UUIDs"
-            )
-            hint = 'name other columns, or set key="row" to make a key from each row'
-            yield _MemberFault("key", message, hint)
-
-
-def find_image_and_quote_faults(
-    declaration: Declaration,
-    columns: Mapping[str, str],
-) -> Iterator[_MemberFault]:
-    """Yield the faults of a declaration in its image columns and in the column of quotations.
-
-    An image column must contain texts (paths of images) and must not be in the prompt.
-    If answers have quotations, it must be clear which column they quote: `quotes_in=` is set, or
-    the prompt has a single text column, or one of its text columns is `text`. Whether the columns
-    exist is not checked here.
-
-    Args:
-        columns: Kinds of the columns of the rows (text, integer and so on) by name.
-    """
-    prompt_columns = match_columns(declaration.prompt_columns, columns)
-    for name in match_columns(declaration.images, columns):
-        if columns.get(name, "text") != "text":
-            message = f"names the column {name!r}, which has {columns[name]} values"
-            yield _MemberFault("images", message, "name a column of paths")
-        if name in prompt_columns:
-            message = f"names the image column {name!r}, whose image is sent before the text"
-            yield _MemberFault("prompt", message, "leave it out")
-
-    if declaration.quotes_in is not None or not has_quotes(declaration.answer):
-        return
-    text_columns = find_text_columns(declaration, columns)
-    is_quoted_column_clear = len(text_columns) == 1 or "text" in text_columns
-    # Missing columns are reported by `find_column_faults`.
-    if not is_quoted_column_clear and columns.keys() >= set(prompt_columns):
-        message = f"names {len(text_columns)} text columns, but quotations need a single column"
-        hint = "set quotes_in= to the column that is quoted"
-        yield _MemberFault("prompt", message, hint)
+                yield member, message, hint
+            elif member == "key" and columns[name] not in KEY_KINDS:
+                message = (
+                    f"names the column {name!r}, which has {columns[name]} values; "
+                    "a key must be text, whole numbers or UUIDs"
+                )
+                yield member, message, MISSING_COLUMN_HINTS["key"]
 
 
 def find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:

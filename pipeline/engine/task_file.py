@@ -10,16 +10,14 @@
 import hashlib
 import io
 import os
-import re
 import sys
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.core import trust
 from pipeline.core.answer_types import make_answer_validator
@@ -27,17 +25,17 @@ from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
 from pipeline.core.errors import FindableError, InputError
-from pipeline.core.quotes import has_quotes, locate_quotes
+from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.source_lines import (
-    _find_field_line,
     find_error_line,
+    find_field_line,
+    find_member_line,
     format_location,
-    locate_member,
 )
+from pipeline.engine.task_faults import Fault, raise_faults
 from pipeline.gemini.answer_schema import make_response_schema
-from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 
 # Folder of users' task files, in the current folder and in a workspace.
@@ -52,15 +50,6 @@ _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 
 
 # Declarations handed over by Python code, by path.
 _handed_over_tasks: dict[Path, Declaration] = {}
-
-
-class Fault(NamedTuple):
-    """A fault of a task's file."""
-
-    # File and line.
-    location: str
-    message: str
-    hint: str
 
 
 def _input_error(message: str, hint: str) -> InputError:
@@ -287,21 +276,6 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
     return load_declaration_source(source, path.stem, path)
 
 
-def find_syntax_fault(path: Path) -> Fault | None:
-    """Return why a file cannot be read or has a syntax error, with its line; None if it is valid.
-
-    Its code is not run.
-    """
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            compile(path.read_bytes(), str(path), "exec")
-    except SyntaxError as error:
-        return Fault(format_location(path, error.lineno), error.msg, f"correct {path}")
-    except (OSError, ValueError) as error:
-        return Fault(str(path), str(error), f"correct {path}")
-    return None
-
-
 def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:
     """Run the source of a task file, and return its declaration after a check.
 
@@ -326,20 +300,13 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
             line = find_error_line(error, path)
             if line is None:
                 raise
-            faults = [_locate_fault(fault, path, line) for fault in error.faults]
+            for fault in error.faults:
+                # A message begins with the member.
+                member = fault.message.partition("=")[0]
+                member_line = find_member_line(path, member) or line
+                faults.append(Fault(fault.message, str(fault.hint or ""), member_line))
             declaration = error.declaration
     return _check_declaration(declaration, declaration.name or name, path, faults)
-
-
-def _locate_fault(fault: InputError, path: Path, line: int) -> Fault:
-    """Return a fault of a member of Task with the line of that member.
-
-    Args:
-        line: Line of the call of Task, used if the member is not found.
-    """
-    member_match = re.match(r"(?:Task has no member ')?(\w*)", fault.message)
-    member = member_match[1] if member_match else ""
-    return Fault(locate_member(path, member, line=line), fault.message, fault.hint)
 
 
 def _check_declaration(
@@ -365,7 +332,7 @@ def _check_declaration(
     faults = list(known_faults)
     if not declaration.name and (not NAME.fullmatch(name) or name in RESERVED):
         hint = f"{_TASK_NAME_HINT}; names of built-in tasks and of members of `status` are taken"
-        faults.append(Fault(str(path), f"a task cannot be called {name!r}", hint))
+        faults.append(Fault(f"a task cannot be called {name!r}", hint))
 
     # Another object than a model is among the known faults.
     if hasattr(declaration.answer, "model_fields"):
@@ -379,23 +346,6 @@ def _check_declaration(
         rows_by_task_path[path] = MemorySource(declaration.items)
         declaration = replace(declaration, items=MEMORY_ROWS)
     return replace(declaration, name=name)
-
-
-def raise_faults(faults: Sequence[Fault], path: Path) -> None:
-    """Raise InputError if there are faults; its message lists all in their order, with lines."""
-    if not faults:
-        return
-
-    file_hint = f"correct {path}"
-    if len(faults) == 1:
-        fault = faults[0]
-        raise _input_error(f"{fault.location}: {fault.message}", fault.hint or file_hint)
-
-    lines = [f"{path} has {len(faults)} faults; nothing was asked"]
-    for fault in faults:
-        remedy = f" ({fault.hint})" if fault.hint else ""
-        lines.append(f"{fault.location}: {fault.message}{remedy}")
-    raise InputError("\n".join(lines), hint=file_hint)
 
 
 def _run_task_file(path: Path, source: bytes) -> dict[str, Any]:
@@ -514,53 +464,32 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
     for field_message in message.splitlines():
         field_path = field_message.partition(":")[0]
         field_name = field_path.rpartition(".")[2].rstrip("[]{}")
-        line = _find_field_line(path, field_name, declaration.answer.__name__)
-        yield Fault(
-            format_location(path, line),
-            field_message,
-            "use only types that the docs list under Accepted",
-        )
+        hint = "use only types that the docs list under Accepted"
+        yield Fault(field_message, hint, find_field_line(path, field_name))
 
 
 def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault]:
     """Yield a fault for each invalid example.
 
-    An example is a row and its answer. It is invalid if the row lacks a column of the prompt, the
-    answer is invalid, or a quotation of the answer is not in the quoted column.
+    An example is a row and its answer. It is invalid if the row lacks a column of the prompt, or
+    the answer is invalid.
 
     Raises:
         InputError: Code of the task's file failed on an example. (If such code fails later on a
             reply, it is a ConfigurationError.)
     """
-    for index, example in enumerate(declaration.examples):
+    for index, (row, answer) in enumerate(declaration.examples):
         with _errors_with_lines(path):
-            reason = _check_example(declaration, example)
+            reason = _check_example(declaration, row, answer)
         if reason:
-            location = locate_member(path, "examples", index=index)
-            yield Fault(location, f"examples[{index}]: {reason}", "")
+            yield Fault(f"examples[{index}]: {reason}", line=find_member_line(path, "examples"))
 
 
-def _check_example(declaration: Declaration, example: tuple[Mapping[str, Any], Any]) -> str:
-    """Return why an example (row, answer) is invalid, or "".
-
-    The row must have the columns of the prompt. The answer must be valid, and its quotations must
-    be in the quoted column.
-    """
-    row, answer = example
+def _check_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
+    """Return why an example is invalid, or ""; its row must have the columns of the prompt."""
     for name in declaration.prompt_columns:
         if find_column(name, row) is None:
             return f"its row has no column {name!r}, which the prompt names"
 
-    valid_answer, reason = validate_answer(
-        make_answer_validator(declaration.answer).validate_python, answer
-    )
-    if valid_answer is None:
-        return f"its answer is invalid: {reason}"
-
-    has_single_column = len(declaration.prompt_columns) == 1
-    default_column = declaration.prompt_columns[0] if has_single_column else "text"
-    column = find_column(declaration.quotes_in or default_column, row)
-    if not column or not has_quotes(declaration.answer):
-        return ""
-    _, quote_reason = locate_quotes(valid_answer, to_prompt_text(row[column]))
-    return quote_reason
+    _, reason = validate_answer(make_answer_validator(declaration.answer).validate_python, answer)
+    return f"its answer is invalid: {reason}" if reason else ""

@@ -28,9 +28,10 @@ from pipeline.engine import source_lines, task_file
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
+    hash_document,
     merge_records,
+    to_fingerprint_document,
 )
-from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
 from pipeline.engine.shipped_task import (
     find_shipped_task,
     load_built_in_declaration,
@@ -39,13 +40,12 @@ from pipeline.engine.shipped_task import (
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
     find_column_faults,
-    find_image_and_quote_faults,
     find_text_columns,
     match_columns,
+    raise_faults,
 )
-from pipeline.engine.task_file import Fault, find_task_file, load_declaration
-from pipeline.engine.user_file import UserFile
-from pipeline.engine.user_task import make_row_target, make_user_task
+from pipeline.engine.task_file import find_task_file, load_declaration
+from pipeline.engine.user_task import UserFile, make_row_target, make_user_task
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -382,20 +382,7 @@ def make_record(
     Raises:
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
-    member_faults = (
-        *find_column_faults(declaration, columns),
-        *find_image_and_quote_faults(declaration, columns),
-    )
-    faults = [
-        Fault(
-            source_lines.locate_member(path, fault.member),
-            f"{fault.member}= {fault.message}",
-            fault.hint,
-        )
-        for fault in member_faults
-    ]
-    task_file.raise_faults(faults, path)
-
+    raise_faults(list(find_column_faults(declaration, path, columns)), path)
     record = TaskRecord(
         name=declaration.name,
         path=str(path),
@@ -459,7 +446,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 
     It is the column of `quotes_in=`, even if no field is a quotation. Without `quotes_in=`, the
     result is None if no field is a quotation. Otherwise it is `text` if the prompt has this text
-    column, else its first text column. `find_image_and_quote_faults` reports a declaration with
+    column, else its first text column. `find_column_faults` reports a declaration with
     several text columns, none of which is `text`.
     """
     if declaration.quotes_in is not None:

@@ -14,8 +14,11 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
-from pipeline.engine.declaration_changes import merge_records
-from pipeline.engine.fingerprint import hash_document, to_fingerprint_document
+from pipeline.engine.declaration_changes import (
+    hash_document,
+    merge_records,
+    to_fingerprint_document,
+)
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, save_record
 from pipeline.engine.user_rows import UserRows

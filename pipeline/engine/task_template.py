@@ -5,7 +5,6 @@ the same way and runs in memory, so a trial and the file cannot differ.
 """
 
 import inspect
-import json
 import keyword
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +16,6 @@ from unicodedata import normalize
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
-from pipeline.core.text import suggest_similar
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import make_excerpt
@@ -132,8 +130,6 @@ class FieldKind(NamedTuple):
 
     # Type; `{}` is replaced by the choices.
     type_text: str
-    # Python literal of an example value; empty for choices, whose first choice is the example.
-    example: str
     # Comment at the field; `{text!r}` is replaced by the column of the main text.
     comment: str
     is_nullable: bool = False
@@ -153,28 +149,18 @@ CLOSED_KINDS = (
 MIN_CHOICES = 2
 NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {
-    "text": FieldKind("str", '"…"', ""),
+    "text": FieldKind("str", ""),
     "quote": FieldKind(
-        "Quote",
-        '"…"',
-        "must be in {text!r}, or the answer is invalid; its position is stored",
+        "Quote", "must be in {text!r}, or the answer is invalid; its position is stored"
     ),
-    "number": FieldKind("float", "None", "", is_nullable=True),
-    "int": FieldKind("int", "None", "a whole number", is_nullable=True),
-    "bool": FieldKind("bool", "True", ""),
-    "date": FieldKind("date", "None", "", is_nullable=True),
-    "list": FieldKind("list[str]", "[]", "may be empty"),
-    CHOICES_KIND: FieldKind("Literal[{}]", "", "one of these"),
-    RANGE_KIND: FieldKind(
-        "int",
-        "",
-        "a whole number",
-    ),
-    VOCABULARY_KIND: FieldKind(
-        "str",
-        '"…"',
-        "a term of this file, relative to this folder",
-    ),
+    "number": FieldKind("float", "", is_nullable=True),
+    "int": FieldKind("int", "a whole number", is_nullable=True),
+    "bool": FieldKind("bool", ""),
+    "date": FieldKind("date", "", is_nullable=True),
+    "list": FieldKind("list[str]", "may be empty"),
+    CHOICES_KIND: FieldKind("Literal[{}]", "one of these"),
+    RANGE_KIND: FieldKind("int", "a whole number"),
+    VOCABULARY_KIND: FieldKind("str", "a term of this file, relative to this folder"),
 }
 _FIELD_KINDS_HINT = (
     "kinds are text, quote, number, int (a whole number), bool (yes or no), date, list (of texts), "
@@ -256,13 +242,10 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
         InputError: The text is not a range of at least two whole numbers.
     """
     match = _RANGE.fullmatch(text.strip())
-    if match is None:
-        raise _fields_error(f"{name!r} needs two whole numbers, such as {RANGE_KIND}")
-    lowest, highest = map(int, match.groups())
+    lowest, highest = map(int, match.groups()) if match else (0, 0)
     if lowest >= highest:
         raise _fields_error(
-            f"{name!r} has the numbers {lowest} to {highest}",
-            f"a range needs two different numbers, the lower first, such as {RANGE_KIND}",
+            f"{name!r} needs two whole numbers, the lower first, such as {RANGE_KIND}"
         )
     return lowest, highest
 
@@ -280,23 +263,16 @@ def check_field(field: FieldDraft, used_names: Collection[str]) -> FieldDraft:
         InputError: The name, kind or choices are invalid.
     """
     name = _parse_field_name(field.name, used_names)
-    choices = field.choices
-    if field.kind == CHOICES_KIND:
-        if len(choices) < MIN_CHOICES:
-            raise _fields_error(f"{name!r} needs at least {MIN_CHOICES} choices")
-        if "" in choices or len(set(choices)) < len(choices):
-            fault = "the same choice twice" if all(choices) else "an empty choice"
-            raise _fields_error(f"{name!r} has {fault}")
-    if field.kind in FIELD_KINDS:
-        return field._replace(name=name)
-
-    if not field.kind:
-        raise _fields_error(f"{name!r} has no kind after its colon", _FIELD_KINDS_HINT)
-    suggestion = suggest_similar(field.kind, FIELD_KINDS)
-    message = f"{make_excerpt(field.kind)!r} is not a kind of field"
-    if suggestion:
-        message += f"; {suggestion}"
-    raise _fields_error(message, _FIELD_KINDS_HINT)
+    if field.kind not in FIELD_KINDS:
+        message = f"{make_excerpt(field.kind)!r} is not a kind of field"
+        raise _fields_error(message, _FIELD_KINDS_HINT)
+    different_choices = {choice for choice in field.choices if choice}
+    has_choices = len(different_choices) == len(field.choices) >= MIN_CHOICES
+    if field.kind == CHOICES_KIND and not has_choices:
+        raise _fields_error(
+            f"{name!r} needs at least {MIN_CHOICES} choices, all different and none of them empty"
+        )
+    return field._replace(name=name)
 
 
 def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
@@ -314,57 +290,40 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
             findable), is repeated or is too long for a column.
     """
     name = normalize("NFKC", text)
-    if not name.isidentifier() or name.startswith("_"):
+    is_name = name.isidentifier() and not name.startswith("_")
+    if not is_name or len(name.encode()) > MAX_COLUMN_BYTES:
         raise _fields_error(
-            f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _)"
+            f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _, "
+            f"at most {MAX_COLUMN_BYTES} bytes)"
         )
 
     folded = name.casefold()
-    is_pydantic_name = name in _PYDANTIC_METHODS or folded.startswith("model_")
-    is_findable_column = folded in RESERVED_COLUMN_NAMES or folded.startswith(RESERVED_PREFIX)
-    is_keyword = keyword.iskeyword(name)
-    faults = (
-        (folded in used_names, "is used twice"),
-        (len(name.encode()) > MAX_COLUMN_BYTES, f"has more than {MAX_COLUMN_BYTES} bytes"),
-        (is_keyword, "is a keyword of Python, the language of the task's file"),
-        (is_pydantic_name, "is a name of Pydantic, which reads the answers"),
-        (is_findable_column, "is the name of a column of findable"),
-    )
-    for is_fault, reason in faults:
-        if is_fault:
-            hint = f"give the field another name, such as answer_{name[:50]}"
-            raise _fields_error(f"the name {make_excerpt(name)!r} {reason}", hint)
+    taken_names = {*used_names, *RESERVED_COLUMN_NAMES, *_PYDANTIC_METHODS}
+    is_reserved = keyword.iskeyword(name) or folded.startswith(("model_", RESERVED_PREFIX))
+    if folded in taken_names or is_reserved:
+        raise _fields_error(
+            f"the name {make_excerpt(name)!r} is taken by another field, Python or findable",
+            f"give the field another name, such as answer_{name[:50]}",
+        )
     return name
 
 
 # ---- the text of the file
 
 
-def _render_answer(fields: Sequence[FieldDraft], text_column: str) -> tuple[str, str]:
-    """Return the code of the class `Answer`, and the code of an example answer, a dict literal.
+def _render_answer(fields: Sequence[FieldDraft], text_column: str) -> str:
+    """Return the code of the class `Answer`.
 
     Args:
         fields: At least one field.
         text_column: The column that comments of quotation fields name.
     """
     lines = ["class Answer(BaseModel):"]
-    examples = []
     for field in fields:
-        kind = FIELD_KINDS[field.kind]
-        choice_literals = [_to_literal(choice) for choice in field.choices]
-        annotation = _render_annotation(field)
-        comment = ""
-        if kind.comment:
-            comment = f"  # {kind.comment.format(text=make_excerpt(text_column))}"
-        lines.append(f"    {field.name}: {annotation}{comment}")
-
-        example = choice_literals[0] if choice_literals else kind.example
-        if field.bounds is not None:
-            example = str(field.bounds[0])
-        examples.append(f"{_to_literal(field.name)}: {example}")
-
-    class_text = "\n".join([*lines, _OTHER_FIELDS_COMMENT])
-    return class_text, f"{{{', '.join(examples)}}}"
+        comment = FIELD_KINDS[field.kind].comment.format(text=make_excerpt(text_column))
+        line = f"    {field.name}: {_render_annotation(field)}"
+        lines.append(f"{line}  # {comment}" if comment else line)
+    return "\n".join([*lines, _OTHER_FIELDS_COMMENT])
 
 
 def _render_annotation(field: FieldDraft) -> str:
@@ -433,7 +392,7 @@ task = Task(
     # label={label},  # the name of a row in lists
     # model="gemini-3.6-flash",  # replaces MODEL=
     # max_output_tokens=2_000,  # limit of an answer, with the model's thinking before it
-    # examples=[({example}, {answer})],
+    # examples=[(row, answer)],  # each a dict: columns of the prompt, fields of the answer
     # check=lambda answer, row: None if answer.{first} else "empty",  # returns a fault, or None
 )
 '''
@@ -465,7 +424,6 @@ def render_task_file(
     """
     guess = draft.guess
     answer_fields = fields or _default_fields(guess)
-    class_text, example_answer = _render_answer(answer_fields, guess.text)
     first_field = answer_fields[0].name
     has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_vocabularies = any(field.vocabulary for field in answer_fields)
@@ -495,7 +453,7 @@ def render_task_file(
         imports=_render_imports(answer_fields),
         imported="Quote, Task" if has_quotes else "Task",
         vocabulary_import=", Vocabulary" if has_vocabularies else "",
-        classes=class_text,
+        classes=_render_answer(answer_fields, guess.text),
         items=_to_literal(draft.items),
         source=_ITEMS_COMMENT,
         where="".join(source_lines),
@@ -506,8 +464,6 @@ def render_task_file(
         quotes_in=quotes_in_line,
         index=_to_literal(index_template),
         label=_to_literal(f"{{{label_column}}}"),
-        example=json.dumps(dict.fromkeys(guess.prompt_names, "…"), ensure_ascii=False),
-        answer=example_answer,
         first=first_field,
     )
 

@@ -13,17 +13,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from pipeline.core.answer_fields import AnswerField
 from pipeline.core.command_hint import CommandHint, HintTemplate
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
+from pipeline.core.text import plural
+from pipeline.engine import source_lines, task_file
+from pipeline.engine.declaration_changes import hash_document, to_fingerprint_document
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import (
+    OwnTables,
+    RowFault,
     RowsById,
     TaskAnswers,
     TaskLabels,
@@ -33,14 +40,14 @@ from pipeline.engine.task_parts import (
     WriteResult,
 )
 from pipeline.engine.user_export import UserExport
-from pipeline.engine.user_file import UserFile
 from pipeline.engine.user_index import make_index
 from pipeline.engine.user_rows import UserRows
-from pipeline.engine.user_tables import UserTables
 from pipeline.store.answers import find_corrected, read_model_answers
 from pipeline.store.database import Store
 from pipeline.store.edits import NewEdit
+from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
+from pipeline.tables.answer_views import are_views_made, make_views
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
 from pipeline.tables.row_sync import find_changed_in_source
@@ -58,6 +65,99 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DEFAULT_SETTINGS = Settings()
+
+
+class UserFile:
+    """The file of a recorded task; it is loaded when its declaration is first used."""
+
+    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
+        """Describe the file of a record without loading it.
+
+        Args:
+            provider: The backend that answers now.
+        """
+        self.record = record
+        self.settings = settings
+        self.provider = provider
+        path = Path(record.path)
+        # None if the task was declared in Python code.
+        self.path = None if task_file.parse_python_path(path) else path
+
+    def describe_syntax_error(self) -> str:
+        """Return why a file that exists is not Python; its code is not run.
+
+        "" if it is Python, if there is no file, or if the task was declared in Python code.
+        """
+        if self.path is None or not self.path.is_file():
+            return ""
+        return source_lines.describe_syntax_error(self.path)
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """Return the declaration, loaded from its file."""
+        return task_file.load_declaration(Path(self.record.path), self.settings, is_recorded=True)
+
+    @cached_property
+    def declared_fingerprint(self) -> str:
+        """Return the fingerprint of the declaration in the file."""
+        return hash_document(to_fingerprint_document(self.declaration))
+
+    def check_declaration(
+        self,
+        fingerprint: str | None,
+        subject_text: str,
+        *,
+        is_change_accepted: bool,
+    ) -> None:
+        """Check that the subject was asked with this declaration, unless a change is accepted.
+
+        Raises:
+            ConfigurationError: The fingerprint differs, and no change is accepted.
+        """
+        if (
+            fingerprint is not None
+            and not is_change_accepted
+            and fingerprint != self.declared_fingerprint
+        ):
+            accept_command = CommandHint(
+                "tag",
+                task=self.record.name,
+                wait=True,
+                accept_changed=True,
+            )
+            raise ConfigurationError(
+                f"{subject_text} was asked with another declaration than {self.path} has now; "
+                "nothing was changed",
+                hint=f"restore the file; `{accept_command}` judges by the new declaration",
+            )
+
+    def code_error(
+        self,
+        error: BaseException,
+        row_id: str,
+        *,
+        code: str = "a validator",
+        line: int | None = None,
+    ) -> ConfigurationError:
+        """Return the error to raise if code of the file failed on a row.
+
+        Args:
+            error: The exception of that code.
+            row_id: The row.
+            code: Name of the code in the message.
+            line: First line of the code; used if the traceback has no line of the file.
+        """
+        message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
+        error_line = source_lines.find_error_line(error, Path(self.record.path)) or line
+        return self.error_at(error_line, message)
+
+    def error_at(self, line: int | None, message: str) -> ConfigurationError:
+        """Return the error about a line of the task's file; the reply is kept."""
+        location = source_lines.format_location(Path(self.record.path), line)
+        return ConfigurationError(
+            f"{location}: {message}; no attempt was charged, and the reply is kept",
+            hint="correct the file, then run the same command again",
+        )
 
 
 @dataclass(eq=False, kw_only=True)
@@ -373,6 +473,73 @@ class UserPrompt(TaskPrompt):
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.rows.read(tx, ids).items()
         }
+
+
+@dataclass(eq=False, kw_only=True)
+class UserTables(OwnTables):
+    """The views of a user's task."""
+
+    rows: UserRows
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Create the task's views in the target database of a move."""
+        super().make_tables(tx, target)
+        make_views(target, self.rows.record)
+
+    def refresh_views(self, store: Store) -> None:
+        """Make the task's views again if they are not current, or lack a confidence's column.
+
+        Raises:
+            ConfigurationError: Another program's object has the name of a view, or depends on a
+                view whose columns change.
+        """
+        with store.read() as tx:
+            if are_views_made(tx, self.rows.record):
+                return
+        with store.write() as tx:
+            make_views(tx, self.rows.record)
+
+    def find_row_faults(
+        self,
+        tx: Connection,
+        display: Progress,  # noqa: ARG002
+    ) -> list[RowFault]:
+        """Return one notice with the number of rows whose images cannot be sent; [] if none.
+
+        The notice names the first of these rows in the order of the source, with the reason, such
+        as a missing file. Only reads, and shows no progress on `display`.
+        """
+        if not self.rows.image_columns:
+            return []
+
+        columns = self.rows.subquery.c
+        conditions = (
+            columns.findable_unusable.is_not(None),
+            columns.findable_gone_at.is_(None),
+            columns.findable_hash != NO_HASH,
+        )
+        query = (
+            select(columns.findable_key, columns.findable_unusable)
+            .where(*conditions)
+            .order_by(columns.findable_row)
+            .limit(1)
+        )
+        first_row = tx.execute(query).first()
+        if first_row is None:
+            return []
+
+        count = self.rows.table(tx).count_rows(tx, *conditions)
+        row_id, reason = first_row
+        return [
+            RowFault(
+                f"{plural(count, 'row')} of {self.rows.record.name} cannot be asked about "
+                "because of an image "
+                f"({row_id}: {reason})",
+                "these rows are not asked until their images are replaced",
+                is_contradiction=False,
+                hint=CommandHint("items", task=self.rows.record.name, state="unusable"),
+            ),
+        ]
 
 
 def make_user_task(

@@ -14,8 +14,7 @@ from pipeline.engine.pictures import PictureError, make_thumbnail
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
 from pipeline.engine.user_rows import UserRows
-from pipeline.engine.user_tables import UserTables
-from pipeline.engine.user_task import UserAnswers, UserPrompt, make_user_task
+from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, make_user_task
 from pipeline.images import ASSET_AI, HOW_TO_BEGIN
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.store.database import Store

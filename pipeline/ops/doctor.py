@@ -308,11 +308,8 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     for task in report.ws.tasks:
         if task.user_file is None or task.user_file.path is None:
             continue
-        syntax_fault = task.user_file.find_syntax_fault()
-        message = ""
-        if syntax_fault is not None:
-            message = f"{syntax_fault.location}: {syntax_fault.message}"
-        elif not task.user_file.path.is_file():
+        message = task.user_file.describe_syntax_error()
+        if not task.user_file.path.is_file():
             message = "it is missing"
         if message:
             yield create_notice(

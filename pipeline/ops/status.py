@@ -225,7 +225,7 @@ def _read_document(
     remote_names = {batch.remote_name for batch in all_batches}
     # The batches of a live run are counted once.
     state_counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
-    file_fault = task.user_file.find_syntax_fault() if task.user_file is not None else None
+    syntax_error = task.user_file.describe_syntax_error() if task.user_file is not None else ""
     return {
         ws.settings.task: counts_by_state,
         # The state of live batches is left out if no batch has it.
@@ -259,7 +259,7 @@ def _read_document(
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_due_rows(tx, task),
         **report.describe_version(tx, task, ws.generating_model_name),
-        "task_file": f"{file_fault.location}: {file_fault.message}" if file_fault else "",
+        "task_file": syntax_error,
         "source_changed": _find_changed_source(task),
         "others": [
             other.subject

@@ -96,6 +96,10 @@ REFUSED: dict[str, tuple[Bytes, str]] = {
         "it cannot be opened: Decompressed data too large",
     ),
     "30,000 pixels squared": (lambda: make_oversized_png(30_000), "30,000 by 30,000 pixels"),
+    "16 bits": (
+        lambda: save_image(Image.new("I;16", (50, 40), 32_768), "PNG"),
+        "more than 8 bits per channel",
+    ),
     "too many bytes": (lambda: bytes(MAX_IMAGE_BYTES + 1), "bytes, more than the limit of"),
     "what Pillow might run": (
         lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
@@ -136,10 +140,6 @@ def test_image_is_inspected_by_its_bytes_and_sent_as_displayed() -> None:
     assert green + blue < 10
     with pytest.raises(PictureError, match="blank"):
         to_sent_jpeg(save_image(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64)
-    assert read_middle_colour(save_image(Image.new("I;16", (50, 40), 32_768), "PNG")) in {
-        (127,) * 3,
-        (128,) * 3,
-    }
     assert max(read_middle_colour(save_image(make_shaded_image("CMYK"), "JPEG"))) < 20
 
 
