@@ -305,9 +305,8 @@ def _print_tag_estimate(
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    If nothing is to be sent, the line about the rows is left out. Then warnings and a proposal of
-    the mode decide are printed, each if it applies. The mode decide is proposed if it is cheaper
-    and no prepared batch is sent. The last line has the number of rows that the version in use
+    If nothing is to be sent, the line about the rows is left out. Then warnings are printed. The
+    last line has the number of rows that the version in use
     answered before, and their past cost. It is left out if answered rows are asked again.
 
     Args:
@@ -331,10 +330,6 @@ def _print_tag_estimate(
         ws.display.say(f"{ws.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)
-    # The printed cost contains prepared batches, and decisions would not ask about their rows.
-    decide = None if estimate.waiting.requests else estimate.decide
-    if decide is not None and decide.is_cheaper_than(estimate.mode_estimates[report.mode]):
-        ws.display.say(estimate.decide_proposal)
 
     if options.again:
         return
