@@ -1,7 +1,7 @@
 """List the units of a task that are due now or later.
 
-A unit is one step that a worker can take: the next step of a batch ("send", "look", "download",
-"ingest"), or "ask", "prepare", "fill", "embed" or "build" for the task.
+A unit is one step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
+"ask", "submit", "fill", "embed" or "build" for the task.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ POLL_SHARE_OF_AGE = 0.5
 class DueUnit(NamedTuple):
     """A step of a task that a worker can take now or later.
 
-    For example: poll a batch, prepare requests, or build the index.
+    For example: poll a batch, submit rows, or build the index.
     """
 
     unit: str
@@ -60,11 +60,11 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
       left out
     - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
       ended with unanswered rows, or an unfinished `tag` asks a decision model
-    - "prepare" (write the files of batches): other rows are open and no pilot blocks them
+    - "submit" (prepare and send batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "embed" or "build" of the index, unless a batch is downloaded and not ingested
 
-    Each unit has the seconds until it is due. Without room in the quota or a budget, "prepare" is
+    Each unit has the seconds until it is due. Without room in the quota or a budget, "submit" is
     due only after `poll_most`, and so is the "ask" of a decision model without room in a budget.
 
     Args:
@@ -99,7 +99,7 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
+            yield DueUnit("submit", name, max_pause_s if has_no_room else 0.0)
 
     if names_user_task(ws.settings):
         yield DueUnit("fill", name, max_pause_s)
@@ -139,14 +139,14 @@ def _choose_batch_unit(
     settings: Settings,
     now: Callable[[], datetime],
 ) -> DueUnit:
-    """Return the next step of an open batch: ingest, send, download or look (a poll).
+    """Return the next step of an open batch: ingest, submit or poll.
 
     - downloaded: ingest now.
-    - prepared or submitting: send now, but a prepared batch after `poll_most` if the quota is full.
-    - submitted, and the database has a final state of the API: download now. If it also has the
-      time of that state (`over_at`), an earlier poll found no result yet: then download after
-      `poll_most`.
-    - submitted, otherwise: look after POLL_SHARE_OF_AGE of its age, between `poll_first` and
+    - prepared or submitting: submit now, but a prepared batch after `poll_most` if the quota is
+      full.
+    - submitted, and the database has a final state of the API: poll now. If it also has the time of
+      that state (`over_at`), an earlier poll found no result yet: then poll after `poll_most`.
+    - submitted, otherwise: poll after POLL_SHARE_OF_AGE of its age, between `poll_first` and
       `poll_most`.
     """
     name = task.subject
@@ -158,16 +158,16 @@ def _choose_batch_unit(
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
         has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
-        return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
+        return DueUnit("submit", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
-        return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
+        return DueUnit("poll", name, max_pause_s if batch.over_at else 0.0, number)
 
     current_time = now()
     age_s = (current_time - (batch.submitted_at or current_time)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
-    return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
+    return DueUnit("poll", name, min(max_pause_s, poll_pause_s), number)
 
 
 def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:

@@ -252,7 +252,6 @@ class TagRounds:
         *,
         is_confirmed: bool = True,
         should_report_full_api: bool,
-        should_send: bool = True,
         batch_number: int | None = None,
     ) -> SubmitReport:
         """Send prepared batches, and prepare and send open rows within budgets and limits.
@@ -266,7 +265,6 @@ class TagRounds:
             should_report_full_api: If the API has no room for another batch, and a batch of this
                 task waits at the API already, return with the reason in the report instead of
                 raising.
-            should_send: Send batches; otherwise only prepare them.
             batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
 
         Raises:
@@ -287,7 +285,6 @@ class TagRounds:
                 selection,
                 is_confirmed=is_confirmed,
                 should_report_full_api=should_report_full_api,
-                should_send=should_send,
                 number=batch_number,
             )
         except BudgetError as error:
@@ -508,7 +505,6 @@ class TagRounds:
         *,
         wait: bool,
         batch_number: int | None = None,
-        should_download: bool = True,
     ) -> None:
         """Look at the task's batches at the API, download results, and record failed batches.
 
@@ -519,7 +515,6 @@ class TagRounds:
         Args:
             wait: Poll until the first batch ends; otherwise look once.
             batch_number: Poll only this batch.
-            should_download: Download the results of batches that are over.
 
         Raises:
             KeyRefusedError: The API refuses the key.
@@ -529,7 +524,6 @@ class TagRounds:
             should_wait=wait,
             stops_at_first=True,
             number=batch_number,
-            should_download=should_download,
             on_waiting=self._repeat_cancel,
         )
         self.report.poll.last = poll_report

@@ -24,7 +24,6 @@ from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build, vectors
-from pipeline.index.builds import open_synced_builds
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
@@ -83,25 +82,18 @@ class WorkPass:
         return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Poll, download and ingest the batches, each if its unit is selected.
+        """Poll and ingest the batches, each if its unit is selected.
 
-        "look" polls, "download" polls and downloads, and "ingest" ingests. If a step fails, the
-        others still run. Phrases for downloaded, ingested and failed batches are added. Errors of
-        polls, failed batches and held batches, whose replies seem to belong to other rows, are
-        added to `failures`. A batch of which it is unclear whether the API created it is no
-        failure, because the next submission finds out.
+        If a step fails, the other still runs. Phrases for downloaded, ingested and failed batches
+        are added. Errors of polls, failed batches and held batches, whose replies seem to belong to
+        other rows, are added to `failures`. A batch of which it is unclear whether the API created
+        it is no failure, because the next submission finds out.
         """
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*budget.API_STATES):
-            self.attempt(
-                lambda: tag_rounds.poll(
-                    wait=False,
-                    batch_number=self.number,
-                    should_download="download" in self.units,
-                ),
-            )
+        if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
+            self.attempt(lambda: tag_rounds.poll(wait=False, batch_number=self.number))
         if report.poll.last.downloaded:
             count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
@@ -199,8 +191,8 @@ class WorkPass:
     def submit(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
-        New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
-        "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
+        Does nothing if the unit "submit" is not selected. A pass for a single batch prepares no new
+        rows. If a pilot is missing or failed, no new rows are prepared, and the figures have
         the reason. An unfinished `tag` that asks a decision model leaves no new rows to batches. If
         the session has no agreed cost and the price is above CONFIRM_ABOVE, a person at the
         terminal must confirm it, and without a person this is an error. A used-up budget is no
@@ -211,9 +203,7 @@ class WorkPass:
         """
         ws = self.ws
         tag_rounds = self.tag_rounds
-        should_send = "send" in self.units
-        should_prepare = "prepare" in self.units
-        if not should_send and not should_prepare:
+        if "submit" not in self.units:
             return
 
         with ws.store.read() as tx:
@@ -226,11 +216,10 @@ class WorkPass:
             self.figures["left"] = askable_count
             self.figures["no_pilot"] = f"no pilot of {ws.version} has passed its gates"
 
-        has_new_rows = bool(askable_count) and may_ask and should_prepare
+        has_new_rows = bool(askable_count) and may_ask and self.number is None
         if not has_new_rows:
             tag_rounds.stop_asking()
-            waiting_states = (BatchState.PREPARED, BatchState.SUBMITTING)
-            if not should_send or not tag_rounds.list_batches(*waiting_states):
+            if not tag_rounds.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
                 return
 
         # If no cost is agreed, all rows are counted, to ask a person about the price.
@@ -238,17 +227,12 @@ class WorkPass:
         submit_report = tag_rounds.submit(
             is_confirmed=is_agreed,
             should_report_full_api=True,
-            should_send=should_send,
             batch_number=self.number,
         )
 
         report = tag_rounds.report
-        if should_send:
-            outcomes = submit_report.sent.items()
-            self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
-        elif submit_report.prepared:
-            count_text = plural(len(submit_report.prepared), "batch", "batches")
-            self.phrases.append(f"{count_text} prepared")
+        outcomes = submit_report.sent.items()
+        self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
         if submit_report.items:
             count_text = plural(len(report.submitted), "batch", "batches")
             self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
@@ -277,20 +261,13 @@ class WorkPass:
             self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
 
     def update_index(self) -> None:
-        """Run the units "promote" and "build" of the index, if they are among `self.units`.
+        """Build the index if it is stale, and add a phrase about it.
 
-        - "promote": if a process died while it put a new build (a complete index) into service,
-          this is completed.
-        - "build": the same, then a new build is made if the index is stale, and a phrase about it
-          is added. A build may need calls to embed texts.
-
-        Does nothing if the task has no index.
+        If a process died while it put a new build (a complete index) into service, this is
+        completed first. A build may need calls to embed texts. Does nothing if the unit "build" is
+        not selected, or if the task has no index.
         """
-        if not self.ws.is_indexed:
-            return
-        if "promote" in self.units:
-            open_synced_builds(self.ws)
-        if "build" not in self.units:
+        if "build" not in self.units or not self.ws.is_indexed:
             return
 
         has_embedded = "embed" in self.units

@@ -15,26 +15,17 @@ from pipeline.workflows.work import WorkPass, WorkspaceOpener
 
 # Names of the units, in the order in which they run.
 UNIT_NAMES = (
-    "look",
-    "download",
+    "poll",
     "ingest",
     "embed",
     "fill",
     "ask",
-    "prepare",
-    "send",
+    "submit",
     "build",
-    "promote",
 )
-
-
-ASKING_UNITS = frozenset({"fill", "prepare", "send", "ask"})
-
-
+ASKING_UNITS = frozenset({"fill", "submit", "ask"})
 # Bounds of the pause between two passes of one process.
 MIN_PASS_PAUSE_S = 1.0
-
-
 MAX_PASS_PAUSE_S = 60.0
 
 
@@ -48,11 +39,11 @@ def run_due_units(
 
     The order is:
 
-    1. Poll, download and ingest batches, and embed new texts.
+    1. Poll and ingest batches, and embed new texts.
     2. Sync the rows and clear up after dead processes. If this fails, or if requests failed because
        of the account, nothing is asked or sent.
     3. Ask due rows and rows of moved batches by live calls, continue an unfinished `tag` in the
-       mode decide, and prepare and send batches.
+       mode decide, and submit batches.
     4. Build a stale index, and complete the report.
 
     Errors of units are not raised: they are in the result. The session gets the budget of the
@@ -114,7 +105,7 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
-    A unit is a step such as "ask", "look" at batches or "build" the index; see `due_units`. It is
+    A unit is a step such as "ask", "poll" batches or "build" the index; see `due_units`. It is
     due if the database shows that it has something to do now. Errors of findable (FindableError)
     are not raised: they are in the report.
 

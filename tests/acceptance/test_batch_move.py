@@ -123,7 +123,7 @@ def test_open_rows_of_a_move_are_asked_in_its_mode_alone(workspace: Workspace, a
     submit = workspace.run_command("submit")
     assert "6 people of batch 1 wait to be asked by flex" in submit.stdout
     assert workspace.next_command() == ["batch-move", "1", "--to", "flex"]
-    commands = [workspace.start_command("work", once=True, only="prepare,send") for _ in range(2)]
+    commands = [workspace.start_command("work", once=True, only="submit") for _ in range(2)]
     assert [command.wait().code for command in commands] == [0, 0]
     assert len(api.creates()) == 1
 
