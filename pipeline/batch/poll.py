@@ -11,7 +11,6 @@
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -41,8 +40,6 @@ LOCAL_LOOK_S = 5.0
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
-# Gets a batch that is not over.
-WaitingHook = Callable[[BatchRow], None]
 
 
 @dataclass
@@ -98,7 +95,6 @@ def poll_batches(
     should_wait: bool,
     stops_at_first: bool = False,
     number: int | None = None,
-    on_waiting: WaitingHook = lambda _batch: None,
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
@@ -120,7 +116,6 @@ def poll_batches(
             instead of for some seconds).
         stops_at_first: If `should_wait` is set, look only until the first batch is over.
         number: Look at this batch only. A number that no batch of the task has is no error.
-        on_waiting: Called at each look with a batch that is not over.
 
     Returns:
         The report. If no batch is submitted, all its members except `unclear` are empty.
@@ -128,7 +123,7 @@ def poll_batches(
     Raises:
         KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number, on_waiting=on_waiting)
+    poll = _Poll(ws, number)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
         if not ws.locks.is_free(lock_name):
@@ -162,7 +157,6 @@ class _Poll:
 
     ws: WorkspaceSession
     only_number: int | None
-    on_waiting: WaitingHook
     report: PollReport = field(default_factory=PollReport)
     # Batch number to its number of requests.
     request_counts: dict[int, int] = field(default_factory=dict)
@@ -312,8 +306,7 @@ class _Poll:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
         The state is stored if it changed, and its finished requests are counted in `done_counts`. A
-        new state of an unknown kind is printed and counts as running. `on_waiting` is called with
-        a batch that is not over.
+        new state of an unknown kind is printed and counts as running.
 
         Nothing is downloaded if the batch succeeded but the API does not name its result yet.
 
@@ -342,8 +335,6 @@ class _Poll:
                 "the batch counts as running",
             )
 
-        if not remote.state.is_final:
-            self.on_waiting(batch)
         is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
         if is_settled:
             download_result(ws, number, remote)

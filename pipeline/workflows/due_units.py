@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.move import list_ended_moves
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
@@ -58,8 +57,8 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
     - the next step of each open batch, except that batches that are held until a person decides are
       left out
-    - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
-      ended with unanswered rows, or an unfinished `tag` asks a decision model
+    - "ask" (live calls only): a live call about a row failed and is due again, or an unfinished
+      `tag` asks a decision model
     - "submit" (prepare and send batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "embed" or "build" of the index, unless a batch is downloaded and not ingested
@@ -88,10 +87,9 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         ]
         yield from batch_units
 
-        has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.version))
         new_count = claiming.count_claimable(tx, ws.task)
         is_deciding = bool(new_count) and is_decide_run_open(tx, ws.task)
-        if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
+        if claiming.find_due_ids(tx, ws.task):
             yield DueUnit("ask", name)
         elif is_deciding:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx) != 0

@@ -224,7 +224,7 @@ def estimate_open_rows(
     if limit:
         row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
-        plan = plan_batches(ws, Selection(limit, includes_moved=True), bar=bar)
+        plan = plan_batches(ws, Selection(limit), bar=bar)
     return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
 
 

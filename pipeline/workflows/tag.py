@@ -482,19 +482,15 @@ def _ask_in_chosen_mode(
 def _ask_by_live_calls(
     options: TagOptions, tag_rounds: rounds.TagRounds, *, request_count: int
 ) -> None:
-    """Ask the rows of moved batches, then the open rows; with `wait` collect the open batches.
+    """Ask the open rows; with `wait` collect the open batches.
 
-    A batch is moved if it was cancelled so that another mode asks its rows. Its rows are asked in
-    that mode. If these calls are stopped, nothing more is asked. Collecting asks no new rows, and
-    is left out if the live run was interrupted. If a budget stops the live run, it is the stop
-    reason of the report, and not an error.
+    Collecting asks no new rows, and is left out if the live run was interrupted. If a budget stops
+    the live run, it is the stop reason of the report, and not an error.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress.
     """
     report = tag_rounds.report
-    if not tag_rounds.ask_moved_rows():
-        return
     live_report = tag_rounds.ask_live(Mode(report.mode), request_count=request_count)
     if isinstance(live_report.stopped, BudgetError):
         report.stop = TagStop(

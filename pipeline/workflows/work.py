@@ -146,24 +146,6 @@ class WorkPass:
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
-    def ask_moved_rows(self) -> None:
-        """Ask the rows that moved batches left open.
-
-        A batch is moved if it was cancelled so that its rows are asked in another mode. Does
-        nothing if the unit "ask" is not selected. An error that stops a live run is added to
-        `failures`.
-
-        Raises:
-            KeyboardInterrupt: The live run was interrupted.
-        """
-        if "ask" not in self.units or self.tag_rounds.ask_moved_rows():
-            return
-        live_report = self.tag_rounds.report.live
-        if live_report is not None and live_report.interrupted:
-            raise KeyboardInterrupt
-        if live_report is not None and live_report.stopped is not None:
-            self.failures.append(live_report.stopped)
-
     def decide_rows(self) -> None:
         """Continue an unfinished `tag` that asks a decision model.
 
@@ -318,8 +300,6 @@ class WorkPass:
             "no_room": members["no_room"],
         }
         self.figures |= {name: figure for name, figure in candidates.items() if figure}
-        for number, mode in report.moved.items():
-            self.phrases.append(f"other rows of batch {number} asked by {mode}")
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
         self.attempt(lambda: report.check_gates(self.ws.display))

@@ -42,8 +42,8 @@ def run_due_units(
     1. Poll and ingest batches, and embed new texts.
     2. Sync the rows and clear up after dead processes. If this fails, or if requests failed because
        of the account, nothing is asked or sent.
-    3. Ask due rows and rows of moved batches by live calls, continue an unfinished `tag` in the
-       mode decide, and submit batches.
+    3. Ask due rows by live calls, continue an unfinished `tag` in the mode decide, and submit
+       batches.
     4. Build a stale index, and complete the report.
 
     Errors of units are not raised: they are in the result. The session gets the budget of the
@@ -71,7 +71,6 @@ def run_due_units(
         if is_prepared and work_pass.account_error is None:
             work_pass.attempt(
                 work_pass.ask_due_rows,
-                work_pass.ask_moved_rows,
                 work_pass.decide_rows,
                 work_pass.submit,
             )
