@@ -1,7 +1,7 @@
 """List the units of a task that are due now or later.
 
 A unit is one step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
-"ask", "submit", "fill", "embed" or "build" for the task.
+"ask", "submit", "fill" or "index" for the task.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,6 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_selection import names_user_task
-from pipeline.index import vectors
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
 from pipeline.store import batches
@@ -37,7 +36,7 @@ class DueUnit(NamedTuple):
     task: str
     # Seconds until it is due.
     in_s: float = 0.0
-    # Number of the batch; for "embed" of the block of texts; or None for the whole task.
+    # Number of the batch; None for the whole task.
     number: int | None = None
 
     @property
@@ -45,12 +44,11 @@ class DueUnit(NamedTuple):
         """Return unit, task and number as JSON members."""
         members: dict[str, Any] = {"unit": self.unit, "task": self.task}
         if self.number is not None:
-            number_name = "block" if self.unit == "embed" else "batch"
-            members[number_name] = self.number
+            members["batch"] = self.number
         return members
 
 
-def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
+def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterator[DueUnit]:
     """Yield the steps of the task in use that are due now or later, as the database shows them.
 
     The order is:
@@ -61,14 +59,14 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
       `tag` asks a decision model
     - "submit" (prepare and send batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
-    - "embed" or "build" of the index, unless a batch is downloaded and not ingested
+    - "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
     Each unit has the seconds until it is due. Without room in the quota or a budget, "submit" is
     due only after `poll_most`, and so is the "ask" of a decision model without room in a budget.
 
     Args:
         ws: The workspace.
-        indexes: Include embedding and building, which reads all entries of the index.
+        should_index: Include the index, of which all entries may be read.
     """
     name = ws.task.subject
     max_pause_s = ws.settings.poll_most
@@ -104,29 +102,9 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    if indexes and not has_downloaded:
-        yield from _iterate_index_units(ws)
-
-
-def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
-    """Yield a unit for each block of texts to embed; if there is none, a unit "build".
-
-    Nothing is yielded if the task has no index or the index is up to date. With Gemini only the
-    first block is yielded, because one process already reaches its rate limits.
-    """
-    if not ws.is_indexed or not sync_and_check_index(ws, exact=False):
-        return
-
-    name = ws.task.subject
-    block_numbers = vectors.find_missing_blocks(ws)
-    if not block_numbers:
-        yield DueUnit("build", name)
-        return
-    # A single process already reaches the rate limits of Gemini.
-    if ws.backend != "local":
-        block_numbers = block_numbers[:1]
-    for block_number in block_numbers:
-        yield DueUnit("embed", name, number=block_number)
+    may_index = should_index and ws.is_indexed and not has_downloaded
+    if may_index and sync_and_check_index(ws, exact=False):
+        yield DueUnit("index", name)
 
 
 def _choose_batch_unit(

@@ -1,7 +1,7 @@
 """Run all due units of a task once: for cron, for a scheduler, and for parallel workers.
 
 - A unit is the smallest piece of work that takes its lock and makes guarded state changes: a step
-  of a batch, a block of texts to embed, or a step of the whole task.
+  of a batch, or a step of the whole task.
 - A unit does nothing if another process was first. So any number of processes on any number of
   hosts may run units of one workspace at the same time, and die at any moment.
 - A unit that fails does not prevent the others.
@@ -23,7 +23,7 @@ from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index import build, vectors
+from pipeline.index import build
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
@@ -42,12 +42,12 @@ class WorkPass:
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
         """Read the current state of the task; nothing is run.
 
-        Quality reports are off if only the units of one batch or block run.
+        Quality reports are off if only the units of one batch run.
 
         Args:
             ws: The workspace.
             units: Run only these units.
-            number: Run only the units of this batch or block of texts, or all if None.
+            number: Run only the units of this batch, or all if None.
         """
         self.ws = ws
         self.units = units
@@ -56,8 +56,6 @@ class WorkPass:
         self.phrases = list[str]()
         self.figures = dict[str, Any]()
         self.failures = list[FindableError]()
-        # Whether the index lacked texts when `embed` checked it.
-        self._is_index_stale = False
 
     @property
     def account_error(self) -> AccountError | None:
@@ -222,39 +220,19 @@ class WorkPass:
             self.figures["left"] = report.stop.rows or askable_count
             self.figures["out_of_money"] = report.budget_message
 
-    def embed(self) -> None:
-        """Embed the new texts of the task's index, and add a phrase with their number to `phrases`.
-
-        Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
-        to date. A block that another process embeds is left to it.
-
-        A pass for all blocks first completes the change to a new build that an ended process left
-        incomplete. Then it compares the index with the rows, and notes in `_is_index_stale` if the
-        index needs a build. A pass for a single block skips both, and notes that it needs one.
-        """
-        if "embed" not in self.units or not self.ws.is_indexed:
-            return
-        self._is_index_stale = self.number is not None or sync_and_check_index(self.ws, exact=True)
-        if not self._is_index_stale:
-            return
-
-        embedded_count = vectors.embed_free_blocks(self.ws, only_block=self.number)
-        if embedded_count:
-            self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
-
     def update_index(self) -> None:
         """Build the index if it is stale, and add a phrase about it.
 
         If a process died while it put a new build (a complete index) into service, this is
-        completed first. A build may need calls to embed texts. Does nothing if the unit "build" is
+        completed first. A build may need calls to embed texts. Does nothing if the unit "index" is
         not selected, or if the task has no index.
         """
-        if "build" not in self.units or not self.ws.is_indexed:
+        if "index" not in self.units or not self.ws.is_indexed:
             return
-
-        has_embedded = "embed" in self.units
-        if self._is_index_stale or sync_and_check_index(self.ws, exact=not has_embedded):
-            self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
+        if sync_and_check_index(self.ws, exact=True):
+            report = build.build_index(self.ws)
+            texts = plural(report.embedded, "text")
+            self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.

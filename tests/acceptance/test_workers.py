@@ -35,7 +35,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     """
     workspace.import_people(4)
     # Only `submit` is due in a new workspace.
-    assert run_units(workspace, "poll,ingest,embed,build") == ([], ["submit"])
+    assert run_units(workspace, "poll,ingest,index") == ([], ["submit"])
     assert api.creates() == []
     assert run_units(workspace, "submit", BATCH_ROWS=2) == (["4 submitted in 2 batches"], ["poll"])
     assert run_units(workspace, "submit,ingest") == ([], ["poll"])
@@ -43,8 +43,7 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     assert set(workspace.batch_states()) == {"downloaded"}
     workspace.run_command("work", once=True, only="ingest")
     assert workspace.state_counts() == {"tagged": 4}
-    assert run_units(workspace, "embed")[0] == ["4 texts embedded"]
-    assert run_units(workspace, "build")[0] == ["index built with 4 entries"]
+    assert run_units(workspace, "index")[0] == ["4 texts embedded, index built with 4 entries"]
     assert workspace.read_json("work", once=True)["did"] == []
     assert len(workspace.search("bees")) == 4
     workspace.run_command("work", once=True, only="cook", code=2)
