@@ -157,22 +157,9 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 
 
 def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
-    """Return in a line which batches were sent, or why no batch was sent.
-
-    If there was no open row, the line says so. If `batch-move` has cancelled a batch, the rows that
-    the batch did not answer may wait to be asked in another mode. Then the line has their number.
-    They are read from the database.
-    """
+    """Return in a line which batches were sent, or why no batch was sent."""
     labels = ws.task.labels
     if not report.plan.items and not report.sent:
-        waiting_moves = ws.store.query(move.list_waiting_moves, ws.task, ws.version)
-        if waiting_moves:
-            waiting_move = waiting_moves[0]
-            rows = plural(waiting_move.row_count, labels.singular, labels.plural)
-            return (
-                f"nothing to submit: {rows} of batch {waiting_move.batch_number} wait to be asked "
-                f"by {waiting_move.mode}"
-            )
         return f"nothing to submit: {labels.none_open_message}"
     if not report.sent:
         reason = report.summary or "these requests are under way already"
@@ -347,10 +334,9 @@ def batch_move(
     Prints first what the cancelled batch may still cost, and the price of the other mode. Asks for
     confirmation if the sum is above FINDABLE_CONFIRM_ABOVE (USD).
 
-    Ctrl-C is safe at any time: the same command continues, and so does the next `tag` or `work`.
+    Ctrl-C is safe at any time: the same command continues.
     """
     mode = Mode(target_mode)
-    # A dry run writes no journal line, so that no later command continues the move.
     if dry:
         plan = move_batch.plan_move(ws, batch, mode, budget_usd=budget)
         return CommandReport(plan, partial(print_fields, make_fields(plan, MOVE_FIELDS)))

@@ -205,7 +205,7 @@ def _estimate_output(
 
     If the local engine would answer, the figures are those of the model that a key would use. Lines
     before them are about batches that an earlier run has prepared, and about the local engine.
-    Lines after them are about decisions: a proposal, or the reason against them.
+    A line after them has the reason against decisions, if there is one.
 
     Args:
         estimate: The estimate.
@@ -234,8 +234,8 @@ def _estimate_output(
 
     output += list_modes(priced_estimate)
     decide = priced_estimate.decide
-    if decide is not None:
-        output.append(priced_estimate.decide_proposal or f"no decide: {decide.absence_reason}")
+    if decide is not None and decide.absence_reason:
+        output.append(f"no decide: {decide.absence_reason}")
     mode_name = priced_estimate.recommended or "no mode yet"
     output.append(f"recommended: {mode_name}, because {priced_estimate.reason}")
     return output

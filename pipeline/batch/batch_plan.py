@@ -10,7 +10,6 @@ Terms of this module:
 - A claimable row is neither empty, claimed, answered nor parked.
 - A control request is an invented request whose right reply is known. It shows whether a result
   gives replies to the wrong requests.
-- A moved row was in a batch that was cancelled so that another mode asks its rows.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,7 +18,6 @@ from enum import StrEnum
 
 from pipeline.batch import budget
 from pipeline.batch.budget import Calibration
-from pipeline.batch.move import list_ended_moves
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
@@ -34,7 +32,6 @@ from pipeline.engine.task_parts import RowsById, TaskLabels
 from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
-from pipeline.store import answers
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection, split_into_pages
 
@@ -329,8 +326,6 @@ class Selection:
     excluded_ids: Collection[str] = ()
     # Only these row ids. A trial asks about them even if they are not open.
     row_ids: Sequence[str] | None = None
-    # Also rows that wait for the move of their batch, which asks them in its own mode.
-    includes_moved: bool = False
 
 
 def plan_batches(
@@ -411,11 +406,7 @@ def read_request_pages(
     constant. `selection.limit` is not applied.
 
     Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
-    names its rows reads them in any state. These rows are left out:
-
-    - Rows in `selection.excluded_ids`.
-    - Rows that wait for another mode, because their batch was cancelled for this purpose (a move).
-      Such rows are included if `selection.includes_moved` is set, or if `mode` is TRIAL.
+    names its rows reads them in any state. Rows in `selection.excluded_ids` are left out.
 
     Args:
         mode: Only TRIAL makes a difference.
@@ -432,18 +423,12 @@ def read_request_pages(
             mode,
             after=after,
         )
-    moved_batches: list[int] = []
-    if not selection.includes_moved and mode is not Mode.TRIAL:
-        moved_batches = [batch.number for batch, _ in list_ended_moves(tx, task, ws.version)]
 
     page = list[PlannedRequest]()
     page_bytes = 0
     for rows in row_pages:
-        excluded_ids = set(answers.filter_attempted(tx, task.name, list(rows), moved_batches))
         selected_rows = {
-            row_id: row
-            for row_id, row in rows.items()
-            if row_id not in selection.excluded_ids and row_id not in excluded_ids
+            row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
         }
         for request in builder.plan_requests(tx, selected_rows):
             page.append(request)

@@ -129,10 +129,7 @@ class LiveBatches:
         prepared: Prepared | StopReason | None = None
         # Retries go first, so that no row with the same input is asked in their place.
         if self._retry_ids:
-            selection = Selection(
-                row_ids=self._retry_ids,
-                includes_moved=preparation.selection.includes_moved,
-            )
+            selection = Selection(row_ids=self._retry_ids)
             self._retry_ids = []
             retry_preparation = Preparation(
                 self.ws,

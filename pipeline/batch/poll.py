@@ -11,7 +11,6 @@
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -41,8 +40,6 @@ LOCAL_LOOK_S = 5.0
 TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
 # Our choice: the API lets a batch run for as long.
 UNNAMED_RESULT_WAIT = timedelta(hours=48)
-# Gets a batch that is not over.
-WaitingHook = Callable[[BatchRow], None]
 
 
 @dataclass
@@ -98,8 +95,6 @@ def poll_batches(
     should_wait: bool,
     stops_at_first: bool = False,
     number: int | None = None,
-    should_download: bool = True,
-    on_waiting: WaitingHook = lambda _batch: None,
 ) -> PollReport:
     """Look at the task's submitted batches, and seal the results of those that are over.
 
@@ -121,9 +116,6 @@ def poll_batches(
             instead of for some seconds).
         stops_at_first: If `should_wait` is set, look only until the first batch is over.
         number: Look at this batch only. A number that no batch of the task has is no error.
-        should_download: Download results. If false, batches that are over stay submitted, and only
-            their remote state is stored.
-        on_waiting: Called at each look with a batch that is not over.
 
     Returns:
         The report. If no batch is submitted, all its members except `unclear` are empty.
@@ -131,7 +123,7 @@ def poll_batches(
     Raises:
         KeyRefusedError: The API refuses the key.
     """
-    poll = _Poll(ws, number, should_download=should_download, on_waiting=on_waiting)
+    poll = _Poll(ws, number)
     for batch in poll.batches_in(BatchState.SUBMITTING):
         lock_name = lock_of(batch.number)
         if not ws.locks.is_free(lock_name):
@@ -165,8 +157,6 @@ class _Poll:
 
     ws: WorkspaceSession
     only_number: int | None
-    should_download: bool
-    on_waiting: WaitingHook
     report: PollReport = field(default_factory=PollReport)
     # Batch number to its number of requests.
     request_counts: dict[int, int] = field(default_factory=dict)
@@ -206,8 +196,8 @@ class _Poll:
     def poll_until_end(self, *, should_wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
         """Look at the followed batches in rounds, with growing pauses, until the poll ends.
 
-        Each round looks at all followed batches. If the poll downloads, a look at a batch that is
-        over downloads its result. Before a further round, batches that were submitted meanwhile are
+        Each round looks at all followed batches. A look at a batch that is over downloads its
+        result. Before a further round, batches that were submitted meanwhile are
         followed, too. The poll ends after a round in each of these cases:
 
         - No batch needs another look: each is over, unknown to the API, or has an error that
@@ -218,8 +208,8 @@ class _Poll:
 
         Args:
             should_wait: Look until the batches are over. Otherwise there is one round; with the
-                local engine and downloads there are rounds for LOCAL_LOOK_S seconds, because local
-                batches run only while a command looks at them.
+                local engine there are rounds for LOCAL_LOOK_S seconds, because local batches run
+                only while a command looks at them.
             stops_at_first: End the poll when a batch is over.
             bar: Displays the progress.
 
@@ -247,7 +237,7 @@ class _Poll:
 
             is_local = ws.backend == "local"
             may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
-            if not should_wait and not (may_look_again and self.should_download):
+            if not should_wait and not may_look_again:
                 return
             ws.sleep(self._retry_policy.delay_s(look_number))
             self.add_submitted()
@@ -284,8 +274,8 @@ class _Poll:
           has no error in `check_errors` yet. `failing_since` is the time of the first transient
           error of any batch; after a successful look at any batch it is None.
 
-        A look stores the state that the API reports. If the batch is over and the poll downloads,
-        the look also downloads its result.
+        A look stores the state that the API reports. If the batch is over, the look also downloads
+        its result.
 
         Returns:
             "" after an error.
@@ -316,11 +306,9 @@ class _Poll:
         """Store the remote state of a batch, download its result if it is over; return the state.
 
         The state is stored if it changed, and its finished requests are counted in `done_counts`. A
-        new state of an unknown kind is printed and counts as running. `on_waiting` is called with
-        a batch that is not over.
+        new state of an unknown kind is printed and counts as running.
 
-        Nothing is downloaded if the poll downloads nothing, or if the batch succeeded but the API
-        does not name its result yet.
+        Nothing is downloaded if the batch succeeded but the API does not name its result yet.
 
         Returns:
             The number of the batch and the API's state in lower case, with the age of a cancel.
@@ -347,10 +335,8 @@ class _Poll:
                 "the batch counts as running",
             )
 
-        if not remote.state.is_final:
-            self.on_waiting(batch)
         is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
-        if is_settled and self.should_download:
+        if is_settled:
             download_result(ws, number, remote)
         state = describe_remote_state(remote.state_name or "no state")
         if batch.cancel_asked_at is not None:

@@ -70,7 +70,7 @@ def ask_single_rows(
         deadline_s=deadline_s,
         stops_without_connection=True,
     )
-    report = ask_rows(ws, Selection(row_ids=row_ids, includes_moved=True), mode=mode, policy=policy)
+    report = ask_rows(ws, Selection(row_ids=row_ids), mode=mode, policy=policy)
     if report.interrupted:
         raise KeyboardInterrupt
     return report

@@ -36,8 +36,6 @@ class SubmitReport:
     plan: BatchPlan = field(default_factory=BatchPlan)
     # Batch number to the outcome of sending it.
     sent: dict[int, SendOutcome] = field(default_factory=dict)
-    # Numbers of the batches that this submit prepared.
-    prepared: list[int] = field(default_factory=list)
     # Requests in the batches that this submit brought to the API.
     items: int = 0
     # Rows that got the answer of a row with the same input.
@@ -121,7 +119,6 @@ def submit_batches(
     *,
     is_confirmed: bool = False,
     should_report_full_api: bool = False,
-    should_send: bool = True,
     number: int | None = None,
 ) -> SubmitReport:
     """Send the batches that an earlier run left, then batches of the selected claimable rows.
@@ -136,8 +133,6 @@ def submit_batches(
         should_report_full_api: If the API accepts no more batches while a batch of the task is
             submitted, set the report's `full_api_error` and return, instead of raising the error.
             The error of a daily quota is raised anyway.
-        should_send: Send batches. If false, batches of an earlier run stay as they are, and new
-            batches are only prepared.
         number: The only batch of an earlier run that is sent; None sends all of them. The number
             does not restrict the new batches of the selected rows.
 
@@ -185,7 +180,7 @@ def submit_batches(
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     earlier_numbers = [batch.number for batch in earlier_batches]
-    submission = _Submission(ws, report, should_send=should_send)
+    submission = _Submission(ws, report)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.send_new(selection, new_requests, has_new_rows=bool(new_rows))
@@ -280,7 +275,6 @@ class _Submission:
 
     ws: WorkspaceSession
     report: SubmitReport
-    should_send: bool
     # Batches with a refused line, whose other requests are in no batch yet.
     rebuild_numbers: list[int] = field(default_factory=list)
     # Why no more batches were prepared.
@@ -289,12 +283,9 @@ class _Submission:
     def send(self, numbers: Iterable[int]) -> None:
         """Send the batches with these numbers in this order, and record each outcome in the report.
 
-        Does nothing if the submit only prepares. A batch with a refused line is noted, so that its
-        other requests go into a new batch. An error of a batch is raised, and the following batches
-        are not sent.
+        A batch with a refused line is noted, so that its other requests go into a new batch. An
+        error of a batch is raised, and the following batches are not sent.
         """
-        if not self.should_send:
-            return
         for number in numbers:
             outcome = send.send_batch(self.ws, number)
             self.report.sent[number] = outcome
@@ -305,7 +296,7 @@ class _Submission:
         """Prepare and send batches of at most as many requests as were announced.
 
         If a line of a batch was refused, another round prepares its other requests in a new batch.
-        Returns if no request is left. Fills the report's `shared`, `prepared` and `sent`.
+        Returns if no request is left. Fills the report's `shared` and `sent`.
 
         Args:
             selection: The rows to send. Each round uses a copy with its own limit and excluded ids.
@@ -339,7 +330,6 @@ class _Submission:
                 )
             self.stop_reasons.add(stop_reason)
             self.report.shared += copied_rows
-            self.report.prepared += numbers
             self.send(numbers)
 
         parked = ws.task.labels.command("parked")
@@ -393,7 +383,7 @@ class _Submission:
             if StopReason.BUDGET not in self.stop_reasons:
                 report.no_room = held_back
             elif tightest is not None and held_back:
-                if not (report.sent or report.prepared):
+                if not report.sent:
                     raise current_budgets.no_room_error(tx)
                 report.held_back = held_back
                 report.budget = f"{tightest.name}={tightest.usd:g}"

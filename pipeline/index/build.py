@@ -35,6 +35,8 @@ from pipeline.store.locks import Lock
 
 # Fields of a manifest that the database records.
 RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
+# Beginning of the name of the lock of a task's texts.
+EMBED_LOCK = "embed"
 # Share of words in a score with Gemini's vectors. A collection has the share for the local engine.
 GEMINI_WORD_SHARE = 0.3
 
@@ -266,10 +268,10 @@ class _IndexBuilder:
                         f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}",
                     )
             if has_missing_texts:
-                with ws.display.bar("embedding", count) as bar:
-                    self._embedded_count += embedder.embed_blocks(
-                        entries(tx), bar=bar, is_waiting=True
-                    )
+                # A text that two processes need at the same time is embedded once.
+                lock_name = f"{EMBED_LOCK}-{ws.indexed_task.folder or ws.task.name}"
+                with ws.lock(lock_name), ws.display.bar("embedding", count) as bar:
+                    self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
         embedder.add_refusals_of_others()
 
     def _build_and_promote(

@@ -3,7 +3,7 @@
 Calls keep to the model's limits per minute, which count texts, not calls. The backend embeds:
 Gemini's API, or the local engine, which runs on this machine and costs nothing. A workspace is
 bound to the backend of its first batch, answer or vector. A page is the entries that are looked up
-in the cache at once; a block is the entries that one process embeds under its own lock.
+in the cache at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,16 +33,12 @@ HTTP_BAD_REQUEST = 400
 PLAIN_WORD = "word"
 # Such a text has no place among the others, so it is left out like a refused one.
 ZERO_VECTOR_REASON = "the embedding model returned a vector of zeros"
-# Beginning of the names of the locks of blocks.
-EMBED_LOCK = "embed"
 # Gemini's task type for the vectors of queries.
 QUERY_TASK_TYPE = "RETRIEVAL_QUERY"
 # Entries that are looked up in the cache at once; a multiple of a call, so that calls are full.
 LOOKUP_PAGE_ENTRIES = 12 * MAX_EMBED_TEXTS
 # Calls at once, by backend.
 PARALLEL_CALLS = {"local": 2, "gemini": 4}
-# Entries that one process embeds while other processes embed other blocks.
-BLOCK_ENTRIES = 100 * MAX_EMBED_TEXTS
 # If the middle of a long text is cut, this much of its end is kept.
 KEPT_END_CHARS = 1000
 
@@ -198,53 +194,13 @@ class Embedder:
         )
         return text_count, tokens, price
 
-    def embed_blocks(
-        self,
-        entries: Iterable[Entry],
-        *,
-        bar: ProgressBar,
-        only_block: int | None = None,
-        is_waiting: bool = False,
-    ) -> int:
-        """Embed missing texts in blocks of BLOCK_ENTRIES, each under its own lock; show progress.
-
-        A text that two processes need at the same time is embedded once.
-
-        Args:
-            entries: All entries of the collection.
-            only_block: Number of the only block to embed, from 0, or None for all blocks.
-            is_waiting: Wait while another process embeds a block, whose texts are then cached. If
-                it is False, such a block is skipped.
-
-        Returns:
-            How many texts were embedded. Texts that the API refused do not count.
-        """
-        ws = self._ws
-        lock_block = ws.lock if is_waiting else ws.locks.try_lock
-        lock_prefix = f"{EMBED_LOCK}-{ws.indexed_task.folder or ws.task.name}"
-        embedded_count = 0
-        for block_number, block in enumerate(split_into_pages(entries, BLOCK_ENTRIES)):
-            if only_block is not None and block_number != only_block:
-                continue
-            with lock_block(f"{lock_prefix}-{block_number}") as lock:
-                if lock is not None:
-                    embedded_count += self.embed_missing(
-                        block, bar=bar, shown_count=block_number * BLOCK_ENTRIES
-                    )
-        return embedded_count
-
-    def embed_missing(
-        self, entries: Iterable[Entry], *, bar: ProgressBar, shown_count: int = 0
-    ) -> int:
+    def embed_missing(self, entries: Iterable[Entry], *, bar: ProgressBar) -> int:
         """Embed the entries whose vectors are not cached, several calls at once.
 
         The vectors of a call are on disk when the call ends, so a killed run loses only running
         calls. A text that the API refuses gets no vector; its reason is added to `refusal_reasons`,
         and the cache remembers the refusal. The first result binds the workspace to its backend, so
         that later commands cannot mix vectors of another one.
-
-        Args:
-            shown_count: Entries before these ones that the progress bar already counts.
 
         Returns:
             How many texts were embedded.
@@ -253,7 +209,7 @@ class Embedder:
             FindableError: A call failed. Running calls were finished first and their vectors saved.
         """
         embedded_count = 0
-        entry_count = shown_count
+        entry_count = 0
         for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
             keys = self.make_keys(page)
             calls = list(
@@ -480,39 +436,6 @@ def _embed_around_refused(
     )
     yield from _embed_around_refused(first_half, embed_texts)
     yield from _embed_around_refused(second_half, embed_texts)
-
-
-def embed_free_blocks(ws: WorkspaceSession, *, only_block: int | None = None) -> int:
-    """Embed the missing texts of a collection, without the blocks that another process embeds.
-
-    Args:
-        ws: The workspace; its collection is embedded.
-        only_block: Number of the only block to embed, from 0, or None for all blocks.
-
-    Returns:
-        How many texts were embedded. Texts that the API refused do not count.
-    """
-    with (
-        ws.store.read() as tx,
-        ws.display.bar("embedding", ws.indexed_task.count_entries(tx)) as bar,
-    ):
-        entries = ws.indexed_task.read_entries(tx)
-        return Embedder(ws).embed_blocks(entries, bar=bar, only_block=only_block)
-
-
-def find_missing_blocks(ws: WorkspaceSession) -> list[int]:
-    """Return the numbers of the blocks that contain a text that is not embedded yet, from 0."""
-    embedder = Embedder(ws)
-    with ws.store.read() as tx:
-        blocks = split_into_pages(
-            ws.indexed_task.read_entries(tx),
-            BLOCK_ENTRIES,
-        )
-        return [
-            block_number
-            for block_number, block in enumerate(blocks)
-            if embedder.cache.find_missing(embedder.make_keys(block))
-        ]
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

@@ -7,7 +7,6 @@ one version, if necessary over several days.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from pipeline.batch.move import WaitingMove
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
@@ -38,13 +37,12 @@ def choose_next_command(
     *,
     is_waiting_for_quota: bool,
     held_step: CommandHint | None,
-    waiting_move: WaitingMove | None,
     is_decided: bool,
 ) -> CommandHint | None:
     """Return the command for the most urgent condition; None if running calls have all rows.
 
     The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, end the hold of a batch, complete a move, ask open rows, rows that a person asked for
+    batches, end the hold of a batch, ask open rows, rows that a person asked for
     again and rows of a changed file, fill a task without rows, update the index, show parked rows,
     export. If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If
     the task has no rows and the document names other tasks, the command is `status` of the first of
@@ -63,8 +61,6 @@ def choose_next_command(
         held_step: The command for a batch of the task that is not ingested, because its replies
             seem to belong to other rows: `batch-poll`, or `batch-cancel` if a second download has
             already brought the same result. None if there is no such batch.
-        waiting_move: A cancelled batch whose rows wait to be asked in another mode, if there is
-            any.
         is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode
             decide, so the command asks the open rows in this mode, too.
     """
@@ -94,7 +90,6 @@ def choose_next_command(
         (unsent_count, _choose_batch_command(document, task, "batch-submit")),
         (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
         (held_step, held_step),
-        (waiting_move, waiting_move and waiting_move.command),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.total + counts.gone == 0, fill_command),
         (counts.done and is_index_outdated, labels.command("index")),

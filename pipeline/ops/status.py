@@ -15,7 +15,6 @@ from typing import Any
 from pipeline.batch import batch_files, report
 from pipeline.batch.budget import find_quota_refusal
 from pipeline.batch.held_batches import describe_ways_out
-from pipeline.batch.move import list_waiting_moves
 from pipeline.batch.report import BatchWait, find_waits
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -101,7 +100,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
-        waiting_moves = list_waiting_moves(tx, task, ws.version)
         is_decided = has_decisions(tx, task.name, task.prompt_version)
         held_step = _choose_held_step(tx, task, task_batches)
 
@@ -135,7 +133,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         batch_counts,
         is_waiting_for_quota=is_waiting_for_quota,
         held_step=held_step,
-        waiting_move=waiting_moves[0] if waiting_moves else None,
         is_decided=is_decided,
     )
     document["next"] = str(next_command or "")

@@ -199,17 +199,6 @@ def list_row_ids_of_batch(
     return list(tx.execute(union_all(*queries)).scalars())
 
 
-def filter_attempted(
-    tx: Connection, task: str, row_ids: Sequence[str], batch_numbers: Sequence[int]
-) -> list[str]:
-    """Return those of the row ids that have an attempt in one of the batches, in any order."""
-    if not batch_numbers:
-        return []
-    is_in_batches = and_(attempts.c.task == task, attempts.c.batch.in_(batch_numbers))
-    query = select(attempts.c.item_id).where(is_in_batches)
-    return [row[0] for row in select_matching(tx, query, attempts.c.item_id, row_ids)]
-
-
 def list_answers_and_attempts(
     tx: Connection,
     task: str,

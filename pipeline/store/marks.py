@@ -8,7 +8,6 @@ Each kind of line has typed functions here, which write and read it:
 - batches whose files a user removed, and batches whose version was rolled back
 - rows that are being forgotten, and forgotten rows that their source must not import again
 - how late the API lists a new batch (list delay), and which people and columns are in the index
-- batches whose rows are to be asked in another mode
 """
 
 import hashlib
@@ -34,9 +33,6 @@ CLEANED_EVENT = "clean"
 ROLLBACK_EVENT = "rollback"
 LIST_DELAY_EVENT = "list_lag"
 INDEX_COLUMNS_EVENT = "index_columns"
-MOVE_EVENT = "move"
-# The mode in the line that ends a move.
-MOVE_COMPLETED = "done"
 # States of a line of FORGET_EVENT.
 ERASURE_STARTED = "begun"
 ERASURE_COMPLETED = "done"
@@ -312,37 +308,6 @@ def read_index_columns(tx: Connection) -> tuple[str, ...]:
     """Return the newest choice of other columns of people in the index; empty without any."""
     choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == INDEX_COLUMNS_EVENT]
     return tuple(json.loads(choices[-1])) if choices else ()
-
-
-def record_move(tx: Connection, batch: int, *, mode: str, reason: str, now: datetime) -> None:
-    """Journal that the rows of a batch are to be asked in another mode when the batch is over.
-
-    A later line about the same batch replaces the mode of an earlier line.
-    """
-    workspace.record_event(tx, MOVE_EVENT, batch, old=None, new=mode, reason=reason, now=now)
-
-
-def end_move(tx: Connection, batch: int, *, mode: str, now: datetime) -> None:
-    """Journal that no row of a moved batch waits any more."""
-    workspace.record_event(
-        tx,
-        MOVE_EVENT,
-        batch,
-        old=mode,
-        new=MOVE_COMPLETED,
-        reason="its rows were asked",
-        now=now,
-    )
-
-
-def read_moves(tx: Connection, batch: int | None = None) -> dict[int, str]:
-    """Return all moved batches: the mode while a move is open, MOVE_COMPLETED after its end.
-
-    Args:
-        batch: Only this batch.
-    """
-    lines = workspace.events_of(tx, MOVE_EVENT, batch)
-    return {int(line["name"]): str(line["new"]) for line in lines}
 
 
 def _digest(tx: Connection, name: str) -> str:

@@ -28,7 +28,6 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
@@ -62,6 +61,7 @@ from pipeline.workflows.new_task_files import (
 
 # Rows that are asked by default.
 DEFAULT_ROW_COUNT = 5
+NO_PROGRESS = NoProgress()
 # Our choice: the requests of more rows than this are not built to estimate their cost.
 MAX_ESTIMATED_ROWS = 100_000
 
@@ -354,7 +354,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
-    trial_ws, row_ids, row_count = _open_in_memory(
+    trial_ws, row_ids, row_count, _ = _load_in_memory(
         ws,
         unwritten_task,
         draft,
@@ -431,8 +431,8 @@ def save_question(
         return SavedQuestion(draft, field_names, None)
 
     # Otherwise refused rows are named when the task reads its rows.
-    display = ws.display if should_list_refused else NoProgress()
-    trial_ws, row_ids, _ = _open_in_memory(
+    display = ws.display if should_list_refused else NO_PROGRESS
+    trial_ws, row_ids, _, _ = _load_in_memory(
         ws,
         unwritten_task,
         draft,
@@ -507,19 +507,19 @@ def ask_saved(
     )
 
 
-def _open_in_memory(
+def _load_in_memory(
     ws: WorkspaceSession,
     unwritten_task: UnwrittenTask,
     draft: TaskDraft,
     *,
     size: int,
-    display: Progress,
-    should_list_refused: bool,
-) -> tuple[WorkspaceSession, Sequence[str], int]:
+    display: Progress = NO_PROGRESS,
+    should_list_refused: bool = False,
+) -> tuple[WorkspaceSession, Sequence[str], int, RowSyncReport]:
     """Return a session whose task is a draft over its first rows in memory.
 
-    Also returned are the ids of these rows, and the number of rows in the source. No file or
-    database is written. Rows that cannot be asked are printed.
+    Also returned are the ids of these rows, the number of rows that can be asked about, and a
+    report on the other rows. No file or database is written.
 
     Args:
         ws: The workspace.
@@ -530,40 +530,11 @@ def _open_in_memory(
         should_list_refused: Print all of them; otherwise three.
 
     Raises:
-        InputError: No row has a text.
-    """
-    task, row_ids, row_count, _ = _load_in_memory(
-        ws,
-        unwritten_task,
-        draft,
-        size=size,
-        display=display,
-        should_list_refused=should_list_refused,
-    )
-    if not row_ids:
-        raise InputError(
-            f"no row of {draft.table_description} has a text to ask about; nothing was asked",
-        )
-    return replace(ws, task=task), row_ids, row_count
-
-
-def _load_in_memory(
-    ws: WorkspaceSession,
-    unwritten_task: UnwrittenTask,
-    draft: TaskDraft,
-    *,
-    size: int,
-    display: Progress,
-    should_list_refused: bool,
-) -> tuple[Task, Sequence[str], int, RowSyncReport]:
-    """Return a task that is a draft over its first rows in memory, which may be none.
-
-    Also returned are the ids of these rows, the number of rows that can be asked about, and a
-    report on the other rows. See `_open_in_memory`.
+        InputError: No row has a text, and `size` is not 0.
     """
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
-    return load_unregistered_task(
+    task, row_ids, row_count, report = load_unregistered_task(
         declaration,
         draft.path,
         draft.source,
@@ -574,6 +545,11 @@ def _load_in_memory(
         display=display,
         should_list_refused=should_list_refused,
     )
+    if size and not row_ids:
+        raise InputError(
+            f"no row of {draft.table_description} has a text to ask about; nothing was asked",
+        )
+    return replace(ws, task=task), row_ids, row_count, report
 
 
 def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
@@ -585,9 +561,7 @@ def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int
         InputError: The rows cannot be read, or a column cannot be key or text.
     """
     draft = draft_task(ws.store, unwritten_task)
-    _, _, row_count, report = _load_in_memory(
-        ws, unwritten_task, draft, size=0, display=NoProgress(), should_list_refused=False
-    )
+    _, _, row_count, report = _load_in_memory(ws, unwritten_task, draft, size=0)
     return row_count, report
 
 
@@ -608,14 +582,8 @@ def estimate_run(
     if trial.estimate is None or trial.rows > MAX_ESTIMATED_ROWS:
         return trial.estimate
     named_task = unwritten_task._replace(name=name)
-    run_ws, row_ids, _ = _open_in_memory(
-        ws,
-        named_task,
-        trial.draft._replace(path=named_task.path),
-        size=MAX_ESTIMATED_ROWS,
-        display=NoProgress(),
-        should_list_refused=False,
-    )
+    draft = trial.draft._replace(path=named_task.path)
+    run_ws, row_ids, _, _ = _load_in_memory(ws, named_task, draft, size=MAX_ESTIMATED_ROWS)
     estimate = preflight.estimate_named_rows(run_ws, row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 

@@ -1,7 +1,7 @@
 """List the units of a task that are due now or later.
 
-A unit is one step that a worker can take: the next step of a batch ("send", "look", "download",
-"ingest"), or "ask", "prepare", "fill", "embed" or "build" for the task.
+A unit is one step that a worker can take: the next step of a batch ("submit", "poll", "ingest"), or
+"ask", "submit", "fill" or "index" for the task.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,14 +9,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget
-from pipeline.batch.move import list_ended_moves
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_selection import names_user_task
-from pipeline.index import vectors
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
 from pipeline.store import batches
@@ -31,14 +29,14 @@ POLL_SHARE_OF_AGE = 0.5
 class DueUnit(NamedTuple):
     """A step of a task that a worker can take now or later.
 
-    For example: poll a batch, prepare requests, or build the index.
+    For example: poll a batch, submit rows, or build the index.
     """
 
     unit: str
     task: str
     # Seconds until it is due.
     in_s: float = 0.0
-    # Number of the batch; for "embed" of the block of texts; or None for the whole task.
+    # Number of the batch; None for the whole task.
     number: int | None = None
 
     @property
@@ -46,30 +44,29 @@ class DueUnit(NamedTuple):
         """Return unit, task and number as JSON members."""
         members: dict[str, Any] = {"unit": self.unit, "task": self.task}
         if self.number is not None:
-            number_name = "block" if self.unit == "embed" else "batch"
-            members[number_name] = self.number
+            members["batch"] = self.number
         return members
 
 
-def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[DueUnit]:
+def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterator[DueUnit]:
     """Yield the steps of the task in use that are due now or later, as the database shows them.
 
     The order is:
 
     - the next step of each open batch, except that batches that are held until a person decides are
       left out
-    - "ask" (live calls only): a live call about a row failed and is due again, the batch of a move
-      ended with unanswered rows, or an unfinished `tag` asks a decision model
-    - "prepare" (write the files of batches): other rows are open and no pilot blocks them
+    - "ask" (live calls only): a live call about a row failed and is due again, or an unfinished
+      `tag` asks a decision model
+    - "submit" (prepare and send batches): other rows are open and no pilot blocks them
     - "fill" (sync the rows of a user task), always due after `poll_most`
-    - "embed" or "build" of the index, unless a batch is downloaded and not ingested
+    - "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
-    Each unit has the seconds until it is due. Without room in the quota or a budget, "prepare" is
+    Each unit has the seconds until it is due. Without room in the quota or a budget, "submit" is
     due only after `poll_most`, and so is the "ask" of a decision model without room in a budget.
 
     Args:
         ws: The workspace.
-        indexes: Include embedding and building, which reads all entries of the index.
+        should_index: Include the index, of which all entries may be read.
     """
     name = ws.task.subject
     max_pause_s = ws.settings.poll_most
@@ -88,10 +85,9 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         ]
         yield from batch_units
 
-        has_ended_moves = bool(list_ended_moves(tx, ws.task, ws.version))
         new_count = claiming.count_claimable(tx, ws.task)
         is_deciding = bool(new_count) and is_decide_run_open(tx, ws.task)
-        if claiming.find_due_ids(tx, ws.task) or has_ended_moves:
+        if claiming.find_due_ids(tx, ws.task):
             yield DueUnit("ask", name)
         elif is_deciding:
             has_room = budget.read_current_budgets(ws).remaining_usd(tx) != 0
@@ -99,36 +95,16 @@ def list_due_units(ws: WorkspaceSession, *, indexes: bool = True) -> Iterator[Du
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            yield DueUnit("prepare", name, max_pause_s if has_no_room else 0.0)
+            yield DueUnit("submit", name, max_pause_s if has_no_room else 0.0)
 
     if names_user_task(ws.settings):
         yield DueUnit("fill", name, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    if indexes and not has_downloaded:
-        yield from _iterate_index_units(ws)
-
-
-def _iterate_index_units(ws: WorkspaceSession) -> Iterator[DueUnit]:
-    """Yield a unit for each block of texts to embed; if there is none, a unit "build".
-
-    Nothing is yielded if the task has no index or the index is up to date. With Gemini only the
-    first block is yielded, because one process already reaches its rate limits.
-    """
-    if not ws.is_indexed or not sync_and_check_index(ws, exact=False):
-        return
-
-    name = ws.task.subject
-    block_numbers = vectors.find_missing_blocks(ws)
-    if not block_numbers:
-        yield DueUnit("build", name)
-        return
-    # A single process already reaches the rate limits of Gemini.
-    if ws.backend != "local":
-        block_numbers = block_numbers[:1]
-    for block_number in block_numbers:
-        yield DueUnit("embed", name, number=block_number)
+    may_index = should_index and ws.is_indexed and not has_downloaded
+    if may_index and sync_and_check_index(ws, exact=False):
+        yield DueUnit("index", name)
 
 
 def _choose_batch_unit(
@@ -139,14 +115,14 @@ def _choose_batch_unit(
     settings: Settings,
     now: Callable[[], datetime],
 ) -> DueUnit:
-    """Return the next step of an open batch: ingest, send, download or look (a poll).
+    """Return the next step of an open batch: ingest, submit or poll.
 
     - downloaded: ingest now.
-    - prepared or submitting: send now, but a prepared batch after `poll_most` if the quota is full.
-    - submitted, and the database has a final state of the API: download now. If it also has the
-      time of that state (`over_at`), an earlier poll found no result yet: then download after
-      `poll_most`.
-    - submitted, otherwise: look after POLL_SHARE_OF_AGE of its age, between `poll_first` and
+    - prepared or submitting: submit now, but a prepared batch after `poll_most` if the quota is
+      full.
+    - submitted, and the database has a final state of the API: poll now. If it also has the time of
+      that state (`over_at`), an earlier poll found no result yet: then poll after `poll_most`.
+    - submitted, otherwise: poll after POLL_SHARE_OF_AGE of its age, between `poll_first` and
       `poll_most`.
     """
     name = task.subject
@@ -158,16 +134,16 @@ def _choose_batch_unit(
     if batch.state is not BatchState.SUBMITTED:
         is_prepared = batch.state is BatchState.PREPARED
         has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
-        return DueUnit("send", name, max_pause_s if has_no_quota else 0.0, number)
+        return DueUnit("submit", name, max_pause_s if has_no_quota else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
-        return DueUnit("download", name, max_pause_s if batch.over_at else 0.0, number)
+        return DueUnit("poll", name, max_pause_s if batch.over_at else 0.0, number)
 
     current_time = now()
     age_s = (current_time - (batch.submitted_at or current_time)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
-    return DueUnit("look", name, min(max_pause_s, poll_pause_s), number)
+    return DueUnit("poll", name, min(max_pause_s, poll_pause_s), number)
 
 
 def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:

@@ -17,9 +17,6 @@ from pipeline.gemini.models import RateLimits
 from pipeline.gemini.rate_limiter import WINDOW_S
 
 DAY_S = 86_400.0
-# One of these begins the reason for a mode that was chosen by its cost.
-CHEAPEST_REASON = "it is the cheapest mode"
-EQUAL_COST_REASON = "it is one of the cheapest modes"
 
 
 @dataclass(frozen=True)
@@ -58,10 +55,6 @@ class ModeEstimate:
         if self.seconds is None:
             return "duration unknown"
         return f"about {duration_in_words(self.seconds)}"
-
-    def is_cheaper_than(self, other: "ModeEstimate") -> bool:
-        """Return whether this mode is available and costs less than another one."""
-        return not self.absence_reason and self.compared_cost < other.compared_cost
 
     def document(self, count_name: str) -> dict[str, Any]:
         """Return the estimate as JSON members, without `absence_reason`; unknown figures are null.
@@ -135,10 +128,8 @@ def recommend_mode(
         return (round(in_time[mode].compared_cost, 6), durations_s[mode])
 
     recommended = min(in_time, key=preference)
-    in_time_text = f" to finish{deadline_text}" if deadline_text else ""
-    least_cost = preference(recommended)[0]
-    is_tied = [preference(mode)[0] for mode in in_time].count(least_cost) > 1
-    reasons = [f"{EQUAL_COST_REASON if is_tied else CHEAPEST_REASON}{in_time_text}"]
+    in_time_text = f" and finishes{deadline_text}" if deadline_text else ""
+    reasons = [f"none of batch, flex and live is cheaper{in_time_text}"]
     if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):

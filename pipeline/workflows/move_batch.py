@@ -1,19 +1,15 @@
-"""Move a batch by hand: cancel it, wait, store its answers, and ask the other rows.
-
-A move is recorded with the mode in which the other rows are asked. It is open until no row of the
-batch is left to ask, and then complete.
-"""
+"""Move a batch by hand: cancel it, wait, store its answers, and ask the other rows."""
 
 from dataclasses import dataclass, replace
 
 from pipeline.batch import budget, move
-from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import FindableError, MissingError
+from pipeline.core.errors import FindableError
 from pipeline.core.settings import Budget
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.store import batches, marks
+from pipeline.store import batches
 from pipeline.store.database import Store
 from pipeline.workflows import rounds
 from pipeline.workflows.tag_report import TagReport
@@ -40,7 +36,7 @@ class MoveReport:
             "remote_state": self.batch.remote_word,
             "requests": self.batch.requests,
             "kept": self.batch.answered or 0,
-            "answered": self.report.moved_rows,
+            "answered": 0 if self.report.live is None else self.report.live.answered,
             "submitted": self.report.submitted,
             "left": self.left,
             "spent": self.report.spent,
@@ -71,8 +67,7 @@ def plan_move(
             asked for another version than the version in use; or the budget is negative or NaN.
     """
     ws, batch = _open_task(ws, number)
-    open_mode = ws.store.query(move.find_move_mode, number)
-    move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
+    move.check_movable(batch, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
     other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
     return {
@@ -117,9 +112,8 @@ def move_batch(
 
     Answers that the batch has when it is over are stored. Before anything is changed, the costs of
     the cancelled batch and of asking its rows again are printed and confirmed. The rows are not
-    synced with their source. If this command was stopped, the same command continues the move
-    without confirming it again. If it names another mode than the open move, it confirms the new
-    costs and changes the mode. If the move is complete, only its report is returned.
+    synced with their source. If this command was stopped, the same command continues. If no row of
+    the batch is open, only the report is returned.
 
     Args:
         ws: The workspace, with any task.
@@ -134,19 +128,26 @@ def move_batch(
         MissingError: The API does not know the batch; it was not changed.
         FindableError: A step was stopped; the same command continues.
     """
-    ws, batch = _open_task(ws, number)
+    ws, _ = _open_task(ws, number)
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     _set_budget(ws, budget_usd)
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
-        open_mode = move.find_move_mode(tx, number)
-        is_moved = marks.read_moves(tx).get(number) == marks.MOVE_COMPLETED
+    batch = ws.store.query(batches.get_batch, number)
+    move.check_movable(batch, labels=ws.task.labels, version=ws.version)
+
     tag_rounds = rounds.TagRounds(ws)
-    if not is_moved:
-        move.check_movable(batch, open_mode, labels=ws.task.labels, version=ws.version)
-        _begin_move(ws, tag_rounds, batch, mode, open_mode)
-        _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
-        tag_rounds.ask_moved_rows()
+    if batch.state is BatchState.SUBMITTED:
+        move.cancel_for_move(ws, batch, mode)
+    _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
+    row_ids = ws.store.query(move.list_remaining_rows, ws.task, number)
+    if row_ids:
+        ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
+        if batch.state is not BatchState.SUBMITTED:
+            move.confirm_move(ws, batch, mode)
+        tag_rounds.row_ids = row_ids
+        if mode is Mode.BATCH:
+            tag_rounds.submit(should_report_full_api=True)
+        else:
+            tag_rounds.ask_live(mode)
     report = tag_rounds.complete_report()
     with ws.store.read() as tx:
         return MoveReport(
@@ -167,59 +168,6 @@ def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, bat
     if batch.task != ws.task.name:
         ws = replace(ws, task=ws.find_task(batch.task))
     return ws, batch
-
-
-def _begin_move(
-    ws: WorkspaceSession,
-    tag_rounds: rounds.TagRounds,
-    batch: batches.BatchRow,
-    mode: Mode,
-    open_mode: Mode | None,
-) -> None:
-    """Confirm and record the move of a batch to a mode, and cancel the batch at the API.
-
-    A move is open from its record until the rows are asked in the other mode.
-
-    - If a move to this mode is open already, only print a line that says so. If the API could not
-      be asked to cancel before, the caller asks it again while it waits for the batch.
-    - If the batch is at the API (it is submitted), confirm the costs, record the move, and ask the
-      API to cancel the batch. An open move to another mode gets the new mode.
-    - Otherwise the batch is over and has an open move to another mode. Confirm the costs, and give
-      this move the new mode. There is nothing to cancel.
-
-    Args:
-        ws: The workspace, with the task of the batch.
-        tag_rounds: The rounds of this command, which remember that the batch is moved.
-        batch: A batch at the API, or a batch that is over and has an open move.
-        mode: The mode of the calls that will ask its rows.
-        open_mode: The mode of its open move, which an earlier command began; None without one.
-
-    Raises:
-        InputError: Nobody confirmed; nothing was changed.
-        BudgetError: A budget has no room for the other mode; nothing was changed.
-        MissingError: The API does not know the batch; it was not changed.
-        RemoteError: The API could not be asked to cancel. The move is recorded, and the same
-            command continues it.
-    """
-    if open_mode is mode:
-        ws.display.say(f"continuing the move of batch {batch.number} to {mode}")
-        return
-
-    if batch.state is not BatchState.SUBMITTED:
-        move.confirm_move(ws, batch, mode)
-        move.change_move_mode(ws.store, batch, mode=mode, now=ws.now)
-        return
-
-    try:
-        remote = ws.client.get_batch(batch.remote_name or "")
-    except MissingError as error:
-        give_up = CommandHint("batch-cancel", batch=batch.number)
-        raise MissingError(
-            f"batch {batch.number} was not found at the API ({error.message}); nothing was changed",
-            hint=f"check the key, or release its rows: `{give_up}`",
-        ) from error
-    move.confirm_move(ws, batch, mode)
-    tag_rounds.begin_move(batch, mode, remote)
 
 
 def _wait_and_ingest(

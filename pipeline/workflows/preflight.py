@@ -39,13 +39,7 @@ from pipeline.gemini.models import (
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.quality import pilot
 from pipeline.store import batches
-from pipeline.workflows.mode_choice import (
-    CHEAPEST_REASON,
-    EQUAL_COST_REASON,
-    ModeEstimate,
-    estimate_live_seconds,
-    recommend_mode,
-)
+from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
 
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01
@@ -80,8 +74,6 @@ class Preflight:
     # The estimate of decisions, which are never chosen automatically. None if no user declared the
     # task, or if only decisions are estimated.
     decide: ModeEstimate | None = None
-    # The proposal to ask by decisions; empty if that is not possible.
-    decide_proposal: str = ""
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -232,7 +224,7 @@ def estimate_open_rows(
     if limit:
         row_count = min(askable_count, limit)
     with ws.display.bar("counting tokens", row_count) as bar:
-        plan = plan_batches(ws, Selection(limit, includes_moved=True), bar=bar)
+        plan = plan_batches(ws, Selection(limit), bar=bar)
     return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
 
 
@@ -283,7 +275,7 @@ def estimate_plan(
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
-    preflight = Preflight(
+    return Preflight(
         plan=plan,
         mode_estimates=mode_estimates,
         recommended=recommended,
@@ -294,61 +286,28 @@ def estimate_plan(
         known=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
-    )
-    return _with_decide_mode(ws, preflight)
-
-
-def _with_decide_mode(ws: WorkspaceSession, preflight: Preflight) -> Preflight:
-    """Return an estimate with the mode decide added, and a sentence that proposes it.
-
-    The mode decide asks a decision model. It can answer only closed fields, those with a fixed
-    choice.
-
-    - Built-in task: the estimate is returned unchanged.
-    - Task with other fields: the mode decide is not available, and its estimate has only the
-      reason. No sentence proposes it.
-    - Otherwise `decide_proposal` proposes the mode, whatever it costs. The mode is not recommended
-      even if it is the cheapest: then `reason`, which explains the recommended mode, says that the
-      recommended mode is the cheapest besides decide.
-    """
-    task = ws.task
-    if task.user_file is None:
-        return preflight
-    open_fields = closed_questions.list_open_fields(task)
-    if open_fields:
-        absence_reason = closed_questions.describe_open_fields(open_fields)
-        return replace(preflight, decide=ModeEstimate(absence_reason=absence_reason))
-
-    decide = _estimate_decisions(ws, preflight.plan)
-    option = OptionHint(mode=Mode.DECIDE.value)
-    proposal = (
-        f"{option} would ask the same as closed questions, with a probability for each field: "
-        f"{decide.shown_cost}, {decide.duration_text}"
-    )
-    reason = preflight.reason
-    recommended = preflight.recommended
-    if recommended is not None and decide.is_cheaper_than(preflight.mode_estimates[recommended]):
-        for cost_reason in (CHEAPEST_REASON, EQUAL_COST_REASON):
-            reason = reason.replace(cost_reason, f"{cost_reason} besides decide", 1)
-    return replace(
-        preflight,
-        reason=reason,
-        decide=decide,
-        decide_proposal=proposal,
+        decide=_estimate_decisions(ws, plan),
     )
 
 
-def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
-    """Return the estimate of asking a decision model about a plan's rows.
+def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate | None:
+    """Return the estimate of asking a decision model about a plan's rows; None for shipped tasks.
 
-    There are no control requests, which show if a batch has confused its replies, because decisions
-    are live calls. The prompt tokens of each row are those of the plan, plus those of the closed
-    questions. The measured tokens of past decisions correct the sum.
+    If the task has fields without a fixed choice, the estimate has only that reason. There are no
+    control requests, which show if a batch has confused its replies, because decisions are live
+    calls. The prompt tokens of each row are those of the plan, plus those of the closed questions.
+    The measured tokens of past decisions correct the sum.
 
     Args:
         ws: The session of the task.
         plan: The plan of asking a generating model about the rows.
     """
+    if ws.task.user_file is None:
+        return None
+    open_fields = closed_questions.list_open_fields(ws.task)
+    if open_fields:
+        return ModeEstimate(absence_reason=closed_questions.describe_open_fields(open_fields))
+
     decide_ws = ws.for_decisions()
     lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
     calibration = ws.store.query(budget.load_calibration, decide_ws.version)

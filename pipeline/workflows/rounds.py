@@ -2,7 +2,6 @@
 
 - A batch is held if its replies seem to belong to other rows. It is ingested only if a person
   accepts it.
-- A batch is moved if it was cancelled, and its unanswered rows are to be asked in another mode.
 
 The database stores the state of every round. If the process dies, the next command resumes.
 """
@@ -12,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from pipeline.batch import ingest, live, move, poll, submit
+from pipeline.batch import ingest, live, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
 from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
@@ -29,11 +28,10 @@ from pipeline.core.states import (
     describe_reason,
     remote_state,
 )
-from pipeline.core.text import format_usd, plural, shorten
+from pipeline.core.text import format_usd, shorten
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.remote import RemoteBatch
 from pipeline.quality import evaluate
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
@@ -112,7 +110,7 @@ class TagRounds:
         """
         self._ws = ws
         self._limit = limit
-        self._row_ids = row_ids
+        self.row_ids = row_ids
         self.report = TagReport(ws.version)
         self.quality_reporter = QualityReporter(
             ws,
@@ -120,10 +118,6 @@ class TagRounds:
             is_enabled=should_report,
         )
         self.started_at = ws.now()
-        # Batches that this process asked the API to cancel, to ask their rows in another mode.
-        self._cancelled_batches = set[int]()
-        # Live calls for a moved batch were stopped or interrupted.
-        self._is_move_stopped = False
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
         self._has_successful_batch = False
@@ -148,19 +142,18 @@ class TagRounds:
         Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
         with self._ws.store.read() as tx:
-            if self._row_ids is not None:
-                return len(claiming.filter_claimable(tx, self._ws.task, self._row_ids))
+            if self.row_ids is not None:
+                return len(claiming.filter_claimable(tx, self._ws.task, self.row_ids))
             return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.
 
-        If `wait` is set, batches that are downloaded already are ingested first. Then the open rows
-        of moved batches are asked, and the other open rows are sent. A batch is moved if it was
-        cancelled so that another mode asks its rows. If `wait` is set, rows that failed are sent
-        again after all batches are over. If the API has no room, the next submission follows the
-        first batch that ends. The method returns early if a poll did not reach the API, or if a
-        batch needs a person: the API does not know it, or it is unclear whether it was created.
+        If `wait` is set, batches that are downloaded already are ingested first, and rows that
+        failed are sent again after all batches are over. If the API has no room, the next
+        submission follows the first batch that ends. The method returns early if a poll did not
+        reach the API, or if a batch needs a person: the API does not know it, or it is unclear
+        whether it was created.
 
         If all batches fail at the API, or if the answers miss a quality gate by far, no more rows
         are sent, so that a short outage does not use up the attempts of all rows. The report gets
@@ -177,7 +170,7 @@ class TagRounds:
         if wait and self.list_batches(BatchState.DOWNLOADED):
             self.ingest()
 
-        while self._update_stop_reason() and self.ask_moved_rows():
+        while self._update_stop_reason():
             try:
                 submit_report = self.submit(should_report_full_api=wait)
             except ThrottledError as error:
@@ -196,8 +189,6 @@ class TagRounds:
         may_submit = self._update_stop_reason()
         if wait and not may_submit:
             self._collect_rest()
-        elif wait:
-            self.ask_moved_rows()
 
     def _collect_rest(self) -> None:
         """Wait for the batches at the API and ingest them, until none is left or polling stops."""
@@ -207,16 +198,12 @@ class TagRounds:
     def _collect_until_room(self) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        A batch is moved if it was cancelled so that another mode asks its rows. After each wait,
-        the open rows of moved batches are asked. The loop ends at the first of these: no batch is
-        at the API, polling stopped, rows of a moved batch could not be asked, or a batch was
+        The loop ends at the first of these: no batch is at the API, polling stopped, or a batch was
         ingested after the API had no room for all rows.
         """
         ingested_count = 0
         while self.list_batches(*API_STATES):
             ingested_count += self.collect(wait=True)
-            if not self.ask_moved_rows():
-                break
             is_api_full = self.report.stop.reason is TagStopReason.API_FULL
             if self.is_stopped or (ingested_count and is_api_full):
                 break
@@ -252,7 +239,6 @@ class TagRounds:
         *,
         is_confirmed: bool = True,
         should_report_full_api: bool,
-        should_send: bool = True,
         batch_number: int | None = None,
     ) -> SubmitReport:
         """Send prepared batches, and prepare and send open rows within budgets and limits.
@@ -266,7 +252,6 @@ class TagRounds:
             should_report_full_api: If the API has no room for another batch, and a batch of this
                 task waits at the API already, return with the reason in the report instead of
                 raising.
-            should_send: Send batches; otherwise only prepare them.
             batch_number: Of the prepared batches, send only this one; new batches are sent anyway.
 
         Raises:
@@ -280,14 +265,13 @@ class TagRounds:
         self._has_successful_batch = False
         report.stop = TagStop()
 
-        selection = Selection(self.remaining_rows(), row_ids=self._row_ids)
+        selection = Selection(self.remaining_rows(), row_ids=self.row_ids)
         try:
             submit_report = submit.submit_batches(
                 self._ws,
                 selection,
                 is_confirmed=is_confirmed,
                 should_report_full_api=should_report_full_api,
-                should_send=should_send,
                 number=batch_number,
             )
         except BudgetError as error:
@@ -333,9 +317,7 @@ class TagRounds:
 
         An error that stops the run (daily quota, budget, service down) is not raised: it is in the
         returned report, and so is an interrupt. The command's report gets the live run and the
-        number of unasked rows. Unless the run was interrupted, a quality report is written. It
-        ignores the `row_ids` of the rounds and asks all open rows, so it must not be called if they
-        are set.
+        number of unasked rows. Unless the run was interrupted, a quality report is written.
 
         Args:
             mode: Live, flex, priority or decide.
@@ -376,15 +358,15 @@ class TagRounds:
         with ws.display.bar("asking", call_count) as bar:
             live_report = live.ask_rows(
                 ws,
-                Selection(limit),
+                Selection(limit, row_ids=self.row_ids),
                 mode=mode,
                 on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
+        unfinished_count = max(0, selected_count - live_report.finished_rows)
+        report.unasked = min(unfinished_count, self.count_claimable())
 
         with ws.store.read() as tx:
-            unfinished_count = max(0, selected_count - live_report.finished_rows)
-            report.unasked = min(unfinished_count, claiming.count_claimable(tx, ws.task))
             names = ws.task.rows.table(tx).read_names(
                 tx,
                 [row_id for row_id, _ in live_report.first_failures],
@@ -398,79 +380,6 @@ class TagRounds:
             # Report now: the caller may wait for batches, which takes up to a day.
             self.quality_reporter.write(is_last=False)
         return live_report
-
-    def ask_moved_rows(self) -> bool:
-        """Ask the open rows of moved batches that are over, each in the mode of its batch's move.
-
-        A batch is moved if it was cancelled so that its rows are asked in another mode. The rows do
-        not count for the limit. A move is ended in the database when none of its rows is open.
-
-        Returns:
-            False if a live run for moved rows was stopped or interrupted, now or at an earlier
-            call; the report has the reason.
-
-        Raises:
-            RemoteError, ConfigurationError: A move to another batch could not be sent.
-        """
-        ws = self._ws
-        if self._is_move_stopped:
-            return False
-        ended_moves = ws.store.query(move.list_ended_moves, ws.task, ws.version)
-        for batch, mode in ended_moves:
-            if not self._ask_rows_of_move(batch, mode):
-                return False
-            move.end_move_if_done(ws.store, ws.task, number=batch.number, mode=mode, now=ws.now)
-        return True
-
-    def _ask_rows_of_move(self, batch: batches.BatchRow, mode: Mode) -> bool:
-        """Ask the open rows of a moved batch in the mode of the move, and print how many.
-
-        The report gets the mode, and the new batches or the number of answered rows.
-
-        Returns:
-            False if the live run was stopped or interrupted. The report then has `stop` with the
-            budget's error if the budget stopped the run, else the run as `live`. True otherwise,
-            also if no row is open. The caller ends the move.
-
-        Raises:
-            RemoteError, ConfigurationError: The mode is batch, and the new batch could not be sent.
-        """
-        ws = self._ws
-        row_ids = ws.store.query(move.list_remaining_rows, ws.task, batch.number)
-        self.report.moved[batch.number] = mode.value
-        if not row_ids:
-            return True
-
-        row_count = plural(len(row_ids), "row")
-        ws.display.say(f"batch {batch.number}: asking its other {row_count} by {mode}")
-        selection = Selection(row_ids=row_ids, includes_moved=True)
-        if mode is Mode.BATCH:
-            submit_report = submit.submit_batches(
-                ws, selection, is_confirmed=True, should_report_full_api=True
-            )
-            self.report.submitted += submit_report.created_batches
-            self.report.items += submit_report.items
-            return True
-
-        with ws.display.bar("asking", len(row_ids)) as bar:
-            live_report = live.ask_rows(
-                ws,
-                selection,
-                mode=mode,
-                on_progress=partial(_show_live_progress, bar),
-            )
-        self.report.moved_rows += live_report.answered
-        self.quality_reporter.note_answers(ws.version)
-        self._is_move_stopped = live_report.stopped is not None or live_report.interrupted
-        if isinstance(live_report.stopped, BudgetError):
-            self.report.stop = TagStop(
-                TagStopReason.BUDGET,
-                live_report.stopped.message,
-                budget_error=live_report.stopped,
-            )
-        elif self._is_move_stopped:
-            self.report.live = live_report
-        return not self._is_move_stopped
 
     def stop_asking(self) -> None:
         """Prepare no new row from now on; waiting batches are still sent and collected."""
@@ -508,7 +417,6 @@ class TagRounds:
         *,
         wait: bool,
         batch_number: int | None = None,
-        should_download: bool = True,
     ) -> None:
         """Look at the task's batches at the API, download results, and record failed batches.
 
@@ -519,7 +427,6 @@ class TagRounds:
         Args:
             wait: Poll until the first batch ends; otherwise look once.
             batch_number: Poll only this batch.
-            should_download: Download the results of batches that are over.
 
         Raises:
             KeyRefusedError: The API refuses the key.
@@ -529,8 +436,6 @@ class TagRounds:
             should_wait=wait,
             stops_at_first=True,
             number=batch_number,
-            should_download=should_download,
-            on_waiting=self._repeat_cancel,
         )
         self.report.poll.last = poll_report
 
@@ -548,33 +453,6 @@ class TagRounds:
         self._failed_batches |= failures.keys()
         if set(poll_report.downloaded) - set(failures):
             self._has_successful_batch = True
-
-    def begin_move(self, batch: batches.BatchRow, mode: Mode, remote: RemoteBatch) -> None:
-        """Record that another mode asks the rows of a batch, and cancel the batch at the API.
-
-        Raises:
-            RemoteError: The API could not be asked to cancel; a later command asks again.
-            StateConflictError: The batch is no longer submitted. Nothing was changed.
-        """
-        self._cancelled_batches.add(batch.number)
-        move.begin_move(self._ws, batch, mode, remote=remote)
-
-    def _repeat_cancel(self, batch: batches.BatchRow) -> None:
-        """Ask the API once more to cancel a batch at the API whose rows another mode asks.
-
-        The process that recorded the move may have died before its call.
-
-        Raises:
-            RemoteError: The API could not be asked to cancel.
-        """
-        # A move records the cancel and the mode together, so other batches need no journal.
-        if batch.cancel_asked_at is None or batch.number in self._cancelled_batches:
-            return
-        with self._ws.store.read() as tx:
-            is_moved = move.find_move_mode(tx, batch.number) is not None
-        if is_moved:
-            self._ws.client.cancel_batch(batch.remote_name or "")
-        self._cancelled_batches.add(batch.number)
 
     def ingest(self, batch_number: int | None = None) -> int:
         """Ingest downloaded batches, write quality reports, and return how many were ingested.

@@ -305,9 +305,8 @@ def _print_tag_estimate(
 ) -> None:
     """Print resumed work, the rows to send with mode and cost, and answered rows.
 
-    If nothing is to be sent, the line about the rows is left out. Then warnings and a proposal of
-    the mode decide are printed, each if it applies. The mode decide is proposed if it is cheaper
-    and no prepared batch is sent. The last line has the number of rows that the version in use
+    If nothing is to be sent, the line about the rows is left out. Then warnings are printed. The
+    last line has the number of rows that the version in use
     answered before, and their past cost. It is left out if answered rows are asked again.
 
     Args:
@@ -331,10 +330,6 @@ def _print_tag_estimate(
         ws.display.say(f"{ws.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)
-    # The printed cost contains prepared batches, and decisions would not ask about their rows.
-    decide = None if estimate.waiting.requests else estimate.decide
-    if decide is not None and decide.is_cheaper_than(estimate.mode_estimates[report.mode]):
-        ws.display.say(estimate.decide_proposal)
 
     if options.again:
         return
@@ -487,19 +482,15 @@ def _ask_in_chosen_mode(
 def _ask_by_live_calls(
     options: TagOptions, tag_rounds: rounds.TagRounds, *, request_count: int
 ) -> None:
-    """Ask the rows of moved batches, then the open rows; with `wait` collect the open batches.
+    """Ask the open rows; with `wait` collect the open batches.
 
-    A batch is moved if it was cancelled so that another mode asks its rows. Its rows are asked in
-    that mode. If these calls are stopped, nothing more is asked. Collecting asks no new rows, and
-    is left out if the live run was interrupted. If a budget stops the live run, it is the stop
-    reason of the report, and not an error.
+    Collecting asks no new rows, and is left out if the live run was interrupted. If a budget stops
+    the live run, it is the stop reason of the report, and not an error.
 
     Args:
         request_count: Estimated requests of the open rows, for the progress.
     """
     report = tag_rounds.report
-    if not tag_rounds.ask_moved_rows():
-        return
     live_report = tag_rounds.ask_live(Mode(report.mode), request_count=request_count)
     if isinstance(live_report.stopped, BudgetError):
         report.stop = TagStop(

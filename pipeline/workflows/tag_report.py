@@ -1,8 +1,7 @@
 """Report on a command that asks in rounds: counts, cost, quality, reason of open rows.
 
 The report also raises the error that stopped the command, and warns of failed batches and gates. A
-held batch is not ingested, because its replies seem to belong to other rows. A moved batch was
-cancelled, and its unanswered rows are asked in another mode.
+held batch is not ingested, because its replies seem to belong to other rows.
 """
 
 from dataclasses import dataclass, field
@@ -108,10 +107,6 @@ class TagReport:
     held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
-    # Batches whose other rows were asked in another mode: number and mode.
-    moved: dict[int, str] = field(default_factory=dict)
-    # Rows of these batches that were answered by live calls.
-    moved_rows: int = 0
     quality: QualityPart = field(default_factory=QualityPart)
     # Rows that are still open.
     left: int = 0
@@ -137,9 +132,7 @@ class TagReport:
     @property
     def answered_rows(self) -> int:
         """Return how many rows got an answer, including copied answers of equal rows."""
-        return (
-            self.shared + self.moved_rows + sum(summary.answered_rows for summary in self.ingested)
-        )
+        return self.shared + sum(summary.answered_rows for summary in self.ingested)
 
     @property
     def _live_answered_rows(self) -> int:
@@ -153,12 +146,8 @@ class TagReport:
 
     @property
     def reported_cost(self) -> float | None:
-        """Return the cost of the batches and the live run in this report; None if it has neither.
-
-        None also if rows of moved batches were answered, because the report has no cost of their
-        calls. `spent` contains it.
-        """
-        if self.moved_rows or not (self.ingested or self.live is not None):
+        """Return the cost of the batches and the live run; None if the report has neither."""
+        if not (self.ingested or self.live is not None):
             return None
         return self.batches_cost + (0.0 if self.live is None else self.live.cost)
 
@@ -302,7 +291,6 @@ class TagReport:
             "cost": self.reported_cost,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
-            "moved": {str(number): mode for number, mode in self.moved.items()},
             "failed": {str(number): reason for number, reason in self.poll.failed.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),

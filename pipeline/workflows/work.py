@@ -1,7 +1,7 @@
 """Run all due units of a task once: for cron, for a scheduler, and for parallel workers.
 
 - A unit is the smallest piece of work that takes its lock and makes guarded state changes: a step
-  of a batch, a block of texts to embed, or a step of the whole task.
+  of a batch, or a step of the whole task.
 - A unit does nothing if another process was first. So any number of processes on any number of
   hosts may run units of one workspace at the same time, and die at any moment.
 - A unit that fails does not prevent the others.
@@ -23,8 +23,7 @@ from pipeline.core.states import OPEN_STATES, BatchState
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index import build, vectors
-from pipeline.index.builds import open_synced_builds
+from pipeline.index import build
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
@@ -43,12 +42,12 @@ class WorkPass:
     def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
         """Read the current state of the task; nothing is run.
 
-        Quality reports are off if only the units of one batch or block run.
+        Quality reports are off if only the units of one batch run.
 
         Args:
             ws: The workspace.
             units: Run only these units.
-            number: Run only the units of this batch or block of texts, or all if None.
+            number: Run only the units of this batch, or all if None.
         """
         self.ws = ws
         self.units = units
@@ -57,8 +56,6 @@ class WorkPass:
         self.phrases = list[str]()
         self.figures = dict[str, Any]()
         self.failures = list[FindableError]()
-        # Whether the index lacked texts when `embed` checked it.
-        self._is_index_stale = False
 
     @property
     def account_error(self) -> AccountError | None:
@@ -83,25 +80,18 @@ class WorkPass:
         return len(self.failures) == failures_before
 
     def collect(self) -> None:
-        """Poll, download and ingest the batches, each if its unit is selected.
+        """Poll and ingest the batches, each if its unit is selected.
 
-        "look" polls, "download" polls and downloads, and "ingest" ingests. If a step fails, the
-        others still run. Phrases for downloaded, ingested and failed batches are added. Errors of
-        polls, failed batches and held batches, whose replies seem to belong to other rows, are
-        added to `failures`. A batch of which it is unclear whether the API created it is no
-        failure, because the next submission finds out.
+        If a step fails, the other still runs. Phrases for downloaded, ingested and failed batches
+        are added. Errors of polls, failed batches and held batches, whose replies seem to belong to
+        other rows, are added to `failures`. A batch of which it is unclear whether the API created
+        it is no failure, because the next submission finds out.
         """
         labels = self.ws.task.labels
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
-        if {"look", "download"} & set(self.units) and tag_rounds.list_batches(*budget.API_STATES):
-            self.attempt(
-                lambda: tag_rounds.poll(
-                    wait=False,
-                    batch_number=self.number,
-                    should_download="download" in self.units,
-                ),
-            )
+        if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
+            self.attempt(lambda: tag_rounds.poll(wait=False, batch_number=self.number))
         if report.poll.last.downloaded:
             count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
@@ -154,24 +144,6 @@ class WorkPass:
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)
 
-    def ask_moved_rows(self) -> None:
-        """Ask the rows that moved batches left open.
-
-        A batch is moved if it was cancelled so that its rows are asked in another mode. Does
-        nothing if the unit "ask" is not selected. An error that stops a live run is added to
-        `failures`.
-
-        Raises:
-            KeyboardInterrupt: The live run was interrupted.
-        """
-        if "ask" not in self.units or self.tag_rounds.ask_moved_rows():
-            return
-        live_report = self.tag_rounds.report.live
-        if live_report is not None and live_report.interrupted:
-            raise KeyboardInterrupt
-        if live_report is not None and live_report.stopped is not None:
-            self.failures.append(live_report.stopped)
-
     def decide_rows(self) -> None:
         """Continue an unfinished `tag` that asks a decision model.
 
@@ -199,8 +171,8 @@ class WorkPass:
     def submit(self) -> None:
         """Prepare open rows within the budget, and send prepared batches.
 
-        New rows are prepared only if the unit "prepare" is selected, and batches are sent only if
-        "send" is. If a pilot is missing or failed, no new rows are prepared, and the figures have
+        Does nothing if the unit "submit" is not selected. A pass for a single batch prepares no new
+        rows. If a pilot is missing or failed, no new rows are prepared, and the figures have
         the reason. An unfinished `tag` that asks a decision model leaves no new rows to batches. If
         the session has no agreed cost and the price is above CONFIRM_ABOVE, a person at the
         terminal must confirm it, and without a person this is an error. A used-up budget is no
@@ -211,9 +183,7 @@ class WorkPass:
         """
         ws = self.ws
         tag_rounds = self.tag_rounds
-        should_send = "send" in self.units
-        should_prepare = "prepare" in self.units
-        if not should_send and not should_prepare:
+        if "submit" not in self.units:
             return
 
         with ws.store.read() as tx:
@@ -226,11 +196,10 @@ class WorkPass:
             self.figures["left"] = askable_count
             self.figures["no_pilot"] = f"no pilot of {ws.version} has passed its gates"
 
-        has_new_rows = bool(askable_count) and may_ask and should_prepare
+        has_new_rows = bool(askable_count) and may_ask and self.number is None
         if not has_new_rows:
             tag_rounds.stop_asking()
-            waiting_states = (BatchState.PREPARED, BatchState.SUBMITTING)
-            if not should_send or not tag_rounds.list_batches(*waiting_states):
+            if not tag_rounds.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
                 return
 
         # If no cost is agreed, all rows are counted, to ask a person about the price.
@@ -238,17 +207,12 @@ class WorkPass:
         submit_report = tag_rounds.submit(
             is_confirmed=is_agreed,
             should_report_full_api=True,
-            should_send=should_send,
             batch_number=self.number,
         )
 
         report = tag_rounds.report
-        if should_send:
-            outcomes = submit_report.sent.items()
-            self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
-        elif submit_report.prepared:
-            count_text = plural(len(submit_report.prepared), "batch", "batches")
-            self.phrases.append(f"{count_text} prepared")
+        outcomes = submit_report.sent.items()
+        self.figures["submitted"] = {str(number): outcome.value for number, outcome in outcomes}
         if submit_report.items:
             count_text = plural(len(report.submitted), "batch", "batches")
             self.phrases.append(f"{submit_report.items:,} submitted in {count_text}")
@@ -256,46 +220,19 @@ class WorkPass:
             self.figures["left"] = report.stop.rows or askable_count
             self.figures["out_of_money"] = report.budget_message
 
-    def embed(self) -> None:
-        """Embed the new texts of the task's index, and add a phrase with their number to `phrases`.
-
-        Does nothing if the unit "embed" is not selected, the task has no index, or the index is up
-        to date. A block that another process embeds is left to it.
-
-        A pass for all blocks first completes the change to a new build that an ended process left
-        incomplete. Then it compares the index with the rows, and notes in `_is_index_stale` if the
-        index needs a build. A pass for a single block skips both, and notes that it needs one.
-        """
-        if "embed" not in self.units or not self.ws.is_indexed:
-            return
-        self._is_index_stale = self.number is not None or sync_and_check_index(self.ws, exact=True)
-        if not self._is_index_stale:
-            return
-
-        embedded_count = vectors.embed_free_blocks(self.ws, only_block=self.number)
-        if embedded_count:
-            self.phrases.append(f"{plural(embedded_count, 'text')} embedded")
-
     def update_index(self) -> None:
-        """Run the units "promote" and "build" of the index, if they are among `self.units`.
+        """Build the index if it is stale, and add a phrase about it.
 
-        - "promote": if a process died while it put a new build (a complete index) into service,
-          this is completed.
-        - "build": the same, then a new build is made if the index is stale, and a phrase about it
-          is added. A build may need calls to embed texts.
-
-        Does nothing if the task has no index.
+        If a process died while it put a new build (a complete index) into service, this is
+        completed first. A build may need calls to embed texts. Does nothing if the unit "index" is
+        not selected, or if the task has no index.
         """
-        if not self.ws.is_indexed:
+        if "index" not in self.units or not self.ws.is_indexed:
             return
-        if "promote" in self.units:
-            open_synced_builds(self.ws)
-        if "build" not in self.units:
-            return
-
-        has_embedded = "embed" in self.units
-        if self._is_index_stale or sync_and_check_index(self.ws, exact=not has_embedded):
-            self.phrases.append(f"index built with {build.build_index(self.ws).count:,} entries")
+        if sync_and_check_index(self.ws, exact=True):
+            report = build.build_index(self.ws)
+            texts = plural(report.embedded, "text")
+            self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
 
     def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.
@@ -341,8 +278,6 @@ class WorkPass:
             "no_room": members["no_room"],
         }
         self.figures |= {name: figure for name, figure in candidates.items() if figure}
-        for number, mode in report.moved.items():
-            self.phrases.append(f"other rows of batch {number} asked by {mode}")
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
         self.attempt(lambda: report.check_gates(self.ws.display))

@@ -15,26 +15,16 @@ from pipeline.workflows.work import WorkPass, WorkspaceOpener
 
 # Names of the units, in the order in which they run.
 UNIT_NAMES = (
-    "look",
-    "download",
+    "poll",
     "ingest",
-    "embed",
     "fill",
     "ask",
-    "prepare",
-    "send",
-    "build",
-    "promote",
+    "submit",
+    "index",
 )
-
-
-ASKING_UNITS = frozenset({"fill", "prepare", "send", "ask"})
-
-
+ASKING_UNITS = frozenset({"fill", "submit", "ask"})
 # Bounds of the pause between two passes of one process.
 MIN_PASS_PAUSE_S = 1.0
-
-
 MAX_PASS_PAUSE_S = 60.0
 
 
@@ -48,11 +38,11 @@ def run_due_units(
 
     The order is:
 
-    1. Poll, download and ingest batches, and embed new texts.
+    1. Poll and ingest batches.
     2. Sync the rows and clear up after dead processes. If this fails, or if requests failed because
        of the account, nothing is asked or sent.
-    3. Ask due rows and rows of moved batches by live calls, continue an unfinished `tag` in the
-       mode decide, and prepare and send batches.
+    3. Ask due rows by live calls, continue an unfinished `tag` in the mode decide, and submit
+       batches.
     4. Build a stale index, and complete the report.
 
     Errors of units are not raised: they are in the result. The session gets the budget of the
@@ -62,15 +52,15 @@ def run_due_units(
     Args:
         ws: The workspace.
         units: Run only these units.
-        number: Run only units of this batch, or for the unit "embed" of this block of texts; None
-            for all. With a number, the report is completed only for "ingest".
+        number: Run only units of this batch, or all if None. With a number, the report is completed
+            only for "ingest".
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws.store, ws.task, now=ws.now)
     with ws.store.read() as tx:
         ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
 
-    work_pass.attempt(work_pass.collect, work_pass.embed)
+    work_pass.attempt(work_pass.collect)
     if ASKING_UNITS & set(units):
         is_prepared = work_pass.attempt(
             lambda: rounds.sync_and_recover_task(
@@ -80,7 +70,6 @@ def run_due_units(
         if is_prepared and work_pass.account_error is None:
             work_pass.attempt(
                 work_pass.ask_due_rows,
-                work_pass.ask_moved_rows,
                 work_pass.decide_rows,
                 work_pass.submit,
             )
@@ -114,7 +103,7 @@ def run_pass(
 ) -> WorkReport:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
-    A unit is a step such as "ask", "look" at batches or "build" the index; see `due_units`. It is
+    A unit is a step such as "ask", "poll" batches or build the "index"; see `due_units`. It is
     due if the database shows that it has something to do now. Errors of findable (FindableError)
     are not raised: they are in the report.
 

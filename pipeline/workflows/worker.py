@@ -43,8 +43,7 @@ SURVEY_PAUSE_S = 5.0
 # A worker without a heartbeat for STALLED_S counts as dead, and its jobs are retried.
 HEARTBEAT_S = 5.0
 STALLED_S = 20.0
-# While a job of one of these units waits or runs, no other such job of its task is deferred.
-INDEX_UNITS = {"embed", "build"}
+INDEX_UNIT = "index"
 # After SIGTERM, running jobs have this long to end.
 GRACE_S = 20.0
 JOB_POLL_PAUSE_S = 1.0
@@ -334,13 +333,13 @@ class _Worker:
     async def _defer_due_units(self) -> None:
         """Create a job for each due unit of all tasks that has none yet.
 
-        A unit that is due later gets a job for that time. If a task has a job for a unit of its
-        index, waiting or running, its index units are left out. The workspace is read in threads.
+        A unit that is due later gets a job for that time. The index of a task that has a job for it
+        is not read. The workspace is read in threads.
         """
         loop = asyncio.get_running_loop()
         jobs = list(await self._app.job_manager.list_jobs_async())
         existing_locks = {job.lock for job in jobs}
-        tasks_being_indexed = {job.task_kwargs["task"] for job in jobs if job.queue in INDEX_UNITS}
+        tasks_being_indexed = {job.task_kwargs["task"] for job in jobs if job.queue == INDEX_UNIT}
 
         for task_name in await loop.run_in_executor(self._pool, self._task_names):
             should_index = task_name not in tasks_being_indexed
@@ -393,7 +392,7 @@ class _Worker:
             return
 
         # Units about rows run before units about the index.
-        priority = -1 if due_unit.unit in INDEX_UNITS else 0
+        priority = -1 if due_unit.unit == INDEX_UNIT else 0
         with contextlib.suppress(AlreadyEnqueued):
             job = self._app.configure_task(
                 "unit",
@@ -516,7 +515,7 @@ class _Worker:
             now = ws.now()
             return [
                 (due_unit, now + timedelta(seconds=due_unit.in_s))
-                for due_unit in due_units.list_due_units(ws, indexes=should_index)
+                for due_unit in due_units.list_due_units(ws, should_index=should_index)
             ]
 
     def can_accept_jobs(self) -> bool:

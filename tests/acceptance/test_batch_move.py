@@ -74,16 +74,11 @@ def check_asked_once(workspace: Workspace, api: Engine, *, kept: int, lost_calls
     assert calls.total() - len(calls) <= lost_calls
 
 
-@pytest.mark.parametrize("continuation", ["tag", "work", "batch_move"])
 @each_server
 def test_killed_move_is_continued(
-    workspace: Workspace,
-    api: Engine,
-    script: Callable[[Engine], None],
-    kept: int,
-    continuation: str,
+    workspace: Workspace, api: Engine, script: Callable[[Engine], None], kept: int
 ) -> None:
-    """After a kill at each durable step in turn, the same command, `tag` or `work` continues."""
+    """After a kill at each durable step in turn, the same command continues."""
     workspace.import_people(PEOPLE_COUNT)
     script(api)
     workspace.run_command("submit")
@@ -96,23 +91,12 @@ def test_killed_move_is_continued(
         killed_calls += process.code == KILLED
 
     assert killed_calls > KILL_COUNT // 2
-    continue_move(workspace, continuation)
+    workspace.run_command("batch_move", 1, to="flex", CONCURRENCY=1)
     check_asked_once(workspace, api, kept=kept, lost_calls=killed_calls)
 
 
-def continue_move(workspace: Workspace, continuation: str) -> None:
-    """Continue a move by one of the commands that may continue it, until it is complete."""
-    if continuation == "tag":
-        workspace.run_command("tag", wait=True, CONCURRENCY=1)
-    elif continuation == "batch_move":
-        workspace.run_command("batch_move", 1, to="flex", CONCURRENCY=1)
-    else:
-        for _ in range(LOOKS):
-            workspace.run_command("work", once=True, CONCURRENCY=1)
-
-
-def test_open_rows_of_a_move_are_asked_in_its_mode_alone(workspace: Workspace, api: Engine) -> None:
-    """Commands that know nothing of a move leave its rows to it, also several at once."""
+def test_open_rows_of_a_killed_move_are_asked_once(workspace: Workspace, api: Engine) -> None:
+    """Other commands ask the open rows in their own mode; then the move has nothing to ask."""
     workspace.import_people(PEOPLE_COUNT)
     never_runs(api)
     workspace.run_command("submit")
@@ -120,18 +104,15 @@ def test_open_rows_of_a_move_are_asked_in_its_mode_alone(workspace: Workspace, a
     workspace.run_commands("poll", "ingest")
     assert workspace.state_counts() == {"untagged": PEOPLE_COUNT}
 
-    submit = workspace.run_command("submit")
-    assert "6 people of batch 1 wait to be asked by flex" in submit.stdout
-    assert workspace.next_command() == ["batch-move", "1", "--to", "flex"]
-    commands = [workspace.start_command("work", once=True, only="prepare,send") for _ in range(2)]
-    assert [command.wait().code for command in commands] == [0, 0]
-    assert len(api.creates()) == 1
-
-    commands = [workspace.start_command("work", once=True, CONCURRENCY=1) for _ in range(2)]
-    commands.append(workspace.start_command("tag", wait=True, mode="batch"))
+    commands = [workspace.start_command("work", once=True, only="submit") for _ in range(2)]
+    commands.append(workspace.start_command("batch_move", 1, to="batch"))
     assert [command.wait().code for command in commands] == [0, 0, 0]
-    check_asked_once(workspace, api, kept=0)
-    assert {batch["way"] for batch in workspace.batches()} == {"batch", "flex"}
+    workspace.run_commands("poll", "ingest")
+    workspace.run_command("batch_move", 1, to="flex")
+    assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
+    sent_keys = [line["key"] for create in api.creates()[1:] for line in create["lines"]]
+    assert len(sent_keys) == len(set(sent_keys)) == PEOPLE_COUNT
+    assert {batch["way"] for batch in workspace.batches()} == {"batch"}
 
 
 def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:

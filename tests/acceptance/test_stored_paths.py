@@ -107,14 +107,18 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
     """A batch with the name of another file is neither sent nor ingested."""
     workspace.import_people(3)
     secret = write_secret(workspace.home / "theirs")
-    workspace.run_command("work", once=True, only="prepare")
+    # The batch stays prepared.
+    api.script_fault("status", method="POST", path="upload", args={"code": 400})
+    workspace.run_command("submit", code="any")
+    api.clear_faults()
+    uploads_before = count_uploads(api)
     names = secret_names(workspace, secret)
     for name in names.values():
         set_file_name(workspace, "request", name)
         assert f"names the file {name!r}" in workspace.run_command("submit", code=5).stderr
         assert f"names the file {name!r}" in workspace.run_command("work", once=True, code=5).output
     # No file was uploaded, also not by `work`.
-    assert not [request for request in api.journal() if "upload" in request["path"]]
+    assert count_uploads(api) == uploads_before
 
     # The right name is stored again, and the batch continues until its result is downloaded.
     path = workspace.data / "batches" / "000001-requests.jsonl"
@@ -220,6 +224,11 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     )
 
 
+def count_uploads(api: Engine) -> int:
+    """Return how many requests of uploads arrived."""
+    return sum("upload" in request["path"] for request in api.journal())
+
+
 @pytest.mark.promise("images")
 def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) -> None:
     """A writer of `assets` chooses no image of another folder until the folder is imported."""
@@ -229,7 +238,7 @@ def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) ->
     private_image = workspace.home / "private" / "letter.png"
     run_sql(workspace, "INSERT INTO assets (path) VALUES (:path)", path=str(private_image))
     workspace.run_command("preflight")
-    workspace.run_command("work", once=True, only="prepare")
+    workspace.run_command("submit")
     assert sent_colours(workspace, 1) == ["blue"]
     assert workspace.state_counts() == {"claimed": 1, "unusable": 1}
     (reason,) = [row["reason"] for row in workspace.exported_rows() if row["state"] == "unusable"]
@@ -237,7 +246,7 @@ def test_image_outside_the_imported_folders_is_not_sent(workspace: Workspace) ->
     assert "import-images photos/` adds a folder" in reason
 
     workspace.run_command("import_images", "private")
-    workspace.run_command("work", once=True, only="prepare")
+    workspace.run_command("submit")
     assert sent_colours(workspace, 2) == ["red"]
     workspace.run_command("cancel", 1, yes=True)
     workspace.run_command("cancel", 2, yes=True)

@@ -62,7 +62,7 @@ def test_repeated_runs_tag_and_index_everyone(workspace: Workspace, api: Engine)
     # A changed person is embedded again.
     workspace.write_file("more.csv", "Username,Job Title\nperson-0000,Luthier\n")
     workspace.run_command("import", "more.csv")
-    assert run_due_work(workspace)["did"] == ["1 text embedded", "index built with 5 entries"]
+    assert run_due_work(workspace)["did"] == ["1 text embedded, index built with 5 entries"]
 
 
 def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api: Engine) -> None:

@@ -34,22 +34,16 @@ def test_unit_does_only_its_own_work(workspace: Workspace, api: Engine) -> None:
     The report lists the units due next.
     """
     workspace.import_people(4)
-    # Only `prepare` is due in a new workspace.
-    assert run_units(workspace, "send,look,download,ingest,embed,build,promote") == (
-        [],
-        ["prepare"],
-    )
-    assert run_units(workspace, "prepare", BATCH_ROWS=2) == (["2 batches prepared"], ["send"])
-    assert (workspace.batch_states(), api.creates()) == (["prepared", "prepared"], [])
-    assert run_units(workspace, "prepare,ingest") == ([], ["send"])
-    assert run_units(workspace, "send") == (["4 submitted in 2 batches"], ["look"])
-    wait_until(lambda: run_units(workspace, "look")[1] == ["download"])
-    assert set(workspace.batch_states()) == {"submitted"}
-    workspace.run_command("work", once=True, only="download")
+    # Only `submit` is due in a new workspace.
+    assert run_units(workspace, "poll,ingest,index") == ([], ["submit"])
+    assert api.creates() == []
+    assert run_units(workspace, "submit", BATCH_ROWS=2) == (["4 submitted in 2 batches"], ["poll"])
+    assert run_units(workspace, "submit,ingest") == ([], ["poll"])
+    wait_until(lambda: run_units(workspace, "poll")[1] == ["ingest"])
+    assert set(workspace.batch_states()) == {"downloaded"}
     workspace.run_command("work", once=True, only="ingest")
     assert workspace.state_counts() == {"tagged": 4}
-    assert run_units(workspace, "embed")[0] == ["4 texts embedded"]
-    assert run_units(workspace, "build,promote")[0] == ["index built with 4 entries"]
+    assert run_units(workspace, "index")[0] == ["4 texts embedded, index built with 4 entries"]
     assert workspace.read_json("work", once=True)["did"] == []
     assert len(workspace.search("bees")) == 4
     workspace.run_command("work", once=True, only="cook", code=2)
