@@ -154,8 +154,8 @@ def _clean_batch(
     """Record that a batch's files are removed, then delete them; only count if `report.dry`.
 
     If a file was changed after it was sealed, a warning is printed, the file is added to
-    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run, the remaining files are deleted.
-    If none remains, nothing is counted.
+    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run,
+    the remaining files are deleted. If none remains, nothing is counted.
 
     Args:
         ws: The workspace.

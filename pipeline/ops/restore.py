@@ -226,10 +226,10 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
     with closing(Store(settings.confirmed_database_url.reveal())) as store:
         existing_tables = ["its file"]
         if store.path is None:
-            existing_tables = store.query(schema.our_tables, {"experts"})
-            is_copied = store.query(_is_copied, restore_report)
-            if is_copied:
-                restore_report.database = store.address
+            with store.read() as tx:
+                existing_tables = schema.our_tables(tx, {"experts"})
+                if existing_tables and _is_copied(tx, restore_report):
+                    restore_report.database = store.address
         if existing_tables and not restore_report.database:
             raise ConfigurationError(
                 "a backup can be restored only into a folder or an empty PostgreSQL database, but "
