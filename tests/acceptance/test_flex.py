@@ -33,6 +33,8 @@ def check_paid(workspace: Workspace, server: Outside) -> None:
         # Ids of people count from 1, and texts from 0.
         text = f"law number {int(request['item']) - 1}."
         tiers = {tier for body, tier in server.tiers if text in user_text(body)}
+        # Other calls ask for no tier.
+        tiers = tiers or {"standard"}
         assert request["cost"] in [pytest.approx(cost_of(request, tier)) for tier in tiers], request
 
 
