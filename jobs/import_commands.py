@@ -274,14 +274,11 @@ def add_expert(
     *,
     expert: Annotated[Path, Parameter("", STREAM)],
     map_: Map = "",
-    mode: Annotated[
-        str, Parameter("Priority is served first.", click.Choice(("live", "priority")))
-    ] = "live",
 ) -> CommandReport:
     """Add the person in a JSON file (`-` is standard input), and tag them at once.
 
     Fields have the names that `import` knows. For a similar name, the command prints the MAP= that
-    accepts it. Mode priority costs up to twice the price of live.
+    accepts it.
 
     If Gemini fails or does not reply within 6.5 seconds, the person is stored without tags. The
     next `work`, `tag` or `batch-submit` asks again. Until then `status` shows the newest of these
@@ -298,7 +295,6 @@ def add_expert(
             document,
             document_name=str(expert),
             mapping=map_,
-            mode=Mode(mode),
         )
         next_command = read_next_command(ws)
     output = _added_expert_output(added_expert)

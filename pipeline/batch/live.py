@@ -48,7 +48,7 @@ def ask_rows(
 
     Args:
         selection: The rows to ask about.
-        mode: The mode of the batches: live, flex, priority or trial.
+        mode: The mode of the batches: live, flex, decide or trial.
         policy: The rules of the run.
         on_progress: Called with the report after each reply and once a second.
 

@@ -32,7 +32,6 @@ def ask_single_rows(
     ws: WorkspaceSession,
     row_ids: Sequence[str] | None = None,
     *,
-    mode: Mode = Mode.LIVE,
     patience_s: float = RATE_LIMIT_TIMEOUT_S,
     deadline_s: float = math.inf,
 ) -> LiveReport:
@@ -47,7 +46,6 @@ def ask_single_rows(
 
     Args:
         row_ids: The open rows among these are asked; None asks all due rows.
-        mode: The mode of the calls.
         patience_s: Stop if a rate limit makes a call wait longer than this.
         deadline_s: Stop this many seconds after the start, without waiting for running calls.
 
@@ -70,7 +68,7 @@ def ask_single_rows(
         deadline_s=deadline_s,
         stops_without_connection=True,
     )
-    report = ask_rows(ws, Selection(row_ids=row_ids), mode=mode, policy=policy)
+    report = ask_rows(ws, Selection(row_ids=row_ids), mode=Mode.LIVE, policy=policy)
     if report.interrupted:
         raise KeyboardInterrupt
     return report

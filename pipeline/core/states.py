@@ -9,6 +9,8 @@ from enum import StrEnum
 
 # The service tier of a call that requests no tier.
 STANDARD = "standard"
+# The service tier that a project may have set as its default. It is never requested.
+PRIORITY = "priority"
 # Beginning of the display name of every remote batch that findable creates.
 DISPLAY_NAME_PREFIX = "findable-"
 
@@ -20,8 +22,6 @@ class Mode(StrEnum):
     LIVE = "live"
     # Live calls at half price. The API rejects them when it is busy.
     FLEX = "flex"
-    # A live call that the API serves before others, at a higher price.
-    PRIORITY = "priority"
     # Live calls that ask closed questions of a decision model.
     DECIDE = "decide"
     # Live calls that claim no rows. Only their cost is stored.
@@ -30,7 +30,7 @@ class Mode(StrEnum):
     @property
     def tier(self) -> str:
         """The service tier that is requested from the API. It determines the price."""
-        if self in {Mode.BATCH, Mode.FLEX, Mode.PRIORITY}:
+        if self in {Mode.BATCH, Mode.FLEX}:
             return self.value
         return STANDARD
 

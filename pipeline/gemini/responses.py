@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.answer_types import make_answer_validator
-from pipeline.core.states import STANDARD, Mode, Outcome
+from pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome
 from pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from pipeline.gemini.answer_schema import decode_reply
 from pipeline.gemini.usage import NO_USAGE, Usage
@@ -431,7 +431,7 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
     flex or priority is the standard tier.
     """
     tier_name = excerpt_or_empty(metadata.get("serviceTier") or metadata.get("trafficType")).lower()
-    for tier in (Mode.FLEX.tier, Mode.PRIORITY.tier):
+    for tier in (Mode.FLEX.tier, PRIORITY):
         if tier in tier_name:
             return tier
     return STANDARD if tier_name else ""

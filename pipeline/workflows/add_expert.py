@@ -14,7 +14,6 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError, TakenError
-from pipeline.core.states import Mode
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -70,7 +69,6 @@ def tag_new_person(
     *,
     document_name: str,
     mapping: str,
-    mode: Mode = Mode.LIVE,
 ) -> AddedExpert:
     """Store the person of a JSON document; if there is a bio, make a live call for the tags.
 
@@ -85,7 +83,6 @@ def tag_new_person(
         data: The JSON document.
         document_name: Name of the document in messages.
         mapping: The setting MAP, which assigns names of the document to columns.
-        mode: Live or priority.
 
     Raises:
         InputError: The document is not one person who can be added, for example because the
@@ -108,7 +105,6 @@ def tag_new_person(
         live_report = ask_single_rows(
             ws,
             [saved.row_id],
-            mode=mode,
             patience_s=PATIENCE_S,
             deadline_s=MAX_ANSWER_S,
         )

@@ -391,8 +391,7 @@ class _PlanEstimator:
         is not available, and `absence_reason` says so.
 
         Args:
-            mode: Live, flex or decide. The mode batch has `estimate_batch`. The mode priority,
-                which asks single rows, is not estimated.
+            mode: Live, flex or decide. The mode batch has `estimate_batch`.
         """
         model = self.ws.model
         call_s = 0.0

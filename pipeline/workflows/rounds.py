@@ -312,7 +312,7 @@ class TagRounds:
             )
         return TagStop()
 
-    def ask_live(self, mode: Mode, *, request_count: int | None = None) -> LiveReport:
+    def ask_live(self, mode: Mode) -> LiveReport:
         """Ask every open row by live calls, up to the remaining limit, and store the answers.
 
         An error that stops the run (daily quota, budget, service down) is not raised: it is in the
@@ -320,8 +320,7 @@ class TagRounds:
         number of unasked rows. Unless the run was interrupted, a quality report is written.
 
         Args:
-            mode: Live, flex, priority or decide.
-            request_count: Requests of the rows, for the progress; None if each row is a request.
+            mode: Live, flex or decide.
 
         Returns:
             The report of the calls; empty if no row is open. Its first failures have the names
@@ -352,10 +351,7 @@ class TagRounds:
 
         # A missing key or an engine that cannot start raises before anything is written.
         ws.ensure_client()
-        call_count = selected_count
-        if request_count is not None:
-            call_count = min(selected_count, request_count)
-        with ws.display.bar("asking", call_count) as bar:
+        with ws.display.bar("asking", selected_count) as bar:
             live_report = live.ask_rows(
                 ws,
                 Selection(limit, row_ids=self.row_ids),

@@ -250,7 +250,7 @@ def _tag_open_rows(
         pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
     run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
 
-    _ask_in_chosen_mode(ws, options, tag_rounds, request_count=estimate.plan.requests)
+    _ask_in_chosen_mode(ws, options, tag_rounds)
     report = tag_rounds.complete_report()
     if _is_run_over(report, options):
         reason = report.budget_message or "nobody is left"
@@ -445,17 +445,12 @@ def _ask_in_chosen_mode(
     ws: WorkspaceSession,
     options: TagOptions,
     tag_rounds: rounds.TagRounds,
-    *,
-    request_count: int,
 ) -> None:
     """Ask the open rows in the mode of the report, which gets the results.
 
     A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
     `wait` the batches are polled and ingested until the end. In other modes the rows are asked by
     live calls; see `_ask_by_live_calls`.
-
-    Args:
-        request_count: Estimated requests of the open rows, for the progress of live calls.
 
     Raises:
         GateError: The pilot failed.
@@ -476,22 +471,17 @@ def _ask_in_chosen_mode(
     if report.mode == "batch":
         tag_rounds.advance(wait=bool(options.wait))
     else:
-        _ask_by_live_calls(options, tag_rounds, request_count=request_count)
+        _ask_by_live_calls(options, tag_rounds)
 
 
-def _ask_by_live_calls(
-    options: TagOptions, tag_rounds: rounds.TagRounds, *, request_count: int
-) -> None:
+def _ask_by_live_calls(options: TagOptions, tag_rounds: rounds.TagRounds) -> None:
     """Ask the open rows; with `wait` collect the open batches.
 
     Collecting asks no new rows, and is left out if the live run was interrupted. If a budget stops
     the live run, it is the stop reason of the report, and not an error.
-
-    Args:
-        request_count: Estimated requests of the open rows, for the progress.
     """
     report = tag_rounds.report
-    live_report = tag_rounds.ask_live(Mode(report.mode), request_count=request_count)
+    live_report = tag_rounds.ask_live(Mode(report.mode))
     if isinstance(live_report.stopped, BudgetError):
         report.stop = TagStop(
             TagStopReason.BUDGET,

@@ -15,13 +15,11 @@ import itertools
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
 from pipeline.core.errors import RemoteError
-from pipeline.core.states import BatchState, Mode
+from pipeline.core.states import Mode
 from pipeline.core.text import format_usd
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
@@ -31,11 +29,8 @@ from pipeline.engine.task_file import (
     make_python_path,
     register_python_task,
 )
-from pipeline.gemini.control_requests import count_own_replies, find_control_replies, read_nonces
-from pipeline.gemini.result_file import ResultFile
 from pipeline.index import build
 from pipeline.store import batches, marks, money
-from pipeline.store.database import Store
 from pipeline.workflows import preflight, rounds
 
 CHECK_TASK_NAME = "verify_gemini"
@@ -122,10 +117,9 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
 def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
     """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
 
-    Confirms the cost first, and waits for the batch. Also measures the control requests of the
-    batch, whose answers are known. Stores in the current workspace how late the batch appeared in
-    the list of batches. Deletes the remote batches at the
-    end, and ignores an error of that deletion.
+    Confirms the cost first, and waits for the batch. Stores in the current workspace how late the
+    batch appeared in the list of batches. Deletes the remote batches at the end, and ignores an
+    error of that deletion.
 
     Args:
         ws: The current workspace.
@@ -165,9 +159,6 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         raise errors[0]
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
-    measurements |= _measure_control_requests(
-        check_ws.data, check_ws.store, backend=check_ws.backend
-    )
     with check_ws.store.read() as tx:
         row_count, answered_count, *_ = check_ws.task.rows.table(tx).count_states(tx).values()
         spent_usd = money.sum_spending(tx).known_usd
@@ -208,43 +199,6 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
         f"{model.name}: {CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
     )
     check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
-
-
-def _measure_control_requests(data: Path, store: Store, *, backend: str) -> dict[str, str]:
-    """Return how many control requests got a reply, and how many replies kept to their enum.
-
-    A control request allows a single value for its answer, as an enum. The replies are read from
-    the result files of the ingested batches.
-
-    Args:
-        data: Directory of the workspace with the invented rows.
-
-    Returns:
-        Two texts such as "2 of 2", by the name of the measurement. Both are "not met", which means
-        not measured, if the local engine answered.
-    """
-    figure_names = ("keys of control requests in a result", "an enum with one value in a batch")
-    if backend == "local":
-        return dict.fromkeys(figure_names, "not met")
-
-    ingested_batches = store.query(batches.batches_in_states, BatchState.INGESTED)
-    reply_count = 0
-    kept_enum_count = 0
-    request_count = 0
-    for batch in ingested_batches:
-        if not batch.control_requests:
-            continue
-        request_count += batch.control_requests
-        nonces = read_nonces(sealed_request(data, batch))
-        with ResultFile(sealed_result(data, batch)) as results:
-            control_replies = find_control_replies(results)
-        reply_count += sum(bool(replies) for replies in control_replies.values())
-        kept_enum_count += count_own_replies(nonces, control_replies)
-    counts = (reply_count, kept_enum_count)
-    return {
-        name: f"{count} of {request_count}"
-        for name, count in zip(figure_names, counts, strict=True)
-    }
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
