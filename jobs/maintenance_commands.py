@@ -265,14 +265,14 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     For PostgreSQL it prints the commands to type instead.
     """
     report = workspace_backup.back_up_workspace(ws, to)
-    if report.server_commands:
+    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
+    output = [f"{files}; all hashes checked"]
+    if report.typed:
         introduction = (
             "The database is on a server, so its own programs copy it. Type these commands:"
         )
-        return CommandReport(report.document, [introduction, *report.server_commands])
-
-    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    return CommandReport(report.document, f"{files}; all hashes checked")
+        output = [introduction, *report.typed]
+    return CommandReport(asdict(report), output)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -340,13 +340,11 @@ def forget(
             hint=f"`{CommandHint('items')}` lists the names",
         )
 
-    # A name may contain a comma: only the task knows the names in a text.
+    names = split_names(",".join(expert))
     if file is not None:
         names = row_erasure.read_names(ws.task, file)
     elif item is not None:
         names = [item]
-    else:
-        names = row_erasure.split_names(ws.store, ws.task, expert)
     report = row_erasure.forget_rows(ws, names)
     figures = format_figures(
         asdict(report),

@@ -64,17 +64,7 @@ class BackupReport:
     # Bytes in these files.
     size: int = 0
     # Shell commands for a person to type, if the database is on a server; no file was copied then.
-    server_commands: tuple[str, ...] = ()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the report for JSON."""
-        return {
-            "path": self.path,
-            "files": self.files,
-            "size": self.size,
-            "typed": self.server_commands,
-        }
+    typed: tuple[str, ...] = ()
 
 
 def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
@@ -99,7 +89,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
         )
     if ws.store.path is None:
         server_commands = _list_server_commands(ws.data, ws.store, target)
-        return BackupReport(str(target), server_commands=server_commands)
+        return BackupReport(str(target), typed=server_commands)
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
