@@ -15,8 +15,7 @@ import click
 
 from jobs.document_output import (
     EstimatedCost,
-    format_figures,
-    format_member,
+    format_fields,
     make_fields,
     make_table,
 )
@@ -361,14 +360,12 @@ def batch_move(
 def _move_message(move_report: move_batch.MoveReport) -> str:
     """Return how a moved batch ended, and how its unanswered rows were asked."""
     document = move_report.document()
-    message = f"batch {document['batch']} is over: {document['kept']:,} of "
-    message += f"{document['requests']:,} answered"
-    figures = format_figures(document, f"answered_by_{document['to']}=answered still_open=left")
-    if figures:
-        message += f"; {figures}"
-    if document["submitted"]:
-        message += f"; others in batch {format_member('submitted', document['submitted'])}"
-    return message
+    fields = format_fields(
+        document,
+        f"batch state rows=requests answered=kept answered_by_{document['to']}=answered "
+        "asked_in_batches=submitted still_open=left",
+    )
+    return f"batch is over: {fields}"
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:

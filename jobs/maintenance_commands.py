@@ -71,7 +71,7 @@ UnitNames = Annotated[
 ]
 # Columns of the lists of versions, gates and parked rows; see `make_table`.
 VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
-GATE_COLUMNS = "gate=name value rows=items verdict=passed finding=said"
+GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
 PARKED_COLUMNS = "row=name reason since"
 
 
@@ -502,12 +502,11 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
-        gates = [
-            {**gate_document, "value": gate.value_text}
-            for gate_document, gate in zip(document["gates"], report.gates, strict=True)
+        output = [
+            make_table(document["gates"], GATE_COLUMNS),
+            f"{report.line}; report: {report.path}",
         ]
-        message = f"{report.line}; report: {report.path}"
-        return CommandReport(document, [make_table(gates, GATE_COLUMNS), message], report.check)
+        return CommandReport(document, output, report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:
