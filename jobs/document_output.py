@@ -31,6 +31,17 @@ COST_MEMBERS = (
     "cancelled_usd",
     "other_mode_usd",
 )
+TIME_MEMBERS = (
+    "at",
+    "since",
+    "first",
+    "last",
+    "created_at",
+    "answered_at",
+    "undone_at",
+    "reviewed_at",
+    "changed_at",
+)
 # Members that have no value if they are 0: rare events, and estimates of their cost.
 RARE_MEMBERS = (
     "lost",
@@ -114,8 +125,7 @@ def _format_reason(reason: str) -> str:
 MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(COST_MEMBERS, _format_cost),
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
-    **dict.fromkeys(("at", "since", "first", "last", "created_at", "answered_at"), _format_minute),
-    **dict.fromkeys(("undone_at", "reviewed_at", "changed_at"), _format_minute),
+    **dict.fromkeys(TIME_MEMBERS, _format_minute),
     **dict.fromkeys(("age_s", "seconds"), duration_in_words),
     **dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), format_compact),
     **dict.fromkeys(("number", "batch"), str),
