@@ -196,12 +196,7 @@ def batch_poll(
         if not held_batches.replace_held_result(ws, batch):
             ways_out = held_batches.describe_ways_out(batch, labels)
             message = f"the API sent the same bytes again, so it is still held; {ways_out}"
-        next_command = read_status(ws).next_command
-        return CommandReport(
-            {"batch": batch, "said": message, "next": str(next_command or "")},
-            f"batch {batch}: {message}",
-            hint=next_command,
-        )
+        return _report_batch(ws, batch, message)
 
     report = poll.poll_batches(ws, should_wait=wait)
     check = partial(print_errors_and_raise, report.list_errors(labels))
@@ -302,12 +297,14 @@ def batch_cancel(
     abandoned after confirmation, and its rows are released.
     """
     message = cancel.cancel_batch(ws, number=batch)
+    return _report_batch(ws, batch, message)
+
+
+def _report_batch(ws: WorkspaceSession, number: int, message: str) -> CommandReport:
+    """Return the report of a command that did something to a single batch."""
     next_command = read_status(ws).next_command
-    return CommandReport(
-        {"batch": batch, "said": message, "next": str(next_command or "")},
-        f"batch {batch}: {message}",
-        hint=next_command,
-    )
+    document = {"batch": number, "said": message, "next": str(next_command or "")}
+    return CommandReport(document, f"batch {number}: {message}", hint=next_command)
 
 
 def batch_move(

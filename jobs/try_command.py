@@ -97,9 +97,7 @@ def _choose_next_step(
         return None
 
     labels = ws.task.labels
-    ask_command = labels.ask_command
-    if mode == Mode.DECIDE:
-        ask_command = labels.command("tag", mode=mode)
+    ask_command = labels.command("tag", mode=mode if mode == Mode.DECIDE else None)
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
         return f"set version={int(version_number) + 1} in its file, then {ask_command}"
