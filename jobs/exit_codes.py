@@ -291,6 +291,8 @@ def _help_hint(error: click.UsageError) -> str:
 
     name = error.ctx.info_name
     help_command = f"make {name} HELP=1" if has_make else f"{PROGRAM} {name} --help"
+    if isinstance(error, click.NoSuchOption) and name == "search":
+        return f"`{PROGRAM} {name} -- -word` leaves out a word; `{help_command}` lists options"
     return f"`{help_command}` lists its options"
 
 

@@ -21,7 +21,6 @@ WITHOUT_WORKSPACE = [
     (2, "search -law", "search -- -word`"),
 ]
 WITH_PEOPLE = [
-    # `doctor` does not know the file of an import, nor its MAP=.
     # The id of a person in the database is not what was typed.
     (2, "correct ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
     (0, "forget ann@x.org --yes", "ann@x.org forgotten, with 1 refused row\n"),
