@@ -15,8 +15,7 @@ import click
 
 from jobs.document_output import (
     EstimatedCost,
-    format_figures,
-    format_member,
+    format_fields,
     make_fields,
     make_table,
 )
@@ -197,12 +196,7 @@ def batch_poll(
         if not held_batches.replace_held_result(ws, batch):
             ways_out = held_batches.describe_ways_out(batch, labels)
             message = f"the API sent the same bytes again, so it is still held; {ways_out}"
-        next_command = read_status(ws).next_command
-        return CommandReport(
-            {"batch": batch, "said": message, "next": str(next_command or "")},
-            f"batch {batch}: {message}",
-            hint=next_command,
-        )
+        return _report_batch(ws, batch, message)
 
     report = poll.poll_batches(ws, should_wait=wait)
     check = partial(print_errors_and_raise, report.list_errors(labels))
@@ -303,12 +297,14 @@ def batch_cancel(
     abandoned after confirmation, and its rows are released.
     """
     message = cancel.cancel_batch(ws, number=batch)
+    return _report_batch(ws, batch, message)
+
+
+def _report_batch(ws: WorkspaceSession, number: int, message: str) -> CommandReport:
+    """Return the report of a command that did something to a single batch."""
     next_command = read_status(ws).next_command
-    return CommandReport(
-        {"batch": batch, "said": message, "next": str(next_command or "")},
-        f"batch {batch}: {message}",
-        hint=next_command,
-    )
+    document = {"batch": number, "said": message, "next": str(next_command or "")}
+    return CommandReport(document, f"batch {number}: {message}", hint=next_command)
 
 
 def batch_move(
@@ -361,14 +357,12 @@ def batch_move(
 def _move_message(move_report: move_batch.MoveReport) -> str:
     """Return how a moved batch ended, and how its unanswered rows were asked."""
     document = move_report.document()
-    message = f"batch {document['batch']} is over: {document['kept']:,} of "
-    message += f"{document['requests']:,} answered"
-    figures = format_figures(document, f"answered_by_{document['to']}=answered still_open=left")
-    if figures:
-        message += f"; {figures}"
-    if document["submitted"]:
-        message += f"; others in batch {format_member('submitted', document['submitted'])}"
-    return message
+    fields = format_fields(
+        document,
+        f"batch state rows=requests answered=kept answered_by_{document['to']}=answered "
+        "asked_in_batches=submitted still_open=left",
+    )
+    return f"batch is over: {fields}"
 
 
 def batches(ws: WorkspaceSession) -> CommandReport:

@@ -24,7 +24,7 @@ from jobs.variables import (
     set_hint_form,
 )
 from pipeline.core import trust
-from pipeline.core.command_hint import CommandHint, OptionHint, current_form
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
@@ -192,7 +192,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
 
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
-    _check_typed_task(entry, task_name, all_options)
+    _check_typed_task(task_name)
     with open_configured_workspace(
         _required_access(entry, all_options),
         task_name=task_name,
@@ -202,15 +202,13 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
         return entry.function(ws, **all_options)  # type: ignore[no-any-return]
 
 
-def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[str, Any]) -> None:
+def _check_typed_task(task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
 
     Args:
-        entry: The command.
-        task_name: The task that it is about, or None if it may be about any.
-        options: Its options, by parameter; only for the hint, which names the row that was typed.
+        task_name: The task that the command is about, or None if it may be about any.
 
     Raises:
         InputError: The typed task is another task.
@@ -221,15 +219,10 @@ def _check_typed_task(entry: Command, task_name: str | None, options: Mapping[st
     if not task_name or not typed_task or typed_task == task_name:
         return
 
-    hint = f"leave out {OptionHint('task')}"
-    if entry.task_option:
-        names = options[entry.task_option]
-        # A command about several rows gets a tuple; the hint is about one row.
-        row_name = names if isinstance(names, str) else names[0]
-        item_command = CommandHint(current_form().command, item=row_name, task=typed_task)
-        hint = f"`{item_command}` is about a row of {typed_task}"
-    message = f"this command is about {task_name}, not about {typed_task}; nothing was done"
-    raise InputError(message, hint=hint)
+    raise InputError(
+        f"this command is about {task_name}, not about {typed_task}; nothing was done",
+        hint=f"leave out {OptionHint('task')}, or name a row of the task by {OptionHint('item')}",
+    )
 
 
 def _required_access(entry: Command, options: Mapping[str, Any]) -> str:

@@ -31,6 +31,17 @@ COST_MEMBERS = (
     "cancelled_usd",
     "other_mode_usd",
 )
+TIME_MEMBERS = (
+    "at",
+    "since",
+    "first",
+    "last",
+    "created_at",
+    "answered_at",
+    "undone_at",
+    "reviewed_at",
+    "changed_at",
+)
 # Members that have no value if they are 0: rare events, and estimates of their cost.
 RARE_MEMBERS = (
     "lost",
@@ -42,6 +53,14 @@ RARE_MEMBERS = (
     "invalid",
     "missing",
 )
+# Columns of lists of records that are shown as tables; see `make_table`.
+TABLE_COLUMNS = {
+    "answers": "answered=at version=extractor batch corrected_by=who reviewed_by reviewed_at cost",
+    "attempts": "attempted=at outcome reason",
+    "requests": "requested=at version=extractor batch outcome reason cost",
+    "items": "row=name outcome took=seconds tokens_in tokens_out cost",
+    "accuracy": "field right=a",
+}
 # Suffixes of large numbers, largest first, and their factors.
 UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
 
@@ -114,8 +133,7 @@ def _format_reason(reason: str) -> str:
 MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(COST_MEMBERS, _format_cost),
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
-    **dict.fromkeys(("at", "since", "first", "last", "created_at", "answered_at"), _format_minute),
-    **dict.fromkeys(("undone_at", "reviewed_at", "changed_at"), _format_minute),
+    **dict.fromkeys(TIME_MEMBERS, _format_minute),
     **dict.fromkeys(("age_s", "seconds"), duration_in_words),
     **dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), format_compact),
     **dict.fromkeys(("number", "batch"), str),
@@ -203,18 +221,40 @@ def format_fields(document: Mapping[str, Any], names: str) -> str:
     return "; ".join(f"{heading} {text}" for heading, text in make_fields(document, names))
 
 
+def show_document(document: Mapping[str, Any], names: str) -> list[Output]:
+    """Return the output of some members of a document, in their order.
+
+    A list of records is a table if TABLE_COLUMNS has its name. Other members are lines (see
+    `format_lines`).
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`.
+    """
+    output: list[Output] = []
+    for heading, name in _split_names(names):
+        value = document[name]
+        if name in TABLE_COLUMNS and value:
+            output.append(make_table(value, TABLE_COLUMNS[name]))
+        else:
+            output += format_lines(heading, value)
+    return output
+
+
 def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
-    """Yield the lines of a nested value, such as a row with its answers and requests.
+    """Yield the lines of a nested value, such as an answer.
 
     Members of an object are on further lines, indented by INDENT. If a list contains objects or
-    lists, its members are numbered from 1. Other lists are joined by commas. A member without a
-    value is left out.
+    lists, its members are numbered from 1. Other lists are joined by commas. A member that is None
+    or empty is left out.
 
     Args:
         name: The name of the value.
         value: The value. Its units are not known, because it may contain users' data.
         indent: Blanks before each line.
     """
+    if value in (None, "", [], {}):
+        return
     is_list = isinstance(value, list | tuple)
     if isinstance(value, Mapping) and not is_stored_quotation(value):
         yield f"{indent}{name}:"
@@ -227,7 +267,7 @@ def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
         yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
     elif isinstance(value, datetime):
         yield f"{indent}{name}: {_format_minute(value)}"
-    elif value not in (None, ""):
+    else:
         yield f"{indent}{name}: {to_display_value(value)}"
 
 

@@ -238,14 +238,10 @@ def _prepare_standard_streams() -> None:
 
     In any case, standard output is also set to write characters that its encoding lacks as escapes.
     """
-    for stream_name, flags, mode in (
-        ("stdin", os.O_RDONLY, "r"),
-        ("stdout", os.O_WRONLY, "w"),
-        ("stderr", os.O_WRONLY, "w"),
-    ):
+    for stream_name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, stream_name) is None:
-            descriptor = os.open(os.devnull, flags)
-            setattr(sys, stream_name, os.fdopen(descriptor, mode, encoding="utf-8"))
+            null_device = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, stream_name, null_device)
 
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -5,7 +5,7 @@ Each request is a line of a sealed request file, which is written once and never
 
 from typing import Annotated
 
-from jobs.document_output import format_lines, make_table
+from jobs.document_output import format_fields, format_lines, make_table, show_document
 from jobs.options import COUNT, CommandReport, Expert, Item, Parameter, Raw
 from jobs.output import Output
 from pipeline.engine.session import WorkspaceSession
@@ -13,6 +13,12 @@ from pipeline.ops import items as row_items
 
 # Columns of the newest requests; see `make_table`.
 REQUEST_COLUMNS = "when=at row=name batch state outcome reason in=tokens_in out=tokens_out cost"
+
+# Members of a row; see `show_document`.
+ROW_MEMBERS = (
+    "row=name state parked stale changed=changed_at columns answer confidences answers attempts "
+    "requests index wire"
+)
 
 
 def show(
@@ -26,8 +32,9 @@ def show(
 ) -> CommandReport:
     """Show all stored data about a person, or about a row of TASK with --item.
 
-    Prints columns, state, answers and their origin, failed attempts, requests, index entry and
-    cost (USD). --raw adds each request and its replies, exactly as they were sent and received.
+    Prints state, columns, the newest answer, all answers and their origin, failed attempts,
+    requests with their cost (USD), and the index entry. --raw adds each request and its replies,
+    exactly as they were sent and received.
 
     If neither EXPERT nor --item is named, it lists the newest requests: time (UTC), row, batch,
     model, outcome, tokens and cost.
@@ -42,4 +49,17 @@ def show(
         return CommandReport(requests, output)
 
     document = row_items.describe_row(ws, item or expert or "", raw=raw)
-    return CommandReport(document, list(format_lines(document["name"], document)))
+    applied_answers = [answer for answer in document["answers"] if answer["applied"]]
+    newest_answer = applied_answers[-1] if applied_answers else {}
+    index_state = document["index"] or {}
+    shown = {
+        **document,
+        "answer": newest_answer.get("answer"),
+        "confidences": {
+            name: confidence["probability"]
+            for name, confidence in newest_answer.get("confidences", {}).items()
+        },
+        "index": format_fields(index_state, " ".join(index_state)),
+        "wire": [request["wire"] for request in document["requests"] if raw],
+    }
+    return CommandReport(document, show_document(shown, ROW_MEMBERS))

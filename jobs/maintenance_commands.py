@@ -71,7 +71,7 @@ UnitNames = Annotated[
 ]
 # Columns of the lists of versions, gates and parked rows; see `make_table`.
 VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
-GATE_COLUMNS = "gate=name value rows=items verdict=passed finding=said"
+GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
 PARKED_COLUMNS = "row=name reason since"
 
 
@@ -265,14 +265,14 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     For PostgreSQL it prints the commands to type instead.
     """
     report = workspace_backup.back_up_workspace(ws, to)
-    if report.server_commands:
+    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
+    output = [f"{files}; all hashes checked"]
+    if report.typed:
         introduction = (
             "The database is on a server, so its own programs copy it. Type these commands:"
         )
-        return CommandReport(report.document, [introduction, *report.server_commands])
-
-    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    return CommandReport(report.document, f"{files}; all hashes checked")
+        output = [introduction, *report.typed]
+    return CommandReport(asdict(report), output)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
@@ -340,13 +340,11 @@ def forget(
             hint=f"`{CommandHint('items')}` lists the names",
         )
 
-    # A name may contain a comma: only the task knows the names in a text.
+    names = split_names(",".join(expert))
     if file is not None:
         names = row_erasure.read_names(ws.task, file)
     elif item is not None:
         names = [item]
-    else:
-        names = row_erasure.split_names(ws.store, ws.task, expert)
     report = row_erasure.forget_rows(ws, names)
     figures = format_figures(
         asdict(report),
@@ -504,12 +502,11 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
     if report is not None:
         ws.announce_placeholders()
         document = {**report.document, "placeholder": ws.has_placeholder_answers}
-        gates = [
-            {**gate_document, "value": gate.value_text}
-            for gate_document, gate in zip(document["gates"], report.gates, strict=True)
+        output = [
+            make_table(document["gates"], GATE_COLUMNS),
+            f"{report.line}; report: {report.path}",
         ]
-        message = f"{report.line}; report: {report.path}"
-        return CommandReport(document, [make_table(gates, GATE_COLUMNS), message], report.check)
+        return CommandReport(document, output, report.check)
 
     # A task without answers is an error only if the user named a version.
     if extractor is not None:

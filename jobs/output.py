@@ -30,8 +30,6 @@ UNWRAPPED_COLUMN = "username"
 CELL_STYLES = {"FAIL": "bold red", "failed": "red", "rejected": "yellow"}
 # Columns of cells up to this length are never wrapped either, such as times.
 MAX_UNWRAPPED_CHARS = 16
-# Columns of the field names, with the blank after them, in a pipe.
-FIELD_NAME_WIDTH = 22
 # Matches every character of a JSON text that may be a control character.
 _CONTROL_CANDIDATE = re.compile(r"[^\x20-\x7e\n]")
 
@@ -257,25 +255,17 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print names with their values on standard output.
+    """Print names with their values on standard output, a line for each, in two columns.
 
-    On a terminal the values are a column of wrapped text. A pipe gets one line per field: the name,
-    filled up to FIELD_NAME_WIDTH columns, and the value, in which blanks replace line ends.
+    Blanks replace line ends.
     """
-    if sys.stdout.isatty():
-        rows = [
-            (printable(name), "\n".join(map(printable, value.split("\n"))))
-            for name, value in fields
-        ]
-        _draw_table(rows, [("", True), ("", False)])
-        return
-
+    width = max((len(name) for name, _ in fields), default=0)
     for name, value in fields:
-        print_line(f"{name:<{FIELD_NAME_WIDTH - 1}} {value}")
+        print_line(f"{name:<{width}}  {value}")
 
 
 def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:
-    """Draw a table on a terminal, with a line of headings unless all headings are empty.
+    """Draw a table on a terminal.
 
     Args:
         columns: (heading, whether the cells are never wrapped) of each column.
@@ -284,8 +274,7 @@ def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool
     from rich.table import Table
     from rich.text import Text
 
-    has_headings = any(name for name, _ in columns)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=has_headings)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name, is_unwrapped in columns:
         table.add_column(name, overflow="fold", no_wrap=is_unwrapped)
     for row in rows:

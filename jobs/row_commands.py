@@ -55,7 +55,6 @@ from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
 
-MAX_CELL_CHARS = 60
 # As in the table of a search.
 SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
@@ -169,6 +168,15 @@ def items(
     return CommandReport(page.document, output)
 
 
+def _format_row_value(value: object) -> str:
+    """Return the text of a row's value for `items`: None is empty, list members have commas."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(to_display_value, value))
+    return to_display_value(value)
+
+
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     """Return the report of `items --counts`: how many rows a filter matches, in all and by kind.
 
@@ -187,23 +195,6 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
     for name, value_counts in counts.fields.items():
         rows += [{"by": name, "value": count.value, "rows": count.items} for count in value_counts]
     return CommandReport(counts.document, make_table(rows, "by value rows"))
-
-
-def _format_row_value(value: object) -> str:
-    """Return the text of a row's value for `items`: None is empty, list members have commas.
-
-    If standard output is a terminal, the text is cut after MAX_CELL_CHARS characters.
-    """
-    if value is None:
-        text = ""
-    elif isinstance(value, list):
-        text = ", ".join(map(to_display_value, value))
-    else:
-        text = to_display_value(value)
-
-    if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
-        return f"{text[:MAX_CELL_CHARS]}…"
-    return text
 
 
 def export(

@@ -22,7 +22,7 @@ from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
-from pipeline.core.text import join_first, plural
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
@@ -58,7 +58,9 @@ def index(
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
-        _warn_of_refused_texts(ws, report.refused)
+        texts = plural(len(report.refused), "text")
+        reason = next(iter(report.refused.values()))
+        ws.display.warn(f"the embedding model refused {texts} ({reason}); `status` names the rows")
     output: list[Output] = [_format_index_report(report, ws.indexed_task)]
     if report.count:
         # A search with another embedding model than the build's is refused.
@@ -67,22 +69,6 @@ def index(
         search_command = ws.task.labels.command("search", q=question, **typed_settings)
         output.append(partial(ws.display.say, f"`{search_command}` searches the index"))
     return CommandReport(asdict(report), output, hint=read_next_command(ws))
-
-
-def _warn_of_refused_texts(ws: WorkspaceSession, refusals: Mapping[str, str]) -> None:
-    """Print a warning that the embedding model refused texts, which are not in the index.
-
-    It has their number, the names of the first rows, and the reason of the first row.
-
-    Args:
-        refusals: The reasons by row id; at least one.
-    """
-    with ws.store.read() as tx:
-        names_by_id = ws.task.rows.table(tx).read_names(tx, list(refusals))
-    row_names = join_first([names_by_id.get(row_id, row_id) for row_id in refusals])
-    first_reason = next(iter(refusals.values()))
-    text_count = plural(len(refusals), "text is", "texts are")
-    ws.display.warn(f"{text_count} not in the index: {row_names} ({first_reason})")
 
 
 def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> str:

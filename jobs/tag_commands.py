@@ -36,9 +36,8 @@ from jobs.options import (
 )
 from jobs.output import Output, Terminal, system_user
 from jobs.status_command import read_next_command
-from pipeline.batch.budget import MIN_CALIBRATION_ANSWERS
 from pipeline.batch.live_report import LiveReport
-from pipeline.core.states import Mode, describe_reason
+from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
@@ -129,10 +128,7 @@ def tag(
         return CommandReport({"marks": count}, f"{rows} will not be asked again")
     if dry:
         estimate = tag_workflow.estimate_rows(ws, options)
-        # The pilot asks a generating model, about rows of the whole task.
-        can_pilot_measure = mode != Mode.DECIDE and not where
-        output = _estimate_output(estimate, labels, can_pilot_measure=can_pilot_measure)
-        return CommandReport(estimate.document(), output)
+        return CommandReport(estimate.document(), _estimate_output(estimate, labels))
 
     report = tag_workflow.tag_rows(ws, options)
     check = partial(report.raise_first_error, labels, ws.display, strict=strict)
@@ -198,9 +194,7 @@ def _live_output(live_report: LiveReport, *, asked_model: str) -> list[Output]:
     return output
 
 
-def _estimate_output(
-    estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool
-) -> list[Output]:
+def _estimate_output(estimate: Preflight, labels: TaskLabels) -> list[Output]:
     """Return the output of `tag --dry`: tokens, cost and time of each mode, and the recommendation.
 
     If the local engine would answer, the figures are those of the model that a key would use. Lines
@@ -210,7 +204,6 @@ def _estimate_output(
     Args:
         estimate: The estimate.
         labels: Labels of the task.
-        can_pilot_measure: Name the pilot that measures the output, if it is guessed.
     """
     output: list[Output] = []
     if estimate.waiting.items:
@@ -223,13 +216,12 @@ def _estimate_output(
     priced_estimate = estimate.with_key or estimate
     if estimate.with_key is not None:
         output.append(f"without an API key, {estimate.model} answers at no cost; with an API key:")
-    basis = _describe_basis(priced_estimate, labels, can_pilot_measure=can_pilot_measure)
     rows = priced_estimate.plan.describe_rows(labels)
     usage = priced_estimate.plan.usage
     output_tokens = usage.answer + usage.thoughts
     output.append(
         f"{priced_estimate.model}: {rows}, about {usage.prompt:,} tokens in and "
-        f"{output_tokens:,} out ({basis})"
+        f"{output_tokens:,} out ({_describe_basis(priced_estimate)})"
     )
 
     output += list_modes(priced_estimate)
@@ -241,15 +233,11 @@ def _estimate_output(
     return output
 
 
-def _describe_basis(estimate: Preflight, labels: TaskLabels, *, can_pilot_measure: bool) -> str:
+def _describe_basis(estimate: Preflight) -> str:
     """Return how the output tokens were estimated, and the control requests of a batch."""
     basis = "the length of answers is guessed"
     if estimate.known.answers:
         basis = f"measured on {plural(estimate.known.answers, 'answer')}"
-    elif can_pilot_measure:
-        row_count = MIN_CALIBRATION_ANSWERS
-        command = labels.command("tag", pilot=row_count, limit=row_count)
-        basis += f"; `{command}` measures it"
     if estimate.plan.control_requests:
         control_count = plural(estimate.plan.control_requests, "control request")
         basis += f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"

@@ -1,21 +1,24 @@
 """The command `try`: answers of a few rows that are not stored."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from jobs.document_output import format_lines, make_table
+from jobs.document_output import show_document
 from jobs.options import COUNT, TEXT, CommandReport, Parameter, Seed, SingleRowMode
 from jobs.output import Output
 from jobs.status_command import read_next_command
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
-from pipeline.core.text import format_usd, plural
+from pipeline.core.text import format_usd, plural, shorten
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_parts import TaskLabels
-from pipeline.quality.label_accuracy import to_field_documents
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import TryReport
 
+# Longer texts are cut. `--json` has all of them.
+MAX_TEXT_CHARS = 2_000
 # Rows of a try of labelled rows, unless another number is set.
 DEFAULT_LABELLED_ROWS = 20
 
@@ -67,21 +70,42 @@ def try_(
 
 
 def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
-    """Return the output of `try`: each row with its request and what came back, and the cost.
+    """Return the output of `try`: the prompt and the schema, then each row with its answer.
 
-    A reply is listed only if there is no valid answer. The system instruction, which all requests
-    have, is listed with the first.
+    A reply is shown only if there is no valid answer. Then there are the figures of the rows, how
+    often the answers to labelled rows are right, and the cost.
     """
     rows = [
-        {**vars(row), "reply": "" if row.answer is not None else row.reply} for row in report.items
+        {
+            "name": row.name,
+            "request": _list_prompt_texts(row.request),
+            "reason": row.reason,
+            "answer": row.answer,
+            "confidences": row.confidences,
+            "reply": shorten(row.reply, MAX_TEXT_CHARS) if row.answer is None else None,
+        }
+        for row in report.items
     ]
-    for row in rows[1:]:
-        row["request"] = {**row["request"], "systemInstruction": None}
-
-    output: list[Output] = [*format_lines(labels.singular, rows)]
-    if report.accuracy:
-        output.append(make_table(to_field_documents(report.accuracy), "field right=a"))
+    instruction = report.items[0].request.get("systemInstruction")
+    shown = {
+        **report.document,
+        "prompt": shorten(instruction["parts"][0]["text"], MAX_TEXT_CHARS) if instruction else None,
+        "schema": to_display_value(report.schema),
+        "rows": rows,
+    }
+    output = show_document(shown, f"prompt schema {labels.singular}=rows items accuracy")
     return [*output, _format_try_total(report, labels)]
+
+
+def _list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
+    """Return the texts that a request sends about its row; an attachment is its description."""
+    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
+    if isinstance(blocks, str):
+        blocks = [{"text": blocks}]
+    return [
+        shorten(block["text"], MAX_TEXT_CHARS) if "text" in block else to_display_value(block)
+        for block in blocks
+    ]
 
 
 def _choose_next_step(
@@ -97,9 +121,7 @@ def _choose_next_step(
         return None
 
     labels = ws.task.labels
-    ask_command = labels.ask_command
-    if mode == Mode.DECIDE:
-        ask_command = labels.command("tag", mode=mode)
+    ask_command = labels.command("tag", mode=mode if mode == Mode.DECIDE else None)
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
         return f"set version={int(version_number) + 1} in its file, then {ask_command}"

@@ -14,7 +14,7 @@ be left out on make's command line.
 
 import difflib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import chain
 
@@ -216,69 +216,35 @@ def refuse_unknown_variables(
 
     goals, typed_variables = _split_make_command_line(environ)
     typed_names = [name.removeprefix(PREFIX) for name in typed_variables]
-    typed_names = [name for name in typed_names if name not in accepted_names]
-
     prefixed = [name for name in (*environ, *dotenv) if name.startswith(PREFIX)]
     environment_names = [name.removeprefix(PREFIX) for name in prefixed]
-    environment_names = [
+    # A developer's variable in the environment belongs to another target.
+    unaccepted_names = {
         name
         for name in environment_names
-        if name not in accepted_names | DEVELOPER_VARIABLES
-        and not name.startswith(TEST_VARIABLE_PREFIX)
-    ]
-    if not typed_names and not environment_names:
+        if name not in DEVELOPER_VARIABLES and not name.startswith(TEST_VARIABLE_PREFIX)
+    }
+    unaccepted_names = unaccepted_names.union(typed_names) - accepted_names
+    if not unaccepted_names:
         return
 
     # Reading the options of all commands takes a while, so it comes after the return above.
     names_by_target = {target: command.variables.keys() for target, command in ALL_COMMANDS.items()}
     known_names = accepted_names.union(DEVELOPER_VARIABLES, *names_by_target.values())
-    for name in (*typed_names, *environment_names):
+    for name in sorted(unaccepted_names):
+        prefix = "" if name in typed_names else PREFIX
         if name not in known_names:
-            # A name that was typed after `make` has no prefix.
-            prefix = PREFIX
-            if name in typed_names:
-                prefix = ""
-            raise _unknown_variable_error(name, known_names, prefix=prefix)
-
-    for name in typed_names:
-        if any(name in names_by_target.get(goal, ()) for goal in goals):
-            continue
-        targets = ", ".join(target for target in ALL_COMMANDS if name in names_by_target[target])
-        hint = f"leave out {name}="
-        if targets:
-            hint += f", or set {PREFIX}{name} in the environment or in .env for {targets}"
-        raise InputError(
-            f"`make {' '.join(goals)}` has no variable {name}=; nothing was done",
-            hint=hint,
-        )
-
-
-def _unknown_variable_error(
-    name: str,
-    known_names: Collection[str],
-    *,
-    prefix: str,
-) -> InputError:
-    """Return (not raise) the error about an unknown variable; it suggests a similar known name.
-
-    Args:
-        name: The name without the prefix.
-        prefix: PREFIX for a variable of the environment or of .env; "" for one that was typed after
-            `make`. The suggestion has it, too.
-    """
-    suggestion = name.upper()
-    if suggestion not in known_names:
-        suggestion = find_similar_name(name, known_names)
-    if suggestion:
-        suggestion = f"{prefix}{suggestion}"
-    question = format_suggestion(suggestion)
-    message = f"unknown variable {prefix}{name}{question}; nothing was done"
-    hint = f"leave out {name}="
-    if prefix:
-        hint = f"remove {prefix}{name} from the environment or from .env"
-    if suggestion:
-        hint = ""
-    return InputError(message, hint=hint)
+            suggestion = find_similar_name(name.upper(), known_names)
+            question = format_suggestion(suggestion and f"{prefix}{suggestion}")
+            raise InputError(
+                f"unknown variable {prefix}{name}{question}; nothing was done",
+                hint=f"leave out {prefix}{name}",
+            )
+        if name in typed_names and not any(name in names_by_target.get(goal, ()) for goal in goals):
+            raise InputError(
+                f"`make {' '.join(goals)}` has no variable {name}=; nothing was done",
+                hint=f"leave out {name}=",
+            )
 
 
 def find_similar_name(word: str, words: Iterable[str]) -> str:

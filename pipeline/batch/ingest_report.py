@@ -37,16 +37,7 @@ MAX_OUTDATED_ROWS_SHOWN = 10
 # Members of an ingested batch in the JSON document: attributes of the batch.
 BATCH_COUNT_NAMES = (
     "requests",
-    "answered",
-    "refused",
-    "invalid",
-    "missing",
-    "not_applied",
-    "unknown",
-    "duplicates",
-    "unreadable",
-    "tokens_in",
-    "tokens_out",
+    *batches.INGEST_COLUMNS,
     "cost",
     "control_requests",
     "control_cost",

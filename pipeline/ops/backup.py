@@ -30,6 +30,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
-from pipeline.quality.report import list_report_files_by_name
+from pipeline.quality.report import REPORTS_FOLDER
 from pipeline.store import batches, marks
 from pipeline.store.database import Store
 
@@ -50,7 +51,15 @@ MANIFEST_FILE = "manifest.json"
 DATABASE_FILE = "findable.db"
 VECTORS_FILE = "index/vectors.sqlite"
 ENGINE_FILE = "local-engine.sqlite"
-ENGINE_FOLDER = "local-engine-files"
+# Files that may change while they are copied: reports, user tasks and their rows, and files of the
+# local engine.
+CHANGING_FILES = (
+    f"{REPORTS_FOLDER}/*.md",
+    f"{REPORTS_FOLDER}/*.json",
+    f"{TASKS_FOLDER}/[!.]*.py",
+    f"{ROW_FILES_FOLDER}/[!.]*",
+    "local-engine-files/*",
+)
 
 
 @dataclass(frozen=True)
@@ -64,17 +73,7 @@ class BackupReport:
     # Bytes in these files.
     size: int = 0
     # Shell commands for a person to type, if the database is on a server; no file was copied then.
-    server_commands: tuple[str, ...] = ()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the report for JSON."""
-        return {
-            "path": self.path,
-            "files": self.files,
-            "size": self.size,
-            "typed": self.server_commands,
-        }
+    typed: tuple[str, ...] = ()
 
 
 def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
@@ -99,7 +98,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
         )
     if ws.store.path is None:
         server_commands = _list_server_commands(ws.data, ws.store, target)
-        return BackupReport(str(target), server_commands=server_commands)
+        return BackupReport(str(target), typed=server_commands)
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
@@ -175,19 +174,11 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
     hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
-    for task in ws.tasks:
-        for report_paths in list_report_files_by_name(ws.data, task.name).values():
-            hashes |= _copy_changing_files(ws.data, staging, report_paths)
-    task_paths = ws.data.glob(f"{TASKS_FOLDER}/[!.]*.py")
-    row_paths = ws.data.glob(f"{ROW_FILES_FOLDER}/[!.]*")
-    hashes |= _copy_changing_files(ws.data, staging, task_paths)
-    hashes |= _copy_changing_files(ws.data, staging, row_paths)
-
     if (ws.data / ENGINE_FILE).is_file():
         with closing(sqlite3.connect(ws.data / ENGINE_FILE)) as engine_connection:
             hashes[ENGINE_FILE] = _copy_database(engine_connection, staging / ENGINE_FILE)
-        engine_paths = (ws.data / ENGINE_FOLDER).glob("*")
-        hashes |= _copy_changing_files(ws.data, staging, engine_paths)
+    paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
+    hashes |= _copy_changing_files(ws.data, staging, paths)
     return dict(sorted(hashes.items()))
 
 

@@ -39,13 +39,11 @@ from pipeline.store import (
     batches,
     claims,
     marks,
-    rows,
     sqlite,
     workspace,
 )
 from pipeline.store.database import Connection, Store
 
-MAX_REFUSED_EXAMPLES = 3
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 STATES_WITH_REMOTE_NAME = frozenset(
     {BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED},
@@ -280,29 +278,6 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
         yield from findings
 
 
-def _check_refused_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice for each task that has refused rows, which cannot be asked.
-
-    The notice has the number of the rows and the messages of the first MAX_REFUSED_EXAMPLES.
-    """
-    for task in report.ws.tasks:
-        with report.ws.store.read() as tx:
-            refused_count = rows.count_refused(tx, task.name)
-            refused_rows = rows.refused_rows(tx, task.name, limit=MAX_REFUSED_EXAMPLES)
-            examples = "; ".join(row.message for row in refused_rows)
-        if refused_count:
-            subject = task.subject
-            count = plural(refused_count, f"row of {subject} was", f"rows of {subject} were")
-            yield create_notice(
-                f"{count} refused: {examples}",
-                "these rows are not asked",
-                HintTemplate(
-                    "correct the source, and read it again; {} lists them",
-                    CommandHint("items", task=task.labels.task_option, state="refused"),
-                ),
-            )
-
-
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each task file that is missing or has a wrong syntax."""
     for task in report.ws.tasks:
@@ -455,7 +430,6 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
     "sealed files": _check_sealed_files,
     "derived": _check_derived_values,
     "rows": _check_rows,
-    "refused rows": _check_refused_rows,
     "tasks": _check_tasks,
     "index": _check_indexes,
     "vectors": _check_vectors,

@@ -5,7 +5,7 @@ that has never used it.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from pipeline.batch import reconcile
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -64,25 +64,20 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
             for duplicate in batches.list_duplicates(tx)
             if duplicate["cancelled_at"]
         }
-        prefixes_by_number = {
-            batch.number: frozenset(batches.list_numbers_by_prefix(tx, batch.number))
-            for batch in local_batches
-        }
+        batches_by_prefix = dict[str, BatchRow]()
+        for batch in local_batches:
+            prefixes = batches.list_numbers_by_prefix(tx, batch.number)
+            batches_by_prefix |= dict.fromkeys(prefixes, batch)
 
-    listed_prefixes = {strip_try(remote_batch.display_name) for remote_batch in remote_batches}
     for batch in local_batches:
-        prefixes = prefixes_by_number[batch.number]
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_submitted_batch(ws, batch, prefixes)
+            yield from _check_submitted_batch(ws, batch, batches_by_prefix)
         elif batch.state is BatchState.SUBMITTING:
-            is_listed = not prefixes.isdisjoint(listed_prefixes)
-            yield _create_unclear_create_notice(
-                ws.find_task(batch.task), batch, is_listed=is_listed
+            yield create_notice(
+                f"a run was killed while it created batch {batch.number}",
+                "its rows are not asked again until it is clear whether it exists",
+                ws.find_task(batch.task).labels.command("batch-submit"),
             )
-
-    batches_by_prefix = dict[str, BatchRow]()
-    for batch in local_batches:
-        batches_by_prefix |= dict.fromkeys(prefixes_by_number[batch.number], batch)
 
     for remote_batch in remote_batches:
         if not remote_batch.display_name.startswith(workspace_prefix):
@@ -131,7 +126,7 @@ def _has_backend(backend: str, *, is_bound: bool) -> bool:
 def _check_submitted_batch(
     ws: WorkspaceSession,
     batch: BatchRow,
-    prefixes: Collection[str],
+    batches_by_prefix: Mapping[str, BatchRow],
 ) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
@@ -141,8 +136,8 @@ def _check_submitted_batch(
     Args:
         ws: The workspace.
         batch: The batch.
-        prefixes: The beginnings of the display names under which this batch may have been created.
-            Each create call of a batch adds another ending to the name.
+        batches_by_prefix: The batches by the beginnings of the display names under which they may
+            have been created. Each create call of a batch adds another ending to the name.
 
     Raises:
         KeyRefusedError: The API refuses the key.
@@ -163,28 +158,13 @@ def _check_submitted_batch(
         return
 
     display_name = remote_batch.display_name
-    if display_name and strip_try(display_name) not in prefixes:
+    if display_name and batches_by_prefix.get(strip_try(display_name)) is not batch:
         yield RowFault(
             f"batch {batch.number} is recorded as {remote_batch.name}, "
             f"but the backend calls that batch {display_name!r}",
             "its result would be that of another batch",
             cancel_hint,
         )
-
-
-def _create_unclear_create_notice(task: Task, batch: BatchRow, *, is_listed: bool) -> RowFault:
-    """Return the notice for a batch whose create call has no recorded reply.
-
-    Args:
-        is_listed: Whether a batch in the backend's list has a display name of this batch.
-    """
-    listed = "is" if is_listed else "is not"
-    return create_notice(
-        f"a run was killed while it created batch {batch.number}, "
-        f"which {listed} in the remote list",
-        "its rows are not asked again until this is clear",
-        task.labels.command("batch-submit"),
-    )
 
 
 def _record_unknown_batch(report: DoctorReport, remote_batch: RemoteBatch) -> RowFault:

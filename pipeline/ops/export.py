@@ -1,6 +1,5 @@
 """Write the rows of a task, from one snapshot, to a file or to the caller in chunks."""
 
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -174,10 +173,10 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     if format_ in formats.values():
         return format_
 
-    message = f"{path}: the ending names no known format"
-    if format_:
-        message = f"{task.export.row_noun}s cannot be written as {format_}"
-    raise InputError(f"{message}; nothing was written", hint=f"use one of {', '.join(formats)}")
+    raise InputError(
+        f"{task.export.row_noun}s cannot be written as {format_ or path}; nothing was written",
+        hint=f"use one of {', '.join(formats)}",
+    )
 
 
 def _apply_version_setting(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
@@ -209,35 +208,19 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
 def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
     """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
-    A version that was not exported gets the option that exports it. If no version exists, a line
-    says that no row is answered.
-
-    One line has the number of rows whose correction was written. Another line has the number of
-    corrections that were left out: an export of a single version has only answers of that version.
-    A cell that begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are
-    left out.
+    An export of a single version has only answers of that version, without corrections. A cell that
+    begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are left out.
     """
-    if not report.versions:
-        yield f"no {labels.singular} is {labels.answered} yet"
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
-        rows = plural(version["items"], labels.singular, labels.plural)
-        if report.extractor is None or belongs_to_version(name, report.extractor):
-            yield f"answers of {name}: {rows}"
-        else:
-            yield f"not written: answers of {name}, {rows} ({OptionHint(extractor=name)})"
-
+        line = f"answers of {name}: {plural(version['items'], labels.singular, labels.plural)}"
+        if report.extractor is not None and not belongs_to_version(name, report.extractor):
+            line = f"not written: {line}"
+        yield line
     if report.corrected_rows:
-        rows = plural(report.corrected_rows, labels.singular, labels.plural)
-        yield f"corrections: {rows}"
-
+        yield f"corrections: {plural(report.corrected_rows, labels.singular, labels.plural)}"
     if report.left_out_corrections:
-        corrections = plural(report.left_out_corrections, "correction")
-        yield (
-            f"{corrections} left out, because {OptionHint('extractor')} exports one version; "
-            "an export without it includes them"
-        )
-
+        yield f"not written: {plural(report.left_out_corrections, 'correction')}"
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
         yield (
@@ -261,13 +244,10 @@ def _check_options(task: Task, options: ExportOptions) -> None:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-    known_options = [str(OptionHint(name)) for name in sorted(task.export.options)]
-    hint = f"its options are {', '.join(known_options)}"
-    if not known_options:
+    hint = f"its options are {', '.join(sorted(task.export.options))}"
+    if not task.export.options:
         command = task.labels.command("items", extractor=options.extractor, to="view.csv")
         hint = f"`{command}` writes the rows of a version"
-        if not options.extractor:
-            hint = f"`{task.labels.command('export')}` writes all {task.labels.plural}"
     raise InputError(
         f"an export of {task.labels.plural} has no {refused_settings}; nothing was written",
         hint=hint,
@@ -301,9 +281,9 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
         overwrite: Accept an existing file.
 
     Raises:
-        InputError: The folder does not exist; the file exists and must not be overwritten; the file
-            is the source of a task's rows, which would be lost; or the path is in a folder whose
-            files are a task's source, so that the new file would be read as rows.
+        InputError: The file exists and must not be overwritten; the file is the source of a task's
+            rows, which would be lost; or the path is in a folder whose files are a task's source,
+            so that the new file would be read as rows.
     """
     target = resolve_target(path)
     records = store.query(workspace.list_tasks)
@@ -319,11 +299,6 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
         raise InputError(
             f"{path} exists already; nothing was written",
             hint=f"{OptionHint(overwrite=True)} replaces it",
-        )
-    if not target.parent.is_dir():
-        raise InputError(
-            f"{path}: the folder {path.parent} does not exist; nothing was written",
-            hint=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
 
 

@@ -96,23 +96,6 @@ class _NamedRow(NamedTuple):
     is_present: bool
 
 
-def split_names(store: Store, task: Task, texts: Sequence[str]) -> list[str]:
-    """Split typed texts at commas into stripped names, and drop blank names.
-
-    A text with commas stays whole if it is the name of a row of the task in use, of a row whose
-    `forget` is unfinished, or of a deleted row that still has claims, answers or attempts in the
-    database.
-    """
-    names = []
-    with store.read() as tx:
-        for text in texts:
-            if "," in text and not _is_known_name(tx, task, text):
-                names += text.split(",")
-            else:
-                names.append(text)
-    return [name.strip() for name in names if name.strip()]
-
-
 def read_names(task: Task, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
@@ -425,19 +408,8 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
       row. The returned id is the name.
 
     Raises:
-        InputError: A name is unknown; of several names, the error lists the unknown ones. Or a row
-            is in a batch that is not over.
+        InputError: A name is unknown, or a row is in a batch that is not over.
     """
-    # Several unknown names get one error. A single unknown name gets the error of its task below.
-    if len(names) > 1:
-        unknown_names = [name for name in names if not _is_known_name(tx, task, name)]
-        if unknown_names:
-            raise InputError(
-                f"{join_first(unknown_names, MAX_LISTED_NAMES)}: "
-                f"there is no {task.labels.singular} of that name; nothing was changed",
-                hint="leave them out, or correct the names",
-            )
-
     named_rows = {}
     for name in names:
         has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))

@@ -8,14 +8,14 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from sqlalchemy import MetaData, exc, inspect, table, text
+from sqlalchemy import MetaData, exc, inspect, text
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.text import join_first, plural
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches, schema, workspace
-from pipeline.store.database import Connection, Store, count_rows, describe_error
+from pipeline.store.database import Connection, Store, describe_error
 from pipeline.tables.answer_views import is_our_view
 from pipeline.tables.reflection import is_sqlite, quote_identifier
 
@@ -59,15 +59,14 @@ def remove_findable_tables(
     with store.read() as tx:
         removable = _list_removable(tx, index_names)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
-        row_counts = {
-            table_name: count_rows(tx, table(table_name))
-            for table_name in removable.tables
-            if not table_name.startswith("findable_")
-        }
 
+    objects = (
+        f"{plural(len(removable.tables), 'table')}, {plural(len(removable.views), 'view')} "
+        f"and {plural(len(removable.indexes), 'index', 'indexes')}"
+    )
     confirm(
-        f"Remove {_describe_removable(removable, row_counts)} from {store.display_name}? "
-        "All answers and costs that findable stores there are lost.",
+        f"Remove {objects} from {store.display_name}? "
+        "All rows, answers and costs that findable stores there are lost.",
     )
 
     # Another process may have added tables or batches while the person was asked.
@@ -76,27 +75,6 @@ def remove_findable_tables(
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
     return removable
-
-
-def _describe_removable(removable: RemovableObjects, row_counts: dict[str, int]) -> str:
-    """Return the numbers of tables, views and indexes, with examples of tables that have rows.
-
-    Args:
-        row_counts: The number of rows by name, for tables that contain a user's rows.
-    """
-    filled_tables = [
-        f"{table_name} with {plural(count, 'row')}"
-        for table_name, count in row_counts.items()
-        if count
-    ]
-    examples = ""
-    if filled_tables:
-        examples = f" (including {join_first(filled_tables, MAX_LISTED_NAMES)})"
-    return (
-        f"{plural(len(removable.tables), 'table')}{examples}, "
-        f"{plural(len(removable.views), 'view')} "
-        f"and {plural(len(removable.indexes), 'index', 'indexes')}"
-    )
 
 
 def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:

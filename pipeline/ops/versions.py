@@ -149,7 +149,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     """Return every version of a task that has answers or was started in the workspace.
 
     First come versions that the workspace never asked, because another program wrote their answers,
-    by label and model. The versions that it asked follow, oldest first.
+    by name. The versions that it asked follow, oldest first.
     """
     started_counts = {counts.version: counts for counts in answers.list_versions(tx, task.name)}
     if task.versions is not None:
@@ -160,19 +160,14 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
 
     # Versions without an answer keep their empty counts.
     counts_by_version = started_counts | answered_counts
-    start_order = {version: index for index, version in enumerate(started_counts)}
-
-    def sort_key(version: str) -> tuple[int, str, str]:
-        counts = counts_by_version[version]
-        return start_order.get(version, -1), counts.prompt_version, counts.model
-
+    foreign_versions = sorted(answered_counts.keys() - started_counts.keys())
     return [
         VersionSummary(
             task.subject,
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
         )
-        for version in sorted(counts_by_version, key=sort_key)
+        for version in (*foreign_versions, *started_counts)
     ]
 
 
@@ -240,17 +235,13 @@ def _check_can_roll_back(
             hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
         )
 
-    if answers.PERSON in labels:
+    if answers.PERSON in labels or any(not label.strip() for label in labels):
         undo_command = CommandHint("correct", item="username", undo=1)
         raise InputError(
-            "corrections by people are not a model's version; nothing was changed",
-            hint=f"undo a correction by its number: {undo_command}",
-        )
-
-    if any(not label.strip() for label in labels):
-        raise InputError(
-            "rows without a version belong to another program; nothing was changed",
-            hint=f"{LIST_COMMAND} lists the versions",
+            "corrections by people, and rows without a version, are not a model's version; "
+            "nothing was changed",
+            hint=f"{LIST_COMMAND} lists the versions; undo a correction by its number: "
+            f"{undo_command}",
         )
 
 

@@ -118,25 +118,20 @@ class QualityReport(NamedTuple):
 
     @property
     def line(self) -> str:
-        """The result of all gates on a line: how many passed, or how many failed and their names.
+        """The result of all gates: how many passed, failed and were not judged, and which failed.
 
-        The number of gates that were not judged is added, if there are any, for example `all 3
-        gates passed, 1 not judged`. If no gate was judged, the line says only that.
+        For example `2 passed, 1 failed, 1 not judged: evidence`.
         """
-        judged_count = sum(gate.passed is not None for gate in self.gates)
-        suffix = ""
-        if judged_count < len(self.gates):
-            suffix = f", {len(self.gates) - judged_count} not judged"
-
         failed_gates = self.failed
-        if failed_gates:
-            names = ", ".join(gate.figure.name for gate in failed_gates)
-            return f"{len(failed_gates)} of {judged_count} gates failed{suffix}: {names}"
-        if not judged_count:
-            return "no gate was judged"
-        if judged_count == 1:
-            return f"1 gate passed{suffix}"
-        return f"all {judged_count} gates passed{suffix}"
+        judged_count = sum(gate.passed is not None for gate in self.gates)
+        counts = {
+            "passed": judged_count - len(failed_gates),
+            "failed": len(failed_gates),
+            "not judged": len(self.gates) - judged_count,
+        }
+        parts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        names = ", ".join(gate.figure.name for gate in failed_gates)
+        return f"gates: {parts or 'none'}" + (f": {names}" if names else "")
 
     @property
     def document(self) -> dict[str, Any]:

@@ -47,16 +47,8 @@ MODEL_REFUSED = "model refused"
 _TRY_SUFFIX = re.compile(r"-t(\d{1,9})\Z")
 _ABSENT_REASON = "the list does not contain it"
 SAME_RESULT_REASON = "downloaded again: the same bytes"
-# Columns that are added up if the batches of a live run are combined.
-_SUMMED_COLUMNS = (
-    "requests",
-    "request_size",
-    "estimated_in",
-    "estimated_out",
-    "estimated_cost",
-    "counted_in",
-    "calls",
-    "seconds",
+# The figures that the ingest of a batch records, without its cost.
+INGEST_COLUMNS = (
     "answered",
     "refused",
     "invalid",
@@ -67,6 +59,18 @@ _SUMMED_COLUMNS = (
     "unreadable",
     "tokens_in",
     "tokens_out",
+)
+# Columns that are added up if the batches of a live run are combined.
+_SUMMED_COLUMNS = (
+    "requests",
+    "request_size",
+    "estimated_in",
+    "estimated_out",
+    "estimated_cost",
+    "counted_in",
+    "calls",
+    "seconds",
+    *INGEST_COLUMNS,
     "cost",
     "uncounted",
 )

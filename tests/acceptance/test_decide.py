@@ -341,7 +341,7 @@ def test_images_are_decided(served_tickets: Workspace, outside_server: Outside) 
     assert inputs[0][1]["data"] != inputs[1][1]["data"]
 
     printed = served_tickets.run_command("try", mode="decide", item="1").stdout
-    assert "mimeType: image/jpeg\n" in printed
+    assert "image/jpeg" in printed
     (tried,) = served_tickets.read_json("try", mode="decide", item="1")["items"]
     shown_image = tried["request"]["input"][1]
     assert shown_image["data"].keys() == {"mimeType", "size", "sha256"}

@@ -220,7 +220,7 @@ def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
     workspace = notes_workspace
     workspace.run_command("correct", 1, reviewed=True, who="ada")
     assert workspace.read_json("correct", 1)["reviewed_by"] == "ada"
-    assert "reviewed_by: ada\n" in workspace.run_command("show", item="1").stdout
+    assert "\tada\t20" in workspace.run_command("show", item="1").stdout
     assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
     (row,) = [row for row in workspace.exported_rows() if row["id"] == "1"]
     assert row["extractor"].startswith("notes@1/")

@@ -354,7 +354,7 @@ HARMLESS: dict[str, Fault] = {
     "vector": (spoil_cache, "1 damaged vector of gemini-embedding-2", ()),
     "unclear": (
         lose_create_reply,
-        "it created batch 2, which is in the remote list",
+        "a run was killed while it created batch 2",
         ("batch-submit",),
     ),
     "gone person": (

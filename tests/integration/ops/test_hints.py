@@ -10,7 +10,6 @@ from tests.lab import Workspace
 # The second row of a username is refused.
 PEOPLE = "Username,Bio\nann@x.org,Bees\nann@x.org,Ice\n"
 CREATES_WORKSPACE = "`make import EXPERTS=people.csv` creates a workspace from a file"
-IMPORTS_AGAIN = "make import EXPERTS=people.csv`, with the file and the options of its import"
 # Exit code, words of a command, and a part of its output; in a folder without a workspace.
 WITHOUT_WORKSPACE = [
     (3, "status", CREATES_WORKSPACE),
@@ -22,15 +21,13 @@ WITHOUT_WORKSPACE = [
     (2, "search -law", "search -- -word`"),
 ]
 WITH_PEOPLE = [
-    # `doctor` does not know the file of an import, nor its MAP=.
-    (0, "doctor", IMPORTS_AGAIN),
     # The id of a person in the database is not what was typed.
     (2, "correct ann@x.org --undo 1", "the answer has no edit 1; nothing was changed\nnext:"),
     (0, "forget ann@x.org --yes", "ann@x.org forgotten, with 1 refused row\n"),
 ]
 WITH_REVIEWS = [
     (2, "forget", "next: `make items` lists the names"),
-    (2, "forget L-3 --task reviews", "`make forget ITEM=L-3 TASK=reviews` is about a row"),
+    (2, "forget L-3 --task reviews", "leave out TASK=, or name a row of the task by ITEM="),
     (2, "items --min-score 3", "no scores\nnext: WHERE= compares columns and fields"),
 ]
 

@@ -36,5 +36,6 @@ def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     stdout = workspace.ran(*words).stdout
     quotation = f"“{quote['quote']}” ({quote['start']}-{quote['end']})"
     assert all(
-        part in stdout for part in (quotation, "batch: 1\n", wire["request"], wire["replies"][0])
+        part in stdout
+        for part in (quotation, "\t1\tanswered\t", wire["request"], wire["replies"][0])
     )

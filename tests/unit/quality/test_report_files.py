@@ -58,7 +58,7 @@ def write_report(data: Path, *, at: datetime = CREATED_AT) -> Path:
 def test_report_contains_the_verdict_of_each_gate(tmp_path: Path) -> None:
     """Figures have their verdict, quotations are bold, and tables have few columns."""
     text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "**1 of 2 gates failed, 1 not judged: evidence.**" in text
+    assert "**Gates: 1 passed, 1 failed, 1 not judged: evidence.**" in text
     assert "- **coverage** 100 %, pass; wanted: at least 99 %" in text
     assert "- **evidence** 50 %, **FAIL**;" in text
     assert "\n  Measured on 3, at least 20 are needed.\n" in text
