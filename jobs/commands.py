@@ -363,7 +363,7 @@ BATCH_STEPS = ("batch-submit", "batch-poll", "batch-ingest", "index", "add-exper
 # Parameters of `import` that a folder of images does not use.
 _FILE_OPTIONS = {
     **dict.fromkeys(("experts", "report")),
-    **dict.fromkeys(("strict", "dry"), False),
+    "dry": False,
     **dict.fromkeys(("map_", "sheet", "encoding", "header"), ""),
 }
 # Other names of the commands above, which no help lists.

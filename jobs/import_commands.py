@@ -78,7 +78,6 @@ def import_rows(
         Parameter("File of passages, or folder of images, with TASK.", PATH),
     ] = None,
     map_: Map = "",
-    strict: Annotated[bool, Parameter("Import nothing if a row is rejected.")] = False,
     report: Annotated[
         Path | None,
         Parameter("Write all rejected rows and changed values into this CSV file.", FILE),
@@ -104,7 +103,7 @@ def import_rows(
     file does not replace its text.
 
     A moved image is recognized by its bytes, and a changed image is asked about again. A broken
-    image is stored with the reason. Images have no --dry, --strict and --report.
+    image is stored with the reason. Images have no --dry and --report.
 
     Creates the workspace if it does not exist and the file can be imported.
     """
@@ -121,12 +120,10 @@ def import_rows(
         raise click.UsageError(f"there is no file to import. With make: {example}", context)
 
     if task_name == "images":
-        if dry or strict or report is not None:
-            options = (
-                f"{OptionHint(dry=True)}, {OptionHint(strict=True)} and {OptionHint('report')}"
-            )
+        if dry or report is not None:
             raise InputError(
-                f"{options} are for files of people and passages; no image was imported",
+                f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
+                "passages; no image was imported",
                 hint="leave out the option",
             )
         return _import_images(file)
@@ -140,7 +137,7 @@ def import_rows(
 
     importer = ROW_IMPORTERS[task_name]
     read_options = ReadOptions(sheet, encoding, header)
-    import_options = ImportOptions(map_, read_options, strict, report, dry)
+    import_options = ImportOptions(map_, read_options, report, dry)
     # Do not create a workspace for a file that cannot be imported.
     may_create = not dry and has_no_workspace(read_settings().data)
     if may_create and (file.is_file() or file.is_dir()):

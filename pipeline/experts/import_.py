@@ -179,7 +179,7 @@ class PeopleImportReport(ImportReport):
 
     FIELDS: ClassVar = (
         "path", "format", "encoding", "dry",
-        "added", "updated", "unchanged", "missing", "released", "refused",
+        "added", "updated", "unchanged", "missing", "released",
         "notes", "report",
     )  # fmt: skip
     NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")

@@ -164,7 +164,6 @@ class PassagesImportReport(ImportReport):
         "updated",
         "unchanged",
         "released",
-        "refused",
         "notes",
         "report",
     )

@@ -18,8 +18,6 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.tables.input_file import NO_HEADER, InputFile
 from pipeline.tables.row_findings import (
-    CUT_MARK,
-    MAX_CUT_CELL,
     Finding,
     SourceRow,
     make_excerpt,
@@ -112,8 +110,7 @@ class HeadedTable:
     ) -> Finding:
         """Return the finding that rejects a record, with its cells by column.
 
-        A cell beyond the header is named by its number, such as `column_3` for the third cell. Long
-        cells are cut and marked.
+        A cell beyond the header is named by its number, such as `column_3` for the third cell.
 
         Args:
             line: The line where the record starts.
@@ -123,10 +120,7 @@ class HeadedTable:
             column: The faulty column; empty if the whole record is faulty.
         """
         names = [*self.names, *make_column_names(len(texts))[len(self.names) :]]
-        cells = {
-            name: f"{text[:MAX_CUT_CELL]}{CUT_MARK}" if len(text) >= MAX_CUT_CELL else text
-            for name, text in zip(names, texts, strict=False)
-        }
+        cells = dict(zip(names, texts, strict=False))
         value = excerpt or self.delimiter.join(texts)
         return make_rejection(line, reason, value, column=column, cells=cells)
 

@@ -64,8 +64,6 @@ class ImportOptions:
     mapping: str = ""
     # How the file is read.
     reading: ReadOptions = DEFAULT_READ_OPTIONS
-    # Import nothing if a row is rejected or changed.
-    strict: bool = False
     # Write all findings to this CSV file.
     report: Path | None = None
     # Write nothing, and report what an import would do.
@@ -107,7 +105,6 @@ class ImportReport:
     path: str
     report: str | None = None
     dry: bool = False
-    strict: bool = False
     # How each name in the file was understood.
     columns: Sequence[dict[str, str]] = ()
     # Rows that were read, good or bad; blank lines do not count.
@@ -117,8 +114,6 @@ class ImportReport:
     unchanged: int = 0
     # Rows that were parked before, and may be asked again.
     released: int = 0
-    # Whether `strict` refused the file.
-    refused: bool = False
     # All findings by kind.
     counts: dict[FindingKind, int] = field(default_factory=lambda: dict.fromkeys(FindingKind, 0))
     # The first thousand findings.
@@ -138,7 +133,7 @@ class ImportReport:
     @property
     def rows_in(self) -> int:
         """How many rows of the file the table contains now, new or not."""
-        return 0 if self.refused else self.changes + self.unchanged
+        return self.changes + self.unchanged
 
     @property
     def changes(self) -> int:
@@ -216,18 +211,10 @@ class ImportReport:
         An import whose rows were all in the table before, unchanged, did not fail.
 
         Raises:
-            InputError: `strict` refused the file, or not a single row of the file is in the table,
-                also because the file has no rows.
+            InputError: Not a single row of the file is in the table, also because the file has no
+                rows.
         """
         rejected_count = self.counts[FindingKind.REJECTED]
-        changed_count = self.counts[FindingKind.CHANGED]
-        if self.refused:
-            raise InputError(
-                f"{self.path}: {rejected_count} rejected and {changed_count} changed, "
-                "so --strict imported nothing",
-                hint=f"correct the file, or leave out {OptionHint(strict=True)}",
-            )
-
         if not self.rows_in:
             message = (
                 f"{self.path}: no {self.WORD} could be imported ({rejected_count} rejected); "
@@ -387,7 +374,6 @@ class MappedFile(SourceFile):
             str(path),
             report_path,
             options.dry,
-            options.strict,
             file.mapping.describe_columns(),
             format=file.format,
             encoding=file.encoding,
@@ -480,16 +466,16 @@ def import_rows(
       earlier file of the same name.
     - An import event is recorded if rows were added or updated.
     - With `report.dry`, only the report and its file are filled.
-    - The transaction is rolled back without an error if no row of the file is in the table, or if
-      `report.strict` is set and a row was rejected or changed. The report and its file are complete
-      then, too. The caller must call `report.check()`, which raises the error.
+    - The transaction is rolled back without an error if no row of the file is in the table. The
+      report and its file are complete then, too. The caller must call `report.check()`, which
+      raises the error.
     - If an error is raised here, nothing is changed.
 
     Args:
         store: The database.
         display: Shows the progress.
         rows: The rows of the file, and a finding for each rejected row.
-        report: The report, with the path and the options `dry` and `strict` of the import.
+        report: The report, with the path and the option `dry` of the import.
         write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
             it gets a read transaction and only counts.
         task: The task of the rows.
@@ -541,8 +527,6 @@ def import_rows(
             if report_file is not None:
                 report_file.seal()
 
-        faulty_count = report.counts[FindingKind.REJECTED] + report.counts[FindingKind.CHANGED]
-        report.refused = report.strict and faulty_count > 0
         if not report.rows_in:
             tx.rollback()
         elif report.changes and not report.dry:

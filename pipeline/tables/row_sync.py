@@ -488,7 +488,11 @@ class RowSync:
 
         row_id = str(values[first_column])
         if other_columns:
-            row_id = to_compact_json([self._key_part(values, name) for name, _ in self.record.key])
+            parts = [
+                str(values[name]) if kind == "text" else values[name]
+                for name, kind in self.record.key
+            ]
+            row_id = to_compact_json(parts)
 
         # The exact length is computed only if the text may be too long: a character has at most
         # four bytes.
@@ -496,13 +500,6 @@ class RowSync:
         if is_too_long:
             return "", f"the key is longer than {MAX_KEY_BYTES:,} bytes", first_column
         return row_id, "", ""
-
-    def _key_part(self, values: Mapping[str, Any], name: str) -> Any:
-        """Return the value of a key column; of a text column as text."""
-        value = values[name]
-        if self.record.columns[name] == "text":
-            return str(value)
-        return value
 
 
 def find_changed_in_source(

@@ -1,8 +1,7 @@
 """Refuse a sheet that needs too much memory, before the reading library loads its cells.
 
-A workbook of 300 KB may unpack to gigabytes, and the library keeps a shared text once for each cell
-that has it. So the XML is parsed chunk by chunk, and the memory that the library would need is
-counted.
+The library keeps all cells of the rectangle from A1 to the last cell, blank cells included, and a
+shared text once for each cell that has it. So the XML is parsed, and both are counted.
 """
 
 from functools import lru_cache
@@ -15,17 +14,15 @@ from pipeline.core.errors import InputError
 # The library needs 70 bytes for each cell, blank cells included: 350 MB, about as much as for the
 # largest image.
 MAX_CELLS = 5_000_000
-# Of all shared texts, and then of the texts of all cells together.
-MAX_TEXT_BYTES = 256 << 20
 # Of a cell; a row of CSV has as many characters at most.
 MAX_CELL_BYTES = 4 << 20
-# Bytes that the library needs for each shared text, and for a merged area, besides its characters.
-_ELEMENT_BYTES = 200
+# Of all shared texts, and the texts of all cells together.
+MAX_TEXT_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 20
 
 
 class SheetSize:
-    """The memory that the library would need for the parsed parts of a workbook.
+    """The cells and texts of a workbook's parsed parts.
 
     The shared texts are added first, then a sheet. `blank_count` is the number of cells that are
     read as blank, because they have an error, or a formula without a computed value.
@@ -35,8 +32,9 @@ class SheetSize:
         """Begin with nothing; messages name the workbook."""
         self.blank_count = 0
         self._path = path
-        # Bytes of each shared text, by its index.
+        # Bytes of each shared text, by its index, of the element that was begun last, and of all.
         self._shared_text_sizes = list[int]()
+        self._element_bytes = 0
         self._text_bytes = 0
         # The row and the column, from 1, of the cell that was begun last, and the last of all.
         self._row = 0
@@ -49,7 +47,7 @@ class SheetSize:
         self._element = ""
 
     def add_part(self, archive: ZipFile, name: str) -> None:
-        """Parse the part with the shared texts, or with a sheet, and add to the counted memory.
+        """Parse the part with the shared texts, or with a sheet, and count its cells and texts.
 
         Args:
             archive: The workbook.
@@ -63,31 +61,23 @@ class SheetSize:
         parser.buffer_text = True
         parser.StartElementHandler = self._handle_element
         parser.CharacterDataHandler = self._count_text
-
-        unparsed_bytes = 0
         with archive.open(name) as part:
             while chunk := part.read(_CHUNK_BYTES):
-                # A text or a tag that is longer than a chunk ends in a later chunk.
-                last_tag = chunk.rfind(b"<")
-                if last_tag < 0:
-                    unparsed_bytes += len(chunk)
-                else:
-                    unparsed_bytes = len(chunk) - last_tag
-                if unparsed_bytes > MAX_CELL_BYTES:
-                    raise self._size_error(f"more than {MAX_CELL_BYTES:,} bytes in a cell")
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
 
-    def _size_error(self, size: str) -> InputError:
-        message = f"{self._path} has {size}; nothing was read"
-        return InputError(message, hint="delete large or far cells, or save the sheet as CSV")
+    def _check(self, count: int, limit: int, noun: str) -> None:
+        """Raise InputError if a count exceeds its limit."""
+        if count > limit:
+            raise InputError(
+                f"{self._path} has {count:,} {noun}, more than the limit of {limit:,}; "
+                "nothing was read",
+                hint="delete large or far cells, or save the sheet as CSV",
+            )
 
     def _handle_element(self, name: str, attributes: dict[str, str]) -> None:
-        """Count the start of a cell, a row, a shared text or a merged area.
-
-        Raises:
-            InputError: A limit is exceeded.
-        """
+        """Count the start of a cell, a row or a shared text; raises InputError above a limit."""
+        self._element_bytes = 0
         previous_element = self._element
         # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
@@ -104,40 +94,26 @@ class SheetSize:
             self._column = 0
         elif self._element == "si":
             self._shared_text_sizes.append(0)
-            self._count_bytes(_ELEMENT_BYTES)
-        elif self._element == "mergeCell":
-            self._count_bytes(_ELEMENT_BYTES)
 
     def _count_cell(self, place: str) -> None:
-        """Extend the area of the sheet, from A1, to a cell.
+        """Extend the area of the sheet, from A1, to a cell; raises InputError above the limit.
 
         Args:
             place: A text such as `B7`. A cell without a place follows the cell before it.
-
-        Raises:
-            InputError: The area has too many cells.
         """
         letters = place.rstrip("0123456789")
         self._column = _parse_column_letters(letters) if letters else self._column + 1
         self._row = int(place[len(letters) :] or self._row)
         self._last_row = max(self._last_row, self._row)
         self._last_column = max(self._last_column, self._column)
-        cell_count = self._last_row * self._last_column
-        if cell_count > MAX_CELLS:
-            raise self._size_error(
-                f"{self._last_row:,} rows and {self._last_column:,} columns: {cell_count:,} cells "
-                f"with blank cells, more than the limit of {MAX_CELLS:,}"
-            )
+        area = f"cells in {self._last_row:,} rows and {self._last_column:,} columns"
+        self._check(self._last_row * self._last_column, MAX_CELLS, area)
 
     def _count_text(self, text: str) -> None:
-        """Add the bytes of a text in an XML element to the counted memory.
-
-        The text of a cell can be the index of a shared text, whose bytes are counted then. In the
-        part with shared texts, which is read first, the bytes are also added to the size of the
-        shared text that was begun last, of which the text is a piece.
+        """Count the bytes of a text, or those of the shared text that a cell refers to.
 
         Raises:
-            InputError: The limit on bytes is exceeded.
+            InputError: A limit on bytes is exceeded.
             IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())
@@ -145,13 +121,10 @@ class SheetSize:
             byte_count = self._shared_text_sizes[int(text)]
         elif self._shared_text_sizes and not self._last_row:
             self._shared_text_sizes[-1] += byte_count
-        self._count_bytes(byte_count)
-
-    def _count_bytes(self, byte_count: int) -> None:
-        """Add to the bytes of texts; raises InputError above the limit."""
+        self._element_bytes += byte_count
+        self._check(self._element_bytes, MAX_CELL_BYTES, "bytes in a cell")
         self._text_bytes += byte_count
-        if self._text_bytes > MAX_TEXT_BYTES:
-            raise self._size_error(f"more than {MAX_TEXT_BYTES:,} bytes of text")
+        self._check(self._text_bytes, MAX_TEXT_BYTES, "bytes of text")
 
 
 @lru_cache(maxsize=1 << 14)

@@ -31,8 +31,8 @@ from pipeline.tables.sheet_size import SheetSize
 
 # Limit of an unpacked part with names, links or styles, which the library keeps in memory.
 MAX_PART_BYTES = 8 << 20
-# Limit of an unpacked part with a sheet, shared texts or media; it takes minutes to unpack.
-MAX_SHEET_BYTES = 2 << 30
+# Limit of an unpacked part with a sheet, shared texts or media: some six million cells.
+MAX_SHEET_BYTES = 256 << 20
 # Limits of the file format; the header is a row, too.
 MAX_ROWS = 1_048_576
 MAX_COLUMNS = 16_384
@@ -91,6 +91,7 @@ class SheetTable(HeadedTable):
         """
         from python_calamine import SheetVisibleEnum, load_workbook
 
+        size = SheetSize(self._file.path)
         for part in archive.infolist():
             # These parts are read into memory as a whole.
             is_read_whole = part.filename.lower().endswith(("styles.xml", "workbook.xml", ".rels"))
@@ -99,11 +100,8 @@ class SheetTable(HeadedTable):
                     f" has {part.file_size:,} bytes in {make_excerpt(part.filename)!r}",
                     hint="save it again, or save it as CSV",
                 )
-
-        size = SheetSize(self._file.path)
-        for part_name in archive.namelist():
-            if part_name.lower().endswith("sharedstrings.xml"):
-                size.add_part(archive, part_name)
+            if part.filename.lower().endswith("sharedstrings.xml"):
+                size.add_part(archive, part.filename)
 
         # The library would believe the suffix of a path.
         with self._file.path.open("rb") as book_file, load_workbook(book_file) as book:

@@ -105,7 +105,6 @@ class Workspace:
         people: Any,
         *,
         mapping: str = "",
-        strict: bool = False,
         report: Path | None = None,
         sheet: str = "",
         encoding: str = "",
@@ -119,7 +118,6 @@ class Workspace:
         Args:
             people: The path of a file, a list of dicts, a data frame or an Arrow table.
             mapping: The setting MAP, which assigns columns of the file to columns of people.
-            strict: Import nothing if a row is rejected or a value is changed to fit its column.
             report: Path of a file to write, with each rejected row and changed value.
             sheet: Sheet of the file.
             encoding: Encoding of the file.
@@ -137,7 +135,7 @@ class Workspace:
                 self._write_rows(people, path)
 
             reading = ReadOptions(sheet, encoding, header)
-            options = ImportOptions(mapping, reading, strict, report)
+            options = ImportOptions(mapping, reading, report)
             import_file = partial(import_people.import_people_file, path=path, options=options)
             import_report = self._run(import_file, PEOPLE, access=Access.CREATE)
 

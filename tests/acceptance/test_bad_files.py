@@ -72,14 +72,9 @@ BAD_ROWS: dict[str, tuple[bytes, list[str], list[tuple[int, str, str]], str]] = 
 
 @pytest.mark.parametrize("case", BAD_ROWS)
 def test_bad_row_is_named_and_other_rows_are_imported(workspace: Workspace, case: str) -> None:
-    """A finding has the physical line and the column; --strict imports nothing."""
+    """A finding has the physical line and the column."""
     content, usernames, findings, message = BAD_ROWS[case]
     file = write_bytes(workspace, "people.csv", content)
-    assert (
-        "--strict imported nothing"
-        in workspace.run_command("import", file, strict=True, code=2).stderr
-    )
-    assert workspace.exported_tags() == {}
     import_run = workspace.run_command("import", file)
     assert message in import_run.output
     assert sorted(workspace.exported_tags()) == usernames
@@ -198,7 +193,7 @@ def test_dry_import_of_images_is_refused(workspace: Workspace) -> None:
     """An import of images with an option for other files imports nothing."""
     (workspace.home / "pictures").mkdir(parents=True)
     Image.new("RGB", (60, 40), "navy").save(workspace.home / "pictures" / "sea.png")
-    for option in ({"dry": True}, {"strict": True}, {"report": "rejects.csv"}):
+    for option in ({"dry": True}, {"report": "rejects.csv"}):
         options = {"task": IMAGES, "from": "pictures", **option}
         assert "no image was imported" in workspace.run_command("import", code=2, **options).stderr
     assert not workspace.data.exists()

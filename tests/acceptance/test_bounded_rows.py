@@ -202,10 +202,10 @@ def pack_workbook(path: Path, rows: Iterable[bytes], shared_texts: Iterable[byte
 
 
 def long_cell() -> Iterable[bytes]:
-    """Yield a row with a cell of 256 MB."""
+    """Yield a row with a cell of 200 MB."""
     yield b'<row r="2"><c r="A2" t="inlineStr"><is><t>ada</t></is></c>'
     yield b'<c r="B2" t="inlineStr"><is><t>'
-    yield from [b"a" * MB] * 256
+    yield from [b"a" * MB] * 200
     yield b"</t></is></c></row>"
 
 
@@ -214,28 +214,28 @@ def cells(count: int, cell: bytes) -> Iterable[bytes]:
     yield from [b"<row>" + cell * 100 + b"</row>"] * (count // 100)
 
 
-LONG_SHARED_TEXT = [b"<si><t>"] + [b"a" * MB] * 256 + [b"</t></si>"]
+LONG_SHARED_TEXT = [b"<si><t>"] + [b"a" * MB] * 200 + [b"</t></si>"]
 LARGE_WORKBOOKS = {
-    "a long cell": (long_cell, (), "has more than 4,194,304 bytes in a cell"),
+    "a long cell": (long_cell, (), "bytes in a cell, more than the limit of 4,194,304"),
     "a long shared text": (
         lambda: cells(100, b'<c t="s"><v>2</v></c>'),
         LONG_SHARED_TEXT,
-        "has more than 4,194,304 bytes in a cell",
+        "bytes in a cell, more than the limit of 4,194,304",
     ),
     "a text in many cells": (
         lambda: cells(60_000, b'<c t="s"><v>2</v></c>'),
         [b"<si><t>", b"a" * 30_000, b"</t></si>"],
-        "has more than 268,435,456 bytes of text",
+        "bytes of text, more than the limit of 268,435,456",
     ),
     "cells without a place": (
         lambda: [*cells(100, b"<c><v>1</v></c>"), b'<row r="50001"><c><v>1</v></c></row>'],
         (),
-        "has 50,001 rows and 100 columns",
+        "has 5,000,100 cells in 50,001 rows and 100 columns",
     ),
     "a cell far out": (
         lambda: [b'<row r="1000000"><c r="J1000000"><v>1</v></c></row>'],
         (),
-        "has 1,000,000 rows and 10 columns",
+        "has 10,000,000 cells in 1,000,000 rows and 10 columns",
     ),
 }
 
