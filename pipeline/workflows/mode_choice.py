@@ -129,7 +129,7 @@ def recommend_mode(
 
     recommended = min(in_time, key=preference)
     in_time_text = f" and finishes{deadline_text}" if deadline_text else ""
-    reasons = [f"none of batch, flex and live is cheaper{in_time_text}"]
+    reasons = [f"it is the cheapest of batch, flex and live{in_time_text}"]
     if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")
     if any(estimate.cost for estimate in candidates.values()):
