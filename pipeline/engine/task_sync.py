@@ -166,8 +166,7 @@ def preview_sync(
     source = FileSource(table, read_options, stored_kinds=file.record.columns)
     task_path = Path(file.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    with store.read() as tx:
-        record = merge_records(tx, file.record, declared_record)
+    record = merge_records(file.record, declared_record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
