@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
 
-# Keys in a report about values that stay.
-MAX_LISTED_KEYS = 5
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
 
@@ -316,24 +314,18 @@ class KeptValues:
     # The table, or table and column; empty if no value stays.
     place: str = ""
     rows: int = 0
-    # Keys of the first rows.
-    keys: list[str] = field(default_factory=list)
 
-    def add(self, place: str, keys: Sequence[str]) -> None:
+    def add(self, place: str, row_count: int) -> None:
         """Add rows whose value stays; does nothing without a row."""
-        if keys:
+        if row_count:
             self.place = place
-            self.rows += len(keys)
-            self.keys = [*self.keys, *keys][:MAX_LISTED_KEYS]
+            self.rows += row_count
 
     @property
     def message(self) -> str:
-        """Return the message that names the place and the first keys."""
-        keys = ", ".join(self.keys)
-        if self.rows > len(self.keys):
-            keys += ", …"
+        """Return the message that names the place and the number of rows."""
         return (
-            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')} ({keys}), "
+            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')}, "
             "which another program or a person wrote"
         )
 

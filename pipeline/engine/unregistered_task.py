@@ -125,9 +125,10 @@ def load_unregistered_task(
         if row_id not in rows.row_by_id and len(rows.row_by_id) < max_rows:
             rows.add(row_id, row["input_hash"], row["row"])
 
+    list_hint = f"{OptionHint(refused=True)} lists all"
     # Refused rows that were printed must not be printed again.
     if should_list_refused:
         sync.report.findings.clear()
-    list_hint = f"{OptionHint(refused=True)} lists all"
+        list_hint = "all are above"
     print_sync_report(sync.report, record, display, list_hint=list_hint)
     return task, list(rows.row_by_id), row_count, sync.report
