@@ -19,7 +19,7 @@ from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from pipeline.core import errors
 from pipeline.core.states import Mode
 from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.request_builder import PlannedRequest, explain_schema_refusal
+from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests
 from pipeline.gemini.models import find_serving_model, load_models
@@ -247,7 +247,7 @@ class LiveCalls:
             self._throttle.note_refusal(error)
             self.queue.appendleft(call)
         elif isinstance(error, errors.LASTING_REFUSALS):
-            self._throttle.stop(explain_schema_refusal(self._ws.task, error))
+            self._throttle.stop(error)
         elif isinstance(error, errors.RefusedError):
             self._unsettled_refusals.append((call, error))
             if self._throttle.has_answered:

@@ -27,7 +27,6 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.duplicates import copy_to_duplicates
-from pipeline.engine.request_builder import explain_schema_refusal
 from pipeline.engine.request_outcomes import Provenance, RequestOutcome, write_outcomes
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -418,7 +417,7 @@ class _Send(NamedTuple):
                 self._warn_of_full_queue()
             if isinstance(error, errors.SchemaRefusedError):
                 delete_upload(ws.client, batch.upload)
-            raise explain_schema_refusal(ws.task, error)
+            raise error
 
         line = responses.parse_bad_line_number(reason)
         columns["refusals"] = batch.refusals + 1

@@ -131,6 +131,11 @@ class SchemaRefusedError(RefusedError):
 
     exit_code = 3
 
+    def __init__(self, message: str, **error_options: Any) -> None:
+        """Create the error with the advice how to make the schema smaller."""
+        hint = "use fewer or shorter choices or a shorter list, then run the same command again"
+        super().__init__(message, **{"hint": hint, **error_options})
+
 
 class UploadTypeRefusedError(RefusedError):
     """The API refuses the MIME type of an uploaded file, as it does at times."""

@@ -32,21 +32,16 @@ class AgainReport:
 
     def describe(self) -> str:
         """Return the numbers in words; numbers of 0 are left out, except the first."""
-        parts = [f"{plural(self.markable, 'answered row')} to ask again; the old answers stay"]
-        if self.reviewed:
-            parts.append(f"{self.reviewed:,} of them reviewed, whose right values stay")
-        if self.already_marked:
-            parts.append(f"{self.already_marked:,} marked before and not asked yet")
-        if self.asked_already:
-            parts.append(f"{self.asked_already:,} asked already by this run, which is not over")
-        left_out = {
-            "corrected by a person (undo the correction first)": self.corrected,
-            "in a batch that is not over": self.claimed,
-            "parked": self.parked,
+        counts = {
+            "of them reviewed, whose right values stay": self.reviewed,
+            "marked before and not asked yet": self.already_marked,
+            "asked before by this run, which is not over": self.asked_already,
+            "left out because a person corrected them; undo the correction first": self.corrected,
+            "left out because their batch is not over": self.claimed,
+            "left out because they are parked": self.parked,
         }
-        reasons = [f"{count:,} {reason}" for reason, count in left_out.items() if count]
-        if reasons:
-            parts.append(f"left out: {', '.join(reasons)}")
+        parts = [f"{plural(self.markable, 'answered row')} to ask again; the old answers stay"]
+        parts += [f"{count:,} {text}" for text, count in counts.items() if count]
         return "; ".join(parts)
 
 

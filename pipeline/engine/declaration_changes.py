@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.column_placeholders import list_template_columns
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import (
@@ -19,7 +18,6 @@ from pipeline.core.errors import (
     QuestionChangedError,
 )
 from pipeline.core.vocabulary import separate_vocabularies
-from pipeline.engine.task_faults import match_columns
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.store.workspace import TaskRecord
@@ -95,15 +93,12 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def merge_records(
-    tx: Connection, stored_record: TaskRecord | None, declared_record: TaskRecord
-) -> TaskRecord:
+def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return the record of a task's present file, with what the stored record has in addition.
 
     Nothing is stored. Without a stored record, the declared record is returned unchanged.
 
-    - Former fields follow the current fields, because stored answers have them. So do former
-      columns of a recorded prompt or of its images; the other former columns are left out.
+    - Former fields follow the current fields, because stored answers have them.
     - A column whose kind changed gets a kind that can store the values of both kinds.
     - The hash of the source, which avoids that an unchanged source is read again, stays only if
       both records read sources by the same rules and have the same columns of the prompt and of
@@ -122,12 +117,6 @@ def merge_records(
         name: merge_kinds(stored_record.columns.get(name), kind) or kind
         for name, kind in declared_record.columns.items()
     }
-    for document in workspace.list_documents(tx, declared_record.name):
-        names = (*list_template_columns(document["prompt"]), *document.get("images", ()))
-        for name in match_columns(names, stored_record.columns):
-            if name in stored_record.columns:
-                columns.setdefault(name, stored_record.columns[name])
-
     field_names = dict(declared_record.fields).keys()
     former_fields = [field for field in stored_record.fields if field[0] not in field_names]
 

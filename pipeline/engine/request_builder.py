@@ -1,12 +1,11 @@
 """Build the request lines of a task, and estimate their usage."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from pipeline.core.errors import InputError, RemoteError, SchemaRefusedError
+from pipeline.core.errors import InputError
 from pipeline.engine.closed_questions import QuestionLines
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById, TaskRow
@@ -123,25 +122,3 @@ class RequestBuilder:
             f"{name}: {reason}; nothing was sent",
             hint="correct this row, then run the same command again",
         )
-
-
-def explain_schema_refusal(task: Task, error: RemoteError) -> RemoteError:
-    """Return an error of the API to raise, with a hint if the API refused the answer's schema.
-
-    The hint names the largest field of the schema and its share of the schema's length. Any other
-    error is returned unchanged.
-    """
-    if not isinstance(error, SchemaRefusedError):
-        return error
-
-    fields = answer_schema.make_response_schema(task.prompt.answer_model)["properties"]
-    field_sizes = {name: len(json.dumps(field)) for name, field in fields.items()}
-    largest_field = max(field_sizes, key=lambda name: field_sizes[name])
-    percent = 100 * field_sizes[largest_field] / sum(field_sizes.values())
-
-    location = ""
-    if task.user_file is not None and task.user_file.path:
-        location = f" of {task.user_file.path}"
-    advice = "use fewer or shorter choices or a shorter list, then run the same command again"
-    hint = f"field {largest_field!r}{location} is {percent:.0f} % of the answer's schema; {advice}"
-    return SchemaRefusedError(error.message, hint=hint, code=error.code, status=error.status)

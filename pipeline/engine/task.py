@@ -8,7 +8,6 @@
 - `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ from pipeline.engine.task_parts import (
     TaskPrompt,
     TaskRows,
 )
-from pipeline.store.answers import VersionCounts
 from pipeline.tables.cells import find_cell_text
 
 # These are loaded when they are first used.
@@ -107,22 +105,6 @@ class IndexedTask:
 
 
 @dataclass(eq=False, kw_only=True)
-class TaskVersions(ABC):
-    """Versions of a task that stores answers of several prompt versions in rows of its own."""
-
-    # Prompt versions whose answers keep a row from being asked; None for any version.
-    skipped_versions: Sequence[str] | None
-
-    @abstractmethod
-    def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return the versions that have answers, by prompt version and model."""
-
-    @abstractmethod
-    def roll_back(self, tx: Connection, prompt_version: str, *, model: str) -> int:
-        """Remove a version's answers from the task's own rows; return how many were removed."""
-
-
-@dataclass(eq=False, kw_only=True)
 class Task:
     """Definition of the rows, prompt, answers and outputs of a task."""
 
@@ -149,8 +131,6 @@ class Task:
     answers: TaskAnswers
     export: TaskExport
     own_tables: OwnTables = field(default_factory=OwnTables)
-    # None if answers are only in the table of all tasks.
-    versions: TaskVersions | None = None
     # The record and the file of a user's task, or of a shipped task of the same kind.
     user_file: "UserFile | None" = None
     index: IndexedTask | None = None

@@ -28,8 +28,8 @@ from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first, plural
 from pipeline.store import again, answers, claims, runs
-from pipeline.store.answers import PreferredAnswer, VersionPreference
-from pipeline.store.database import Store
+from pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
+from pipeline.store.database import Store, split_into_pages
 from pipeline.store.edits import NewEdit
 from pipeline.store.schema import row_claims
 from pipeline.tables.row_table import RowTable
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from pipeline.gemini.requests import Prompt
     from pipeline.tables.grid import Grid
 
-# Keys in a report about values that stay.
-MAX_LISTED_KEYS = 5
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
 
@@ -316,24 +314,18 @@ class KeptValues:
     # The table, or table and column; empty if no value stays.
     place: str = ""
     rows: int = 0
-    # Keys of the first rows.
-    keys: list[str] = field(default_factory=list)
 
-    def add(self, place: str, keys: Sequence[str]) -> None:
+    def add(self, place: str, row_count: int) -> None:
         """Add rows whose value stays; does nothing without a row."""
-        if keys:
+        if row_count:
             self.place = place
-            self.rows += len(keys)
-            self.keys = [*self.keys, *keys][:MAX_LISTED_KEYS]
+            self.rows += row_count
 
     @property
     def message(self) -> str:
-        """Return the message that names the place and the first keys."""
-        keys = ", ".join(self.keys)
-        if self.rows > len(self.keys):
-            keys += ", …"
+        """Return the message that names the place and the number of rows."""
         return (
-            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')} ({keys}), "
+            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')}, "
             "which another program or a person wrote"
         )
 
@@ -352,6 +344,8 @@ class TaskRows(ABC):
     preferred_versions: Sequence[str] = ()
     # Prompt version whose parked rows are not asked; empty if those of any version are not.
     own_prompt_version: str = ""
+    # Prompt versions whose answers keep a row from being asked; None for any version.
+    skipped_versions: Sequence[str] | None = None
     # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
     # Possible headings of the name column in a file that lists rows.
@@ -603,6 +597,19 @@ class TaskAnswers(ABC):
         Returns:
             The number of rows that lost their answer.
         """
+
+    def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
+        """Return the versions that have answers, by prompt version and model."""
+        return answers.count_by_version(tx, self.rows.task_name)
+
+    def roll_back(self, tx: Connection, version: VersionCounts, row_ids: Sequence[str]) -> int:
+        """Remove a version's answers from the task's own tables; return how many were removed.
+
+        Args:
+            row_ids: The rows with stored answers of the version.
+        """
+        pages = split_into_pages(row_ids)
+        return sum(self.remove(tx, page, version=version.version) for page in pages)
 
     def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the preferred answer of each row as it is stored; empty if there is none."""

@@ -6,7 +6,7 @@
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
-from pipeline.core.settings import BUILT_IN_TASKS, Settings
+from pipeline.core.settings import Settings
 from pipeline.engine import source_lines, task_file
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
@@ -168,49 +168,27 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     return declared_name if declared_name in names_of_path else None
 
 
-def _resolve_task_file(settings: Settings, registered_names: Sequence[str] = ()) -> Path:
+def _resolve_task_file(settings: Settings) -> Path:
     """Return the path of the file that the TASK setting names.
-
-    Args:
-        registered_names: Names of tasks for suggestions, in addition to those of files.
 
     Raises:
         InputError: TASK is the path of a file that does not exist.
         ConfigurationError: There is no task of that name.
     """
-    setting = settings.task
-    path = find_task_file(setting, settings.data)
-    if path is not None:
-        return path
-
-    if Path(f"{setting}.py").is_file():
-        hint = f"did you mean {setting}.py?"
-    else:
-        task_names = _list_task_names(settings, registered_names)
-        hint = f"set {OptionHint('task')} to {', '.join(task_names)}, or to the path of a file"
-    message = (
-        f"there is no task {setting!r}: tasks/{setting}.py is neither here nor in {settings.data}"
-    )
-    raise ConfigurationError(message, hint=hint)
-
-
-def _list_task_names(settings: Settings, registered_names: Sequence[str]) -> list[str]:
-    """Return names of built-in and registered tasks and of files in tasks folders, once each.
-
-    The folders are `tasks` in the current folder and in the workspace.
-    """
-    built_in_names = [task.name for task in shipped_tasks() if task.load_declaration]
-
-    file_names = set[str]()
-    for folder in (Path(task_file.TASKS_FOLDER), settings.data / task_file.TASKS_FOLDER):
-        file_names |= {path.stem for path in folder.glob(f"*{task_file.TASK_FILE_SUFFIX}")}
-    names = [*BUILT_IN_TASKS, *built_in_names, *registered_names, *sorted(file_names)]
-    return list(dict.fromkeys(names))
+    path = find_task_file(settings.task, settings.data)
+    if path is None:
+        raise ConfigurationError(
+            f"there is no task {settings.task!r}: tasks/{settings.task}.py is neither here nor in "
+            f"{settings.data}",
+            hint=f"set {OptionHint('task')} to {', '.join(task.name for task in shipped_tasks())}, "
+            "to the name of a file in the folder tasks, or to the path of a file",
+        )
+    return path
 
 
 def list_planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task of TASK creates."""
-    declaration = load_declaration(_resolve_task_file(settings), settings)
+    declaration, _ = load_named_declaration(settings)
     prefix = declaration.table or declaration.name
     return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
 
@@ -298,7 +276,7 @@ def require_registered_name(tx: Connection, settings: Settings) -> str:
     if name is not None:
         return name
 
-    _resolve_task_file(settings, [record.name for record in workspace.list_tasks(tx)])
+    _resolve_task_file(settings)
     try_command = CommandHint("try", task=settings.task)
     tag_command = CommandHint("tag", task=settings.task)
     hint = f"`{try_command}` asks about a few rows, `{tag_command}` about all"
@@ -319,9 +297,8 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
         name = find_registered_name(tx, settings)
         if name is not None:
             return name
-        path = _resolve_task_file(settings, [record.name for record in workspace.list_tasks(tx)])
 
-    declaration = load_declaration(path, settings)
+    declaration, path = load_named_declaration(settings)
     columns = open_source(store, declaration, path).columns
     record = save_record(
         store,
@@ -489,7 +466,7 @@ def save_record(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = merge_records(tx, stored_record, declared_record)
+        merged_record = merge_records(stored_record, declared_record)
         if stored_record is not None:
             # Its own program may have changed the table of `write_to=` since the last command.
             _check_target(tx, merged_record)
@@ -509,7 +486,7 @@ def save_record(
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_records(tx, stored_record, declared_record)
+        merged_record = merge_records(stored_record, declared_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):

@@ -21,7 +21,6 @@ from pipeline.engine.declaration_changes import (
 )
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, save_record
-from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserPrompt
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -55,8 +54,8 @@ def sync_task(
 
     Rows with images, and those of a query with `cursor=`, are always synced; other rows only if
     their source changed. Notes and a report of the sync are printed. So is the number of rows that
-    changed after their answer and are not asked again: with REFRESH=1 only those that a person
-    corrected. `task` is not changed: read the task again afterwards.
+    changed after their answer, unless REFRESH=1 asks them again. `task` is not changed: read the
+    task again afterwards.
 
     Args:
         locks: The workspace's locks between processes; the sync waits for that of the task's rows.
@@ -119,19 +118,12 @@ def sync_task(
                 f"another process used another version of {path} meanwhile; nothing was asked",
                 hint="run the same command again",
             )
-        # Each count reads all rows, so only the count of the message is made.
-        asks_changed_rows = task.rows.asked_rows.has_changed
-        if asks_changed_rows:
-            row_count = cast(UserRows, current_task.rows).count_changed_corrections(tx)
-        else:
+        # The count reads all rows.
+        row_count = 0
+        if not task.rows.asked_rows.has_changed:
             table = current_task.rows.table(tx)
             row_count = table.count_rows(tx, table.is_changed)
-    if row_count and asks_changed_rows:
-        display.say(
-            f"{saved_record.name}: {plural(row_count, 'corrected row')} changed after the "
-            f"correction, which stays; {OptionHint(refresh=True)} leaves such rows out",
-        )
-    elif row_count:
+    if row_count:
         display.say(
             f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "
             f"{OptionHint(refresh=True)} asks about them again",
@@ -166,8 +158,7 @@ def preview_sync(
     source = FileSource(table, read_options, stored_kinds=file.record.columns)
     task_path = Path(file.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    with store.read() as tx:
-        record = merge_records(tx, file.record, declared_record)
+    record = merge_records(file.record, declared_record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
@@ -257,7 +248,7 @@ def print_sync_report(
     are printed, then how many there are. Counts of 0 are not printed.
 
     Args:
-        list_hint: Says how to list all refused rows. It is printed if the list is cut.
+        list_hint: Says where all refused rows are. It is printed if there are more.
     """
     if report.summary:
         display.say(f"{record.name}: {report.summary}")
@@ -273,12 +264,7 @@ def print_sync_report(
         display.warn(format_refused_row(finding, record))
     refused_count = report.refused.total()
     if refused_count > MAX_LISTED_REFUSED_ROWS:
-        listed_rows = "all are above"
-        if report.findings:
-            listed_rows = f"the first {MAX_LISTED_REFUSED_ROWS} are above, and {list_hint}"
-        display.warn(
-            f"{_source_name(record)}: {refused_count:,} rows are refused; {listed_rows}",
-        )
+        display.warn(f"{_source_name(record)}: {refused_count:,} rows are refused; {list_hint}")
 
 
 def format_refused_row(finding: Finding, record: TaskRecord) -> str:

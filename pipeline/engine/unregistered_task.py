@@ -10,7 +10,6 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine import task_file
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import make_record
@@ -101,12 +100,7 @@ def load_unregistered_task(
         InputError: The source cannot be read.
     """
     record = make_record(declaration, path, source.columns, recorded_at=now)
-    # Many tasks of Python code have the same name, but answers of different lengths. The version
-    # separates them in estimates.
-    prompt_version = ""
-    if task_file.parse_python_path(path):
-        prompt_version = f"{record.name}@{record.fingerprint[:8]}"
-    task = make_user_task(record, settings, prompt_version=prompt_version, rows_class=_MemoryRows)
+    task = make_user_task(record, settings, rows_class=_MemoryRows)
     task.require_user_file().declaration = declaration
 
     def print_refused(finding: Finding) -> None:
@@ -131,9 +125,10 @@ def load_unregistered_task(
         if row_id not in rows.row_by_id and len(rows.row_by_id) < max_rows:
             rows.add(row_id, row["input_hash"], row["row"])
 
+    list_hint = f"{OptionHint(refused=True)} lists all"
     # Refused rows that were printed must not be printed again.
     if should_list_refused:
         sync.report.findings.clear()
-    list_hint = f"{OptionHint(refused=True)} lists all"
+        list_hint = "all are above"
     print_sync_report(sync.report, record, display, list_hint=list_hint)
     return task, list(rows.row_by_id), row_count, sync.report

@@ -219,20 +219,6 @@ class UserRows(TaskRows):
         key = self.subquery.c.findable_key
         return answers.is_answered(self.record.name, key, version, input_hash=input_hash)
 
-    def count_changed_corrections(self, tx: Connection) -> int:
-        """Return how many corrected rows changed after their newest correction.
-
-        Such a row is not stale and is not asked, because its correction outranks every answer.
-        """
-        columns = self.subquery.c
-        query = select(func.count(columns.findable_key)).where(
-            columns.findable_gone_at.is_(None),
-            ~columns.findable_empty,
-            self.is_answered(answers.PERSON),
-            ~self.is_answered(answers.PERSON, input_hash=columns.findable_hash),
-        )
-        return tx.execute(query).scalar_one()
-
     def delete(
         self,
         tx: Connection,
@@ -281,10 +267,11 @@ class UserRows(TaskRows):
         unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
         if self.row_target is not None:
             written_ids = self.row_target.find_written_rows(tx, unanswered_ids)
-            kept_values.add(self.row_target.table_name, written_ids)
+            kept_values.add(self.row_target.table_name, len(written_ids))
         else:
             column_name = str(write_to).rpartition("=")[0]
-            kept_values.add(column_name, find_filled_rows(tx, self.record, unanswered_ids))
+            filled_ids = find_filled_rows(tx, self.record, unanswered_ids)
+            kept_values.add(column_name, len(filled_ids))
 
     def find_open_by_hash(
         self,

@@ -547,7 +547,6 @@ def make_user_task(
     settings: Settings = DEFAULT_SETTINGS,
     provider: str = "",
     *,
-    prompt_version: str = "",
     labels: TaskLabels | None = None,
     target: TargetColumn | None = None,
     rows_class: type[UserRows] = UserRows,
@@ -561,12 +560,11 @@ def make_user_task(
 
     Args:
         provider: The backend that answers now.
-        prompt_version: Version of the prompt; made from name and version of the record if empty.
         labels: Words of the task; those of any user's task if None.
         target: Table of another program with a row for each answer; that of `write_to=` if None.
     """
     labels = labels or _make_labels(record)
-    prompt_version = prompt_version or record.prompt_version
+    prompt_version = record.prompt_version
     preferred_versions = (
         record.preferred if settings.prefer_versions is None else settings.prefer_versions
     )

@@ -27,7 +27,7 @@ from pipeline.engine.task_parts import KeptValues
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import Connection, Store, split_into_pages
+from pipeline.store.database import Connection, Store
 
 ROLLBACK_LOCK = "rollback"
 LIST_COMMAND = CommandHint("versions")
@@ -152,11 +152,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     by name. The versions that it asked follow, oldest first.
     """
     started_counts = {counts.version: counts for counts in answers.list_versions(tx, task.name)}
-    if task.versions is not None:
-        answered_versions = task.versions.list_versions(tx)
-    else:
-        answered_versions = answers.count_by_version(tx, task.name)
-    answered_counts = {counts.version: counts for counts in answered_versions}
+    answered_counts = {counts.version: counts for counts in task.answers.list_versions(tx)}
 
     # Versions without an answer keep their empty counts.
     counts_by_version = started_counts | answered_counts
@@ -265,19 +261,8 @@ def _delete_version(
         counts: The version, with its label and model.
         now: The time of the rollback, for the journal.
     """
-    answered_ids: Sequence[str] = ()
-    if task.versions is not None:
-        row_count = task.versions.roll_back(tx, counts.prompt_version, model=counts.model)
-    else:
-        row_count = 0
-        answered_ids = list(
-            tx.execute(
-                answers.answered_ids(task.name, counts.version),
-            ).scalars()
-        )
-        for page in split_into_pages(answered_ids):
-            row_count += task.answers.remove(tx, page, version=counts.version)
-
+    answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())
+    row_count = task.answers.roll_back(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,

@@ -16,7 +16,7 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
-from pipeline.engine.task import IndexedTask, Task, TaskVersions
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_parts import (
     ExportOptions,
     ExportRows,
@@ -240,29 +240,11 @@ class ConceptsTables(OwnTables):
 
 
 @dataclass(eq=False, kw_only=True)
-class ConceptsVersions(TaskVersions):
-    """The prompt versions that have concepts."""
-
-    # The tables of the database.
-    shape: PassagesShape
-
-    def list_versions(self, tx: Connection) -> list[VersionCounts]:
-        """Return every version that has concepts, including those of other programs."""
-        return table.read_concept_versions(tx, self.shape)
-
-    def roll_back(self, tx: Connection, prompt_version: str, *, model: str) -> int:
-        """Delete the concepts of a version in all passages; return their number."""
-        return table.remove_concepts(tx, self.shape, version=prompt_version, model=model)
-
-
-@dataclass(eq=False, kw_only=True)
 class ConceptsRows(TaskRows):
     """The rows of the table of passages."""
 
     # The tables of the database.
     shape: PassagesShape
-    # Prompt versions whose concepts keep a passage from being asked; None for any version.
-    skipped_versions: Sequence[str] | None
 
     def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
@@ -466,6 +448,21 @@ class ConceptsAnswers(TaskAnswers):
                 answer = GroundedConcepts.model_validate(new_edit.edit.after)
                 self._insert_concepts(tx, {row_id: answer}, person, "", now=new_edit.edit.at)
 
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return every version that has concepts, including those of other programs."""
+        return table.read_concept_versions(tx, self.shape)
+
+    def roll_back(
+        self,
+        tx: Connection,
+        version: VersionCounts,
+        row_ids: Sequence[str],  # noqa: ARG002 - other programs have written concepts, too
+    ) -> int:
+        """Delete the concepts of a version in all passages; return their number."""
+        return table.remove_concepts(
+            tx, self.shape, version=version.prompt_version, model=version.model
+        )
+
     def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
@@ -568,7 +565,6 @@ def make_concepts_task(
         answers=answers,
         export=ConceptsExport(rows=rows, shape=shape),
         own_tables=ConceptsTables(shape=shape, settings=settings),
-        versions=ConceptsVersions(skipped_versions=skipped_versions, shape=shape),
         index=_make_passage_index(shape),
         index_hint=HintTemplate(
             "`{}` builds the index of passages with concepts",

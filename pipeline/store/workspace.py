@@ -379,11 +379,6 @@ def newest_fingerprint(
     return None
 
 
-def list_documents(tx: Connection, task: str) -> list[dict[str, Any]]:
-    """Return the recorded documents of all versions of a task, oldest first."""
-    return [entry["document"] for entry in _read_fingerprints(tx, task)]
-
-
 def _read_fingerprints(tx: Connection, task: str) -> list[dict[str, Any]]:
     """Return all recorded fingerprints of a task with their documents, oldest first."""
     document = tx.execute(select(tasks.c.asked).where(tasks.c.name == task)).scalar()

@@ -414,8 +414,7 @@ def _begin_or_continue_run(
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
     """
-    versions = ws.task.versions
-    skipped_versions = versions.skipped_versions if versions is not None else None
+    skipped_versions = ws.task.rows.skipped_versions
     columns: dict[str, Any] = {
         "extractor": ws.version,
         "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),

@@ -57,7 +57,7 @@ REFUSALS: dict[str, tuple[int, Json, int, list[str], list[str]]] = {
         400,
         STATES,
         3,
-        ["too many states", "field 'kind'", "own.py is 9", "fewer or shorter choices"],
+        ["too many states", "fewer or shorter choices"],
         [],
     ),
 }

@@ -651,7 +651,6 @@ def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) 
             report = asdict(forget.forget_rows(ws, [key]))
         app_state.background_work.delete_finished(row_key=key)
         # The result outlives the row, so it must not contain the name.
-        del report["kept_values"]["keys"]
         return {
             name: value for name, value in report.items() if name not in {"username", "usernames"}
         }
