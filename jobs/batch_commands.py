@@ -7,7 +7,7 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Annotated, Any
 
@@ -241,7 +241,7 @@ def batch_ingest(
     which stores its replies in spite of that.
     """
     report, failures = rounds.ingest_all(ws, accepted_number=accept)
-    for quality in report.quality.reports.values():
+    for quality in report.quality_reports.values():
         if any(gate.passed is not None for gate in quality.gates):
             ws.display.say(f"quality: {quality.line} ({quality.path})")
 
@@ -333,30 +333,23 @@ def batch_move(
     Ctrl-C is safe at any time: the same command continues.
     """
     mode = Mode(target_mode)
+    ws = cancel.open_task_of_batch(ws, batch)
     if dry:
         plan = move_batch.plan_move(ws, batch, mode, budget_usd=budget)
         return CommandReport(plan, partial(print_fields, make_fields(plan, MOVE_FIELDS)))
 
-    move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
-    labels = ws.find_task(move_report.batch.task).labels
-    tag_report_of_move = move_report.report
+    document, move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
 
     def check() -> None:
-        tag_report_of_move.raise_first_error(labels, ws.display)
-        if tag_report_of_move.stop.budget_error is not None:
-            raise tag_report_of_move.stop.budget_error
+        move_report.raise_first_error(ws.task.labels, ws.display)
+        if move_report.stop.budget_error is not None:
+            raise move_report.stop.budget_error
 
-    return CommandReport(
-        move_report.document(),
-        _move_message(move_report),
-        check,
-        hint=read_next_command(ws),
-    )
+    return CommandReport(document, _move_message(document), check, hint=read_next_command(ws))
 
 
-def _move_message(move_report: move_batch.MoveReport) -> str:
+def _move_message(document: Mapping[str, Any]) -> str:
     """Return how a moved batch ended, and how its unanswered rows were asked."""
-    document = move_report.document()
     fields = format_fields(
         document,
         f"batch state rows=requests answered=kept answered_by_{document['to']}=answered "

@@ -21,7 +21,7 @@ from pipeline.batch.budget import Calibration
 from pipeline.core import files
 from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
-from pipeline.core.text import format_usd, plural
+from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import EarlierRequests, find_duplicates
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
@@ -297,23 +297,6 @@ class BatchPlan:
             "are equal to another and cost nothing",
         )
         return f"{rows}, of which {equal_rows}"
-
-    def describe(self, labels: TaskLabels) -> str:
-        """Return rows, requests, batches and tokens in words, without the total cost.
-
-        Only the cost of control requests is named, if there are any. These are invented requests
-        that show whether replies are mixed up.
-        """
-        answer_tokens = self.usage.answer + self.usage.thoughts
-        tokens = f"about {self.usage.prompt:,} tokens in and {answer_tokens:,} out"
-        rows = self.describe_rows(labels)
-        if self.requests != self.items:
-            rows += ","
-        description = f"{rows} in {plural(self.batches, 'batch', 'batches')}: {tokens}"
-        if self.control_requests:
-            controls = plural(self.control_requests, "control request")
-            description += f", with {controls} for {format_usd(self.control_cost)}"
-        return description
 
 
 @dataclass(frozen=True)

@@ -324,16 +324,10 @@ def describe_cancelled(queued_batches: Sequence[BatchRow]) -> str:
     Args:
         queued_batches: Batches at the API.
     """
-    parts = []
-    for batch in queued_batches:
-        if batch.cancel_asked_at is None:
-            continue
-        part = (
-            f"batch {batch.number} was cancelled at {batch.cancel_asked_at:%Y-%m-%d %H:%M} UTC "
-            f"and holds {batch.estimated_in:,} queued tokens until the API says that it is over"
-        )
-        if batch.create_sent_at is not None:
-            expires_at = batch.create_sent_at + MAX_BATCH_AGE
-            part += f", at the latest at {expires_at:%Y-%m-%d %H:%M} UTC"
-        parts.append(part)
-    return "; ".join(parts)
+    return "; ".join(
+        f"batch {batch.number} was cancelled at {batch.cancel_asked_at:%Y-%m-%d %H:%M} UTC and "
+        f"holds {batch.estimated_in:,} queued tokens until the API says that it is over, "
+        f"at the latest at {batch.create_sent_at + MAX_BATCH_AGE:%Y-%m-%d %H:%M} UTC"
+        for batch in queued_batches
+        if batch.cancel_asked_at is not None and batch.create_sent_at is not None
+    )

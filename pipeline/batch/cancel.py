@@ -38,6 +38,16 @@ from pipeline.store import batches, marks
 from pipeline.store.batches import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER, BatchRow
 
 
+def open_task_of_batch(ws: WorkspaceSession, number: int) -> WorkspaceSession:
+    """Return a session whose task is that of a batch.
+
+    Raises:
+        InputError: There is no such batch, or its task cannot be used.
+    """
+    batch = ws.store.query(batches.get_batch, number)
+    return ws if batch.task == ws.task.name else replace(ws, task=ws.find_task(batch.task))
+
+
 def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
     """Cancel one batch, of any task; return the result in words.
 
@@ -57,11 +67,7 @@ def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
         StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
             tries.
     """
-    task_name = ws.store.query(batches.get_batch, number).task
-    task_session = ws
-    if task_name != ws.task.name:
-        task_session = replace(ws, task=ws.find_task(task_name))
-    return retry_on_conflict(partial(_try_cancel, task_session, number))
+    return retry_on_conflict(partial(_try_cancel, open_task_of_batch(ws, number), number))
 
 
 def _try_cancel(ws: WorkspaceSession, number: int) -> str:

@@ -5,7 +5,7 @@
 - Nothing here writes.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -91,8 +91,8 @@ class IngestSummary:
     # Values of answers beyond the number that an answer may have.
     left_out_values: int = 0
     # Failed requests by error, and the first reply with each error.
-    error_counts: Mapping[FailureError, int] = field(default_factory=dict)
-    first_replies: Mapping[FailureError, ParsedReply] = field(default_factory=dict)
+    error_counts: Counter[FailureError] = field(default_factory=Counter)
+    first_replies: dict[FailureError, ParsedReply] = field(default_factory=dict)
 
     @property
     def answered_rows(self) -> int:
@@ -205,15 +205,12 @@ def summarize_batch(
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
     batch = batches.get_batch(tx, number)
-    failures = _FailureGroups()
-    failures.add_attempts(tx, number)
     unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
         tx,
         number,
         model=batch.model,
     )
-    row_ids = [*failures.example_ids(), *unapplied_ids, *outdated_ids]
-    names = task.rows.table(tx).read_names(tx, row_ids)
+    names = task.rows.table(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
     # Several rows can have the same name, so the rows are told apart by their ids.
     outdated_id_set = set(outdated_ids)
 
@@ -226,9 +223,8 @@ def summarize_batch(
             anomalies.append(Anomaly(kind, description, line_count, named_examples))
     if unproven_controls:
         anomalies.append(Anomaly("control", UNPROVEN_REASON, unproven_controls, ()))
-    anomalies += failures.list_anomalies(names)
 
-    return IngestSummary(
+    summary = IngestSummary(
         batch,
         anomalies,
         unapplied=[names.get(row_id, row_id) for row_id in unapplied_ids],
@@ -239,60 +235,40 @@ def summarize_batch(
         other_versions=other_versions,
         copied_rows=copied_rows,
         left_out_values=left_out_values,
-        error_counts=failures.error_counts,
-        first_replies=failures.first_replies,
     )
+    _add_failures(tx, task, summary)
+    return summary
 
 
-@dataclass
-class _FailureGroups:
-    """Failed attempts of a batch, grouped by outcome and reason."""
+def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
+    """Add the failed attempts of a batch to its summary, one anomaly per group, sorted by group.
 
-    # Outcome and reason to the number of attempts.
-    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    # Outcome and reason to the row id and excerpt of the first attempts.
-    examples: dict[tuple[str, str], list[tuple[str, str]]] = field(default_factory=dict)
-    # Attempts with an error line by error, and the first reply with each error.
-    error_counts: Counter[FailureError] = field(default_factory=Counter)
-    first_replies: dict[FailureError, ParsedReply] = field(default_factory=dict)
-
-    def add_attempts(self, tx: Connection, number: int) -> None:
-        """Read the failed attempts of a batch and add them to the groups.
-
-        Attempts are in the same group if they have the same outcome, error code and beginning of
-        the reason, up to its first colon. The first MAX_EXAMPLES attempts of each group become its
-        examples. Also keeps the first reply with each error.
-        """
-        for outcome, reason, code, row_id, excerpt in answers.attempts_of_batch(tx, number):
-            if code is not None:
-                reply = ParsedReply(
-                    Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt
-                )
-                error = FailureError(code, reply.is_account_failure)
-                self.error_counts[error] += 1
-                self.first_replies.setdefault(error, reply)
-            short_reason, _, detail = reason.partition(": ")
-            group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
-            self.counts[group] += 1
-            if self.counts[group] <= MAX_EXAMPLES:
-                text = " | ".join(part for part in (detail, excerpt) if part)
-                self.examples.setdefault(group, []).append((row_id, text))
-
-    def example_ids(self) -> Iterator[str]:
-        """Yield the row id of each example."""
-        for group_examples in self.examples.values():
-            for row_id, _ in group_examples:
-                yield row_id
-
-    def list_anomalies(self, names: Mapping[str, str]) -> Iterator[Anomaly]:
-        """Yield one anomaly per group, sorted by outcome and reason.
-
-        Args:
-            names: Row id to the name that users know; an unnamed row is shown by its id.
-        """
-        for group, count in sorted(self.counts.items()):
-            outcome, reason = group
-            examples = tuple(
-                (names.get(row_id, row_id), text) for row_id, text in self.examples[group]
+    Attempts are in the same group if they have the same outcome, error code and beginning of the
+    reason, up to its first colon. The first MAX_EXAMPLES attempts of each group are its examples.
+    """
+    counts = Counter[tuple[str, str]]()
+    # Row id and excerpt of the first attempts of each group.
+    examples = defaultdict[tuple[str, str], list[tuple[str, str]]](list)
+    attempts = answers.attempts_of_batch(tx, summary.batch.number)
+    for outcome, reason, code, row_id, excerpt in attempts:
+        if code is not None:
+            reply = ParsedReply(
+                Outcome.REFUSED, "error-line", rpc_code=code, excerpt_source=excerpt
             )
-            yield Anomaly(outcome, reason, count, examples)
+            error = FailureError(code, reply.is_account_failure)
+            summary.error_counts[error] += 1
+            summary.first_replies.setdefault(error, reply)
+        short_reason, _, detail = reason.partition(": ")
+        group = (outcome, short_reason if code is None else f"{short_reason}, code {code}")
+        counts[group] += 1
+        if counts[group] <= MAX_EXAMPLES:
+            text = " | ".join(part for part in (detail, excerpt) if part)
+            examples[group].append((row_id, text))
+
+    row_ids = [row_id for group_examples in examples.values() for row_id, _ in group_examples]
+    names = task.rows.table(tx).read_names(tx, row_ids)
+    for group, count in sorted(counts.items()):
+        named_examples = tuple(
+            (names.get(row_id, row_id), text) for row_id, text in examples[group]
+        )
+        summary.anomalies.append(Anomaly(*group, count, named_examples))

@@ -328,6 +328,6 @@ class _LiveRun:
             self._on_progress(self.report)
 
     async def _count_other_calls(self) -> None:
-        """Report the calls of other runs in this minute and day to the throttle."""
+        """Tell the rate limiter of the calls of other runs in this minute and day."""
         other_calls, calls_today = await asyncio.to_thread(self._batches.read_other_calls)
-        self._throttle.count_other_calls(other_calls, today=calls_today)
+        self._throttle.rate_limiter.replace_other_calls(other_calls, today=calls_today)

@@ -84,11 +84,6 @@ class LiveReport:
     # Only of a trial: its outcomes by row id.
     trial_outcomes: dict[str, TrialOutcome] = field(default_factory=dict)
 
-    @property
-    def finished_rows(self) -> int:
-        """Number of rows that this run is finished with."""
-        return self.answered + self.failed.total()
-
     def fail(self, row_id: str, reason: str) -> None:
         """Count a row that failed and is not asked again in this run.
 

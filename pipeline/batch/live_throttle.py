@@ -10,7 +10,6 @@ A failed row is charged in batch/live_calls.py. Failures of the service are hand
 import asyncio
 import contextlib
 import math
-from collections.abc import Sequence
 
 from pipeline.batch.live_report import LiveReport, RunPolicy
 from pipeline.core.command_hint import OptionHint
@@ -39,8 +38,6 @@ MAX_PARALLEL_FAILURES = 3
 MAX_PAUSE_S = 60.0
 # How often a waiting call checks the limits again, and replies are synced to disk.
 CHECK_INTERVAL_S = 1.0
-# Warn before the daily quota stops the run.
-DAILY_QUOTA_WARNING_SHARE = 0.8
 # Our own estimate of a flex call before any was measured; Gemini aims at 1 to 15 minutes.
 FLEX_CALL_S = 60.0
 # Flex returns this code if it has no capacity. It returns 429 only for a quota, as other modes do.
@@ -116,7 +113,6 @@ class LiveThrottle:
         self._throttled_count = 0
         self.has_answered = False
         self._is_stalled = False
-        self._has_warned_of_quota = False
         # The error of the last call, or None if it succeeded.
         self.last_failure: RemoteError | None = None
         # Failures since the last success. Calls that ran in parallel and fail together count as a
@@ -181,9 +177,7 @@ class LiveThrottle:
             self.raise_if_late()
             pause_s = self._seconds_to_start(tokens)
             if pause_s <= 0:
-                started_call = self.rate_limiter.count_start(tokens)
-                self._warn_of_daily_quota()
-                return started_call
+                return self.rate_limiter.count_start(tokens)
             await self.wait_for_change(pause_s)
         return None
 
@@ -252,38 +246,6 @@ class LiveThrottle:
     def notify(self) -> None:
         """Wake the coroutines that wait for a change."""
         self._changed.set()
-
-    # The quota of the day, and calls of other runs
-
-    def count_other_calls(self, calls: Sequence[tuple[float, int]], *, today: int) -> None:
-        """Replace the calls of other runs in the last minute, and the number of today's requests.
-
-        May warn of the daily quota.
-
-        Args:
-            calls: Monotonic time and prompt tokens of each call of another run.
-            today: Requests of this Pacific day, including those of this run.
-        """
-        self.rate_limiter.replace_other_calls(calls, today=today)
-        self._warn_of_daily_quota()
-
-    def _warn_of_daily_quota(self) -> None:
-        """Print a warning once in a run when most of today's requests of the model are used.
-
-        Most is DAILY_QUOTA_WARNING_SHARE of the daily limit. The requests of all processes count.
-        Nothing is printed if the model has no daily limit.
-        """
-        max_requests = self._ws.limits.rpd
-        if max_requests is None or self._has_warned_of_quota:
-            return
-
-        used_requests = self.rate_limiter.used_today
-        if used_requests >= DAILY_QUOTA_WARNING_SHARE * max_requests:
-            self._has_warned_of_quota = True
-            self._ws.display.warn(
-                f"{used_requests:,} of today's {max_requests:,} requests of "
-                f"{self._ws.model.name} are used",
-            )
 
     # Successes and failures of calls
 

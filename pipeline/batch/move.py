@@ -34,15 +34,6 @@ def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -
     return calculate_cost(model, usage, mode.tier, day=now.date())
 
 
-def describe_move(batch: BatchRow, mode: Mode, other_mode_usd: float) -> str:
-    """Return in words what the cancelled batch and the other mode may cost."""
-    return (
-        f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
-        f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
-        f"{format_usd(other_mode_usd)}"
-    )
-
-
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
     row_ids = set(answers.list_row_ids_of_batch(tx, number))
@@ -88,7 +79,11 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             hint=f"{OptionHint(to='live')} asks at full price",
         )
     other_mode_usd = estimate_move(batch, mode, model=ws.model, now=ws.now())
-    ws.display.say(describe_move(batch, mode, other_mode_usd))
+    ws.display.say(
+        f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
+        f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
+        f"{format_usd(other_mode_usd)}"
+    )
     refusal = find_budget_refusal(ws, other_mode_usd)
     if refusal:
         raise BudgetError(

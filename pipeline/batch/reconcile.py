@@ -226,7 +226,9 @@ def _record_duplicates(
     for remote in listing:
         has_own_name = batches.strip_try(remote.display_name) in prefixes
         is_adopted = remote.name == batch.remote_name
-        has_late_success = is_adopted and _has_late_success(batch, remote)
+        has_late_success = (
+            is_adopted and _may_succeed_late(batch) and remote.state is RemoteState.SUCCEEDED
+        )
         is_duplicate = not is_adopted or has_late_success or is_given_up_and_runs(batch, remote)
         if not has_own_name or not is_duplicate:
             continue
@@ -331,11 +333,6 @@ def _may_succeed_late(batch: BatchRow) -> bool:
     """Return whether the remote batch of a cancelled or given-up batch may succeed."""
     is_cancelled = remote_state(batch.remote_word) is RemoteState.CANCELLED
     return _was_given_up(batch) or (batch.state in ENDED_STATES and is_cancelled)
-
-
-def _has_late_success(batch: BatchRow, remote: RemoteBatch) -> bool:
-    """Return whether the batch's own remote batch succeeded after it was cancelled or given up."""
-    return _may_succeed_late(batch) and remote.state is RemoteState.SUCCEEDED
 
 
 def _may_have_duplicate(batch: BatchRow) -> bool:

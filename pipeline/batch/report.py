@@ -8,6 +8,7 @@
 - Only the database and the models file are read, and nothing is sent.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,6 @@ from pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_
 from pipeline.store import batches, claims, money, runs
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
-from pipeline.store.schema import PilotRow
 
 # Columns of a batch that are members of its JSON document after the version, in this order.
 BATCH_DOCUMENT_COLUMNS = (
@@ -247,17 +247,13 @@ def summarize_costs(
             rows[group_keys[group_key]].update(figures)
             total.update(figures)
 
-    ordered_keys = sorted(rows, key=_cost_row_order)
+    # Numbers by value come before all other texts.
+    ordered_keys = sorted(rows, key=lambda key: (int(key) if key.isdecimal() else math.inf, key))
     return {
         "by": group_key,
         "rows": [{group_key: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
         "total": _rounded_amounts(total),
     }
-
-
-def _cost_row_order(key: str) -> tuple[int, str]:
-    """Return a sort key that orders numbers by value, before all other texts."""
-    return (int(key), "") if key.isdecimal() else (1 << 62, key)
 
 
 def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
@@ -386,12 +382,6 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
     ]
 
 
-def make_version(task: Task, model_name: str) -> str:
-    """Return the version `task@n/model` under which a model is asked about a task's open rows."""
-    # The model is not looked up, because an unknown model must not stop a status.
-    return f"{task.prompt_version}/{model_name.removeprefix('models/')}"
-
-
 def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
     """Return the version of a task and a model for JSON, with its newest pilot.
 
@@ -402,19 +392,16 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
         {} if the version has no pilot and the task may be asked without one. Otherwise `extractor`,
         which is the version, and `pilot` (None without a pilot).
     """
-    version = make_version(task, model_name)
+    # The model is not looked up, because an unknown model must not stop a status.
+    version = f"{task.prompt_version}/{model_name.removeprefix('models/')}"
     pilot = runs.find_newest_pilot(tx, version)
     if pilot is None and not task.needs_pilot:
         return {}
-    return {"extractor": version, "pilot": None if pilot is None else _pilot_document(pilot)}
-
-
-def _pilot_document(pilot: PilotRow) -> dict[str, Any]:
-    """Return a pilot for JSON."""
-    return {
+    pilot_document = pilot and {
         "number": pilot.number,
         "size": pilot.size,
         "verdict": pilot.verdict,
         "report": pilot.report,
         "at": pilot.began_at.isoformat(),
     }
+    return {"extractor": version, "pilot": pilot_document}

@@ -199,9 +199,10 @@ def submit_batches(
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
-    """Return rows, batches and tokens of a plan in words, with the cost and the prices' date."""
+    """Return rows, batches and cost of a plan in words, with the date of the prices."""
+    batch_count = plural(plan.batches, "batch", "batches")
     cost_text = f"estimated {format_usd(plan.cost)} (prices of {ws.model.priced_on})"
-    return f"{plan.describe(ws.task.labels)}, {cost_text}"
+    return f"{plan.describe_rows(ws.task.labels)}; {batch_count}, {cost_text}"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:

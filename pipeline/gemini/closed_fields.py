@@ -279,18 +279,11 @@ def name_options(options: Sequence[Option]) -> dict[str, Option]:
     options_by_id: dict[str, Option] = {}
     for index, option in enumerate(options):
         option_id = option.text
-        if option.value is None or not _is_option_id(option_id):
+        # Types of google-genai 3.3.0.
+        is_id = bool(option_id) and option_id == option_id.strip() and option_id.isprintable()
+        if option.value is None or not is_id:
             option_id = NO_VALUE_ID if option.value is None else f"option {index + 1}"
             while option_id in texts:
                 option_id = f"({option_id})"
         options_by_id[option_id] = option
     return options_by_id
-
-
-def _is_option_id(text: str) -> bool:
-    """Return whether the API accepts a text as the id of an option.
-
-    It must not be empty, must have no blanks at its ends and no control characters (types of
-    google-genai 3.3.0).
-    """
-    return bool(text) and text == text.strip() and text.isprintable()

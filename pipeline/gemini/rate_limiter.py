@@ -54,7 +54,7 @@ class StartedCall:
     tokens: int
     requests: int = 1
     # This process made the call.
-    is_ours: bool = True
+    is_own_call: bool = True
 
 
 class RateLimiter:
@@ -121,8 +121,8 @@ class RateLimiter:
             today: Requests of this Pacific day, including ours.
         """
         self.used_today = today
-        other_calls = [StartedCall(at, tokens, is_ours=False) for at, tokens in calls]
-        our_calls = (call for call in self._calls if call.is_ours)
+        other_calls = [StartedCall(at, tokens, is_own_call=False) for at, tokens in calls]
+        our_calls = (call for call in self._calls if call.is_own_call)
         all_calls = [*our_calls, *other_calls]
         self._calls = deque(sorted(all_calls, key=lambda call: call.at))
         self._request_count = sum(call.requests for call in all_calls)

@@ -93,7 +93,8 @@ def read_operation(document: Any) -> RemoteBatch:
     # A result is in the metadata, in the response, or in both.
     outputs = [object_or_empty(metadata.get("output")), object_or_empty(document.get("response"))]
     result_names = (_parse_result_name(output.get("responsesFile")) for output in outputs)
-    inline_results = (_find_inline_results(output) for output in outputs)
+    inline_outputs = [object_or_empty(output.get("inlinedResponses")) for output in outputs]
+    inline_results = (output.get("inlinedResponses") for output in inline_outputs)
     return RemoteBatch(
         name=document["name"],
         display_name=to_text(metadata.get("displayName")),
@@ -103,7 +104,9 @@ def read_operation(document: Any) -> RemoteBatch:
         result_file=next(filter(None, result_names), None),
         error=format_error(document.get("error")),
         ended_request_count=ended_request_count,
-        inline_results=next(filter(None, inline_results), ()),
+        inline_results=next(
+            (entries for entries in inline_results if entries and isinstance(entries, list)), ()
+        ),
     )
 
 
@@ -140,12 +143,6 @@ def _parse_result_name(location: Any) -> str | None:
     if match is None:
         return None
     return f"files/{match[1]}"
-
-
-def _find_inline_results(output: Mapping[str, Any]) -> Sequence[Any]:
-    """Return the inline results of a batch's output; empty if there are none."""
-    entries = object_or_empty(output.get("inlinedResponses")).get("inlinedResponses")
-    return entries if isinstance(entries, list) else ()
 
 
 def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:

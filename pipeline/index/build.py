@@ -154,15 +154,6 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         )
 
 
-def _count_unindexed_rows(state_counts: Sequence[tuple[str, int]]) -> dict[str, int]:
-    """Return the counts of the states whose rows have no entry; states without rows are left out.
-
-    Args:
-        state_counts: (state, rows): first all rows, then answered rows, then the other states.
-    """
-    return {state: count for state, count in state_counts[2:] if count}
-
-
 class _IndexBuilder:
     """A run of the command `index`."""
 
@@ -344,7 +335,8 @@ class _IndexBuilder:
             dim=staged.cache.dim,
             moved_aside=moved_files,
             out_of=state_counts[0][1],
-            left_out=_count_unindexed_rows(state_counts),
+            # The first two are all rows and the answered rows.
+            left_out={state: rows for state, rows in state_counts[2:] if rows},
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 

@@ -8,7 +8,7 @@ resumes with the same items.
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -80,13 +80,10 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     if table.states.is_missing is not None:
         missing_ids = table.select_rows(table.states.is_missing)
         answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
-
-    def pages() -> Iterator[Iterable[str]]:
-        for query in (askable_ids, answered_ids):
-            rows = stream_rows(tx, query, page=FETCHED_ROWS).scalars()
-            yield from rows.partitions(FETCHED_ROWS)
-
-    return draw_row_ids(chain.from_iterable(pages()), size=size, seed=seed)
+    ids = chain.from_iterable(
+        stream_rows(tx, query, page=FETCHED_ROWS).scalars() for query in (askable_ids, answered_ids)
+    )
+    return draw_row_ids(ids, size=size, seed=seed)
 
 
 def draw_row_ids(ids: Iterable[str], *, size: int, seed: int) -> list[str]:

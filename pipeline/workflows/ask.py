@@ -166,15 +166,6 @@ def parse_new_task(
         hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
         raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
 
-    is_address = "://" in items and not is_query(items)
-    if is_address and not Path(items).exists():
-        query_option = OptionHint(**{"from": "SELECT * FROM reviews"})
-        source_option = OptionHint(source="$TABLE_URL")
-        raise InputError(
-            f"{OptionHint('from')} is an address, not a file; nothing was read",
-            hint=f"download a file; for a table of a database: {query_option} {source_option}",
-        )
-
     table = None
     if not is_query(items):
         table = FileSource(Path(items), reading)

@@ -45,11 +45,6 @@ class ModeEstimate:
         return self.cost - self.control_cost
 
     @property
-    def shown_cost(self) -> str:
-        """Return the cost as text."""
-        return format_usd(self.cost)
-
-    @property
     def duration_text(self) -> str:
         """Return the likely duration as text."""
         if self.seconds is None:
@@ -135,7 +130,8 @@ def recommend_mode(
     if any(estimate.cost for estimate in candidates.values()):
         for mode, estimate in candidates.items():
             if mode != recommended:
-                reasons.append(f"{mode} costs {estimate.shown_cost} ({estimate.duration_text})")
+                cost = format_usd(estimate.cost)
+                reasons.append(f"{mode} costs {cost} ({estimate.duration_text})")
     reasons += [
         estimate.absence_reason for estimate in estimates.values() if estimate.absence_reason
     ]

@@ -1,7 +1,5 @@
 """Move a batch by hand: cancel it, wait, store its answers, and ask the other rows."""
 
-from dataclasses import dataclass, replace
-
 from pipeline.batch import budget, move
 from pipeline.core.errors import FindableError
 from pipeline.core.settings import Budget
@@ -15,34 +13,6 @@ from pipeline.workflows import rounds
 from pipeline.workflows.tag_report import TagReport
 
 
-@dataclass(frozen=True)
-class MoveReport:
-    """Result of a command that moves a batch."""
-
-    # The batch when the command ended.
-    batch: batches.BatchRow
-    mode: Mode
-    # Rows of the batch that are still open.
-    left: int
-    # What the command ingested and asked.
-    report: TagReport
-
-    def document(self) -> dict[str, object]:
-        """Return the report for JSON."""
-        return {
-            "batch": self.batch.number,
-            "to": self.mode.value,
-            "state": self.batch.state.value,
-            "remote_state": self.batch.remote_word,
-            "requests": self.batch.requests,
-            "kept": self.batch.answered or 0,
-            "answered": 0 if self.report.live is None else self.report.live.answered,
-            "submitted": self.report.submitted,
-            "left": self.left,
-            "spent": self.report.spent,
-        }
-
-
 def plan_move(
     ws: WorkspaceSession,
     number: int,
@@ -50,13 +20,13 @@ def plan_move(
     *,
     budget_usd: float | None = None,
 ) -> dict[str, object]:
-    """Return the costs of moving a batch of any task to a mode, for JSON; nothing is written.
+    """Return the costs of moving a batch to a mode, for JSON; nothing is written.
 
     The costs are that of the cancelled batch and that of asking its rows again in the mode. A
     budget without room does not raise: its message is the member `refusal`, which is "" otherwise.
 
     Args:
-        ws: The workspace, with any task.
+        ws: The workspace, with the task of the batch.
         number: The number of the batch.
         mode: The mode of the calls that would ask the rows again.
         budget_usd: The most that the move may spend; if None, the budget of the task's unfinished
@@ -66,7 +36,7 @@ def plan_move(
         InputError: The batch does not exist, is not sent or is over, consists of live calls, or
             asked for another version than the version in use; or the budget is negative or NaN.
     """
-    ws, batch = _open_task(ws, number)
+    batch = ws.store.query(batches.get_batch, number)
     move.check_movable(batch, labels=ws.task.labels, version=ws.version)
     _set_budget(ws, budget_usd)
     other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
@@ -107,8 +77,8 @@ def move_batch(
     mode: Mode,
     *,
     budget_usd: float | None = None,
-) -> MoveReport:
-    """Cancel a batch of any task, wait until it is over, and ask its unanswered rows in a mode.
+) -> tuple[dict[str, object], TagReport]:
+    """Cancel a batch, wait until it is over, and ask its unanswered rows in a mode.
 
     Answers that the batch has when it is over are stored. Before anything is changed, the costs of
     the cancelled batch and of asking its rows again are printed and confirmed. The rows are not
@@ -116,7 +86,7 @@ def move_batch(
     the batch is open, only the report is returned.
 
     Args:
-        ws: The workspace, with any task.
+        ws: The workspace, with the task of the batch.
         number: The number of the batch.
         mode: The mode of the calls that ask the rows again.
         budget_usd: The most that this command may spend; if None, the budget of the task's
@@ -128,7 +98,6 @@ def move_batch(
         MissingError: The API does not know the batch; it was not changed.
         FindableError: A step was stopped; the same command continues.
     """
-    ws, _ = _open_task(ws, number)
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     _set_budget(ws, budget_usd)
     batch = ws.store.query(batches.get_batch, number)
@@ -150,24 +119,21 @@ def move_batch(
             tag_rounds.ask_live(mode)
     report = tag_rounds.complete_report()
     with ws.store.read() as tx:
-        return MoveReport(
-            batch=batches.get_batch(tx, number),
-            mode=mode,
-            left=len(move.list_remaining_rows(tx, ws.task, number)),
-            report=report,
-        )
-
-
-def _open_task(ws: WorkspaceSession, number: int) -> tuple[WorkspaceSession, batches.BatchRow]:
-    """Return a session whose task is that of a batch, and the batch.
-
-    Raises:
-        InputError: There is no such batch, or its task cannot be used.
-    """
-    batch = ws.store.query(batches.get_batch, number)
-    if batch.task != ws.task.name:
-        ws = replace(ws, task=ws.find_task(batch.task))
-    return ws, batch
+        batch = batches.get_batch(tx, number)
+        left = len(move.list_remaining_rows(tx, ws.task, number))
+    document: dict[str, object] = {
+        "batch": number,
+        "to": mode.value,
+        "state": batch.state.value,
+        "remote_state": batch.remote_word,
+        "requests": batch.requests,
+        "kept": batch.answered or 0,
+        "answered": 0 if report.live is None else report.live.answered,
+        "submitted": report.submitted,
+        "left": left,
+        "spent": report.spent,
+    }
+    return document, report
 
 
 def _wait_and_ingest(
@@ -194,6 +160,6 @@ def _wait_and_ingest(
             continue
 
         tag_rounds.poll(wait=True, batch_number=number)
-        errors: list[FindableError] = tag_rounds.report.poll.last.list_errors(task.labels)
+        errors: list[FindableError] = tag_rounds.report.last_poll.list_errors(task.labels)
         if errors:
             raise errors[0]

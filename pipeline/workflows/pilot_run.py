@@ -149,7 +149,7 @@ def run_pilot(
             hint=f"{parked_hint}; then run the same command again",
         )
 
-    report.quality.reports[ws.version] = quality
+    report.quality_reports[ws.version] = quality
     has_answers = _end_pilot(ws, pilot_row, quality)
     # The gates need a minimum of answers to fail.
     if quality.passed and not has_answers:

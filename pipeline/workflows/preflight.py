@@ -17,7 +17,6 @@ does not publish.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from pipeline.batch import budget, ingest, submit
@@ -256,7 +255,7 @@ def estimate_plan(
             mode batch, and no mode is recommended.
     """
     model = ws.model
-    estimator = _PlanEstimator.from_workspace(ws, plan, is_pilot_waived=is_pilot_waived)
+    estimator = _PlanEstimator(ws, plan, is_pilot_waived=is_pilot_waived)
     if ws.is_deciding:
         return Preflight(
             plan=plan,
@@ -318,42 +317,15 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate |
         control_requests=0,
         control_cost=0.0,
     )
-    estimator = _PlanEstimator.from_workspace(decide_ws, decide_plan, is_pilot_waived=True)
+    estimator = _PlanEstimator(decide_ws, decide_plan, is_pilot_waived=True)
     return estimator.estimate_calls(Mode.DECIDE)
 
 
-@dataclass(frozen=True)
 class _PlanEstimator:
     """Estimates a plan by each mode, from figures that are read once."""
 
-    ws: WorkspaceSession
-    plan: BatchPlan
-    now: datetime
-    # When the daily quota is reset.
-    reset_at: datetime
-    calibration: budget.Calibration
-    # Prepared batches of an earlier run.
-    waiting_plan: BatchPlan
-    # USD that all budgets still allow, or None without a budget.
-    budget_room: float | None
-    # Live calls that already count for today's quota.
-    calls_today: int
-    # Mean duration of past calls by mode, or None if unknown.
-    call_durations_s: Mapping[Mode, float | None]
-    # Why a pilot stops the rows; empty if none does.
-    pilot_reason: str
-
-    @classmethod
-    def from_workspace(
-        cls,
-        ws: WorkspaceSession,
-        plan: BatchPlan,
-        *,
-        is_pilot_waived: bool,
-    ) -> "_PlanEstimator":
-        """Return an estimator with the budgets, quotas, past durations and pilot as they are now.
-
-        All are read in one transaction; nothing is written.
+    def __init__(self, ws: WorkspaceSession, plan: BatchPlan, *, is_pilot_waived: bool) -> None:
+        """Read the budgets, quotas, past durations and pilot as they are now, in one transaction.
 
         Args:
             is_pilot_waived: Ignore a pilot that blocks the rows.
@@ -361,25 +333,29 @@ class _PlanEstimator:
         Raises:
             ConfigurationError: A budget is set, but the price of the model is unknown.
         """
-        now = ws.now()
+        self.ws = ws
+        self.plan = plan
+        self.now = ws.now()
+        # When the daily quota is reset.
+        self.reset_at = next_midnight_pacific(self.now)
         model_name = ws.model.name
-        quota_day = budget.quota_day(now).isoformat()
+        quota_day = budget.quota_day(self.now).isoformat()
         with ws.store.read() as tx:
-            calibration = budget.load_calibration(tx, ws.version)
-            return cls(
-                ws=ws,
-                plan=plan,
-                now=now,
-                reset_at=next_midnight_pacific(now),
-                calibration=calibration,
-                waiting_plan=submit.add_prepared_batches(tx, ws.task, BatchPlan()),
-                budget_room=budget.read_current_budgets(ws).remaining_usd(tx),
-                calls_today=batches.count_calls_of_day(tx, model_name, day=quota_day),
-                call_durations_s={
-                    mode: batches.compute_mean_call_seconds(tx, model_name, mode)
-                    for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
-                },
-                pilot_reason="" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version),
+            self.calibration = budget.load_calibration(tx, ws.version)
+            # Prepared batches of an earlier run.
+            self.waiting_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
+            # USD that all budgets still allow, or None without a budget.
+            self.budget_room = budget.read_current_budgets(ws).remaining_usd(tx)
+            # Live calls that already count for today's quota.
+            self.calls_today = batches.count_calls_of_day(tx, model_name, day=quota_day)
+            # Mean duration of past calls by mode, or None if unknown.
+            self.call_durations_s = {
+                mode: batches.compute_mean_call_seconds(tx, model_name, mode)
+                for mode in (Mode.FLEX, Mode.LIVE, Mode.DECIDE)
+            }
+            # Why a pilot stops the rows; empty if none does.
+            self.pilot_reason = (
+                "" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version)
             )
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:

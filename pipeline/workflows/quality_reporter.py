@@ -3,7 +3,7 @@
 from pipeline.engine.session import WorkspaceSession
 from pipeline.quality import evaluate, pilot
 from pipeline.store import runs
-from pipeline.workflows.tag_report import QualityPart
+from pipeline.workflows.tag_report import TagReport
 
 # The next quality reports wait this many times as long as the last ones took. The reports at the
 # end of the command do not wait.
@@ -14,16 +14,16 @@ WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
 class QualityReporter:
     """Writes quality reports on new answers, and collects them for the report of the command."""
 
-    def __init__(self, ws: WorkspaceSession, part: QualityPart, *, is_enabled: bool) -> None:
+    def __init__(self, ws: WorkspaceSession, report: TagReport, *, is_enabled: bool) -> None:
         """Begin without new answers.
 
         Args:
             ws: The workspace.
-            part: The part of the command's report that gets the quality reports.
+            report: The report of the command, which gets the quality reports.
             is_enabled: Write reports at all.
         """
         self._ws = ws
-        self._part = part
+        self._report = report
         self.is_enabled = is_enabled
         # Monotonic time before which no further quality report is written.
         self._next_report_at_s = 0.0
@@ -71,8 +71,8 @@ class QualityReporter:
                 now=ws.now,
             )
             if is_hopeless and version == ws.version:
-                self._part.is_hopeless = True
-            self._part.reports[version] = quality
+                self._report.is_hopeless = True
+            self._report.quality_reports[version] = quality
 
         self._unreported_versions = {}
         ended_at_s = ws.monotonic()

@@ -112,11 +112,7 @@ class TagRounds:
         self._limit = limit
         self.row_ids = row_ids
         self.report = TagReport(ws.version)
-        self.quality_reporter = QualityReporter(
-            ws,
-            self.report.quality,
-            is_enabled=should_report,
-        )
+        self.quality_reporter = QualityReporter(ws, self.report, is_enabled=should_report)
         self.started_at = ws.now()
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
@@ -216,7 +212,7 @@ class TagRounds:
         A poll cannot go on if the API is down for too long or a daily quota is used up. A batch
         needs a person if the API does not know it, or if it is unclear whether the API created it.
         """
-        poll_report = self.report.poll.last
+        poll_report = self.report.last_poll
         return bool(poll_report.stopped or poll_report.gone or poll_report.unclear)
 
     def _update_stop_reason(self) -> bool:
@@ -229,7 +225,7 @@ class TagRounds:
         if self._failed_batches and not self._has_successful_batch:
             report.stop = TagStop(TagStopReason.BATCHES_FAILED, API_DOWN_REASON)
             return False
-        if report.quality.is_hopeless:
+        if report.is_hopeless:
             report.stop = TagStop(TagStopReason.GATE_FAILED, str(HOPELESS_ANSWERS_REASON))
             return False
         return True
@@ -359,7 +355,8 @@ class TagRounds:
                 on_progress=partial(_show_live_progress, bar),
             )
         report.live = live_report
-        unfinished_count = max(0, selected_count - live_report.finished_rows)
+        finished_count = live_report.answered + live_report.failed.total()
+        unfinished_count = max(0, selected_count - finished_count)
         report.unasked = min(unfinished_count, self.count_claimable())
 
         with ws.store.read() as tx:
@@ -433,7 +430,7 @@ class TagRounds:
             stops_at_first=True,
             number=batch_number,
         )
-        self.report.poll.last = poll_report
+        self.report.last_poll = poll_report
 
         failures = dict[int, str]()
         with self._ws.store.read() as tx:
@@ -445,7 +442,7 @@ class TagRounds:
                 if is_failed and batch.cancel_asked_at is None:
                     failures[batch.number] = batch.reason or str(state)
 
-        self.report.poll.failed |= failures
+        self.report.failed_batches |= failures
         self._failed_batches |= failures.keys()
         if set(poll_report.downloaded) - set(failures):
             self._has_successful_batch = True
@@ -473,9 +470,9 @@ class TagRounds:
                 for warning in summary.iterate_warnings(self._ws.task.labels):
                     self._ws.display.warn(f"batch {batch.number}: {warning}")
                 self.quality_reporter.note_answers(batch.version)
-                if batch.missing == 0 and batch.number in self.report.poll.failed:
+                if batch.missing == 0 and batch.number in self.report.failed_batches:
                     # The batch failed at the API after every request had a reply.
-                    del self.report.poll.failed[batch.number]
+                    del self.report.failed_batches[batch.number]
                     self._failed_batches.discard(batch.number)
                     self._has_successful_batch = True
         except HeldBatchError:

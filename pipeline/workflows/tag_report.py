@@ -43,40 +43,6 @@ class TagStop:
     budget_error: BudgetError | None = None
 
 
-@dataclass
-class PollPart:
-    """What a command saw of the batches at the API."""
-
-    # Report of the last poll.
-    last: PollReport = field(default_factory=PollReport)
-    # Why batches failed at the API, wholly or partly, by number.
-    failed: dict[int, str] = field(default_factory=dict)
-
-    def list_failures(self, labels: TaskLabels) -> list[RemoteError]:
-        """Return an error for each batch that failed at the API.
-
-        Args:
-            labels: Labels of the task, for messages.
-        """
-        return [
-            RemoteError(
-                f"batch {number} failed at the API ({reason})",
-                hint=f"`{labels.ask_command}` asks its open {labels.plural} again",
-            )
-            for number, reason in self.failed.items()
-        ]
-
-
-@dataclass
-class QualityPart:
-    """The quality reports of a command."""
-
-    # Newest report of each version.
-    reports: dict[str, QualityReport] = field(default_factory=dict)
-    # Whether answers of the version in use failed a gate by far.
-    is_hopeless: bool = False
-
-
 @dataclass(repr=False)
 class TagReport:
     """Result of a command that asks in rounds, and the task's state after it; costs in USD."""
@@ -101,13 +67,19 @@ class TagReport:
     # Numbers of the batches that this command sent, and their rows.
     submitted: list[int] = field(default_factory=list)
     items: int = 0
-    poll: PollPart = field(default_factory=PollPart)
+    # Report of the last poll.
+    last_poll: PollReport = field(default_factory=PollReport)
+    # Why batches failed at the API, wholly or partly, by number.
+    failed_batches: dict[int, str] = field(default_factory=dict)
     ingested: list[IngestSummary] = field(default_factory=list)
     # The errors of held batches, which wait for a person.
     held: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
-    quality: QualityPart = field(default_factory=QualityPart)
+    # Newest quality report of each version.
+    quality_reports: dict[str, QualityReport] = field(default_factory=dict)
+    # Whether answers of the version in use failed a gate by far.
+    is_hopeless: bool = False
     # Rows that are still open.
     left: int = 0
     # Rows in open batches.
@@ -140,16 +112,12 @@ class TagReport:
         return 0 if self.live is None else self.live.answered
 
     @property
-    def batches_cost(self) -> float:
-        """Return the known cost of the ingested batches, also of those an earlier command sent."""
-        return sum(summary.batch.cost or 0.0 for summary in self.ingested)
-
-    @property
     def reported_cost(self) -> float | None:
         """Return the cost of the batches and the live run; None if the report has neither."""
-        if not (self.ingested or self.live is not None):
+        if not self.ingested and self.live is None:
             return None
-        return self.batches_cost + (0.0 if self.live is None else self.live.cost)
+        batches_cost = sum(summary.batch.cost or 0.0 for summary in self.ingested)
+        return batches_cost + (0.0 if self.live is None else self.live.cost)
 
     @property
     def is_over(self) -> bool:
@@ -174,7 +142,21 @@ class TagReport:
     @property
     def newest_quality(self) -> QualityReport | None:
         """Return the newest quality report of the version in use."""
-        return self.quality.reports.get(self.extractor)
+        return self.quality_reports.get(self.extractor)
+
+    def list_failures(self, labels: TaskLabels) -> list[RemoteError]:
+        """Return an error for each batch that failed at the API.
+
+        Args:
+            labels: Labels of the task, for messages.
+        """
+        return [
+            RemoteError(
+                f"batch {number} failed at the API ({reason})",
+                hint=f"`{labels.ask_command}` asks its open {labels.plural} again",
+            )
+            for number, reason in self.failed_batches.items()
+        ]
 
     def list_errors(self, labels: TaskLabels) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
@@ -190,9 +172,9 @@ class TagReport:
         if self.live is not None and self.live.stopped is not None:
             errors.append(self.live.stopped)
 
-        errors += self.poll.last.list_errors(labels)
+        errors += self.last_poll.list_errors(labels)
         if self.is_down:
-            errors += self.poll.list_failures(labels)
+            errors += self.list_failures(labels)
         return errors + self.held
 
     def raise_first_error(
@@ -218,7 +200,7 @@ class TagReport:
             raise KeyboardInterrupt
 
         if not self.is_down:
-            for number, reason in self.poll.failed.items():
+            for number, reason in self.failed_batches.items():
                 display.warn(
                     f"batch {number} failed at the API ({reason}); its "
                     f"{labels.plural} can be asked again",
@@ -245,11 +227,11 @@ class TagReport:
             GateError: The error of the first version with failed gates, if `strict` is set, or if
                 the answers fail by far and rows are open.
         """
-        for quality in self.quality.reports.values():
+        for quality in self.quality_reports.values():
             error = quality.error
             if error is None:
                 continue
-            if strict or (self.quality.is_hopeless and self.left):
+            if strict or (self.is_hopeless and self.left):
                 raise error
             display.warn(f"{error.message}; {error.hint}")
 
@@ -291,7 +273,7 @@ class TagReport:
             "cost": self.reported_cost,
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
-            "failed": {str(number): reason for number, reason in self.poll.failed.items()},
+            "failed": {str(number): reason for number, reason in self.failed_batches.items()},
             "held": {str(error.number): error.reason for error in self.held},
             "live": self._live_document(),
             **answer_members,

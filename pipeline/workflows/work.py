@@ -92,11 +92,11 @@ class WorkPass:
         report = tag_rounds.report
         if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
             self.attempt(lambda: tag_rounds.poll(wait=False, batch_number=self.number))
-        if report.poll.last.downloaded:
-            count_text = plural(len(report.poll.last.downloaded), "batch", "batches")
+        if report.last_poll.downloaded:
+            count_text = plural(len(report.last_poll.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
         # The next step clears up unclear creates.
-        self.failures += replace(report.poll.last, unclear=[]).list_errors(labels)
+        self.failures += replace(report.last_poll, unclear=[]).list_errors(labels)
 
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
@@ -112,9 +112,9 @@ class WorkPass:
             self.phrases.append(f"{report.answered_rows:,} {labels.answered} in {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
-        if report.poll.failed:
-            self.phrases.append(f"{plural(len(report.poll.failed), 'batch', 'batches')} failed")
-        self.failures += report.poll.list_failures(labels)
+        if report.failed_batches:
+            self.phrases.append(f"{plural(len(report.failed_batches), 'batch', 'batches')} failed")
+        self.failures += report.list_failures(labels)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
@@ -269,8 +269,8 @@ class WorkPass:
         report = self.tag_rounds.report
         members = report.document()
         candidates = {
-            "downloaded": report.poll.last.downloaded,
-            "waiting": report.poll.last.waiting,
+            "downloaded": report.last_poll.downloaded,
+            "waiting": report.last_poll.waiting,
             "failed": members["failed"],
             "held": members["held"],
             "ingested": members["ingested"],

@@ -69,7 +69,7 @@ def test_nothing_is_sent_or_written_without_confirmation(workspace: Workspace, a
     workspace.import_people(7)
     names_before = sorted(path.name for path in workspace.data.iterdir())
     dry_output = workspace.run_command("submit", dry=True).stdout
-    assert dry_output.startswith("would submit 7 people in 1 batch: about ")
+    assert dry_output.startswith("would submit 7 people; 1 batch, estimated ")
 
     workspace.run_command("submit", CONFIRM_ABOVE=0, code=2)
     workspace.run_command("submit", CONFIRM_ABOVE="nan", code=2)
