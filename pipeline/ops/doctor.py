@@ -239,19 +239,19 @@ def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
             the batch number gives.
     """
     claimed_rows = store.query(claims.claimed_rows, batch.number)
-
-    with contextlib.closing(files.read_lines(sealed_request(data, batch))) as lines:
+    path = sealed_request(data, batch)
+    with contextlib.closing(files.read_lines(path)) as lines:
         keys = (json.loads(line).get("key") for _, line in lines)
         keys_by_line_number = dict(enumerate(keys, 1))
 
-    are_claims_requested = all(
-        keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.row_id)
-        for claim in claimed_rows
-    )
-    line_count = batch.requests + batch.control_requests
-    if not are_claims_requested or len(keys_by_line_number) != line_count:
+    request_count = len(keys_by_line_number)
+    is_complete = request_count == batch.requests + batch.control_requests
+    for claim in claimed_rows:
+        key = keys_by_line_number.get(claim.line or 0)
+        is_complete = is_complete and key == make_request_key(batch.task, claim.row_id)
+    if not is_complete:
         raise InconsistentError(
-            f"its request file has {plural(len(keys_by_line_number), 'request')}, "
+            f"its request file has {plural(request_count, 'request')}, "
             f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
         )
 

@@ -268,8 +268,9 @@ def forget_task(ws: WorkspaceSession) -> None:
                 marks.record_cleaned(
                     tx, batch.number, reason="its task was forgotten", now=ws.now()
                 )
+        batches_folder = ws.data / BATCHES_FOLDER
         for batch in task_batches:
-            for path in (ws.data / BATCHES_FOLDER).glob(f"{batch.number:06d}-*"):
+            for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
             _delete_local_engine(ws)
@@ -287,8 +288,9 @@ def forget_task(ws: WorkspaceSession) -> None:
     paths = [Path(record.path)]
     if not record.is_query:
         paths.insert(0, Path(record.items))
+    data = ws.data.resolve()
     for path in paths:
-        if path.is_file() and path.resolve().is_relative_to(ws.data.resolve()):
+        if path.is_file() and path.resolve().is_relative_to(data):
             path.unlink()
 
 
