@@ -29,7 +29,6 @@ from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
@@ -358,21 +357,6 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
         )
 
 
-def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice if cached vectors of the embedding model in use are damaged.
-
-    Damaged vectors of other models are not checked.
-    """
-    cache = open_vector_cache(report.ws)
-    damaged_keys = cache.find_damaged_keys()
-    if damaged_keys:
-        yield create_notice(
-            f"the cache has {plural(len(damaged_keys), 'damaged vector')} of {cache.model}",
-            "they are embedded again when they are needed",
-            f"run {CommandHint('index')}, which embeds them again",
-        )
-
-
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
@@ -432,7 +416,6 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
     "rows": _check_rows,
     "tasks": _check_tasks,
     "index": _check_indexes,
-    "vectors": _check_vectors,
     "forgotten": _create_query_check(
         _describe_open_erasures,
         "some data of the row may remain",
