@@ -52,7 +52,7 @@ def show(
     applied_answers = [answer for answer in document["answers"] if answer["applied"]]
     newest_answer = applied_answers[-1] if applied_answers else {}
     index_state = document["index"] or {}
-    shown = {
+    members = {
         **document,
         "answer": newest_answer.get("answer"),
         "confidences": {
@@ -62,4 +62,4 @@ def show(
         "index": format_fields(index_state, " ".join(index_state)),
         "wire": [request["wire"] for request in document["requests"] if raw],
     }
-    return CommandReport(document, show_document(shown, ROW_MEMBERS))
+    return CommandReport(document, show_document(members, ROW_MEMBERS))

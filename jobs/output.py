@@ -297,13 +297,13 @@ class TerminalProgress:
         self._started_at = time.monotonic()
         self._next_update_at = self._started_at + SHOW_AFTER_S
 
-    def show(self, done: int, *, total: int | None = None, note: str = "") -> None:
+    def show(self, finished_count: int, *, total: int | None = None, note: str = "") -> None:
         """Replace the line of a terminal, or write a line of a log.
 
         Nothing is shown at first, and soon after the last update.
 
         Args:
-            done: Finished units.
+            finished_count: Finished units.
             total: A new total; None keeps the total.
             note: Text after the numbers.
         """
@@ -313,7 +313,7 @@ class TerminalProgress:
         if now < self._next_update_at:
             return
 
-        progress_text = self._format_progress(done, now - self._started_at, note)
+        progress_text = self._format_progress(finished_count, now - self._started_at, note)
         line = f"{self._label}: {progress_text}"
         if sys.stderr.isatty():
             self._next_update_at = now + REDRAW_INTERVAL_S
@@ -325,20 +325,22 @@ class TerminalProgress:
             sys.stderr.write(f"{time_of_day()} {line}\n")
         sys.stderr.flush()
 
-    def _format_progress(self, done: int, elapsed_s: float, note: str) -> str:
+    def _format_progress(self, finished_count: int, elapsed_s: float, note: str) -> str:
         """Return count, rate, remaining seconds and note, as "12/40, 3.1/s, ETA 9 s, slow".
 
         Rate and time are left out before the first unit, the time also without a total.
         """
-        parts = [f"{done:,}" if self._total is None else f"{done:,}/{self._total:,}"]
+        parts = [
+            f"{finished_count:,}" if self._total is None else f"{finished_count:,}/{self._total:,}"
+        ]
 
         rate = 0.0
         if self._has_rate and elapsed_s > 0:
-            rate = done / elapsed_s
+            rate = finished_count / elapsed_s
         if rate > 0:
             parts.append(f"{rate:.1f}/s")
         if rate > 0 and self._total:
-            remaining_s = max(0, self._total - done) / rate
+            remaining_s = max(0, self._total - finished_count) / rate
             parts.append(f"ETA {remaining_s:.0f} s")
         if note:
             parts.append(printable(note))

@@ -55,6 +55,7 @@ from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
 
+MAX_CELL_CHARS = 60
 # As in the table of a search.
 SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
@@ -169,12 +170,15 @@ def items(
 
 
 def _format_row_value(value: object) -> str:
-    """Return the text of a row's value for `items`: None is empty, list members have commas."""
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return ", ".join(map(to_display_value, value))
-    return to_display_value(value)
+    """Return the text of a row's value for `items`: None is empty, list members have commas.
+
+    If standard output is a terminal, the text is cut after MAX_CELL_CHARS characters.
+    """
+    members = value if isinstance(value, list) else [value]
+    text = ", ".join(to_display_value(member) for member in members if member is not None)
+    if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
+        return f"{text[:MAX_CELL_CHARS]}…"
+    return text
 
 
 def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:

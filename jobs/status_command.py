@@ -186,10 +186,11 @@ def _format_spent(spent: Mapping[str, float]) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _format_due(due: Sequence[Mapping[str, Any]]) -> str:
+def _format_due(retries: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows that are asked again because their call failed, the newest first."""
-    rows = plural(len(due), "row")
-    return f"{rows} to be asked again: {join_first([retry['name'] for retry in reversed(due)])}"
+    rows = plural(len(retries), "row")
+    row_names = [retry["name"] for retry in reversed(retries)]
+    return f"{rows} to be asked again: {join_first(row_names)}"
 
 
 def _format_failures(failures: Mapping[str, Any]) -> str:

@@ -72,7 +72,7 @@ def try_(
 def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
     """Return the output of `try`: the prompt and the schema, then each row with its answer.
 
-    A reply is shown only if there is no valid answer. Then there are the figures of the rows, how
+    A reply is members only if there is no valid answer. Then there are the figures of the rows, how
     often the answers to labelled rows are right, and the cost.
     """
     rows = [
@@ -87,13 +87,13 @@ def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
         for row in report.items
     ]
     instruction = report.items[0].request.get("systemInstruction")
-    shown = {
+    members = {
         **report.document,
         "prompt": shorten(instruction["parts"][0]["text"], MAX_TEXT_CHARS) if instruction else None,
         "schema": to_display_value(report.schema),
         "rows": rows,
     }
-    output = show_document(shown, f"prompt schema {labels.singular}=rows items accuracy")
+    output = show_document(members, f"prompt schema {labels.singular}=rows items accuracy")
     return [*output, _format_try_total(report, labels)]
 
 

@@ -40,12 +40,10 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store.database import (
-    PAGE_ROWS,
     Store,
     change_matching,
     insert_new,
     select_matching,
-    stream_rows,
 )
 
 Vectors = NDArray[np.float32]
@@ -245,22 +243,6 @@ class VectorCache:
             with contextlib.suppress(InconsistentError):
                 return self.fetch(keys)
         return self.fetch(keys)
-
-    def find_damaged_keys(self) -> list[bytes]:
-        """Read all vectors of this model and return the keys of those with a wrong checksum."""
-        with self.open_snapshot() as tx:
-            if tx is None:
-                return []
-            records = stream_rows(
-                tx,
-                self.select_records.where(self.table.c.model == self.model),
-                page=PAGE_ROWS,
-            )
-            return [
-                record.key
-                for record in records
-                if _checksum(record.key, record.vector) != record.crc
-            ]
 
     def find_other_keys(
         self,

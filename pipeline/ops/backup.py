@@ -174,8 +174,9 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
     hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
-    if (ws.data / ENGINE_FILE).is_file():
-        with closing(sqlite3.connect(ws.data / ENGINE_FILE)) as engine_connection:
+    engine_file = ws.data / ENGINE_FILE
+    if engine_file.is_file():
+        with closing(sqlite3.connect(engine_file)) as engine_connection:
             hashes[ENGINE_FILE] = _copy_database(engine_connection, staging / ENGINE_FILE)
     paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
     hashes |= _copy_changing_files(ws.data, staging, paths)

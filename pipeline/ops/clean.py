@@ -91,7 +91,8 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
             locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
-        leftovers = find_leftovers(ws.data, ws.store) + find_index_leftovers(ws)
+        leftovers = find_leftovers(ws.data, ws.store)
+        leftovers += find_index_leftovers(ws)
         old_reports = _find_old_reports(ws, cutoff)
         report.litter = [path.name for path in leftovers]
         report.reports = [path.name for path in old_reports]
@@ -137,7 +138,8 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
         if batch.is_finished and (batch.ended_at or batch.created_at) < cutoff
     }
     # A dry run also counts the files of used locks.
-    for name in set(map(lock_of, files_by_number)) & ws.locks.names_with_file():
+    batch_locks = set(map(lock_of, files_by_number))
+    for name in batch_locks & ws.locks.names_with_file():
         report.locks += report.dry or ws.locks.discard(name)
     for number, sealed_files in files_by_number.items():
         _clean_batch(ws, number, sealed_files, report, is_recorded=number in cleaned_batches)

@@ -29,7 +29,6 @@ from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import RowFault
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
 from pipeline.ops.doctor_report import DoctorReport, create_notice
@@ -239,19 +238,19 @@ def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
             the batch number gives.
     """
     claimed_rows = store.query(claims.claimed_rows, batch.number)
-
-    with contextlib.closing(files.read_lines(sealed_request(data, batch))) as lines:
+    path = sealed_request(data, batch)
+    with contextlib.closing(files.read_lines(path)) as lines:
         keys = (json.loads(line).get("key") for _, line in lines)
         keys_by_line_number = dict(enumerate(keys, 1))
 
-    are_claims_requested = all(
-        keys_by_line_number.get(claim.line or 0) == make_request_key(batch.task, claim.row_id)
-        for claim in claimed_rows
-    )
-    line_count = batch.requests + batch.control_requests
-    if not are_claims_requested or len(keys_by_line_number) != line_count:
+    request_count = len(keys_by_line_number)
+    is_complete = request_count == batch.requests + batch.control_requests
+    for claim in claimed_rows:
+        key = keys_by_line_number.get(claim.line or 0)
+        is_complete = is_complete and key == make_request_key(batch.task, claim.row_id)
+    if not is_complete:
         raise InconsistentError(
-            f"its request file has {plural(len(keys_by_line_number), 'request')}, "
+            f"its request file has {plural(request_count, 'request')}, "
             f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
         )
 
@@ -358,21 +357,6 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
         )
 
 
-def _check_vectors(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a notice if cached vectors of the embedding model in use are damaged.
-
-    Damaged vectors of other models are not checked.
-    """
-    cache = open_vector_cache(report.ws)
-    damaged_keys = cache.find_damaged_keys()
-    if damaged_keys:
-        yield create_notice(
-            f"the cache has {plural(len(damaged_keys), 'damaged vector')} of {cache.model}",
-            "they are embedded again when they are needed",
-            f"run {CommandHint('index')}, which embeds them again",
-        )
-
-
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
@@ -432,7 +416,6 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
     "rows": _check_rows,
     "tasks": _check_tasks,
     "index": _check_indexes,
-    "vectors": _check_vectors,
     "forgotten": _create_query_check(
         _describe_open_erasures,
         "some data of the row may remain",

@@ -13,7 +13,6 @@
 
 import contextlib
 import csv
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -162,7 +161,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
       lines. If a row was an example in a prompt, the requests of that version lose all examples.
     - Delete the rows, erase their texts from all records, and delete rows of these names that an
       import refused.
-    - Delete quality reports that may contain a row as a sample.
+    - Delete the quality reports of the task, because they contain rows as samples.
     - Rebuild the index if it may contain a row, and delete all other builds.
     - Delete cached vectors that no entry needs, compact the database, and close the journal
       entries.
@@ -218,11 +217,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             task.rows.add_kept_values(tx, row_ids, report.kept_values)
             report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
-    report.reports = reports.delete_reports(
-        ws.data,
-        task.name,
-        should_delete=lambda paths: _may_contain_sample(paths, row_ids),
-    )
+    report.reports = reports.delete_reports(ws.data, task.name)
     _delete_orphaned_indexes(ws)
     if ws.is_indexed:
         _rebuild_index(ws, row_ids, report)
@@ -268,12 +263,13 @@ def forget_task(ws: WorkspaceSession) -> None:
                 marks.record_cleaned(
                     tx, batch.number, reason="its task was forgotten", now=ws.now()
                 )
+        batches_folder = ws.data / BATCHES_FOLDER
         for batch in task_batches:
-            for path in (ws.data / BATCHES_FOLDER).glob(f"{batch.number:06d}-*"):
+            for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
             _delete_local_engine(ws)
-    reports.delete_reports(ws.data, task.name, should_delete=bool)
+    reports.delete_reports(ws.data, task.name)
 
     other_tasks = [other_task for other_task in ws.tasks if other_task is not task]
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -287,8 +283,9 @@ def forget_task(ws: WorkspaceSession) -> None:
     paths = [Path(record.path)]
     if not record.is_query:
         paths.insert(0, Path(record.items))
+    data = ws.data.resolve()
     for path in paths:
-        if path.is_file() and path.resolve().is_relative_to(ws.data.resolve()):
+        if path.is_file() and path.resolve().is_relative_to(data):
             path.unlink()
 
 
@@ -507,19 +504,6 @@ def _erase_rows(
 
     # Recorded without ids, because no list may contain the ids of forgotten rows.
     workspace.record_row_change(tx, task.name)
-
-
-def _may_contain_sample(paths: Sequence[Path], row_ids: Collection[str]) -> bool:
-    """Return whether a quality report has one of the rows as a sample, or cannot be read.
-
-    Args:
-        paths: The files of the report.
-    """
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        (document_path,) = [path for path in paths if path.suffix == ".json"]
-        document = json.loads(document_path.read_bytes())
-        return any(sample["id"] in row_ids for sample in document["samples"])
-    return True
 
 
 def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:

@@ -92,14 +92,17 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
     }
     for ws in sessions:
         report = read_status(ws)
-        for state, row_count in report.document[report.subject].items():
+        document = report.document
+        for state, row_count in document[report.subject].items():
             gauges["rows"].labels(report.subject, state).set(row_count)
-        for state, batch_count in report.document["batches"].items():
+        for state, batch_count in document["batches"].items():
             gauges["batches"].labels(state).set(batch_count)
-        for kind, amount in report.document["spent"].items():
+        for kind, amount in document["spent"].items():
             gauges["spent_usd"].labels(kind).set(amount)
+
         waits_s = [wait.elapsed_s for wait in report.waits_by_number.values()]
-        gauges["batch_wait_seconds"].set(max(waits_s, default=0))
+        longest_wait_s = max(waits_s, default=0)
+        gauges["batch_wait_seconds"].set(longest_wait_s)
     for unit_name, error_count in error_counts.items():
         gauges["errors"].labels(unit_name).set(error_count)
     return generate_latest(registry)

@@ -108,10 +108,11 @@ def _check_target_folder(source: Path, data: Path) -> None:
     if is_free(data) and not data.is_relative_to(source):
         return
     free_folder = source.with_name(f"{data.name}-restored")
+    restore_hint = CommandHint("restore", from_=source, data=free_folder)
     raise InputError(
         f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
         "nothing was changed",
-        hint=f"use a new folder: {CommandHint('restore', from_=source, data=free_folder)}",
+        hint=f"use a new folder: {restore_hint}",
     )
 
 
@@ -132,8 +133,9 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
         made_at = str(manifest["made_at"])
         for name in hashes:
             files.resolve_stored_path(folder, name)
-        is_valid = manifest["format"] == BACKUP_FORMAT and DATABASE_FILE in hashes
-        is_valid = is_valid and not any("\\" in name for name in hashes)
+        has_known_format = manifest["format"] == BACKUP_FORMAT
+        has_valid_names = not any("\\" in name for name in hashes)
+        is_valid = has_known_format and has_valid_names and DATABASE_FILE in hashes
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InconsistentError) as error:
         reason = str(error)
     if not is_valid:

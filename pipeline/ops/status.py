@@ -137,17 +137,19 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     )
     document["next"] = str(next_command or "")
 
+    open_batch_lines = [
+        _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
+    ]
+    entry_noun = ws.indexed_task.entry_noun if ws.is_indexed else ""
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
         document=document,
         open_batches=open_batches,
-        open_batch_lines=[
-            _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
-        ],
+        open_batch_lines=open_batch_lines,
         live_runs=list(live_runs.values()),
         waits_by_number=waits_by_number,
-        entry_noun=ws.indexed_task.entry_noun if ws.is_indexed else "",
+        entry_noun=entry_noun,
         next_command=next_command,
     )
 
@@ -336,22 +338,28 @@ def _describe_open_batch(
     task = ws.find_task(batch.task)
     name = f"batch {batch.number}"
     state = describe_remote_state(batch.remote_word or batch.state)
-    notes = [shorten(batch.reason or "", MAX_REFUSAL_CHARACTERS)]
+    reason = batch.reason or ""
+    notes = [shorten(reason, MAX_REFUSAL_CHARACTERS)]
     if batch.is_held:
         state = "held"
-        notes = [batch.held or "", str(describe_ways_out(batch.number, task.labels))]
-    if batch.number in live_runs:
-        live_run = live_runs[batch.number]
+        ways_out = describe_ways_out(batch.number, task.labels)
+        notes = [batch.held or "", str(ways_out)]
+
+    live_run = live_runs.get(batch.number)
+    if live_run is not None:
         name = f"live run {live_run['number']}"
         state = "stopped" if live_run["state"] == "killed" else "asking"
         notes = [f"at least {live_run['done']:,} rows asked"]
-    if batch.number in waits_by_number:
-        notes.append(waits_by_number[batch.number].describe())
+    wait = waits_by_number.get(batch.number)
+    if wait is not None:
+        notes.append(wait.describe())
 
     prefix = "" if batch.task == ws.task.name else f"task {task.subject}: "
     rows = plural(batch.requests, "row")
-    age = duration_in_words((ws.now() - batch.created_at).total_seconds())
-    return "; ".join(filter(None, [f"{prefix}{name}, {rows}, {state} for {age}", *notes]))
+    age = ws.now() - batch.created_at
+    elapsed = duration_in_words(age.total_seconds())
+    line = f"{prefix}{name}, {rows}, {state} for {elapsed}"
+    return "; ".join(filter(None, [line, *notes]))
 
 
 def describe_open_batches(ws: WorkspaceSession) -> list[str]:

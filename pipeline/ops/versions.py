@@ -236,8 +236,10 @@ def _check_can_roll_back(
         raise InputError(
             "corrections by people, and rows without a version, are not a model's version; "
             "nothing was changed",
-            hint=f"{LIST_COMMAND} lists the versions; undo a correction by its number: "
-            f"{undo_command}",
+            hint=(
+                f"{LIST_COMMAND} lists the versions; undo a correction by its number: "
+                f"{undo_command}"
+            ),
         )
 
 

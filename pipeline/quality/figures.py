@@ -463,47 +463,40 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     if text.lower() == "off":
         return None
 
-    bounds = [
-        _parse_bound(gate, part, place) if part.strip() else None for part in text.split("..")
-    ]
-    setting = f"{place}: {gate.name}={text}"
-    if len(bounds) > len(("low", "high")) or all(bound is None for bound in bounds):
-        raise ConfigurationError(f"{setting} has no valid bounds", hint=GATES_HINT)
-
-    if len(bounds) > 1:
-        low, high = bounds
-        if low is not None and high is not None and low > high:
-            raise ConfigurationError(
-                f"{setting} allows no value, because {low:g} is above {high:g}", hint=GATES_HINT
-            )
-        return gate._replace(low=low, high=high)
-
-    (bound,) = bounds
-    if gate.low is not None and gate.high is not None:
+    low_text, separator, high_text = text.partition("..")
+    has_both_bounds = gate.low is not None and gate.high is not None
+    try:
+        low = _parse_bound(gate, low_text)
+        high = _parse_bound(gate, high_text)
+        bounds = [bound for bound in (low, high) if bound is not None]
+        has_right_form = bool(separator) or not has_both_bounds
+        is_valid = bool(bounds) and bounds == sorted(bounds) and has_right_form
+    except ValueError:
+        is_valid = False
+    if not is_valid:
         raise ConfigurationError(
-            f"{setting} sets a single bound, but {gate.name} has two",
-            hint=f"write {gate.name}={gate.low:g}..{gate.high:g}",
+            f"{place}: {gate.name}={text} has no valid bounds: a number for a gate with one bound, "
+            "LOW..HIGH, or off; a share is from 0 to 1",
+            hint=GATES_HINT,
         )
+
+    if separator:
+        return gate._replace(low=low, high=high)
     if gate.low is None:
-        return gate._replace(high=bound)
-    return gate._replace(low=bound)
+        return gate._replace(high=low)
+    return gate._replace(low=low)
 
 
-def _parse_bound(gate: Figure, text: str, place: str) -> float:
-    """Return a bound as a number.
+def _parse_bound(gate: Figure, text: str) -> float | None:
+    """Return a bound as a number, or None for a blank text.
 
     Raises:
-        ConfigurationError: The text is not a finite number, or a share is not between 0 and 1.
+        ValueError: The text is not a finite number, or a share is not between 0 and 1.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ConfigurationError(f"{place}: {gate.name}={text} is not a number", hint=GATES_HINT)
-    if gate.unit == "share" and not 0 <= number <= 1:
-        raise ConfigurationError(
-            f"{place}: {gate.name}={number:g} is not a share between 0 and 1",
-            hint=f"for 95 % write {gate.name}=0.95",
-        )
+    if not text.strip():
+        return None
+    number = float(text)
+    is_wrong_share = gate.unit == "share" and not 0 <= number <= 1
+    if is_wrong_share or not math.isfinite(number):
+        raise ValueError(text)
     return number

@@ -12,7 +12,7 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -301,26 +301,13 @@ def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str
     return documents
 
 
-def delete_reports(
-    data: Path,
-    task: str,
-    *,
-    should_delete: Callable[[Sequence[Path]], bool],
-) -> int:
-    """Delete the reports of a task that `should_delete` chooses.
-
-    Reports contain samples of people's data, so `forget` deletes those that name a person.
-
-    Args:
-        should_delete: Called for each report with its files: .md and .json, or only one of
-            them if the process died while it wrote or deleted the report. If it returns true, all
-            of them are deleted.
+def delete_reports(data: Path, task: str) -> int:
+    """Delete all reports of a task, because they contain samples of its rows.
 
     Returns:
         The number of deleted files. The deletion is durable when this returns.
     """
-    named_reports = filter(should_delete, list_report_files_by_name(data, task).values())
-    paths = list(chain.from_iterable(named_reports))
+    paths = list(chain.from_iterable(list_report_files_by_name(data, task).values()))
     for path in paths:
         path.unlink(missing_ok=True)
     if paths:

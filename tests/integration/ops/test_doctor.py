@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from pipeline.experts import table
-from pipeline.index.vector_cache import open_vector_cache
 from pipeline.store import erasure
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
@@ -172,15 +171,6 @@ def link_older_build(bench: Bench) -> None:
     link = bench.data / "index" / "current"
     link.unlink()
     link.symlink_to("builds/1")
-
-
-def spoil_cache(bench: Bench) -> None:
-    """Change a number of a cached vector."""
-    with bench.workspace.open() as ws, open_vector_cache(ws).store.write() as tx:
-        tx.exec_driver_sql(
-            "UPDATE findable_vectors SET crc = crc + 1 "
-            "WHERE key = (SELECT key FROM findable_vectors LIMIT 1)"
-        )
 
 
 def spoil_index_of_database(bench: Bench) -> None:
@@ -351,7 +341,6 @@ HARMLESS: dict[str, Fault] = {
         "index/current leads to build 1",
         ("index",),
     ),
-    "vector": (spoil_cache, "1 damaged vector of gemini-embedding-2", ()),
     "unclear": (
         lose_create_reply,
         "a run was killed while it created batch 2",
