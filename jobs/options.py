@@ -5,7 +5,6 @@ as an option (`--limit 5`), as a variable of make (`LIMIT=5`), or as a member of
 """
 
 import inspect
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,17 +270,6 @@ def version(value: str) -> str:
     return value
 
 
-def number(value: str) -> float:
-    """Return a finite number; raise BadParameter for any other text."""
-    try:
-        parsed = float(value)
-    except ValueError:
-        parsed = math.nan
-    if not math.isfinite(parsed):
-        raise click.BadParameter(f"{value!r} is not a number")
-    return parsed
-
-
 def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Callable[[str], float]:
     """Return `parse` as a click type for numbers from 0 to MAX_NUMBER.
 
@@ -317,7 +305,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 STREAM = click.Path(path_type=Path, allow_dash=True)
 TEXT = text
 VERSION = version
-NUMBER = number
 NAMES = NamesParam()
 MONEY = _make_bounded_parser(parse_money, "an amount of USD, 0 or more")
 DURATION = _make_bounded_parser(parse_duration, "a duration, 0 or more")
@@ -389,14 +376,6 @@ Version = Annotated[
     Parameter("A version, or version/model. Default: the version of the task.", VERSION),
 ]
 Tag = Annotated[str, Parameter("Only rows that have all of these tags.", metavar="TAG,…")]
-MinScore = Annotated[
-    float | None,
-    Parameter("Only people with at least this score, 0 to 100.", NUMBER),
-]
-MaxScore = Annotated[
-    float | None,
-    Parameter("Only people with at most this score, 0 to 100.", NUMBER),
-]
 Where = Annotated[
     str,
     Parameter(

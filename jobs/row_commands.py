@@ -24,8 +24,6 @@ from jobs.options import (
     CommandReport,
     Encoding,
     Header,
-    MaxScore,
-    MinScore,
     Overwrite,
     Parameter,
     Sheet,
@@ -89,8 +87,6 @@ def items(
     extractor: Annotated[
         str | None, Parameter("Only rows that this version answered.", VERSION)
     ] = None,
-    min_score: MinScore = None,
-    max_score: MaxScore = None,
     where: Where = "",
     sort: Annotated[
         str | None, Parameter("Sort by this column; -COLUMN sorts downwards.", metavar="COLUMN")
@@ -117,17 +113,17 @@ def items(
     """List the rows of TASK that contain all words of FIND, or all rows.
 
     Searches username, name, title, company and tags of people; id, source and text of passages; all
-    columns and answers of your task. Upper and lower case are equal. --where compares columns and
-    answers, such as `tone.confidence < 0.7`, `tags.confidence` of people, and `concepts.confidence`
-    of passages. It also knows `reviewed = true` and `doubtful = true`. A row is doubtful if a
-    confidence is below FINDABLE_DOUBTFUL and nobody looked at the answer.
+    columns and answers of your task. Upper and lower case are equal. --where compares columns,
+    answers and the state, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and
+    `doubtful = true`. A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody
+    looked at the answer.
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
     the page is reviewed. --to writes all rows that match to a CSV file instead.
     --counts prints only counts by state, version and field. Versions and fields are not counted if
     the table has more than 100,000 rows.
     """
-    row_filter = RowFilter(find, state, split_names(tag), extractor, min_score, max_score, where)
+    row_filter = RowFilter(find, state, split_names(tag), extractor, where)
     columns = split_names(fields) or None
     options = RowListOptions(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None

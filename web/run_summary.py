@@ -190,10 +190,10 @@ def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
         for part, outcome in product(run.parts, FAILED_OUTCOMES)
     )
     table = task.rows.table(tx)
-    open_state, _ = table.states.pending_state
+    open_states = {table.open_state, STALE_STATE, PARKED}
     rows = table.select_by_ids(
         tx,
         list(dict.fromkeys(ids)),
         [table.row_id, table.state_expression],
     )
-    return [row_id for row_id, state in rows if state in {open_state, STALE_STATE, PARKED}]
+    return [row_id for row_id, state in rows if state in open_states]

@@ -1,7 +1,6 @@
 """Options and results of listing rows: filters, pages and counts."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 # Time limit of the parts of a page.
@@ -17,8 +16,6 @@ class RowFilter(NamedTuple):
     tags: Sequence[str] = ()
     # `task@n/model`, or `task@n` for all models.
     extractor: str | None = None
-    min_score: float | None = None
-    max_score: float | None = None
     # A condition on columns and on fields of answers; see `pipeline.core.where_parser`.
     where: str = ""
     # More such conditions, by the field that each is on. The values of a field are counted without
@@ -34,20 +31,21 @@ class RowFilter(NamedTuple):
     differing_versions: Sequence[str] = ()
 
 
+NO_FILTER = RowFilter()
+
+
 class RowListOptions(NamedTuple):
     """Filter, order and size of a page of rows."""
 
     # Maximum number of rows.
     limit: int
-    row_filter: RowFilter = RowFilter()
+    row_filter: RowFilter = NO_FILTER
     # The page begins after the row of this id.
     after: str | None = None
     # Sort by this column, in descending order with a leading `-`. The default is the row order.
     sort: str | None = None
     # Displayed columns. The default is the usual columns.
     fields: Sequence[str] | None = None
-    # List this row alone, with all its values.
-    only: str | None = None
     # Time limit for sorting by a column without an index. There can be no limit.
     within_s: float | None = SORT_TIMEOUT_S
     # List the rows in the reverse order.
@@ -77,8 +75,6 @@ class ListedRow(NamedTuple):
     state: str
     # By column.
     values: Mapping[str, Any]
-    # Time of the last change of the input (aware), if it is known.
-    changed_at: datetime | None = None
 
 
 class RowsPage(NamedTuple):
@@ -91,15 +87,8 @@ class RowsPage(NamedTuple):
     names: Sequence[str] = ()
     # The name of the value that says whether a person reviewed the answer; "" if there is none.
     review_name: str = ""
-
-    @property
-    def state_name(self) -> str:
-        """Return the name of the state of rows: `state`, or `row_state` if a value is so called."""
-        taken_names = {name.casefold() for name in self.names}
-        name = "state"
-        while name in taken_names:
-            name = f"row_{name}"
-        return name
+    # The name of the state in documents.
+    state_name: str = "state"
 
     @property
     def document(self) -> dict[str, Any]:

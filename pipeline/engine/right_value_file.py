@@ -24,10 +24,9 @@ from pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, P
 from pipeline.engine.task import Task
 from pipeline.store import answers, claims
 from pipeline.store.database import Connection, Store
-from pipeline.tables.answer_views import ANSWERED_AT, CONFIDENCE_SUFFIX, EXTRACTOR
+from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.cells import to_prompt_text
 from pipeline.tables.columns import fold_name
-from pipeline.tables.export import REASON_COLUMN
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_table import STATE_COLUMN
@@ -37,13 +36,8 @@ from pipeline.tables.stored_rows import is_blank_cell
 MAX_LISTED_FAULTS = 20
 _MAX_LISTED_FIELDS = 12
 CORRECT_LINES_HINT = "correct these lines, then type the command again"
-# An export adds these columns to those of the source and the answer.
-_EXPORT_COLUMNS = frozenset(
-    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN, REASON_COLUMN, "tokens_in", "tokens_out", "cost"}
-)
-# Prefixes of such columns, and of fields, whose names the source has, too.
+# Prefix of fields whose names the source has, too.
 _ANSWER_PREFIX = "answer_"
-_ROW_PREFIX = "row_"
 # Cells of the column `reviewed` in lower case: whether the row is reviewed.
 _MARKS = {
     **dict.fromkeys(("true", "yes", "y", "1", "1.0", "x"), True),
@@ -269,7 +263,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
     other_names = [name for name in names if name not in used_names]
     faults = []
     for name in other_names:
-        if name not in grid.listed_names and not _is_known_column(task, name, field_names):
+        if name not in grid.columns:
             listed_fields = join_first(field_names, _MAX_LISTED_FIELDS)
             message = f"this is neither a field ({listed_fields}) nor a column of the rows"
             suggestion = suggest_similar(name, field_names, is_quoted=True)
@@ -319,18 +313,6 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
             hint=f"its columns are {join_first(names)}",
         )
     return columns
-
-
-def _is_known_column(task: Task, name: str, field_names: Sequence[str]) -> bool:
-    """Return whether a column is one of the rows, or is added to them by an export."""
-    if task.user_file is not None and name in task.user_file.record.columns:
-        return True
-    plain_name = name.removeprefix(_ANSWER_PREFIX)
-    return (
-        plain_name in _EXPORT_COLUMNS
-        or name.removeprefix(_ROW_PREFIX) in {STATE_COLUMN, REASON_COLUMN}
-        or plain_name.removesuffix(CONFIDENCE_SUFFIX) in field_names
-    )
 
 
 # ---- the lines of the file

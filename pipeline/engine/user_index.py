@@ -5,7 +5,6 @@
 - It does not contain the times at which the row was read or changed.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.user_rows import UserRows
 from pipeline.store import answers
-from pipeline.store.database import PAGE_ROWS, split_into_pages
 from pipeline.tables.cells import iterate_texts, to_prompt_text
 from pipeline.tables.stored_rows import KEY_COLUMN, VALUES_COLUMN
 
@@ -78,43 +76,27 @@ def _read_entries(
     columns_by_name = {
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
-    cells = rows.table(tx).read_cells(
-        tx,
-        (KEY_COLUMN, VALUES_COLUMN),
-        _is_indexed(rows),
-        row_ids=among,
-    )
-    for page in split_into_pages(cells, PAGE_ROWS):
-        row_ids = [cell[0] for cell in page]
-        stored_answers = rows.read_answers(tx, row_ids)
-        for row_id, values in page:
-            answer = json.loads(stored_answers[row_id].answer)
-            row = rows.map_row({KEY_COLUMN: row_id, VALUES_COLUMN: values})
-            label = rows.display_name_of(row)
-            # The label replaces an empty text.
-            text = _fill_entry_text(template, columns_by_name, row, answer) or label
-            fields = {name: answer.get(name) for name, _ in record.fields}
-            # WHERE= of a search can name any column.
-            columns = {name: row[name] for name in record.columns}
-            metadata = {
-                "id": row_id,
-                "label": label,
-                "text": text,
-                "answer": fields,
-                "row": columns,
-            }
-            searched_texts = {
-                "text": text,
-                "label": label,
-                "answer": "\n".join(iterate_texts(fields)),
-            }
-            yield Entry(
-                row_id,
-                text,
-                metadata,
-                [label, fields, columns],
-                searched_texts,
-            )
+    for row in rows.grid(tx).read_rows(tx, has_answer=True, row_ids=among):
+        values = rows.map_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
+        label = rows.display_name_of(values)
+        # The label replaces an empty text.
+        text = _fill_entry_text(template, columns_by_name, values, row.fields) or label
+        fields = {name: row.fields.get(name) for name, _ in record.fields}
+        # WHERE= of a search can name any column.
+        columns = {name: values[name] for name in record.columns}
+        metadata = {
+            "id": row.id,
+            "label": label,
+            "text": text,
+            "answer": fields,
+            "row": columns,
+        }
+        searched_texts = {
+            "text": text,
+            "label": label,
+            "answer": "\n".join(iterate_texts(fields)),
+        }
+        yield Entry(row.id, text, metadata, [label, fields, columns], searched_texts)
 
 
 def _fill_entry_text(

@@ -4,11 +4,11 @@ A row is stale if its input changed after its answer, or if a person asked for i
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from datetime import datetime
+from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import (
@@ -22,52 +22,43 @@ from sqlalchemy import (
 )
 
 from pipeline.core.column_placeholders import fill_template, find_column
-from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
-from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.engine.task_parts import (
     KeptValues,
     TaskRows,
 )
 from pipeline.store import answers
-from pipeline.store.answers import (
-    PreferredAnswer,
-    applied_answers,
-    find_corrected,
-)
+from pipeline.store.answers import applied_answers, find_corrected
 from pipeline.store.database import select_matching
 from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import (
+    ANSWERED_AT,
     EXTRACTOR,
     JSON,
     name_added_columns,
     source_column_expression,
 )
-from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.grid import Grid
-from pipeline.tables.row_judgements import JUDGEMENT_NAMES, RowJudgements
-from pipeline.tables.row_table import (
-    CHANGED_AT_COLUMN,
-    REFUSED_STATE,
-    RowTable,
-)
+from pipeline.tables.cells import parse_json_cell, to_compact_json, to_prompt_text
+from pipeline.tables.column_values import to_column_value
+from pipeline.tables.grid import Grid, make_grid
+from pipeline.tables.row_judgements import JUDGEMENT_NAMES
+from pipeline.tables.row_table import RowTable
 from pipeline.tables.stored_rows import (
+    CHANGED_AT_COLUMN,
     HASH_COLUMN,
-    IMAGE_STATE_COLUMN,
     KEY_COLUMN,
-    UNUSABLE_STATE,
     VALUES_COLUMN,
     make_row_table,
     make_rows_subquery,
     parse_stored_values,
 )
-from pipeline.tables.stored_rows import UNUSABLE_COLUMN as REASON
 from pipeline.tables.text_match import join_json_values
-from pipeline.tables.where_sql import JsonCell, compile_where, make_number_expression
+from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.where_sql import JsonCell, make_number_expression
 from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column
 
 # Longest display name of a row.
@@ -78,8 +69,6 @@ MIN_HASH_CHARS = 4
 MISSING_NUMBER = 9e307
 # A whole number of a key column of 64 bits, as a person types it.
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
-# Column heading of the reason why a row is unusable.
-UNUSABLE_REASON_COLUMN = "why unusable"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -307,14 +296,9 @@ class UserRows(TaskRows):
 
 # ---- the list of its rows
 
-_CELL_NAMES = (
-    KEY_COLUMN,
-    VALUES_COLUMN,
-    REASON,
-    IMAGE_STATE_COLUMN,
-    HASH_COLUMN,
-    CHANGED_AT_COLUMN,
-)
+_CELL_NAMES = (KEY_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
+# Columns with the tokens and the cost of an answer, with their kinds.
+_COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 
 
 class _GridBuilder:
@@ -331,173 +315,127 @@ class _GridBuilder:
         self._record = rows.record
         self._table = rows.table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
-        self._field_kinds = dict(rows.record.fields)
-        self._key_columns = [name for name, _ in rows.record.key]
         # A key that is a hash of the row is no column of the source.
-        self._columns = list(dict.fromkeys([*rows.record.columns, *self._key_columns]))
-        if rows.image_columns:
-            self._columns.append(UNUSABLE_REASON_COLUMN)
-        self._fields = {self._listed_name(name): name for name in self._field_kinds}
-        self._version_name = self._listed_name(EXTRACTOR)
-        answer_names = [*self._fields, self._version_name]
-        self._refused_names = name_added_columns(
-            [*self._columns, *answer_names],
-            ("line", "reason"),
-            "row_",
-        )
-        self._judgements = RowJudgements(
-            tx,
-            preference=self._rows.preference(tx),
-            threshold=rows.settings.doubtful,
-            fields=self._fields,
-            taken_names=[*self._columns, *answer_names],
-        )
+        self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
+        sources = [*self._record.columns, *self._own_keys]
+        fields = dict(self._record.fields)
+        names = name_added_columns([*sources, *JUDGEMENT_NAMES], fields, "answer_")
+        # Names of the fields by the names of their columns.
+        self._fields = {name: field for field, name in names.items()}
+        answer_parts = (EXTRACTOR, ANSWERED_AT, *_COST_KINDS)
+        self._answer_names = name_added_columns([*sources, *self._fields], answer_parts, "answer_")
 
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
 
-        Key, images, columns of the prompt and fields of the answer are shown by default. If only
-        refused rows are listed (no task can ask about them, for example because they have no key),
-        there are also columns with their line in the source and the reason. If only unusable rows
-        are listed (their images cannot be sent), there is a column with the reason.
+        Key, images, columns of the prompt and fields of the answer are shown by default.
         """
-        has_images = bool(self._rows.image_columns)
-        names_by_state = {REFUSED_STATE: list(self._refused_names.values())}
-        if has_images:
-            names_by_state[UNUSABLE_STATE] = [UNUSABLE_REASON_COLUMN]
-
-        sent_columns = self._record.members.asked_columns
         default_names = dict.fromkeys(
-            [*self._key_columns, *self._rows.image_columns, *sent_columns, *self._fields],
+            [
+                *(name for name, _ in self._record.key),
+                *self._rows.image_columns,
+                *self._record.members.asked_columns,
+                *self._fields,
+            ],
         )
         searched_cells = [
             source_column_expression(self._tx, self._values, name, kind)
             for name, kind in self._record.columns.items()
         ]
-        return Grid(
-            table=self._table,
-            cells={name: self._table.table.c[name] for name in _CELL_NAMES},
-            column_names=[*self._columns, *self._refused_names.values()],
-            make_values=self._make_column_values,
-            default_names=list(default_names),
-            names_by_state=names_by_state,
-            searched_cells=(self._table.row_id, *searched_cells),
-            answer_text=join_json_values(self._tx, answers_table.c.answer, list(self._field_kinds)),
-            compile_where=self._compile_where,
-            sort_keys=self._make_sort_keys(),
+        return make_grid(
+            self._tx,
+            self._table,
+            self._make_columns(),
+            preference=self._rows.preference(self._tx),
             answer_fields=self._fields,
-            judgements=self._judgements,
-            facets={
-                name: JsonCell(answers_table.c.answer, (field,))
-                for name, field in self._fields.items()
+            threshold=self._rows.settings.doubtful,
+            cells={
+                **{name: self._table.table.c[name] for name in _CELL_NAMES},
+                **{name: answers_table.c[name] for name in _COST_KINDS},
             },
-            answer_names=(
-                *self._fields,
-                self._version_name,
-                *self._judgements.listed_names,
+            read_values=lambda cells: parse_stored_values(cells[VALUES_COLUMN]),
+            source_names=[*self._record.columns, *self._own_keys],
+            default_names=list(default_names),
+            cost_names=[self._answer_names[part] for part in _COST_KINDS],
+            searched_cells=(self._table.row_id, *searched_cells),
+            answer_text=join_json_values(
+                self._tx, answers_table.c.answer, list(self._fields.values())
             ),
-            make_answer_values=self._make_answer_values,
+            facets=list(self._fields),
         )
 
-    def _listed_name(self, name: str) -> str:
-        """Return the name of a column about the answer, with a prefix if the name is taken.
-
-        Names of what is known about a whole row, such as `confidence`, are taken, too.
-        """
-        is_taken = name in self._columns or name.casefold() in JUDGEMENT_NAMES
-        return f"answer_{name}" if is_taken else name
-
-    def _make_column_values(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the listed values of a stored row, by name.
-
-        They are the cells of the source, a key that is a hash of the row (`key="row"`), the reason
-        why the images of a row cannot be used, and the line and the reason of a refused row.
-        """
-        values = dict.fromkeys(self._key_columns, row[KEY_COLUMN])
-        values |= self._rows.map_row({VALUES_COLUMN: row[VALUES_COLUMN]})
-        if self._rows.image_columns:
-            values[UNUSABLE_REASON_COLUMN] = row[REASON]
-        if row[HASH_COLUMN] == NO_HASH:
-            line_name, reason_name = self._refused_names.values()
-            values[line_name] = int(row[IMAGE_STATE_COLUMN])
-            values[reason_name] = row[REASON]
-        return values
-
-    def _make_answer_values(self, answer: PreferredAnswer) -> dict[str, Any]:
-        """Return the listed values of an answer: its fields, its version and its judgements."""
-        document = json.loads(answer.answer)
-        return {
-            self._version_name: answer.version,
-            **{name: document.get(field) for name, field in self._fields.items()},
-            **self._judgements.make_values(answer),
+    def _make_columns(self) -> dict[str, ViewColumn]:
+        """Return the columns of the source, the key, and those of the answer."""
+        columns = {
+            name: ViewColumn(
+                partial(_read_source_cell, name, kind),
+                kind,
+                JsonCell(self._values, (name,)),
+                self._make_source_sort_keys(name, kind),
+            )
+            for name, kind in self._record.columns.items()
         }
+        columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
+        kinds = dict(self._record.fields)
+        for name, field in self._fields.items():
+            kind = kinds[field]
+            document = answers_table.c.answer
+            sort_cell = _make_sort_cell(self._tx, document, field, kind)
+            columns[name] = ViewColumn(
+                partial(_read_field, field, kind),
+                kind,
+                JsonCell(document, (field,)),
+                () if kind == JSON else [sort_cell],
+            )
+        names = self._answer_names
+        columns[names[EXTRACTOR]] = ViewColumn(lambda row: row.answer and row.answer.version)
+        columns[names[ANSWERED_AT]] = ViewColumn(
+            lambda row: row.answer and row.answer.at.isoformat(), "time"
+        )
+        for part, kind in _COST_KINDS.items():
+            columns[names[part]] = ViewColumn(partial(_read_cell, part), kind)
+        return columns
 
-    def _make_sort_keys(self) -> dict[str, list[ColumnElement[Any]]]:
-        """Return the expressions that rows are sorted by, by listed name.
+    def _make_source_sort_keys(self, name: str, kind: str) -> list[ColumnElement[Any]]:
+        """Return the expressions that rows are sorted by for a column of the source.
 
         Missing values are first. Columns of texts are sorted by the numbers in them before the
-        texts, with other texts first. Fields with lists or objects are left out.
+        texts, with other texts first.
         """
-        sort_keys: dict[str, list[ColumnElement[Any]]] = {}
-        for name, kind in self._record.columns.items():
-            cell = _make_sort_cell(self._tx, self._values, name, kind)
-            sort_keys[name] = [cell]
-            if kind == "text":
-                number = make_number_expression(self._tx, cell)
-                sort_keys[name] = [_replace_missing(number), cell]
+        cell = _make_sort_cell(self._tx, self._values, name, kind)
+        if kind != "text":
+            return [cell]
+        return [_replace_missing(make_number_expression(self._tx, cell)), cell]
 
-        for name, field in self._fields.items():
-            kind = self._field_kinds[field]
-            if kind != JSON:
-                cell = _make_sort_cell(self._tx, answers_table.c.answer, field, kind)
-                sort_keys[name] = [cell]
 
-        for name, probability in self._judgements.sort_expressions().items():
-            sort_keys[name] = [probability]
-        return sort_keys
+def _read_source_cell(name: str, kind: str, row: ViewRow) -> Any:
+    """Return a cell of the source; that of a JSON column is parsed."""
+    value = row.values.get(name)
+    return parse_json_cell(value) if kind == JSON else value
 
-    def _compile_where(self, text: str) -> ColumnElement[bool]:
-        """Return the condition of a WHERE= text.
 
-        Names are columns, `answer.NAME`, fields, `NAME.confidence`, `confidence`, `doubtful` or
-        `reviewed`. If a name has several meanings, a column comes first, and a field last.
+def _read_key(row: ViewRow) -> str | None:
+    """Return the key of a row; a refused row has none."""
+    return None if row.cells[HASH_COLUMN] == NO_HASH else row.id
 
-        Raises:
-            InputError: The text is invalid, or names an unknown column or a field without
-                confidences.
-        """
-        try:
-            expression = parse_where(text)
-        except WhereSyntaxError as error:
-            # The example is about the first text column that is no key, or the last column.
-            *_, last_column = self._record.columns
-            text_columns = (
-                column
-                for column, kind in self._record.columns.items()
-                if kind == "text" and column not in self._key_columns
-            )
-            name = next(text_columns, last_column)
-            quoted_name = name if name.replace("_", "").isalnum() else f'"{name}"'
-            example = OptionHint(where=f"{quoted_name} CONTAINS 'word'")
-            hint = HintTemplate("write it like {}", example)
-            raise InputError(error.message, hint=hint) from None
-        self._judgements.check_condition(expression, list(self._record.columns))
-        answer = answers_table.c.answer
-        column_cells = {name: JsonCell(self._values, (name,)) for name in self._record.columns}
-        field_cells = {name: JsonCell(answer, (name,)) for name in self._field_kinds}
-        dotted_cells = {f"answer.{name}": cell for name, cell in field_cells.items()}
-        return compile_where(
-            expression,
-            (column_cells, dotted_cells, self._judgements.make_cells(), field_cells),
-            tx=self._tx,
-            list_more_names=self._list_more_names,
-        )
 
-    def _list_more_names(self) -> list[str]:
-        """Return the names of WHERE= about confidences and reviews."""
-        names = self._judgements.list_condition_names()
-        review_name = self._judgements.review_name
-        return [*names, review_name] if review_name else names
+def _read_cell(name: str, row: ViewRow) -> Any:
+    """Return the result of an expression of the view."""
+    return row.cells[name]
+
+
+def _read_field(name: str, kind: str, row: ViewRow) -> Any:
+    """Return the value of a field of the answer, or None if it is not of the field's kind.
+
+    JSON stays as it is. A time is in UTC.
+    """
+    value = row.fields.get(name)
+    if kind == JSON:
+        return value
+    column_value = to_column_value(kind, value)
+    if kind == "time" and column_value is not None:
+        return datetime.fromisoformat(column_value).isoformat()
+    return column_value
 
 
 def _make_sort_cell(

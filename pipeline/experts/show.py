@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Any, NamedTuple
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -17,36 +18,30 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    select,
 )
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
+from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first, neutralize_formula, plural
-from pipeline.core.where_parser import parse_where
 from pipeline.engine.task_parts import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.experts.person_rows import filter_export_columns, format_rate
 from pipeline.experts.score import score
 from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
-from pipeline.store import answers, claims
+from pipeline.store import answers
 from pipeline.store import rows as row_store
-from pipeline.store.database import split_into_pages, stream_rows
 from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
 from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from pipeline.tables.grid import Grid
+from pipeline.tables.grid import Grid, make_grid
 from pipeline.tables.reflection import is_sqlite
-from pipeline.tables.row_judgements import RowJudgements
-from pipeline.tables.row_table import REFUSED_STATE, STATE_COLUMN
+from pipeline.tables.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
 from pipeline.tables.text_match import strip_white_space
-from pipeline.tables.where_sql import (
-    JsonCell,
-    compile_where,
-    make_json_cell,
-)
+from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.where_sql import JsonCell, make_json_cell
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")
@@ -55,42 +50,56 @@ DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findabil
 def make_people_grid(tx: Connection) -> Grid:
     """Return the grid that lists people on the page and in `items`; the rows are read later.
 
-    It has the columns, search, sort orders and filters. The search covers names, job title, company
-    and tags. People can be sorted by username and score, and filtered by a range of scores, a tag
-    and a version. WHERE= knows the columns of the table, and `reviewed`.
+    The search covers names, job title, company and tags. People can be sorted by username and
+    score. WHERE= knows the columns of `metadata.json` and the other columns of imported files, so
+    that a condition means the same in a search.
     """
     username = experts.c.username
-    preference = answers.VersionPreference(table.TASK)
-    judgements = RowJudgements(
-        tx,
-        preference=preference,
-        taken_names=[*DEFAULT_COLUMNS, *HEADERS],
-    )
     is_nullable = USERNAME not in table.reflect_shape(tx).blanks
-    searched_columns = [
-        experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
-    ]
-    return Grid(
-        table=table.people_table(tx),
-        cells={name: experts.c[name] for name in (*HEADERS, "tags", "findability_score")},
-        column_names=list(dict.fromkeys((*DEFAULT_COLUMNS, *HEADERS))),
-        make_values=_make_values,
-        default_names=DEFAULT_COLUMNS,
-        searched_cells=searched_columns,
-        compile_where=partial(_compile_where, tx, judgements),
-        sort_keys={
-            USERNAME: [func.coalesce(username, "") if is_nullable else username],
-            "findability_score": [SCORE],
+    sort_keys: dict[str, list[ColumnElement[Any]]] = {
+        USERNAME: [func.coalesce(username, "") if is_nullable else username],
+        SCORED: [SCORE],
+    }
+    kinds = {"tags": export.TEXTS_KIND, SCORED: "real"}
+    own_names = tuple(dict.fromkeys((*DEFAULT_COLUMNS, *HEADERS)))
+    columns = {
+        name: ViewColumn(
+            partial(_read_value, name),
+            kinds.get(name, "text"),
+            JsonCell(_make_document(tx, name), (_VALUE,)) if name in METADATA_NAMES else None,
+            sort_keys.get(name, ()),
+        )
+        for name in ("id", *own_names)
+    }
+    extra_cells = row_store.select_row(
+        table.TASK,
+        row_id,
+        input_hash=TextHash(strip_white_space(username)),
+    )
+    return make_grid(
+        tx,
+        table.people_table(tx),
+        columns,
+        preference=answers.VersionPreference(table.TASK),
+        cells={
+            **{name: experts.c[name] for name in table.COLUMNS},
+            _EXTRA: extra_cells,
         },
-        indexed_sorts=(USERNAME, "findability_score"),
-        score_expression=SCORE,
-        judgements=judgements,
-        facets={"tags": JsonCell(_make_document(tx, "tags"), (_VALUE,))},
-        answer_names=judgements.listed_names,
-        make_answer_values=judgements.make_values,
+        read_values=_make_values,
+        source_names=own_names,
+        default_names=DEFAULT_COLUMNS,
+        find_more_cells=lambda: {
+            name: JsonCell(extra_cells, (name,)) for name in table.read_extra_column_names(tx)
+        },
+        searched_cells=[
+            experts.c[name] for name in (*table.NAME_COLUMNS, "job_title", "company", "tags")
+        ],
+        facets=("tags",),
     )
 
 
+# Name of the expression for the cells of other columns of imported files, as JSON.
+_EXTRA = "findable_extra"
 # Member of the document that is made of a column.
 _VALUE = "value"
 _NUMBER_COLUMNS = ("hourly_rate", "findability_score")
@@ -101,37 +110,6 @@ _TEXT_LIST_PATTERN = (
     r'^\s*\[\s*("([^"\\]|\\["\\/bfnrt]|\\u(?!0000|[dD][89a-fA-F])[0-9a-fA-F]{4})*"'
     r"\s*(,\s*(?=\")|(?=\])))*\]\s*$"
 )
-
-
-def _compile_where(tx: Connection, judgements: RowJudgements, text: str) -> ColumnElement[bool]:
-    """Return the SQL condition on the table of people that a WHERE= text means.
-
-    Names are columns of people by their names in `metadata.json`, other columns of imported files,
-    or `reviewed` if no column has this name. So a condition means the same in a search.
-
-    Args:
-        tx: Connection to the database, whose columns can be named.
-        judgements: The expression for `reviewed`.
-        text: The condition, such as `company = 'Acme' AND reviewed = true`.
-
-    Raises:
-        InputError: The text is invalid, or names a column that does not exist.
-    """
-    expression = parse_where(text)
-    own_cells = {}
-    for column, name in METADATA_NAMES.items():
-        document = _make_document(tx, column)
-        own_cells[name] = JsonCell(document, (_VALUE,))
-    extra_document = row_store.select_row(
-        table.TASK,
-        row_id,
-        input_hash=TextHash(strip_white_space(experts.c.username)),
-    )
-    extra_cells = {
-        name: JsonCell(extra_document, (name,)) for name in table.read_extra_column_names(tx)
-    }
-    columns = own_cells | extra_cells | own_cells
-    return compile_where(expression, (columns, {}, judgements.make_cells()), tx=tx)
 
 
 def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
@@ -162,7 +140,7 @@ def _make_document(tx: Connection, column: str) -> ColumnElement[Any]:
 
 def _make_values(row: Row) -> dict[str, Any]:
     """Return the values that a list can show of a person, by name."""
-    values: dict[str, Any] = {name: stripped_text(row[name]) for name in HEADERS}
+    values: dict[str, Any] = {name: stripped_text(row[name]) for name in ("id", *HEADERS)}
     full_name = f"{values['first_name']} {values['last_name']}"
     values["name"] = full_name.strip()
     rate = _rate(row)
@@ -170,6 +148,11 @@ def _make_values(row: Row) -> dict[str, Any]:
     values["tags"] = parse_text_list(row["tags"]) or []
     values["findability_score"] = parse_number(row["findability_score"])
     return values
+
+
+def _read_value(name: str, row: ViewRow) -> Any:
+    """Return a value of a person."""
+    return row.values[name]
 
 
 def _rate(row: Row) -> Any:
@@ -205,33 +188,11 @@ class ExportedPerson(NamedTuple):
     reason: str | None
 
 
-def read_exported_people(
-    tx: Connection,
-    *conditions: ColumnElement[bool],
-) -> Iterator[ExportedPerson]:
-    """Yield the people that meet all conditions in the order of ids.
-
-    A person has the state, the cells of other columns, and the reason if the person is parked.
-    """
-    people = table.people_table(tx)
-    park_reasons = {
-        person_id: reason for person_id, reason, _ in claims.parked_rows(tx, table.TASK)
-    }
-    query = (
-        select(*experts.c, people.state_expression.label(STATE_COLUMN))
-        .where(*conditions)
-        .order_by(experts.c.id)
-    )
-    rows = stream_rows(tx, query, page=table.PEOPLE_PER_PAGE).mappings()
-    for page in split_into_pages(map(dict, rows), table.PEOPLE_PER_PAGE):
-        cells_by_id = table.read_extra_cells(tx, {str(row["id"]): row[USERNAME] for row in page})
-        for row in page:
-            person_id = str(row["id"])
-            reason = None
-            if row[STATE_COLUMN] == claims.PARKED:
-                reason = park_reasons.get(person_id)
-            extra_cells = cells_by_id.get(person_id, {})
-            yield ExportedPerson(row, extra_cells, row[STATE_COLUMN], reason)
+def read_exported_people(tx: Connection, row_filter: RowFilter) -> Iterator[ExportedPerson]:
+    """Yield the people that meet a filter in the order of ids, with the cells of other columns."""
+    for row in make_people_grid(tx).read_rows(tx, row_filter):
+        extra_cells = orjson.loads(row.cells[_EXTRA] or "{}")
+        yield ExportedPerson(row.cells, extra_cells, row.state, row.reason)
 
 
 def read_exported_refusals(tx: Connection) -> Iterator[ExportedPerson]:
@@ -290,7 +251,7 @@ def encode_experts(
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
     state_names = named_beside(
         [*COLUMN_TYPES, *extra_columns],
-        (STATE_COLUMN, export.REASON_COLUMN),
+        (STATE_COLUMN, REASON_COLUMN),
         "row_",
     )
 
@@ -319,7 +280,7 @@ def encode_experts(
 
         cells |= {name: extra_cells.get(name) for name in extra_columns}
         cells[state_names[STATE_COLUMN]] = state
-        cells[state_names[export.REASON_COLUMN]] = reason
+        cells[state_names[REASON_COLUMN]] = reason
         return cells
 
     return export.encode_rows(

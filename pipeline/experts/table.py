@@ -71,7 +71,7 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
 from pipeline.tables.reflection import null_substitutes, read_columns
-from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.row_table import RowTable
 from pipeline.tables.text_match import (
     is_not_blank,
     strip_white_space,
@@ -321,12 +321,12 @@ def people_table(tx: Connection) -> RowTable:
     return RowTable(
         TASK,
         experts,
-        RowStates(
-            ("tagged", tagged & ~is_emptied),
-            ("untagged", has_bio),
-            "no_bio",
-            extra_states=(("foreign", _looks_foreign),),
-        ),
+        {
+            "tagged": tagged & ~is_emptied,
+            "foreign": _looks_foreign,
+            "untagged": has_bio,
+            "no_bio": true(),
+        },
         untagged & has_bio,
         ids=reflect_shape(tx).ids,
         is_askable_again=is_askable_again,

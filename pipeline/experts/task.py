@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Table, delete, exc
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
+from pipeline.core.row_listing import NO_FILTER
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
@@ -204,11 +205,10 @@ class ExpertsExport(TaskExport):
         total = None
         people = read_exported_refusals(tx)
         if options.row_filter is None:
-            people = chain(read_exported_people(tx), people)
+            people = chain(read_exported_people(tx, NO_FILTER), people)
             total = grid.table.count_states(tx)["total"]
         elif not grid.should_list_refused(options.row_filter):
-            conditions = grid.make_conditions(tx, options.row_filter)
-            people = read_exported_people(tx, *conditions)
+            people = read_exported_people(tx, options.row_filter)
         return ExportRows(
             people,
             encode,

@@ -5,10 +5,10 @@ applied, or in force, if the task's table shows it.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from pipeline.store import again, answers, batches, claims, marks, request_histo
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 from pipeline.tables.row_table import STALE_STATE, describe_stale_row
+from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
 
 ALL_ROWS = RowFilter()
 CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
@@ -135,7 +136,7 @@ def write_csv(
     The state is the last column. All rows are from a single snapshot.
 
     Args:
-        options: The list. Its limit is the number of rows that are read at once.
+        options: The list. Limit and position are ignored.
         overwrite: Replace an existing file.
         max_rows: Largest number of rows; None writes all.
 
@@ -148,26 +149,12 @@ def write_csv(
     """
     check_target(path, store, overwrite=overwrite)
     with store.read() as tx:
-        pages = task.rows.grid(tx).read_pages(tx, options)
-        first_page = next(pages)
-        csv_rows = islice(_to_csv_rows(chain([first_page], pages)), max_rows)
-        header = [*first_page.names, first_page.state_name]
-        line_count = write_file(path, export.encode_csv(csv_rows, header))
+        row_list = task.rows.grid(tx).read_list(tx, options)
+        rows = (values for _, values in islice(row_list.rows, max_rows))
+        chunks = export.encode_rows(rows, "csv", kinds=row_list.kinds)
+        line_count = write_file(path, chunks)
     # The header is a line, too.
     return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
-
-
-def _to_csv_rows(pages: Iterator[RowsPage]) -> Iterator[list[str | float]]:
-    """Yield the cells of each row of some pages; the last cell is the state."""
-    for rows_page in pages:
-        for row in rows_page.items:
-            yield [*map(_to_cell, row.values.values()), row.state]
-
-
-def _to_cell(value: Any) -> str | float:
-    """Return a column value as a cell of CSV; a list of texts is joined by semicolons."""
-    is_text_list = isinstance(value, list) and all(isinstance(member, str) for member in value)
-    return export.to_spreadsheet_cell(value, texts=is_text_list)
 
 
 # Details of a row
@@ -184,7 +171,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         A document with these members:
 
         - `task`, `item` (the row's id), `name`, `state`, `parked` (the reason, or None)
-        - `columns`: the row's values; `changed_at`: the last change of the input
+        - `columns`: the row's values, and the reason of its state if there is one; `changed_at`:
+          the last change of the input
         - `stale`: why the row is stale, or None
         - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
           {probability, model}) and `attempts`, oldest first, each with all stored columns
@@ -198,8 +186,12 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     task = ws.task
     with ws.store.read() as tx:
         row_id = task.rows.find_id(tx, name)
-        rows_page = task.rows.grid(tx).read_page(tx, RowListOptions(1, only=row_id))
-        listed_row = rows_page.items[0] if rows_page.items else None
+        grid = task.rows.grid(tx)
+        view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
+        columns = {}
+        if view_row is not None:
+            names = [*grid.source_names, *([grid.reason_name] if view_row.reason else [])]
+            columns = grid.list_values(view_row, names)
         answer_rows, attempt_rows = answers.list_answers_and_attempts(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
             tx,
@@ -209,7 +201,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         )
         display_name = task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
-        if listed_row is not None and listed_row.state == STALE_STATE:
+        if view_row is not None and view_row.state == STALE_STATE:
             marker = again.find_marker(tx, task.name, row_id)
             stale_reason = describe_stale_row(is_marked=marker is not None)
             if marker is not None:
@@ -228,10 +220,10 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         "task": task.name,
         "item": row_id,
         "name": display_name,
-        "state": listed_row.state if listed_row else None,
+        "state": view_row.state if view_row else None,
         "parked": parked_reason,
-        "columns": dict(listed_row.values) if listed_row else {},
-        "changed_at": listed_row.changed_at if listed_row else None,
+        "columns": columns,
+        "changed_at": view_row.cells.get(CHANGED_AT_COLUMN) if view_row else None,
         "stale": stale_reason,
         "answers": [_parse_answer(answer_row) for answer_row in answer_rows],
         "attempts": attempt_rows,

@@ -1,12 +1,12 @@
 """Show the concepts of a passage, list passages, and encode concepts for an export."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from pipeline.core.settings import Settings
-from pipeline.core.where_parser import parse_where
 from pipeline.engine.task import Task
 from pipeline.passages import table
 from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
@@ -14,11 +14,11 @@ from pipeline.store.answers import VersionPreference
 from pipeline.store.database import Store
 from pipeline.tables import export
 from pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from pipeline.tables.grid import Grid
+from pipeline.tables.grid import Grid, make_grid
 from pipeline.tables.reflection import is_sqlite
-from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import RowTable
-from pipeline.tables.where_sql import compile_where, make_json_cell
+from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.where_sql import make_json_cell
 
 CONCEPTS = "concepts"
 TYPES = "types"
@@ -76,8 +76,8 @@ def make_passages_grid(
     """Return the grid that lists passages; the rows are read later.
 
     Words are searched in id, source and text. WHERE= knows `reviewed`, and `types`: the types of a
-    passage's concepts. The additional column `concepts` lists the names of a passage's concepts;
-    those of a corrected passage are only the names of the correction.
+    passage's concepts. The column `concepts` lists the names of a passage's concepts; those of a
+    corrected passage are only the names of the correction.
 
     Args:
         tx: A connection to the database that will run the queries. Few queries run now.
@@ -88,44 +88,40 @@ def make_passages_grid(
     column_names = ["id"]
     column_names += [name for name in ("source", "text") if name in shape.value_columns]
     concepts = shape.concepts.c
-    judgements = RowJudgements(
-        tx,
-        preference=preference,
-        taken_names=[*column_names, CONCEPTS],
+    types = _list_values(tx, shape, cast(concepts.concept_type, Text))
+    names = _list_values(tx, shape, cast(concepts.concept_name, Text), table.is_current(shape))
+    columns = {name: ViewColumn(partial(_read_text, name)) for name in column_names}
+    columns[CONCEPTS] = ViewColumn(partial(_read_list, CONCEPTS), export.TEXTS_KIND)
+    columns[TYPES] = ViewColumn(
+        partial(_read_list, TYPES), export.TEXTS_KIND, make_json_cell(TYPES, types)
     )
-    types = make_json_cell(TYPES, _list_values(tx, shape, cast(concepts.concept_type, Text)))
-    cells = judgements.make_cells() | {TYPES: types}
-    return Grid(
-        table=items,
+    return make_grid(
+        tx,
+        items,
+        columns,
+        preference=preference,
         cells={
             **{name: items.table.c[name] for name in column_names},
-            CONCEPTS: _list_values(
-                tx,
-                shape,
-                cast(concepts.concept_name, Text),
-                table.is_current(shape),
-            ),
+            CONCEPTS: names,
+            TYPES: types,
         },
-        column_names=column_names,
-        make_values=_make_values,
-        default_names=column_names,
+        read_values=lambda cells: cells,
+        source_names=column_names,
+        default_names=[*column_names, CONCEPTS],
         searched_cells=[items.table.c[name] for name in column_names],
-        compile_where=lambda text: compile_where(parse_where(text), (cells, {}), tx=tx),
-        judgements=judgements,
-        facets={TYPES: types},
-        answer_names=(CONCEPTS, *judgements.listed_names),
-        make_answer_values=judgements.make_values,
+        facets=(TYPES,),
     )
 
 
-def _make_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a list can show of a passage, by name."""
-    values: dict[str, Any] = {
-        name: cell_to_text(cell) for name, cell in row.items() if name != CONCEPTS
-    }
-    names = {cell_to_text(name) for name in parse_json_cell(row[CONCEPTS]) or ()}
-    values[CONCEPTS] = sorted(names) or None
-    return values
+def _read_text(name: str, row: ViewRow) -> str:
+    """Return a cell of a passage as text."""
+    return cell_to_text(row.values[name])
+
+
+def _read_list(name: str, row: ViewRow) -> list[str] | None:
+    """Return the different texts of a JSON list, sorted; None if there are none."""
+    texts = {cell_to_text(member) for member in parse_json_cell(row.values[name]) or ()}
+    return sorted(texts) or None
 
 
 def _list_values(

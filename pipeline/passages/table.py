@@ -70,7 +70,7 @@ from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
 from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, read_columns
-from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.row_table import RowTable
 from pipeline.tables.text_match import is_not_blank
 
 TASK = "passage-concepts"
@@ -273,7 +273,7 @@ def make_row_table(
     return RowTable(
         TASK,
         shape.passages,
-        RowStates(("with_concepts", is_answered & ~is_emptied), ("open", can_be_asked), "empty"),
+        {"with_concepts": is_answered & ~is_emptied, "open": can_be_asked, "empty": true()},
         and_(~is_answered, can_be_asked),
         ids=shape.ids,
         is_askable_again=is_askable_again,

@@ -31,6 +31,7 @@ from sqlalchemy import (
     exc,
     func,
     insert,
+    literal,
     or_,
     select,
     text,
@@ -509,27 +510,38 @@ def parked_rows(
     return list(reversed(rows_by_id.values()))
 
 
-def find_parked_reason(
-    tx: Connection,
-    task: str,
-    row_id: str,
-    *,
-    prompt_version: str = "",
-) -> str | None:
-    """Return why a row is parked; None if it is not parked.
+def select_parked_reason(
+    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+) -> ColumnElement[str | None]:
+    """Return an SQL expression for the reason why a row is parked; NULL if it is not parked.
 
     Args:
+        task: Name of the task.
+        row_id: Expression for the row's id, of a table of the outer statement.
         prompt_version: As in `parked_ids`.
     """
-    query = (
+    return (
         select(row_claims.c.reason)
         .where(
             row_claims.c.task == task, row_claims.c.item_id == row_id, _is_parked(prompt_version)
         )
         .order_by(row_claims.c.extractor, row_claims.c.at)
         .limit(1)
+        .correlate_except(row_claims)
+        .scalar_subquery()
     )
-    return tx.execute(query).scalar()
+
+
+def find_parked_reason(
+    tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
+) -> str | None:
+    """Return why a row is parked; None if it is not parked.
+
+    Args:
+        prompt_version: As in `parked_ids`.
+    """
+    reason = select_parked_reason(task, literal(row_id), prompt_version=prompt_version)
+    return tx.execute(select(reason)).scalar()
 
 
 def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:

@@ -7,7 +7,8 @@ stored with its place in the row.
 
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from pipeline.core import text
 from pipeline.core.files import iterate_pieces
 from pipeline.core.quotes import is_stored_quotation
 from pipeline.store.database import split_into_pages
+from pipeline.store.schema import to_utc_time
 from pipeline.tables import workbook
 from pipeline.tables.cells import (
     import_pyarrow,
@@ -23,8 +25,6 @@ from pipeline.tables.cells import (
     to_prompt_text,
 )
 
-# Column of an export with the reason of a row's state.
-REASON_COLUMN = "reason"
 # Kind of a column with lists of texts. All other kinds are those of answer fields.
 TEXTS_KIND = "texts"
 
@@ -59,42 +59,37 @@ def encode_rows(
     if format_ == "json":
         return _encode_json_list(rows)
     if format_ == "csv":
-        return encode_csv(_csv_rows(rows, kinds), kinds, guard)
+        return _encode_csv(rows, kinds, guard)
     if format_ == "xlsx":
         return workbook.encode_xlsx(
-            rows,
+            _parse_dates(rows, kinds),
             kinds,
             lambda value, kind: to_spreadsheet_cell(value, texts=kind == TEXTS_KIND),
         )
-    return _encode_parquet(rows, kinds, import_pyarrow("Parquet"))
+    return _encode_parquet(_parse_dates(rows, kinds), kinds, import_pyarrow("Parquet"))
 
 
-def _csv_rows(
+def _parse_dates(
+    rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows with dates in place of their texts."""
+    names = [name for name, kind in kinds.items() if kind == "date"]
+    for row in rows:
+        yield {**row, **{name: date.fromisoformat(row[name]) for name in names if row[name]}}
+
+
+def _encode_csv(
     rows: Iterable[Mapping[str, Any]],
     kinds: Mapping[str, str],
-) -> Iterator[list[str | float]]:
-    """Yield the cells of each row in the order of the columns."""
+    guard: Callable[[str], str],
+) -> Iterator[bytes]:
+    """Yield the lines of a CSV file, the header first."""
+    yield text.csv_line(list(kinds), guard)
     for row in rows:
-        yield [
+        cells = [
             to_spreadsheet_cell(row[name], texts=kind == TEXTS_KIND) for name, kind in kinds.items()
         ]
-
-
-def encode_csv(
-    rows: Iterable[Sequence[str | float]],
-    header: Iterable[str],
-    guard: Callable[[str], str] = text.neutralize_formula,
-) -> Iterator[bytes]:
-    """Yield the lines of a CSV file.
-
-    Args:
-        rows: The cells of each row.
-        header: Names of the columns.
-        guard: Changes each text, so that spreadsheets do not run it as a formula.
-    """
-    yield text.csv_line(list(header), guard)
-    for row in rows:
-        yield text.csv_line(row, guard)
+        yield text.csv_line(cells, guard)
 
 
 def to_spreadsheet_cell(value: Any, *, texts: bool) -> str | float:
@@ -182,14 +177,17 @@ def _to_parquet_value(value: Any, kind: str) -> Any:
 
     The kind decides, except that None stays None:
 
-    - integer, boolean, date, time: the value as it is.
+    - integer, boolean, date: the value as it is.
+    - time: the time in UTC.
     - TEXTS_KIND, a column of lists of texts: the list with all members as texts. A value that is no
       list becomes a list of one text.
     - real: the number, or None if it is no finite number.
     - all other kinds: the value as text, lists and objects as JSON.
     """
-    if value is None or kind in {"integer", "boolean", "date", "time"}:
+    if value is None or kind in {"integer", "boolean", "date"}:
         return value
+    if kind == "time":
+        return to_utc_time(value)
     if kind == TEXTS_KIND:
         members = value if isinstance(value, list) else [value]
         return [member if isinstance(member, str) else _format_value(member) for member in members]

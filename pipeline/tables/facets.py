@@ -126,7 +126,7 @@ def round_up_step(width: Decimal) -> Decimal:
     return next(step for step in steps if step >= width)
 
 
-def _quote_name(name: str) -> str:
+def quote_where_name(name: str) -> str:
     """Return the name of a cell as WHERE= accepts it."""
     if _PLAIN_NAME.fullmatch(name):
         return name
@@ -137,7 +137,7 @@ def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) ->
     """Return the count of the numbers from `low` to below `high`."""
     low_text = _format_number(low)
     high_text = _format_number(high)
-    quoted_name = _quote_name(name)
+    quoted_name = quote_where_name(name)
     condition = f"{quoted_name} >= {low_text} AND {quoted_name} < {high_text}"
     return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_range=True)
 
@@ -153,10 +153,10 @@ def _make_field_count(name: str, value: Any, row_count: int) -> FieldCount:
     if isinstance(value, str):
         return FieldCount(value, row_count, format_equality(name, value))
     return FieldCount(
-        to_display_value(value), row_count, f"{_quote_name(name)} = {json.dumps(value)}"
+        to_display_value(value), row_count, f"{quote_where_name(name)} = {json.dumps(value)}"
     )
 
 
 def format_equality(name: str, text: str) -> str:
     """Return the text of WHERE= that a cell equals a text."""
-    return f"{_quote_name(name)} = {quote_text(text)}"
+    return f"{quote_where_name(name)} = {quote_text(text)}"

@@ -1,21 +1,19 @@
-"""List, filter and count the rows of a task, page by page.
+"""List, filter, count and export the rows of a task.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
 read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. All
 queries read the rows joined with their preferred answers, so an expression of a row can name
 columns of its table and of `findable_answers`. A cell is such an expression that is read for each
-row; the listed values are made of cells and of the answer. A facet is a cell of WHERE= with few
-values, such as tags, by which rows are counted. A row is doubtful if a field of its answer has a
-low probability and no person corrected or reviewed it.
+row. The columns show values that are made of cells and of the answer. A facet is a column with few
+values, such as tags, by which rows are counted.
 """
 
 import contextlib
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
@@ -24,6 +22,7 @@ from sqlalchemy import (
     Join,
     Row,
     Select,
+    Text,
     and_,
     case,
     false,
@@ -36,9 +35,10 @@ from sqlalchemy import (
     tuple_,
 )
 
-from pipeline.core.command_hint import CommandHint, OptionHint
+from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
+    NO_FILTER,
     DoubtCounts,
     FieldCount,
     ListedRow,
@@ -48,7 +48,7 @@ from pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
-from pipeline.core.where_parser import iterate_comparisons, parse_where
+from pipeline.core.where_parser import WhereSyntaxError, parse_where
 from pipeline.store.answers import (
     ANSWER_COLUMNS,
     PreferredAnswer,
@@ -57,13 +57,13 @@ from pipeline.store.answers import (
     have_different_answers,
     is_reviewed_answer,
     join_preferred,
-    select_preferred,
 )
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
     count_rows,
     limit_time,
+    select_matching,
     split_into_pages,
     start_timer,
     stream_rows,
@@ -71,25 +71,42 @@ from pipeline.store.database import (
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.facets import format_equality, is_countable, list_value_counts
-from pipeline.tables.row_judgements import RowJudgements
+from pipeline.tables.answer_views import name_added_columns
+from pipeline.tables.facets import (
+    format_equality,
+    is_countable,
+    list_value_counts,
+    quote_where_name,
+)
+from pipeline.tables.row_judgements import CONFIDENCE, RowJudgements
 from pipeline.tables.row_table import (
-    CHANGED_AT_COLUMN,
     GONE_STATE,
+    REASON_COLUMN,
     REFUSED_STATE,
-    RowStates,
+    STATE_COLUMN,
+    STATES_WITH_REASON,
     RowTable,
+    describe_state_reason,
 )
 from pipeline.tables.text_match import contains_word
-from pipeline.tables.where_sql import JsonCell, select_json
+from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell, select_json
 
 # Versions and values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
 _FACET_PAGE_ROWS = 2_000
-# Listed values of refused rows that a table lacks.
-_REFUSED_NAMES = ("line", "reason", "cells")
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
+NO_FIELDS: Mapping[str, str] = MappingProxyType({})
+
+
+class RowList(NamedTuple):
+    """All rows of a list, which are read when iterated."""
+
+    # Kinds of the columns by name; the last is the state.
+    kinds: Mapping[str, str]
+    # The id and the values of each row.
+    rows: Iterator[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,51 +114,43 @@ class Grid:
     """A list of the rows of a table, which can be searched, filtered, sorted and counted."""
 
     table: RowTable
-    # Confidences, doubts and reviews of the rows, and the names of their columns.
+    # The order of preference among the answers.
+    preference: VersionPreference
+    # Confidences, doubts and reviews of the rows.
     judgements: RowJudgements
-    # Expressions that are read for each row, by name.
-    cells: Mapping[str, ColumnElement[Any]]
-    # Names of the listed values of a row, and the function that makes them of its cells.
-    column_names: Sequence[str]
-    make_values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    # Names of the values that are listed by default.
+    # All columns by name; the last two are those of the state and of its reason.
+    columns: Mapping[str, ViewColumn]
+    # Names of the columns of the row itself, and of those that are listed by default.
+    source_names: Sequence[str]
     default_names: Sequence[str]
+    # Names of columns that an export has only on request.
+    cost_names: Sequence[str] = ()
+    # Returns cells of more columns that only WHERE= can name.
+    find_more_cells: Callable[[], Mapping[str, JsonCell]] = dict
+    # Other names of columns, such as `answer.tone` and `tone.confidence`.
+    aliases: Mapping[str, str]
+    # Expressions that are read for each row, by name, and the function that makes the row's plain
+    # values of them.
+    cells: Mapping[str, ColumnElement[Any]]
+    read_values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     # Expressions that are searched for words.
     searched_cells: Sequence[ColumnElement[Any]]
     # Expression for all values of an answer as a text, which is searched, too.
     answer_text: ColumnElement[Any] | None = None
-    # Compiles the text of WHERE=, or None if the rows have no columns for it.
-    compile_where: Callable[[str], ColumnElement[bool]] | None = None
-    # Names of values that are added if only rows in a state are listed, by state.
-    names_by_state: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    # Expressions that rows can be sorted by, by name. They are never NULL.
-    sort_keys: Mapping[str, Sequence[ColumnElement[Any]]] = field(default_factory=dict)
-    # Names of the sorts that an index helps.
-    indexed_sorts: Sequence[str] = ()
     # Names of answer fields by the names of their columns.
-    answer_fields: Mapping[str, str] = field(default_factory=dict)
-    # Expression for a row's score; negative if it has no score.
-    score_expression: ColumnElement[Any] | None = None
-    # Cells whose values are counted, by their names in WHERE=.
-    facets: Mapping[str, JsonCell] = field(default_factory=dict)
-    # Names of the listed values about a row's answer, and the function that makes them of it.
-    answer_names: Sequence[str] = ()
-    make_answer_values: Callable[[PreferredAnswer], Mapping[str, Any]] = lambda _answer: {}
+    answer_fields: Mapping[str, str]
+    # Names of columns whose values are counted.
+    facets: Sequence[str]
 
     @property
-    def listed_names(self) -> tuple[str, ...]:
-        """Return the names of all values that a list can show."""
-        return (*self.column_names, *self.answer_names)
+    def state_name(self) -> str:
+        """Return the name of the column with the state: `state`, or `row_state` if it is taken."""
+        return list(self.columns)[-2]
 
     @property
-    def dotted_names(self) -> dict[str, str]:
-        """Return the names of listed values by the names that WHERE= accepts for them, too."""
-        names = {
-            f"answer{separator}{field}": name
-            for name, field in self.answer_fields.items()
-            for separator in "._"
-        }
-        return {**names, **self.judgements.dotted_names}
+    def reason_name(self) -> str:
+        """Return the name of the column with the reason of the state."""
+        return list(self.columns)[-1]
 
     @property
     def source(self) -> Join:
@@ -150,13 +159,7 @@ class Grid:
 
     def _join_answers(self, version: str | None = None) -> Join:
         """Return the rows, each joined with its preferred answer of a version, or of any."""
-        preference = self.judgements.preference
-        return join_preferred(self.table.table, self.table.row_id, preference, version=version)
-
-    @property
-    def preferred_version(self) -> ColumnElement[str | None]:
-        """Return an expression for the version of a row's preferred answer; NULL without one."""
-        return select_preferred("extractor", self.table.row_id, self.judgements.preference)
+        return join_preferred(self.table.table, self.table.row_id, self.preference, version=version)
 
     def select_rows(
         self,
@@ -186,18 +189,74 @@ class Grid:
             conditions.append(~is_excluded)
         return select(*columns).select_from(self._join_answers(version)).where(*conditions)
 
+    def read_rows(
+        self,
+        tx: Connection,
+        row_filter: RowFilter = NO_FILTER,
+        *,
+        sort: str | None = None,
+        version: str | None = None,
+        has_gone_rows: bool = False,
+        has_answer: bool = False,
+        row_ids: Sequence[str] | None = None,
+    ) -> Iterator[ViewRow]:
+        """Yield the rows that meet a filter, in constant memory.
+
+        Args:
+            sort: As `RowListOptions.sort`; the order is ignored if there are `row_ids`.
+            version: As in `select_rows`.
+            has_gone_rows: As in `select_rows`.
+            has_answer: Only rows that have an answer.
+            row_ids: Only rows with these ids, of any number.
+
+        Raises:
+            InputError: The filter or the sort order is invalid.
+        """
+        query = self.select_rows(
+            tx, row_filter, *self._list_cells(), version=version, has_gone_rows=has_gone_rows
+        )
+        if has_answer:
+            query = query.where(answers.c.id.is_not(None))
+        if row_ids is None:
+            query = query.order_by(*self._list_order(sort or ""))
+        native_ids = None if row_ids is None else self.table.ids.to_native_ids(row_ids)
+        id_column = self.table.table.c[self.table.id_column]
+        yield from map(self._read_row, select_matching(tx, query, id_column, native_ids))
+
+    def _list_cells(self) -> list[ColumnElement[Any]]:
+        """Return the expressions of which `_read_row` makes a row of the view."""
+        return [
+            self.table.row_id,
+            self.table.state_expression,
+            *self.table.reason_cells,
+            *(answers.c[name] for name in ANSWER_COLUMNS),
+            *self.cells.values(),
+        ]
+
+    def _read_row(self, record: Sequence[Any]) -> ViewRow:
+        """Return the row of the view that a query of `_list_cells` returned."""
+        row_id, state, row_reason, parked_reason, is_marked, *other_cells = record
+        answer_cells = other_cells[: len(ANSWER_COLUMNS)]
+        has_answer = answer_cells[0] is not None
+        cells = dict(zip(self.cells, other_cells[len(ANSWER_COLUMNS) :], strict=True))
+        return ViewRow(
+            row_id,
+            state,
+            describe_state_reason(state, row_reason, parked_reason, is_marked=is_marked),
+            PreferredAnswer(*answer_cells) if has_answer else None,
+            cells,
+            self.read_values(cells),
+        )
+
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
         """Return a page of rows, in the requested order, after the row `options.after`.
 
         - The page has at most `options.limit` rows. If more rows follow, it contains the id of its
           last row, which is `options.after` of the next page.
-        - A table may lack refused rows (`states.is_refused` is None). If they are requested then,
-          the page lists the refused rows of the task in `findable_rows`; sort order and columns are
-          ignored.
-        - Rows that are no longer in the source are left out, unless their state, their ids or
-          `options.only` request them.
-        - `options.only` lists a single row with all columns. Columns that lists show only for some
-          states (`names_by_state`) are left out of this row if they are None.
+        - A table may lack refused rows (`is_refused` is None). If they are requested then, the page
+          lists the refused rows of the task in `findable_rows`; sort order and columns are ignored.
+        - Rows that are no longer in the source are left out, unless their state or their ids
+          request them.
 
         Raises:
             InputError: The options name an unknown row, state, column or sort order, sorting takes
@@ -207,25 +266,37 @@ class Grid:
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
 
-        row_filter = options.row_filter
-        if options.only is not None:
-            row_filter = row_filter._replace(ids=[options.only])
-        names = self._select_names(options)
-        rows = self._read_rows(tx, options, row_filter)
-        page_rows = rows[: options.limit]
-        # A list of one row shows all columns; those of other states are mostly empty.
-        optional_names = set[str]()
-        if options.only is not None:
-            optional_names = set(chain.from_iterable(self.names_by_state.values()))
-        listed_rows = [self._make_listed_row(row, names, optional_names) for row in page_rows]
-        last_id = None
-        if len(rows) > options.limit:
-            last_id = page_rows[-1][0]
-        return RowsPage(listed_rows, last_id, names, self.judgements.review_name)
+        names = self.select_names(options)
+        records = self._read_records(tx, options)
+        rows = list(map(self._read_row, records[: options.limit]))
+        last_id = rows[-1].id if len(records) > options.limit else None
+        listed_rows = [ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows]
+        return RowsPage(listed_rows, last_id, names, self.judgements.review_name, self.state_name)
+
+    def read_list(self, tx: Connection, options: RowListOptions) -> RowList:
+        """Return all rows of a list; limit and position of the options are ignored.
+
+        Raises:
+            InputError: The options are invalid; see `read_page`.
+        """
+        if self.should_list_refused(options.row_filter):
+            refused_options = options._replace(sort=None, fields=None)
+            return make_refused_grid(tx, self.table.task).read_list(tx, refused_options)
+
+        names = [*self.select_names(options), self.state_name]
+        rows = self.read_rows(tx, options.row_filter, sort=options.sort)
+        return RowList(
+            {name: self.columns[name].kind for name in names},
+            ((row.id, self.list_values(row, names)) for row in rows),
+        )
+
+    def list_values(self, row: ViewRow, names: Iterable[str]) -> dict[str, Any]:
+        """Return the values of a row in some columns, by name."""
+        return {name: self.columns[name].read(row) for name in names}
 
     def should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether a filter requests refused rows, and the table does not contain them."""
-        return row_filter.state == REFUSED_STATE and self.table.states.is_refused is None
+        return row_filter.state == REFUSED_STATE and self.table.is_refused is None
 
     def _make_after_condition(
         self,
@@ -253,24 +324,13 @@ class Grid:
         bounds = [literal(value, key.type) for key, value in zip(sort_keys, last_row, strict=True)]
         row_values = tuple_(*sort_keys)
         last_values = tuple_(*bounds)
-        if _is_descending(options):
-            is_after = row_values < last_values
-            is_not_before = sort_keys[0] <= bounds[0]
-        else:
-            is_after = row_values > last_values
-            is_not_before = sort_keys[0] >= bounds[0]
         # SQLite does not use an index on an expression for a comparison of tuples.
-        if (options.sort or "").removeprefix("-") in ("", *self.indexed_sorts):
-            return and_(is_not_before, is_after)
-        return is_after
+        if _is_descending(options):
+            return and_(sort_keys[0] <= bounds[0], row_values < last_values)
+        return and_(sort_keys[0] >= bounds[0], row_values > last_values)
 
-    def _read_rows(
-        self,
-        tx: Connection,
-        options: RowListOptions,
-        row_filter: RowFilter,
-    ) -> Sequence[Row[Any]]:
-        """Return id, state, answer and cells of the rows of a page, and of the next row, if any.
+    def _read_records(self, tx: Connection, options: RowListOptions) -> Sequence[Row[Any]]:
+        """Return the cells of the rows of a page, and of the next row, if any.
 
         At most `options.limit` + 1 rows are read.
 
@@ -278,14 +338,7 @@ class Grid:
             InputError: Sorting by a column takes longer than `options.within_s` seconds, or the
                 filter, the sort order or the row `options.after` is invalid.
         """
-        query = self.select_rows(
-            tx,
-            row_filter,
-            self.table.row_id,
-            self.table.state_expression,
-            *(answers.c[name] for name in ANSWER_COLUMNS),
-            *self.cells.values(),
-        )
+        query = self.select_rows(tx, options.row_filter, *self._list_cells())
         order = self._list_sort_keys(options.sort or "")
         if options.after is not None:
             query = query.where(self._make_after_condition(tx, options, order))
@@ -301,47 +354,6 @@ class Grid:
                 f"too many rows to sort by {options.sort} in time",
                 hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
-
-    def _make_listed_row(
-        self,
-        row: Sequence[Any],
-        names: Sequence[str],
-        optional_names: set[str],
-    ) -> ListedRow:
-        """Return a row of `_read_rows` with its listed values.
-
-        Values about the answer are None if there is no answer. The result also has the time of the
-        last change of the row's input, if the grid reads the cell CHANGED_AT_COLUMN.
-
-        Args:
-            row: Id, state, columns of the preferred answer, and cells.
-            names: Names of the values to list, in their order.
-            optional_names: Values that are left out if they are None; not changed.
-        """
-        row_id, state, *row_cells = row
-        answer = PreferredAnswer(*row_cells[: len(ANSWER_COLUMNS)])
-        cells = dict(zip(self.cells, row_cells[len(ANSWER_COLUMNS) :], strict=True))
-        made_values: dict[str, Any] = {}
-        if answer.id is not None:
-            made_values |= self.make_answer_values(answer)
-        made_values |= self.make_values(cells)
-        values = {name: made_values.get(name) for name in names}
-        for name in optional_names:
-            if values.get(name) is None:
-                values.pop(name, None)
-        return ListedRow(row_id, state, values, cells.get(CHANGED_AT_COLUMN))
-
-    def read_pages(self, tx: Connection, options: RowListOptions) -> Iterator[RowsPage]:
-        """Yield the page of these options and all pages after it.
-
-        Raises:
-            InputError: The options are invalid; see `read_page`.
-        """
-        page = self.read_page(tx, options)
-        yield page
-        while page.after is not None:
-            page = self.read_page(tx, options._replace(after=page.after))
-            yield page
 
     def find_position(
         self,
@@ -416,7 +428,7 @@ class Grid:
         if not conditions:
             return []
         one_row = select(literal_column("1")).subquery("one_row")
-        preferred = join_preferred(one_row, self.table.row_id, self.judgements.preference)
+        preferred = join_preferred(one_row, self.table.row_id, self.preference)
         query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
         return [query.correlate(self.table.table).exists()]
 
@@ -425,19 +437,17 @@ class Grid:
 
         Each word of the filter must be in one of `searched_cells` or in the answer. Then follow
         WHERE=, the state, each tag, the ids, and the conditions on answers: review, doubt,
-        differing versions, version and score. Parts of the filter that are not set add no
-        condition.
+        differing versions and version. Parts of the filter that are not set add no condition.
 
         Raises:
-            InputError: The state is unknown, WHERE= is invalid, or the grid does not support a part
-                of the filter (WHERE=, tags or scores).
+            InputError: The state is unknown, or WHERE= is invalid.
         """
         conditions = [self._mentions_word(tx, word) for word in row_filter.words]
         where_texts = filter(None, [row_filter.where, *row_filter.choices.values()])
-        conditions += map(self._compile_condition, where_texts)
+        conditions += [self._compile_condition(tx, text) for text in where_texts]
 
         if row_filter.state:
-            states = self.table.states.listed_names
+            states = self.table.listed_names
             if row_filter.state not in states:
                 raise InputError(
                     f"the rows of this task have no state {row_filter.state!r}",
@@ -445,38 +455,35 @@ class Grid:
                 )
             conditions.append(self.table.state_expression == row_filter.state)
 
-        conditions += [self._compile_condition(self._format_tag(tag)) for tag in row_filter.tags]
+        for tag in row_filter.tags:
+            equalities = [format_equality(name, tag) for name in self.facets]
+            conditions.append(self._compile_condition(tx, " OR ".join(equalities)))
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         conditions += self._make_answer_conditions(tx, row_filter)
         return conditions
 
-    def _compile_condition(self, text: str) -> ColumnElement[bool]:
+    def _compile_condition(self, tx: Connection, text: str) -> ColumnElement[bool]:
         """Return the condition of a text of WHERE=.
 
-        Raises:
-            InputError: The text is invalid, or the rows have no columns for it.
-        """
-        if self.compile_where is None:
-            search_command = CommandHint("search", q="…", where=text)
-            raise InputError(
-                f"the rows of this task have no columns for {OptionHint('where')}",
-                hint=f"`{search_command}` filters indexed rows",
-            )
-        return self.compile_where(text)
-
-    def _format_tag(self, tag: str) -> str:
-        """Return the text of WHERE= that a value of a facet equals a tag.
+        Names are those of columns, or aliases. A plain name is a column of the source before it is
+        a field of the answer.
 
         Raises:
-            InputError: The rows have no facets.
+            InputError: The text is invalid, or names an unknown column.
         """
-        if not self.facets:
-            raise InputError(
-                "the rows of this task have no tags",
-                hint=f"{OptionHint('where')} compares columns and fields",
-            )
-        return " OR ".join(format_equality(name, tag) for name in self.facets)
+        try:
+            expression = parse_where(text)
+        except WhereSyntaxError as error:
+            name = quote_where_name(self.default_names[-1])
+            hint = HintTemplate("write it like {}", OptionHint(where=f"{name} CONTAINS 'word'"))
+            raise InputError(error.message, hint=hint) from None
+        cells = {name: column.cell for name, column in self.columns.items() if column.cell}
+        cells = {**cells, **self.find_more_cells(), **cells}
+        judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
+        named_cells = cells | judgement_cells
+        alias_cells = {alias: named_cells[name] for alias, name in self.aliases.items()}
+        return compile_where(expression, (cells, judgement_cells, alias_cells), tx=tx)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
@@ -494,15 +501,11 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter,
     ) -> list[ColumnElement[bool]]:
-        """Return a filter's conditions on review, doubt, differing versions, version and score.
+        """Return a filter's conditions on review, doubt, differing versions and version.
 
         The review is whether a person marked the row's answer, and the doubt whether a field of
         the answer has a low probability. The differing versions are two versions that must have
-        answered the row differently. Rows without a score meet no condition on the score. Parts of
-        the filter that are not set add no condition.
-
-        Raises:
-            InputError: The filter sets a score, and the grid has none.
+        answered the row differently. Parts of the filter that are not set add no condition.
         """
         conditions: list[ColumnElement[bool]] = []
         if row_filter.is_reviewed is not None:
@@ -516,18 +519,6 @@ class Grid:
             )
         if row_filter.extractor:
             conditions.append(has_version(answers.c.extractor, row_filter.extractor))
-        if row_filter.min_score is not None or row_filter.max_score is not None:
-            # Rows without a score have a negative number there. They are never listed by score.
-            min_score = max(row_filter.min_score or 0.0, 0.0)
-            max_score = row_filter.max_score
-            if max_score is None:
-                max_score = math.inf
-            if self.score_expression is None:
-                raise InputError(
-                    "the rows of this task have no scores",
-                    hint=f"{OptionHint('where')} compares columns and fields",
-                )
-            conditions.append(self.score_expression.between(min_score, max_score))
         return conditions
 
     def count_rows(
@@ -541,7 +532,7 @@ class Grid:
 
         - Rows that are no longer in the source are counted only in `gone`, unless their state or
           ids are requested.
-        - A table may lack refused rows (`states.is_refused` is None). The refused rows of the task
+        - A table may lack refused rows (`is_refused` is None). The refused rows of the task
           in `findable_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states.
         - Versions are None, and values are empty, if the table has more than 100,000 rows, or if
@@ -559,9 +550,9 @@ class Grid:
         if conditions:
             source = self.source
         row_counts = self.table.count_by_state(tx, *conditions, source=source)
-        if not conditions and self.table.states.is_refused is None:
+        if not conditions and self.table.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
-        states = {name: row_counts[name] for name in self.table.states.listed_names}
+        states = {name: row_counts[name] for name in self.table.listed_names}
 
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
@@ -582,7 +573,7 @@ class Grid:
         """
         if row_filter.state == GONE_STATE or row_filter.ids:
             return None
-        return self.table.states.is_missing
+        return self.table.is_missing
 
     def _can_count_facets(self, tx: Connection) -> bool:
         """Return whether the table has at most 100,000 rows; counts no more rows than that."""
@@ -614,29 +605,29 @@ class Grid:
                 choices = {**row_filter.choices}
                 del choices[name]
                 own_filter = row_filter._replace(choices=choices)
-                own_cells = {name: self.facets[name]}
-                fields |= self._tally_rows(tx, own_filter, own_cells, within_s)[1]
+                fields |= self._tally_rows(tx, own_filter, [name], within_s)[1]
         return counts._replace(versions=versions, fields=fields)
 
     def _tally_rows(
         self,
         tx: Connection,
         row_filter: RowFilter,
-        cells: Mapping[str, JsonCell],
+        names: Sequence[str],
         within_s: float | None,
     ) -> tuple[dict[str, int], dict[str, list[FieldCount]]]:
-        """Return the numbers of rows by version, and by value of each cell that can be counted.
+        """Return the numbers of rows by version, and by value of each column that can be counted.
 
         The rows that meet the filter are read once.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        values = [select_json(tx, cell) for cell in cells.values()]
+        cells = [cell for cell in (self.columns[name].cell for name in names) if cell]
+        values = [select_json(tx, cell) for cell in cells]
         query = self.select_rows(tx, row_filter, answers.c.extractor, *values)
         timer = start_timer(tx)
         versions = Counter[str]()
-        rows_by_json = {name: Counter[str | None]() for name in cells}
+        rows_by_json = {name: Counter[str | None]() for name in names}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
             version_column, *value_columns = zip(*rows, strict=True)
             versions.update(filter(None, version_column))
@@ -663,73 +654,68 @@ class Grid:
         if not sort:
             return [order]
 
-        name = sort.removeprefix("-")
-        if name not in self.sort_keys:
-            name = self.dotted_names.get(name, name)
-        if name not in self.sort_keys:
-            hint = f"leave out {OptionHint('sort')}"
-            if self.sort_keys:
-                hint = (
-                    f"set {OptionHint('sort')} to {', '.join(self.sort_keys)}; "
-                    "a - before the name lists the largest first"
-                )
-            raise InputError(f"rows cannot be sorted by {name!r}", hint=hint)
-        return [*self.sort_keys[name], order]
+        name = self._find_name(sort.removeprefix("-")) or ""
+        column = self.columns.get(name)
+        if column is None or not column.sort_keys:
+            sortable_names = [name for name, column in self.columns.items() if column.sort_keys]
+            raise InputError(
+                f"rows cannot be sorted by {sort.removeprefix('-')!r}",
+                hint=f"set {OptionHint('sort')} to {', '.join(sortable_names)}; "
+                "a - before the name lists the largest first",
+            )
+        return [*column.sort_keys, order]
 
-    def _select_names(self, options: RowListOptions) -> Sequence[str]:
-        """Return the names of the values to list for each row.
-
-        A list of a single row (`options.only`) shows all columns. If no columns are requested, the
-        default names are listed, then those of the requested state (`names_by_state`), then the
-        column with the doubtful fields if the filter selects doubtful rows, then the review. If
-        columns are requested, only these are listed, each once.
+    def _list_order(self, sort: str) -> list[ColumnElement[Any]]:
+        """Return the ORDER BY expressions of a sort order.
 
         Raises:
-            InputError: There is no value of a requested name.
+            InputError: There is no such sort order.
         """
-        if options.only is not None:
-            return tuple(self.column_names)
-        if options.fields is None:
-            names = [
-                *self.default_names,
-                *self.names_by_state.get(options.row_filter.state or "", ()),
-            ]
-            if self._shows_doubtful_fields(options.row_filter):
-                names.append(self.judgements.doubtful_fields_name)
-            if self.judgements.review_name in self.answer_names:
-                names.append(self.judgements.review_name)
-            return tuple(names)
+        keys = self._list_sort_keys(sort)
+        return [key.desc() for key in keys] if sort.startswith("-") else keys
 
-        available_names = self.listed_names
-        requested_names = [
-            name if name in available_names else self.dotted_names.get(name, name)
-            for name in options.fields
+    def _find_name(self, name: str) -> str | None:
+        """Return the name of the column that a name or an alias means; None if there is none."""
+        if name in self.columns:
+            return name
+        return self.aliases.get(name)
+
+    def list_default_names(self, row_filter: RowFilter) -> Sequence[str]:
+        """Return the names of the columns that are listed by default.
+
+        They are the default columns, then the least confidence, the reason if only rows in a state
+        with reasons are listed, and the review.
+        """
+        has_reason = row_filter.state in STATES_WITH_REASON
+        names = [
+            *self.default_names,
+            self.judgements.least_name,
+            self.reason_name if has_reason else "",
+            self.judgements.review_name,
         ]
-        for name in requested_names:
-            if name not in available_names:
+        return tuple(name for name in names if name)
+
+    def select_names(self, options: RowListOptions) -> Sequence[str]:
+        """Return the names of the columns to list.
+
+        They are the default columns, or only the requested columns, each once.
+
+        Raises:
+            InputError: There is no column of a requested name.
+        """
+        if options.fields is None:
+            return self.list_default_names(options.row_filter)
+
+        found_names = dict[str, None]()
+        for name in options.fields:
+            found_name = self._find_name(name)
+            if found_name is None:
                 raise InputError(
                     f"there is no column {name!r}",
-                    hint=f"the columns are {', '.join(available_names)}",
+                    hint=f"the columns are {', '.join(self.columns)}",
                 )
-        return tuple(dict.fromkeys(requested_names))
-
-    def _shows_doubtful_fields(self, row_filter: RowFilter) -> bool:
-        """Return whether a list with this filter should show the column with the doubtful fields.
-
-        It should if the filter lists only doubtful rows, or if WHERE= compares `doubtful`, whatever
-        the value: with OR, `doubtful = false` can list doubtful rows, too. Otherwise, or if there
-        is no such column, it should not.
-        """
-        if not self.judgements.doubtful_fields_name:
-            return False
-        if row_filter.is_doubtful:
-            return True
-        if not row_filter.where:
-            return False
-        return any(
-            comparison.column.casefold() == self.judgements.doubtful_name
-            for comparison in iterate_comparisons(parse_where(row_filter.where))
-        )
+            found_names[found_name] = None
+        return tuple(found_names)
 
 
 def _is_descending(options: RowListOptions) -> bool:
@@ -743,41 +729,89 @@ def _select_commonest(counter: Counter[str]) -> dict[str, int]:
     return dict(ordered[:_MAX_VERSIONS])
 
 
+def make_grid(
+    tx: Connection,
+    table: RowTable,
+    columns: Mapping[str, ViewColumn],
+    *,
+    preference: VersionPreference,
+    answer_fields: Mapping[str, str] = NO_FIELDS,
+    threshold: float = 0.0,
+    **members: Any,
+) -> Grid:
+    """Return a grid with the columns of the judgements, of the reason and of the state added.
+
+    Args:
+        tx: Must stay open while the grid is used.
+        table: The rows.
+        columns: The columns of rows and answers.
+        preference: The order of preference among the answers.
+        answer_fields: Names of answer fields by the names of their columns.
+        threshold: Confidence below which a field makes its row doubtful.
+        members: Other members of the grid.
+    """
+    fields = list(answer_fields.values())
+    judgements = RowJudgements(
+        tx, table.task, taken_names=columns, fields=fields, threshold=threshold
+    )
+    all_columns = {**columns, **judgements.columns}
+    names = name_added_columns(all_columns, (STATE_COLUMN, REASON_COLUMN), "row_")
+    state = table.state_expression
+    state_json = literal('"', Text) + state + literal('"', Text)
+    aliases = dict[str, str]()
+    for name, field in answer_fields.items():
+        aliases |= {field: name, f"answer.{field}": name}
+    for field, name in judgements.confidence_names.items():
+        aliases |= {f"{field}.{CONFIDENCE}": name, f"answer.{field}.{CONFIDENCE}": name}
+    return Grid(
+        table=table,
+        preference=preference,
+        judgements=judgements,
+        columns={
+            **all_columns,
+            names[STATE_COLUMN]: ViewColumn(
+                lambda row: row.state,
+                cell=make_json_cell(STATE_COLUMN, state_json),
+                sort_keys=[state],
+            ),
+            names[REASON_COLUMN]: ViewColumn(lambda row: row.reason),
+        },
+        aliases=aliases,
+        answer_fields=answer_fields,
+        **members,
+    )
+
+
 def make_refused_grid(tx: Connection, task: str) -> Grid:
     """Return the grid of a task's refused rows, for a task whose table does not contain them.
 
-    The grid reads the rows that `findable_rows` stores as refused. Each lists its line in the
-    source, the reason, and its cells, and is in the state "refused". The grid has no sort orders
-    and no facets. No rows are read yet.
+    The grid reads the rows that `findable_rows` stores as refused. Each lists the reason, with its
+    line in the source, and its cells.
     """
     columns = stored_rows.c
-    query = select(
-        columns.item_id,
-        columns.n,
-        columns.seen,
-        columns.unusable,
-        columns.row,
-    )
+    reason = "line " + columns.seen + ": " + columns.unusable
+    query = select(columns.item_id, columns.n, columns.row, reason.label(REASON_COLUMN))
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
-    always_true = true()
-    states = RowStates(
-        (REFUSED_STATE, always_true),
-        (REFUSED_STATE, always_true),
-        REFUSED_STATE,
-        is_refused=always_true,
-    )
-    return Grid(
-        judgements=RowJudgements(tx, preference=VersionPreference(task), taken_names=()),
-        table=RowTable(task, table, states, false(), id_column="item_id", order_column="n"),
-        cells={"line": table.c.seen, "reason": table.c.unusable, "cells": table.c.row},
-        column_names=_REFUSED_NAMES,
-        make_values=lambda cells: {
-            "line": int(cells["line"]),
-            "reason": cells["reason"],
-            "cells": orjson.loads(cells["cells"]),
-        },
-        default_names=_REFUSED_NAMES,
-        searched_cells=(table.c.unusable, table.c.row),
+    return make_grid(
+        tx,
+        RowTable(
+            task,
+            table,
+            dict.fromkeys(("answered", "open", "empty"), false()),
+            false(),
+            is_refused=true(),
+            row_reason=table.c[REASON_COLUMN],
+            id_column="item_id",
+            order_column="n",
+        ),
+        {"cells": ViewColumn(lambda row: row.values, "json")},
+        preference=VersionPreference(task),
+        source_names=("cells",),
+        default_names=("cells",),
+        cells={"cells": table.c.row},
+        read_values=lambda cells: orjson.loads(cells["cells"]),
+        searched_cells=(table.c.row,),
+        facets=(),
     )
 
 

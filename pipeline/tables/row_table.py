@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,23 +22,27 @@ from sqlalchemy import (
     cast,
     false,
     func,
+    null,
     select,
 )
 
+from pipeline.core.states import describe_reason
 from pipeline.store import again, claims
 from pipeline.store.database import count_rows, select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
-# Column with the state of a row, in exports and views.
+# Columns with the state of a row and its reason, in lists, exports and views.
 STATE_COLUMN = "state"
+REASON_COLUMN = "reason"
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED_STATE = "refused"
 GONE_STATE = "gone"
 # State of an answered row whose input changed, or that a person asked for again.
 STALE_STATE = "stale"
-# Column of tables that store when an input changed.
-CHANGED_AT_COLUMN = "findable_changed_at"
+# State of a row with an image that cannot be sent.
+UNUSABLE_STATE = "unusable"
+STATES_WITH_REASON = (REFUSED_STATE, UNUSABLE_STATE, claims.PARKED, STALE_STATE)
 # Rows that are read at once if only a few of their columns are used: they fit into the cache of a
 # processor.
 _CELL_PAGE_ROWS = 256
@@ -53,48 +57,23 @@ def describe_stale_row(*, is_marked: bool) -> str:
     return "asked for again" if is_marked else "its input changed after the answer"
 
 
-class RowStates(NamedTuple):
-    """Names and conditions of the states of a task's rows.
+def describe_state_reason(
+    state: str, row_reason: str | None, parked_reason: str | None, *, is_marked: bool
+) -> str | None:
+    """Return why a row is refused, unusable, parked or stale; None for other states.
 
-    The first condition that is met decides, in this order: missing, refused, claimed, parked,
-    stale, answered, extra states, pending. A row that meets none is in the state `default_state`.
+    Args:
+        state: The state of the row.
+        row_reason: Why the row is refused or unusable, if it is. It takes precedence over the
+            reason for parking the row.
+        parked_reason: The stored reason why the row is parked, if it is.
+        is_marked: As in `describe_stale_row`.
     """
-
-    # State of rows with an answer.
-    answered_state: tuple[str, ColumnElement[bool]]
-    # State of rows that can be asked about.
-    pending_state: tuple[str, ColumnElement[bool]]
-    default_state: str
-    # More states of the task.
-    extra_states: tuple[tuple[str, ColumnElement[bool]], ...] = ()
-    # None if the table does not contain refused rows.
-    is_refused: ColumnElement[bool] | None = None
-    # Rows that are no longer in the source, or None if the table does not contain such rows.
-    is_missing: ColumnElement[bool] | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the states of rows in the source, in the order of reports."""
-        other_names = (name for name, _ in self.extra_states)
-        done_name, _ = self.answered_state
-        pending_name, _ = self.pending_state
-        return (
-            done_name,
-            pending_name,
-            self.default_state,
-            "claimed",
-            "parked",
-            STALE_STATE,
-            *other_names,
-            REFUSED_STATE,
-        )
-
-    @property
-    def listed_names(self) -> tuple[str, ...]:
-        """Return the names of the states that a list can be filtered by."""
-        if self.is_missing is None:
-            return self.names
-        return (*self.names, GONE_STATE)
+    if state == STALE_STATE:
+        return describe_stale_row(is_marked=is_marked)
+    if state == claims.PARKED and not row_reason:
+        return describe_reason(parked_reason or "")
+    return row_reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +82,21 @@ class RowTable:
 
     task: str
     table: Table | Subquery
-    states: RowStates
+    # Conditions of the task's own states by name, in the order in which they are checked: first
+    # answered rows, last but one rows that can be asked about, and last all others.
+    states: Mapping[str, ColumnElement[bool]]
     # Condition that a row without an answer may be asked about, claimed and parked rows included.
     is_open: ColumnElement[bool]
     # Condition that a row has content, a model's answer that counts, and no correction.
     is_askable_again: ColumnElement[bool] = field(default_factory=false)
     # Condition that a row has another input than its newest model answer was about.
     has_other_input: ColumnElement[bool] = field(default_factory=false)
+    # None if the table does not contain refused rows.
+    is_refused: ColumnElement[bool] | None = None
+    # Rows that are no longer in the source, or None if the table does not contain such rows.
+    is_missing: ColumnElement[bool] | None = None
+    # Why a row is refused or unusable, or NULL.
+    row_reason: ColumnElement[Any] = field(default_factory=null)
     # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     # Columns with the row ids, and with the order in which rows are asked.
@@ -126,29 +113,54 @@ class RowTable:
     def state_expression(self) -> ColumnElement[str]:
         """The name of a row's state, as an SQL expression.
 
-        The first condition that is met decides: gone, refused, claimed, parked, stale, answered,
-        one of the task's own `states.extra_states`, pending. A row that meets none is in the state
-        `states.default_state`. Claims and parked rows are looked up for each row by correlated
+        The first condition that is met decides: gone, refused, claimed, parked, stale, then the
+        task's own `states`. Claims and parked rows are looked up for each row by correlated
         subqueries, which is fast if few rows are read.
         """
-        states = self.states
-        is_claimed = _is_selected(self.row_id, claims.claimed_ids(self.task))
-        branches: list[tuple[ColumnElement[bool], str]] = []
-        if states.is_missing is not None:
-            branches.append((states.is_missing, GONE_STATE))
-        if states.is_refused is not None:
-            branches.append((states.is_refused, REFUSED_STATE))
-        done_name, has_answer = states.answered_state
-        branches += [
-            (is_claimed, "claimed"),
-            (self.is_parked, "parked"),
+        *own_states, default_state = self.states
+        branches = [
+            (self.is_missing, GONE_STATE),
+            (self.is_refused, REFUSED_STATE),
+            (_is_selected(self.row_id, claims.claimed_ids(self.task)), claims.CLAIMED),
+            (self.is_parked, claims.PARKED),
             (self.is_stale, STALE_STATE),
-            (has_answer, done_name),
+            *((self.states[name], name) for name in own_states),
         ]
-        branches += [
-            (condition, name) for name, condition in (*states.extra_states, states.pending_state)
+        known_branches = [
+            (condition, name) for condition, name in branches if condition is not None
         ]
-        return case(*branches, else_=states.default_state)
+        return case(*known_branches, else_=default_state)
+
+    @property
+    def reason_cells(self) -> Sequence[ColumnElement[Any]]:
+        """Return the expressions for `describe_state_reason`, in its order after the state."""
+        parked_reason = claims.select_parked_reason(
+            self.task, self.row_id, prompt_version=self.own_prompt_version
+        )
+        return self.row_reason, parked_reason, again.is_marked(self.task, self.row_id)
+
+    @property
+    def answered_state(self) -> str:
+        """Return the name of the state of answered rows."""
+        return next(iter(self.states))
+
+    @property
+    def open_state(self) -> str:
+        """Return the name of the state of rows that can be asked about."""
+        return list(self.states)[-2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the states of rows in the source, in the order of reports."""
+        answered_state, *other_states, open_state, default_state = self.states
+        asked_states = (claims.CLAIMED, claims.PARKED, STALE_STATE)
+        first_states = (answered_state, open_state, default_state)
+        return (*first_states, *asked_states, *other_states, REFUSED_STATE)
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """Return the names of the states that a list can be filtered by."""
+        return self.names if self.is_missing is None else (*self.names, GONE_STATE)
 
     @property
     def row_id(self) -> ColumnElement[str]:
@@ -293,7 +305,7 @@ class RowTable:
         return {row_id: row_id for row_id in ids if row_id in existing_ids}
 
     def count_states(self, tx: Connection) -> dict[str, int]:
-        """Return the number of rows in the source: `total`, and by each of `RowStates.names`.
+        """Return the number of rows in the source: `total`, and by each of `names`.
 
         Each row has a single state, so the counts add up to the total.
         """
@@ -305,9 +317,9 @@ class RowTable:
         Refused rows are counted in `findable_rows` if the table does not contain them.
         """
         row_counts = self.count_by_state(tx)
-        if self.states.is_refused is None:
+        if self.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.task)
-        source_counts = {name: row_counts[name] for name in self.states.names}
+        source_counts = {name: row_counts[name] for name in self.names}
         return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
 
     def count_by_state(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Subquery, and_, func, or_, select
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
 
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import PERSON
@@ -13,16 +13,15 @@ from pipeline.store.rows import NO_HASH
 from pipeline.store.schema import rows as rows_table
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import MAX_INTEGER, to_compact_json
-from pipeline.tables.row_table import RowStates, RowTable
+from pipeline.tables.row_table import UNUSABLE_STATE, RowTable
 
-# State of a row with an image that cannot be sent.
-UNUSABLE_STATE = "unusable"
 # Columns of `make_rows_subquery`.
 KEY_COLUMN = "findable_key"
 ROW_NUMBER_COLUMN = "findable_row"
 HASH_COLUMN = "findable_hash"
 VALUES_COLUMN = "findable_values"
 UNUSABLE_COLUMN = "findable_unusable"
+CHANGED_AT_COLUMN = "findable_changed_at"
 IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
@@ -31,7 +30,7 @@ _COLUMN_BY_NAME = {
     HASH_COLUMN: rows_table.c.input_hash,
     "findable_empty": rows_table.c.is_empty,
     "findable_gone_at": rows_table.c.gone_at,
-    "findable_changed_at": rows_table.c.changed_at,
+    CHANGED_AT_COLUMN: rows_table.c.changed_at,
     UNUSABLE_COLUMN: rows_table.c.unusable,
     IMAGE_STATE_COLUMN: rows_table.c.seen,
 }
@@ -81,23 +80,22 @@ def make_row_table(
         has_other_input = columns.findable_changed_at.is_not(None) & has_other_input
 
     is_askable_again = and_(has_content, has_model_answer, ~is_corrected)
-    other_states = tuple[tuple[str, ColumnElement[bool]], ...]()
+    is_refused = columns.findable_hash == NO_HASH
+    line = f"{task.line_noun} " + columns.findable_seen + ": "
+    is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
+    states: dict[str, ColumnElement[bool]] = {"answered": is_still_answered}
     if has_images:
-        other_states = ((UNUSABLE_STATE, columns.findable_unusable.is_not(None)),)
+        states[UNUSABLE_STATE] = columns.findable_unusable.is_not(None)
     return RowTable(
         task.name,
         rows,
-        RowStates(
-            ("answered", is_answered & or_(has_content, is_corrected, ~has_other_input)),
-            ("open", ~columns.findable_empty),
-            "empty",
-            other_states,
-            is_refused=columns.findable_hash == NO_HASH,
-            is_missing=is_missing,
-        ),
+        {**states, "open": ~columns.findable_empty, "empty": true()},
         has_content & ~is_answered,
         is_askable_again=is_askable_again,
         has_other_input=has_other_input,
+        is_refused=is_refused,
+        is_missing=is_missing,
+        row_reason=case((is_refused, line), else_="") + columns.findable_unusable,
         id_column=KEY_COLUMN,
         order_column="findable_row",
         own_prompt_version=prompt_version,

@@ -45,7 +45,6 @@ from sqlalchemy import (
 )
 
 from pipeline.core.column_placeholders import find_column, format_column_hint
-from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 from pipeline.store.schema import JSONB
@@ -110,16 +109,14 @@ def compile_where(
     scopes: Scopes,
     *,
     tx: Connection | None = None,
-    list_more_names: Callable[[], Sequence[str]] = tuple,
 ) -> ColumnElement[bool]:
     """Return the SQL condition of an expression of WHERE=; it can be NULL, which means not met.
 
     Args:
         expression: The parsed expression.
         scopes: The cells that the expression can name, as mappings by name. A cell of an earlier
-            scope hides cells of the same name in later scopes. The hint of an error lists the names
-            of the first two scopes.
-        list_more_names: Returns names of other cells for that hint. It is called for an error only.
+            scope hides cells of the same name in later scopes. The hint of an error lists the first
+            names of the first scope, and all of the second.
         tx: The connection that will run the condition. If its database is SQLite, the functions of
             this module are registered on it. None means that an SQLite connection will run the
             condition, on which the caller registered them.
@@ -132,7 +129,7 @@ def compile_where(
         server_version = tx.dialect.server_version_info or ()
     elif tx is not None:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _Compiler(scopes, list_more_names, server_version).make_condition(expression)
+    return _Compiler(scopes, server_version).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -202,18 +199,15 @@ class _Compiler:
     def __init__(
         self,
         scopes: Scopes,
-        list_more_names: Callable[[], Sequence[str]],
         server_version: tuple[Any, ...] | None,
     ) -> None:
         """Remember the cells that expressions can name, and the version of a PostgreSQL server.
 
         Args:
             scopes: As in `compile_where`.
-            list_more_names: As in `compile_where`.
             server_version: None for SQLite.
         """
         self._scopes = scopes
-        self._list_more_names = list_more_names
         self._server_version = server_version
 
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
@@ -347,7 +341,7 @@ class _Compiler:
 
         Raises:
             InputError: There is no such cell. The message begins with the offset of the comparison;
-                the hint lists the names of the first two scopes, and suggests one.
+                the hint lists names of the first two scopes, and suggests one.
         """
         column = comparison.column
         for cells in self._scopes:
@@ -358,10 +352,7 @@ class _Compiler:
             if name is not None:
                 return cells[name]
 
-        names = {**self._scopes[0], **self._scopes[1]}
-        hint = format_column_hint(column, names, self._list_more_names())
-        if column.casefold() == "state":
-            hint = f"`{CommandHint('items', state='…')}` lists the rows in a state; {hint}"
+        hint = format_column_hint(column, self._scopes[0], list(self._scopes[1]))
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
     def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -445,8 +445,8 @@ class Workspace:
             fields: Columns to return; a text is split at its commas.
             limit: Return at most this many rows.
             filters: `state` (text), `tags` (list; the row has all), `extractor` (`task@n` or
-                `task@n/model`), `min_score` and `max_score` (numbers), `where` (condition as for
-                the command), or another member of `RowFilter`.
+                `task@n/model`), `where` (condition as for the command), or another member of
+                `RowFilter`.
 
         Raises:
             InputError: A filter, state, column or condition is invalid.
@@ -465,13 +465,10 @@ class Workspace:
         row_filter = RowFilter(words, **filters)
         list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
 
-        def matching_rows(tx: Connection, task_in_use: Task) -> Iterator[dict[str, Any]]:
-            for page in task_in_use.rows.grid(tx).read_pages(tx, list_options):
-                yield from page.document["items"]
-
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                return ResultTable(islice(matching_rows(tx, ws.task), limit))
+                rows = ws.task.rows.grid(tx).read_list(tx, list_options).rows
+                return ResultTable({"id": key, **values} for key, values in islice(rows, limit))
 
         return self._run(work, task)
 

@@ -282,7 +282,6 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
                 "/api/items?sort=moon",
                 "/api/items?fields=moon",
                 "/api/items?state=asleep",
-                "/api/items?min_score=nan",
                 "/items.csv?task=experts&find=a%00",
                 "/items.csv?task=experts&where=moon",
                 "/items.moon?task=experts",

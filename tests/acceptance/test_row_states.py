@@ -73,13 +73,13 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     check_sums(workspace, 9)
 
     refused_rows = workspace.read_json("items", state="refused")["items"]
-    assert [(item["line"], item["text"]) for item in refused_rows] == [
-        (3, "no key"),
-        (5, "another lamp"),
-        (8, "a"),
-        (9, "a NUL \\x00 character"),
+    assert [(item["reason"].partition(":")[0], item["text"]) for item in refused_rows] == [
+        ("line 3", "no key"),
+        ("line 5", "another lamp"),
+        ("line 8", "a"),
+        ("line 9", "a NUL \\x00 character"),
     ]
-    assert refused_rows[1]["reason"] == "the key is already on line 2 (column 'id')"
+    assert refused_rows[1]["reason"] == "line 5: the key is already on line 2 (column 'id')"
     assert [row["state"] for row in workspace.listed_rows()] == [
         row["state"] for row in workspace.exported_rows()
     ]
@@ -204,9 +204,9 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
         2,
     )
     refused_rows = workspace.read_json("items", state="refused")["items"]
-    assert [(row["line"], row["cells"]["bio"]) for row in refused_rows] == [
-        (3, "nobody"),
-        (4, "Wasps"),
+    assert [(row["reason"].partition(":")[0], row["cells"]["bio"]) for row in refused_rows] == [
+        ("line 3", "nobody"),
+        ("line 4", "Wasps"),
     ]
 
     exported = workspace.exported_rows()
@@ -228,7 +228,8 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     ]
 
     workspace.run_command("forget", "ada", yes=True)
-    assert [row["line"] for row in workspace.read_json("items", state="refused")["items"]] == [3]
+    (refused_row,) = workspace.read_json("items", state="refused")["items"]
+    assert refused_row["reason"].startswith("line 3: ")
     workspace.write_file("p.csv", f"{header}bob,Bob,,y\n")
     workspace.run_command("import", "p.csv")
     assert workspace.status()["experts"]["refused"] == 0
@@ -237,4 +238,5 @@ def test_refused_rows_of_people_and_passages_are_kept_until_the_next_import(
     workspace.run_command("import_passages", "t.jsonl")
     assert workspace.state_counts("passages") == {"open": 1, "refused": 2}
     refused_rows = workspace.read_json("items", state="refused", TASK="passages")["items"]
-    assert [(row["line"], row["cells"]) for row in refused_rows] == [(2, {"id": "b"}), (3, {})]
+    lines = [(row["reason"].partition(":")[0], row["cells"]) for row in refused_rows]
+    assert lines == [("line 2", {"id": "b"}), ("line 3", {})]

@@ -1,6 +1,7 @@
 """A condition selects the same rows in `items`, which reads the database, and in `search`."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -177,4 +178,4 @@ def test_condition_selects_the_same_rows_in_lists_and_searches(
         for verb in (("items",), ("search", "town"))
     ]
     assert all("WHERE, character 1: there is no column 'towm'" in message for message in messages)
-    assert all("answer.tone" in message for message in messages)
+    assert all(re.search("answer[._]tone", message) for message in messages)

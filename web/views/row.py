@@ -21,7 +21,6 @@ from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -30,7 +29,7 @@ from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import decode_confidences
 from pipeline.store.database import Store
-from pipeline.tables.stored_rows import UNUSABLE_STATE
+from pipeline.tables.row_table import REASON_COLUMN, UNUSABLE_STATE
 from pipeline.workflows import try_out
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
@@ -476,7 +475,7 @@ def _text_columns(columns: Mapping[str, Any], task: str, row_id: str) -> list[tu
     if columns.get(HASH_KEY) == row_id:
         repeated_name = HASH_KEY
     if task == IMAGES_TASK and columns.get("problem"):
-        repeated_name = UNUSABLE_REASON_COLUMN
+        repeated_name = REASON_COLUMN
     return [(name, to_text(value)) for name, value in columns.items() if name != repeated_name]
 
 

@@ -12,14 +12,12 @@ from starlette.responses import Response
 from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
 from pipeline.engine.task_parts import ExportOptions
-from pipeline.engine.user_rows import UNUSABLE_REASON_COLUMN
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store
-from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.row_table import REFUSED_STATE
 from web import columns, conditions, corrections_form
 from web.app_state import AppState
@@ -85,8 +83,6 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
     "state": state_label,
     "extractor": "version: {}".format,
-    "min_score": "score from {}".format,
-    "max_score": "score to {}".format,
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
@@ -351,23 +347,25 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     """
     grid = store.query(task.rows.grid)
 
-    hidden_columns = {EXTRACTOR, f"answer_{EXTRACTOR}", *grid.judgements.listed_names}
-    extra_columns = [name for name in grid.answer_names if name not in hidden_columns]
+    shown_names = [
+        name
+        for name in grid.list_default_names(query.row_filter)
+        if name not in grid.judgements.columns
+    ]
     if task.subject == IMAGES_TASK:
-        extra_columns.append(UNUSABLE_REASON_COLUMN)
-    for name in grid.names_by_state.get(query.state, ()):
-        if name not in extra_columns:
-            extra_columns.append(name)
-
+        shown_names.append(grid.reason_name)
     source_names: Iterable[str] = ()
     if task.user_file is not None:
         source_names = task.user_file.record.columns
     # Columns that were not sent come last: a reader wants the answers beside the text.
-    usual_names = dict.fromkeys([*grid.default_names, *extra_columns, *source_names])
+    usual_names = dict.fromkeys([*shown_names, *source_names])
     column_names = query.field_names or list(usual_names)
     # The confidences of displayed fields are bars in the cells of the fields.
-    confidence_names = grid.judgements.names_by_column
-    bar_names = {name: confidence_names[name] for name in column_names if name in confidence_names}
+    bar_names = {
+        name: grid.judgements.confidence_names[field]
+        for name, field in grid.answer_fields.items()
+        if name in column_names and field in grid.judgements.confidence_names
+    }
     limit = PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS
     options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
     options = options._replace(fields=[*column_names, *bar_names.values()])
@@ -375,11 +373,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
-    state_names = set(chain.from_iterable(grid.names_by_state.values())) - set(page.names)
-    listed_names = set(grid.listed_names) - state_names
-    available_names = [
-        name for name in {**usual_names, **dict.fromkeys(grid.listed_names)} if name in listed_names
-    ]
+    available_names = list({**usual_names, **dict.fromkeys(grid.columns)})
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
         names = task.rows.table(tx).read_names(tx, row_ids)
@@ -400,7 +394,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         rows,
         displayed_names,
         page.after,
-        grid.sort_keys.keys(),
+        [name for name, column in grid.columns.items() if column.sort_keys],
         [] if query.state == REFUSED_STATE else available_names,
         set(source_names) - set(grid.default_names),
         {

@@ -28,7 +28,6 @@ WITH_PEOPLE = [
 WITH_REVIEWS = [
     (2, "forget", "next: `make items` lists the names"),
     (2, "forget L-3 --task reviews", "leave out TASK=, or name a row of the task by ITEM="),
-    (2, "items --min-score 3", "no scores\nnext: WHERE= compares columns and fields"),
 ]
 
 
