@@ -45,7 +45,6 @@ SHORT_HASH_DIGITS = 12
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # The incomplete last word of a text that was cut.
 _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
-_BATCH_PREFIX = re.compile(r"batch (\d+)(?=:| is held:)")
 # Display names of the states of rows and of batches. Other states are displayed as they are.
 STATE_LABELS = {
     "open": "waiting",
@@ -276,15 +275,6 @@ def link_address(value: object) -> Markup:
     return link.format(text)
 
 
-def link_batch(warning: str, task: str = "") -> Markup:
-    """Return a warning as HTML; "batch N" at its beginning becomes a link to the batch."""
-    match = _BATCH_PREFIX.match(warning)
-    if match is None:
-        return to_html(warning, task)
-    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(match[1])
-    return link + to_html(warning[match.end() :], task)
-
-
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
     """Return a text as HTML with its quotations in mark elements.
 
@@ -351,7 +341,6 @@ _FILTERS: Mapping[str, Any] = {
     "highlight_spans": highlight_spans,
     "likeness": format_likeness,
     "link_address": link_address,
-    "link_batch": link_batch,
     "list_changed_members": list_changed_members,
     "for_page": select_clauses,
     "render_message": to_html,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import Query
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from web import conditions
@@ -13,11 +13,6 @@ from web import conditions
 # Parameters that change the display of the rows but not their selection.
 DISPLAY_PARAMETERS = ("sort", "fields")
 TextList = Annotated[list[str], Field(max_length=100)]
-Score = Annotated[
-    float | None,
-    BeforeValidator(lambda text: text or None),
-    Field(ge=0, le=100, allow_inf_nan=False),
-]
 
 
 class RowQuery(BaseModel):
@@ -28,8 +23,6 @@ class RowQuery(BaseModel):
     state: str = Field("", max_length=100)
     tag: TextList = []
     extractor: str = Field("", max_length=200)
-    min_score: Score = None
-    max_score: Score = None
     where: str = Field("", max_length=4_000)
     # Conditions of clicked facet values, each in the syntax of `where`.
     only: TextList = []
@@ -54,8 +47,6 @@ class RowQuery(BaseModel):
             state=self.state or None,
             tags=list(dict.fromkeys(filter(None, self.tag))),
             extractor=self.extractor or None,
-            min_score=self.min_score,
-            max_score=self.max_score,
             where=self.where.strip(),
             choices=conditions.join_chosen(filter(None, self.only)),
             ids=self.id,

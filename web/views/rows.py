@@ -85,8 +85,6 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
     "state": state_label,
     "extractor": "version: {}".format,
-    "min_score": "score from {}".format,
-    "max_score": "score to {}".format,
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
@@ -185,11 +183,10 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
         review_links = make_links(query, task, "reviewed", REVIEW_LABELS)
-        differ_links = _list_differ_links(query, task, list(counts.versions or {}))
         confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
         facets = [
             *build_facets(counts, query, task),
-            Facet("review", [*review_links, *differ_links]),
+            Facet("review", review_links),
             Facet("confidence", confidence_links),
         ]
         return render_page(
@@ -221,19 +218,6 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
     if sort_name:
         links += make_links(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
-
-
-def _list_differ_links(query: RowQuery, task: str, versions: Sequence[str]) -> list[FilterLink]:
-    """Return a link to the rows for which two versions have different answers.
-
-    If there are more than two versions of models, the last two by name are compared. The list is
-    empty if there are fewer than two, or if the query compares versions already.
-    """
-    model_versions = sorted(version for version in versions if "@" in version)
-    if len(model_versions) <= 1 or query.differ:
-        return []
-    address = query.address("/", task, differ=model_versions[-2:])
-    return [FilterLink("versions differ", 0, address, is_selected=False)]
 
 
 @router.get("/api/images/thumbnail")

@@ -249,7 +249,7 @@ def _render_batch(
             ws,
             "runs",
             batch=batch,
-            outcome_counts=_count_outcomes(run),
+            failures=run.failures,
             subject=run_task.subject,
             row_ids=row_ids[:MAX_NAMED_ROWS],
             titles=titles,
@@ -349,18 +349,3 @@ def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
         DailyCost(name, costs.get(name, 0.0), round(100 * costs.get(name, 0.0) / highest, 1))
         for name in names
     ]
-
-
-def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
-    """Return the number of requests of a run by label, for a table.
-
-    The labels are "answered", the kinds of failure, and, if requests are open, "not answered yet".
-    If the run is over, the last label is "open, to be asked again".
-    """
-    open_label = "not answered yet"
-    if run.batch.is_finished:
-        open_label = "open, to be asked again"
-    counts = {"answered": run.answered, **run.failures}
-    if run.open:
-        counts[open_label] = run.open
-    return counts
