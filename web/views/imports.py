@@ -38,7 +38,6 @@ from pipeline.workflows import add_expert, ask, new_task_files, table_replacemen
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.mode_choices import list_mode_choices
 from web.question_form import (
     KIND_LABELS,
     KIND_PARTS,
@@ -379,8 +378,8 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         import_file = _find_importer(app_state, upload.task)
         upload.preview = import_file(ws, upload.path, options)
-    if isinstance(upload.preview, table_replacement.TableReport) and upload.preview.estimate:
-        upload.mode_choices = list_mode_choices(upload.preview.estimate)
+    if isinstance(upload.preview, table_replacement.TableReport):
+        upload.estimate = upload.preview.estimate
 
 
 def _guess_columns(app_state: AppState, upload: Upload) -> None:
@@ -483,14 +482,15 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
-        No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked
-        with the prices that the run will estimate, and `upload.trial_work`.
+        No answer is stored. Sets `upload.estimate` of all rows, which the run will estimate again,
+        and `upload.trial_work`.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
-            estimate = ask.estimate_run(ws, unwritten_task, report, name=upload.suggested_name)
-        upload.mode_choices = list_mode_choices(estimate) if estimate else []
+            upload.estimate = ask.estimate_run(
+                ws, unwritten_task, report, name=upload.suggested_name
+            )
         upload.trial_work = display
         return report.document
 
@@ -575,14 +575,15 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
 
 
 def _find_cost(upload: Upload, mode: str) -> float:
-    """Return the price of a mode.
+    """Return the price of a mode, with that of batches that an earlier run prepared.
 
     Raises:
         RequestRefusedError: 422, the mode cannot be chosen.
     """
-    for choice in upload.mode_choices:
-        if choice.mode == mode and not choice.reason:
-            return choice.cost
+    if upload.estimate is not None:
+        choice = upload.estimate.possible_mode_estimates.get(mode)
+        if choice is not None and not (choice.absence_reason or choice.refusal_reason):
+            return choice.cost + upload.estimate.waiting.cost
     raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
 
