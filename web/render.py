@@ -211,11 +211,11 @@ def shorten(text: str) -> str:
 
 
 def to_text(value: object) -> str:
-    """Return a value as text: a list with commas, None as "", a bool as "true" or "false"."""
+    """Return a value as text: a list with commas, None as "", a bool as "yes" or "no"."""
     if value is None:
         return ""
     if isinstance(value, bool):
-        return str(value).lower()
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(to_text, value))
     if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:

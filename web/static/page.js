@@ -1,6 +1,6 @@
 "use strict";
 // Behaviour of every page that htmx does not provide: keys, menus, focus, relative times,
-// notices, and the form for a new person. drop.js and keys.js use its functions.
+// notices, the form for a new person. The other scripts use it.
 
 // A notice of success disappears after this time.
 const NOTICE_MS = 20000;

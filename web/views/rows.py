@@ -79,6 +79,7 @@ STATE_MEANINGS = {
     "refused": "cannot be asked, for example because it has the key of another row",
     "set aside": "got invalid answers twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
+    "doubtful": "the model was not sure of its answer, and nobody checked it",
 }
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
@@ -294,8 +295,8 @@ def _rows_values(
 def describe_row_source(task: Task) -> str:
     """Return a text on the rows of a user task; "" for a shipped task.
 
-    It is "from reviews.csv · version 2", with the name of the file or folder of the task's rows (or
-    "a query") and the version in the task's file.
+    It is "from reviews.csv · question version 2", with the name of the file or folder of the rows
+    (or "a query") and the version in the task's file.
     """
     if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
@@ -303,7 +304,7 @@ def describe_row_source(task: Task) -> str:
     source = "a query"
     if not record.is_query:
         source = PurePath(record.items).name
-    return f"from {source} · version {record.version}"
+    return f"from {source} · question version {record.version}"
 
 
 class _RowsPage(NamedTuple):

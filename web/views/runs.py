@@ -292,7 +292,7 @@ def _run_values(
 
     - `number`: the number of the run.
     - `took`: its duration until now or until its end, in words.
-    - `outcomes`: the numbers of `answered`, `failed` and `open` requests.
+    - `outcomes`: the numbers of `answered`, `failed` and `waiting` requests.
     - `files`: (batch number, kind) of each request or result file that is on disk.
     - `word`: "cancelled", "held" or the state; "being cancelled" while the page cancels it.
     - `is_over`, `can_cancel`: for the polls and the button.
@@ -308,7 +308,7 @@ def _run_values(
         **summary.document,
         "number": run.batch.run or run.batch.number,
         "took": summary.age_words,
-        "outcomes": {"answered": run.answered, "failed": run.failed, "open": run.open},
+        "outcomes": {"answered": run.answered, "failed": run.failed, "waiting": run.open},
         "files": _list_files(app_state.settings.data, run),
         "is_over": is_over,
         "can_cancel": run.batch.mode is Mode.BATCH and not is_over and "cancelled" not in word,
