@@ -24,6 +24,8 @@ from web.field_shapes import (
 MAX_NUMBER_DIGITS = 9
 MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
 MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
+# What a form about the mark of a review did, by its `act`.
+REVIEW_MESSAGES = {"review": "Marked as reviewed", "unreview": "No longer marked as reviewed"}
 
 
 @dataclass(frozen=True)
@@ -118,49 +120,16 @@ def list_choices(editor: FieldEditor) -> list[QuickChoice]:
     ]
 
 
-def submit_review(
-    ws: WorkspaceSession,
-    key: str,
-    form: Mapping[str, str],
-    editor_name: str,
-) -> CorrectionResult:
-    """Mark a row's answer as reviewed if the form's `act` is "review", else remove the mark.
-
-    Any other `act`, also a missing one, removes the mark. The form's `state` is the state of the
-    answer that the reviewer saw. Nothing is stored if the answer has changed since, `editor_name`
-    is blank, or there is no such row or answer. These cases raise no error: the result has a
-    message, and its `is_saved` is False.
-
-    Args:
-        key: The key of the row.
-        form: The texts of the form by name.
-    """
-    is_reviewed = form.get("act") == "review"
-    if not editor_name.strip():
-        return CorrectionResult("", MISSING_NAME_MESSAGE, is_saved=False)
-    try:
-        corrections.mark_reviewed(
-            ws.store,
-            ws.task,
-            ws.now,
-            key,
-            editor_name=editor_name,
-            expected_state=form.get("state"),
-            is_reviewed=is_reviewed,
-        )
-    except InputError as error:
-        return CorrectionResult("", error.message, is_saved=False)
-    message = "Marked as reviewed" if is_reviewed else "No longer marked as reviewed"
-    return CorrectionResult("", message, is_saved=True)
-
-
 def submit_correction(
     ws: WorkspaceSession,
     key: str,
     form: Mapping[str, str],
     editor_name: str,
 ) -> CorrectionResult:
-    """Undo the edit numbered `undo` in a form, or set the form's `field` to its value.
+    """Do what a form says: review an answer, undo an edit, or set a field to its value.
+
+    The form's `act` is "review" or "unreview" to set or remove the mark of a review. Otherwise its
+    `undo` is the number of an edit, or its `field` the name of a field.
 
     The form's `state` is the state of the answer that the editor saw. If the answer has changed
     since, or the name or the value is wrong, nothing is changed. This raises no error, but the
@@ -180,7 +149,7 @@ def submit_correction(
                 f"{last_edit['who']!r} changed this answer meanwhile (edit {last_edit['number']})"
             )
         message += "; it is shown as it is now."
-        if "undo" not in form:
+        if field_name:
             message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
         message = error.faults[0].message
@@ -198,12 +167,12 @@ def _apply_form(
     texts: Texts,
     editor_name: str,
 ) -> CorrectionResult:
-    """Store the edit of a form, or undo an edit, for `submit_correction`; return its result.
+    """Store what a form says, for `submit_correction`; return its result.
 
     If the value is equal to the present value, nothing is stored, and the message says so.
 
     Args:
-        form: The form, with `undo` or `field`, and `state`.
+        form: The form, with `act`, `undo` or `field`, and `state`.
         texts: The typed texts of the field's value.
 
     Raises:
@@ -211,6 +180,18 @@ def _apply_form(
     """
     if not editor_name.strip():
         raise InputError(MISSING_NAME_MESSAGE)
+
+    if form.get("act") in REVIEW_MESSAGES:
+        corrections.mark_reviewed(
+            ws.store,
+            ws.task,
+            ws.now,
+            key,
+            editor_name=editor_name,
+            expected_state=form.get("state"),
+            is_reviewed=form["act"] == "review",
+        )
+        return CorrectionResult("", REVIEW_MESSAGES[form["act"]], is_saved=True)
 
     field_name = form.get("field", "")
     edit_number = form.get("undo", "")

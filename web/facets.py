@@ -13,6 +13,8 @@ from web.row_query import RowQuery
 MAX_FACET_VALUES = 8
 # Query parameters with several values; choosing a value keeps the others.
 MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
+# Display names of truth values.
+BOOLEAN_LABELS = {"true": "yes", "false": "no"}
 # Filters by review and by confidence, with their labels.
 REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
 DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
@@ -135,7 +137,12 @@ def _build_field_facets(
             values.sort(key=lambda count: float(count.value))
         links = [
             make_link(
-                query, task, "only", count.condition, label=count.value, row_count=count.items
+                query,
+                task,
+                "only",
+                count.condition,
+                label=BOOLEAN_LABELS.get(count.value, count.value),
+                row_count=count.items,
             )
             for count in values
         ]

@@ -17,6 +17,8 @@ _COMMAND = re.compile(
     r"`[^`]*\b(?:make|findable) (?P<span>[a-z]+(?:-[a-z]+)*)[^`]*`"
     rf"|\b(?:{_OPTION_TEXT} )*(?:make|findable) (?P<word>[a-z]+(?:-[a-z]+)*)(?: {_OPTION_TEXT})*"
 )
+# A message about a batch begins with its number.
+_BATCH = re.compile(r"^batch (\d+)(?=:| is held:)")
 _CODE_SPAN = re.compile("`([^`]*)`")
 # The folder in an absolute path, which is not part of an address.
 _FOLDER = re.compile(r"(?<![\w:/.])/(?:[^\s/:;,'\"`]+/)+")
@@ -75,8 +77,8 @@ def to_plain_text(text: object) -> str:
 def to_html(text: object, task: str = "") -> Markup:
     """Return a message of a command as escaped HTML, with the clauses of `to_plain_text`.
 
-    A command becomes a link to the place of the page that does the same. Code spans become code
-    elements.
+    A command becomes a link to the place of the page that does the same, and the number of a batch
+    at the beginning a link to the batch. Code spans become code elements.
 
     Args:
         text: The message.
@@ -84,6 +86,7 @@ def to_html(text: object, task: str = "") -> Markup:
     """
     message = str(escape(select_clauses(text) or describe_setting(str(text))))
     linked = _COMMAND.sub(lambda match: _link_place(match, task), message)
+    linked = _BATCH.sub(r'<a href="/batch?number=\1">batch \1</a>', linked)
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", linked))  # noqa: S704 - it is escaped
 
 

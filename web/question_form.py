@@ -58,7 +58,7 @@ SENT_ROLE = "sent"
 UNSENT_ROLE = "unsent"
 # Roles of columns with their labels.
 ROLE_LABELS = {
-    KEY_ROLE: "Key",
+    KEY_ROLE: "Key: names the row",
     TEXT_ROLE: "Text, sent",
     SENT_ROLE: "Sent, too",
     UNSENT_ROLE: "Not sent",

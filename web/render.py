@@ -45,7 +45,6 @@ SHORT_HASH_DIGITS = 12
 _WEB_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 # The incomplete last word of a text that was cut.
 _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
-_BATCH_PREFIX = re.compile(r"batch (\d+)(?=:| is held:)")
 # Display names of the states of rows and of batches. Other states are displayed as they are.
 STATE_LABELS = {
     "open": "waiting",
@@ -212,11 +211,11 @@ def shorten(text: str) -> str:
 
 
 def to_text(value: object) -> str:
-    """Return a value as text: a list with commas, None as "", a bool as "true" or "false"."""
+    """Return a value as text: a list with commas, None as "", a bool as "yes" or "no"."""
     if value is None:
         return ""
     if isinstance(value, bool):
-        return str(value).lower()
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(to_text, value))
     if isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT_FLOAT:
@@ -274,15 +273,6 @@ def link_address(value: object) -> Markup:
         return escape(text)
     link = Markup('<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}</a>')
     return link.format(text)
-
-
-def link_batch(warning: str, task: str = "") -> Markup:
-    """Return a warning as HTML; "batch N" at its beginning becomes a link to the batch."""
-    match = _BATCH_PREFIX.match(warning)
-    if match is None:
-        return to_html(warning, task)
-    link = Markup('<a href="/batch?number={0}">batch {0}</a>').format(match[1])
-    return link + to_html(warning[match.end() :], task)
 
 
 def highlight(text: str, marks: Sequence[Mark]) -> Markup:
@@ -351,7 +341,6 @@ _FILTERS: Mapping[str, Any] = {
     "highlight_spans": highlight_spans,
     "likeness": format_likeness,
     "link_address": link_address,
-    "link_batch": link_batch,
     "list_changed_members": list_changed_members,
     "for_page": select_clauses,
     "render_message": to_html,

@@ -103,11 +103,8 @@ def read_run(tx: Connection, number: int) -> Run:
         InputError: There is no batch of this number.
     """
     batch = batches.get_batch(tx, number)
-    parts = [batch]
-    if batch.run and batch.mode.claims_rows:
-        rows = batches.batches_in_states(tx, task=batch.task, only_live=True)
-        parts = [part for part in rows if (part.run or part.number) == batch.run]
-    return make_run(tx, parts)
+    runs = group_runs(batches.batches_in_states(tx, task=batch.task))
+    return make_run(tx, runs.get(batch.run or batch.number, [batch]))
 
 
 def describe_commonest_failure(tx: Connection, task: Task, run: Run) -> str:

@@ -23,9 +23,9 @@ from pipeline.engine.task_template import TableGuess
 from pipeline.tables.row_import import ImportReport
 from pipeline.tables.row_sync import RowSyncReport
 from pipeline.workflows.new_task_files import UnwrittenTask
+from pipeline.workflows.preflight import Preflight
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError
-from web.mode_choices import ModeChoice
 from web.question_form import QuestionForm
 
 UPLOAD_FOLDER = "dropped"
@@ -79,8 +79,8 @@ class Upload:
     trial_work: BackgroundJob | None = field(default=None, repr=False)
     # Columns of a file for a new task.
     columns: tuple[str, ...] = ()
-    # Modes in which all rows can be asked.
-    mode_choices: list[ModeChoice] = field(default_factory=list, repr=False)
+    # The estimates of the modes in which all rows can be asked.
+    estimate: Preflight | None = field(default=None, repr=False)
     # Name of the task as it was typed.
     suggested_name: str = ""
     # The task whose run was started after the file was stored.

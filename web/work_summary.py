@@ -35,7 +35,7 @@ def summarize_work(work: Mapping[str, Any]) -> str:
 def _summarize_tag(result: Mapping[str, Any]) -> str:
     """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
 
-    Counts of 0 are left out, except answered and open rows. As in the output of the command, the
+    Counts of 0 are left out, except answered rows. As in the output of the command, the
     cost is that of the reported batches and calls; without them it is the spending since the run
     began. The reason is there only if rows are open because a budget or the API stopped the
     command.
@@ -51,9 +51,7 @@ def _summarize_tag(result: Mapping[str, Any]) -> str:
         ("asked", result["under_way"]),
         ("waiting", result["left"]),
     ]
-    parts = [
-        f"{count:,} {label}" for label, count in counts if count or label in {"answered", "waiting"}
-    ]
+    parts = [f"{count:,} {label}" for label, count in counts if count or label == "answered"]
     if result["cost"] is None:
         parts.append(f"{format_cost(result['spent'])} spent since the run began")
     else:

@@ -51,7 +51,7 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         reader.wait_for("#state", "1 of 1 answered")
         tab.click("nav a:has-text('Search')")
         tab.click("#rebuild")
-        reader.wait_for("#index", "is in service: 1")
+        reader.wait_for("#index", "1 person, built")
         tab.keyboard.press("/")
         tab.wait_for_url("**/search**")
         tab.fill("[name=q]", "water law")

@@ -1,6 +1,6 @@
 "use strict";
 // Behaviour of every page that htmx does not provide: keys, menus, focus, relative times,
-// notices, and the form for a new person. drop.js and keys.js use its functions.
+// notices, the form for a new person. The other scripts use it.
 
 // A notice of success disappears after this time.
 const NOTICE_MS = 20000;
@@ -10,7 +10,7 @@ const SERVER_CHECK_MS = 5000;
 const CLOCK_MS = 30000;
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
-// Errors are told in the words of the page.
+// Errors then have the words of the page.
 const JSON_HEADERS = { "content-type": "application/json", "hx-request": "true" };
 const SERVER_AWAY_MESSAGE =
   "The page's server does not answer. Stored data and typed text are kept. " +
@@ -316,17 +316,10 @@ document.addEventListener("htmx:afterRequest", (event) => {
   if (xhr.status >= 400) {
     showNotice("warn", joinSentences(reply.detail, reply.hint));
   } else {
-    showNotice("done", successMessage(reply));
+    showNotice("done", reply.said || "");
     updatePage(element.dataset);
   }
 });
-
-function successMessage(reply) {
-  if (reply.batch) {
-    return `batch ${reply.batch}: ${reply.said}`;
-  }
-  return reply.said || "";
-}
 
 function joinSentences(message, hint) {
   return hint ? `${message}. ${hint}` : message;
@@ -492,18 +485,16 @@ function formatAge(ageSeconds) {
   return format.format(-Math.round(ageSeconds / unitSeconds), unit);
 }
 
-// A range of numbers as a filter: its condition is added to the address of the list.
+// A range of numbers is a filter.
 
 document.addEventListener("submit", (event) => {
   const { column, list } = event.target.dataset;
-  if (!column) {
-    return;
+  if (column) {
+    event.preventDefault();
+    const [low, high] = [...event.target.querySelectorAll("input")].map(({ value }) => value);
+    const bounds = [low && `${column} >= ${low}`, high && `${column} <= ${high}`].filter(Boolean);
+    location.assign(`${list}&only=${encodeURIComponent(bounds.join(" AND "))}`);
   }
-  event.preventDefault();
-  const [low, high] = [...event.target.querySelectorAll("input")].map((input) => input.value);
-  const bounds = [low && `${column} >= ${low}`, high && `${column} <= ${high}`].filter(Boolean);
-  const filter = bounds.length ? `&only=${encodeURIComponent(bounds.join(" AND "))}` : "";
-  location.assign(list + filter);
 });
 
 // The form for a new person: it is sent as JSON, and the reply is shown below it.
@@ -560,7 +551,7 @@ async function postPerson(form) {
 function createPersonReport(person) {
   const elements = [createSavedLine(person)];
   if (person.tags) {
-    elements.push(createTagLine(person.tags));
+    elements.push(createLine("soft", `Tags: ${person.tags.join(", ")}`));
   } else if (person.retrying) {
     elements.push(
       createLine(
@@ -579,20 +570,8 @@ function createSavedLine(person) {
   const link = document.createElement("a");
   link.href = `/row?task=experts&key=${encodeURIComponent(person.username)}`;
   link.textContent = person.username;
-  const paragraph = createLine("done", " is saved, ");
+  const paragraph = createLine("done", ` is saved, score ${person.findability_score}`);
   paragraph.prepend(link);
-  paragraph.append(`score ${person.findability_score}`);
-  return paragraph;
-}
-
-function createTagLine(tags) {
-  const paragraph = document.createElement("p");
-  for (const tag of tags) {
-    const chip = document.createElement("span");
-    chip.className = "chip";
-    chip.textContent = tag;
-    paragraph.append(chip);
-  }
   return paragraph;
 }
 

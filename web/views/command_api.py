@@ -13,8 +13,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
-from pipeline.batch import batch_files, budget, submit
-from pipeline.batch.batch_plan import Selection
+from pipeline.batch import batch_files, budget
 from pipeline.batch.report import summarize_costs
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
@@ -50,6 +49,8 @@ BUTTON_LABELS = {
 }
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
+# Commands that always use batch mode.
+BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 INDEX_COMMAND = "index"
 # First words of the kinds of work that make live calls.
 STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
@@ -135,7 +136,7 @@ def start_command(
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
-                ws.confirm_cost(plan_embedding(ws)["cost"], unchanged_text="nothing was embedded")
+                ws.confirm_cost(price_index(ws), unchanged_text="nothing was embedded")
         return app_state.run_command(page_command, form, task, display, cost=cost)
 
     return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
@@ -149,33 +150,24 @@ def button_command(step: CommandHint | None) -> str:
 
 
 def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
-    """Return the plan of a command as its dry run prints it, plus `cost` in USD.
+    """Return the estimate of a command that asks rows, as its dry run prints it, plus `cost`.
 
-    Only commands that ask rows or embed texts have a plan: `tag`, `batch-submit`, `passages-pilot`,
-    `passages-backfill` and `index`. For any other command the result is None. The rows are synced
-    with their source first (which writes to the database), except for `index`. The plan of a
-    backfill always recommends batch mode.
+    For any other command the result is None. The estimate is for all open rows, or for the random
+    rows of the next pilot, which are drawn again when it runs. `cost` in USD is that of the
+    recommended mode. It includes the estimate for rows whose live run was killed, because they are
+    asked again. The commands of BATCH_COMMANDS always use batch mode.
     """
-    if command in {"tag", "passages-backfill"}:
-        return _plan_tagging(ws, is_backfill=command == "passages-backfill")
-    if command in {"batch-submit", "passages-pilot"}:
-        return _plan_submission(ws, is_pilot=command == "passages-pilot")
-    if command == INDEX_COMMAND:
-        return plan_embedding(ws)
-    return None
+    if command not in {"tag", *BATCH_COMMANDS}:
+        return None
+    if command == "passages-pilot":
+        _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
+        estimate = preflight.estimate_named_rows(ws, row_ids)
+    else:
+        estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
 
-
-def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
-    """Return the plan of `tag`, or of a backfill, which always uses batch mode.
-
-    The plan is for all open rows, without a deadline. `cost` in USD is that of the recommended
-    mode. It includes the estimate for rows whose live run was killed, because they are asked again.
-    """
-    estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
     plan = estimate.document()
-    if is_backfill:
-        plan |= {"recommended": "batch", "reason": "it may take days"}
-
+    if command in BATCH_COMMANDS:
+        plan |= {"recommended": "batch", "reason": ""}
     _, new_cost = estimate.plan_sent_rows(plan["recommended"] or "batch")
     # A stopped run's rows are asked again, at most at the price that was estimated for them.
     stopped_cost = sum(
@@ -186,47 +178,18 @@ def _plan_tagging(ws: WorkspaceSession, *, is_backfill: bool) -> dict[str, Any]:
     return {**plan, "cost": round(new_cost + stopped_cost, 6)}
 
 
-def _plan_submission(ws: WorkspaceSession, *, is_pilot: bool) -> dict[str, Any]:
-    """Return the plan of `batch-submit`, or of the next pilot; `cost` is in USD.
+def price_index(ws: WorkspaceSession) -> float:
+    """Return the price in USD of a new build of the index; 0 if it is free or not possible.
 
-    The rows are synced with their source. The plan of a pilot has only its random rows, which are
-    drawn from the stored rows before the sync. The draw is not stored.
-    """
-    pilot_ids = None
-    if is_pilot:
-        _, _, pilot_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
-
-    ws.sync_rows()
-    batch_plan = submit.plan_submit(ws, Selection(row_ids=pilot_ids))
-    plan = submit.SubmitReport(batch_plan).document(ws.model, dry=True)
-    return {**plan, "cost": plan["estimated_cost"], "recommended": "batch"}
-
-
-def plan_embedding(ws: WorkspaceSession) -> dict[str, Any]:
-    """Return how many texts a new build of the index embeds, their tokens and `cost` in USD.
-
-    Reads the texts of all rows that the index would have, and calls no service. If the task cannot
-    have an index, or the embedder is free, the result has only the `cost` 0 and the `recommended`
-    mode "".
+    Reads the texts of all rows that the index would have, and calls no service.
     """
     embedder = Embedder(ws)
     index = ws.task.index
     if index is None or not embedder.is_paid():
-        return {"cost": 0.0, "recommended": ""}
-
+        return 0.0
     with ws.store.read() as tx:
-        text_count, token_count, cost = embedder.estimate_cost(
-            index.read_entries(tx),
-            bar=NoProgress(),
-        )
-    return {
-        "items": text_count,
-        "tokens_in": token_count,
-        "tokens_out": 0,
-        "cost": round(cost, 6),
-        "recommended": "live",
-        "reason": "texts are embedded in calls of 100",
-    }
+        _, _, cost = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
+    return round(cost, 6)
 
 
 @router.get("/parts/state", include_in_schema=False)
@@ -276,10 +239,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
 
 @router.get("/parts/next", include_in_schema=False)
 def render_next(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the button of the next step with its cost, or nothing if there is no button.
-
-    To price a step that asks rows, the rows are synced with their source first.
-    """
+    """Render the button of the next step with its cost, or nothing if there is no button."""
     with app_state.open_to_read(task) as ws:
         report = status.read_status(ws)
         next_step = _next_step_document(ws, report.next_command)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request
@@ -38,7 +38,6 @@ from pipeline.workflows import add_expert, ask, new_task_files, table_replacemen
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
-from web.mode_choices import list_mode_choices
 from web.question_form import (
     KIND_LABELS,
     KIND_PARTS,
@@ -72,21 +71,13 @@ PERSON_FIELDS = (
 )
 
 
-class Importer(NamedTuple):
-    """How the files of a task are imported, and the nouns for its rows."""
-
-    import_file: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
-    singular: str
-    plural: str
-
-
+# Imports a file into the task of a session; with the option `dry` it only reports.
+Importer = Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
 # Importers of shipped tasks. A file may be imported before the workspace has the task.
-IMPORTERS = {
-    PEOPLE_TASK: Importer(people.import_people_file, "person", "people"),
-    "passages": Importer(passages.import_passages, "passage", "passages"),
+IMPORTERS: Mapping[str, Importer] = {
+    PEOPLE_TASK: people.import_people_file,
+    "passages": passages.import_passages,
 }
-# Replaces the table of a task that the workspace stores.
-TABLE_IMPORTER = Importer(table_replacement.replace_table, "row", "rows")
 # A new question is tried on this many rows, at most at this cost.
 TRIAL_ROWS = 5
 MAX_TRIAL_USD = 0.05
@@ -385,10 +376,10 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     settings = replace(app_state.settings, task=upload.task)
     with open_existing_or_temporary(settings, display) as ws:
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-        importer = _find_importer(app_state, upload.task)
-        upload.preview = importer.import_file(ws, upload.path, options)
-    if isinstance(upload.preview, table_replacement.TableReport) and upload.preview.estimate:
-        upload.mode_choices = list_mode_choices(upload.preview.estimate)
+        import_file = _find_importer(app_state, upload.task)
+        upload.preview = import_file(ws, upload.path, options)
+    if isinstance(upload.preview, table_replacement.TableReport):
+        upload.estimate = upload.preview.estimate
 
 
 def _guess_columns(app_state: AppState, upload: Upload) -> None:
@@ -460,8 +451,7 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
-            importer = _find_importer(app_state, upload.task)
-            report = importer.import_file(ws, upload.path, options)
+            report = _find_importer(app_state, upload.task)(ws, upload.path, options)
         report.check()
         app_state.uploads.end_upload(upload, report)
         if mode:
@@ -492,14 +482,15 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
 
-        No answer is stored. Sets `upload.mode_choices`, the modes in which all rows can be asked
-        with the prices that the run will estimate, and `upload.trial_work`.
+        No answer is stored. Sets `upload.estimate` of all rows, which the run will estimate again,
+        and `upload.trial_work`.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD
             report = ask.ask_question(ws, unwritten_task, size=TRIAL_ROWS)
-            estimate = ask.estimate_run(ws, unwritten_task, report, name=upload.suggested_name)
-        upload.mode_choices = list_mode_choices(estimate) if estimate else []
+            upload.estimate = ask.estimate_run(
+                ws, unwritten_task, report, name=upload.suggested_name
+            )
         upload.trial_work = display
         return report.document
 
@@ -584,14 +575,15 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
 
 
 def _find_cost(upload: Upload, mode: str) -> float:
-    """Return the price of a mode.
+    """Return the price of a mode, with that of batches that an earlier run prepared.
 
     Raises:
         RequestRefusedError: 422, the mode cannot be chosen.
     """
-    for choice in upload.mode_choices:
-        if choice.mode == mode and not choice.reason:
-            return choice.cost
+    if upload.estimate is not None:
+        choice = upload.estimate.possible_mode_estimates.get(mode)
+        if choice is not None and not (choice.absence_reason or choice.refusal_reason):
+            return choice.cost + upload.estimate.waiting.cost
     raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
 
@@ -628,24 +620,18 @@ def _find_importer(app_state: AppState, task: str) -> Importer:
     """
     if task in IMPORTERS:
         return IMPORTERS[task]
-    if task != NEW_TASK and app_state.has_task(task):
+    reason = "there is no such task"
+    if app_state.has_task(task):
         with app_state.open_to_read(task) as ws:
-            if not table_replacement.find_replacement_obstacle(ws.task, ws.data):
-                return TABLE_IMPORTER
+            reason = table_replacement.find_replacement_obstacle(ws.task, ws.data)
+    if not reason:
+        return table_replacement.replace_table
     raise RequestRefusedError(
         422,
-        f"files cannot be imported for {task!r}; nothing was stored",
-        hint=_import_hint(app_state, task),
+        f"files cannot be imported for {task!r}: {reason}; nothing was stored",
+        hint="drop it as a new task, or change the rows at their source",
         field="task",
     )
-
-
-def _import_hint(app_state: AppState, task: str) -> str:
-    """Return where the rows of a task come from, or the valid task names for an unknown task."""
-    if not app_state.has_task(task):
-        return ", ".join((NEW_TASK, *IMPORTERS))
-    with app_state.open_to_read(task) as ws:
-        return str(ws.task.source_hint)
 
 
 def _upload_values(upload: Upload) -> dict[str, Any]:
@@ -660,7 +646,6 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
     return {
         "upload": upload,
         "upload_document": document,
-        "importer": IMPORTERS.get(upload.task, TABLE_IMPORTER),
         "importers": IMPORTERS,
         "work": upload.work.document if upload.work else None,
         # Labels of the imported columns by their name in the file.

@@ -7,7 +7,6 @@ rows are asked.
 import contextlib
 import json
 from itertools import chain
-from pathlib import PurePath
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,7 +20,6 @@ from pipeline.ops import items
 from pipeline.quality.figures import Figure, format_value
 from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
-from pipeline.store import runs
 from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page
@@ -87,7 +85,6 @@ def render_quality(
             samples=samples,
             reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
             verdict=_describe_verdict(newest_report or {"gates": []}),
-            pilot_numbers=_pilot_numbers(ws.store, ws.task),
             parked_groups=parked_groups,
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
@@ -148,33 +145,14 @@ def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, had too few rows or nothing to measure.
-
-    Counts of 0 are left out, except the passed checks.
-    """
+    """Return how many checks of a report passed, failed, or had too few rows."""
     gates = report["gates"]
     passed = sum(gate["passed"] is True for gate in gates)
     failed = sum(gate["passed"] is False for gate in gates)
-    unmeasured = sum(gate["value"] is None for gate in gates if gate["passed"] is None)
-    unjudged = len(gates) - passed - failed - unmeasured
-    parts = [f"{plural(passed, 'check')} passed"]
-    if failed:
-        parts.append(f"{failed} failed")
-    if unjudged:
-        parts.append(f"{unjudged} had too few rows")
-    if unmeasured:
-        parts.append(f"{unmeasured} had nothing to measure")
-    return ", ".join(parts)
-
-
-def _pilot_numbers(store: Store, task: Task) -> dict[str, int]:
-    """Return the number of the task's pilots by the name of their report."""
-    with store.read() as tx:
-        return {
-            PurePath(pilot.report).stem: pilot.number
-            for pilot in runs.list_pilots(tx)
-            if pilot.task == task.name and pilot.size and pilot.report
-        }
+    counts = [(f"{plural(passed, 'check')} passed", True), (f"{failed} failed", failed)]
+    unjudged = len(gates) - passed - failed
+    counts.append((f"{unjudged} had too few rows", unjudged))
+    return ", ".join(text for text, count in counts if count)
 
 
 def _group_parked(store: Store, task: Task) -> list[tuple[str, list[str], int]]:

@@ -5,9 +5,10 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import PurePath
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query
@@ -20,7 +21,6 @@ from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
@@ -28,7 +28,6 @@ from pipeline.quality import pilot
 from pipeline.store import claims
 from pipeline.store.answers import PERSON
 from pipeline.store.confidences import decode_confidences
-from pipeline.store.database import Store
 from pipeline.tables.row_table import REASON_COLUMN, UNUSABLE_STATE
 from pipeline.workflows import try_out
 from web.answer_differences import compare_versions
@@ -39,7 +38,6 @@ from web.corrections_form import (
     list_choices,
     make_editors,
     submit_correction,
-    submit_review,
 )
 from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
@@ -64,8 +62,6 @@ MAX_SHORT_VALUE_CHARS = 60
 MAX_RETRIED_ROWS = 500
 # Who asked for rows again, in their marks.
 PAGE_EDITOR = "the page"
-# Longer searches for the neighbours of a row are repeated after the page.
-NEIGHBOUR_TIMEOUT_S = 0.3
 # Kinds of background work. They contain the task but no row, which may have to be forgotten.
 ASK_WORK_KIND = "ask {} again"
 FORGET_WORK_KIND = "forget one of {}"
@@ -77,8 +73,6 @@ class RowPageQuery(RowQuery):
     key: str = Field(max_length=4_000)
     # Include each request and reply.
     raw: bool = False
-    # Find the neighbours, which took too long for the page.
-    late: bool = False
     # The compared versions; empty for the newest.
     first: str = Field("", max_length=200)
     second: str = Field("", max_length=200)
@@ -125,30 +119,28 @@ def render_row(
 
 @router.get("/parts/position", include_in_schema=False)
 def render_position(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
-    """Render the place of a row in the list from which it was opened, such as "row 3 of 20".
+    """Render the place of a row in the list from which it was opened, and links to its neighbours.
 
-    The query parameter `late` is set if the page of the row did not find the row's neighbours in
-    time; then the links to them are rendered, too. A part whose search takes over SORT_TIMEOUT_S is
-    left out.
+    The place is such as "row 3 of 20". A part whose search takes over SORT_TIMEOUT_S is left out.
     """
+    options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     with app_state.open_to_read(query.task) as ws:
         row_id = ws.store.query(ws.task.rows.id_of, query.key)
-        position = items.find_position(
-            ws.store,
-            ws.task,
-            row_id,
-            query.make_list_options(within_s=SORT_TIMEOUT_S),
+        neighbour_ids: tuple[str | None, str | None] = (None, None)
+        with suppress(InputError):
+            neighbour_ids = items.read_neighbours(ws.store, ws.task, row_id, options)
+        previous_address, next_address = (
+            query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
+            for neighbour_id in neighbour_ids
         )
-        neighbours = Neighbours()
-        if query.late:
-            neighbours = _find_neighbours(ws.store, ws.task, query, row_id, within_s=SORT_TIMEOUT_S)
         return render_page(
             app_state,
             "parts/position.html",
             ws,
             "rows",
-            position=position,
-            neighbours=neighbours,
+            position=items.find_position(ws.store, ws.task, row_id, options),
+            previous_address=previous_address,
+            next_address=next_address,
         )
 
 
@@ -182,10 +174,7 @@ def act_on_row(
     try:
         if act == "forget":
             _start_forgetting(app_state, task, key, form.get("name", ""))
-        elif act in {"review", "unreview"}:
-            with app_state.open_to_write(task) as ws:
-                correction = submit_review(ws, key, form, editor)
-        elif act == "correct":
+        elif act in {"review", "unreview", "correct"}:
             with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
         else:
@@ -361,7 +350,10 @@ def _row_values(
     return {
         **row,
         **_make_row_heading(row, task, columns, row_title),
-        **_list_links(ws.store, ws.task, query, row_id if row["state"] else None),
+        "list_address": query.address("/", task),
+        "list_pairs": query.pairs,
+        "row_path": query.address("/parts/row", task, key=[key]),
+        "position_path": query.address("/parts/position", task, key=[key]),
         "task": task,
         "key": key,
         "raw": query.raw,
@@ -392,76 +384,6 @@ def _row_values(
         "has_index": ws.is_indexed,
         "work_documents": work_documents,
         "error_message": error_message,
-    }
-
-
-class Neighbours(NamedTuple):
-    """The addresses of the rows before and after a row in its list; None at an end."""
-
-    previous_address: str | None = None
-    next_address: str | None = None
-    # Finding them took too long.
-    is_late: bool = False
-
-
-def _find_neighbours(
-    store: Store,
-    task: Task,
-    query: RowPageQuery,
-    row_id: str,
-    *,
-    within_s: float,
-) -> Neighbours:
-    """Return the neighbours of a row in the list from which it was opened.
-
-    If that takes longer than `within_s` seconds, no address is set, but `is_late`.
-    """
-    try:
-        ids = items.read_neighbours(
-            store,
-            task,
-            row_id,
-            query.make_list_options(within_s=within_s),
-        )
-    except InputError:
-        return Neighbours(is_late=True)
-
-    previous_address, next_address = (
-        query.address("/row", task.subject, key=[neighbour_id]) if neighbour_id else None
-        for neighbour_id in ids
-    )
-    return Neighbours(previous_address, next_address)
-
-
-def _list_links(
-    store: Store, task: Task, query: RowPageQuery, row_id: str | None
-) -> dict[str, Any]:
-    """Return addresses for the page of a row, as variables of its template.
-
-    They are those of the row, of its list, of its neighbours in the list, and of the part of the
-    page with its position ("row 5 of 200"), which the browser loads later. The neighbours are read
-    for at most NEIGHBOUR_TIMEOUT_S. If that is too short, they are None, and `position_path` has
-    the parameter `late`, so that the later part also has the neighbours.
-
-    Args:
-        store: The database.
-        task: The task of the row.
-        query: The row and its list.
-        row_id: Id of the row; None if the row does not exist, so that no list has it.
-    """
-    neighbours = Neighbours()
-    if row_id is not None:
-        neighbours = _find_neighbours(store, task, query, row_id, within_s=NEIGHBOUR_TIMEOUT_S)
-    late_values = ["1"] if neighbours.is_late else []
-    subject = task.subject
-    return {
-        "list_address": query.address("/", subject),
-        "list_pairs": query.pairs,
-        "row_path": query.address("/parts/row", subject, key=[query.key]),
-        "position_path": query.address(
-            "/parts/position", subject, key=[query.key], late=late_values
-        ),
-        "neighbours": neighbours,
     }
 
 

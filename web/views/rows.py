@@ -77,6 +77,7 @@ STATE_MEANINGS = {
     "refused": "cannot be asked, for example because it has the key of another row",
     "set aside": "got invalid answers twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
+    "doubtful": "the model was not sure of its answer, and nobody checked it",
 }
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
@@ -181,11 +182,10 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
         review_links = make_links(query, task, "reviewed", REVIEW_LABELS)
-        differ_links = _list_differ_links(query, task, list(counts.versions or {}))
         confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
         facets = [
             *build_facets(counts, query, task),
-            Facet("review", [*review_links, *differ_links]),
+            Facet("review", review_links),
             Facet("confidence", confidence_links),
         ]
         return render_page(
@@ -217,19 +217,6 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
     if sort_name:
         links += make_links(query, task.subject, "sort", {sort_name: "least certain first"})
     return links
-
-
-def _list_differ_links(query: RowQuery, task: str, versions: Sequence[str]) -> list[FilterLink]:
-    """Return a link to the rows for which two versions have different answers.
-
-    If there are more than two versions of models, the last two by name are compared. The list is
-    empty if there are fewer than two, or if the query compares versions already.
-    """
-    model_versions = sorted(version for version in versions if "@" in version)
-    if len(model_versions) <= 1 or query.differ:
-        return []
-    address = query.address("/", task, differ=model_versions[-2:])
-    return [FilterLink("versions differ", 0, address, is_selected=False)]
 
 
 @router.get("/api/images/thumbnail")
@@ -306,8 +293,8 @@ def _rows_values(
 def describe_row_source(task: Task) -> str:
     """Return a text on the rows of a user task; "" for a shipped task.
 
-    It is "from reviews.csv · version 2", with the name of the file or folder of the task's rows (or
-    "a query") and the version in the task's file.
+    It is "from reviews.csv · question version 2", with the name of the file or folder of the rows
+    (or "a query") and the version in the task's file.
     """
     if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
@@ -315,7 +302,7 @@ def describe_row_source(task: Task) -> str:
     source = "a query"
     if not record.is_query:
         source = PurePath(record.items).name
-    return f"from {source} · version {record.version}"
+    return f"from {source} · question version {record.version}"
 
 
 class _RowsPage(NamedTuple):

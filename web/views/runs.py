@@ -249,7 +249,7 @@ def _render_batch(
             ws,
             "runs",
             batch=batch,
-            outcome_counts=_count_outcomes(run),
+            failures=run.failures,
             subject=run_task.subject,
             row_ids=row_ids[:MAX_NAMED_ROWS],
             titles=titles,
@@ -292,7 +292,7 @@ def _run_values(
 
     - `number`: the number of the run.
     - `took`: its duration until now or until its end, in words.
-    - `outcomes`: the numbers of `answered`, `failed` and `open` requests.
+    - `outcomes`: the numbers of `answered`, `failed` and `waiting` requests.
     - `files`: (batch number, kind) of each request or result file that is on disk.
     - `word`: "cancelled", "held" or the state; "being cancelled" while the page cancels it.
     - `is_over`, `can_cancel`: for the polls and the button.
@@ -308,7 +308,7 @@ def _run_values(
         **summary.document,
         "number": run.batch.run or run.batch.number,
         "took": summary.age_words,
-        "outcomes": {"answered": run.answered, "failed": run.failed, "open": run.open},
+        "outcomes": {"answered": run.answered, "failed": run.failed, "waiting": run.open},
         "files": _list_files(app_state.settings.data, run),
         "is_over": is_over,
         "can_cancel": run.batch.mode is Mode.BATCH and not is_over and "cancelled" not in word,
@@ -349,18 +349,3 @@ def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
         DailyCost(name, costs.get(name, 0.0), round(100 * costs.get(name, 0.0) / highest, 1))
         for name in names
     ]
-
-
-def _count_outcomes(run: run_summary.Run) -> dict[str, int]:
-    """Return the number of requests of a run by label, for a table.
-
-    The labels are "answered", the kinds of failure, and, if requests are open, "not answered yet".
-    If the run is over, the last label is "open, to be asked again".
-    """
-    open_label = "not answered yet"
-    if run.batch.is_finished:
-        open_label = "open, to be asked again"
-    counts = {"answered": run.answered, **run.failures}
-    if run.open:
-        counts[open_label] = run.open
-    return counts

@@ -1,6 +1,4 @@
-"""Settings page with the health check, and the search index with its builds."""
-
-from typing import Any
+"""Settings page with the health check, and the search index."""
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -10,7 +8,7 @@ from pipeline.index.builds import Builds
 from pipeline.ops import status
 from web.app_state import AppState
 from web.render import PageState, render_page
-from web.views.command_api import plan_embedding
+from web.views.command_api import price_index
 
 router = APIRouter()
 
@@ -26,13 +24,15 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
 
 @router.get("/parts/index", include_in_schema=False)
 def render_index(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the index with its builds and the price of a new build, for the search page."""
+    """Render the index and the price of a new build, for the search page."""
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read counts as running: the part loads itself again.
         work = app_state.background_work.find_newest(f"index {ws.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
         report = status.read_status(ws)
-        builds = _list_builds(Builds(ws.data, ws.indexed_task.folder)) if ws.is_indexed else []
+        other_builds = []
+        if ws.is_indexed:
+            other_builds = Builds(ws.data, ws.indexed_task.folder).unused_numbers()
         return render_page(
             app_state,
             "parts/index.html",
@@ -40,9 +40,8 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
             "search",
             index=report.document["index"],
             can_build=bool(report.counts.done),
-            builds=builds,
-            previous_build=_previous_build(builds),
-            cost=plan_embedding(ws)["cost"],
+            other_builds=other_builds,
+            cost=price_index(ws),
             work_documents=work_documents,
         )
 
@@ -82,33 +81,3 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
             document=status.read_status(ws).document,
             work_documents=work_documents,
         )
-
-
-def _list_builds(builds: Builds) -> list[dict[str, Any]]:
-    """Return the complete builds on disk, newest first."""
-    inactive_numbers = builds.unused_numbers()
-    return [
-        {
-            "number": build.number,
-            "built_at": build.built_at,
-            "count": build.count,
-            "model": build.model,
-            "dim": build.dim,
-            "in_service": number not in inactive_numbers,
-        }
-        for number, build in reversed(builds.read_manifests().items())
-    ]
-
-
-def _previous_build(builds: list[dict[str, Any]]) -> int | None:
-    """Return the newest build before the build in service, or None.
-
-    If no build is in service, it is the newest build.
-    """
-    active_number = next((build["number"] for build in builds if build["in_service"]), None)
-    earlier_numbers = (
-        build["number"]
-        for build in builds
-        if active_number is None or build["number"] < active_number
-    )
-    return max(earlier_numbers, default=None)

@@ -10,11 +10,9 @@ from pipeline.quality.label_accuracy import (
     HAS_NO_ANSWER,
     HAS_OTHER_INPUT,
     AccuracyReport,
-    VersionChoices,
     list_version_choices,
     measure_versions,
 )
-from pipeline.store import answers
 from pipeline.store.database import Store
 from web.render import PageState
 
@@ -37,7 +35,7 @@ class VersionAccuracy(NamedTuple):
     choices: Sequence[str] = ()
     # None if no version answered a labelled row.
     report: AccuracyReport | None = None
-    # The version in use, if labelled rows lack its answers; else "".
+    # The version in use, if it is measured and labelled rows lack its answers; else "".
     unasked_version: str = ""
     error_message: str = ""
 
@@ -86,33 +84,7 @@ def find_version_accuracy(
         versions = (first_version,)
         error_message = SAME_VERSION_MESSAGE
     report = store.query(measure_versions, task, versions)
-    unasked_version = _find_unasked_version(choices, report, task.prompt_version)
+    unasked_version = ""
+    if report.present_index is not None and report.unasked_rows:
+        unasked_version = report.versions[report.present_index].version
     return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
-
-
-def _find_unasked_version(
-    choices: VersionChoices, report: AccuracyReport, present_version: str
-) -> str:
-    """Return the version in use if the page proposes to ask labelled rows with it, else "".
-
-    - If the report compares the version, the page proposes it if a labelled row has no answer of
-      the version.
-    - If the report does not compare it, the page proposes it if the version has answers, but none
-      to a labelled row. A version without any answer is not proposed.
-
-    Args:
-        choices: The stored versions, and those that answered labelled rows.
-        report: The accuracy of two versions.
-        present_version: The version in use, as `task@n/model`. As `task@n` it means the answers of
-            any model; the newest of these versions is returned.
-    """
-    if report.present_index is not None:
-        return report.versions[report.present_index].version if report.unasked_rows else ""
-    versions_in_use = [
-        version
-        for version in choices.answered
-        if answers.belongs_to_version(version, present_version)
-    ]
-    if versions_in_use and not set(versions_in_use) & set(choices.labelled):
-        return versions_in_use[-1]
-    return ""

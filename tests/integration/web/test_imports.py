@@ -47,11 +47,12 @@ def list_dropped_files(workspace: Workspace) -> list[Path]:
 
 
 def test_no_file_is_dropped_for_a_user_task(workspace: Workspace) -> None:
-    """Page and API name the file of the rows, and how to change it."""
+    """The reply says why the file cannot replace the table, and the page leads to a new task."""
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         error = page.post(DROP, params={"task": "reviews", "name": "p.csv"}, content=b"").json()
-        assert (error["status"], "reviews.csv" in error["hint"]) == (422, True)
+        assert (error["status"], error["field"]) == (422, "task")
+        assert "its table is not stored in the workspace" in error["detail"]
         assert "/add?task=reviews" in page.get("/", params={"task": "reviews"}).text
         assert page.get("/?task=moons").status_code == 404
 

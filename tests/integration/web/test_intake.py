@@ -124,14 +124,15 @@ def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:
     """One button creates the task and asks all rows, for the price that the run estimates."""
     number = drop_reviews(page)
     try_question(page, number, **TONE, **WHY, **KEY_TEXT)
-    choices = page.desk.uploads.get(number).mode_choices
+    estimate = page.desk.uploads.get(number).estimate
+    assert estimate is not None
     press_button(page, number, keep="kettles", mode="live")
     page.settle()
     page.settle()
     response = page.get("/parts/import", params={"number": number})
     assert response.headers["hx-redirect"] == "/?task=kettles"
     (batch,) = page.get("/api/batches", params={"task": "kettles"}).json()
-    assert {choice.mode: choice.cost for choice in choices}["live"] == batch["estimated_cost"]
+    assert estimate.mode_estimates["live"].cost == batch["estimated_cost"]
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:

@@ -61,8 +61,8 @@ def test_an_answer_of_parts_is_laid_out_and_its_quotations_are_marked(
         workspace.ran("correct", ITEM="1", SET=f"parts={json.dumps(changed_parts)}")
         history = read_page(page, "reviews", "1").partition("<h2>History")[2]
         assert re.findall(r"<(?:del|ins)>speed .* (\w+)</(?:del|ins)>", history) == [
-            "true",
-            "false",
+            "yes",
+            "no",
         ]
         assert "lid" not in history.partition("<form")[0]
 

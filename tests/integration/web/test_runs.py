@@ -41,8 +41,8 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
     api.clear_faults()
     with Page(task) as page:
         runs = _read_runs(page)
-        bar = re.findall(r'aria-label="(\d+ answered, \d+ failed, \d+ open)"', runs)
-        assert bar[0] == "0 answered, 8 failed, 0 open"
+        bar = re.findall(r'aria-label="(\d+ answered, \d+ failed, \d+ waiting)"', runs)
+        assert bar[0] == "0 answered, 8 failed, 0 waiting"
         assert re.search(r'class="bad">\d of 8 failed: ', runs)
         run = _read_run(page)
         assert f'aria-label="{bar[0]}"' in run
@@ -54,7 +54,7 @@ def test_failed_rows_are_counted_explained_and_retried(task: Workspace, api: Api
         assert page.get("/api/status", params=RUNS).json()["reviews"]["answered"] == 4
         assert "Retry" not in _read_run(page)
         runs = _read_runs(page)
-        assert 'aria-label="4 answered, 0 failed, 0 open"' in runs
+        assert 'aria-label="4 answered, 0 failed, 0 waiting"' in runs
         # The failures stay in the list, but their rows are answered.
         assert re.search(r'class="bad">\d of 8 failed: ', runs)
 

@@ -10,7 +10,7 @@ from web.render import list_changed_members, to_text
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (7.0, "7"), (2.5, "2.5"), (1e308, "1e+308"), (3, "3"), (True, "true")],
+    [(0.0, "0"), (7.0, "7"), (2.5, "2.5"), (1e308, "1e+308"), (3, "3")],
 )
 def test_numbers_are_short(value: Any, text: str) -> None:
     """A whole float has no decimals, and a huge one has an exponent."""

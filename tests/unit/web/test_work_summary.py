@@ -23,10 +23,10 @@ TAGGED = {
 @pytest.mark.parametrize(
     ("result", "summary"),
     [
-        (TAGGED, "4 answered, 0 waiting, $0.01"),
+        (TAGGED, "4 answered, $0.01"),
         (
             {**TAGGED, "cost": None, "spent": 0.5},
-            "4 answered, 0 waiting, $0.50 spent since the run began",
+            "4 answered, $0.50 spent since the run began",
         ),
         (None, ""),
     ],
