@@ -437,7 +437,7 @@ def render_task_file(
     # A row without the text is not asked, even if the prompt has other columns.
     quotes_in_line = ""
     if has_quotes or len(guess.prompt_names) > 1:
-        quotes_in_line = f"    quotes_in={_to_literal(guess.text)},  # the column of the quotations\n"
+        quotes_in_line = f"    quotes_in={_to_literal(guess.text)},  # where quotations are from\n"
     # The members that locate the rows, without empty ones.
     source_lines = [
         f"    {name}={_to_literal(text)},  # {SOURCE_COMMENTS[name]}\n"

@@ -96,7 +96,7 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
     [
         ({"question": " ?"}, "question", "Write a question"),
         ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
-        ({"field0.choices": "a\na"}, "field0", "'tone' has the same choice twice"),
+        ({"field0.choices": "a\na"}, "field0", "'tone' needs at least 2 choices, all different"),
         ({"new1.name": "my tone"}, "field1", "'my tone' is not a name"),
         ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
         ({"role.1": "key"}, "roles", "At most 1 column can be the key, not 2"),
