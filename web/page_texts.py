@@ -28,6 +28,8 @@ _CONDITION = re.compile(r"\bWHERE\b(?!=)")
 _SETTING_NAME = re.compile(
     r"\b(?:FINDABLE_)?([A-Z]+(?:_[A-Z]+)+|[A-Z]+(?==))=?|(?<![\w-])--([a-z-]+)"
 )
+# Between two clauses of a message, but not within quotation marks.
+_CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
 # The place of the page that does the work of a command: its label, and its address for a task.
 _PLACES = {
     **dict.fromkeys(
@@ -102,7 +104,8 @@ def select_clauses(text: object) -> str:
     if program:
         message = message.replace(f"{program} ", "findable ")
     message = _FOLDER.sub("", _CONDITION.sub("the condition", message))
-    return "; ".join(clause for clause in message.split("; ") if not _is_for_terminal(clause))
+    clauses = _CLAUSE_END.split(message)
+    return "; ".join(clause for clause in clauses if not _is_for_terminal(clause))
 
 
 def describe_setting(text: str) -> str:

@@ -110,6 +110,7 @@ def test_a_refusal_is_beside_its_control(
     html = press_button(page, number, **(TONE | WHY | KEY_TEXT | changes))
     beside = html.partition(f'id="{control}-message"')[2].partition("</p>")[0]
     assert message in beside, html
+    assert "quote; " not in beside
     assert "FIELDS" not in html
     for text in ("How the review sounds.", changes.get("new1.name", "why")):
         assert f'value="{text}"' in html
