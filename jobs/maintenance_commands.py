@@ -41,7 +41,6 @@ from jobs.output import (
     Terminal,
     log_times,
     print_errors_and_raise,
-    print_fields,
     print_line,
 )
 from jobs.status_command import read_next_command
@@ -245,15 +244,14 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     wait that long before they conclude that a batch was not created.
     """
     document = verify.verify_gemini(ws)
-    facts = [(f"{name}:", text) for name, text in document["facts"].items()]
-    print_facts = partial(print_fields, facts)
+    facts = [f"{name}: {text}" for name, text in document["facts"].items()]
     if document["backend"] == "local":
         outcome = "Gemini was not checked: the local engine answered all rows"
         next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
     else:
         outcome = f"all rows answered, {format_usd(document['cost'])} spent"
         next_step = str(CommandHint("status"))
-    return CommandReport(document, [print_facts, outcome], hint=next_step)
+    return CommandReport(document, [*facts, outcome], hint=next_step)
 
 
 def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:

@@ -36,7 +36,7 @@ MAX_PREFERRED = 10
 # A figure of fewer items can have any value by chance.
 MIN_HOPELESS_ITEMS = 20
 GATES_HINT = HintTemplate(
-    "write it like {}",
+    "write it like {}, with shares between 0 and 1",
     OptionHint(gates="evidence=0.95,concepts=3..16,divergence=off"),
 )
 
@@ -475,8 +475,7 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
         is_valid = False
     if not is_valid:
         raise ConfigurationError(
-            f"{place}: {gate.name}={text} has no valid bounds: a number for a gate with one bound, "
-            "LOW..HIGH, or off; a share is from 0 to 1",
+            f"{place}: {gate.name}={text} has no valid bounds",
             hint=GATES_HINT,
         )
 
