@@ -213,7 +213,7 @@ class TableSpec:
         index" even if several are missing.
 
         Returns:
-            One line such as "the column id and an index to `people`". An empty list if the table
+            One line such as "the column tags, an index to `people`". An empty list if the table
             does not exist or lacks nothing.
 
         Raises:
@@ -223,16 +223,12 @@ class TableSpec:
         if not columns:
             return []
 
-        additions: list[str] = []
-        missing_columns = self.find_missing_columns(columns)
-        if missing_columns:
-            noun = "column" if len(missing_columns) == 1 else "columns"
-            additions.append(f"the {noun} {', '.join(missing_columns)}")
+        additions = [f"the column {name}" for name in self.find_missing_columns(columns)]
         if self.marker_index is not None or self._unindexed_columns(tx, columns):
             additions.append("an index")
         if not additions:
             return []
-        return [f"{' and '.join(additions)} to `{self.name}`"]
+        return [f"{', '.join(additions)} to `{self.name}`"]
 
     def make_server_definition(self, tx: Connection) -> Table:
         """Return the definition that the table of an SQLite file gets on a PostgreSQL server.
@@ -271,10 +267,9 @@ class TableSpec:
         """
         kind = read_object_kind(tx, self.name)
         if kind not in {None, "table"}:
-            reasons = {"view": "is a view", "virtual": "is a virtual table"}
             raise adoption_error(
                 self.name,
-                reasons.get(kind, "is not a table"),
+                f"is no plain table ({kind})",
                 hint=f"make it a table, or {self.alternative_hint}",
             )
 
@@ -300,50 +295,43 @@ class TableSpec:
     def _describe_misfits(self, tx: Connection, columns: ReflectedColumns) -> list[str]:
         """Return for each column of an unsuitable type a phrase with its type and its need.
 
-        Columns that the spec does not need are not checked, nor are missing columns. The column of
-        `reference` must store ids, either of the same kind as the other table's ids or as text.
+        Columns that the spec does not need are not checked, nor are missing columns.
 
         Args:
             tx: The transaction that read the columns; its dialect decides which types fit.
             columns: The existing columns of the table.
         """
-        reference_name, referred_ids = self.reference or ("", IdColumnFacts())
-        needs: dict[str, str] = {}
-        for name in self._checked_columns:
-            if name not in columns or name == reference_name:
-                continue
-            need = self._find_need(name).find_misfit(tx, columns[name])
-            if need:
-                needs[name] = need
-
-        reference = columns.get(reference_name)
-        if reference is not None:
-            accepted_kinds = {referred_ids.kind, "text"}
-            is_id_column = ColumnNeed.ID.find_misfit(tx, reference) is None
-            if not (is_id_column and describe_id_column(tx, reference).kind in accepted_kinds):
-                needs[reference_name] = referred_ids.kind
-
         phrases: list[str] = []
-        for name, need in needs.items():
-            column = columns[name]
-            type_note = describe_column_type(tx, column)
-            phrases.append(f"`{column.name}`{type_note}, which must store {need}")
+        for name in self._checked_columns:
+            column = columns.get(name)
+            if column is None:
+                continue
+            need = self._find_unmet_need(tx, name, column)
+            if need:
+                type_note = describe_column_type(tx, column)
+                phrases.append(f"`{column.name}`{type_note}, which must store {need}")
         return phrases
 
-    def _find_need(self, name: str) -> ColumnNeed:
-        """Return which values a column of the table must be able to store.
+    def _find_unmet_need(self, tx: Connection, name: str, column: Column[Any]) -> str | None:
+        """Return which values a column must store, but cannot; None if its type fits.
 
-        The need is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
-        integer column of the definition, and text for all other columns.
+        The column of `reference` must store ids, either of the same kind as the other table's ids
+        or as text. The need of another column is the entry of `column_needs`, else ids for the
+        column `id`, whole numbers for an integer column of the definition, and text for all others.
         """
-        if name in self.column_needs:
-            return self.column_needs[name]
+        reference_name, referred_ids = self.reference or ("", IdColumnFacts())
+        if name == reference_name:
+            is_id_column = ColumnNeed.ID.find_misfit(tx, column) is None
+            kind = describe_id_column(tx, column).kind
+            is_suitable = is_id_column and kind in {referred_ids.kind, "text"}
+            return None if is_suitable else referred_ids.kind
+
+        need = ColumnNeed.TEXT
         if name == "id":
-            return ColumnNeed.ID
-        is_integer = isinstance(self.definition.c[name].type, Integer)
-        if is_integer:
-            return ColumnNeed.INTEGER
-        return ColumnNeed.TEXT
+            need = ColumnNeed.ID
+        elif isinstance(self.definition.c[name].type, Integer):
+            need = ColumnNeed.INTEGER
+        return self.column_needs.get(name, need).find_misfit(tx, column)
 
     def _check_ids(self, tx: Connection) -> None:
         """Check that the rows' ids are present, different and not empty. Changes nothing.
@@ -363,20 +351,15 @@ class TableSpec:
                 self.name, f"has rows whose `id` is missing or repeated ({counts})", hint=hint
             )
 
-        sqlite_type = func.typeof(self.definition.c.id)
-        if is_sqlite(tx) and self._has_row(tx, sqlite_type.in_(("blob", "real"))):
+        is_unusable = self.row_id == ""
+        if is_sqlite(tx):
+            is_unusable |= func.typeof(self.definition.c.id).in_(("blob", "real"))
+        if has_row(tx, select(self.definition.c.id).where(is_unusable)):
             raise adoption_error(
                 self.name,
-                "has ids that are bytes or floating-point numbers",
-                hint="use ids that are whole numbers or text",
+                "has an `id` that is an empty text, bytes or a floating-point number",
+                hint=hint,
             )
-
-        if self._has_row(tx, self.row_id == ""):
-            raise adoption_error(self.name, "has a row whose `id` is an empty text", hint=hint)
-
-    def _has_row(self, tx: Connection, condition: ColumnElement[bool]) -> bool:
-        """Return whether the table has a row that meets a condition."""
-        return has_row(tx, select(self.definition.c.id).where(condition))
 
 
 def _make_server_column(

@@ -28,6 +28,15 @@ JSON_WHITE_SPACE = " \t\r\n"
 EMPTY_LIST_TEXTS = frozenset({"", "[]", "null"})
 # The largest integer of a database column.
 MAX_INTEGER = 2**63 - 1
+_KIND_BY_CLASS = {
+    type(None): None,
+    str: "text",
+    bool: "boolean",
+    int: "integer",
+    float: "real",
+    list: "json",
+    dict: "json",
+}
 _WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_WHITE_SPACE))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
@@ -207,18 +216,10 @@ def find_value_kind(value: Any) -> str | None:
     The kind is "text", "integer", "real", "boolean", or "json" for lists and objects. Whole numbers
     beyond 64 bits need a text column.
     """
-    if value is None:
-        return None
-    # Most values are texts.
-    if isinstance(value, str):
+    kind = _KIND_BY_CLASS.get(type(value), "text")
+    if kind == "integer" and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
         return "text"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int):
-        if -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
-            return "integer"
-        return "text"
-    return "real" if isinstance(value, float) else "json"
+    return kind
 
 
 def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:

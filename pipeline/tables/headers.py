@@ -18,6 +18,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.tables.input_file import NO_HEADER, InputFile
 from pipeline.tables.row_findings import (
+    MAX_STORED_CHARS,
     Finding,
     SourceRow,
     make_excerpt,
@@ -110,7 +111,8 @@ class HeadedTable:
     ) -> Finding:
         """Return the finding that rejects a record, with its cells by column.
 
-        A cell beyond the header is named by its number, such as `column_3` for the third cell.
+        A cell beyond the header is named by its number, such as `column_3` for the third cell. Long
+        cells are cut.
 
         Args:
             line: The line where the record starts.
@@ -120,7 +122,10 @@ class HeadedTable:
             column: The faulty column; empty if the whole record is faulty.
         """
         names = [*self.names, *make_column_names(len(texts))[len(self.names) :]]
-        cells = dict(zip(names, texts, strict=False))
+        # A page of findings must not fill the memory; the stored row has a cut cell with a mark.
+        cells = {
+            name: text[: MAX_STORED_CHARS + 1] for name, text in zip(names, texts, strict=False)
+        }
         value = excerpt or self.delimiter.join(texts)
         return make_rejection(line, reason, value, column=column, cells=cells)
 

@@ -26,6 +26,8 @@ _EXCERPT_CONTEXT_CHARS = 20
 # Characters that are kept of each cell of an over-long record; a cell of .xlsx has at most 32,767.
 MAX_CUT_CELL = 32_000
 CUT_MARK = " … [cut]"
+# A longer text is cut and marked.
+MAX_STORED_CHARS = MAX_CUT_CELL + len(CUT_MARK)
 # Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see
 # `pipeline.tables.input_file`).
 _FIRST_BAD_BYTE = 0xDC00
@@ -212,7 +214,7 @@ def _make_storable_cell(cell: Any) -> Any:
         return cell
 
     text = cell if isinstance(cell, str) else to_compact_json(cell)
-    if len(text) > MAX_CUT_CELL + len(CUT_MARK):
+    if len(text) > MAX_STORED_CHARS:
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
     return _escape_unsound(text)
 

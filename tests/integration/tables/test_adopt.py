@@ -98,12 +98,12 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "experts",
         "CREATE TABLE p (username TEXT); CREATE VIEW experts AS SELECT * FROM p",
-        "`experts` .* is a view;",
+        "`experts` .* is no plain table .view.;",
     ),
     (
         "concepts",
         "CREATE VIEW passage_concepts AS SELECT 1 AS id",
-        "`passage_concepts` .* is a view;",
+        "`passage_concepts` .* is no plain table .view.;",
     ),
     ("experts", "id INTEGER, name TEXT", "no `username` column"),
     ("experts", "username TEXT", "no `id` column"),
@@ -117,7 +117,7 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "experts",
         "id TEXT, username TEXT; INSERT INTO experts VALUES ('', 'a')",
-        "`id` is an empty text",
+        "`id` that is an empty text",
     ),
     ("passages", "id REAL, text TEXT", "`id` .*must store text, whole numbers or UUIDs"),
     ("concepts", NUMBERED_CONCEPTS, "`passage_id` .*must store text"),
@@ -142,12 +142,16 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
 ]
 # Tables that only SQLite permits.
 REFUSED_ON_SQLITE = [
-    ("passages", "CREATE VIRTUAL TABLE passages USING fts5(id, text)", "is a virtual table;"),
+    (
+        "passages",
+        "CREATE VIRTUAL TABLE passages USING fts5(id, text)",
+        "is no plain table .virtual.;",
+    ),
     ("passages", "id, text", "which must store text, whole numbers or UUIDs"),
     (
         "passages",
         "id INT, text; INSERT INTO passages VALUES (0.5, '')",
-        "bytes or floating-point numbers",
+        "bytes or a floating-point number",
     ),
     (
         "passages",

@@ -51,9 +51,9 @@ def test_each_row_of_a_csv_file_is_a_row_or_a_finding(tmp_path: Path, line_end: 
             continue
 
         assert read_row.reason.startswith(f"longer than {LIMIT:,} characters")
-        assert tuple(read_row.cells.values()) == row
+        assert len(read_row.cells["text"]) < MAX_CUT_CELL + 100
         cut_cell = f"{row[1][:MAX_CUT_CELL]}{CUT_MARK}"
-        assert make_refused_row(read_row).cells["text"] == cut_cell
+        assert list(make_refused_row(read_row).cells.values()) == [row[0], cut_cell, row[2]]
 
     assert sum(isinstance(read_row, SourceRow) for read_row in read_rows) > len(table) // 2
 
