@@ -56,7 +56,6 @@ from pipeline.tables.stored_rows import (
     make_rows_subquery,
     parse_stored_values,
 )
-from pipeline.tables.text_match import join_json_values
 from pipeline.tables.view_row import ViewColumn, ViewRow
 from pipeline.tables.where_sql import JsonCell, make_number_expression
 from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column
@@ -338,10 +337,12 @@ class _GridBuilder:
                 *self._fields,
             ],
         )
-        searched_cells = [
-            source_column_expression(self._tx, self._values, name, kind)
-            for name, kind in self._record.columns.items()
-        ]
+        # Their values are different in nearly all rows.
+        uncounted_fields = {
+            field.name
+            for field in self._record.members.answer_fields
+            if field.kind in {"quotation", "object"}
+        }
         return make_grid(
             self._tx,
             self._table,
@@ -357,11 +358,9 @@ class _GridBuilder:
             source_names=[*self._record.columns, *self._own_keys],
             default_names=list(default_names),
             cost_names=[self._answer_names[part] for part in _COST_KINDS],
-            searched_cells=(self._table.row_id, *searched_cells),
-            answer_text=join_json_values(
-                self._tx, answers_table.c.answer, list(self._fields.values())
-            ),
-            facets=list(self._fields),
+            searched_cells=(self._table.row_id,),
+            searched_documents=(self._values, answers_table.c.answer),
+            facets=[name for name, field in self._fields.items() if field not in uncounted_fields],
         )
 
     def _make_columns(self) -> dict[str, ViewColumn]:

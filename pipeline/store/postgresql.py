@@ -42,8 +42,8 @@ _CONNECTION_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,  # milliseconds
 }
-# PostgreSQL 12.
-MIN_SERVER_VERSION = 120000
+# PostgreSQL 13, the first version that normalizes texts.
+MIN_SERVER_VERSION = 130000
 
 # The settings of each connection, whatever the server's defaults are:
 # - Keepalives: a vanished client must not keep its lock for hours.

@@ -88,7 +88,7 @@ from pipeline.tables.row_table import (
     RowTable,
     describe_state_reason,
 )
-from pipeline.tables.text_match import contains_word
+from pipeline.tables.text_match import contains_word, join_json_values
 from pipeline.tables.view_row import ViewColumn, ViewRow
 from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell, select_json
 
@@ -133,10 +133,9 @@ class Grid:
     # values of them.
     cells: Mapping[str, ColumnElement[Any]]
     read_values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    # Expressions that are searched for words.
+    # Expressions that are searched for words, and JSON documents whose values are.
     searched_cells: Sequence[ColumnElement[Any]]
-    # Expression for all values of an answer as a text, which is searched, too.
-    answer_text: ColumnElement[Any] | None = None
+    searched_documents: Sequence[ColumnElement[Any]] = ()
     # Names of answer fields by the names of their columns.
     answer_fields: Mapping[str, str]
     # Names of columns whose values are counted.
@@ -151,11 +150,6 @@ class Grid:
     def reason_name(self) -> str:
         """Return the name of the column with the reason of the state."""
         return list(self.columns)[-1]
-
-    @property
-    def source(self) -> Join:
-        """Return the rows, each joined with its preferred answer if it has one."""
-        return self._join_answers()
 
     def _join_answers(self, version: str | None = None) -> Join:
         """Return the rows, each joined with its preferred answer of a version, or of any."""
@@ -313,7 +307,7 @@ class Grid:
             InputError: There is no such row.
         """
         is_last_row = self.table.match_ids([str(options.after)])
-        query = select(*sort_keys).select_from(self.source).where(is_last_row).limit(1)
+        query = select(*sort_keys).select_from(self._join_answers()).where(is_last_row).limit(1)
         last_row = tx.execute(query).first()
         if last_row is None:
             raise InputError(
@@ -435,7 +429,7 @@ class Grid:
     def _make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter, all of which a row of `source` must meet.
 
-        Each word of the filter must be in one of `searched_cells` or in the answer. Then follow
+        Each word of the filter must be in one of the searched cells or documents. Then follow
         WHERE=, the state, each tag, the ids, and the conditions on answers: review, doubt,
         differing versions and version. Parts of the filter that are not set add no condition.
 
@@ -487,14 +481,14 @@ class Grid:
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
-        is_in_row = contains_word(tx, self.searched_cells, word)
-        if self.answer_text is None:
-            return is_in_row
-        is_in_answer = contains_word(tx, [self.answer_text], word)
-        if word.isascii() and word.isalnum():
-            # JSON does not escape such words, and its text is searched much faster.
-            is_in_answer = and_(contains_word(tx, [answers.c.answer], word), is_in_answer)
-        return or_(is_in_row, is_in_answer)
+        conditions = [contains_word(tx, self.searched_cells, word)]
+        for document in self.searched_documents:
+            is_in_values = contains_word(tx, [join_json_values(tx, document)], word)
+            if word.isascii() and word.isalnum():
+                # JSON does not escape such words, and its text is searched much faster.
+                is_in_values = and_(contains_word(tx, [document], word), is_in_values)
+            conditions.append(is_in_values)
+        return or_(*conditions)
 
     def _make_answer_conditions(
         self,
@@ -548,7 +542,7 @@ class Grid:
         source = None
         # Without a filter, answers need not be looked up.
         if conditions:
-            source = self.source
+            source = self._join_answers()
         row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)

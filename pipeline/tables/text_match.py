@@ -3,11 +3,11 @@
 Words are compared in any case, though SQLite's lower() changes ASCII letters only.
 """
 
-import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -71,12 +71,8 @@ def make_spellings(word: str) -> dict[str, None]:
     return spellings
 
 
-def join_json_values(
-    tx: Connection,
-    document: ColumnElement[Any],
-    names: Sequence[str],
-) -> ColumnElement[Any]:
-    """Return an SQL expression for a text with all values in some members of a JSON document.
+def join_json_values(tx: Connection, document: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return an SQL expression for a text with all values in a JSON document.
 
     Values are texts, numbers and truth values at any depth, one per line. Names are left out. A
     stored quotation counts as its text only.
@@ -84,16 +80,14 @@ def join_json_values(
     Args:
         tx: The connection that will run the query. An SQLite connection gets a function.
         document: The column with the JSON document.
-        names: The members.
     """
     if is_sqlite(tx):
         connection: Any = tx.connection.driver_connection
-        connection.create_function("findable_values", 2, _join_values, deterministic=True)
-        return func.findable_values(document, json.dumps(names))
+        connection.create_function("findable_values", 1, _join_values, deterministic=True)
+        return func.findable_values(document)
 
-    members = (func.jsonb_extract_path(cast(document, JSONB), name) for name in names)
-    members_text = cast(func.jsonb_build_array(*members), Text)
-    without_offsets = func.regexp_replace(members_text, _SERVER_QUOTATION, r"\1", "g")
+    json_text = cast(cast(document, JSONB), Text)
+    without_offsets = func.regexp_replace(json_text, _SERVER_QUOTATION, r"\1", "g")
     leaves = func.jsonb_path_query(cast(without_offsets, JSONB), literal_column("'strict $.**'"))
     leaf = leaves.table_valued("leaf").render_derived().c.leaf
     is_value = func.jsonb_typeof(leaf).in_(("string", "number", "boolean"))
@@ -101,9 +95,8 @@ def join_json_values(
     return select(values).where(is_value).scalar_subquery()
 
 
-def _join_values(document: str | None, names: str) -> str:
-    members = json.loads(document or "{}")
-    return "\n".join(iterate_texts([members.get(name) for name in json.loads(names)]))
+def _join_values(document: str | None) -> str:
+    return "\n".join(iterate_texts(orjson.loads(document or "{}")))
 
 
 def _contains_any(

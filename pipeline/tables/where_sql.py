@@ -12,7 +12,7 @@ kind that it is compared with:
 - TRUE and FALSE are compared with truth values.
 
 Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL has no case
-folding: it uses `lower()` of the database's locale, and version 12 cannot normalize.
+folding: it uses `lower()` of the database's locale.
 """
 
 import operator
@@ -55,8 +55,6 @@ NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
 MAX_NUMBER_CHARS = 400
 # Letters that case folding changes, but lower() of PostgreSQL does not: ß and the final sigma.
 _FOLDINGS_BESIDE_LOWER = {"ß": "ss", "\u03c2": "\u03c3"}
-# First version of PostgreSQL with normalize().
-_MIN_NORMALIZING_VERSION = (13,)
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -124,12 +122,10 @@ def compile_where(
     Raises:
         InputError: The expression names an unknown column.
     """
-    server_version = None
-    if tx is not None and tx.dialect.name != "sqlite":
-        server_version = tx.dialect.server_version_info or ()
-    elif tx is not None:
+    is_server = tx is not None and tx.dialect.name != "sqlite"
+    if tx is not None and not is_server:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _Compiler(scopes, server_version).make_condition(expression)
+    return _Compiler(scopes, is_server=is_server).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -196,19 +192,15 @@ class _CellValues(NamedTuple):
 class _Compiler:
     """Makes conditions from expressions."""
 
-    def __init__(
-        self,
-        scopes: Scopes,
-        server_version: tuple[Any, ...] | None,
-    ) -> None:
-        """Remember the cells that expressions can name, and the version of a PostgreSQL server.
+    def __init__(self, scopes: Scopes, *, is_server: bool) -> None:
+        """Remember the cells that expressions can name, and the kind of the database.
 
         Args:
             scopes: As in `compile_where`.
-            server_version: None for SQLite.
+            is_server: The database is PostgreSQL, else SQLite.
         """
         self._scopes = scopes
-        self._server_version = server_version
+        self._is_server = is_server
 
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
@@ -238,10 +230,7 @@ class _Compiler:
             return and_(*parts) if expression.requires_all else or_(*parts)
 
         cell = self._find_cell(expression)
-        if self._server_version is None:
-            values = _list_file_values(cell)
-        else:
-            values = _list_server_values(cell)
+        values = _list_server_values(cell) if self._is_server else _list_file_values(cell)
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
@@ -322,9 +311,8 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            if self._server_version is None:
-                return func.instr(value, operands[0]) > 0
-            return func.strpos(value, operands[0]) > 0
+            find_position = func.strpos if self._is_server else func.instr
+            return find_position(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
@@ -360,16 +348,12 @@ class _Compiler:
 
         PostgreSQL changes the letters that the database's locale knows.
         """
-        if self._server_version is None:
+        if not self._is_server:
             return func.findable_fold(text)
-        can_normalize = self._server_version >= _MIN_NORMALIZING_VERSION
-        if can_normalize:
-            text = func.normalize(text, literal_column("NFKD"))
-        folded_text = func.lower(text)
+        folded_text = func.lower(func.normalize(text, literal_column("NFKD")))
         for letter, folding in _FOLDINGS_BESIDE_LOWER.items():
             folded_text = func.replace(folded_text, letter, folding)
-        if can_normalize:
-            folded_text = func.normalize(folded_text, literal_column("NFC"))
+        folded_text = func.normalize(folded_text, literal_column("NFC"))
         return folded_text.collate("C")
 
 
