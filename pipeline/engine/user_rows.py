@@ -181,7 +181,8 @@ class UserRows(TaskRows):
             return self.id_of(tx, name)
         keys = self.subquery.c.findable_key
         begins_with_name = keys.startswith(name, autoescape=True)
-        row_ids = list(tx.execute(select(keys).where(begins_with_name).limit(2)).scalars())
+        matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
+        row_ids = list(tx.execute(matching_keys).scalars())
         if len(row_ids) > 1 and name not in row_ids:
             hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
             raise InputError(f"several {self.labels.plural} begin with {name!r}", hint=hint)
