@@ -72,7 +72,10 @@ class QuestionLines:
         Raises:
             InputError: The task has more closed questions than a request may have.
         """
-        blocks = [{"type": "text", "text": prompt.system}, *map(self._make_block, prompt.parts)]
+        blocks = [
+            {"type": "text", "text": prompt.system},
+            *map(self._make_input_block, prompt.parts),
+        ]
         blocks = [block for block in blocks if block.get("text") != ""]
         texts = [block["text"] for block in blocks if "text" in block]
         image_count = len(blocks) - len(texts)
@@ -94,7 +97,7 @@ class QuestionLines:
             prompt=estimate_tokens(prompt_text) + image_tokens + self.question_tokens
         )
 
-    def _make_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
+    def _make_input_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a text or an image of a prompt to a block of a request to a decision model.
 
         The block of an image has the media resolution of the task's declaration, if that sets one.

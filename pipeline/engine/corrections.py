@@ -133,7 +133,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         InputError: There is no such row.
     """
     with store.read() as tx:
-        return _describe_answer(tx, task, task.rows.id_of(tx, row_name))
+        return _read_answer_history(tx, task, task.rows.id_of(tx, row_name))
 
 
 def correct_answer(
@@ -175,13 +175,13 @@ def correct_answer(
     """
     with store.write() as tx:
         row_id = task.rows.id_of(tx, row_name)
-        document = _describe_answer(tx, task, row_id)
-        _check_state(document, expected_state)
-        new_edit = _make_edit(
+        document = _read_answer_history(tx, task, row_id)
+        _check_answer_unchanged(document, expected_state)
+        new_edit = _make_validated_edit(
             task,
             row_id,
             change,
-            _read_current_rows(tx, task, [row_id]),
+            _read_rows_to_correct(tx, task, [row_id]),
             editor_name=normalize_editor_name(editor_name),
             edited_at=now(),
             confirms_values=confirms_values,
@@ -190,7 +190,7 @@ def correct_answer(
             return {**document, "edit": None}
 
         _insert_edits(tx, task, {row_id: new_edit})
-        return {**_describe_answer(tx, task, row_id), "edit": new_edit.edit.number}
+        return {**_read_answer_history(tx, task, row_id), "edit": new_edit.edit.number}
 
 
 class PlannedEdits(NamedTuple):
@@ -227,12 +227,12 @@ def plan_edits(
     Raises:
         ConfigurationError: Code of the task's file failed.
     """
-    current = _read_current_rows(tx, task, list(changes))
+    current = _read_rows_to_correct(tx, task, list(changes))
     new_edits: dict[str, NewEdit] = {}
     refusals: dict[str, FindableError] = {}
     for row_id, change in changes.items():
         try:
-            new_edit = _make_edit(
+            new_edit = _make_validated_edit(
                 task,
                 row_id,
                 change,
@@ -250,7 +250,7 @@ def plan_edits(
     return PlannedEdits(new_edits, refusals)
 
 
-class _CurrentRows(NamedTuple):
+class _RowsToCorrect(NamedTuple):
     """What the database contains about the rows that are to be corrected."""
 
     # Existing rows by id.
@@ -266,7 +266,7 @@ class _CurrentRows(NamedTuple):
     answer_sources: Mapping[str, Sequence[ConfidentAnswer]]
 
 
-def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _CurrentRows:
+def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) -> _RowsToCorrect:
     preference = task.rows.preference(tx)
     answer_sources = {}
     answers_by_id = read_confident_answers(tx, task.name, row_ids)
@@ -275,7 +275,7 @@ def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _C
         model_answers = [answer for answer in row_answers if answer.version != PERSON]
         model_answers.sort(key=lambda answer: preference.sort_key(answer.version))
         answer_sources[row_id] = corrections + model_answers[:1]
-    return _CurrentRows(
+    return _RowsToCorrect(
         task.rows.read(tx, row_ids),
         task.answers.read_current(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
@@ -284,11 +284,11 @@ def _read_current_rows(tx: Connection, task: Task, row_ids: Sequence[str]) -> _C
     )
 
 
-def _make_edit(
+def _make_validated_edit(
     task: Task,
     row_id: str,
     change: Mapping[str, Any] | int,
-    current: _CurrentRows,
+    current: _RowsToCorrect,
     *,
     editor_name: str,
     edited_at: datetime,
@@ -337,7 +337,9 @@ def _make_edit(
 
     # The answer of a model counts again as it is, even if it is no longer valid.
     if is_corrected:
-        valid_answer = _validated_answer(task, row_id, new_answer, row, changed_fields=edit.fields)
+        valid_answer = _validate_corrected_answer(
+            task, row_id, new_answer, row, changed_fields=edit.fields
+        )
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
         model_answers = [source.answer for source in answer_sources if source.version != PERSON]
@@ -459,7 +461,7 @@ def mark_reviewed(
         if claims.list_forgotten_ids(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
 
-        _check_state(_describe_answer(tx, task, row_id), expected_state)
+        _check_answer_unchanged(_read_answer_history(tx, task, row_id), expected_state)
         answer = task.rows.read_answers(tx, [row_id]).get(row_id)
         if answer is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
@@ -475,7 +477,7 @@ def _forgotten_error(row_id: str) -> InputError:
     return InputError(f"row {row_id!r} is being forgotten; {UNCHANGED_MESSAGE}")
 
 
-def _check_state(current: Document, expected_state: str | None) -> None:
+def _check_answer_unchanged(current: Document, expected_state: str | None) -> None:
     """Raise ChangedMeanwhileError if an answer is in another state than the editor saw."""
     if expected_state in {None, current["state"]}:
         return
@@ -518,7 +520,7 @@ def _make_changed_answer(
     return _undo_edit(answer, row_edits[change - 1])
 
 
-def _describe_answer(tx: Connection, task: Task, row_id: str) -> Document:
+def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     """Return the history of a row as a document: its answer, its edits and the mark of review.
 
     The members are those that `read_history` returns. `state` is a hash of row id, answer and
@@ -578,7 +580,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
             raise _unknown_field_error(task, name)
 
         if remaining_text.startswith(('"', "[", "{")):
-            values[name], remaining_text = _split_json_value(name, remaining_text)
+            values[name], remaining_text = _split_off_json_value(name, remaining_text)
         else:
             value_text, _, remaining_text = _partition_stripped(remaining_text, ";")
             values[name] = fields[name].parse(value_text)
@@ -592,7 +594,7 @@ def _partition_stripped(text: str, separator: str) -> tuple[str, str, str]:
     return before.strip(), found_separator.strip(), after.strip()
 
 
-def _split_json_value(name: str, text: str) -> tuple[Any, str]:
+def _split_off_json_value(name: str, text: str) -> tuple[Any, str]:
     """Return the JSON value at the beginning of a text, and the text after the next `;`.
 
     Args:
@@ -650,7 +652,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
 # ---- the corrected answer
 
 
-def _validated_answer(
+def _validate_corrected_answer(
     task: Task,
     row_id: str,
     answer: Document,

@@ -164,7 +164,7 @@ def accept_declaration_change(
         ConfigurationError: The file, the table prefix or the key differs, which is never accepted.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
-    _check_identity(stored_record, declared_record)
+    _check_same_file_prefix_and_key(stored_record, declared_record)
 
     version = declared_record.version
     prompt_version = f"{declared_record.name}@{version}"
@@ -206,7 +206,7 @@ def accept_declaration_change(
     return [f"{prompt_version} continues with a changed declaration ({option})"]
 
 
-def _check_identity(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
+def _check_same_file_prefix_and_key(stored_record: TaskRecord, declared_record: TaskRecord) -> None:
     """Raise ConfigurationError if file, table prefix or key differ from the stored record's.
 
     Another file is accepted if the file of the stored record does not exist any more.

@@ -135,7 +135,7 @@ def _prepare_to_write(
         from pipeline.engine import task_registry
 
         name = task_registry.register_if_new(store, settings, display=display)
-        task_registry.store_preference(store, name, settings, display=display)
+        task_registry.store_preferred_versions(store, name, settings, display=display)
         settings = replace(settings, task=name)
 
     marker = workspace.read_marker(settings.data)

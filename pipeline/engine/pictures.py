@@ -213,7 +213,7 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
     with _open_image(content) as image:
         # Decode a large JPEG at a fraction of its size.
         image.draft(None, (3 * max_side, 3 * max_side))
-        frame = _make_visible(image, max_side)
+        frame = _put_on_visible_background(image, max_side)
         # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
         orientation = _read_exif(image).get(_ORIENTATION_TAG, 1)
         transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
@@ -232,7 +232,7 @@ def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) 
             frame.thumbnail((smaller_side, smaller_side), Resampling.LANCZOS)
 
 
-def _make_visible(image: "Image", side: int) -> "Image":
+def _put_on_visible_background(image: "Image", side: int) -> "Image":
     """Return an image in RGB and at most `side` pixels wide and high.
 
     A transparent image is put on white, or on black if it is blank on white.

@@ -189,7 +189,7 @@ def correct_by_file(
 
     edited_at = now()
     with store.read() if is_dry else store.write() as tx:
-        lines_by_id, key_faults = _find_rows(tx, task, lines, columns)
+        lines_by_id, key_faults = _match_lines_to_rows(tx, task, lines, columns)
         planned = corrections.plan_edits(
             tx,
             task,
@@ -202,7 +202,7 @@ def correct_by_file(
                 row_id for row_id, line in lines_by_id.items() if line.is_reviewed is not None
             },
         )
-        marked_ids, mark_faults = _plan_marks(tx, task, lines_by_id, planned, columns.review)
+        marked_ids, mark_faults = _plan_review_marks(tx, task, lines_by_id, planned, columns.review)
         faults += key_faults + mark_faults
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
@@ -211,13 +211,13 @@ def correct_by_file(
             answer_ids = [answer.id for answer in marked_answers]
             answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
-            faults += _describe_refusal(error, lines_by_id[row_id].number, columns)
+            faults += _list_refusal_faults(error, lines_by_id[row_id].number, columns)
         # The error rolls the transaction back.
         if faults:
             hint = _make_hint(task, has_unknown_rows=bool(key_faults))
             raise FileFaultsError(path, faults, hint=hint)
 
-    report = _count_rows(path, lines_by_id, planned, marked_ids)
+    report = _make_report(path, lines_by_id, planned, marked_ids)
     report.ignored_columns = list(columns.ignored)
     report.notes = list(source.notes)
     report.is_dry = is_dry
@@ -378,7 +378,7 @@ def _make_repetition_fault(
     return LineFault(number, columns.key_text, f"{key_text!r} is in line {first_number}, too")
 
 
-def _find_rows(
+def _match_lines_to_rows(
     tx: Connection,
     task: Task,
     lines: Sequence[_Line],
@@ -408,7 +408,7 @@ def _find_rows(
     return lines_by_id, faults
 
 
-def _plan_marks(
+def _plan_review_marks(
     tx: Connection,
     task: Task,
     lines_by_id: Mapping[str, _Line],
@@ -443,7 +443,9 @@ def _plan_marks(
     return marked_ids, faults
 
 
-def _describe_refusal(error: FindableError, number: int, columns: _Columns) -> Iterator[LineFault]:
+def _list_refusal_faults(
+    error: FindableError, number: int, columns: _Columns
+) -> Iterator[LineFault]:
     """Yield the faults of a line whose right values were refused by an error."""
     if isinstance(error, RefusedRowError):
         yield LineFault(number, "", error.reason)
@@ -467,7 +469,7 @@ def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
 # ---- the report
 
 
-def _count_rows(
+def _make_report(
     path: Path,
     lines_by_id: Mapping[str, _Line],
     planned: PlannedEdits,

@@ -238,7 +238,7 @@ def register_python_task(
         raise _input_error(message, _TASK_NAME_HINT)
 
     path = file or make_python_path(name)
-    declaration = _check_declaration(task, name, path)
+    declaration = _check_and_name_declaration(task, name, path)
     if keep_registered and path in _handed_over_tasks:
         return path
 
@@ -295,7 +295,7 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
     with _errors_with_lines(path):
         try:
             names = _run_task_file(path, source)
-            declaration = _find_declaration(names, path)
+            declaration = _find_only_task(names, path)
         except DeclarationError as error:
             line = find_error_line(error, path)
             if line is None:
@@ -306,10 +306,10 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
                 member_line = find_member_line(path, member) or line
                 faults.append(Fault(fault.message, str(fault.hint or ""), member_line))
             declaration = error.declaration
-    return _check_declaration(declaration, declaration.name or name, path, faults)
+    return _check_and_name_declaration(declaration, declaration.name or name, path, faults)
 
 
-def _check_declaration(
+def _check_and_name_declaration(
     declaration: Declaration,
     name: str,
     path: Path,
@@ -378,7 +378,7 @@ def _print_to_stderr(*values: Any, **options: Any) -> None:
     print(*values, **{"file": sys.stderr, **options})  # noqa: T201
 
 
-def _find_declaration(names: dict[str, Any], path: Path) -> Declaration:
+def _find_only_task(names: dict[str, Any], path: Path) -> Declaration:
     """Return `task`, or the only task among the names that a file defines.
 
     Raises:

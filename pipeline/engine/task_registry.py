@@ -80,7 +80,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_with_present_file(record, settings), settings, backend)
+        make_recorded_task(_with_copied_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -109,7 +109,7 @@ def with_present_version(task: Task) -> Task:
     return make_user_task(present_record, file.settings, file.provider)
 
 
-def _with_present_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -147,8 +147,7 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """
     setting = settings.task
     path_by_name = {
-        record.name: _with_present_file(record, settings).path
-        for record in workspace.list_tasks(tx)
+        record.name: _with_copied_file(record, settings).path for record in workspace.list_tasks(tx)
     }
     if setting in path_by_name:
         return setting
@@ -249,10 +248,10 @@ def check_first_use(declaration: Declaration, path: Path, settings: Settings, st
     with store.open_foreign_snapshot() as tx:
         if tx is not None:
             check_view_names(tx, record)
-            _check_target(tx, record)
+            _check_write_target(tx, record)
 
 
-def _check_target(tx: Connection, record: TaskRecord) -> None:
+def _check_write_target(tx: Connection, record: TaskRecord) -> None:
     """Check the table or column that `write_to=` names.
 
     Raises:
@@ -300,7 +299,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
 
     declaration, path = load_named_declaration(settings)
     columns = open_source(store, declaration, path).columns
-    record = save_record(
+    record = register_declaration(
         store,
         declaration,
         path,
@@ -437,7 +436,7 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 # ---- changes of a task
 
 
-def save_record(
+def register_declaration(
     store: Store,
     declaration: Declaration,
     path: Path,
@@ -469,7 +468,7 @@ def save_record(
         merged_record = merge_records(stored_record, declared_record)
         if stored_record is not None:
             # Its own program may have changed the table of `write_to=` since the last command.
-            _check_target(tx, merged_record)
+            _check_write_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 
@@ -480,7 +479,7 @@ def save_record(
         if stored_record is not None:
             lines += accept_declaration_change(
                 tx,
-                _with_present_file(stored_record, settings),
+                _with_copied_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
@@ -491,7 +490,7 @@ def save_record(
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
-        _check_target(tx, merged_record)
+        _check_write_target(tx, merged_record)
         workspace.save_task(tx, merged_record)
         workspace.save_fingerprint(
             tx,
@@ -524,7 +523,9 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def store_preference(store: Store, name: str, settings: Settings, *, display: Progress) -> None:
+def store_preferred_versions(
+    store: Store, name: str, settings: Settings, *, display: Progress
+) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
     A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`

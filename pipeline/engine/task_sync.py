@@ -20,7 +20,7 @@ from pipeline.engine.declaration_changes import (
     to_fingerprint_document,
 )
 from pipeline.engine.task import Task
-from pipeline.engine.task_registry import make_record, make_recorded_task, save_record
+from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
 from pipeline.engine.user_task import UserPrompt
 from pipeline.store import workspace
 from pipeline.store.database import Store
@@ -85,7 +85,7 @@ def sync_task(
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
     # The saved record keeps columns that the source no longer has.
-    saved_record = save_record(
+    saved_record = register_declaration(
         store,
         declaration,
         path,

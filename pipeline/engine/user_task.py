@@ -302,7 +302,7 @@ class UserAnswers(TaskAnswers):
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
-            outdated |= self._changed_in_source(current_values)
+            outdated |= self._find_rows_changed_in_source(current_values)
         current = [
             TargetValue(row_id, version, answer.answer.model_dump_json(), now)
             for row_id, answer in answers_by_id.items()
@@ -331,7 +331,7 @@ class UserAnswers(TaskAnswers):
             writable = [value for value in values if value.row_id not in corrected_ids]
             write_column(tx, self.rows.record, writable, former_answers=former_answers)
 
-    def _changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
+    def _find_rows_changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
         """Return the ids of rows that the task's query gives with other values, or not at all.
 
         Only a query of the workspace's own database is run; for any other source the result is
