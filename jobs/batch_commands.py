@@ -254,7 +254,7 @@ def batch_ingest(
     output = list_failures(summaries)
     if documents:
         output.insert(0, make_table(documents, INGEST_COLUMNS))
-    elif not (failures or report.held):
+    elif not (failures or report.held_errors):
         output.append("nothing to ingest: no batch is downloaded")
     return CommandReport(
         documents,

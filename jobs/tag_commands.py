@@ -150,7 +150,7 @@ def _tag_output(report: tag_report.TagReport, labels: TaskLabels) -> list[Output
         output.append(partial(Terminal().say, pilot_line(report.pilot)))
 
     calls = 0 if report.live is None else report.live.calls
-    document = report.document() | {"lost": report.lost, "calls": calls}
+    document = report.document() | {"lost": report.lost_usd, "calls": calls}
     if report.reported_cost is not None:
         document["spent"] = None
     counts = {
@@ -236,8 +236,8 @@ def _estimate_output(estimate: Preflight, labels: TaskLabels) -> list[Output]:
 def _describe_basis(estimate: Preflight) -> str:
     """Return how the output tokens were estimated, and the control requests of a batch."""
     basis = "the length of answers is guessed"
-    if estimate.known.answers:
-        basis = f"measured on {plural(estimate.known.answers, 'answer')}"
+    if estimate.calibration.answers:
+        basis = f"measured on {plural(estimate.calibration.answers, 'answer')}"
     if estimate.plan.control_requests:
         control_count = plural(estimate.plan.control_requests, "control request")
         basis += f"; a batch has {control_count} for {format_usd(estimate.plan.control_cost)}"

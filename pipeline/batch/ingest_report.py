@@ -8,6 +8,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 from pipeline.core.errors import AccountError, RemoteError
@@ -265,7 +266,7 @@ def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
             text = " | ".join(part for part in (detail, excerpt) if part)
             examples[group].append((row_id, text))
 
-    row_ids = [row_id for group_examples in examples.values() for row_id, _ in group_examples]
+    row_ids = [row_id for row_id, _ in chain.from_iterable(examples.values())]
     names = task.rows.table(tx).read_names(tx, row_ids)
     for group, count in sorted(counts.items()):
         named_examples = tuple(

@@ -300,7 +300,9 @@ class _IndexBuilder:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
-            state_counts = list(ws.task.rows.table(tx).count_states(tx).items())
+            # The first two states are all rows and the answered rows.
+            state_counts = ws.task.rows.table(tx).count_states(tx)
+            (_, row_count), _, *unindexed = state_counts.items()
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
@@ -334,9 +336,8 @@ class _IndexBuilder:
             model=staged.cache.model,
             dim=staged.cache.dim,
             moved_aside=moved_files,
-            out_of=state_counts[0][1],
-            # The first two are all rows and the answered rows.
-            left_out={state: rows for state, rows in state_counts[2:] if rows},
+            out_of=row_count,
+            left_out={state: rows for state, rows in unindexed if rows},
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 

@@ -241,7 +241,8 @@ class Index(AbstractContextManager["Index"]):
 
     def total_idf(self, query_terms: Iterable[str]) -> float:
         """Return the sum of the IDF of the distinct terms; an unused term counts as a rarest."""
-        return sum(self.idf(term) or self.rarest_idf for term in dict.fromkeys(query_terms))
+        distinct_terms = dict.fromkeys(query_terms)
+        return sum(self.idf(term) or self.rarest_idf for term in distinct_terms)
 
     @cached_property
     def _vocabulary(self) -> sqlite3.Connection:
@@ -282,7 +283,9 @@ class Index(AbstractContextManager["Index"]):
             "SELECT cells FROM extra_cells WHERE row = ?",
             (row,),
         ).fetchone()
-        cells: dict[str, Any] = orjson.loads(record[0]) if record else {}
+        if record is None:
+            return {}
+        cells: dict[str, Any] = orjson.loads(record[0])
         return cells
 
     def extra_column_names(self) -> list[str]:

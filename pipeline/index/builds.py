@@ -148,7 +148,8 @@ class Builds:
         """Return a build number that is larger than all in this workspace, in any collection."""
         build_paths = (self._data_dir / "index").glob("**/builds/*")
         number_texts = (path.name.partition(".")[0] for path in build_paths)
-        return max((int(text) for text in number_texts if text.isdecimal()), default=0) + 1
+        numbers = [int(text) for text in number_texts if text.isdecimal()]
+        return max(numbers, default=0) + 1
 
     def unused_numbers(self) -> list[int]:
         """Return the ascending numbers of all builds that are not in service, damaged or not."""
@@ -162,7 +163,8 @@ class Builds:
         """Read all files of a build and return error messages; an empty list if it is intact."""
         directory = self._builds_dir / str(number)
         try:
-            return list(manifest.find_changed_files(directory, manifest.read_manifest(directory)))
+            build_manifest = manifest.read_manifest(directory)
+            return list(manifest.find_changed_files(directory, build_manifest))
         except InconsistentError as error:
             return [error.message]
 
@@ -216,7 +218,8 @@ class Builds:
             The path of the new, empty directory.
         """
         self.delete_leftovers()
-        directory = self._builds_dir / f"{number}.{secrets.token_hex(4)}{STAGING_SUFFIX}"
+        random_part = secrets.token_hex(4)
+        directory = self._builds_dir / f"{number}.{random_part}{STAGING_SUFFIX}"
         try:
             directory.mkdir(parents=True)
             yield directory

@@ -361,7 +361,9 @@ def _cut_range(
     if cut_end <= MAX_SNIPPET_CHARS:
         return cut_start, cut_end
 
-    heaviest_start = max(spans, key=lambda span: weights[span[2]])[0] if spans else 0
+    heaviest_start = 0
+    if spans:
+        heaviest_start, _, _ = max(spans, key=lambda span: weights[span[2]])
     latest_start = len(sentence) - MAX_SNIPPET_CHARS
     desired_start = max(0, min(heaviest_start - _SNIPPET_LEAD_CHARS, latest_start))
     if desired_start:

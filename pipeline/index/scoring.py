@@ -119,13 +119,15 @@ def _rank_by_both(
 
     # Entries that were found by words only need their similarities, too.
     is_found_by_words_only = np.zeros(index.row_count, bool)
-    is_found_by_words_only[list(scores_by_row.keys() - set(near_rows.tolist()))] = True
+    other_rows = scores_by_row.keys() - set(near_rows.tolist())
+    is_found_by_words_only[list(other_rows)] = True
     word_only_similarities, word_only_rows = index.nearest(
         vector,
         len(scores_by_row),
         is_found_by_words_only,
     )
-    untagged_rows = np.flatnonzero(is_found_by_words_only[len(index) :]) + len(index)
+    is_untagged = is_found_by_words_only[len(index) :]
+    untagged_rows = np.flatnonzero(is_untagged) + len(index)
     untagged_similarities = np.full(len(untagged_rows), np.nan, np.float32)
 
     rows = np.concatenate([near_rows, word_only_rows, untagged_rows])

@@ -184,9 +184,10 @@ class VectorCache:
 
     def find_refused_keys(self) -> list[bytes]:
         """Return the keys of all texts that this model refused."""
-        is_refused = (self.table.c.model == self.model) & (func.length(self.vector) == 0)
+        is_of_model = self.table.c.model == self.model
+        is_refused = func.length(self.vector) == 0
         with self.open_snapshot() as tx:
-            return self._select_where(tx, is_refused)
+            return self._select_where(tx, is_of_model & is_refused)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
@@ -324,7 +325,8 @@ class VectorCache:
         """Return all keys whose record meets a condition; an empty list without a cache."""
         if tx is None:
             return []
-        return list(tx.execute(select(self.key).where(condition)).scalars().all())
+        query = select(self.key).where(condition)
+        return list(tx.execute(query).scalars())
 
 
 def _checksum(key: bytes, raw_vector: bytes) -> int:

@@ -161,7 +161,8 @@ class Embedder:
         """Return whether embedding costs anything today."""
         if self._ws.backend == "local":
             return False
-        prompt_price = self._model.prices(STANDARD, day=self._ws.now().date())[0]
+        today = self._ws.now().date()
+        prompt_price, _ = self._model.prices(STANDARD, day=today)
         return prompt_price > 0
 
     def estimate_cost(
@@ -181,7 +182,8 @@ class Embedder:
         for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
             missing_positions = self.cache.find_missing(self.make_keys(page))
             text_count += len(missing_positions)
-            tokens += sum(self._prepare_text(page[position])[1] for position in missing_positions)
+            prepared_texts = [self._prepare_text(page[position]) for position in missing_positions]
+            tokens += sum(text_tokens for _, text_tokens in prepared_texts)
             entry_count += len(page)
             bar.show(entry_count)
 

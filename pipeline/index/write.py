@@ -450,7 +450,8 @@ def _verify_entries(index: Index, metadata_path: Path) -> None:
                     f"metadata and entries of the build differ at row {row}, entry {entry_id!r}",
                 )
             expected_row += 1
-        if expected_row != count or file.read(len(METADATA_END) + 1) != METADATA_END:
+        end = file.read(len(METADATA_END) + 1)
+        if expected_row != count or end != METADATA_END:
             raise InconsistentError(
                 f"the build lists {expected_row} entries, expected {count}, "
                 "or has more lines than entries",

@@ -52,7 +52,7 @@ class AddedExpert:
     # Why the person is not asked about again; empty if not parked.
     parked: str = ""
     # Whether a later command asks about the person.
-    is_due: bool = False
+    is_row_due: bool = False
     # Which members of the document were read as columns, and which were not.
     notes: Sequence[str] = ()
 
@@ -93,7 +93,7 @@ def tag_new_person(
             was stored before. A warning says which of both is the case.
     """
     saved = store_person(ws, data, document_name=document_name, mapping=mapping)
-    if not saved.is_due:
+    if not saved.is_row_due:
         return reload_person(ws.store, ws.task, saved)
 
     ws.display.say(f"Generating tags… {saved.username}")
@@ -169,10 +169,10 @@ def store_person(
     """Store the person of a JSON document, and mark a person with a bio as due for tags.
 
     The model is not called here: the next command that asks rows tags the people who are due.
-    Person and mark are written in one transaction. A person without a bio gets no mark (`is_due` of
-    the result is false). If there is a bio, the key and the model of the settings are checked,
-    because the later call needs them. Prints how the document was read, and a warning for each
-    value that was changed to fit its column.
+    Person and mark are written in one transaction. A person without a bio gets no mark
+    (`is_row_due` of the result is false). If there is a bio, the key and the model of the settings
+    are checked, because the later call needs them. Prints how the document was read, and a warning
+    for each value that was changed to fit its column.
 
     Args:
         ws: The workspace.
@@ -216,7 +216,7 @@ def store_person(
                 reason=reason,
                 now=ws.now(),
             )
-    return AddedExpert(person.key, row_id, score, is_due=has_bio, notes=notes)
+    return AddedExpert(person.key, row_id, score, is_row_due=has_bio, notes=notes)
 
 
 def reload_person(
@@ -250,7 +250,7 @@ def reload_person(
             saved.row_id,
             prompt_version=task.rows.own_prompt_version,
         )
-        is_due = saved.row_id in claiming.find_due_ids(tx, task)
+        is_row_due = saved.row_id in claiming.find_due_ids(tx, task)
 
     name_parts = (stripped_text(row["first_name"]), stripped_text(row["last_name"]))
     return replace(
@@ -259,7 +259,7 @@ def reload_person(
         tags=parse_text_list(row["tags"]) or [],
         findability_score=parse_number(row["findability_score"]) or 0.0,
         parked=parked_reason or "",
-        is_due=is_due,
+        is_row_due=is_row_due,
         problem=problem,
         took_s=took_s,
     )

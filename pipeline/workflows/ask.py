@@ -626,7 +626,7 @@ def _estimate_all(
 
     measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
     estimate = preflight.estimate_plan(ws, measured_plan)
-    estimate = replace(estimate, known=budget.Calibration(answers=len(measured_usages)))
+    estimate = replace(estimate, calibration=budget.Calibration(answers=len(measured_usages)))
     if ws.is_deciding:
         decide = estimate.mode_estimates[Mode.DECIDE]
         generating_ws = replace(ws, is_deciding=False)

@@ -110,8 +110,8 @@ def guess_key_and_content(
     content_column = resolved_choice.text
     content_reason = f"named by {OptionHint('text')}"
     if not content_column:
-        taken = {*images, *resolved_choice.more_columns, resolved_choice.key}
-        free = [name for name in columns if name not in taken or len(columns) == 1]
+        used_columns = {*images, *resolved_choice.more_columns, resolved_choice.key}
+        free = [name for name in columns if name not in used_columns or len(columns) == 1]
         # A column such as `id` is no text, but a column such as `title` may be the only one.
         unlike_keys = [name for name in free if name not in likely_keys]
         no_usual_keys = [name for name in free if name not in _find_usual_keys(free)]

@@ -120,7 +120,7 @@ def move_batch(
     report = tag_rounds.complete_report()
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        left = len(move.list_remaining_rows(tx, ws.task, number))
+        open_count = len(move.list_remaining_rows(tx, ws.task, number))
     document: dict[str, object] = {
         "batch": number,
         "to": mode.value,
@@ -130,7 +130,7 @@ def move_batch(
         "kept": batch.answered or 0,
         "answered": 0 if report.live is None else report.live.answered,
         "submitted": report.submitted,
-        "left": left,
+        "left": open_count,
         "spent": report.spent,
     }
     return document, report

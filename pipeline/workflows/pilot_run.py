@@ -103,8 +103,8 @@ def run_pilot(
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Returns:
-        The report, also of a pilot that failed its gates, which raises nothing here. Its `drawn` is
-        the pilot and its `asked` the number of rows of the sample.
+        The report, also of a pilot that failed its gates, which raises nothing here. Its
+        `drawn_pilot` is the pilot, and its `asked` the number of rows of the sample.
 
     Raises:
         InputError: No row is open, or the estimate was not confirmed.
@@ -136,7 +136,7 @@ def run_pilot(
             now=ws.now(),
         )
     report = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
-    report.drawn = pilot_row
+    report.drawn_pilot = pilot_row
     report.asked = len(row_ids)
 
     sample_text = f"{len(row_ids)} {ws.task.labels.plural}"

@@ -66,7 +66,7 @@ class Preflight:
     prices: str
     tier: str
     # Corrections of estimates, from past answers.
-    known: budget.Calibration
+    calibration: budget.Calibration
     deadline_s: float | None = None
     # Prepared batches of an earlier run, which are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
@@ -81,7 +81,7 @@ class Preflight:
     def document(self) -> dict[str, Any]:
         """Return the estimate as JSON members: tokens, USD, seconds; unknown figures are null."""
         usage = self.plan.usage
-        calibration = self.known
+        calibration = self.calibration
         mode_members = {
             mode: estimate.document("batches" if mode == "batch" else "calls")
             for mode, estimate in self.mode_estimates.items()
@@ -265,7 +265,7 @@ def estimate_plan(
             model=model.name,
             prices=f"{model.source} ({model.priced_on})",
             tier=ws.settings.tier,
-            known=estimator.calibration,
+            calibration=estimator.calibration,
         )
 
     mode_estimates = {
@@ -282,7 +282,7 @@ def estimate_plan(
         model=model.name,
         prices=f"{model.source} ({model.priced_on})",
         tier=ws.settings.tier,
-        known=estimator.calibration,
+        calibration=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
         decide=_estimate_decisions(ws, plan),

@@ -489,7 +489,7 @@ class TagRounds:
 
     def _note_held_batches(self) -> None:
         """Set the report's list of held batches, which wait for a person, as they are now."""
-        self.report.held = [
+        self.report.held_errors = [
             HeldBatchError(batch, self._ws.task.labels)
             for batch in self.list_batches(BatchState.DOWNLOADED)
             if batch.is_held
@@ -532,7 +532,7 @@ class TagRounds:
             report.parked = max(0, parked_count - self._parked_before)
             spending = money.sum_spending(tx, sent_since=self.started_at)
             report.spent = spending.known_usd
-            report.lost = spending.lost_usd
+            report.lost_usd = spending.lost_usd
 
         # The next command gets a new budget.
         if unfinished_run is not None and is_run_finished:

@@ -56,7 +56,7 @@ class TagReport:
     # Rows that were open when the command started. For a pilot, its rows.
     asked: int = 0
     # Only of a pilot's report: the pilot.
-    drawn: PilotRow | None = None
+    drawn_pilot: PilotRow | None = None
     # Report of the pilot that ran before the other rows.
     pilot: "TagReport | None" = None
     live: LiveReport | None = None
@@ -73,7 +73,7 @@ class TagReport:
     failed_batches: dict[int, str] = field(default_factory=dict)
     ingested: list[IngestSummary] = field(default_factory=list)
     # The errors of held batches, which wait for a person.
-    held: list[HeldBatchError] = field(default_factory=list)
+    held_errors: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
     shared: int = 0
     # Newest quality report of each version.
@@ -89,7 +89,7 @@ class TagReport:
     # Known cost since the command, or the run that it resumed, started.
     spent: float = 0.0
     # Estimated cost since then of replies that were lost or have no readable token count.
-    lost: float = 0.0
+    lost_usd: float = 0.0
     # Why rows are still open.
     stop: TagStop = field(default_factory=TagStop)
 
@@ -175,7 +175,7 @@ class TagReport:
         errors += self.last_poll.list_errors(labels)
         if self.is_down:
             errors += self.list_failures(labels)
-        return errors + self.held
+        return errors + self.held_errors
 
     def raise_first_error(
         self, labels: TaskLabels, display: Progress, *, strict: bool = False
@@ -245,12 +245,12 @@ class TagReport:
             "passed": None if quality is None else quality.passed,
             "report": None if quality is None else str(quality.path),
         }
-        if self.drawn is not None:
+        if self.drawn_pilot is not None:
             return {
-                "pilot": self.drawn.number,
-                "extractor": self.drawn.version,
+                "pilot": self.drawn_pilot.number,
+                "extractor": self.drawn_pilot.version,
                 "drawn": self.asked,
-                "seed": self.drawn.seed,
+                "seed": self.drawn_pilot.seed,
                 **answer_members,
                 "quality": None if quality is None else quality.document,
             }
@@ -274,7 +274,7 @@ class TagReport:
             "spent": self.spent,
             "pilot": None if self.pilot is None else self.pilot.document(),
             "failed": {str(number): reason for number, reason in self.failed_batches.items()},
-            "held": {str(error.number): error.reason for error in self.held},
+            "held": {str(error.number): error.reason for error in self.held_errors},
             "live": self._live_document(),
             **answer_members,
         }

@@ -107,7 +107,7 @@ class WorkPass:
                     *OPEN_STATES,
                 )
             )
-            self.failures += report.held
+            self.failures += report.held_errors
             count_text = plural(len(report.ingested), "batch", "batches")
             self.phrases.append(f"{report.answered_rows:,} {labels.answered} in {count_text}")
 

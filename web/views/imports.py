@@ -115,7 +115,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
     start_time = time.monotonic()
     person = await app_state.save_person(await request.body())
 
-    if person.is_due:
+    if person.is_row_due:
         tagging = asyncio.wrap_future(app_state.tagger.submit([person.row_id]))
         deadline = start_time + app_state.max_tag_wait_s
         await asyncio.wait([tagging], timeout=max(0.0, deadline - time.monotonic()))
@@ -130,7 +130,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
         "username": person.username,
         "tags": person.tags or None,
         "findability_score": person.findability_score,
-        "retrying": person.is_due,
+        "retrying": person.is_row_due,
         "notes": notes,
     }
     return JSONResponse(document, status_code=201)
