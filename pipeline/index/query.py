@@ -464,11 +464,7 @@ def find_matching_rows(
     for name in index.extra_column_names():
         other_cells.setdefault(name, JsonCell(extra_table.c.cells, (name,)))
     short_names = {cell.path[-1]: cell for cell in reversed(other_cells.values())}
-    scopes: tuple[dict[str, JsonCell], ...] = (
-        {**source_cells, **other_cells, **source_cells},
-        {},
-        cells | short_names,
-    )
+    scopes = (source_cells, other_cells, cells | short_names)
 
     is_matching = compile_where(condition, scopes)
     statement = select(entry_table.c.row).select_from(searched_table).where(is_matching)

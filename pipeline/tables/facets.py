@@ -66,8 +66,11 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     has_lists = False
     for text, row_count in rows_by_json.items():
         value = orjson.loads(text or "null")
-        has_lists |= isinstance(value, list)
-        for member in value if isinstance(value, list) else [value]:
+        members = [value]
+        if isinstance(value, list):
+            has_lists = True
+            members = value
+        for member in members:
             if isinstance(member, list | dict):
                 return []
             # 1 equals True.

@@ -211,9 +211,11 @@ class Grid:
         )
         if has_answer:
             query = query.where(answers.c.id.is_not(None))
+        native_ids = None
         if row_ids is None:
             query = query.order_by(*self._list_order(sort or ""))
-        native_ids = None if row_ids is None else self.table.ids.to_native_ids(row_ids)
+        else:
+            native_ids = self.table.ids.to_native_ids(row_ids)
         id_column = self.table.table.c[self.table.id_column]
         yield from map(self._read_row, select_matching(tx, query, id_column, native_ids))
 
@@ -231,13 +233,15 @@ class Grid:
         """Return the row of the view that a query of `_list_cells` returned."""
         row_id, state, row_reason, parked_reason, is_marked, *other_cells = record
         answer_cells = other_cells[: len(ANSWER_COLUMNS)]
-        has_answer = answer_cells[0] is not None
+        answer = None
+        if answer_cells[0] is not None:
+            answer = PreferredAnswer(*answer_cells)
         cells = dict(zip(self.cells, other_cells[len(ANSWER_COLUMNS) :], strict=True))
         return ViewRow(
             row_id,
             state,
             describe_state_reason(state, row_reason, parked_reason, is_marked=is_marked),
-            PreferredAnswer(*answer_cells) if has_answer else None,
+            answer,
             cells,
             self.read_values(cells),
         )
@@ -263,7 +267,9 @@ class Grid:
         names = self.select_names(options)
         records = self._read_records(tx, options)
         rows = list(map(self._read_row, records[: options.limit]))
-        last_id = rows[-1].id if len(records) > options.limit else None
+        last_id = None
+        if len(records) > options.limit:
+            last_id = rows[-1].id
         listed_rows = [ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows]
         return RowsPage(listed_rows, last_id, names, self.judgements.review_name, self.state_name)
 
@@ -666,7 +672,9 @@ class Grid:
             InputError: There is no such sort order.
         """
         keys = self._list_sort_keys(sort)
-        return [key.desc() for key in keys] if sort.startswith("-") else keys
+        if sort.startswith("-"):
+            return [key.desc() for key in keys]
+        return keys
 
     def _find_name(self, name: str) -> str | None:
         """Return the name of the column that a name or an alias means; None if there is none."""
@@ -680,13 +688,10 @@ class Grid:
         They are the default columns, then the least confidence, the reason if only rows in a state
         with reasons are listed, and the review.
         """
-        has_reason = row_filter.state in STATES_WITH_REASON
-        names = [
-            *self.default_names,
-            self.judgements.least_name,
-            self.reason_name if has_reason else "",
-            self.judgements.review_name,
-        ]
+        names = [*self.default_names, self.judgements.least_name]
+        if row_filter.state in STATES_WITH_REASON:
+            names.append(self.reason_name)
+        names.append(self.judgements.review_name)
         return tuple(name for name in names if name)
 
     def select_names(self, options: RowListOptions) -> Sequence[str]:

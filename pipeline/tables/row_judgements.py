@@ -61,7 +61,9 @@ class RowJudgements:
         names = name_added_columns(other_names, JUDGEMENT_NAMES, "answer_")
         self.review_name = names.get(REVIEWED, "")
         self.doubtful_name = names.get(DOUBTFUL, "")
-        self.least_name = names.get(CONFIDENCE, "") if self.confidence_names else ""
+        self.least_name = ""
+        if self.confidence_names:
+            self.least_name = names.get(CONFIDENCE, "")
         self.columns = {
             name: ViewColumn(
                 lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]
@@ -83,7 +85,7 @@ class RowJudgements:
                 self._read_doubt, "boolean", _make_truth_cell(DOUBTFUL, self.is_doubtful())
             ),
             self.review_name: ViewColumn(
-                lambda row: row.answer.is_reviewed if row.answer else None,
+                lambda row: row.answer and row.answer.is_reviewed,
                 "boolean",
                 _make_truth_cell(REVIEWED, is_reviewed_answer()),
             ),

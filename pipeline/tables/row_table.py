@@ -160,7 +160,9 @@ class RowTable:
     @property
     def listed_names(self) -> tuple[str, ...]:
         """Return the names of the states that a list can be filtered by."""
-        return self.names if self.is_missing is None else (*self.names, GONE_STATE)
+        if self.is_missing is None:
+            return self.names
+        return (*self.names, GONE_STATE)
 
     @property
     def row_id(self) -> ColumnElement[str]:

@@ -42,7 +42,7 @@ class ViewRow:
     @cached_property
     def probabilities(self) -> Mapping[str, float]:
         """Return the confidences of the answer by field."""
-        confidences = decode_confidences(self.answer.confidences if self.answer else None)
+        confidences = decode_confidences(self.answer and self.answer.confidences)
         return {field: member.probability for field, member in confidences.items()}
 
 

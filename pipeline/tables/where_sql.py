@@ -230,7 +230,10 @@ class _Compiler:
             return and_(*parts) if expression.requires_all else or_(*parts)
 
         cell = self._find_cell(expression)
-        values = _list_server_values(cell) if self._is_server else _list_file_values(cell)
+        list_values = _list_file_values
+        if self._is_server:
+            list_values = _list_server_values
+        values = list_values(cell)
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
@@ -311,8 +314,9 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            find_position = func.strpos if self._is_server else func.instr
-            return find_position(value, operands[0]) > 0
+            if self._is_server:
+                return func.strpos(value, operands[0]) > 0
+            return func.instr(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
