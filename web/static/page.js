@@ -485,7 +485,7 @@ function formatAge(ageSeconds) {
   return format.format(-Math.round(ageSeconds / unitSeconds), unit);
 }
 
-// A range of numbers is a filter.
+// A range is a filter.
 
 document.addEventListener("submit", (event) => {
   const { column, list } = event.target.dataset;
