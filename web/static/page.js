@@ -4,9 +4,9 @@
 
 // A notice of success disappears after this time.
 const NOTICE_MS = 20000;
-// Interval of the check whether the server answers.
+// Checks whether the server answers.
 const SERVER_CHECK_MS = 5000;
-// Interval in which relative times are updated.
+// Relative times are updated.
 const CLOCK_MS = 30000;
 // A page reloads this long after a command was started.
 const RELOAD_DELAY_MS = 800;
@@ -485,7 +485,7 @@ function formatAge(ageSeconds) {
   return format.format(-Math.round(ageSeconds / unitSeconds), unit);
 }
 
-// A range of numbers is a filter.
+// A range is a filter.
 
 document.addEventListener("submit", (event) => {
   const { column, list } = event.target.dataset;
