@@ -22,7 +22,7 @@ from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
-from pipeline.core.text import plural
+from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.task_parts import TaskLabels
@@ -58,9 +58,12 @@ def index(
     for moved_name in report.moved_aside:
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
+        with ws.store.read() as tx:
+            names_by_id = ws.task.rows.table(tx).read_names(tx, list(report.refused))
+        row_names = join_first([names_by_id.get(row_id, row_id) for row_id in report.refused])
         texts = plural(len(report.refused), "text")
         reason = next(iter(report.refused.values()))
-        ws.display.warn(f"the embedding model refused {texts} ({reason}); `status` names the rows")
+        ws.display.warn(f"the embedding model refused {texts}: {row_names} ({reason})")
     output: list[Output] = [_format_index_report(report, ws.indexed_task)]
     if report.count:
         # A search with another embedding model than the build's is refused.
