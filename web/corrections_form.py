@@ -140,7 +140,7 @@ def submit_correction(
     field_name = form.get("field", "")
     texts = nest_texts(form)
     try:
-        return _apply_form(ws, key, form, texts, editor_name)
+        return _apply_correction_or_review(ws, key, form, texts, editor_name)
     except ChangedMeanwhileError as error:
         message = "This answer was changed meanwhile"
         if error.now["edits"]:
@@ -160,7 +160,7 @@ def submit_correction(
     return CorrectionResult(field_name, message, is_saved=False, texts=texts)
 
 
-def _apply_form(
+def _apply_correction_or_review(
     ws: WorkspaceSession,
     key: str,
     form: Mapping[str, str],

@@ -12,7 +12,7 @@ from web.page_texts import format_cost, to_plain_text
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
 
-def summarize_work(work: Mapping[str, Any]) -> str:
+def summarize_ended_work(work: Mapping[str, Any]) -> str:
     """Return a line on how background work ended, or "".
 
     Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
@@ -26,13 +26,13 @@ def summarize_work(work: Mapping[str, Any]) -> str:
         return STOPPED_SUMMARY
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
-        return _summarize_tag(result)
+        return _summarize_asked_rows(result)
     if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
         return f"{result['answered']:,} of {result['asked']:,} answered"
     return ""
 
 
-def _summarize_tag(result: Mapping[str, Any]) -> str:
+def _summarize_asked_rows(result: Mapping[str, Any]) -> str:
     """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
 
     Counts of 0 are left out, except answered rows. As in the output of the command, the

@@ -57,7 +57,7 @@ class QuestionLines:
         """Return the estimated tokens of the questions of a request."""
         return decisions.estimate_decision_tokens("", self.questions)
 
-    def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
+    def build_request_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the request line with a row's prompt and all closed questions; estimate its tokens.
 
         System text and prompt are sent as a single text, or with images as blocks.

@@ -101,7 +101,7 @@ class RequestBuilder:
             grown_limit = declared_limit * TOKEN_LIMIT_FACTOR ** cut_counts.get(row.id, 0)
             line_builder = self._question_lines or self.settings
             try:
-                line, usage = line_builder.build_line(
+                line, usage = line_builder.build_request_line(
                     requests.make_request_key(task.name, row.id),
                     prompt._replace(max_output_tokens=min(grown_limit, model_limit)),
                 )

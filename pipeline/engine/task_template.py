@@ -321,15 +321,16 @@ def _render_answer(fields: Sequence[FieldDraft], text_column: str) -> str:
     lines = ["class Answer(BaseModel):"]
     for field in fields:
         comment = FIELD_KINDS[field.kind].comment.format(text=make_excerpt(text_column))
-        line = f"    {field.name}: {_render_annotation(field)}"
+        line = f"    {field.name}: {_render_annotation_source(field)}"
         lines.append(f"{line}  # {comment}" if comment else line)
     return "\n".join([*lines, _OTHER_FIELDS_COMMENT])
 
 
-def _render_annotation(field: FieldDraft) -> str:
-    """Render the type of a field, with its vocabulary, its bounds and its description.
+def _render_annotation_source(field: FieldDraft) -> str:
+    """Return the Python source of a field's type, with its choices.
 
-    The description also says when a field is null that may be null.
+    If the field has a vocabulary, bounds or a description, they stand beside the type in
+    `Annotated[…]`. The description also says when a field is null that may be null.
     """
     kind = FIELD_KINDS[field.kind]
     type_text = kind.type_text.format(", ".join(_to_literal(choice) for choice in field.choices))

@@ -365,7 +365,11 @@ class _GridBuilder:
         )
 
     def _make_columns(self) -> dict[str, ViewColumn]:
-        """Return the columns of the source, the key, and those of the answer."""
+        """Return the columns of a row by name: source, key, and answer.
+
+        Those of the answer are its fields, its version and time, and its cost. A later column
+        replaces an earlier one of the same name.
+        """
         columns = {
             name: ViewColumn(
                 partial(_read_source_cell, name, kind),
@@ -382,7 +386,7 @@ class _GridBuilder:
             document = answers_table.c.answer
             sort_cell = _make_sort_cell(self._tx, document, field, kind)
             columns[name] = ViewColumn(
-                partial(_read_field, field, kind),
+                partial(_read_answer_field, field, kind),
                 kind,
                 JsonCell(document, (field,)),
                 () if kind == JSON else [sort_cell],
@@ -424,10 +428,10 @@ def _read_cell(name: str, row: ViewRow) -> Any:
     return row.cells[name]
 
 
-def _read_field(name: str, kind: str, row: ViewRow) -> Any:
+def _read_answer_field(name: str, kind: str, row: ViewRow) -> Any:
     """Return the value of a field of the answer, or None if it is not of the field's kind.
 
-    JSON stays as it is. A time is in UTC.
+    JSON stays as it is. A time is an ISO 8601 text in UTC.
     """
     value = row.fields.get(name)
     if kind == JSON:

@@ -421,10 +421,10 @@ class UserPrompt(TaskPrompt):
         return super().quoted_source
 
     def list_image_folders(self) -> list[Path]:
-        """Return the folders that must contain all images; relative paths begin in the first.
+        """Return the folder that must contain all images, as a list of one path.
 
-        It is the folder that the declaration names, else that of the row file, else that of the
-        task's file.
+        It is the folder that the declaration names, else that of the file with the rows. For rows
+        of a query or of Python, it is the folder of the task's file.
         """
         declaration = self.file.declaration
         folder = Path(self.rows.record.path).parent

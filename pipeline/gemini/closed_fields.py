@@ -217,11 +217,11 @@ def read_probability(value: Any, question_id: str) -> float:
 
 def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:
     """Return those of the fields that a decision model can answer, by name, in their order."""
-    closed_fields = map(_read_field, fields)
+    closed_fields = map(_read_answer_field, fields)
     return {closed.name: closed for closed in closed_fields if closed is not None}
 
 
-def _read_field(field: AnswerField) -> ClosedField | None:
+def _read_answer_field(field: AnswerField) -> ClosedField | None:
     """Return a field with its question to a decision model; None if the model cannot answer it.
 
     Its question is the description of the field, or else its name.

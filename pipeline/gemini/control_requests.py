@@ -75,7 +75,7 @@ def _make_control_request(key: str, settings: RequestSettings) -> ControlRequest
     }
     control_settings = replace(settings, answer_schema=schema, answer_tokens=ANSWER_TOKENS)
     parts = [{"text": f'Answer with {{"{NONCE_FIELD}": "{nonce}"}}.'}]
-    line, usage = control_settings.build_line(key, Prompt("", parts, MAX_OUTPUT_TOKENS))
+    line, usage = control_settings.build_request_line(key, Prompt("", parts, MAX_OUTPUT_TOKENS))
     return ControlRequest(line + b"\n", usage)
 
 

@@ -163,7 +163,7 @@ class RequestSettings:
     # not in the schema, because no source says how the API counts its tokens.
     terms: str = ""
 
-    def build_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
+    def build_request_line(self, key: str, prompt: Prompt) -> tuple[bytes, Usage]:
         """Build the line of a request and estimate the tokens of the request.
 
         Settings that are None and an empty system instruction are left out.

@@ -519,7 +519,8 @@ def _make_sqlite_cell(kind: str, name: str, document: str) -> str:
     - integer: a whole number; NULL for a value of another type.
     - boolean: 1 or 0; NULL for a value of another type.
     - real: a number, or the number in a text. Any other value, or an infinite number, is NULL.
-    - decimal: the same as text, with all its digits.
+    - decimal: a number, or the number in a text, as a text with all its digits. Any other value is
+      NULL.
     - JSON: any value, as JSON.
 
     Args:

@@ -84,7 +84,7 @@ class SheetSize:
         if self._element == "c":
             self._is_shared = attributes.get("t") == "s"
             self.blank_count += attributes.get("t") == "e"
-            self._count_cell(attributes.get("r", ""))
+            self._extend_area_to_cell(attributes.get("r", ""))
         elif self._element == "v":
             self.blank_count -= previous_element == "f"
         elif self._element == "f":
@@ -95,7 +95,7 @@ class SheetSize:
         elif self._element == "si":
             self._shared_text_sizes.append(0)
 
-    def _count_cell(self, place: str) -> None:
+    def _extend_area_to_cell(self, place: str) -> None:
         """Extend the area of the sheet, from A1, to a cell; raises InputError above the limit.
 
         Args:
@@ -112,8 +112,11 @@ class SheetSize:
     def _count_text(self, text: str) -> None:
         """Count the bytes of a text, or those of the shared text that a cell refers to.
 
+        Before the first row, the text is a part of the shared text that was begun last, and is
+        added to its size.
+
         Raises:
-            InputError: A limit on bytes is exceeded.
+            InputError: The limit on the bytes of a cell, or of all texts, is exceeded.
             IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())

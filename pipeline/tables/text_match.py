@@ -49,10 +49,10 @@ def contains_word(
 ) -> ColumnElement[bool]:
     """Return the condition that one of the columns contains a word, in upper or lower case."""
     texts = [func.lower(cast(column, Text)) for column in columns]
-    return _contains_any(tx, texts, make_spellings(word))
+    return _contains_any(tx, texts, make_lowered_spellings(word))
 
 
-def make_spellings(word: str) -> dict[str, None]:
+def make_lowered_spellings(word: str) -> dict[str, None]:
     """Return the spellings of a word to search for in texts that a database's lower() changed.
 
     SQLite's lower() changes ASCII letters only. So all spellings have ASCII letters in lower case,

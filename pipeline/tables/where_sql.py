@@ -239,7 +239,7 @@ class _Compiler:
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
             return ~query.where(is_present).exists()
 
-        conditions = list(self._iterate_conditions_by_kind(expression, values))
+        conditions = list(self._iterate_conditions_by_operand_kind(expression, values))
         # Values of different kinds are not equal.
         if len(conditions) > 1:
             conditions = [func.coalesce(fit, literal_column("1 = 0")) for fit in conditions]
@@ -255,7 +255,7 @@ class _Compiler:
         best_fit = select(aggregate(fit_number)).select_from(values.table).where(is_present)
         return best_fit.scalar_subquery() == 1
 
-    def _iterate_conditions_by_kind(
+    def _iterate_conditions_by_operand_kind(
         self,
         comparison: Comparison,
         values: _CellValues,
@@ -269,6 +269,7 @@ class _Compiler:
 
         Each condition is NULL for a value that is not of its kind. A text that is a number is of
         both kinds. The value of a cell that is no list and no object is also of the kind text.
+        Texts and truth values are compared folded, see `_fold_value`.
 
         Args:
             comparison: The comparison with its operands.

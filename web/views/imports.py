@@ -171,7 +171,7 @@ async def drop_file(
         mapping=mapping,
         read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
-    start_reading(app_state, upload)
+    start_reading_upload(app_state, upload)
     headers = {"location": f"/api/imports/{upload.number}"}
     return JSONResponse(upload.document, status_code=202, headers=headers)
 
@@ -240,8 +240,11 @@ def render_import(app_state: PageState, number: int) -> HTMLResponse:
 
 
 @router.get("/parts/import/rows", include_in_schema=False)
-def render_row_counts(app_state: PageState, number: int, request: Request) -> HTMLResponse:
-    """Render how many rows of a new task are asked, with the chosen roles of the columns."""
+def render_asked_row_count(app_state: PageState, number: int, request: Request) -> HTMLResponse:
+    """Render how many rows of a new task are asked, or the error of its table.
+
+    The roles of the columns in the query string are stored in the upload.
+    """
     upload = app_state.uploads.get(number)
     upload.typed_question.roles = read_question_form(request.query_params, upload.columns).roles
     try:
@@ -308,7 +311,7 @@ def _read_again(app_state: AppState, upload: Upload, form: Mapping[str, str]) ->
     )
     upload.preview = None
     upload.table_guess = None
-    start_reading(app_state, upload)
+    start_reading_upload(app_state, upload)
 
 
 def _start_step(
@@ -323,10 +326,12 @@ def _start_step(
     upload.work = app_state.background_work.start(kind, run)
 
 
-def start_reading(app_state: AppState, upload: Upload) -> None:
+def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
-    If the upload has roles of columns already, they are kept, and no other column is sent.
+    If the upload has roles of columns already, they are kept, and Gemini gets no other column. If
+    the file does not fit its task, and no mapping of columns was given, the upload becomes one of a
+    new task.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.

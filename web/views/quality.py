@@ -30,7 +30,7 @@ from web.views.version_accuracy import (
     VersionText,
     find_version_accuracy,
 )
-from web.work_summary import summarize_work
+from web.work_summary import summarize_ended_work
 
 router = APIRouter()
 
@@ -63,7 +63,7 @@ def render_quality(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
         displayed_work = [
-            {**work, "summary": summarize_work(work)}
+            {**work, "summary": summarize_ended_work(work)}
             for work in documents
             if work["state"] != "done"
         ]

@@ -20,14 +20,18 @@ from web.errors import RequestRefusedError, to_line
 from web.question_form import QuestionForm, make_question_form
 from web.render import FormFields, PageState, render_page
 from web.uploads import NEW_TASK
-from web.views.imports import start_reading
+from web.views.imports import start_reading_upload
 
 router = APIRouter()
 
 
 @router.get("/question", include_in_schema=False)
 def render_question(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the question and the fields of a task; 404 if its task has no file."""
+    """Render the question and the fields of a task, or the error of its file.
+
+    The page also says why no new task can be drafted from this one, if so. It is 404 if the task
+    has no file.
+    """
     with app_state.open_to_read(task) as ws:
         user_file = _require_file(ws.task)
         values: dict[str, Any] = {"error_message": "", "draft_obstacle": ""}
@@ -76,7 +80,7 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
             read_options=read_options,
         )
     upload.typed_question = question_form
-    start_reading(app_state, upload)
+    start_reading_upload(app_state, upload)
     address = urlencode({"task": task, "number": upload.number})
     return RedirectResponse(f"/add?{address}", status_code=303)
 

@@ -167,7 +167,7 @@ def render_batch(
 
 
 @router.post("/parts/batch", include_in_schema=False)
-def act_on_batch(
+def cancel_or_retry_batch(
     app_state: PageState,
     number: BatchNumberQuery,
     task: str,
@@ -327,17 +327,16 @@ def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
 
 
 def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
-    """Return the costs of the newest MAX_CHART_DAYS days; none if nothing cost anything.
+    """Return the costs of the newest MAX_CHART_DAYS days; none if these days cost nothing.
 
-    The last day is the newest day with a document. A cost contains the estimates of unfinished
-    batches.
+    The last day is the newest day with a document; a day without a document costs 0. A cost
+    contains the estimates of unfinished batches.
 
     Args:
         days: Documents with `day` (YYYY-MM-DD), `cost` and `under_way` in USD.
     """
     costs = {row["day"]: row["cost"] + row["under_way"] for row in days}
-    highest = max(costs.values(), default=0.0)
-    if not highest:
+    if not costs:
         return []
 
     last_day = date.fromisoformat(max(costs))
@@ -345,6 +344,9 @@ def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
         (last_day - timedelta(days=number)).isoformat()
         for number in reversed(range(MAX_CHART_DAYS))
     ]
+    highest = max(costs.get(name, 0.0) for name in names)
+    if not highest:
+        return []
     return [
         DailyCost(name, costs.get(name, 0.0), round(100 * costs.get(name, 0.0) / highest, 1))
         for name in names

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from web.work_summary import summarize_work
+from web.work_summary import summarize_ended_work
 
 TAGGED = {
     "live": None,
@@ -34,4 +34,4 @@ TAGGED = {
 def test_finished_work_is_summarized(result: Any, summary: str) -> None:
     """Counts, cost and reasons are named; no line of a command's log is."""
     work = {"state": "done", "result": result, "lines": ["1 row read"]}
-    assert summarize_work(work) == summary
+    assert summarize_ended_work(work) == summary
