@@ -124,7 +124,7 @@ def guess_key_and_content(
         key_note = _describe_chosen_key(key, key_candidates, rows)
     else:
         # Columns with other names can be keys, too.
-        unique_names = [name for name in key_candidates if _is_short_and_unique(cells[name])]
+        unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
         possible_keys = dict.fromkeys([*likely_keys, *unique_names])
         if len(columns) > 1:
             possible_keys.pop(content_column, None)
@@ -358,9 +358,15 @@ def _find_key_fault(name: str, rows: Iterable[SourceRow | Finding]) -> str:
     return "" if keys else "has no value"
 
 
-def _is_short_and_unique(texts: Sequence[str]) -> bool:
-    """Return whether the texts differ, and none is longer than MAX_KEY_CHARS."""
-    return len(set(texts)) == len(texts) and max(map(len, texts), default=0) <= MAX_KEY_CHARS
+def _is_like_a_key(texts: Sequence[str]) -> bool:
+    """Return whether the texts differ, are short, and are no measured values.
+
+    None is longer than MAX_KEY_CHARS. A text without a letter that is no whole number, such as a
+    price or a date, is a measured value.
+    """
+    if len(set(texts)) < len(texts) or max(map(len, texts), default=0) > MAX_KEY_CHARS:
+        return False
+    return all(text.isdecimal() or any(map(str.isalpha, text)) for text in texts)
 
 
 def _are_images(texts: Iterable[str]) -> bool:

@@ -66,6 +66,14 @@ def rows_of(workspace: Workspace) -> dict[str, int]:
     }
 
 
+def test_a_column_of_prices_is_no_key(workspace: Workspace) -> None:
+    """If the column that is named like a key has a value twice, the key is a hash of the row."""
+    lines = [f"r-{index or 1},{index}.90,{text}" for index, text in enumerate("abcdef")]
+    workspace.write_file("reviews.csv", "\n".join(["review_id,price,text", *lines]))
+    output = workspace.run_command("ask", "reviews.csv", QUESTION, n=1).output
+    assert "key: a hash of each row, because 'review_id' has 'r-1' twice" in output
+
+
 def test_first_rows_are_answered_and_only_the_cost_is_stored(
     workspace: Workspace, api: Engine
 ) -> None:
