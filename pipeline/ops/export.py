@@ -1,5 +1,6 @@
 """Write the rows of a task, from one snapshot, to a file or to the caller in chunks."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -281,11 +282,16 @@ def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
         overwrite: Accept an existing file.
 
     Raises:
-        InputError: The file exists and must not be overwritten; the file is the source of a task's
-            rows, which would be lost; or the path is in a folder whose files are a task's source,
-            so that the new file would be read as rows.
+        InputError: The folder does not exist; the file exists and must not be overwritten; the file
+            is the source of a task's rows, which would be lost; or the path is in a folder whose
+            files are a task's source, so that the new file would be read as rows.
     """
     target = resolve_target(path)
+    if not target.parent.is_dir():
+        raise InputError(
+            f"{path}: the folder {path.parent} does not exist; nothing was written",
+            hint=f"mkdir -p {shlex.quote(str(path.parent))}",
+        )
     records = store.query(workspace.list_tasks)
     for record in records:
         if not record.is_query and target.is_relative_to(Path(record.items).resolve()):

@@ -345,7 +345,11 @@ class _Compiler:
             if name is not None:
                 return cells[name]
 
-        hint = format_column_hint(column, self._scopes[0], list(self._scopes[1]))
+        first_names, second_names, *_ = map(list, self._scopes)
+        if first_names:
+            hint = format_column_hint(column, first_names, second_names)
+        else:
+            hint = format_column_hint(column, second_names)
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
     def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
