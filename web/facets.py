@@ -15,8 +15,7 @@ MAX_FACET_VALUES = 8
 MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
 # Display names of truth values.
 BOOLEAN_LABELS = {"true": "yes", "false": "no"}
-# Filters by review and by confidence, with their labels.
-REVIEW_LABELS = {"yes": "reviewed", "no": "not reviewed"}
+# Filters by confidence, with their labels.
 DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
 
 

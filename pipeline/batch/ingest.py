@@ -298,7 +298,7 @@ class _BatchIngest:
             duplicate_inputs = self.task.rows.find_open_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
-        progress_bar = display.bar(f"ingesting batch {batch.number}", batch.requests)
+        progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
         with ResultFile(verified_path) as results, progress_bar as bar:
             nonces: Mapping[str, str] = {}
             control_replies: Mapping[str, Sequence[ParsedReply]] = {}

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_
 
 from pipeline.core.column_placeholders import fill_template, find_column, list_template_columns
+from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.engine.task import IndexedTask
 from pipeline.engine.user_rows import UserRows
@@ -21,7 +22,7 @@ from pipeline.tables.stored_rows import KEY_COLUMN, VALUES_COLUMN
 
 # Characters of the text that a hit contains.
 MAX_HIT_TEXT_CHARS = 1_000
-# Longer texts of an answer are sentences and no tags.
+# Longer texts of an answer are sentences and no tags; neither are quotations.
 MAX_TAG_CHARS = 60
 ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 
@@ -37,7 +38,11 @@ def make_index(rows: UserRows, template: str) -> IndexedTask:
         count_entries=lambda tx: rows.table(tx).count_rows(tx, _is_indexed(rows)),
         read_entries=partial(_read_entries, rows, template),
         tags_of=lambda metadata: [
-            text for text in iterate_texts(metadata["answer"]) if len(text) <= MAX_TAG_CHARS
+            text
+            for _, leaf in iterate_leaves(metadata["answer"])
+            if not is_quotation(leaf)
+            for text in iterate_texts(leaf)
+            if len(text) <= MAX_TAG_CHARS
         ],
         hit_fields=lambda metadata: {
             "key": metadata["id"],

@@ -19,6 +19,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
 from pipeline.engine.task_parts import AskedRows
 from pipeline.engine.unregistered_task import with_rows_in_memory
+from pipeline.store.answers import find_corrected
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.workflows import preflight
 
@@ -27,6 +28,8 @@ from pipeline.workflows import preflight
 class TableReport(ImportReport):
     """Result of a newer table; of a dry run, the result that it would have."""
 
+    # Rows with a person's correction that changed; they are not asked.
+    corrected: int = 0
     # Of a dry run: the estimate of asking all rows that are new, changed or open.
     estimate: preflight.Preflight | None = None
 
@@ -37,6 +40,7 @@ class TableReport(ImportReport):
         "updated",
         "unchanged",
         "missing",
+        "corrected",
         "released",
         "notes",
     )
@@ -113,7 +117,12 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     if preview.summary:
         report.notes.append(preview.summary)
     if options.dry:
-        report.estimate = _estimate_run(ws, preview.changed_rows)
+        changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
+        with ws.store.read() as tx:
+            corrected_ids = find_corrected(tx, task.name, changed_ids)
+        report.corrected = len(corrected_ids)
+        asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
+        report.estimate = _estimate_run(ws, asked_rows)
     else:
         files.seal_copy(path, table)
         ws.sync_rows()
@@ -127,7 +136,7 @@ def _estimate_run(
 
     Args:
         ws: The workspace, before the table is stored.
-        changed_rows: Id, input hash and values as JSON of the new and changed rows.
+        changed_rows: Id, input hash and values as JSON of the new and changed rows to ask.
     """
     ws.set_asked_rows(AskedRows(has_changed=True))
     open_rows = dict[str, Any]()

@@ -61,6 +61,23 @@ def test_a_late_reply_keeps_another_open_form(workspace: Workspace, api: Api) ->
         assert read_answer(client)["topics"] == ["heat"]
 
 
+def test_a_filter_that_cannot_be_read_is_refused_beside_its_field(
+    workspace: Workspace, api: Api
+) -> None:
+    """The sentence is there until the filter is right."""
+    answer_two_rows(workspace, api)
+    with reading(workspace) as (reader, tab, _):
+        reader.go("/?task=reviews")
+        tab.click("summary:has-text('Advanced filter')")
+        tab.fill("[name=where]", "price between 10 and 30")
+        reader.until("document.getElementById('find-message').textContent.length > 20")
+        tab.fill("[name=where]", "stars > 2")
+        reader.until("!document.getElementById('find-message').textContent")
+        # The browser itself reports the status of a refused request.
+        assert all("422" in complaint for complaint in reader.complaints)
+        reader.complaints.clear()
+
+
 @pytest.mark.parametrize("looks", [{}, NARROW], ids=["wide", "narrow"])
 def test_fields_of_each_type_are_edited(
     workspace: Workspace,
@@ -88,7 +105,9 @@ def test_fields_of_each_type_are_edited(
         save("stars", 1)
 
         tab.click("#edit-why-open")
-        tab.focus("#edit-why-value")
+        tab.fill("#edit-why-value", "no such words")
+        tab.click("#edit-why-save")
+        reader.wait_for("#edit-why-message", "does not contain these words")
         tab.evaluate(SELECT_WORDS, "the lid burned my hand")
         reader.until("document.getElementById('edit-why-value').value.startsWith('the lid')")
         save("why", 2)

@@ -45,6 +45,11 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
     with reading(workspace) as (reader, tab, _):
         tab.evaluate(DROP_FILE, (tmp_path / "lamps.csv").read_text(encoding="utf-8"))
         tab.locator("#question-text").wait_for()
+        tab.select_option("[name='role.1']", "key")
+        reader.wait_for("#row-counts", "have the key of another row")
+        assert tab.input_value("[name='role.0']") == "unsent"
+        tab.select_option("[name='role.0']", "key")
+        tab.focus("#question-text")
         tab.evaluate("addEventListener('click', () => name = Number(name) + 1, true)")
         tab.keyboard.type("Praise or blame?")
         tab.click("[name='field0.kind']")
@@ -52,6 +57,9 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
         tab.click("[name='field0.choices']")
         tab.keyboard.type("praise\nblame")
         tab.click("#try")
+        tab.locator("#ask").wait_for()
+        reader.until("document.querySelector('#ask').getBoundingClientRect().bottom <= innerHeight")
+        assert reader.focus != "question-text"
         tab.click("#ask")
         assert int(tab.evaluate("name")) <= MAX_CLICKS
         tab.wait_for_url("**/?task=lamps")

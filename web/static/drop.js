@@ -72,13 +72,34 @@ document.addEventListener("htmx:afterRequest", (event) => {
   }
 });
 
-document.addEventListener("change", ({ target }) => {
-  if ("role" in target.dataset) {
-    greyUnsentColumn(target);
-  } else if (target.id === "mode") {
-    document.getElementById("price").textContent = target.selectedOptions[0].textContent.trim();
-  }
+// The answers of a try, and the button below them, are brought into view.
+document.addEventListener("htmx:afterSettle", () => {
+  document.getElementById("tried")?.scrollIntoView({ block: "nearest" });
 });
+
+// The roles are changed before their table sends them.
+document.addEventListener(
+  "change",
+  ({ target }) => {
+    if ("role" in target.dataset) {
+      moveKey(target);
+      greyUnsentColumn(target);
+    } else if (target.id === "mode") {
+      document.getElementById("price").textContent = target.selectedOptions[0].textContent.trim();
+    }
+  },
+  true,
+);
+
+// Only one column is the key.
+function moveKey(roleSelect) {
+  for (const other of roleSelect.closest("table").querySelectorAll("[data-role]")) {
+    if (other !== roleSelect && other.value === "key" && roleSelect.value === "key") {
+      other.value = "unsent";
+      greyUnsentColumn(other);
+    }
+  }
+}
 
 // Cells of a column that is not sent are grey; its header says so.
 function greyUnsentColumn(roleSelect) {

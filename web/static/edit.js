@@ -1,8 +1,9 @@
 "use strict";
 // Forms that correct an answer: lines of lists, and quotations that are selected in the text.
 
-// The quotation that a selection fills: the one that had the focus last.
-let quotationField = null;
+// Id of the quotation that a selection fills: the one that had the focus last. A refused form
+// replaces it by another element.
+let quotationId = "";
 let newLineCount = 0;
 
 document.addEventListener("click", ({ target }) => {
@@ -57,9 +58,9 @@ function closeOtherForms(form) {
 
 document.addEventListener("focusin", ({ target }) => {
   if ("quotation" in target.dataset) {
-    quotationField = target;
-  } else if (target.closest("[data-edit]")) {
-    quotationField = null;
+    quotationId = target.id;
+  } else if (target.matches("[data-edit] :not(button)")) {
+    quotationId = "";
   }
 });
 
@@ -68,7 +69,8 @@ document.addEventListener("selectionchange", () => {
   const text = document.getElementById("text");
   const words = selection.toString().trim();
   const isInText = text?.contains(selection.anchorNode) && text.contains(selection.focusNode);
-  if (words && isInText && quotationField?.isConnected) {
-    quotationField.value = words;
+  const field = document.getElementById(quotationId);
+  if (words && isInText && field?.closest("[open]")) {
+    field.value = words;
   }
 });

@@ -304,6 +304,14 @@ function isForList(event) {
   return event.detail.requestConfig.path.startsWith("/parts/rows");
 }
 
+// A filter that was refused says why; the list stays.
+document.addEventListener("htmx:afterRequest", ({ detail: { elt: element, xhr } }) => {
+  if (element.matches(".find")) {
+    const reply = xhr.status >= 400 ? JSON.parse(xhr.responseText) : { detail: "" };
+    document.getElementById("find-message").textContent = joinSentences(reply.detail, reply.hint);
+  }
+});
+
 // Commands: a button that started a command shows a notice and updates the page.
 
 document.addEventListener("htmx:afterRequest", (event) => {

@@ -250,7 +250,8 @@ def render_asked_row_count(app_state: PageState, number: int, request: Request) 
     try:
         _count_rows(app_state, upload)
     except FindableError as error:
-        return HTMLResponse(escape(to_line(error)))
+        message = escape(to_line(error))
+        return HTMLResponse(f'<span class="warn" role="alert">{message}</span>')
     with app_state.open_to_read() as ws:
         return render_page(app_state, "parts/row_counts.html", ws, upload=upload)
 

@@ -24,7 +24,6 @@ from web.app_state import AppState
 from web.editor_cookie import LastEditor
 from web.facets import (
     DOUBT_LABELS,
-    REVIEW_LABELS,
     Facet,
     FilterLink,
     build_facets,
@@ -74,11 +73,13 @@ STATE_MEANINGS = {
     "out of date": "changed, or to be asked again; its old answer counts until then",
     "no text": "has nothing to ask about",
     "unusable": "its image cannot be sent",
-    "refused": "cannot be asked, for example because it has the key of another row",
+    "refused": "cannot be asked; its reason is in the list, for example a repeated key",
     "set aside": "got invalid answers twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
     "doubtful": "the model was not sure of its answer, and nobody checked it",
 }
+# Display name of the filter by review.
+REVIEW_NAME = "checked by a person"
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
@@ -87,7 +88,7 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
-    "reviewed": REVIEW_LABELS.__getitem__,
+    "reviewed": f"{REVIEW_NAME}: {{}}".format,
     "doubtful": DOUBT_LABELS.__getitem__,
 }
 
@@ -181,11 +182,11 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
-        review_links = make_links(query, task, "reviewed", REVIEW_LABELS)
+        review_links = make_links(query, task, "reviewed", {"yes": "yes", "no": "no"})
         confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
         facets = [
             *build_facets(counts, query, task),
-            Facet("review", review_links),
+            Facet(REVIEW_NAME, review_links),
             Facet("confidence", confidence_links),
         ]
         return render_page(

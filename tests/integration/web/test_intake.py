@@ -136,6 +136,28 @@ def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:
     assert estimate.mode_estimates["live"].cost == batch["estimated_cost"]
 
 
+def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> None:
+    """The preview of a newer table names it, and asks the other changed row alone."""
+    number = drop_reviews(page)
+    html = try_question(page, number, **TONE, **KEY_TEXT)
+    assert 'label="live: at once, full price' in html
+    press_button(page, number, keep="kettles", mode="live")
+    page.settle()
+    page.settle()
+    params = {"task": "kettles", "key": "r1"}
+    cell = page.get("/parts/cell", params={**params, "field": "tone"}).text
+    state = re.findall(r'name="state" value="(\w+)"', cell)[0]
+    value = re.findall(r'<option value="([^"]*)">', cell)[0]
+    data = {"state": state, "field": "tone", "value": value, "who": "Bea"}
+    assert "Saved as edit 1" in page.post("/parts/cell", params=params, data=data).text
+
+    newer_rows = ROWS.replace("in 1 minutes", "slowly").replace("in 2 minutes", "slowly")
+    found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
+    html = unescape(page.get("/parts/import", params={"number": found["number"]}).text)
+    assert "Ask 1 row ·" in html
+    assert "1 corrected row changed; check its correction." in html
+
+
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
     """The findings of a file for a new task are shown before anything is written."""
     rows = [f'{{"id": {number}, "text": "It boils in {number} minutes."}}' for number in range(30)]
