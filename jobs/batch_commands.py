@@ -368,12 +368,10 @@ def batches(ws: WorkspaceSession) -> CommandReport:
     summaries = list_batches(ws.store, now=ws.now())
     if "task" in ws.settings.sources:
         summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
-    output: Output = make_table(map(_batch_record, summaries), BATCH_COLUMNS)
-    next_command = None
+    table = make_table(map(_batch_record, summaries), BATCH_COLUMNS)
     if not summaries:
-        output = "no batches yet"
-        next_command = read_next_command(ws)
-    return CommandReport([summary.document for summary in summaries], output, hint=next_command)
+        return CommandReport([], table, hint=read_next_command(ws))
+    return CommandReport([summary.document for summary in summaries], table)
 
 
 def _batch_record(summary: BatchSummary) -> dict[str, Any]:
@@ -405,13 +403,11 @@ def costs(
     task_name = ws.task.name if is_task_set else None
     costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
 
-    if not costs_document["rows"]:
-        next_command = read_next_command(ws)
-        return CommandReport(costs_document, "no request was sent yet", hint=next_command)
-
     total_row = {by: "all"} | costs_document["total"]
     group_column = "day_(US/Pacific)=day" if by == "day" else by
     table = make_table([*costs_document["rows"], total_row], f"{group_column} {COST_COLUMNS}")
+    if not costs_document["rows"]:
+        return CommandReport(costs_document, table, hint=read_next_command(ws))
     return CommandReport(costs_document, table)
 
 

@@ -16,7 +16,6 @@ from jobs.output import Terminal, print_all, print_json, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
-    find_similar_name,
     is_on_make_command_line,
     read_setting_option,
     read_settings,
@@ -192,7 +191,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
 
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
-    _check_typed_task(task_name)
+    check_typed_task(task_name)
     with open_configured_workspace(
         _required_access(entry, all_options),
         task_name=task_name,
@@ -202,7 +201,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
         return entry.function(ws, **all_options)  # type: ignore[no-any-return]
 
 
-def _check_typed_task(task_name: str | None) -> None:
+def check_typed_task(task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
@@ -398,7 +397,11 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
 
     for name, text in form.items():
         if name not in params_by_name:
-            raise _unknown_option_error(name, list(params_by_name))
+            raise InputError(
+                f"there is no option {name!r}; nothing was done",
+                hint=f"valid options: {', '.join(params_by_name) or 'none'}",
+                field=name,
+            )
         if text:
             param = params_by_name[name]
             values[str(param.name)] = _convert_form_text(param, name, text)
@@ -407,15 +410,6 @@ def parse_form(entry: Command, form: Mapping[str, str]) -> dict[str, Any]:
         if param.required and values[str(param.name)] is None:
             raise InputError(f"{name} is missing; nothing was done", field=name)
     return {**values, **entry.fixed_options}
-
-
-def _unknown_option_error(name: str, option_names: list[str]) -> InputError:
-    """Return the error about an unknown option; its hint is the most similar name, or all names."""
-    suggestion = find_similar_name(name, option_names)
-    hint = f"valid options: {', '.join(option_names) or 'none'}"
-    if suggestion:
-        hint = f"did you mean {suggestion}?"
-    return InputError(f"there is no option {name!r}; nothing was done", hint=hint, field=name)
 
 
 def _convert_form_text(param: click.Parameter, name: str, text: str) -> Any:

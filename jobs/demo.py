@@ -16,7 +16,8 @@ from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
 from pipeline.core.command_hint import CommandHint, current_form, set_command_form
 from pipeline.core.settings import PREFIX, Settings
 
-SAMPLE_DATA_FOLDER = Path(__file__).parents[1] / "data" / "sample"
+# Relative, because commands are printed as a person types them.
+SAMPLE_DATA_FOLDER = Path(os.path.relpath(Path(__file__).parents[1] / "data" / "sample"))
 PASSAGES_TASK = "passages"
 IMAGES_TASK = "images"
 # Variables of the environment with our prefix that stay set.
@@ -97,18 +98,13 @@ def _reset_workspace(demo_folder: Path) -> None:
 def _run_command(command: CommandHint, demo_folder: Path) -> None:
     """Print a command as it is typed, and run it in this process on the workspace `demo_folder`.
 
-    The options are passed as variables of the environment, which are deleted afterwards. Paths are
-    printed relative to the current folder.
+    The options are passed as variables of the environment, which are deleted afterwards.
 
     Raises:
         SystemExit: The command failed; its error was printed.
     """
     Terminal().say("")
-    printed_options = dict(command.options)
-    for name, option in command.options.items():
-        if isinstance(option, Path):
-            printed_options[name] = os.path.relpath(option)
-    click.secho(f"$ {CommandHint(command.command, **printed_options)}", bold=True)
+    click.secho(f"$ {command}", bold=True)
 
     variables = {PREFIX + name.upper(): str(option) for name, option in command.options.items()}
     os.environ.update(variables)

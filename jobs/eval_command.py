@@ -67,22 +67,12 @@ def evaluate(
     prints the share of questions with only weak hits.
     """
     # With judged questions the command measures the search.
-    if queries is not None and qrels is not None:
-        if a or b:
-            raise InputError(
-                f"{OptionHint('a')} and {OptionHint('b')} measure answers, not a search; "
-                "nothing was measured"
-            )
+    if queries is not None and qrels is not None and a is None and b is None:
         return evaluate_search(ws, queries, qrels)
-    # One file of judged questions alone does not mean that labels are to be measured.
     if queries is not None or qrels is not None:
-        missing_name = "queries"
-        if qrels is None:
-            missing_name = "qrels"
         raise InputError(
-            f"judged questions need two files, but {missing_name.upper()} is missing; "
-            "nothing was measured",
-            hint=f"add {OptionHint(missing_name)}",
+            f"a search is measured by {OptionHint('queries')} and {OptionHint('qrels')}, answers "
+            f"are measured by {OptionHint('a')} and {OptionHint('b')}; nothing was measured"
         )
 
     with ws.store.read() as tx:

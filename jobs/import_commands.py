@@ -11,9 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
-
-from jobs.command import open_configured_workspace
+from jobs.command import check_typed_task, open_configured_workspace
 from jobs.document_output import format_counts, list_modes, make_table
 from jobs.options import (
     COUNT,
@@ -59,12 +57,6 @@ if TYPE_CHECKING:
     from pipeline.workflows.preflight import Preflight
 
 
-# Options of make with a file, by the name of the command.
-_FILE_EXAMPLES = {
-    "import": "EXPERTS=people.csv, or TASK=passages FROM=texts.jsonl",
-    "import-images": "FOLDER=photos/",
-    "import-passages": "PASSAGES=file.jsonl",
-}
 # Columns of findings and of a new person; see `make_table`.
 FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
 PERSON_COLUMNS = "username name tags score=findability_score"
@@ -108,16 +100,19 @@ def import_rows(
     Creates the workspace if it does not exist and the file can be imported.
     """
     if experts is not None:
-        _check_task_of_people_file(experts)
+        check_typed_task("experts")
         file: Path | None = experts
         task_name = "experts"
     else:
         file = from_
         task_name = read_settings().task
     if file is None:
-        context = click.get_current_context()
-        example = _FILE_EXAMPLES[str(context.info_name)]
-        raise click.UsageError(f"there is no file to import. With make: {example}", context)
+        people_command = CommandHint("import", experts="people.csv")
+        other_command = CommandHint("import", task="passages", **{"from": "texts.jsonl"})
+        raise InputError(
+            "there is no file to import; nothing was imported",
+            hint=f"`{people_command}`, or `{other_command}`",
+        )
 
     if task_name == "images":
         if dry or report is not None:
@@ -157,23 +152,6 @@ def import_rows(
             import_report.check,
             next_command,
         )
-
-
-def _check_task_of_people_file(people_file: Path) -> None:
-    """Check that TASK= does not name passages or images together with a file of people.
-
-    Raises:
-        InputError: TASK= names passages or images.
-    """
-    task_name = read_settings().task
-    if task_name not in {"passages", "images"}:
-        return
-
-    import_command = CommandHint("import", task=task_name, **{"from": people_file})
-    raise InputError(
-        f"EXPERTS is for people, but the task is {task_name}; {people_file} was not imported",
-        hint=f"`{import_command}`, or {OptionHint(task='experts')}",
-    )
 
 
 def _check_readable(file: Path, participle: str) -> None:

@@ -41,11 +41,9 @@ def show(
     """
     if expert is None and item is None:
         requests = row_items.read_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
-        output: Output = "no request was sent yet"
+        output: Output = make_table(requests, REQUEST_COLUMNS)
         if raw:
             output = list(format_lines("request", requests))
-        elif requests:
-            output = make_table(requests, REQUEST_COLUMNS)
         return CommandReport(requests, output)
 
     document = row_items.describe_row(ws, item or expert or "", raw=raw)

@@ -398,10 +398,9 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
         "unneeded_vectors=vectors",
     )
-    message = f"nothing to clean: no unneeded file is older than {report.keep_days:g} days"
-    if figures:
-        message = f"{'would remove' if dry else 'removed'} {figures}"
-    return CommandReport(document, message)
+    nothing = f"nothing; no unneeded file is older than {report.keep_days:g} days"
+    verb = "would remove" if dry else "removed"
+    return CommandReport(document, f"{verb} {figures or nothing}")
 
 
 def remove_tables(
@@ -437,11 +436,7 @@ def versions(ws: WorkspaceSession) -> CommandReport:
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
-    summaries = answer_versions.read_all_versions(ws)
-    if not summaries:
-        return CommandReport([], "no versions yet")
-
-    document = [summary.document for summary in summaries]
+    document = [summary.document for summary in answer_versions.read_all_versions(ws)]
     return CommandReport(document, make_table(document, VERSION_COLUMNS))
 
 
@@ -526,8 +521,6 @@ def parked(ws: WorkspaceSession) -> CommandReport:
     """
     parked_rows = row_items.list_parked(ws.store, ws.task)
     document = [row.__dict__ for row in parked_rows]
-    if not document:
-        return CommandReport(document, f"no {ws.task.labels.singular} is parked")
     return CommandReport(document, make_table(document, PARKED_COLUMNS))
 
 

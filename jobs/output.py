@@ -225,7 +225,7 @@ def print_all(output: Output) -> None:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
-    A terminal gets only columns with values.
+    A terminal gets only columns with values, and "none" for a table without rows.
 
     In every cell, blanks replace tabs, line ends and other control characters.
     """
@@ -234,12 +234,15 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         for row in [headers, *cells]:
             click.echo("\t".join(row))
         return
+    if not cells:
+        print_line("none")
+        return
 
     # A terminal has no room for columns without values.
     shown_indexes = [
         index
         for index in range(len(headers))
-        if not cells or any(row[index] not in ("", NO_VALUE) for row in cells)
+        if any(row[index] not in ("", NO_VALUE) for row in cells)
     ]
     _draw_table(
         [[row[index] for index in shown_indexes] for row in cells],

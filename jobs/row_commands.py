@@ -145,9 +145,6 @@ def items(
         return _count_rows(ws, row_filter)
 
     page = row_items.read_page(ws.store, ws.task, options)
-    if not page.items:
-        return CommandReport(page.document, f"no {ws.task.labels.singular} found")
-
     names = list(page.names)
     # The default columns of a page have the review only if a row is reviewed.
     has_review = any(row.values.get(page.review_name) for row in page.items)

@@ -1,16 +1,13 @@
 """Commands that serve the page of a workspace, and the local engine with Gemini's protocol."""
 
-import os
 import webbrowser
 from typing import Annotated
 
 from jobs.command import make_page_commands
-from jobs.demo import SAMPLE_DATA_FOLDER
 from jobs.exit_codes import listen_on_port
 from jobs.options import CountParam, Parameter
 from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
-from pipeline.core.command_hint import CommandHint
 from pipeline.engine.workspace_folder import check_folder, make_directory
 
 Port = Annotated[
@@ -85,20 +82,11 @@ def emulator(
 
 
 def _print_client_setup(url: str) -> None:
-    """Print on standard error the address of the local engine, and two lines to type.
+    """Print on standard error the address of the local engine, and a line for a POSIX shell.
 
-    Both are for a POSIX shell. The first line sets the environment variables with which a client of
-    Gemini uses the local engine. The second line imports sample people and tags them, in a separate
-    workspace.
+    The line sets the environment variables with which a client of Gemini uses the local engine.
     """
     terminal = Terminal()
     terminal.say(f"the local engine serves Gemini's protocol at {url}; Ctrl-C stops it")
     variables = f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=any"
     terminal.say(f"in another terminal: export {variables}")
-
-    # A workspace of its own keeps rehearsals out of the user's workspace.
-    rehearsal_folder = "data/rehearsal"
-    sample_file = os.path.relpath(SAMPLE_DATA_FOLDER / "experts.csv")
-    import_command = CommandHint("import", experts=sample_file, data=rehearsal_folder)
-    tag_command = CommandHint("tag", data=rehearsal_folder)
-    terminal.hint(f"{import_command} && {tag_command}")

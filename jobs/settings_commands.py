@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from jobs.document_output import make_table
 from jobs.options import CommandReport, Parameter
-from jobs.output import Terminal
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import format_with_unit, list_setting_rows
-from pipeline.core.text import plural
 
 # Columns of the tables; see `make_table`.
 PRICE_COLUMNS = (
     "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
     "enqueued=enqueued_tokens until=shutdown"
 )
+PRICE_UNITS = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
 
 
@@ -42,15 +40,7 @@ def prices() -> CommandReport:
         }
         for price_row in price_rows
     ]
-    output: list[Any] = [make_table(models, PRICE_COLUMNS)]
-    units = "live, batch: USD per 1M tokens in/out"
-    periods = "RPM, RPD: requests a minute, a day; TPM: tokens a minute"
-    notes = (
-        f"{units}; {periods}",
-        f"source of each price: `{CommandHint('prices', json=True)}`",
-    )
-    output += [partial(Terminal().say, note) for note in notes]
-    return CommandReport(document, output)
+    return CommandReport(document, [make_table(models, PRICE_COLUMNS), PRICE_UNITS])
 
 
 def _format_prices(prices: Mapping[str, float]) -> str:
@@ -69,17 +59,11 @@ def settings(
     all_rows = list_setting_rows(read_settings())
     listed_rows = [row for row in all_rows if all_ or row.source != "default"]
 
-    output: list[Any] = []
-    if listed_rows:
-        documents = [
-            row._asdict() | {"value": format_with_unit(row.value, row.unit)} for row in listed_rows
-        ]
-        output.append(make_table(documents, SETTING_COLUMNS))
-
-    default_count = len(all_rows) - len(listed_rows)
-    if default_count:
-        command = CommandHint("settings", all=True)
-        settings_text = plural(default_count, "setting has", "settings have")
-        message = f"{settings_text} the default value; `{command}` lists all"
-        output.append(partial(Terminal().say, message))
-    return CommandReport([row._asdict() for row in all_rows], output)
+    documents = [
+        row._asdict() | {"value": format_with_unit(row.value, row.unit)} for row in listed_rows
+    ]
+    return CommandReport(
+        [row._asdict() for row in all_rows],
+        make_table(documents, SETTING_COLUMNS),
+        hint=CommandHint("settings", all=True),
+    )

@@ -17,10 +17,8 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
 
 MIN_NAME_WIDTH = 11
-# The output fits one page: at most this many lines of open batches and of duplicate batches, and
-# this many reasons of failures.
+# The output fits one page: at most this many lines of open batches, and reasons of failures.
 MAX_OPEN_BATCH_LINES = 10
-MAX_DUPLICATE_BATCH_LINES = 5
 MAX_REASONS = 5
 
 
@@ -60,8 +58,7 @@ def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
     Workspace, rows and cost are always there. Each other line is left out if there is nothing to
-    say. At most MAX_OPEN_BATCH_LINES open batches and the newest MAX_DUPLICATE_BATCH_LINES
-    duplicate batches are listed.
+    say. At most MAX_OPEN_BATCH_LINES open batches are listed.
     """
     document: dict[str, Any] = report.document
     engine = "local engine" if document["backend"] == "local" else document["model"]
@@ -81,10 +78,7 @@ def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:
     lines.append(("spent", _format_spent(document["spent"])))
     if document["index"] is not None:
         lines.append(("index", _format_index(document["index"], report.entry_noun)))
-    lines += [
-        ("twice", _format_duplicate_batch(batch))
-        for batch in document.get("twins", ())[-MAX_DUPLICATE_BATCH_LINES:]
-    ]
+    lines += [("twice", _format_duplicate_batch(batch)) for batch in document.get("twins", ())]
     lines += [
         (name, format_member(document[member]))
         for name, member, format_member in OTHER_LINES

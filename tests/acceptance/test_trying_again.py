@@ -39,7 +39,7 @@ def output_limits(workspace: Workspace, number: int) -> dict[str, int]:
 def test_two_failures_park_and_unpark_lets_go(workspace: Workspace, api: Engine) -> None:
     """The reason has the count and the last error; a released person gets two more tries."""
     usernames = workspace.import_people(3)
-    assert workspace.run_command("parked").stdout == "no person is parked\n"
+    assert workspace.run_command("parked").stdout == "row\treason\tsince\n"
     run_chain(workspace, api, ("error_line", "1", 13), ("error_line", "2", 13))
     assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
     run_chain(workspace, api, ("error_line", "1", 14))

@@ -46,14 +46,14 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
     files_before = list_batch_files(used_workspace)
     for days in ("-1", "nan", "soon"):
         ran(used_workspace, "clean", KEEP_DAYS=days, code=2)
-    assert "nothing to clean" in ran(used_workspace, "clean")
+    assert "removed nothing" in ran(used_workspace, "clean")
     assert "would remove 2 files, " in ran(used_workspace, "clean", KEEP_DAYS="0", DRY="1")
     assert list_batch_files(used_workspace) == files_before
     assert ledger.snapshot(used_workspace) == before
 
     spent = ledger.status(used_workspace)["spent"]
     assert "removed 2 files, " in ran(used_workspace, "clean", KEEP_DAYS="0")
-    assert "nothing to clean" in ran(used_workspace, "clean", KEEP_DAYS="0")
+    assert "removed nothing" in ran(used_workspace, "clean", KEEP_DAYS="0")
     assert used_workspace.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
     assert list_batch_files(used_workspace) == ["000002-requests.jsonl"]
 

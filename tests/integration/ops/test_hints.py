@@ -13,9 +13,9 @@ CREATES_WORKSPACE = "`make import EXPERTS=people.csv` creates a workspace from a
 # Exit code, words of a command, and a part of its output; in a folder without a workspace.
 WITHOUT_WORKSPACE = [
     (3, "status", CREATES_WORKSPACE),
-    (2, "import", "With make: EXPERTS=people.csv"),
-    (2, "import-images", "With make: FOLDER=photos/"),
-    (2, "import-passages", "With make: PASSAGES=file.jsonl"),
+    (2, "import", "`make import EXPERTS=people.csv`, or"),
+    (2, "import-images", "`make import EXPERTS=people.csv`, or"),
+    (2, "import-passages", "`make import EXPERTS=people.csv`, or"),
     (0, "import people.csv --dry", "uses an empty temporary workspace"),
     # A word is left out after two hyphens.
     (2, "search -law", "search -- -word`"),
