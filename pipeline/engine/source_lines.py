@@ -43,13 +43,11 @@ def describe_syntax_error(path: Path) -> str:
 
 def find_member_line(path: Path, member: str) -> int | None:
     """Return the line of a keyword argument of the task; None if the file has no such argument."""
-    lines = [
-        keyword.value.lineno
-        for call in _find_task_calls(path)
-        for keyword in call.keywords
-        if keyword.arg == member
-    ]
-    return next(iter(lines), None)
+    for call in _find_task_calls(path):
+        for keyword in call.keywords:
+            if keyword.arg == member:
+                return keyword.value.lineno
+    return None
 
 
 def find_field_line(path: Path, field_name: str) -> int | None:

@@ -37,13 +37,7 @@ def make_index(rows: UserRows, template: str) -> IndexedTask:
         ranking=ENTRY_RANKING,
         count_entries=lambda tx: rows.table(tx).count_rows(tx, _is_indexed(rows)),
         read_entries=partial(_read_entries, rows, template),
-        tags_of=lambda metadata: [
-            text
-            for _, leaf in iterate_leaves(metadata["answer"])
-            if not is_quotation(leaf)
-            for text in iterate_texts(leaf)
-            if len(text) <= MAX_TAG_CHARS
-        ],
+        tags_of=_list_tags,
         hit_fields=lambda metadata: {
             "key": metadata["id"],
             "label": metadata["label"],
@@ -51,6 +45,15 @@ def make_index(rows: UserRows, template: str) -> IndexedTask:
             "answer": metadata["answer"],
         },
     )
+
+
+def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the short texts of an answer that are no quotations."""
+    tags = list[str]()
+    for _, leaf in iterate_leaves(metadata["answer"]):
+        if not is_quotation(leaf):
+            tags += [text for text in iterate_texts(leaf) if len(text) <= MAX_TAG_CHARS]
+    return tags
 
 
 def _is_indexed(rows: UserRows) -> ColumnElement[bool]:
