@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated
 
 from jobs.document_output import make_table
 from jobs.options import CommandReport, Parameter
+from jobs.output import Terminal
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.settings import format_with_unit, list_setting_rows
@@ -40,7 +42,8 @@ def prices() -> CommandReport:
         }
         for price_row in price_rows
     ]
-    return CommandReport(document, [make_table(models, PRICE_COLUMNS), PRICE_UNITS])
+    units = partial(Terminal().say, PRICE_UNITS)
+    return CommandReport(document, [make_table(models, PRICE_COLUMNS), units])
 
 
 def _format_prices(prices: Mapping[str, float]) -> str:
