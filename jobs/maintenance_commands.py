@@ -399,8 +399,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         "unneeded_vectors=vectors",
     )
     nothing = f"nothing; no unneeded file is older than {report.keep_days:g} days"
-    verb = "would remove" if dry else "removed"
-    return CommandReport(document, f"{verb} {figures or nothing}")
+    return CommandReport(document, f"{'would remove' if dry else 'removed'} {figures or nothing}")
 
 
 def remove_tables(

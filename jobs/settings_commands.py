@@ -17,7 +17,6 @@ PRICE_COLUMNS = (
     "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
     "enqueued=enqueued_tokens until=shutdown"
 )
-PRICE_UNITS = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
 
 
@@ -42,8 +41,10 @@ def prices() -> CommandReport:
         }
         for price_row in price_rows
     ]
-    units = partial(Terminal().say, PRICE_UNITS)
-    return CommandReport(document, [make_table(models, PRICE_COLUMNS), units])
+    note = partial(
+        Terminal().say, "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
+    )
+    return CommandReport(document, [make_table(models, PRICE_COLUMNS), note])
 
 
 def _format_prices(prices: Mapping[str, float]) -> str:
