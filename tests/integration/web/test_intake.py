@@ -140,7 +140,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     """The preview of a newer table names it, and asks the other changed row alone."""
     number = drop_reviews(page)
     html = try_question(page, number, **TONE, **KEY_TEXT)
-    assert 'label="live: at once, full price' in html
+    assert 'label="live: at once, full price · less than $0.01' in html
     press_button(page, number, keep="kettles", mode="live")
     page.settle()
     page.settle()

@@ -2,11 +2,14 @@
 
 import re
 from html import unescape
+from pathlib import Path
 
 import pytest
 
+from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
-from tests.lab import Workspace
+from tests.integration.web.reviewed import TASK, TASK_TEXT, answer_two_rows
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_COLUMNS|—")
@@ -32,3 +35,35 @@ def test_pages_have_no_typed_commands(workspace: Workspace) -> None:
             html = page.get(f"/?task=reviews&{query}").text
             text = unescape(re.sub(r"<[^>]*>", "", html))
             assert not TYPED.search(text), (query, TYPED.findall(text))
+
+
+def test_a_search_has_one_way_to_an_index_and_no_quotation_as_tag(
+    workspace: Workspace, api: Api
+) -> None:
+    """Without an index only its own card offers to build it; a hit's tags are no sentences."""
+    answer_two_rows(workspace, api)
+    indexed_text = TASK_TEXT.replace('prompt="{text}"', 'prompt="{text}", index="{text}"')
+    Path("tasks", "reviews.py").write_text(indexed_text, encoding="utf-8")
+    forget_loaded_files()
+    workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        html = page.get("/search", params=TASK).text
+        assert "no index" not in html
+        assert 'href="#index"' not in html
+        html = page.get("/search", params={**TASK, "q": "minutes"}).text
+        assert "A search needs an index. Build it below, then search again." in html
+
+        workspace.ran("index", TASK="tasks/reviews.py")
+        html = page.get("/search", params={**TASK, "q": "minutes"}).text
+        tags = re.findall(r'class="chip[^"]*"[^>]*>\s*([^<]+?)\s*<', html)
+        assert "praise" in tags
+        assert "Boils in two minutes" not in tags
+
+
+def test_the_filter_by_review_is_named_in_words(reviewed_page: Page) -> None:
+    """A table of reviews has its own word for them."""
+    html = reviewed_page.get("/parts/facets", params=TASK).text
+    assert "checked by a person" in html
+    assert "not reviewed" not in html
+    html = reviewed_page.get("/", params={**TASK, "reviewed": "no"}).text
+    assert "checked by a person: no" in html
