@@ -259,9 +259,8 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
         error_output = workspace.run_command("search", "bees", code=problem["exit_code"]).stderr
         assert problem["detail"] in error_output, error_output
         # The page names no folder of the server.
-        message = problem["detail"].partition(" in /")[0]
         search_page = client.get("/search", params={"q": "bees"}).text
-        assert message in search_page
+        assert "A search needs an index" in search_page
         assert str(workspace.home) not in search_page
 
         refused_paths = {

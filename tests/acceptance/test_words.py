@@ -89,7 +89,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (("batch-cancel", "9" * 30), {}, 2, "must be from 1 to"),
     (("show", "ad\udcffa"), {}, 2, "not valid UTF-8"),
     (("rollback", "ad\udcffa"), {}, 2, "not valid UTF-8"),
-    (("import",), {}, 2, "With make: EXPERTS="),
+    (("import",), {}, 2, "`findable import people.csv`"),
     (("batch-cancel",), {}, 2, "With make: BATCH="),
     (("export",), {}, 2, "With make: TO="),
     (
