@@ -35,7 +35,7 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     ) as engine:
         assert engine.stderr is not None
         startup_text = ""
-        while "next: " not in startup_text:
+        while "export " not in startup_text:
             startup_text += engine.stderr.readline()
         try:
             yield startup_text, engine
