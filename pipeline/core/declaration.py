@@ -363,7 +363,7 @@ MEMBERS = frozenset(member.name for member in fields(Declaration))
 
 def _unknown_member_error(name: str) -> InputError:
     """Return the error for an unknown member, with a similar name if there is any."""
-    suggestion = suggest_similar(name, MEMBERS, is_quoted=True)
+    suggestion = suggest_similar(name, MEMBERS)
     message = f"Task has no member {name!r}"
     if suggestion:
         message += f"; {suggestion}"

@@ -148,21 +148,17 @@ def drop_repeats(texts: Iterable[str]) -> list[str]:
     return [text for text in text_by_fold.values() if text]
 
 
-def suggest_similar(name: str, names: Iterable[str], *, is_quoted: bool = False) -> str:
-    """Return `did you mean NAME?` with the most similar of some names; "" if none is similar.
+def suggest_similar(name: str, names: Iterable[str]) -> str:
+    """Return `did you mean 'NAME'?` with the most similar of some names; "" if none is similar.
 
     Args:
         name: A name that does not exist.
         names: The names that exist.
-        is_quoted: Put the suggested name between quotation marks.
     """
     similar_names = get_close_matches(name, list(names), n=1)
     if not similar_names:
         return ""
-    suggestion = similar_names[0]
-    if is_quoted:
-        suggestion = repr(suggestion)
-    return f"did you mean {suggestion}?"
+    return f"did you mean {similar_names[0]!r}?"
 
 
 def remove_markup(text: str) -> str:

@@ -642,7 +642,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
     The hint suggests the most similar field, or lists all fields.
     """
     field_names = [field.name for field in task.prompt.fields]
-    suggestion = suggest_similar(name, field_names, is_quoted=True)
+    suggestion = suggest_similar(name, field_names)
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
         hint=suggestion or f"its fields are {', '.join(field_names)}",

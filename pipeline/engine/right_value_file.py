@@ -266,7 +266,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
         if name not in grid.columns:
             listed_fields = join_first(field_names, _MAX_LISTED_FIELDS)
             message = f"this is neither a field ({listed_fields}) nor a column of the rows"
-            suggestion = suggest_similar(name, field_names, is_quoted=True)
+            suggestion = suggest_similar(name, field_names)
             faults.append(LineFault(1, name, "; ".join(filter(None, (message, suggestion)))))
     field_column = f"{_ANSWER_PREFIX}{review_name}"
     if review in field_names and field_column not in names:

@@ -31,8 +31,6 @@ Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 # The value of a figure, and the number of measured items. The value is missing if nothing was
 # measured.
 FigureValue = tuple[float | None, int]
-# Preferred members at the start of a random choice.
-MAX_PREFERRED = 10
 # A figure of fewer items can have any value by chance.
 MIN_HOPELESS_ITEMS = 20
 GATES_HINT = HintTemplate(

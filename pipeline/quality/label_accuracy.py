@@ -24,8 +24,6 @@ from pipeline.store.edits import RowLabel, VersionAnswer, is_label_value
 MIN_LABELLED_ROWS = 20
 # A difference with a greater probability under equal versions is not shown.
 MAX_CHANCE = 0.05
-# With fewer rows on which the versions differ, the sign test can show nothing: 2 / 2**5 > 0.05.
-MIN_DIFFERING_ROWS = 6
 # Why a labelled row is left out.
 HAS_NO_ANSWER = "no answer"
 HAS_OTHER_INPUT = "other input than the label"

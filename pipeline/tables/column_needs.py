@@ -52,7 +52,6 @@ class ColumnNeed(Enum):
     NUMBER = "numbers or text", ("NUMERIC", *_REAL_TYPES, *_INTEGER_TYPES, *_TEXT_TYPES)
     FRACTION = "floating-point numbers", _REAL_TYPES
     REAL = "double precision", ("DOUBLE_PRECISION",)
-    DECIMAL = "decimal numbers or text", ("NUMERIC", "DOUBLE_PRECISION", *_TEXT_TYPES)
     INTEGER = "whole numbers", _INTEGER_TYPES
     JSON = "JSON or text", ("JSON", "JSONB", *_TEXT_TYPES)
     TIME = "times or text", ("TIMESTAMP", *_TEXT_TYPES)

@@ -479,7 +479,8 @@ class Grid:
             hint = HintTemplate("write it like {}", OptionHint(where=f"{name} CONTAINS 'word'"))
             raise InputError(error.message, hint=hint) from None
         cells = {name: column.cell for name, column in self.columns.items() if column.cell}
-        cells = {**cells, **self.find_more_cells(), **cells}
+        for name, cell in self.find_more_cells().items():
+            cells.setdefault(name, cell)
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
         named_cells = cells | judgement_cells
         alias_cells = {alias: named_cells[name] for alias, name in self.aliases.items()}

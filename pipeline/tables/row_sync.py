@@ -282,7 +282,7 @@ class RowSync:
                 else:
                     accepted_rows.append(row)
 
-            waiting_rows = self._drop_forgotten_rows(forgotten_rows)
+            waiting_rows = self._reassign_equal_rows(forgotten_rows)
             earlier_line_by_number = {
                 row["n"]: line for row, line in staged_rows.add_new(accepted_rows)
             }
@@ -329,8 +329,8 @@ class RowSync:
                 unusable=inspection.unusable_reason,
             )
 
-    def _drop_forgotten_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
-        """Count rows with forgotten ids in the report; return those that are kept, with new ids.
+    def _reassign_equal_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
+        """Count rows with forgotten ids in the report; return the other rows, with new ids.
 
         The first row of the source with such an id is the row that the user made findable forget.
         If ids are hashes, further rows with the id are other, equal rows: they are returned with
