@@ -47,7 +47,7 @@ from pipeline.batch.report import (
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import AskedRows, TaskLabels
+from pipeline.engine.task_parts import AskedRows, TaskNouns
 from pipeline.ops.status import read_status
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot
@@ -157,14 +157,14 @@ def _sync_and_plan_batches(ws: WorkspaceSession, limit: int | None) -> CommandRe
 
 def _submit_message(ws: WorkspaceSession, report: submit.SubmitReport) -> str:
     """Return in a line which batches were sent, or why no batch was sent."""
-    labels = ws.task.labels
+    nouns = ws.task.nouns
     if not report.plan.items and not report.sent:
-        return f"nothing to submit: {labels.none_open_message}"
+        return f"nothing to submit: {nouns.none_open_message}"
     if not report.sent:
         reason = report.summary or "these requests are under way already"
         return f"nothing was submitted: {reason}"
 
-    row_count = plural(report.items, labels.singular, labels.plural)
+    row_count = plural(report.items, nouns.singular, nouns.plural)
     return f"submitted {row_count}: {report.summary}"
 
 
@@ -190,28 +190,28 @@ def batch_poll(
     Exit code 3: a batch no longer exists at Gemini. Exit code 4: it is unclear whether a batch was
     created; `batch-submit` finds out.
     """
-    labels = ws.task.labels
+    nouns = ws.task.nouns
     if batch is not None:
         message = "the API sent another result, which replaced the old result"
         if not held_batches.replace_held_result(ws, batch):
-            ways_out = held_batches.describe_ways_out(batch, labels)
+            ways_out = held_batches.describe_ways_out(batch, nouns)
             message = f"the API sent the same bytes again, so it is still held; {ways_out}"
         return _report_batch(ws, batch, message)
 
     report = poll.poll_batches(ws, should_wait=wait)
-    check = partial(print_errors_and_raise, report.list_errors(labels))
+    check = partial(print_errors_and_raise, report.list_errors(nouns))
     return CommandReport(
         report.document(),
-        _format_poll_message(report, labels),
+        _format_poll_message(report, nouns),
         check,
         hint=read_next_command(ws),
     )
 
 
-def _format_poll_message(report: poll.PollReport, labels: TaskLabels) -> list[str]:
+def _format_poll_message(report: poll.PollReport, nouns: TaskNouns) -> list[str]:
     """Return a line for each failed batch, and a line with the batches that are over or not."""
     lines = [
-        f"batch {number} failed ({reason}), its {labels.plural} can be asked again"
+        f"batch {number} failed ({reason}), its {nouns.plural} can be asked again"
         for number, reason in report.failed.items()
     ]
     if report.downloaded or report.waiting:
@@ -247,7 +247,7 @@ def batch_ingest(
 
     def check() -> None:
         print_errors_and_raise(failures)
-        report.raise_first_error(ws.task.labels, ws.display, strict=strict)
+        report.raise_first_error(ws.task.nouns, ws.display, strict=strict)
 
     summaries = report.ingested
     documents = [summary.document for summary in summaries]
@@ -341,7 +341,7 @@ def batch_move(
     document, move_report = move_batch.move_batch(ws, batch, mode, budget_usd=budget)
 
     def check() -> None:
-        move_report.raise_first_error(ws.task.labels, ws.display)
+        move_report.raise_first_error(ws.task.nouns, ws.display)
         if move_report.stop.budget_error is not None:
             raise move_report.stop.budget_error
 

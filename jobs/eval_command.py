@@ -1,7 +1,7 @@
-"""The command `eval`: measure the search with judged questions, or answers with labels.
+"""The command `eval`: measure the search with judged questions, or answers with right values.
 
-A label is the right value of a field of a row: a person set, confirmed or reviewed it. A labelled
-row has a label in at least one field.
+A right value is a value of a field of a row that a person set, confirmed or reviewed. A labelled
+row has a right value in at least one field.
 """
 
 from dataclasses import asdict
@@ -18,9 +18,9 @@ from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine import task_registry
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskLabels
-from pipeline.quality import label_accuracy
-from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, AccuracyReport
+from pipeline.engine.task_parts import TaskNouns
+from pipeline.quality import right_value_accuracy
+from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, AccuracyReport
 from pipeline.workflows import labelled_rows
 
 # The largest trial that is proposed; its interval is narrow.
@@ -76,8 +76,8 @@ def evaluate(
         )
 
     with ws.store.read() as tx:
-        report = label_accuracy.measure_versions(tx, ws.task, (a, b))
-        label_hint = str(labelled_rows.make_label_hint(tx, ws.task))
+        report = right_value_accuracy.measure_versions(tx, ws.task, (a, b))
+        review_hint = str(labelled_rows.make_review_hint(tx, ws.task))
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.with_present_version(ws.task)
         draft_rows = 0
@@ -88,23 +88,23 @@ def evaluate(
         document,
         _format_report(
             report,
-            ws.task.labels,
-            present_label=present_task.prompt_version,
-            label_hint=label_hint,
+            ws.task.nouns,
+            present_version=present_task.prompt_version,
+            review_hint=review_hint,
             draft_rows=draft_rows,
         ),
-        hint=_choose_next_command(report, ws.task.labels, draft_rows=draft_rows),
+        hint=_choose_next_command(report, ws.task.nouns, draft_rows=draft_rows),
     )
 
 
 def _choose_next_command(
-    report: AccuracyReport, labels: TaskLabels, *, draft_rows: int
+    report: AccuracyReport, nouns: TaskNouns, *, draft_rows: int
 ) -> CommandHint | None:
     """Return the command after `eval`: `try`, `web`, or None if nothing is missing.
 
     - `try`, if the version that the task asks now has no answers to some labelled rows, or none at
       all. It asks at most MAX_TRIED_ROWS labelled rows.
-    - `web`, if more labels are needed.
+    - `web`, if more right values are needed.
 
     Args:
         draft_rows: Labelled rows on which a new version without answers can be tried.
@@ -115,35 +115,35 @@ def _choose_next_command(
         row_count = report.measured_rows + report.unasked_rows
     if row_count:
         tried_count = min(row_count, MAX_TRIED_ROWS)
-        return labels.command("try", labelled=True, mode=mode, n=tried_count)
-    if report.missing_labels:
+        return nouns.command("try", labelled=True, mode=mode, n=tried_count)
+    if report.missing_labelled_rows:
         return CommandHint("web")
     return None
 
 
 def _format_report(
     report: AccuracyReport,
-    labels: TaskLabels,
+    nouns: TaskNouns,
     *,
-    present_label: str,
-    label_hint: str,
+    present_version: str,
+    review_hint: str,
     draft_rows: int,
 ) -> Output:
-    """Return the output of `eval` about labels: tables of the versions and of their fields.
+    """Return the output of `eval` about right values: tables of the versions and of their fields.
 
     A line between them names the version that the task asks now, if it is another one. Lines after
-    them are about labelled rows without an answer, and about missing labels. If no row is labelled
+    them are about labelled rows without an answer, and about missing rows. If no row is labelled
     or no version has answers, the only output is a sentence that says so.
 
     Args:
-        present_label: Prompt version that the task asks now.
-        label_hint: How to label more rows.
+        present_version: Prompt version that the task asks now.
+        review_hint: How to review more rows.
         draft_rows: Labelled rows on which a new version without answers can be tried.
     """
     if not report.labelled_rows:
         return (
-            f"no {labels.singular} of {report.task} is labelled: at least {MIN_LABELLED_ROWS} "
-            f"are needed; {label_hint}"
+            f"no {nouns.singular} of {report.task} is labelled: at least {MIN_LABELLED_ROWS} "
+            f"are needed; {review_hint}"
         )
     if not report.versions:
         return f"no version of {report.task} has answers; nothing was measured"
@@ -152,31 +152,32 @@ def _format_report(
         {"side": side, **asdict(version)}
         for side, version in zip("AB", report.versions, strict=False)
     ]
-    rows_text = plural(report.labelled_rows, labels.singular, labels.plural)
+    rows_text = plural(report.labelled_rows, nouns.singular, nouns.plural)
     output: list[Output] = [
         f"{rows_text} labelled, {report.measured_rows:,} measured",
         make_table(versions, VERSION_COLUMNS),
     ]
-    if any(version.version.partition("/")[0] != present_label for version in report.versions):
-        output.append(f"the version that {report.task} asks now is {present_label}")
+    if any(version.version.partition("/")[0] != present_version for version in report.versions):
+        output.append(f"the version that {report.task} asks now is {present_version}")
     if report.fields:
         columns = FIELD_COLUMNS if len(report.versions) == 1 else COMPARISON_COLUMNS
-        output.append(make_table(label_accuracy.to_field_documents(report.fields), columns))
+        output.append(make_table(right_value_accuracy.to_field_documents(report.fields), columns))
     if any(version.own_corrections for version in report.versions):
         output.append(CORRECTION_NOTE)
 
     unasked_rows = report.unasked_rows or draft_rows
     if unasked_rows:
-        rows_text = plural(unasked_rows, f"labelled {labels.singular}", f"labelled {labels.plural}")
+        rows_text = plural(unasked_rows, f"labelled {nouns.singular}", f"labelled {nouns.plural}")
         output.append(
-            f"{present_label}, which {report.task} asks now, has no answer to {rows_text}; the "
+            f"{present_version}, which {report.task} asks now, has no answer to {rows_text}; the "
             "next command asks about them, stores no answer, and prints how many answers are right"
         )
 
-    if report.missing_labels:
+    if report.missing_labelled_rows:
         measured_count = report.measured_rows + report.unasked_rows
         output.append(
-            f"{measured_count:,} labelled {labels.plural} can be measured, at least "
-            f"{MIN_LABELLED_ROWS} are needed: label {report.missing_labels} more; {label_hint}"
+            f"{measured_count:,} labelled {nouns.plural} can be measured, at least "
+            f"{MIN_LABELLED_ROWS} are needed: label {report.missing_labelled_rows} more; "
+            f"{review_hint}"
         )
     return output

@@ -42,7 +42,7 @@ from pipeline.core.files import check_no_address, list_parquet_files, unreadable
 from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.workspace_folder import has_no_workspace
 from pipeline.images import import_ as images
@@ -148,7 +148,7 @@ def import_rows(
             next_command = read_next_command(ws)
         return CommandReport(
             import_report.document,
-            _import_output(import_report, ws.task.labels),
+            _import_output(import_report, ws.task.nouns),
             import_report.check,
             next_command,
         )
@@ -170,7 +170,7 @@ def _check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
 
 
-def _import_output(report: "ImportReport", labels: TaskLabels) -> list[Output]:
+def _import_output(report: "ImportReport", nouns: TaskNouns) -> list[Output]:
     """Return a table of findings, the notes, and the counts of an import of people or passages.
 
     Findings (rejected rows and changed values) with the same reason share a row. The notes are left
@@ -194,7 +194,7 @@ def _import_output(report: "ImportReport", labels: TaskLabels) -> list[Output]:
             **{kind.value: count for kind, count in report.counts.items()},
             "unparked, to be asked again": report.released,
         }
-        rows = plural(report.rows_in, labels.singular, labels.plural)
+        rows = plural(report.rows_in, nouns.singular, nouns.plural)
         verb = "would be imported" if report.dry else "imported"
         output.append(f"{rows} {verb}: {format_counts(counts)}")
     return output

@@ -506,9 +506,9 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
             f"there is no answer of version {extractor!r}; no report was written",
             hint=f"`{CommandHint('versions')}` lists the versions",
         )
-    labels = ws.task.labels
+    nouns = ws.task.nouns
     message = (
-        f"no answers about {labels.plural} under {ws.task.prompt_version} yet: nothing to measure"
+        f"no answers about {nouns.plural} under {ws.task.prompt_version} yet: nothing to measure"
     )
     return CommandReport(None, message, hint=read_next_command(ws))
 
@@ -536,12 +536,12 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    labels = ws.task.labels
+    nouns = ws.task.nouns
     names = row_items.unpark_rows(ws.store, ws.task, name=item, all_rows=all_, confirm=ws.confirm)
     document = {"unparked": names}
     if not names:
-        return CommandReport(document, f"no {labels.singular} to unpark")
+        return CommandReport(document, f"no {nouns.singular} to unpark")
 
-    row_count = plural(len(names), labels.singular, labels.plural)
+    row_count = plural(len(names), nouns.singular, nouns.plural)
     message = f"{row_count} can be asked again"
     return CommandReport(document, message, hint=read_next_command(ws))

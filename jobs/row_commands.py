@@ -1,6 +1,6 @@
 """Commands about rows: list, count, export and correct them, edit tags, and compute scores.
 
-- A label is the right value of a field of a row, which a person set, confirmed or reviewed.
+- A right value (label) is the value of a field that a person set, confirmed or reviewed.
 - A merge replaces a tag by another tag in the answers of all people.
 """
 
@@ -63,8 +63,8 @@ MAX_MERGE_ROWS = 10
 # Columns of merges and of edits; see `make_table`.
 MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
 EDIT_COLUMNS = "edit=number who when=at changes set=fields undoes"
-# Figures of a file of labels; see `make_table`.
-LABEL_FIGURES = (
+# Figures of a file of right values; see `make_table`.
+RIGHT_VALUE_FIGURES = (
     "labelled corrected confirmed unchanged marked_as_reviewed=reviewed "
     "without_an_answer_before=unanswered other_rows=unlabelled"
 )
@@ -409,9 +409,9 @@ def _correct_by_file(
     editor_name: str,
     is_dry: bool,
 ) -> CommandReport:
-    """Correct answers by a file of labels; with `is_dry`, only check it.
+    """Correct answers by a file of right values; with `is_dry`, only check it.
 
-    A label that is equal to the present value confirms it. The report has the counts and the next
+    A value that is equal to the present value confirms it. The report has the counts and the next
     command. It warns if a file with the columns of an export confirms values.
 
     Raises:
@@ -427,7 +427,7 @@ def _correct_by_file(
         is_dry=is_dry,
     )
     document = asdict(report)
-    figures = format_figures(document, LABEL_FIGURES) or "no label"
+    figures = format_figures(document, RIGHT_VALUE_FIGURES) or "no label"
     output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
     if is_dry:
         figures = f"only checked: {figures}"
@@ -445,7 +445,7 @@ def _correct_by_file(
     next_command: CommandHint | None = None
     if report.has_changes and report.is_dry:
         # A checked file is stored next.
-        next_command = ws.task.labels.command("correct", file=path)
+        next_command = ws.task.nouns.command("correct", file=path)
     elif report.has_changes:
         next_command = read_next_command(ws)
     return CommandReport(document, output, hint=next_command)

@@ -25,7 +25,7 @@ from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.index import build, evaluate
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
@@ -69,7 +69,7 @@ def index(
         # A search with another embedding model than the build's is refused.
         typed_settings = read_typed_settings(("embedding_model", "dim"))
         question = ws.indexed_task.example_question
-        search_command = ws.task.labels.command("search", q=question, **typed_settings)
+        search_command = ws.task.nouns.command("search", q=question, **typed_settings)
         output.append(partial(ws.display.say, f"`{search_command}` searches the index"))
     return CommandReport(asdict(report), output, hint=read_next_command(ws))
 
@@ -154,13 +154,13 @@ def search(
     if not q and not like:
         raise InputError(
             "there is no question",
-            hint=f"`{ws.task.labels.command('search', q='who knows water law')}`",
+            hint=f"`{ws.task.nouns.command('search', q='who knows water law')}`",
         )
 
     options = make_search_options(k, rank=rank, tag=tag, where=where)
     with SearchSession(ws) as session:
         report = session.search_similar(like, options) if like else session.search(q, options)
-        for warning in _search_warnings(report, session.labels):
+        for warning in _search_warnings(report, session.nouns):
             ws.display.warn(warning)
 
         collection = session.collection
@@ -168,14 +168,14 @@ def search(
     return CommandReport(documents, _search_output(collection, report.hits, documents))
 
 
-def _search_warnings(report: SearchReport, labels: TaskLabels) -> Iterator[str]:
+def _search_warnings(report: SearchReport, nouns: TaskNouns) -> Iterator[str]:
     """Yield the warnings of a search: an index that is behind, missing phrases, and weak hits.
 
     If no entry contains a phrase of the question, weak hits are not mentioned.
     """
     if report.behind:
-        row_count = plural(report.behind, labels.singular, labels.plural)
-        yield f"the index is behind the database by {row_count}: `{labels.command('index')}`"
+        row_count = plural(report.behind, nouns.singular, nouns.plural)
+        yield f"the index is behind the database by {row_count}: `{nouns.command('index')}`"
 
     if report.missing_phrases:
         phrases = " and ".join(map(repr, report.missing_phrases))

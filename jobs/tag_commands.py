@@ -40,7 +40,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.workflows import pilot_run, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight
@@ -105,7 +105,7 @@ def tag(
     the command with exit code 6. Later a failed gate is a warning, with --strict exit code 6. The
     answers are stored in any case.
     """
-    labels = ws.task.labels
+    nouns = ws.task.nouns
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
     options = tag_workflow.TagOptions(
         mode=mode,
@@ -124,26 +124,26 @@ def tag(
     )
     if again is False:
         count = tag_workflow.take_marks_back(ws, options)
-        rows = plural(count, labels.singular, labels.plural)
+        rows = plural(count, nouns.singular, nouns.plural)
         return CommandReport({"marks": count}, f"{rows} will not be asked again")
     if dry:
         estimate = tag_workflow.estimate_rows(ws, options)
-        return CommandReport(estimate.document(), _estimate_output(estimate, labels))
+        return CommandReport(estimate.document(), _estimate_output(estimate, nouns))
 
     report = tag_workflow.tag_rows(ws, options)
-    check = partial(report.raise_first_error, labels, ws.display, strict=strict)
+    check = partial(report.raise_first_error, nouns, ws.display, strict=strict)
     document = {**report.document(), "placeholder": ws.has_placeholder_answers}
-    return CommandReport(document, _tag_output(report, labels), check, hint=read_next_command(ws))
+    return CommandReport(document, _tag_output(report, nouns), check, hint=read_next_command(ws))
 
 
-def _tag_output(report: tag_report.TagReport, labels: TaskLabels) -> list[Output]:
+def _tag_output(report: tag_report.TagReport, nouns: TaskNouns) -> list[Output]:
     """Return the output of `tag`: the pilot, then the rows by outcome with the cost.
 
     A last line has the failed rows of a live run by reason, if there are any. If nothing was asked,
     the only line says so.
     """
     if not report.mode:
-        return [f"nothing to tag: {labels.none_open_message}"]
+        return [f"nothing to tag: {nouns.none_open_message}"]
 
     output: list[Output] = []
     if report.pilot is not None:
@@ -154,10 +154,10 @@ def _tag_output(report: tag_report.TagReport, labels: TaskLabels) -> list[Output
     if report.reported_cost is not None:
         document["spent"] = None
     counts = {
-        labels.answered: document["answered"],
+        nouns.answered: document["answered"],
         "parked": report.parked,
         "in open batches": report.under_way,
-        f"waiting for the answers of equal {labels.plural}": report.waiting,
+        f"waiting for the answers of equal {nouns.plural}": report.waiting,
         "waiting until Gemini accepts more tokens": report.no_room,
         "still open": report.left,
     }
@@ -194,7 +194,7 @@ def _live_output(live_report: LiveReport, *, asked_model: str) -> list[Output]:
     return output
 
 
-def _estimate_output(estimate: Preflight, labels: TaskLabels) -> list[Output]:
+def _estimate_output(estimate: Preflight, nouns: TaskNouns) -> list[Output]:
     """Return the output of `tag --dry`: tokens, cost and time of each mode, and the recommendation.
 
     If the local engine would answer, the figures are those of the model that a key would use. Lines
@@ -203,20 +203,20 @@ def _estimate_output(estimate: Preflight, labels: TaskLabels) -> list[Output]:
 
     Args:
         estimate: The estimate.
-        labels: Labels of the task.
+        nouns: Nouns of the task.
     """
     output: list[Output] = []
     if estimate.waiting.items:
-        waiting = estimate.waiting.describe_rows(labels)
+        waiting = estimate.waiting.describe_rows(nouns)
         cost = format_usd(estimate.waiting.cost)
         output.append(f"also sent: {waiting} in batches of an earlier run, about {cost}")
     if not estimate.plan.items:
-        return [*output, f"nothing to ask: {labels.none_open_message}"]
+        return [*output, f"nothing to ask: {nouns.none_open_message}"]
 
     priced_estimate = estimate.with_key or estimate
     if estimate.with_key is not None:
         output.append(f"without an API key, {estimate.model} answers at no cost; with an API key:")
-    rows = priced_estimate.plan.describe_rows(labels)
+    rows = priced_estimate.plan.describe_rows(nouns)
     usage = priced_estimate.plan.usage
     output_tokens = usage.answer + usage.thoughts
     output.append(

@@ -13,7 +13,7 @@ from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural, shorten
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import TryReport
 
@@ -65,11 +65,11 @@ def try_(
     )
     document = {**try_report.document, "placeholder": ws.has_placeholder_answers}
     next_step = _choose_next_step(ws, try_report, mode=mode)
-    output = _try_output(try_report, ws.task.labels)
+    output = _try_output(try_report, ws.task.nouns)
     return CommandReport(document, output, try_report.check, hint=next_step)
 
 
-def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
+def _try_output(report: TryReport, nouns: TaskNouns) -> list[Output]:
     """Return the output of `try`: the prompt and the schema, then each row with its answer.
 
     A reply is members only if there is no valid answer. Then there are the figures of the rows, how
@@ -93,8 +93,8 @@ def _try_output(report: TryReport, labels: TaskLabels) -> list[Output]:
         "schema": to_display_value(report.schema),
         "rows": rows,
     }
-    output = show_document(members, f"prompt schema {labels.singular}=rows items accuracy")
-    return [*output, _format_try_total(report, labels)]
+    output = show_document(members, f"prompt schema {nouns.singular}=rows items accuracy")
+    return [*output, _format_try_total(report, nouns)]
 
 
 def _list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
@@ -120,8 +120,8 @@ def _choose_next_step(
     if not any(row.calls and row.answer is not None for row in report.items):
         return None
 
-    labels = ws.task.labels
-    ask_command = labels.command("tag", mode=mode if mode == Mode.DECIDE else None)
+    nouns = ws.task.nouns
+    ask_command = nouns.command("tag", mode=mode if mode == Mode.DECIDE else None)
     if report.draft_of:
         version_number = report.draft_of.partition("@")[2]
         return f"set version={int(version_number) + 1} in its file, then {ask_command}"
@@ -130,11 +130,11 @@ def _choose_next_step(
     return read_next_command(ws)
 
 
-def _format_try_total(report: TryReport, labels: TaskLabels) -> str:
+def _format_try_total(report: TryReport, nouns: TaskNouns) -> str:
     """Return the count, version and cost of a try; it says so if the question is a draft."""
     asked_count = len([row for row in report.items if row.calls])
     version = report.extractor
     if report.draft_of:
         version = f"the draft {report.draft_of}"
-    rows = plural(asked_count, labels.singular, labels.plural)
+    rows = plural(asked_count, nouns.singular, nouns.plural)
     return f"{rows} tried with {version}, {format_usd(report.cost)}; no answer was stored"

@@ -137,7 +137,7 @@ def render_page(
     task = ws.settings.task
     frame = {
         "task": task,
-        "task_labels": ws.task.labels,
+        "task_nouns": ws.task.nouns,
         "workspace": ws.data.name,
         "drop_task": find_drop_task(ws, task),
         "backend": ws.backend,
@@ -191,7 +191,7 @@ def _render(
 
 def task_title(task: Task) -> str:
     """Return the display name of a task: a user task's name, or the plural noun of its rows."""
-    plural = task.labels.plural
+    plural = task.nouns.plural
     if plural == USER_TASK_PLURAL:
         return task.subject
     return plural.capitalize()

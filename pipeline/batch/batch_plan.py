@@ -28,7 +28,7 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.request_outcomes import RequestOutcome
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById, TaskLabels
+from pipeline.engine.task_parts import RowsById, TaskNouns
 from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
@@ -279,13 +279,13 @@ class BatchPlan:
     # In USD.
     control_cost: float = 0.0
 
-    def describe_rows(self, labels: TaskLabels) -> str:
+    def describe_rows(self, nouns: TaskNouns) -> str:
         """Return the number of rows in words, and how many of them need no request.
 
         Args:
-            labels: The task's word for a row, in singular and plural.
+            nouns: The task's word for a row, in singular and plural.
         """
-        rows = plural(self.items, labels.singular, labels.plural)
+        rows = plural(self.items, nouns.singular, nouns.plural)
         if not self.requests:
             return f"{rows}, no request"
         copied_rows = self.items - self.requests

@@ -125,7 +125,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
         with contextlib.suppress(RemoteError):
             ws.client.cancel_batch(batch.remote_name or "")
         outcome = _give_up(ws, batch, reason=f"given up: {error.message}")
-        poll = ws.task.labels.command("batch-poll")
+        poll = ws.task.nouns.command("batch-poll")
         cost = format_usd(batch.estimated_cost)
         return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
 

@@ -19,7 +19,7 @@ from pipeline.core.errors import InconsistentError, InputError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow
@@ -32,25 +32,25 @@ MAX_BROKEN_SHARE = 0.1
 class HeldBatchError(InconsistentError):
     """The result of a batch is mixed up or hardly readable; nothing of it was stored."""
 
-    def __init__(self, batch: BatchRow, labels: TaskLabels) -> None:
+    def __init__(self, batch: BatchRow, nouns: TaskNouns) -> None:
         """Describe the reason of the hold and the three ways to end it."""
         self.number = batch.number
         self.reason = batch.held or ""
         super().__init__(
             f"batch {batch.number} is held: {batch.held}; "
             "nothing of it was stored, and it stays downloaded",
-            hint=describe_ways_out(batch.number, labels),
+            hint=describe_ways_out(batch.number, nouns),
         )
 
 
-def describe_ways_out(number: int, labels: TaskLabels) -> HintTemplate:
+def describe_ways_out(number: int, nouns: TaskNouns) -> HintTemplate:
     """Return the commands that end the hold of a batch, in words."""
     return HintTemplate(
         "`{}` downloads the result again, `{}` lets its rows be asked again, "
         "`{}` stores the replies as they are",
-        labels.command("batch-poll", batch=number),
-        labels.command("batch-cancel", batch=number),
-        labels.command("batch-ingest", accept=number),
+        nouns.command("batch-poll", batch=number),
+        nouns.command("batch-cancel", batch=number),
+        nouns.command("batch-ingest", accept=number),
     )
 
 
@@ -142,7 +142,7 @@ def _check_task(task: Task, batch: BatchRow, *, batch_task: Task) -> None:
     if batch.task != task.name:
         raise InputError(
             f"batch {batch.number} belongs to the task {batch_task.subject}; nothing was changed",
-            hint=f"name the task: `{batch_task.labels.command('status')}`",
+            hint=f"name the task: `{batch_task.nouns.command('status')}`",
         )
 
 

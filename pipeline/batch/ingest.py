@@ -130,7 +130,7 @@ def ingest_batches(
                 continue
 
             yield summary
-            batch_error = summary.make_error(ws.task.labels)
+            batch_error = summary.make_error(ws.task.nouns)
             if batch_error is not None:
                 failures[batch.number] = batch_error
 
@@ -284,7 +284,7 @@ class _BatchIngest:
                 is_change_accepted=ws.sync_options.accepts_changes,
             )
         if batch.held:
-            raise HeldBatchError(batch, self.task.labels)
+            raise HeldBatchError(batch, self.task.nouns)
         provenance = provenance_of(batch, settings=ws.settings)
         verified_path = files.verify_sealed_file(
             sealed_result(ws.data, batch),
@@ -381,7 +381,7 @@ class _BatchIngest:
             return
         with self.ws.store.write() as tx:
             batches.hold(tx, self.batch, reason=reason, now=self.ws.now())
-        raise HeldBatchError(replace(self.batch, held=reason), self.task.labels)
+        raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield pages of the batch's claims, each with the rows of its claims by row id.

@@ -15,7 +15,7 @@ from pipeline.core.errors import AccountError, RemoteError
 from pipeline.core.states import Mode, Outcome
 from pipeline.core.text import join_first, plural
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.gemini.responses import ParsedReply
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
@@ -110,7 +110,7 @@ class IngestSummary:
             **{name: getattr(self, name) for name in SUMMARY_FIELD_NAMES},
         }
 
-    def iterate_warnings(self, labels: TaskLabels) -> Iterator[str]:
+    def iterate_warnings(self, nouns: TaskNouns) -> Iterator[str]:
         """Yield a warning for each kind of unusual answers of the batch.
 
         These are result lines that belong to no request, answers that were not applied (the row was
@@ -126,17 +126,17 @@ class IngestSummary:
             rejected_count = plural(len(self.rejected), "answer")
             yield (
                 f"{rejected_count} not applied ({join_first(self.rejected)}): "
-                f"the {labels.singular} was removed, answered meanwhile, parked, "
+                f"the {nouns.singular} was removed, answered meanwhile, parked, "
                 "or refused by your table; "
-                f"`{labels.command('parked')}` lists reasons"
+                f"`{nouns.command('parked')}` lists reasons"
             )
         if self.outdated:
             row_names = join_first(self.outdated, MAX_OUTDATED_ROWS_SHOWN)
-            yield f"the {labels.input_noun} changed after the request: {row_names}"
+            yield f"the {nouns.input_noun} changed after the request: {row_names}"
         if self.other_versions:
             yield f"asked {batch.model}, answered by {', '.join(self.other_versions)}"
 
-    def make_error(self, labels: TaskLabels) -> RemoteError | None:
+    def make_error(self, nouns: TaskNouns) -> RemoteError | None:
         """Return the error to raise after a batch was stored; None without one, or if it was live.
 
         There is an error if requests failed because of the account, whatever the other requests
@@ -156,7 +156,7 @@ class IngestSummary:
             return AccountError(
                 f"{self._describe_requests(count)} failed with {reasons}; no row was charged",
                 hint="check billing and the permissions of the key's project, "
-                f"then `{labels.ask_command}` asks these rows again",
+                f"then `{nouns.ask_command}` asks these rows again",
             )
 
         request_count = self.batch.requests
@@ -164,9 +164,9 @@ class IngestSummary:
             return None
 
         [(error, common)] = self.first_replies.items()
-        hint = f"run `{labels.ask_command}` again later"
+        hint = f"run `{nouns.ask_command}` again later"
         if common.is_final:
-            unpark = labels.command("unpark", all=True)
+            unpark = nouns.command("unpark", all=True)
             hint = f"change the model or the task, then `{unpark}` lets these rows be asked again"
         return RemoteError(
             f"{self._describe_requests(request_count)} failed with code {error.code}: "

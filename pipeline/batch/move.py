@@ -17,7 +17,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.store import answers, batches
@@ -127,14 +127,14 @@ def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
         ws.client.cancel_batch(remote_name)
 
 
-def check_movable(batch: BatchRow, *, labels: TaskLabels, version: str) -> None:
+def check_movable(batch: BatchRow, *, nouns: TaskNouns, version: str) -> None:
     """Check that the rows of a batch can be asked in another mode.
 
     A batch can be moved if it is submitted. Later, only if a person cancelled it. Nothing is
     changed.
 
     Args:
-        labels: The labels of the batch's task, for hints.
+        nouns: The nouns of the batch's task, for hints.
         version: The version that this command asks, such as `task@2/model`.
 
     Raises:
@@ -157,5 +157,5 @@ def check_movable(batch: BatchRow, *, labels: TaskLabels, version: str) -> None:
     if batch.cancel_asked_at is None and batch.state is not BatchState.SUBMITTED:
         raise InputError(
             f"batch {number} is {batch.state}, so there is nothing to cancel; {unchanged_text}",
-            hint=f"`{labels.command('status')}` shows the next step",
+            hint=f"`{nouns.command('status')}` shows the next step",
         )

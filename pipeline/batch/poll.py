@@ -28,7 +28,7 @@ from pipeline.core.states import (
 )
 from pipeline.core.text import duration_in_words, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches
@@ -57,7 +57,7 @@ class PollReport:
     # The error that ended the poll early.
     stopped: errors.RemoteError | None = None
 
-    def list_errors(self, labels: TaskLabels) -> list[errors.FindableError]:
+    def list_errors(self, nouns: TaskNouns) -> list[errors.FindableError]:
         """Return the errors of the report, to be raised by the caller.
 
         The order is: an error for each batch that the API does not know, the error that ended the
@@ -78,7 +78,7 @@ class PollReport:
         if self.stopped:
             report_errors.append(self.stopped)
 
-        hint = f"`{labels.command('batch-submit')}` checks that"
+        hint = f"`{nouns.command('batch-submit')}` checks that"
         for number in self.unclear:
             message = f"batch {number}: it is unclear whether it was created"
             report_errors.append(errors.RemoteError(message, hint=hint))

@@ -265,7 +265,7 @@ def _download_best_result(
     if is_abandoned:
         ws.display.warn(f"{message}; the result is given up")
         return False
-    poll = ws.task.labels.command("batch-poll")
+    poll = ws.task.nouns.command("batch-poll")
     give_up = CommandHint("batch-cancel", batch=batch.number)
     raise errors.UnavailableError(
         f"{message}; the batch was not changed",

@@ -156,7 +156,7 @@ class _Send(NamedTuple):
             if not reconciled.absent:
                 return reconciled
             if not may_create:
-                submit = self.ws.task.labels.command("batch-submit")
+                submit = self.ws.task.nouns.command("batch-submit")
                 raise errors.RemoteError(
                     f"batch {batch.number}: {MAX_UNCLEAR_CREATES} create calls ended without a "
                     f"reply, and the API lists no batch of them; last: {batch.reason}",
@@ -337,11 +337,11 @@ class _Send(NamedTuple):
         reason = budget.find_quota_refusal(tx, self.batch, self.ws.settings)
         if not reason:
             return
-        labels = self.ws.task.labels
+        nouns = self.ws.task.nouns
         raise budget.QuotaFullError(
             f"batch {self.batch.number} is prepared and waits: {reason}",
-            hint=f"wait with `{labels.command('batch-poll')}` until a batch is over, "
-            f"then run `{labels.command('batch-submit')}` again",
+            hint=f"wait with `{nouns.command('batch-poll')}` until a batch is over, "
+            f"then run `{nouns.command('batch-submit')}` again",
         )
 
     def _upload_requests(self, display_name: str) -> str:
@@ -500,7 +500,7 @@ class _Send(NamedTuple):
             batch: The stored batch after the refusal. If it has MAX_REFUSALS refusals, the message
                 says that it was given up.
         """
-        submit = self.ws.task.labels.command("batch-submit")
+        submit = self.ws.task.nouns.command("batch-submit")
         count_note = ""
         hint = f"`{submit}` sends the batch once more"
         if batch.refusals >= MAX_REFUSALS:

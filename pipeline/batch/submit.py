@@ -202,7 +202,7 @@ def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
     """Return rows, batches and cost of a plan in words, with the date of the prices."""
     batch_count = plural(plan.batches, "batch", "batches")
     cost_text = f"estimated {format_usd(plan.cost)} (prices of {ws.model.priced_on})"
-    return f"{plan.describe_rows(ws.task.labels)}; {batch_count}, {cost_text}"
+    return f"{plan.describe_rows(ws.task.nouns)}; {batch_count}, {cost_text}"
 
 
 def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
@@ -333,7 +333,7 @@ class _Submission:
             self.report.shared += copied_rows
             self.send(numbers)
 
-        parked = ws.task.labels.command("parked")
+        parked = ws.task.nouns.command("parked")
         raise RemoteError(
             f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
             "the other rows were not sent",

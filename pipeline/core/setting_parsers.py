@@ -202,7 +202,7 @@ parse_table_name = _make_pattern_parser(
     r"[A-Za-z_][A-Za-z0-9_]{0,62}",
     "the name of a table: letters, digits, underscores",
 )
-parse_label = _make_pattern_parser(
+parse_prompt_version = _make_pattern_parser(
     r"[^\s/\ud800-\udfff]{1,100}",
     "a name of at most 100 characters without blanks and slashes, such as passage-concepts@2",
 )
@@ -212,12 +212,12 @@ parse_task_reference = _make_pattern_parser(
 )
 
 
-def parse_labels(text: str) -> tuple[str, ...]:
-    """Return the labels of a list with commas; raise ValueError if one is invalid, or for none."""
-    labels = tuple(map(parse_label, split_names(text)))
-    if not labels:
+def parse_prompt_versions(text: str) -> tuple[str, ...]:
+    """Return the prompt versions of a list with commas; raise ValueError if invalid or empty."""
+    prompt_versions = tuple(map(parse_prompt_version, split_names(text)))
+    if not prompt_versions:
         raise ValueError("must be names separated by commas")
-    return labels
+    return prompt_versions
 
 
 def parse_confirmed_values(text: str) -> tuple[str, ...]:
@@ -227,14 +227,14 @@ def parse_confirmed_values(text: str) -> tuple[str, ...]:
 
 
 def parse_preference(text: str) -> tuple[str, ...]:
-    """Return the labels of a list with commas; `none` means no label.
+    """Return the prompt versions of a list with commas; `none` means no version.
 
     Raises:
-        ValueError: A label is invalid, or the list is empty.
+        ValueError: A prompt version is invalid, or the list is empty.
     """
     if text.strip().lower() == "none":
         return ()
-    return parse_labels(text)
+    return parse_prompt_versions(text)
 
 
 def parse_column_names(text: str) -> tuple[str, ...]:

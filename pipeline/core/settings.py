@@ -28,12 +28,12 @@ from pipeline.core.setting_parsers import (
     parse_column_names,
     parse_confirmed_values,
     parse_days,
-    parse_label,
-    parse_labels,
     parse_path,
     parse_positive_count,
     parse_positive_size,
     parse_preference,
+    parse_prompt_version,
+    parse_prompt_versions,
     parse_seconds,
     parse_share,
     parse_table_name,
@@ -259,12 +259,12 @@ class Settings:
     )
     version: str | None = _setting(
         None,
-        parse_label,
+        parse_prompt_version,
         "version for people or passages; default: the current version",
     )
     skip_versions: tuple[str, ...] | None = _setting(
         None,
-        parse_labels,
+        parse_prompt_versions,
         "passages with concepts of these versions are not asked; default: VERSION=, else all",
     )
     passages_table: str = _setting(
@@ -312,15 +312,15 @@ class Settings:
     )
     sources: Mapping[str, str] = field(default_factory=dict)
 
-    def version_of(self, task: str, label: str) -> str | None:
+    def version_of(self, task: str, prompt_version: str) -> str | None:
         """Return the version of the setting VERSION if it is a version of a task; else None.
 
         Args:
             task: Name of the task.
-            label: Current version of the task.
+            prompt_version: Current version of the task.
         """
         version = self.version
-        if version and (version == label or version.partition("@")[0] == task):
+        if version and (version == prompt_version or version.partition("@")[0] == task):
             return version
         return None
 

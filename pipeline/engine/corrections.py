@@ -6,7 +6,7 @@
 - Undoing an edit restores the fields that it changed. It is refused if a later edit changed them
   again.
 - If all edits are undone, the preferred model answer counts again.
-- A field is a label if a person set its value or confirmed it as right.
+- The value of a field is a right value if a person set it or confirmed it.
 - The state of an answer is a hash. It shows whether the answer changed since an editor saw it.
 """
 
@@ -99,7 +99,7 @@ class InvalidAnswerError(InputError):
         wrong_fields = [*missing_fields, *filter(None, faults)] or fields
         typed_fields = dict.fromkeys([*changed_fields, *wrong_fields])
         assignments = "; ".join(f"{name}=…" for name in typed_fields)
-        command = task.labels.command("correct", item=row_id, set=assignments)
+        command = task.nouns.command("correct", item=row_id, set=assignments)
         messages = "; ".join(faults.values())
         super().__init__(
             f"the answer about {row_id!r} would not be valid: {messages}; {UNCHANGED_MESSAGE}",
@@ -160,7 +160,7 @@ def correct_answer(
         expected_state: Member `state` of the document (see `read_history`) that the editor saw, or
             None to skip the check for a conflict.
         confirms_values: Also store an edit if the answer has these values and no person set them
-            before. The values then count as confirmed by the editor (labels).
+            before. The values then count as confirmed by the editor (right values).
 
     Returns:
         The document of `read_history` after the edit, and `edit`: the number of the new edit, or
@@ -296,10 +296,10 @@ def _make_validated_edit(
 ) -> NewEdit | None:
     """Return a validated edit of a row, or None if it would change nothing; store nothing.
 
-    Labels are the fields that count as set by a person. With `confirms_values`, all fields of
-    `change` become labels; without it, only those whose value changes. An undo, or a change with
-    `confirms_values`, is also returned if it changes only labels. If an undo leaves no correction
-    of the row, the edit restores the model's answer, which is not validated.
+    Right values are those that count as set by a person. With `confirms_values`, all fields of
+    `change` become right values; without it, only those whose value changes. An undo, or a change
+    with `confirms_values`, is also returned if it changes only right values. If an undo leaves no
+    correction of the row, the edit restores the model's answer, which is not validated.
 
     Args:
         change: New values by field, or the number of the edit to undo.
@@ -329,10 +329,14 @@ def _make_validated_edit(
         fields=() if isinstance(change, int) else tuple(change),
     )
     is_corrected = bool(edits.list_active_edits([*row_edits, edit]))
-    is_label_edit = confirms_values or edit.undoes is not None
+    is_right_value_edit = confirms_values or edit.undoes is not None
     answer_sources = current.answer_sources.get(row_id, ())
     # An answer that keeps its values stays, even if it is no longer valid.
-    if answer and new_answer == answer and not (is_label_edit and _changes_labels(row_edits, edit)):
+    if (
+        answer
+        and new_answer == answer
+        and not (is_right_value_edit and _changes_right_values(row_edits, edit))
+    ):
         return None
 
     # The answer of a model counts again as it is, even if it is no longer valid.
@@ -347,7 +351,9 @@ def _make_validated_edit(
     if not confirms_values:
         changed_fields = _changed_fields(edit)
         edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
-    if edit.after == edit.before and not (is_label_edit and _changes_labels(row_edits, edit)):
+    if edit.after == edit.before and not (
+        is_right_value_edit and _changes_right_values(row_edits, edit)
+    ):
         return None
 
     confidences: Mapping[str, FieldConfidence] = {}
@@ -386,8 +392,8 @@ def _choose_kept_confidences(
     return confidences
 
 
-def _changes_labels(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
-    """Return whether a field becomes a label, or is no label any more, by a new edit of a row."""
+def _changes_right_values(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> bool:
+    """Return whether the right values of a row become others by a new edit of a row."""
     return edits.list_set_fields(row_edits) != edits.list_set_fields([*row_edits, edit])
 
 
@@ -442,8 +448,8 @@ def mark_reviewed(
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 
-    The mark confirms all fields of the answer as right, so that they are labels. It does not pass
-    to a new answer of the row. A correction can be marked, too.
+    The mark confirms all fields of the answer as right, so that they are right values. It does not
+    pass to a new answer of the row. A correction can be marked, too.
 
     Args:
         row_name: Id or name of the row.

@@ -462,7 +462,7 @@ def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
         return CORRECT_LINES_HINT
     return HintTemplate(
         f"{CORRECT_LINES_HINT}; `{{}}` reads new rows of the source",
-        task.labels.command("tag", dry=True),
+        task.nouns.command("tag", dry=True),
     )
 
 

@@ -267,11 +267,11 @@ class WorkspaceSession:
         if index is not None and self.is_indexed:
             return index
 
-        labels = self.task.labels
-        export_command = labels.command("export", to="answers.csv")
+        nouns = self.task.nouns
+        export_command = nouns.command("export", to="answers.csv")
         export_hint = f"`{export_command}` writes all answers"
         raise InputError(
-            f"{labels.plural} are not in the search index yet and cannot be searched",
+            f"{nouns.plural} are not in the search index yet and cannot be searched",
             hint=self.task.index_hint or export_hint,
         )
 
@@ -492,9 +492,7 @@ class WorkspaceSession:
 
         base_url = self.settings.base_url
         service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
-        return (
-            f"{self.task.labels.inputs_noun} leave this machine from now on: they go to {service}"
-        )
+        return f"{self.task.nouns.inputs_noun} leave this machine from now on: they go to {service}"
 
     def _find_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it will be shut down soon.

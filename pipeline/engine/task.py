@@ -21,7 +21,7 @@ from pipeline.engine.task_parts import (
     OwnTables,
     TaskAnswers,
     TaskExport,
-    TaskLabels,
+    TaskNouns,
     TaskPrompt,
     TaskRows,
 )
@@ -114,7 +114,7 @@ class Task:
     subject: str
     # State of prompt and schema (`task@n`). With the model it is the version of an answer.
     prompt_version: str
-    labels: TaskLabels
+    nouns: TaskNouns
     # Hint that is shown if there are no rows yet.
     fill_hint: HintTemplate
     # Unattended runs over all rows need a pilot that passed its gates.

@@ -92,7 +92,7 @@ class WriteResult:
         )
 
 
-class TaskLabels(NamedTuple):
+class TaskNouns(NamedTuple):
     """Words and hints for the messages and pages of a task."""
 
     # A row, and several rows.
@@ -167,7 +167,7 @@ class RowFaults(Counter[str]):
 class ExportOptions(NamedTuple):
     """Rows and columns of an export."""
 
-    # Label, with or without a model, of the answers; None for the preferred version.
+    # Prompt version, with or without a model, of the answers; None for the preferred version.
     extractor: str | None = None
     # Add columns with the usage and cost of each answer.
     cost: bool = False
@@ -231,7 +231,7 @@ class TaskExport(ABC):
             return
         raise InputError(
             f"version {version!r} has no answers; nothing was written",
-            hint=f"`{self.rows.labels.command('versions')}` lists the versions with answers",
+            hint=f"`{self.rows.nouns.command('versions')}` lists the versions with answers",
         )
 
 
@@ -336,7 +336,7 @@ class TaskRows(ABC):
 
     # Columns that are read to ask about a row, to hash it and to validate its answer.
     columns: Sequence[str]
-    labels: TaskLabels
+    nouns: TaskNouns
     task_name: str
     # Prompt version in use.
     prompt_version: str
@@ -466,8 +466,8 @@ class TaskRows(ABC):
             InputError: There is no such row.
         """
         if not self.table(tx).filter_ids(tx, [name]):
-            hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
-            raise InputError(f"there is no {self.labels.singular} {name!r}", hint=hint)
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
         return name
 
     def find_id(self, tx: Connection, name: str) -> str:

@@ -86,25 +86,25 @@ def _read_entries(
     }
     for row in rows.grid(tx).read_rows(tx, has_answer=True, row_ids=among):
         values = rows.map_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
-        label = rows.display_name_of(values)
-        # The label replaces an empty text.
-        text = _fill_entry_text(template, columns_by_name, values, row.fields) or label
+        row_name = rows.display_name_of(values)
+        # The name replaces an empty text.
+        text = _fill_entry_text(template, columns_by_name, values, row.fields) or row_name
         fields = {name: row.fields.get(name) for name, _ in record.fields}
         # WHERE= of a search can name any column.
         columns = {name: values[name] for name in record.columns}
         metadata = {
             "id": row.id,
-            "label": label,
+            "label": row_name,
             "text": text,
             "answer": fields,
             "row": columns,
         }
         searched_texts = {
             "text": text,
-            "label": label,
+            "label": row_name,
             "answer": "\n".join(iterate_texts(fields)),
         }
-        yield Entry(row.id, text, metadata, [label, fields, columns], searched_texts)
+        yield Entry(row.id, text, metadata, [row_name, fields, columns], searched_texts)
 
 
 def _fill_entry_text(

@@ -60,8 +60,8 @@ from pipeline.tables.view_row import ViewColumn, ViewRow
 from pipeline.tables.where_sql import JsonCell, make_number_expression
 from pipeline.tables.write_to import RowTarget, TargetValue, find_filled_rows, write_column
 
-# Longest display name of a row.
-MAX_LABEL_CHARS = 1_000
+# Longest name of a row.
+MAX_ROW_NAME_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
 # Sorts before all numbers when negated; replaces missing numbers.
@@ -184,18 +184,18 @@ class UserRows(TaskRows):
         matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
         row_ids = list(tx.execute(matching_keys).scalars())
         if len(row_ids) > 1 and name not in row_ids:
-            hint = f"`{self.labels.command('items')}` lists all {self.labels.plural}"
-            raise InputError(f"several {self.labels.plural} begin with {name!r}", hint=hint)
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
         return self.id_of(tx, row_ids[0] if len(row_ids) == 1 else name)
 
     def display_name_of(self, row: Mapping[str, Any]) -> str:
-        """Return the display name of a row: its filled label template, else its key."""
+        """Return the name of a row: its filled name template, else its key."""
         template = self.record.members.name_template or ""
-        label = fill_template(
+        row_name = fill_template(
             template,
             lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
         )
-        return " ".join(label.split())[:MAX_LABEL_CHARS] or str(row[KEY_COLUMN])
+        return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
 
     def grid(self, tx: Connection) -> "Grid":
         """Return the grid that lists rows and searches all their columns."""

@@ -33,7 +33,7 @@ from pipeline.engine.task_parts import (
     RowFault,
     RowsById,
     TaskAnswers,
-    TaskLabels,
+    TaskNouns,
     TaskPrompt,
     TaskRow,
     ValidAnswer,
@@ -547,7 +547,7 @@ def make_user_task(
     settings: Settings = DEFAULT_SETTINGS,
     provider: str = "",
     *,
-    labels: TaskLabels | None = None,
+    nouns: TaskNouns | None = None,
     target: TargetColumn | None = None,
     rows_class: type[UserRows] = UserRows,
     prompt_class: type[UserPrompt] = UserPrompt,
@@ -560,10 +560,10 @@ def make_user_task(
 
     Args:
         provider: The backend that answers now.
-        labels: Words of the task; those of any user's task if None.
+        nouns: Words of the task; those of any user's task if None.
         target: Table of another program with a row for each answer; that of `write_to=` if None.
     """
-    labels = labels or _make_labels(record)
+    nouns = nouns or _make_nouns(record)
     prompt_version = record.prompt_version
     preferred_versions = (
         record.preferred if settings.prefer_versions is None else settings.prefer_versions
@@ -572,7 +572,7 @@ def make_user_task(
     file = UserFile(record, settings, provider)
     rows = rows_class(
         columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
-        labels=labels,
+        nouns=nouns,
         task_name=record.name,
         prompt_version=prompt_version,
         preferred_versions=preferred_versions,
@@ -600,8 +600,8 @@ def make_user_task(
         name=record.name,
         subject=record.name,
         prompt_version=prompt_version,
-        labels=labels,
-        fill_hint=_make_fill_hint(record, labels),
+        nouns=nouns,
+        fill_hint=_make_fill_hint(record, nouns),
         gates=record.members.gates,
         fingerprint=record.fingerprint,
         source_hint=_make_source_hint(record),
@@ -640,12 +640,12 @@ def make_row_target(
     )
 
 
-def _make_labels(record: TaskRecord) -> TaskLabels:
+def _make_nouns(record: TaskRecord) -> TaskNouns:
     """Return the words of a user's task."""
     inputs_noun = f"the rows of {record.name}"
     if record.members.image_columns:
         inputs_noun += " and their images"
-    return TaskLabels(
+    return TaskNouns(
         singular="row",
         plural="rows",
         answered="answered",
@@ -657,7 +657,7 @@ def _make_labels(record: TaskRecord) -> TaskLabels:
     )
 
 
-def _make_fill_hint(record: TaskRecord, labels: TaskLabels) -> HintTemplate:
+def _make_fill_hint(record: TaskRecord, nouns: TaskNouns) -> HintTemplate:
     """Return the hint that is shown if the source has no rows."""
     empty_source_text = f"{record.items} has no row that can be asked about"
     if record.is_query:
@@ -665,7 +665,7 @@ def _make_fill_hint(record: TaskRecord, labels: TaskLabels) -> HintTemplate:
     return HintTemplate(
         "{}; add rows, then `{}` asks about a few",
         empty_source_text,
-        labels.command("try"),
+        nouns.command("try"),
     )
 
 

@@ -40,10 +40,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     index = make_people_index(text_columns)
     task = make_people_task(index, vocabulary_file=settings.tags_from)
 
-    label = settings.version or task.prompt_version
-    if label != task.prompt_version and label.partition("@")[0] == task.name:
+    prompt_version = settings.version or task.prompt_version
+    if prompt_version != task.prompt_version and prompt_version.partition("@")[0] == task.name:
         raise ConfigurationError(
-            f"version {label!r} does not exist: people are tagged with {task.prompt_version}",
+            f"version {prompt_version!r} does not exist: "
+            f"people are tagged with {task.prompt_version}",
             hint=f"leave out {OptionHint('version')}",
         )
     return task

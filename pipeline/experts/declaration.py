@@ -100,9 +100,9 @@ task = BuiltInDeclaration(
 
 
 def declare_with_vocabulary(path: Path) -> tuple[BuiltInDeclaration, str]:
-    """Return a people task that allows only tags of a vocabulary file, and its version label.
+    """Return a people task that allows only tags of a vocabulary file, and its prompt version.
 
-    The schema of the answer lists the tags. The label is `experts@N-HASH`, with a hash of the
+    The schema of the answer lists the tags. The version is `experts@N-HASH`, with a hash of the
     terms and their descriptions, so another vocabulary is another version. Tags of answers are
     stored in lower case, whatever the case of the terms.
 

@@ -25,7 +25,7 @@ from pipeline.engine.task_parts import (
     RowFault,
     TaskAnswers,
     TaskExport,
-    TaskLabels,
+    TaskNouns,
     TaskPrompt,
     TaskRows,
     ValidAnswer,
@@ -414,7 +414,7 @@ class ExpertsPrompt(TaskPrompt):
         return replace(builder, declaration=self.listed_declaration or builder.declaration)
 
 
-LABELS = TaskLabels(
+NOUNS = TaskNouns(
     singular="person",
     plural="people",
     answered="tagged",
@@ -444,7 +444,7 @@ def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None)
         listed_declaration, prompt_version = declare_with_vocabulary(vocabulary_file)
     rows = ExpertsRows(
         columns=table.PROMPT_COLUMNS,
-        labels=LABELS,
+        nouns=NOUNS,
         task_name=table.TASK,
         prompt_version=prompt_version,
         name_columns=(table.USERNAME,),
@@ -455,7 +455,7 @@ def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None)
         name=table.TASK,
         subject="experts",
         prompt_version=prompt_version,
-        labels=LABELS,
+        nouns=NOUNS,
         fill_hint=HOW_TO_BEGIN,
         rows=rows,
         prompt=prompt,

@@ -12,7 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.pictures import PictureError, make_thumbnail
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById, TaskLabels, TaskRow
+from pipeline.engine.task_parts import RowsById, TaskNouns, TaskRow
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, make_user_task
 from pipeline.images import ASSET_AI, HOW_TO_BEGIN
@@ -25,7 +25,7 @@ from pipeline.tables.write_target import TargetColumn
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-LABELS = TaskLabels(
+NOUNS = TaskNouns(
     singular="image",
     plural="images",
     answered="described",
@@ -128,7 +128,7 @@ def make_images_task(record: TaskRecord, settings: Settings, provider: str) -> T
         record,
         settings,
         provider,
-        labels=LABELS,
+        nouns=NOUNS,
         target=TargetColumn(None, ASSET_AI, "asset_id", None),
         rows_class=ImagesRows,
         prompt_class=ImagesPrompt,

@@ -213,7 +213,7 @@ class _IndexBuilder:
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
         """
-        labels = self._ws.task.labels
+        nouns = self._ws.task.nouns
         current = self._builds.read_usable_manifest()
         if current is not None and self._worse_ok:
             with self._ws.lock(INDEX_LOCK):
@@ -227,11 +227,11 @@ class _IndexBuilder:
                 current.dim,
             )
 
-        message = f"there is nothing to index: no {labels.singular} is {labels.answered}"
-        hint = f"run `{labels.command('tag')}` first"
+        message = f"there is nothing to index: no {nouns.singular} is {nouns.answered}"
+        hint = f"run `{nouns.command('tag')}` first"
         if current is not None:
             message += "; the index in service was not changed"
-            hint += f"; `{labels.command('index', worse_ok=True)}` removes the index in service"
+            hint += f"; `{nouns.command('index', worse_ok=True)}` removes the index in service"
         raise InputError(message, hint=hint)
 
     def _embed_missing(self) -> None:
@@ -383,7 +383,7 @@ class _IndexBuilder:
             raise RemoteError(
                 "the embedding model refused a text that was added during the build; "
                 "the index in service was not changed",
-                hint=f"`{self._ws.task.labels.command('index')}` builds it without that text",
+                hint=f"`{self._ws.task.nouns.command('index')}` builds it without that text",
             )
 
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
@@ -423,6 +423,6 @@ class _IndexBuilder:
                 f"was read at position {current.position}: the database is an older copy; "
                 "nothing was built",
                 hint="put the newer database back, or build without the newer entries: "
-                f"`{self._ws.task.labels.command('index', worse_ok=True)}`",
+                f"`{self._ws.task.nouns.command('index', worse_ok=True)}`",
             )
         return position

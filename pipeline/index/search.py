@@ -94,7 +94,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """
         self._ws = ws
         self.collection = ws.indexed_task
-        self.labels = ws.task.labels
+        self.nouns = ws.task.nouns
         self.index = open_synced_builds(ws).open_current() if index is None else index
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
@@ -153,7 +153,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         if entry is None or entry[0] >= len(self.index):
             raise InputError(
                 f"{row_name!r} is not in the index in service",
-                hint=f"`{self.labels.command('index')}` adds it if it is {self.labels.answered}",
+                hint=f"`{self.nouns.command('index')}` adds it if it is {self.nouns.answered}",
             )
 
         entry_index, _ = entry

@@ -114,7 +114,7 @@ def check_embedding_model(
             f"the index has vectors of {build_manifest.model} with {build_manifest.dim} "
             f"dimensions, but the settings name {model_name} with {dim} dimensions; "
             "nothing was searched",
-            hint=f"run `{task.labels.command('index')}`, or set "
+            hint=f"run `{task.nouns.command('index')}`, or set "
             f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
         )
 

@@ -218,7 +218,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
             if not batch.is_finished:
                 next_step = HintTemplate(
                     "{} fetches a result again, and {} releases the rows",
-                    ws.find_task(batch.task).labels.command("batch-poll"),
+                    ws.find_task(batch.task).nouns.command("batch-poll"),
                     CommandHint("batch-cancel", batch=batch.number),
                 )
             yield RowFault(
@@ -310,7 +310,7 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
     database is then an older copy. Another model or width is only a notice.
     """
     builds = Builds(ws.data, collection.folder)
-    rebuild_hint = ws.find_task(collection.task).labels.command("index")
+    rebuild_hint = ws.find_task(collection.task).nouns.command("index")
     try:
         build = builds.read_current_manifest()
         damages = builds.find_damage(build.number) if build is not None else []

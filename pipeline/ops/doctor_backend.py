@@ -76,7 +76,7 @@ def check_backend(report: DoctorReport) -> Iterator[RowFault]:
             yield create_notice(
                 f"a run was killed while it created batch {batch.number}",
                 "its rows are not asked again until it is clear whether it exists",
-                ws.find_task(batch.task).labels.command("batch-submit"),
+                ws.find_task(batch.task).nouns.command("batch-submit"),
             )
 
     for remote_batch in remote_batches:
@@ -205,7 +205,7 @@ def _check_duplicate(
     message = f"{remote_batch.name} is a second remote batch of batch {owner.number}"
     if is_given_up:
         message = f"{remote_batch.name} still runs, but its batch {owner.number} was given up"
-    poll_hint = task.labels.command("batch-poll")
+    poll_hint = task.nouns.command("batch-poll")
     yield RowFault(
         message,
         "the same rows are paid for twice",

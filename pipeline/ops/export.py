@@ -15,7 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskLabels
+from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskNouns
 from pipeline.store import workspace
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Store
@@ -120,7 +120,7 @@ def export_answers(
             message += f"; {OptionHint(gone=True)} also exports rows that left their source"
         ws.display.say(message)
         return report
-    for line in _format_summary(report, task.labels):
+    for line in _format_summary(report, task.nouns):
         ws.display.say(line)
     return report
 
@@ -206,7 +206,7 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
     report.versions = [{"extractor": version, "items": counts[version]} for version in versions]
 
 
-def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
+def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
     An export of a single version has only answers of that version, without corrections. A cell that
@@ -214,12 +214,12 @@ def _format_summary(report: ExportReport, labels: TaskLabels) -> Iterator[str]:
     """
     for version in report.versions:
         name = version["extractor"] or NO_VERSION_NAME
-        line = f"answers of {name}: {plural(version['items'], labels.singular, labels.plural)}"
+        line = f"answers of {name}: {plural(version['items'], nouns.singular, nouns.plural)}"
         if report.extractor is not None and not belongs_to_version(name, report.extractor):
             line = f"not written: {line}"
         yield line
     if report.corrected_rows:
-        yield f"corrections: {plural(report.corrected_rows, labels.singular, labels.plural)}"
+        yield f"corrections: {plural(report.corrected_rows, nouns.singular, nouns.plural)}"
     if report.left_out_corrections:
         yield f"not written: {plural(report.left_out_corrections, 'correction')}"
     if report.changed_cells:
@@ -247,10 +247,10 @@ def _check_options(task: Task, options: ExportOptions) -> None:
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
     hint = f"its options are {', '.join(sorted(task.export.options))}"
     if not task.export.options:
-        command = task.labels.command("items", extractor=options.extractor, to="view.csv")
+        command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
         hint = f"`{command}` writes the rows of a version"
     raise InputError(
-        f"an export of {task.labels.plural} has no {refused_settings}; nothing was written",
+        f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",
         hint=hint,
     )
 

@@ -376,7 +376,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
         subject = repr(names[0])
         if len(names) > 1:
             listed_names = join_first(names, MAX_LISTED_NAMES)
-            subject = f"{len(names):,} {task.labels.plural} ({listed_names})"
+            subject = f"{len(names):,} {task.nouns.plural} ({listed_names})"
         ws.confirm(
             f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
             "and older builds?",

@@ -154,7 +154,7 @@ def write_csv(
         chunks = export.encode_rows(rows, "csv", kinds=row_list.kinds)
         line_count = write_file(path, chunks)
     # The header is a line, too.
-    return ExportReport(str(path), "csv", line_count - 1, task.labels.singular)
+    return ExportReport(str(path), "csv", line_count - 1, task.nouns.singular)
 
 
 # Details of a row
@@ -441,8 +441,7 @@ def unpark_rows(
     if (name is None) == (not all_rows):
         raise InputError(
             "name one row, or choose all; nothing was changed",
-            hint=f"`{task.labels.command('parked')}` lists them; {OptionHint(all=True)} "
-            "chooses all",
+            hint=f"`{task.nouns.command('parked')}` lists them; {OptionHint(all=True)} chooses all",
         )
 
     with store.read() as tx:
@@ -457,7 +456,7 @@ def unpark_rows(
         return []
 
     if all_rows:
-        confirm(f"Let {len(unparkable_ids)} parked {task.labels.plural} be asked again?")
+        confirm(f"Let {len(unparkable_ids)} parked {task.nouns.plural} be asked again?")
     with store.write() as tx:
         unparked_ids = claims.unpark(
             tx,

@@ -66,7 +66,7 @@ def choose_next_command(
     """
     task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
-    labels = task.labels
+    nouns = task.nouns
     index = document["index"] or {"behind": 0}
     is_index_outdated = index["behind"] or index.get("model_differs")
     fill_command = task.fill_hint.step
@@ -75,7 +75,7 @@ def choose_next_command(
     marked_count = document["stale"]["marked"] if "stale" in document else 0
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
     has_gone_rows_only = counts.total == 0 and counts.gone > 0
-    export_command = labels.command(
+    export_command = nouns.command(
         "export",
         to=f"{task.subject}-answers.csv",
         gone=True if has_gone_rows_only else None,
@@ -83,7 +83,7 @@ def choose_next_command(
 
     # The command of the first condition that is met.
     commands = (
-        (document.get("task_file"), labels.command("doctor")),
+        (document.get("task_file"), nouns.command("doctor")),
         (batch_counts["stopped"], ask_command),
         (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
         (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
@@ -92,8 +92,8 @@ def choose_next_command(
         (held_step, held_step),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.total + counts.gone == 0, fill_command),
-        (counts.done and is_index_outdated, labels.command("index")),
-        (counts.parked and not counts.done, labels.command("parked")),
+        (counts.done and is_index_outdated, nouns.command("index")),
+        (counts.parked and not counts.done, nouns.command("parked")),
         (has_gone_rows_only or counts.total > counts.claimed, export_command),
     )
     return next((command for condition, command in commands if condition), None)
@@ -113,9 +113,9 @@ def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) ->
     pilot = document.get("pilot")
     if pilot is not None and pilot["verdict"] is None:
         if task.needs_pilot:
-            return CommandHint(f"{task.labels.plural}-pilot")
-        return task.labels.command("tag", pilot=pilot["size"])
-    return task.labels.command(step)
+            return CommandHint(f"{task.nouns.plural}-pilot")
+        return task.nouns.command("tag", pilot=pilot["size"])
+    return task.nouns.command(step)
 
 
 def _choose_ask_command(
@@ -145,7 +145,7 @@ def _choose_ask_command(
         mode = None
         if is_decided and pilot_size is None:
             mode = Mode.DECIDE.value
-        return task.labels.command("tag", pilot=pilot_size, mode=mode)
+        return task.nouns.command("tag", pilot=pilot_size, mode=mode)
 
     command = "backfill" if verdict in {"passed", "waived"} else "pilot"
-    return CommandHint(f"{task.labels.plural}-{command}")
+    return CommandHint(f"{task.nouns.plural}-{command}")

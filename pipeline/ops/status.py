@@ -165,9 +165,9 @@ def _choose_held_step(
     held_numbers = [batch.number for batch in task_batches if batch.is_held]
     for number in held_numbers:
         if not batches.has_same_result(tx, number):
-            return task.labels.command("batch-poll", batch=number)
+            return task.nouns.command("batch-poll", batch=number)
     if held_numbers:
-        return task.labels.command("batch-cancel", batch=held_numbers[0])
+        return task.nouns.command("batch-cancel", batch=held_numbers[0])
     return None
 
 
@@ -342,7 +342,7 @@ def _describe_open_batch(
     notes = [shorten(reason, MAX_REFUSAL_CHARACTERS)]
     if batch.is_held:
         state = "held"
-        ways_out = describe_ways_out(batch.number, task.labels)
+        ways_out = describe_ways_out(batch.number, task.nouns)
         notes = [batch.held or "", str(ways_out)]
 
     live_run = live_runs.get(batch.number)
@@ -433,7 +433,7 @@ def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | 
         return None
     table = task.rows.table(tx)
     marked_count = table.count_by_state(tx, table.is_marked)[STALE_STATE]
-    command = task.labels.command("tag", refresh=True if marked_count < count else None)
+    command = task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 
 
@@ -454,7 +454,7 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
     hint = ""
     if counts.doubtful_rows:
         condition = f"{grid.judgements.doubtful_name} = true"
-        hint = str(task.labels.command("items", where=condition))
+        hint = str(task.nouns.command("items", where=condition))
     return {
         "count": counts.doubtful_rows,
         "answered": counts.rows_with_confidence,

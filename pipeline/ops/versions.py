@@ -4,7 +4,7 @@
 - Versions whose answers another program wrote can be rolled back too.
 - If no answer of the local engine is left afterwards, the workspace is no longer bound to it.
 
-- A version is `task@n/model`, and a label is `task@n`, which means all its models.
+- A version is `task@n/model`, and a prompt version is `task@n`, which means all its models.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,7 +109,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
     Args:
         ws: The workspace.
-        name: A label (`task@n`), which means all its models, or a version with its model
+        name: A prompt version (`task@n`), which means all its models, or a version with its model
             (`task@n/model`).
 
     Raises:
@@ -129,7 +129,7 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
 
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
-        item_count = plural(summary.counts.items, task.labels.singular, task.labels.plural)
+        item_count = plural(summary.counts.items, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
@@ -178,7 +178,7 @@ def _find_versions(
 
     Args:
         tx: A transaction.
-        name: A label (`task@n`), or a version with its model (`task@n/model`).
+        name: A prompt version (`task@n`), or a version with its model (`task@n/model`).
         task: The task of TASK=, or the task in use if TASK= is not set.
         tasks: All tasks of the workspace.
         settings: The settings, which know if TASK= is set.
@@ -215,7 +215,7 @@ def _check_can_roll_back(
     An empty list of versions raises nothing.
     """
     versions = {summary.counts.version for summary in summaries}
-    labels = {summary.counts.prompt_version for summary in summaries}
+    prompt_versions = {summary.counts.prompt_version for summary in summaries}
     open_batches = [
         batch
         for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
@@ -223,7 +223,7 @@ def _check_can_roll_back(
     ]
     if open_batches:
         batch = open_batches[-1]
-        status_command = task.labels.command("status")
+        status_command = task.nouns.command("status")
         cancel_command = CommandHint("batch-cancel", batch=batch.number)
         raise InputError(
             f"batch {batch.number} of {batch.version} is {batch.state}, not over; "
@@ -231,7 +231,7 @@ def _check_can_roll_back(
             hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
         )
 
-    if answers.PERSON in labels or any(not label.strip() for label in labels):
+    if answers.PERSON in prompt_versions or any(not version.strip() for version in prompt_versions):
         undo_command = CommandHint("correct", item="username", undo=1)
         raise InputError(
             "corrections by people, and rows without a version, are not a model's version; "
@@ -260,7 +260,7 @@ def _delete_version(
     so that the index of the task is outdated. Runs in the caller's transaction.
 
     Args:
-        counts: The version, with its label and model.
+        counts: The version, with its prompt version and model.
         now: The time of the rollback, for the journal.
     """
     answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())

@@ -84,8 +84,8 @@ def _count_types(tx: Connection, shape: PassagesShape) -> tuple[_TypeCounts, Cou
     query = select(*group, func.count(), func.count(concepts.evidence)).group_by(*group)
     type_counts = _TypeCounts()
     proven_counts = Counter[_VersionKey]()
-    for label, model, type_cell, concept_count, proven_count in tx.execute(query):
-        version = cell_to_text(label), cell_to_text(model)
+    for prompt_version, model, type_cell, concept_count, proven_count in tx.execute(query):
+        version = cell_to_text(prompt_version), cell_to_text(model)
         type_name = " ".join(cell_to_text(type_cell).casefold().split())
         type_counts.setdefault(version, Counter())[type_name] += concept_count
         proven_counts[version] += proven_count
@@ -153,8 +153,8 @@ def _tally_concept_lists(
     tally = _ConceptListTally()
     fetched_pages: Iterator[Any] = stream_rows(tx, query, page=FETCHED_ROWS).partitions()
     for page in fetched_pages:
-        for passage_id, label, model, length, joined_names in page:
-            version = cell_to_text(label), cell_to_text(model)
+        for passage_id, prompt_version, model, length, joined_names in page:
+            version = cell_to_text(prompt_version), cell_to_text(model)
             answer_key = cell_to_text(passage_id), version
             names = joined_names.split(NAME_SEPARATOR)
             distinct_names = {" ".join(name.casefold().split()) for name in names}
@@ -399,10 +399,11 @@ def _check_passages(
     concepts = shape.concepts.c
     passage_id = concepts.passage_id
     is_own_version = _version_condition(shape, versions)
-    labels = concepts.extractor_version.in_([version.prompt_version for version in versions])
+    prompt_versions = [version.prompt_version for version in versions]
+    is_of_versions = concepts.extractor_version.in_(prompt_versions)
     concept_count = 0
     quotation_count = 0
-    for ids in distinct_value_pages(tx, passage_id, labels, size=CHECK_BLOCK_SIZE):
+    for ids in distinct_value_pages(tx, passage_id, is_of_versions, size=CHECK_BLOCK_SIZE):
         texts = table.read_passage_texts(tx, shape, [cell_to_text(cell) for cell in ids])
         query = select(passage_id, concepts.evidence).where(passage_id.in_(ids), is_own_version)
         for id_cell, evidence_cell in tx.execute(query):

@@ -430,8 +430,8 @@ def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionC
     ).group_by(*version_columns)
     rows = tx.execute(query).all()
     return sorted(
-        VersionCounts(cell_to_text(label), cell_to_text(model), *counts)
-        for label, model, *counts in rows
+        VersionCounts(cell_to_text(prompt_version), cell_to_text(model), *counts)
+        for prompt_version, model, *counts in rows
     )
 
 

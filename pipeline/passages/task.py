@@ -24,7 +24,7 @@ from pipeline.engine.task_parts import (
     RowFault,
     TaskAnswers,
     TaskExport,
-    TaskLabels,
+    TaskNouns,
     TaskPrompt,
     TaskRows,
     ValidAnswer,
@@ -515,7 +515,7 @@ class ConceptsPrompt(TaskPrompt):
         return GroundedConcepts
 
 
-LABELS = TaskLabels(
+NOUNS = TaskNouns(
     singular="passage",
     plural="passages",
     answered="with concepts",
@@ -544,7 +544,7 @@ def make_concepts_task(
     """
     rows = ConceptsRows(
         columns=("text",),
-        labels=LABELS,
+        nouns=NOUNS,
         task_name=table.TASK,
         prompt_version=prompt_version,
         preferred_versions=settings.prefer_versions or (),
@@ -557,7 +557,7 @@ def make_concepts_task(
         name=table.TASK,
         subject="passages",
         prompt_version=prompt_version,
-        labels=LABELS,
+        nouns=NOUNS,
         fill_hint=HOW_TO_BEGIN,
         needs_pilot=True,
         rows=rows,

@@ -1,7 +1,7 @@
 """Quality of answers: figures, gates, reports, and pilots whose answers gates judge.
 
 A figure is a measured number. A gate is a figure with bounds; to judge a figure is to compare its
-value with them. A pilot is a small random sample of rows that is asked first. A label is the right
+value with them. A pilot is a small random sample of rows that is asked first. A right value is the
 value of a field: a person corrected or confirmed it. A version is `task@n/model`, and a prompt
 version is `task@n`.
 """

@@ -197,7 +197,7 @@ def check_pilot(tx: "Connection", task: Task, version: str, *, is_required: bool
 
     pilot_step = CommandHint("tag", pilot=DEFAULT_PILOT_SIZE)
     if task.needs_pilot:
-        pilot_step = CommandHint(f"{task.labels.plural}-pilot", version=task.prompt_version)
+        pilot_step = CommandHint(f"{task.nouns.plural}-pilot", version=task.prompt_version)
     skip_option = OptionHint(skip_pilot=True)
     raise GateError(
         f"{reason}; nothing was prepared or sent",

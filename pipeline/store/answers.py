@@ -528,7 +528,7 @@ class PreferredAnswer(NamedTuple):
     at: datetime
     # The author of a correction; None for an answer of a model.
     who: str | None
-    # Who marked the answer as reviewed, so that all its fields are labels. Both can be None.
+    # Who marked the answer as reviewed, so that all its values are right values. Both can be None.
     reviewed_by: str | None
     reviewed_at: datetime | None
 

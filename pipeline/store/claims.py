@@ -326,11 +326,11 @@ def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str
     return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.item_id, row_ids)}
 
 
-def is_version_used(tx: Connection, task: str, label: str) -> bool:
+def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
     is_of_version = or_(
-        row_claims.c.extractor == label,
-        row_claims.c.extractor.startswith(f"{label}/", autoescape=True),
+        row_claims.c.extractor == prompt_version,
+        row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True),
     )
     return has_row(tx, select(row_claims.c.item_id).where(row_claims.c.task == task, is_of_version))
 

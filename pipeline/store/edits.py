@@ -4,11 +4,11 @@ A correction is an answer of the version `person`, which has priority over the a
 The edits of a row are numbered from 1 and are never deleted by an undo. If all edits of a row are
 undone, none is applied, and the answers of models count.
 
-A label is a right value of a row:
+A right value of a row is:
 
-- A field that a person set is a label, also if it was set to its present value.
-- A reviewed answer labels all its fields. A correction of a field comes before the review.
-- Nothing else is a label: neither the other fields of a corrected row, nor undone corrections.
+- A value that a person set, also if it was the present value.
+- Each value of a reviewed answer. A correction of a field comes before the review.
+- Nothing else: neither the other fields of a corrected row, nor undone corrections.
 """
 
 import json
@@ -112,7 +112,7 @@ def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
 
 
 def list_set_fields(row_edits: Sequence[AnswerEdit]) -> set[str]:
-    """Return the fields that a person set and did not undo: the labelled fields of a row."""
+    """Return the fields that of a row that a person set and did not undo."""
     return set().union(*(edit.fields for edit in list_active_edits(row_edits)))
 
 
@@ -162,10 +162,10 @@ def _is_correction(task: str) -> Sequence[ColumnElement[bool]]:
 
 
 @dataclass
-class RowLabel:
-    """The labels of a row."""
+class RightValues:
+    """The right values of a row."""
 
-    # Hash of the input about which the newest label was made.
+    # Hash of the input about which the newest right value was set.
     input_hash: str
     # The right value by field.
     values: dict[str, Any] = field(default_factory=dict)
@@ -173,13 +173,13 @@ class RowLabel:
     replaced_values: dict[str, Any] = field(default_factory=dict)
 
 
-def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
+def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     """Return the right values of a task's rows, as people set or reviewed them, by row id.
 
-    A label has the right values of a row: all fields of a reviewed answer, and the fields that
-    corrections set. A corrected value has priority over a reviewed one. Undone corrections are
-    ignored. A label also has, for each corrected field, the value before the row's first
-    correction. Rows without right values are left out.
+    These are all fields of a reviewed answer, and the fields that corrections set. A corrected
+    value has priority over a reviewed one. Undone corrections are ignored. The result also has, for
+    each corrected field, the value before the row's first correction. Rows without right values are
+    left out.
     """
     query = (
         select(
@@ -208,11 +208,11 @@ def read_labels(tx: Connection, task: str) -> dict[str, RowLabel]:
     rows_by_id: dict[str, list[Any]] = {}
     for row in tx.execute(query):
         rows_by_id.setdefault(row.item_id, []).append(row)
-    labels = {row_id: _make_label(rows) for row_id, rows in rows_by_id.items()}
-    return {row_id: label for row_id, label in labels.items() if label.values}
+    values_by_id = {row_id: _make_right_values(rows) for row_id, rows in rows_by_id.items()}
+    return {row_id: right for row_id, right in values_by_id.items() if right.values}
 
 
-def _make_label(rows: Sequence[Any]) -> RowLabel:
+def _make_right_values(rows: Sequence[Any]) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
     Corrections override the review; undone corrections do not count. Only the first and the newest
@@ -221,13 +221,13 @@ def _make_label(rows: Sequence[Any]) -> RowLabel:
     Args:
         rows: The corrections and the reviewed answer, oldest first.
     """
-    label = RowLabel("")
+    right_values = RightValues("")
     corrections = [row for row in rows if row.extractor == PERSON]
     applied_rows = [row for row in rows if row.applied]
     for row in applied_rows:
-        label.input_hash = row.input_hash
+        right_values.input_hash = row.input_hash
         if row.reviewed_at is not None:
-            label.values = json.loads(row.answer)
+            right_values.values = json.loads(row.answer)
 
     applied_corrections = [row for row in applied_rows if row.extractor == PERSON]
     if applied_corrections:
@@ -238,18 +238,18 @@ def _make_label(rows: Sequence[Any]) -> RowLabel:
             [to_edit_of_fields(row, number=number) for number, row in enumerate(corrections, 1)]
         )
         corrected_values = {name: value for name, value in answer.items() if name in set_fields}
-        label.values |= corrected_values
-        label.replaced_values = {
+        right_values.values |= corrected_values
+        right_values.replaced_values = {
             name: first_answer.get(name)
             for name, value in corrected_values.items()
             if first_answer.get(name) != value
         }
-    return label
+    return right_values
 
 
-def is_label_value(value: Any, label: Any) -> bool:
+def is_right_value(value: Any, right_value: Any) -> bool:
     """Return whether a value is right; the order of a list of plain values does not count."""
-    return bool(_to_comparable(value) == _to_comparable(label))
+    return bool(_to_comparable(value) == _to_comparable(right_value))
 
 
 def _to_comparable(value: Any) -> Any:

@@ -106,7 +106,7 @@ class RowTable:
     # name is the id if there are no such columns.
     name_columns: Sequence[str] = ()
     format_name: Callable[[Mapping[str, Any]], str] = str
-    # Count rows as parked only if they are parked under this label; empty means any version.
+    # Count rows as parked only if parked under this prompt version; empty means any version.
     own_prompt_version: str = ""
 
     @property

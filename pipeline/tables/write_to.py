@@ -286,7 +286,7 @@ class _TimedCells(NamedTuple):
     cells: Mapping[str, Any]
 
 
-# Answers by row id and model, and by the version's label.
+# Answers by row id and model, and by prompt version.
 _AnswersByRow = dict[tuple[str, str], dict[str, _TimedCells]]
 
 
@@ -301,9 +301,9 @@ class RowTarget:
     id_column: str
     # Value of the column `provider`, which marks the rows of this workspace.
     provider: str
-    # Labels of versions in the order of preference. All other versions come last, and their newest
+    # Prompt versions in the order of preference. All other versions come last, and their newest
     # answer is preferred.
-    preferred_labels: Sequence[str] = ()
+    preferred_prompt_versions: Sequence[str] = ()
     # Only on PostgreSQL, or None for the search path.
     schema: str | None = None
 
@@ -389,7 +389,7 @@ class RowTarget:
             row_key: The row's id, provider and model, by column.
             stored_answers: The former answers. The row shows one of these now, unless another
                 program changed it.
-            new_answers: The answers from which the preferred one is taken, by the label of their
+            new_answers: The answers from which the preferred one is taken, by prompt
                 version. If there are none, the row is deleted.
             overwrite: Also change a row that another program changed.
 
@@ -432,21 +432,23 @@ class RowTarget:
         which the newest is preferred.
 
         Args:
-            answers: The answers by the label of their version (`task@n`, or PERSON).
+            answers: The answers by prompt version (`task@n`, or PERSON).
         """
         if not answers:
             return None
 
-        labels = [PERSON, *self.preferred_labels]
+        prompt_versions = [PERSON, *self.preferred_prompt_versions]
 
-        def rank(label: str) -> tuple[int, datetime]:
-            position = labels.index(label) if label in labels else len(labels)
-            return -position, answers[label].answered_at
+        def rank(prompt_version: str) -> tuple[int, datetime]:
+            position = len(prompt_versions)
+            if prompt_version in prompt_versions:
+                position = prompt_versions.index(prompt_version)
+            return -position, answers[prompt_version].answered_at
 
         return answers[max(answers, key=rank)]
 
     def _group_by_row(self, answers: Sequence[TargetValue]) -> _AnswersByRow:
-        """Return {(row id, model): {version label: answer}}, with the fields as column values.
+        """Return {(row id, model): {prompt version: answer}}, with the fields as column values.
 
         A person's answer is repeated under each model that answered the row. If no model answered
         it, its model is PERSON. The last of two answers of a version counts.
@@ -456,13 +458,13 @@ class RowTarget:
         """
         grouped: _AnswersByRow = {}
         for answer in answers:
-            label, _, model = answer.version.partition("/")
+            prompt_version, _, model = answer.version.partition("/")
             values = json.loads(answer.answer_json)
             cells = {
                 name: to_column_value(kind, values.get(name)) for name, kind in self.task.fields
             }
             row_answers = grouped.setdefault((answer.row_id, model), {})
-            row_answers[label] = _TimedCells(answer.answered_at, cells)
+            row_answers[prompt_version] = _TimedCells(answer.answered_at, cells)
 
         ids_with_model = {row_id for row_id, model in grouped if model}
         by_row: _AnswersByRow = {}

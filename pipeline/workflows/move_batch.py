@@ -37,7 +37,7 @@ def plan_move(
             asked for another version than the version in use; or the budget is negative or NaN.
     """
     batch = ws.store.query(batches.get_batch, number)
-    move.check_movable(batch, labels=ws.task.labels, version=ws.version)
+    move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
     _set_budget(ws, budget_usd)
     other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
     return {
@@ -101,7 +101,7 @@ def move_batch(
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     _set_budget(ws, budget_usd)
     batch = ws.store.query(batches.get_batch, number)
-    move.check_movable(batch, labels=ws.task.labels, version=ws.version)
+    move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
 
     tag_rounds = rounds.TagRounds(ws)
     if batch.state is BatchState.SUBMITTED:
@@ -160,6 +160,6 @@ def _wait_and_ingest(
             continue
 
         tag_rounds.poll(wait=True, batch_number=number)
-        errors: list[FindableError] = tag_rounds.report.last_poll.list_errors(task.labels)
+        errors: list[FindableError] = tag_rounds.report.last_poll.list_errors(task.nouns)
         if errors:
             raise errors[0]

@@ -122,7 +122,7 @@ def run_pilot(
     )
     if not row_ids:
         raise InputError(
-            f"{ws.task.labels.none_open_message}; nothing was sent",
+            f"{ws.task.nouns.none_open_message}; nothing was sent",
             hint=f"a new {OptionHint('version')} asks about all of them again",
         )
 
@@ -139,10 +139,10 @@ def run_pilot(
     report.drawn_pilot = pilot_row
     report.asked = len(row_ids)
 
-    sample_text = f"{len(row_ids)} {ws.task.labels.plural}"
+    sample_text = f"{len(row_ids)} {ws.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
     quality = evaluate.write_report(ws, version=ws.version, notes=[note])
-    parked_hint = f"`{ws.task.labels.command('parked')}` lists the reasons"
+    parked_hint = f"`{ws.task.nouns.command('parked')}` lists the reasons"
     if quality is None:
         raise GateError(
             "the pilot got no reply; nothing was judged",
@@ -214,7 +214,7 @@ def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> FindableErro
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_claimable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
-    errors = report.list_errors(task.labels) if has_open_rows or not report.is_down else []
+    errors = report.list_errors(task.nouns) if has_open_rows or not report.is_down else []
     if errors:
         return errors[0]
     if not has_open_rows:

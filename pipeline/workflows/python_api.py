@@ -386,7 +386,7 @@ class Workspace:
             elif again:
                 ws.agreed_usd = ws.settings.confirm_above
             report = tag.tag_rows(ws, options)
-            report.raise_first_error(ws.task.labels, ws.display, strict=strict)
+            report.raise_first_error(ws.task.nouns, ws.display, strict=strict)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
@@ -887,5 +887,5 @@ def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
         raise InputError(
             f"the stored answer of {key} by {version} does not fit the answer that {task.name} "
             f"declares now: {make_excerpt(str(error))}",
-            hint=f"`{task.labels.command('export', to='answers.jsonl')}` writes stored answers",
+            hint=f"`{task.nouns.command('export', to='answers.jsonl')}` writes stored answers",
         ) from error

@@ -467,7 +467,7 @@ class TagRounds:
             for summary in ingest.ingest_batches(self._ws, number=batch_number):
                 ingested.append(summary)
                 batch = summary.batch
-                for warning in summary.iterate_warnings(self._ws.task.labels):
+                for warning in summary.iterate_warnings(self._ws.task.nouns):
                     self._ws.display.warn(f"batch {batch.number}: {warning}")
                 self.quality_reporter.note_answers(batch.version)
                 if batch.missing == 0 and batch.number in self.report.failed_batches:
@@ -490,7 +490,7 @@ class TagRounds:
     def _note_held_batches(self) -> None:
         """Set the report's list of held batches, which wait for a person, as they are now."""
         self.report.held_errors = [
-            HeldBatchError(batch, self._ws.task.labels)
+            HeldBatchError(batch, self._ws.task.nouns)
             for batch in self.list_batches(BatchState.DOWNLOADED)
             if batch.is_held
         ]

@@ -188,7 +188,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
-            hint=f"`{ws.task.labels.command('items', where=row_filter.where or None)}` lists rows",
+            hint=f"`{ws.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
         )
     ws.display.say(report.describe())
     first_version = next(iter(ws.task.rows.preferred_versions), ws.task.prompt_version)
@@ -322,11 +322,11 @@ def _print_tag_estimate(
     plan, cost = estimate.plan_sent_rows(report.mode)
     if plan.items:
         cost_text = f"estimated {format_usd(cost)}"
-        rows_text = plan.describe_rows(ws.task.labels)
+        rows_text = plan.describe_rows(ws.task.nouns)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
             subject = "it gets" if plan.items == 1 else "they get"
-            plan_text = f"{rows_text}; {subject} the answers of equal {ws.task.labels.plural}"
+            plan_text = f"{rows_text}; {subject} the answers of equal {ws.task.nouns.plural}"
         ws.display.say(f"{ws.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)

@@ -15,7 +15,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.progress import Progress
-from pipeline.engine.task_parts import TaskLabels
+from pipeline.engine.task_parts import TaskNouns
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
 
@@ -144,21 +144,21 @@ class TagReport:
         """Return the newest quality report of the version in use."""
         return self.quality_reports.get(self.extractor)
 
-    def list_failures(self, labels: TaskLabels) -> list[RemoteError]:
+    def list_failures(self, nouns: TaskNouns) -> list[RemoteError]:
         """Return an error for each batch that failed at the API.
 
         Args:
-            labels: Labels of the task, for messages.
+            nouns: Nouns of the task, for messages.
         """
         return [
             RemoteError(
                 f"batch {number} failed at the API ({reason})",
-                hint=f"`{labels.ask_command}` asks its open {labels.plural} again",
+                hint=f"`{nouns.ask_command}` asks its open {nouns.plural} again",
             )
             for number, reason in self.failed_batches.items()
         ]
 
-    def list_errors(self, labels: TaskLabels) -> list[FindableError]:
+    def list_errors(self, nouns: TaskNouns) -> list[FindableError]:
         """Return the errors that stopped the command early, the most important first.
 
         The order is: the error of the live run, the errors of the last poll, all failed batches if
@@ -166,19 +166,19 @@ class TagReport:
         gates are not included.
 
         Args:
-            labels: Labels of the task, for messages.
+            nouns: Nouns of the task, for messages.
         """
         errors = list[FindableError]()
         if self.live is not None and self.live.stopped is not None:
             errors.append(self.live.stopped)
 
-        errors += self.last_poll.list_errors(labels)
+        errors += self.last_poll.list_errors(nouns)
         if self.is_down:
-            errors += self.list_failures(labels)
+            errors += self.list_failures(nouns)
         return errors + self.held_errors
 
     def raise_first_error(
-        self, labels: TaskLabels, display: Progress, *, strict: bool = False
+        self, nouns: TaskNouns, display: Progress, *, strict: bool = False
     ) -> None:
         """Raise the error that stopped the command, and warn of others and of failed batches.
 
@@ -186,7 +186,7 @@ class TagReport:
         Gates are checked only if no error is raised.
 
         Args:
-            labels: Labels of the task.
+            nouns: Nouns of the task.
             display: Prints the warnings.
             strict: A failed gate is an error.
 
@@ -203,10 +203,10 @@ class TagReport:
             for number, reason in self.failed_batches.items():
                 display.warn(
                     f"batch {number} failed at the API ({reason}); its "
-                    f"{labels.plural} can be asked again",
+                    f"{nouns.plural} can be asked again",
                 )
 
-        errors = self.list_errors(labels)
+        errors = self.list_errors(nouns)
         for error in errors[1:]:
             display.warn(f"{error.message}; {error.hint}")
         if errors:

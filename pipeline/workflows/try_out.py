@@ -31,10 +31,10 @@ from pipeline.engine.task_parts import TaskRow
 from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, calculate_cost
 from pipeline.quality import evaluate, pilot
-from pipeline.quality.label_accuracy import (
+from pipeline.quality.right_value_accuracy import (
     FieldComparison,
-    compare_with_labels,
-    read_valid_labels,
+    compare_with_right_values,
+    read_valid_right_values,
     to_field_documents,
 )
 from pipeline.store import answers, request_history
@@ -151,7 +151,7 @@ def try_task(
 
     Prints the number of rows and the estimate before anything is spent. If the task's file changed
     under a version that has answers, the changed question is tried and the rows are not synced. The
-    report compares answers with the labels of people.
+    report compares answers with the right values of people.
 
     Args:
         ws: The workspace.
@@ -160,7 +160,7 @@ def try_task(
         seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
             rows if no row is open.
         mode: One of SINGLE_ROW_MODES.
-        labelled: Ask labelled rows first, because their answers can be compared with the labels: up
+        labelled: Ask labelled rows first, because their answers can be compared: up
             to `size` of them, drawn at random. If there are fewer, the rows above are added.
 
     Returns:
@@ -176,25 +176,27 @@ def try_task(
     ws, draft_of = _sync_or_load_draft(ws)
     ws = make_session_in_mode(ws, mode)
     with ws.store.read() as tx:
-        row_labels = read_valid_labels(tx, ws.task)
-        if labelled and not row_labels:
+        right_values_by_id = read_valid_right_values(tx, ws.task)
+        if labelled and not right_values_by_id:
             raise InputError(
-                f"no {ws.task.labels.singular} is labelled, except examples in the prompt; "
+                f"no {ws.task.nouns.singular} is labelled, except examples in the prompt; "
                 "nothing was asked",
-                hint=labelled_rows.make_label_hint(tx, ws.task),
+                hint=labelled_rows.make_review_hint(tx, ws.task),
             )
         if name is not None:
             row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
         else:
             row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
         if labelled:
-            row_ids = labelled_rows.put_labelled_first(row_labels, row_ids, size=size, seed=seed)
+            row_ids = labelled_rows.put_labelled_first(
+                right_values_by_id, row_ids, size=size, seed=seed
+            )
 
     ws.announce_placeholders()
     report = try_rows(ws, row_ids)
     report.draft_of = draft_of
     tried_answers = {row.id: row.answer for row in report.items if row.answer is not None}
-    report.accuracy = compare_with_labels(row_labels, [tried_answers])
+    report.accuracy = compare_with_right_values(right_values_by_id, [tried_answers])
     return report
 
 
@@ -236,8 +238,8 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     if not planned_requests:
         ws.check_has_rows()
         raise InputError(
-            f"{ws.task.labels.none_open_message}; nothing was asked",
-            hint=f"{OptionHint('item')} tries a {ws.task.labels.singular} in any state",
+            f"{ws.task.nouns.none_open_message}; nothing was asked",
+            hint=f"{OptionHint('item')} tries a {ws.task.nouns.singular} in any state",
         )
 
     tried_rows = dict[str, TriedRow]()
@@ -263,8 +265,8 @@ def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
     Raises:
         InputError: The cost was not confirmed. No call was made.
     """
-    labels = ws.task.labels
-    count_text = plural(len(planned.tried_rows), labels.singular, labels.plural)
+    nouns = ws.task.nouns
+    count_text = plural(len(planned.tried_rows), nouns.singular, nouns.plural)
     ws.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
     ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
     return planned.cost
@@ -444,7 +446,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     file that differs under a version without answers is simply synced.
 
     Returns:
-        The same session and "", or a copy with the draft as task, and the label of the changed
+        The same session and "", or a copy with the draft as task, and the version of the changed
         version.
     """
     try:

@@ -154,7 +154,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements["live"] = f"{live_report.answered} answered after {elapsed_s:.0f} s"
 
     tag_rounds.advance(wait=True)
-    errors = tag_rounds.report.list_errors(check_ws.task.labels)
+    errors = tag_rounds.report.list_errors(check_ws.task.nouns)
     if errors:
         raise errors[0]
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"

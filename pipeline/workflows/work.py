@@ -87,7 +87,7 @@ class WorkPass:
         other rows, are added to `failures`. A batch of which it is unclear whether the API created
         it is no failure, because the next submission finds out.
         """
-        labels = self.ws.task.labels
+        nouns = self.ws.task.nouns
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
         if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
@@ -96,7 +96,7 @@ class WorkPass:
             count_text = plural(len(report.last_poll.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
         # The next step clears up unclear creates.
-        self.failures += replace(report.last_poll, unclear=[]).list_errors(labels)
+        self.failures += replace(report.last_poll, unclear=[]).list_errors(nouns)
 
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
@@ -109,12 +109,12 @@ class WorkPass:
             )
             self.failures += report.held_errors
             count_text = plural(len(report.ingested), "batch", "batches")
-            self.phrases.append(f"{report.answered_rows:,} {labels.answered} in {count_text}")
+            self.phrases.append(f"{report.answered_rows:,} {nouns.answered} in {count_text}")
 
         # Ingestion removes batches from the failed ones if every request had a reply.
         if report.failed_batches:
             self.phrases.append(f"{plural(len(report.failed_batches), 'batch', 'batches')} failed")
-        self.failures += report.list_failures(labels)
+        self.failures += report.list_failures(nouns)
 
     def ask_due_rows(self) -> None:
         """Ask about due rows by live calls, and store the answers.
@@ -139,7 +139,7 @@ class WorkPass:
         }
         if live_report.answered:
             self.phrases.append(
-                f"{live_report.answered:,} {self.ws.task.labels.answered} by live calls",
+                f"{live_report.answered:,} {self.ws.task.nouns.answered} by live calls",
             )
         if live_report.stopped is not None:
             self.failures.append(live_report.stopped)

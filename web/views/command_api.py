@@ -65,8 +65,8 @@ def get_tasks(app_state: PageState) -> list[dict[str, Any]]:
         return [
             {
                 "name": task.subject,
-                "one": task.labels.singular,
-                "many": task.labels.plural,
+                "one": task.nouns.singular,
+                "many": task.nouns.plural,
                 "indexed": ws.is_task_indexed(task),
             }
             for task in ws.tasks
@@ -250,8 +250,8 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
 
         # A stopped run's rows stay claimed until the next step, which asks them again.
         row_count = report.counts.open or report.counts.claimed
-        labels = ws.task.labels
-        noun = labels.singular if row_count == 1 else labels.plural
+        nouns = ws.task.nouns
+        noun = nouns.singular if row_count == 1 else nouns.plural
         label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
 
         plan = next_step["plan"]

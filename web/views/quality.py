@@ -18,8 +18,8 @@ from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
 from pipeline.quality.figures import Figure, format_value
-from pipeline.quality.label_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.quality.report import read_report_documents
+from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page

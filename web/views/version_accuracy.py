@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query
 
 from pipeline.engine.task import Task
-from pipeline.quality.label_accuracy import (
+from pipeline.quality.right_value_accuracy import (
     HAS_NO_ANSWER,
     HAS_OTHER_INPUT,
     AccuracyReport,

@@ -1,7 +1,7 @@
-"""Compare the answers of versions with the labels of rows: corrected and reviewed values.
+"""Compare the answers of versions with right values: corrected and reviewed values.
 
-- A value is right if it equals the label. The order of a list of plain values is not compared.
-- A label is the right value of a field: a person corrected or confirmed it.
+- A value equals the right value also if a list of plain values has another order.
+- A right value is the value of a field that a person corrected or confirmed it.
 - A side is the answers of a version; the first version is A, the second is B.
 - Both versions are measured on the same rows.
 - Intervals are Wilson's, at 95 %. The paired comparison is the exact sign test (McNemar).
@@ -18,7 +18,7 @@ from pipeline.engine.task import Task
 from pipeline.store import answers, edits
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.store.edits import RowLabel, VersionAnswer, is_label_value
+from pipeline.store.edits import RightValues, VersionAnswer, is_right_value
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
@@ -128,28 +128,27 @@ def sign_test(first_count: int, second_count: int) -> float:
     return min(1.0, 2 * tail / float(2**total))
 
 
-def compare_with_labels(
-    row_labels: Mapping[str, RowLabel],
+def compare_with_right_values(
+    right_values_by_id: Mapping[str, RightValues],
     sides: Sequence[Mapping[str, Mapping[str, Any]]],
 ) -> list[FieldComparison]:
-    """Return for each field the number of compared labels, and how many each side has right.
+    """Return by field the number of compared values, and how many each side has right.
 
-    A label is the right value of a field, by a person. Only rows that all sides answered count; a
-    field without a label in these rows is left out. If an answer lacks a labelled field, its value
-    counts as null. Fields are in the order in which the labels first name them. For two sides the
-    result also has the ids of the rows on which only A, and only B, is right; for a single side
-    there are none.
+    Only rows that all sides answered count; a field without a right value in these rows is left
+    out. If an answer lacks a labelled field, its value counts as null. Fields are in the order in
+    which the right values first name them. For two sides the result also has the ids of the rows on
+    which only A, and only B, is right; for a single side there are none.
 
     Args:
-        row_labels: Labels by row id.
+        right_values_by_id: Right values by row id.
         sides: A, or A and B; each has the answers of a version by row id.
     """
     outcomes: dict[str, dict[tuple[bool, ...], list[str]]] = {}
-    for row_id, label in row_labels.items():
+    for row_id, right_values in right_values_by_id.items():
         if not all(row_id in side for side in sides):
             continue
-        for name, value in label.values.items():
-            is_right = tuple(is_label_value(side[row_id].get(name), value) for side in sides)
+        for name, value in right_values.values.items():
+            is_right = tuple(is_right_value(side[row_id].get(name), value) for side in sides)
             outcomes.setdefault(name, {}).setdefault(is_right, []).append(row_id)
 
     comparisons = []
@@ -206,26 +205,26 @@ def to_field_documents(comparisons: Sequence[FieldComparison]) -> list[dict[str,
     return documents
 
 
-def read_valid_labels(tx: Connection, task: Task) -> dict[str, RowLabel]:
-    """Return the labels of rows whose input is the same as when they were labelled, by row id.
+def read_valid_right_values(tx: Connection, task: Task) -> dict[str, RightValues]:
+    """Return the right values of rows with the same input as when they were set, by row id.
 
     If the input of every labelled row differs, the prompt must have other columns now, so all
-    labels are returned.
+    right values are returned.
     """
-    return _select_valid_labels(tx, task, edits.read_labels(tx, task.name))
+    return _select_valid_right_values(tx, task, edits.read_right_values(tx, task.name))
 
 
-def _select_valid_labels(
-    tx: Connection, task: Task, row_labels: Mapping[str, RowLabel]
-) -> dict[str, RowLabel]:
-    """Return those of the labels of all rows that `read_valid_labels` returns."""
-    rows = task.rows.read(tx, list(row_labels))
+def _select_valid_right_values(
+    tx: Connection, task: Task, right_values_by_id: Mapping[str, RightValues]
+) -> dict[str, RightValues]:
+    """Return those of the right values of all rows that `read_valid_right_values` returns."""
+    rows = task.rows.read(tx, list(right_values_by_id))
     unchanged_ids = {
         row_id
         for row_id, row in rows.items()
-        if task.rows.input_hash(row) == row_labels[row_id].input_hash
+        if task.rows.input_hash(row) == right_values_by_id[row_id].input_hash
     }
-    return {row_id: row_labels[row_id] for row_id in unchanged_ids or rows}
+    return {row_id: right_values_by_id[row_id] for row_id in unchanged_ids or rows}
 
 
 @dataclass
@@ -237,7 +236,7 @@ class MeasuredVersion:
     cost_per_1000: float
     # Labelled rows that are not measured, by reason.
     left_out: dict[str, int] = field(default_factory=dict)
-    # Labels that corrected this version's own value, which is therefore wrong.
+    # Right values that corrected this version's own value, which is therefore wrong.
     own_corrections: int = 0
 
 
@@ -246,7 +245,7 @@ class AccuracyReport:
     """The accuracy of one or two versions on labelled rows."""
 
     task: str
-    # Rows with a label.
+    # Rows with a right value.
     labelled_rows: int
     # Labelled rows that all versions answered.
     measured_rows: int
@@ -260,7 +259,7 @@ class AccuracyReport:
     present_uses_decisions: bool = False
 
     @property
-    def missing_labels(self) -> int:
+    def missing_labelled_rows(self) -> int:
         """Return how many more labelled rows a judgement needs, after a trial of unasked rows."""
         return max(0, MIN_LABELLED_ROWS - self.measured_rows - self.unasked_rows)
 
@@ -271,7 +270,7 @@ class AccuracyReport:
             "labelled": self.labelled_rows,
             "measured": self.measured_rows,
             "unasked": self.unasked_rows,
-            "labels_needed": self.missing_labels,
+            "labels_needed": self.missing_labelled_rows,
             "versions": [asdict(version) for version in self.versions],
             "fields": to_field_documents(self.fields),
         }
@@ -289,7 +288,7 @@ class VersionChoices(NamedTuple):
 def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
     """Return the versions of a task with answers, and those with answers to labelled rows."""
     answered_versions = _list_answered_versions(tx, task)
-    row_ids = list(edits.read_labels(tx, task.name))
+    row_ids = list(edits.read_right_values(tx, task.name))
     labelled_versions = edits.find_versions_of_rows(tx, task.name, row_ids)
     return VersionChoices(
         answered_versions,
@@ -298,9 +297,9 @@ def list_version_choices(tx: Connection, task: Task) -> VersionChoices:
 
 
 def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) -> AccuracyReport:
-    """Compare the stored answers of up to two versions with the labels of a task; ask nothing.
+    """Compare the stored answers of up to two versions with a task's right values; ask nothing.
 
-    A label is the right value of a field, by a person. Only labelled rows to which all measured
+    Only labelled rows to which all measured
     versions have an answer count. If the version in use is measured, `unasked_rows` is the number
     of labelled rows that only the other measured version has answered. If the task has no answers,
     the report has no versions.
@@ -315,27 +314,31 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         InputError: A version has no answers, or A and B are the same version.
     """
     versions = _choose_versions(tx, task, texts)
-    row_labels = edits.read_labels(tx, task.name)
+    right_values_by_id = edits.read_right_values(tx, task.name)
     measured_versions = []
     measured_answers = []
     for version in versions:
         measured = MeasuredVersion(version, edits.read_cost_per_1000(tx, task.name, version))
-        measured_answers.append(_read_measured_answers(tx, task, row_labels, measured))
+        measured_answers.append(_read_measured_answers(tx, task, right_values_by_id, measured))
         measured_versions.append(measured)
 
     sides = [
         {row_id: answer.values for row_id, answer in version_answers.items()}
         for version_answers in measured_answers
     ]
-    measured_ids = [row_id for row_id in row_labels if all(row_id in side for side in sides)]
+    measured_ids = [
+        row_id for row_id in right_values_by_id if all(row_id in side for side in sides)
+    ]
     for index, measured in enumerate(measured_versions):
-        measured.own_corrections = _count_own_corrections(row_labels, sides[index], measured_ids)
+        measured.own_corrections = _count_own_corrections(
+            right_values_by_id, sides[index], measured_ids
+        )
     report = AccuracyReport(
         task.name,
-        len(row_labels),
+        len(right_values_by_id),
         len(measured_ids) if sides else 0,
         measured_versions,
-        compare_with_labels(row_labels, sides),
+        compare_with_right_values(right_values_by_id, sides),
     )
     for index, version in enumerate(versions):
         if answers.belongs_to_version(version, task.prompt_version):
@@ -343,7 +346,7 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
             other_sides = sides[:index] + sides[index + 1 :]
             report.unasked_rows = sum(
                 row_id not in sides[index] and all(row_id in side for side in other_sides)
-                for row_id in _select_valid_labels(tx, task, row_labels)
+                for row_id in _select_valid_right_values(tx, task, right_values_by_id)
             )
             report.present_uses_decisions = has_decisions(tx, task.name, version)
     return report
@@ -376,7 +379,7 @@ def _choose_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
         if not any(answers.belongs_to_version(name, version) for name in answered_versions):
             raise InputError(
                 f"version {text!r} has no answers; nothing was measured",
-                hint=f"`{task.labels.command('versions')}` lists the versions with answers",
+                hint=f"`{task.nouns.command('versions')}` lists the versions with answers",
             )
         versions.append(version)
     if len(set(versions)) < len(versions):
@@ -400,7 +403,7 @@ def _list_answered_versions(tx: Connection, task: Task) -> list[str]:
 def _read_measured_answers(
     tx: Connection,
     task: Task,
-    row_labels: Mapping[str, RowLabel],
+    right_values_by_id: Mapping[str, RightValues],
     measured: MeasuredVersion,
 ) -> dict[str, VersionAnswer]:
     """Return a version's answers to labelled rows by row id, and set `measured.left_out`.
@@ -409,20 +412,22 @@ def _read_measured_answers(
     left out for one of these reasons:
 
     - The version has no answer to it.
-    - The row's input for the answer was another than for the label. If all answers had another
+    - The row's input differs between the answer and the right value. If all answers had another
       input, the reason must be a prompt that reads other columns; then no row is left out for this
       reason.
     """
-    stored_answers = edits.read_version_answers(tx, task.name, measured.version, list(row_labels))
+    stored_answers = edits.read_version_answers(
+        tx, task.name, measured.version, list(right_values_by_id)
+    )
     changed_ids: Collection[str] = {
         row_id
         for row_id, answer in stored_answers.items()
-        if answer.input_hash != row_labels[row_id].input_hash
+        if answer.input_hash != right_values_by_id[row_id].input_hash
     }
     if len(changed_ids) == len(stored_answers):
         changed_ids = ()
 
-    missing_ids = row_labels.keys() - stored_answers.keys()
+    missing_ids = right_values_by_id.keys() - stored_answers.keys()
     reasons = {HAS_NO_ANSWER: len(missing_ids), HAS_OTHER_INPUT: len(changed_ids)}
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {
@@ -431,11 +436,11 @@ def _read_measured_answers(
 
 
 def _count_own_corrections(
-    row_labels: Mapping[str, RowLabel],
+    right_values_by_id: Mapping[str, RightValues],
     side: Mapping[str, Mapping[str, Any]],
     row_ids: Sequence[str],
 ) -> int:
-    """Count the labels that corrected a value of this version, which is therefore wrong.
+    """Count the right values that corrected a value of this version, which is therefore wrong.
 
     Args:
         side: The answers of the version by row id.
@@ -443,6 +448,6 @@ def _count_own_corrections(
     """
     own_corrections = 0
     for row_id in row_ids:
-        for name, replaced_value in row_labels[row_id].replaced_values.items():
-            own_corrections += is_label_value(side[row_id].get(name), replaced_value)
+        for name, replaced_value in right_values_by_id[row_id].replaced_values.items():
+            own_corrections += is_right_value(side[row_id].get(name), replaced_value)
     return own_corrections

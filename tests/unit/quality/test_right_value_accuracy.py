@@ -2,15 +2,15 @@
 
 import pytest
 
-from pipeline.quality.label_accuracy import (
+from pipeline.quality.right_value_accuracy import (
     BETTER_A,
     BETTER_B,
     NO_DIFFERENCE,
     Share,
-    compare_with_labels,
+    compare_with_right_values,
     sign_test,
 )
-from pipeline.store.edits import RowLabel
+from pipeline.store.edits import RightValues
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,19 @@ def test_sign_test_is_exact_and_two_sided(counts: tuple[int, int], chance: float
 
 def test_only_rows_that_both_sides_answered_are_compared() -> None:
     """Rows without an answer of a side are left out; the order of a list does not count."""
-    row_labels = {
-        str(number): RowLabel("", {"tone": "good", "topics": ["a", "b"]}) for number in range(8)
+    right_values_by_id = {
+        str(number): RightValues("", {"tone": "good", "topics": ["a", "b"]}) for number in range(8)
     }
     right = {"tone": "good", "topics": ["b", "a"]}
     wrong = {"tone": "bad", "topics": ["a"]}
-    first_side = {row_id: wrong for row_id in row_labels if row_id != "7"}
-    second_side = dict.fromkeys(row_labels, right)
+    first_side = {row_id: wrong for row_id in right_values_by_id if row_id != "7"}
+    second_side = dict.fromkeys(right_values_by_id, right)
 
-    tone, topics = compare_with_labels(row_labels, [first_side, second_side])
+    tone, topics = compare_with_right_values(right_values_by_id, [first_side, second_side])
     assert [share.of for share in (*tone.shares, *topics.shares)] == [7] * 4
     assert [share.right for share in topics.shares] == [0, 7]
     assert (tone.only_a_right, tone.only_b_right, tone.verdict) == (0, 7, BETTER_B)
-    swapped, _ = compare_with_labels(row_labels, [second_side, first_side])
+    swapped, _ = compare_with_right_values(right_values_by_id, [second_side, first_side])
     assert swapped.verdict == BETTER_A
-    same, _ = compare_with_labels(row_labels, [second_side, second_side])
+    same, _ = compare_with_right_values(right_values_by_id, [second_side, second_side])
     assert same.verdict == NO_DIFFERENCE
