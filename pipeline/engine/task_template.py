@@ -391,7 +391,7 @@ task = Task(
     # Other options:
     # version=2,
     # label={label},  # the name of a row in lists
-    # model="gemini-3.6-flash",  # replaces MODEL=
+    # model="gemini-3.6-flash",  # the model of this task; MODEL= is for tasks without one
     # max_output_tokens=2_000,  # limit of an answer, with the model's thinking before it
     # examples=[(row, answer)],  # each a dict: columns of the prompt, fields of the answer
     # check=lambda answer, row: None if answer.{first} else "empty",  # returns a fault, or None
