@@ -47,7 +47,7 @@ from pipeline.batch.report import (
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import AskedRows, TaskNouns
+from pipeline.engine.task_values import AskedRows, TaskNouns
 from pipeline.ops.status import read_status
 from pipeline.workflows import move_batch, rounds, tag_report
 from pipeline.workflows.pilot_run import check_or_run_pilot

@@ -18,7 +18,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine import task_registry
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.quality import right_value_accuracy
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, AccuracyReport
 from pipeline.workflows import labelled_rows

@@ -42,8 +42,8 @@ from pipeline.core.files import check_no_address, list_parquet_files, unreadable
 from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.task_parts import TaskNouns
 from pipeline.engine.task_template import ColumnChoice
+from pipeline.engine.task_values import TaskNouns
 from pipeline.engine.workspace_folder import has_no_workspace
 from pipeline.images import import_ as images
 from pipeline.ops import status

@@ -49,7 +49,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import AskedRows
+from pipeline.engine.task_values import AskedRows
 from pipeline.ops import backup as workspace_backup
 from pipeline.ops import clean as file_cleanup
 from pipeline.ops import doctor as workspace_check

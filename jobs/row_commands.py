@@ -47,7 +47,7 @@ from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections, right_value_file
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import ExportOptions
+from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
@@ -509,8 +509,7 @@ def score(ws: WorkspaceSession) -> CommandReport:
     counts the rows, because they have no scores.
     """
     with ws.store.write() as tx:
-        changed = ws.task.own_tables.refresh_derived(tx)
-        total = ws.task.rows.table(tx).count_rows(tx)
-    noun = "score" if ws.task.own_tables.has_derived_columns else "row"
-    message = f"{plural(total, noun)} checked, {changed:,} changed"
+        changed = ws.task.refresh_derived(tx)
+        total = ws.task.make_row_table(tx).count_rows(tx)
+    message = f"{plural(total, ws.task.derived_noun)} checked, {changed:,} changed"
     return CommandReport({"total": total, "changed": changed}, message)

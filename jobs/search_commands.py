@@ -25,7 +25,7 @@ from pipeline.core.ranking import RankMode
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.index import build, evaluate
 from pipeline.index.hits import Hit, format_hit_heading, hit_to_document
 from pipeline.index.search import SearchReport, SearchSession, make_search_options
@@ -59,7 +59,7 @@ def index(
         ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
     if report.refused:
         with ws.store.read() as tx:
-            names_by_id = ws.task.rows.table(tx).read_names(tx, list(report.refused))
+            names_by_id = ws.task.make_row_table(tx).read_names(tx, list(report.refused))
         row_names = join_first([names_by_id.get(row_id, row_id) for row_id in report.refused])
         texts = plural(len(report.refused), "text")
         reason = next(iter(report.refused.values()))

@@ -40,7 +40,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.core.states import describe_reason
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import SyncOptions, WorkspaceSession
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.workflows import pilot_run, tag_report
 from pipeline.workflows import tag as tag_workflow
 from pipeline.workflows.preflight import Preflight

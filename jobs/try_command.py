@@ -13,7 +13,7 @@ from pipeline.core.quotes import to_display_value
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural, shorten
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.workflows import try_out
 from pipeline.workflows.try_out import TryReport
 

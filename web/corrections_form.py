@@ -55,7 +55,7 @@ def list_closed_fields(task: Task) -> dict[str, AnswerField]:
     """Return the answer fields that are a checkbox or have a list of choices, by name."""
     return {
         field.name: field
-        for field in task.prompt.fields
+        for field in task.answer_fields
         if find_input_kind(field) in {"checkbox", "choice"}
     }
 
@@ -72,9 +72,9 @@ def make_editors(
         result: How the last form was submitted. The form of its field has the message, and if it
             was refused, the submitted texts.
     """
-    values = task.answers.to_model_answer(answer)
+    values = task.to_model_answer(answer)
     editors = {}
-    for field in task.prompt.fields:
+    for field in task.answer_fields:
         name = field.name
         if name not in values:
             continue
@@ -199,7 +199,7 @@ def _apply_correction_or_review(
     if edit_number.isdecimal() and len(edit_number) <= MAX_NUMBER_DIGITS:
         change = int(edit_number)
     else:
-        fields = {field.name: field for field in ws.task.prompt.fields}
+        fields = {field.name: field for field in ws.task.answer_fields}
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(

@@ -14,8 +14,8 @@ def read_row_titles(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[
     A row whose key is a hash, and that has no label, is called by its number in the table, such as
     "row 17".
     """
-    table = task.rows.table(tx)
-    if table.name_columns or list(task.rows.key_columns) != [HASH_KEY]:
+    table = task.make_row_table(tx)
+    if table.name_columns or list(task.key_columns) != [HASH_KEY]:
         return table.read_names(tx, row_ids)
     rows = table.read_rows(tx, row_ids, [ROW_NUMBER_COLUMN])
     return {row_id: f"row {row[ROW_NUMBER_COLUMN]:,}" for row_id, row in rows.items()}

@@ -186,7 +186,7 @@ def list_failed_row_ids(tx: Connection, task: Task, run: Run) -> list[str]:
         answers.list_row_ids_of_batch(tx, part.number, outcome=Outcome(outcome))
         for part, outcome in product(run.parts, FAILED_OUTCOMES)
     )
-    table = task.rows.table(tx)
+    table = task.make_row_table(tx)
     open_states = {table.open_state, STALE_STATE, PARKED}
     rows = table.select_by_ids(
         tx,

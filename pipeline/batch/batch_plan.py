@@ -28,7 +28,7 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.request_outcomes import RequestOutcome
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById, TaskNouns
+from pipeline.engine.task_values import RowsById, TaskNouns
 from pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from pipeline.gemini.models import MAX_FILE_BYTES
 from pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
@@ -126,7 +126,7 @@ class RequestDraft:
                 builder = RequestBuilder(self.ws.task, self.ws.model)
                 self._possible_controls = make_control_requests(builder.settings)
         else:
-            live_rows = LIVE_BATCH_IMAGES if self.ws.task.prompt.sends_images else LIVE_BATCH_ROWS
+            live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
             self._max_file_bytes = MAX_FILE_BYTES
 
@@ -447,5 +447,5 @@ def _read_named_rows(
         first_index = row_ids.index(after) + 1
     for id_page in split_into_pages(row_ids[first_index:]):
         readable_ids = id_page if is_trial else claiming.filter_claimable(tx, task, id_page)
-        rows = task.rows.read(tx, readable_ids)
+        rows = task.read_rows(tx, readable_ids)
         yield {row_id: rows[row_id] for row_id in readable_ids if row_id in rows}

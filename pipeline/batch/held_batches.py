@@ -19,7 +19,7 @@ from pipeline.core.errors import InconsistentError, InputError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches
 from pipeline.store.batches import BatchRow

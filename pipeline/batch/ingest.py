@@ -45,7 +45,7 @@ from pipeline.engine.request_outcomes import (
     write_outcomes,
 )
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import WriteResult
+from pipeline.engine.task_values import WriteResult
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.gemini.control_requests import (
     count_own_replies,
@@ -295,7 +295,7 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batch(tx, batch.number)
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            duplicate_inputs = self.task.rows.find_open_by_hash(tx, input_hashes)
+            duplicate_inputs = self.task.find_open_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
@@ -323,7 +323,7 @@ class _BatchIngest:
             self._mark_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.has_confidences:
-                self.task.own_tables.refresh_views(ws.store)
+                self.task.refresh_views(ws.store)
             examples = results.collect_anomaly_examples()
 
         own_reply_count = count_own_replies(nonces, control_replies)
@@ -368,7 +368,7 @@ class _BatchIngest:
             return
         reason = ""
         if nonces:
-            schema = make_response_schema(self.task.prompt.answer_model)
+            schema = make_response_schema(self.task.answer_model)
             reason = find_misplaced_reply(
                 sealed_result(self.ws.data, self.batch),
                 nonces,
@@ -393,8 +393,8 @@ class _BatchIngest:
         store = self.ws.store
         for page in iterate_claim_pages(store, self.batch.number, page_rows=PAGE_REQUESTS):
             contexts: Mapping[str, Any] = {}
-            if self.task.answers.needs_row:
-                contexts = store.query(self.task.rows.read, [claim.row_id for claim in page])
+            if self.task.needs_row:
+                contexts = store.query(self.task.read_rows, [claim.row_id for claim in page])
             yield page, contexts
 
     def _validate_page(

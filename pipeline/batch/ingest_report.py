@@ -15,7 +15,7 @@ from pipeline.core.errors import AccountError, RemoteError
 from pipeline.core.states import Mode, Outcome
 from pipeline.core.text import join_first, plural
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.responses import ParsedReply
 from pipeline.store import answers, batches
 from pipeline.store.batches import BatchRow
@@ -211,7 +211,7 @@ def summarize_batch(
         number,
         model=batch.model,
     )
-    names = task.rows.table(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
+    names = task.make_row_table(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
     # Several rows can have the same name, so the rows are told apart by their ids.
     outdated_id_set = set(outdated_ids)
 
@@ -267,7 +267,7 @@ def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
             examples[group].append((row_id, text))
 
     row_ids = [row_id for row_id, _ in chain.from_iterable(examples.values())]
-    names = task.rows.table(tx).read_names(tx, row_ids)
+    names = task.make_row_table(tx).read_names(tx, row_ids)
     for group, count in sorted(counts.items()):
         named_examples = tuple(
             (names.get(row_id, row_id), text) for row_id, text in examples[group]

@@ -17,7 +17,7 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import Usage, calculate_cost
 from pipeline.store import answers, batches

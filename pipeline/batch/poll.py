@@ -28,7 +28,7 @@ from pipeline.core.states import (
 )
 from pipeline.core.text import duration_in_words, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.store import batches

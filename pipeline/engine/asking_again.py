@@ -1,15 +1,17 @@
 """Ask for answered rows again: mark them, or take their marks back; see `store.again`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, true
+from sqlalchemy import ColumnElement, and_, true
 
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import plural
 from pipeline.engine.task import Task
-from pipeline.store import again, answers
+from pipeline.store import again, answers, claims, runs
 from pipeline.store.database import Connection
+from pipeline.store.schema import row_claims
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,12 @@ def count_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainRepor
     Raises:
         InputError: The filter is invalid.
     """
-    grid = task.rows.grid(tx)
+    grid = task.make_grid(tx)
     table = grid.table
     conditions = grid.make_conditions(tx, row_filter)
-    is_markable = task.rows.make_markable_condition(tx, row_filter)
+    is_markable = make_markable_condition(tx, task, row_filter)
     counts_by_state = table.count_by_state(tx, *conditions)
-    is_asked_already = task.rows.make_asked_already_condition(tx) & table.is_askable_again
+    is_asked_already = _make_asked_already_condition(tx, task) & table.is_askable_again
     is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
@@ -82,8 +84,8 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.rows.table(tx)
-    is_markable = task.rows.make_markable_condition(tx, row_filter)
+    table = task.make_row_table(tx)
+    is_markable = make_markable_condition(tx, task, row_filter)
     return again.mark_rows(
         tx,
         task.name,
@@ -101,8 +103,8 @@ def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.rows.table(tx)
-    conditions = task.rows.grid(tx).make_conditions(tx, row_filter)
+    table = task.make_row_table(tx)
+    conditions = task.make_grid(tx).make_conditions(tx, row_filter)
     return again.remove_marks(
         tx,
         task.name,
@@ -110,3 +112,55 @@ def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
         table.row_id,
         and_(true(), *conditions),
     )
+
+
+def make_markable_condition(
+    tx: Connection, task: Task, row_filter: RowFilter
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row of a filter may be marked, to be asked again.
+
+    The row has a model's answer that counts, and no correction. It is not claimed, not parked,
+    and not marked already. A killed command with a condition may be repeated: rows that it has
+    asked are not marked again; see `_make_asked_already_condition`.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
+    table = task.make_row_table(tx)
+    unavailable = claims.claimed_or_parked(task.name, task.parked_version)
+    conditions = [
+        *task.make_grid(tx).make_conditions(tx, row_filter),
+        table.is_askable_again,
+        ~unavailable.where(row_claims.c.item_id == table.row_id).exists(),
+        ~again.is_marked(task.name, table.row_id),
+    ]
+    if row_filter.where:
+        conditions.append(~_make_asked_already_condition(tx, task))
+    return and_(*conditions)
+
+
+def _make_asked_already_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition that a command that is not over has marked a row.
+
+    A command is not over if its run has no end, or if another row that it marked waits to be
+    asked.
+    """
+    table = task.make_row_table(tx)
+    is_waiting = table.is_askable_again & ~table.is_parked
+    times = again.list_unfinished_times(tx, task.name, table.table, table.row_id, is_waiting)
+    run = runs.find_unfinished_run(tx, task.name)
+    since = None if run is None else run.started_at
+    return again.was_marked_at(task.name, table.row_id, times, since=since)
+
+
+def read_marks(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
+    """Return the answer of each row that was asked for again, by row id; see `store.again`.
+
+    A copy of an answer must be newer. In an estimate these are also rows that will be marked.
+    """
+    marks = again.read_marks(tx, task.name, row_ids)
+    if task.asked_rows.will_mark:
+        is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
+        markable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, is_markable)
+        marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
+    return marks

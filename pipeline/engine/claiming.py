@@ -1,7 +1,7 @@
 """Rows of a task that the next batch can claim, and the claims on them.
 
 - A row can be asked if it is open, or if the command also asks answered rows like it (see
-  `TaskRows.make_askable_condition`).
+  `make_askable_condition`).
 - A claim is the record that a batch asks a row under a version. It ends when the reply is stored.
 - A parked row is not asked again until a user unparks it, for example because it failed too often.
 - A row can be claimed if it can be asked, and is neither claimed nor parked.
@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from pipeline.core.errors import StateConflictError
+from pipeline.core.row_listing import NO_FILTER
+from pipeline.engine import asking_again
 from pipeline.engine.task import Task
 from pipeline.store import claims
 from pipeline.store.claims import RowClaim
@@ -25,15 +27,31 @@ from pipeline.store.schema import row_claims
 READ_PAGE_ROWS = 500
 
 
+def make_askable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition that the command asks a row; see `AskedRows`.
+
+    Claimed and parked rows are included: callers that claim rows leave them out.
+    """
+    table = task.make_row_table(tx)
+    condition = table.is_open | table.is_marked
+    if task.asked_rows.has_changed:
+        condition |= table.is_changed
+    if task.asked_rows.will_mark:
+        condition |= asking_again.make_markable_condition(tx, task, task.asked_rows.row_filter)
+    if task.asked_rows.row_filter == NO_FILTER:
+        return condition
+    return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
+
+
 def _claimed_or_parked(task: Task) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
-    return claims.claimed_or_parked(task.name, task.rows.own_prompt_version)
+    return claims.claimed_or_parked(task.name, task.parked_version)
 
 
 def _askable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that can be asked."""
-    condition = task.rows.make_askable_condition(tx)
-    return task.rows.table(tx).filter_ids(tx, row_ids, condition)
+    condition = make_askable_condition(tx, task)
+    return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
 
 
 def select_claimable(
@@ -48,8 +66,8 @@ def select_claimable(
     Args:
         after: Only rows after this row id.
     """
-    condition = task.rows.make_askable_condition(tx)
-    query = task.rows.table(tx).select_rows(condition, names=names, after=after)
+    condition = make_askable_condition(tx, task)
+    query = task.make_row_table(tx).select_rows(condition, names=names, after=after)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
@@ -69,13 +87,12 @@ def claimable_rows(
     Yields:
         At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
     """
-    names = task.rows.columns
+    names = task.row_columns
     query = select_claimable(tx, task, names=names, after=after)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {
-            record[-1]: task.rows.map_row(dict(zip(names, record, strict=False)))
-            for record in records
+            record[-1]: task.map_row(dict(zip(names, record, strict=False))) for record in records
         }
 
 

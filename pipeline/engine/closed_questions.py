@@ -25,13 +25,13 @@ CLOSED_KINDS = "choices, yes or no, whole numbers with bounds, and lists of thes
 
 def list_closed_fields(task: Task) -> list[str]:
     """Return the names of the task's fields that a decision model can answer, in their order."""
-    return list(task.prompt.closed_fields)
+    return list(task.closed_fields)
 
 
 def list_open_fields(task: Task) -> list[str]:
     """Return the names of the task's fields that a decision model cannot answer."""
     closed_fields = list_closed_fields(task)
-    return [field.name for field in task.prompt.fields if field.name not in closed_fields]
+    return [field.name for field in task.answer_fields if field.name not in closed_fields]
 
 
 def describe_open_fields(field_names: Sequence[str]) -> str:
@@ -50,7 +50,7 @@ class QuestionLines:
     @cached_property
     def questions(self) -> dict[str, Any]:
         """Return the questions about a row, by id; they are the same for all rows."""
-        return decisions.build_questions(self.task.prompt.closed_fields.values())
+        return decisions.build_questions(self.task.closed_fields.values())
 
     @cached_property
     def question_tokens(self) -> int:
@@ -110,7 +110,7 @@ class QuestionLines:
             "mime_type": inline_data["mimeType"],
             "data": inline_data["data"],
         }
-        resolution = self.task.prompt.builder.declaration.media_resolution
+        resolution = self.task.prompt_builder.declaration.media_resolution
         if resolution is not None:
             block["resolution"] = resolution
         return block
@@ -120,4 +120,4 @@ def choose_response_parser(task: Task, model: Model) -> ResponseParser:
     """Return the function that parses the responses of a model about rows of the task."""
     if model.kind != "decide":
         return responses.parse_response
-    return partial(decisions.parse_decisions, closed_fields=task.prompt.closed_fields.values())
+    return partial(decisions.parse_decisions, closed_fields=task.closed_fields.values())

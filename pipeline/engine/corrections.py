@@ -29,7 +29,7 @@ from pipeline.core.errors import (
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from pipeline.engine.request_outcomes import write_accepted_rows
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById
+from pipeline.engine.task_values import RowsById
 from pipeline.store import claims, edits, workspace
 from pipeline.store.answers import PERSON, set_reviews
 from pipeline.store.confidences import ConfidentAnswer, FieldConfidence, read_confident_answers
@@ -81,7 +81,7 @@ class InvalidAnswerError(InputError):
             answer: The invalid answer.
             changed_fields: Fields with new values; empty for an undone edit.
         """
-        fields = task.prompt.answer_model.model_fields
+        fields = task.answer_model.model_fields
         missing_fields = [
             name for name, field in fields.items() if field.is_required() and name not in answer
         ]
@@ -133,7 +133,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         InputError: There is no such row.
     """
     with store.read() as tx:
-        return _read_answer_history(tx, task, task.rows.id_of(tx, row_name))
+        return _read_answer_history(tx, task, task.find_row_id(tx, row_name))
 
 
 def correct_answer(
@@ -174,7 +174,7 @@ def correct_answer(
         ConfigurationError: Code of the task's file failed, or another program prevented a change.
     """
     with store.write() as tx:
-        row_id = task.rows.id_of(tx, row_name)
+        row_id = task.find_row_id(tx, row_name)
         document = _read_answer_history(tx, task, row_id)
         _check_answer_unchanged(document, expected_state)
         new_edit = _make_validated_edit(
@@ -267,7 +267,7 @@ class _RowsToCorrect(NamedTuple):
 
 
 def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) -> _RowsToCorrect:
-    preference = task.rows.preference(tx)
+    preference = task.make_preference(tx)
     answer_sources = {}
     answers_by_id = read_confident_answers(tx, task.name, row_ids)
     for row_id, row_answers in answers_by_id.items():
@@ -276,8 +276,8 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
         model_answers.sort(key=lambda answer: preference.sort_key(answer.version))
         answer_sources[row_id] = corrections + model_answers[:1]
     return _RowsToCorrect(
-        task.rows.read(tx, row_ids),
-        task.answers.read_current(tx, row_ids),
+        task.read_rows(tx, row_ids),
+        task.read_current_answers(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.list_forgotten_ids(tx, task.name, row_ids),
         answer_sources,
@@ -363,7 +363,7 @@ def _make_validated_edit(
             edits.list_set_fields([*row_edits, edit]),
             answer_sources,
         )
-    return NewEdit(edit, task.rows.input_hash(row), is_corrected, confidences)
+    return NewEdit(edit, task.hash_input(row), is_corrected, confidences)
 
 
 def _choose_kept_confidences(
@@ -429,9 +429,9 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
         RefusedRowError: A rule of another program's table refuses a row.
         ConfigurationError: Another program prevented a change.
     """
-    prompt_version = task.rows.own_prompt_version
+    prompt_version = task.parked_version
     edits.add_edits(tx, task.name, new_edits)
-    task.answers.sync_corrected_rows(tx, new_edits)
+    task.sync_corrected_rows(tx, new_edits)
     claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
     workspace.record_row_change(tx, task.name)
 
@@ -463,12 +463,12 @@ def mark_reviewed(
             being deleted by `forget`.
     """
     with store.write() as tx:
-        row_id = task.rows.id_of(tx, row_name)
+        row_id = task.find_row_id(tx, row_name)
         if claims.list_forgotten_ids(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
 
         _check_answer_unchanged(_read_answer_history(tx, task, row_id), expected_state)
-        answer = task.rows.read_answers(tx, [row_id]).get(row_id)
+        answer = task.read_preferred_answers(tx, [row_id]).get(row_id)
         if answer is None:
             raise InputError(f"row {row_id!r} has no answer to review; {UNCHANGED_MESSAGE}")
 
@@ -514,7 +514,7 @@ def _make_changed_answer(
             changed a field of that edit again.
     """
     if not isinstance(change, int):
-        for field in change.keys() - {field.name for field in task.prompt.fields}:
+        for field in change.keys() - {field.name for field in task.answer_fields}:
             raise _unknown_field_error(task, field)
         return {**answer, **change}
 
@@ -533,14 +533,14 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     number of edits, so it changes with each edit. `reviewed_by` and `reviewed_at` are None if
     nobody marked the answer as reviewed. Each edit has its changed fields, as (before, after).
     """
-    answer = task.answers.read_current(tx, [row_id])[row_id]
+    answer = task.read_current_answers(tx, [row_id])[row_id]
     row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
     edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
     reviewed_by = None
     reviewed_at = None
-    for stored_answer in task.rows.read_answers(tx, [row_id]).values():
+    for stored_answer in task.read_preferred_answers(tx, [row_id]).values():
         reviewed_by = stored_answer.reviewed_by
         reviewed_at = stored_answer.reviewed_at
     return {
@@ -571,7 +571,7 @@ def parse_typed_fields(task: Task, text: str) -> Document:
     Raises:
         InputError: An assignment or its JSON is malformed, or the answer has no such field.
     """
-    fields = {field.name: field for field in task.prompt.fields}
+    fields = {field.name: field for field in task.answer_fields}
     values = Document()
     remaining_text = text.strip()
     while remaining_text:
@@ -647,7 +647,7 @@ def _unknown_field_error(task: Task, name: str) -> InputError:
 
     The hint suggests the most similar field, or lists all fields.
     """
-    field_names = [field.name for field in task.prompt.fields]
+    field_names = [field.name for field in task.answer_fields]
     suggestion = suggest_similar(name, field_names)
     return InputError(
         f"the answer has no field {name[:MAX_CLEANED_CHARS]!r}; {UNCHANGED_MESSAGE}",
@@ -685,21 +685,21 @@ def _validate_corrected_answer(
 
     values_by_field = {
         name: value
-        for name, value in task.answers.to_model_answer(answer).items()
-        if name in task.prompt.answer_model.model_fields
+        for name, value in task.to_model_answer(answer).items()
+        if name in task.answer_model.model_fields
     }
     reasons = list[str]()
     valid_answer: BaseModel | None = None
     try:
-        answer_validator = make_answer_validator(task.prompt.answer_model)
+        answer_validator = make_answer_validator(task.answer_model)
         parsed_answer = answer_validator.validate_json(
             json.dumps(values_by_field), by_alias=True, by_name=True
         )
-        limited_answer, left_out_count = task.answers.limit(parsed_answer)
+        limited_answer, left_out_count = task.limit_answer(parsed_answer)
         if left_out_count:
             reasons = [f"it has {plural(left_out_count, 'value')} too many"]
         else:
-            valid_answer, reason = task.answers.validate(limited_answer, row, input_hash="")
+            valid_answer, reason = task.check_answer(limited_answer, row)
             reasons = [reason]
     except ValidationError as error:
         reasons = list_faults(error)

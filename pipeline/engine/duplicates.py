@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from pipeline.core.states import Outcome
-from pipeline.engine import claiming
+from pipeline.engine import asking_again, claiming
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.request_outcomes import (
     Provenance,
@@ -21,7 +21,7 @@ from pipeline.engine.request_outcomes import (
     write_outcomes,
 )
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskRow, WriteResult
+from pipeline.engine.task_values import TaskRow, WriteResult
 from pipeline.gemini import responses
 from pipeline.store import answers, claims
 from pipeline.store.claims import RowClaim
@@ -84,7 +84,7 @@ def find_duplicates(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
-    marked_answer_ids = task.rows.read_marks(tx, [row.id for row in rows])
+    marked_answer_ids = asking_again.read_marks(tx, task, [row.id for row in rows])
     copied_answers = dict[str, RequestOutcome]()
     for row in rows:
         for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
@@ -104,7 +104,7 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
     They get a copy of its answer. 0 if the task stores no input hashes.
     """
     hashes = claims.list_claimed_inputs(tx, task.name, version)
-    ids_by_hash = task.rows.find_open_by_hash(tx, hashes)
+    ids_by_hash = task.find_open_by_hash(tx, hashes)
     row_ids = list(chain.from_iterable(ids_by_hash.values()))
     return len(claiming.filter_claimable(tx, task, row_ids))
 
@@ -175,7 +175,7 @@ def copy_to_duplicates(
             for request_outcome in request_outcomes
             if request_outcome.claim.row_id in write_result.parked
         ]
-        open_ids_by_hash = task.rows.find_open_by_hash(tx, parked_hashes)
+        open_ids_by_hash = task.find_open_by_hash(tx, parked_hashes)
 
     ended = [
         request_outcome
@@ -191,7 +191,7 @@ def copy_to_duplicates(
         claim = request_outcome.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.row_id)
     open_ids = set(claiming.filter_claimable(tx, task, equal_ids))
-    open_rows = {row.id: row for row in task.prompt.make_rows(task.rows.read(tx, list(open_ids)))}
+    open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
 
     copied = list[RequestOutcome]()
     parked = dict[RowClaim, str]()
@@ -236,13 +236,13 @@ def _copy_answer(
         is_own: The answer is of this row. Then it is not used either if no field of it has a value,
             or if it was the row's answer before, because the row is to be asked again.
     """
-    answer = responses.parse_stored_answer(stored.answer, task.prompt.stored_answer_model)
+    answer = responses.parse_stored_answer(stored.answer, task.stored_answer_model)
     if answer is None:
         return None
     if is_own and (stored.applied or not any(answer.model_dump().values())):
         return None
 
-    valid_answer, _ = task.answers.validate(answer, row.context, input_hash=row.input_hash)
+    valid_answer, _ = task.check_answer(answer, row.context)
     if valid_answer is None:
         return None
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.core.errors import InputError
 from pipeline.engine.closed_questions import QuestionLines
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById, TaskRow
+from pipeline.engine.task_values import RowsById, TaskRow
 from pipeline.gemini import answer_schema, requests
 from pipeline.gemini.models import MAX_FILE_BYTES, Model
 from pipeline.gemini.usage import Usage
@@ -45,15 +45,15 @@ class RequestBuilder:
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of an answer as it is sent."""
         return answer_schema.make_response_schema(
-            self.task.prompt.answer_model,
+            self.task.answer_model,
             describe_limits=self.task.fingerprint is not None,
-            quoted_source=self.task.prompt.quoted_source,
+            quoted_source=self.task.quoted_source,
         )
 
     @cached_property
     def settings(self) -> requests.RequestSettings:
         """Return the settings that all requests of the task share."""
-        declared = self.task.prompt.builder.declaration
+        declared = self.task.prompt_builder.declaration
         model = self.model
 
         level = declared.media_resolution if declared.images else None
@@ -62,10 +62,10 @@ class RequestBuilder:
             answer_schema=self.schema,
             thinking_config=model.choose_thinking_config(declared.thinking),
             temperature=declared.temperature if model.accepts_temperature else None,
-            answer_tokens=self.task.prompt.answer_tokens,
+            answer_tokens=self.task.answer_tokens,
             media_resolution=resolution,
             image_tokens=model.count_image_tokens(resolution),
-            terms=answer_schema.describe_vocabularies(self.task.prompt.answer_model),
+            terms=answer_schema.describe_vocabularies(self.task.answer_model),
         )
 
     @cached_property
@@ -94,7 +94,7 @@ class RequestBuilder:
         task = self.task
         cut_counts = answer_counts.count_cut_short(tx, task.name, list(rows))
 
-        for row in task.prompt.make_rows(rows):
+        for row in task.make_task_rows(rows):
             prompt = row.prompt
             declared_limit = prompt.max_output_tokens
             model_limit = self.model.output_limit or declared_limit * TOKEN_LIMIT_FACTOR
@@ -117,7 +117,7 @@ class RequestBuilder:
 
     def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""
-        name = self.task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        name = self.task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
             f"{name}: {reason}; nothing was sent",
             hint="correct this row, then run the same command again",

@@ -22,7 +22,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import ValidAnswer, WriteResult
+from pipeline.engine.task_values import ValidAnswer, WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
@@ -207,20 +207,17 @@ def validate_reply(
         )
 
     try:
-        answer, reason = responses.parse_answer(reply, task.prompt.answer_model)
+        answer, reason = responses.parse_answer(reply, task.answer_model)
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
             raise task.user_file.code_error(error, claim.row_id) from error
         raise
 
     left_out_values = 0
-    can_check = task.answers.can_check(row, input_hash=claim.input_hash)
+    has_same_input = row is not None and claim.input_hash in {"", task.hash_input(row)}
     if answer is not None:
-        answer, left_out_values = task.answers.limit(answer)
-        # The input is compared above, because its hash may be that of a long text.
-        answer, invalid_reason = task.answers.validate(
-            answer, row if can_check else None, input_hash=""
-        )
+        answer, left_out_values = task.limit_answer(answer)
+        answer, invalid_reason = task.check_answer(answer, row if has_same_input else None)
         if answer is None:
             reason = invalid_reason
 
@@ -232,7 +229,7 @@ def validate_reply(
         answer,
         reply,
         dropped_value_count=left_out_values,
-        is_unchecked=task.answers.needs_row and not can_check,
+        is_unchecked=task.needs_row and not has_same_input,
     )
 
 
@@ -370,7 +367,7 @@ def _write_answers(
     written = list[WriteResult]()
 
     def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        result = task.answers.write(tx, accepted_answers, version=provenance.version, now=now)
+        result = task.write_answers(tx, accepted_answers, version=provenance.version, now=now)
         written.append(result)
 
     refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)

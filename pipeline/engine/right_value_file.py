@@ -178,7 +178,7 @@ def correct_by_file(
     editor_name = corrections.normalize_editor_name(editor_name)
     source = FileSource(path, options)
     with store.read() as tx:
-        columns = _match_columns(task, source, task.rows.grid(tx))
+        columns = _match_columns(task, source, task.make_grid(tx))
     lines, faults = _read_lines(task, source, columns)
     if not lines and not faults:
         filled_columns = [*columns.by_field.values(), *filter(None, [columns.review])]
@@ -207,7 +207,7 @@ def correct_by_file(
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
             refusals = corrections.store_edits(tx, task, planned.new_edits)
-            marked_answers = task.rows.read_answers(tx, marked_ids).values()
+            marked_answers = task.read_preferred_answers(tx, marked_ids).values()
             answer_ids = [answer.id for answer in marked_answers]
             answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
@@ -249,7 +249,7 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
     columns_by_folded_name = {fold_name(name): name for name in names if name not in key}
     review_name = grid.judgements.review_name
     review = columns_by_folded_name.pop(fold_name(review_name), "")
-    field_names = [answer_field.name for answer_field in task.prompt.fields]
+    field_names = [answer_field.name for answer_field in task.answer_fields]
     column_by_field: dict[str, str] = {}
     for field_name in field_names:
         exported_name = f"{_ANSWER_PREFIX}{field_name}"
@@ -297,16 +297,16 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
         InputError: A key column is missing.
     """
     columns_by_folded_name = {fold_name(name): name for name in names}
-    key_names = task.rows.key_columns or task.rows.name_columns
+    key_names = task.key_columns or task.name_columns
     columns = [
         columns_by_folded_name[fold_name(name)]
         for name in key_names
         if fold_name(name) in columns_by_folded_name
     ]
-    if not task.rows.key_columns:
+    if not task.key_columns:
         # Each of the names is enough.
         columns = columns[:1]
-    if not columns or len(columns) < len(task.rows.key_columns):
+    if not columns or len(columns) < len(task.key_columns):
         needed = " and ".join(repr(name) for name in key_names)
         raise InputError(
             f"{path} has no column {needed} with the keys of the rows; {UNCHANGED_MESSAGE}",
@@ -327,7 +327,7 @@ def _read_lines(
     such a mark are left out. Unreadable rows, wrong marks, rows with values but without a key, and
     repeated keys, also of rows without values, are faults.
     """
-    fields = {answer_field.name: answer_field for answer_field in task.prompt.fields}
+    fields = {answer_field.name: answer_field for answer_field in task.answer_fields}
     lines: list[_Line] = []
     faults: list[LineFault] = []
     numbers_by_key: dict[str, int] = {}
@@ -355,7 +355,7 @@ def _read_lines(
             if has_content:
                 faults.append(LineFault(number, columns.key_text, "the key is blank"))
             continue
-        key_text = task.rows.join_key([to_prompt_text(cell) for cell in key_cells])
+        key_text = task.join_key([to_prompt_text(cell) for cell in key_cells])
         first_number = numbers_by_key.setdefault(key_text.strip(), number)
         if first_number != number:
             faults.append(_make_repetition_fault(number, key_text, first_number, columns))
@@ -389,14 +389,14 @@ def _match_lines_to_rows(
     A key is the id of a row, or another name that the task accepts for it (`id_of`). Lines with a
     fault are left out of the mapping.
     """
-    existing_ids = task.rows.table(tx).filter_ids(tx, [line.key_text for line in lines])
+    existing_ids = task.make_row_table(tx).filter_ids(tx, [line.key_text for line in lines])
     lines_by_id: dict[str, _Line] = {}
     faults: list[LineFault] = []
     for line in lines:
         row_id = line.key_text
         if row_id not in existing_ids:
             try:
-                row_id = task.rows.id_of(tx, row_id.strip())
+                row_id = task.find_row_id(tx, row_id.strip())
             except InputError as error:
                 faults.append(LineFault(line.number, columns.key_text, error.message))
                 continue
@@ -428,7 +428,7 @@ def _plan_review_marks(
         for row_id, line in lines_by_id.items()
         if line.is_reviewed and row_id not in planned.refusals
     ]
-    stored_answers = task.rows.read_answers(tx, reviewed_ids)
+    stored_answers = task.read_preferred_answers(tx, reviewed_ids)
     forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
     marked_ids: list[str] = []
     faults: list[LineFault] = []

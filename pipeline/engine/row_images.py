@@ -25,7 +25,7 @@ from pipeline.engine.pictures import (
     to_sent_jpeg,
     too_long_reason,
 )
-from pipeline.engine.task_parts import TaskRow
+from pipeline.engine.task_values import TaskRow
 from pipeline.tables.cells import to_compact_json
 from pipeline.tables.row_sync import ImageInspection
 from pipeline.tables.stored_rows import hash_input

@@ -24,8 +24,8 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.engine.task_parts import ALL_ASKED_ROWS, AskedRows
 from pipeline.engine.task_selection import names_user_task
+from pipeline.engine.task_values import ALL_ASKED_ROWS, AskedRows
 from pipeline.gemini.models import Model, ModelKind, RateLimits
 from pipeline.store import request_history, workspace
 from pipeline.store.database import Connection, Store
@@ -182,7 +182,7 @@ class WorkspaceSession:
         """Return the name of the generating model of `model`, which need not exist."""
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
-            task_model = self.task.prompt.model
+            task_model = self.task.model
         return task_model or self.settings.model
 
     def for_decisions(self) -> "WorkspaceSession":
@@ -291,7 +291,7 @@ class WorkspaceSession:
     def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""
         with self.store.read() as tx:
-            if not self.task.rows.table(tx).count_rows(tx):
+            if not self.task.make_row_table(tx).count_rows(tx):
                 raise InputError(
                     f"the task {self.task.subject} has no rows yet",
                     hint=self.task.fill_hint,
@@ -328,7 +328,7 @@ class WorkspaceSession:
         self._is_synced = True
 
         if (
-            self.task.prompt.builder.declaration.temperature is not None
+            self.task.prompt_builder.declaration.temperature is not None
             and not self.model.accepts_temperature
         ):
             self.display.say(
@@ -484,7 +484,7 @@ class WorkspaceSession:
         It is "" with the local engine. It is also "" if the workspace is bound to Gemini, because
         rows were uploaded before; but a task with images gets the notice until its first request.
         """
-        if self.backend == "local" or (self.is_bound and not self.task.prompt.sends_images):
+        if self.backend == "local" or (self.is_bound and not self.task.sends_images):
             return ""
         with self.store.read() as tx:
             if self.is_bound and request_history.has_sent_request(tx, self.task.name):

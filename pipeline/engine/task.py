@@ -1,35 +1,59 @@
-"""Task, and the types that a task exchanges with the rest of the program.
+"""Task: which rows are asked, with which prompt, what a valid answer is, and where answers go.
 
-- A task says which rows are asked, with which prompt, what a valid answer is, where answers are
-  written, and how they are listed, exported and searched.
-- It consists of attributes and of parts (`pipeline.engine.task_parts`). A task that stores rows or
-  answers in its own way has other classes of parts. Some tasks ship. A user's task is made from a
-  declaration (`pipeline.engine.user_task`).
+- A user's task is made from its record in the database (`pipeline.engine.user_task`). Tasks that
+  ship with findable and store rows or answers in their own way are other classes.
+- A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
+  asked again until a user unparks it.
+- An answer is applied if its row took it, and outdated if the row's input changed after the
+  request.
 - `tx` is a connection inside a transaction of `pipeline.store`. The caller ends the transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+import copy
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
 
+from pipeline.core.answer_fields import AnswerField, list_answer_fields
 from pipeline.core.command_hint import HintTemplate
+from pipeline.core.errors import InputError
+from pipeline.core.progress import Progress
 from pipeline.core.ranking import Entry, Ranking
-from pipeline.engine.task_parts import (
+from pipeline.engine.task_values import (
+    ALL_ASKED_ROWS,
+    EXPORT_FORMATS,
     AskedRows,
-    OwnTables,
-    TaskAnswers,
-    TaskExport,
+    ExportOptions,
+    ExportRows,
+    KeptValues,
+    RowFault,
+    RowsById,
     TaskNouns,
-    TaskPrompt,
-    TaskRows,
+    TaskRow,
+    ValidAnswer,
+    WriteResult,
 )
+from pipeline.store import answers
+from pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
+from pipeline.store.database import Store, split_into_pages
+from pipeline.store.edits import NewEdit
 from pipeline.tables.cells import find_cell_text
+from pipeline.tables.row_table import RowTable
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
-    from pipeline.engine.user_task import UserFile
+    from pydantic import BaseModel
+
+    from pipeline.engine.prompt_builder import PromptBuilder
+    from pipeline.engine.task_file import UserFile
+    from pipeline.gemini.closed_fields import ClosedField
+    from pipeline.tables.grid import Grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +128,8 @@ class IndexedTask:
         return {"rank": rank, key_name: fields[key_name], "similarity": cosine, **fields}
 
 
-@dataclass(eq=False, kw_only=True)
-class Task:
-    """Definition of the rows, prompt, answers and outputs of a task."""
+class Task(ABC):
+    """Rows that are asked about, their prompts, and their answers."""
 
     # First part of every request key.
     name: str
@@ -117,22 +140,52 @@ class Task:
     nouns: TaskNouns
     # Hint that is shown if there are no rows yet.
     fill_hint: HintTemplate
+    # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
+    # are read again and again, so that a forgotten row would return.
+    source_hint: HintTemplate | str = ""
+    # The record and the file of a user's task, or of a shipped task of the same kind.
+    user_file: "UserFile | None" = None
+
+    # Columns that are read to ask about a row, to hash it and to validate its answer.
+    row_columns: Sequence[str]
+    # Possible headings of the name column in a file that lists rows.
+    name_columns: Sequence[str] = ("id",)
+    # Columns that are the key together; empty if each of `name_columns` is enough.
+    key_columns: Sequence[str] = ()
+    # Rows that the command asks.
+    asked_rows: AskedRows = ALL_ASKED_ROWS
+
+    # Assumed tokens of an answer, until measured answers give a better estimate.
+    answer_tokens: int
+    # Model of the task; None for the model in the settings.
+    model: str | None = None
+    # Fingerprint of a user's declaration, which batches, calls and answers store.
+    fingerprint: str | None = None
+    # Requests contain images.
+    sends_images: bool = False
     # Unattended runs over all rows need a pilot that passed its gates.
     needs_pilot: bool = False
     # Gates of the task in the form of the setting GATES, which overrides them.
     gates: str = ""
-    # Fingerprint of a user's declaration, which batches, calls and answers store.
-    fingerprint: str | None = None
-    # Where the rows come from and how to change them; empty if rows are imported. Rows of a source
-    # are read again and again, so that a forgotten row would return.
-    source_hint: HintTemplate | str = ""
-    rows: TaskRows
-    prompt: TaskPrompt
-    answers: TaskAnswers
-    export: TaskExport
-    own_tables: OwnTables = field(default_factory=OwnTables)
-    # The record and the file of a user's task, or of a shipped task of the same kind.
-    user_file: "UserFile | None" = None
+
+    # Preferred versions, best first.
+    preferred_versions: Sequence[str] = ()
+    # Prompt version whose parked rows are not asked; empty if those of any version are not.
+    parked_version: str = ""
+    # Prompt versions whose answers keep a row from being asked; None for any version.
+    skipped_versions: Sequence[str] | None = None
+    # Version under which rows are decided; empty if no decision is possible.
+    decision_version: str = ""
+
+    # Word for a column that is computed from other columns of a row, such as a score.
+    derived_noun: str = "row"
+    # Word for a row of an export.
+    exported_noun: str = "item"
+    # Members of `ExportOptions` that the task supports.
+    export_options: frozenset[str] = frozenset()
+    # Formats by file ending; the first is the default.
+    export_formats: Mapping[str, str] = EXPORT_FORMATS
+    # How the task is searched; None if it is not.
     index: IndexedTask | None = None
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
@@ -142,6 +195,333 @@ class Task:
         assert self.user_file is not None  # noqa: S101 - the caller knows it
         return self.user_file
 
-    def with_asked_rows(self, asked_rows: AskedRows) -> "Task":
+    def with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""
-        return replace(self, rows=replace(self.rows, asked_rows=asked_rows))
+        task = copy.copy(self)
+        task.asked_rows = asked_rows
+        return task
+
+    # ---- rows
+
+    @abstractmethod
+    def make_row_table(self, tx: Connection) -> RowTable:
+        """Return the row table, which knows the rows, their states and the open rows."""
+
+    @abstractmethod
+    def make_grid(self, tx: Connection) -> "Grid":
+        """Return the grid that lists the rows."""
+
+    @abstractmethod
+    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:
+        """Return the hash of a row's input.
+
+        Args:
+            text: The text of the prompt, if it was computed already.
+        """
+
+    def make_preference(self, tx: Connection) -> VersionPreference:
+        """Return the order of preference of the answers to a row."""
+        return VersionPreference.of_task(
+            tx,
+            self.name,
+            prompt_version=self.prompt_version,
+            versions=self.preferred_versions,
+        )
+
+    def read_preferred_answers(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> dict[str, PreferredAnswer]:
+        """Return the preferred answers of rows, by row id; rows without an answer are left out."""
+        preference = self.make_preference(tx)
+        return answers.preferred_answers(tx, self.name, row_ids, preference=preference)
+
+    def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
+        """Return the rows as they are now, in the order of `row_ids`, without deleted rows."""
+        stored_rows = self.make_row_table(tx).read_rows(tx, row_ids, self.row_columns)
+        return {
+            row_id: self.map_row(stored_rows[row_id]) for row_id in row_ids if row_id in stored_rows
+        }
+
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its cells by the names that the prompt uses."""
+        return row
+
+    def join_key(self, parts: Sequence[str]) -> str:
+        """Return the name of a row from the parts of its key; here the only part."""
+        return parts[0]
+
+    def find_row_id(self, tx: Connection, name: str) -> str:
+        """Return the id of a named row; here the name is the id.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        if not self.make_row_table(tx).filter_ids(tx, [name]):
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
+        return name
+
+    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+        """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
+
+        Raises:
+            InputError: There is no such row, or several rows begin so.
+        """
+        return self.find_row_id(tx, name)
+
+    def find_open_by_hash(
+        self,
+        tx: Connection,  # noqa: ARG002 - optional
+        hashes: Sequence[str],  # noqa: ARG002 - optional
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of rows that the command asks, by input hash.
+
+        Claimed and parked rows are among them, because the table does not show claims;
+        `claiming.filter_claimable` leaves them out. The result is empty if the task stores no
+        hashes; equal rows are then found when they are about to be asked.
+        """
+        return {}
+
+    @abstractmethod
+    def delete_row(
+        self,
+        tx: Connection,
+        row_id: str,
+        *,
+        unchanged_text: str = "nothing more was changed",
+    ) -> None:
+        """Delete a row if it exists.
+
+        Args:
+            unchanged_text: Text in a ConfigurationError about the changes made before.
+        """
+
+    def add_kept_values(  # noqa: B027
+        self,
+        tx: Connection,
+        row_ids: Sequence[str],
+        kept_values: KeptValues,
+    ) -> None:
+        """Add the values that stay in another program's table for rows whose answers were deleted.
+
+        Rows that still have the answer of a model are left out.
+        """
+
+    # ---- prompts
+
+    @property
+    @abstractmethod
+    def prompt_builder(self) -> "PromptBuilder":
+        """Return the builder of prompts about rows."""
+
+    @property
+    def answer_model(self) -> "type[BaseModel]":
+        """Return the answer model, whose JSON schema is sent and which validates each reply."""
+        return self.prompt_builder.declaration.answer
+
+    @property
+    def answer_fields(self) -> Sequence[AnswerField]:
+        """Return the fields of an answer."""
+        return list_answer_fields(self.answer_model)
+
+    @cached_property
+    def closed_fields(self) -> "Mapping[str, ClosedField]":
+        """Return the fields that a decision model can answer, by name in their order."""
+        from pipeline.gemini.closed_fields import find_closed
+
+        return find_closed(self.answer_fields)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether all values of an answer are choices, so that many answers are the same."""
+        return False
+
+    @property
+    def quoted_source(self) -> str:
+        """Return what quotations are copied from, in words for a model."""
+        return "the text"
+
+    @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """Return the model of a stored answer."""
+        return self.answer_model
+
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield rows with their prompts, in order, without rows that can no longer be asked."""
+        for row_id, row in rows.items():
+            prompt_text = self.make_prompt_text(row)
+            context = row if self.needs_row else None
+            prompt = self.prompt_builder.make_prompt(prompt_text)
+            yield TaskRow(row_id, prompt, self.hash_input(row, prompt_text), context)
+
+    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text about a row."""
+        return self.prompt_builder.fill_prompt(row)
+
+    def read_input_texts(
+        self,
+        tx: Connection,  # noqa: ARG002 - optional
+        row_ids: Sequence[str],  # noqa: ARG002 - optional
+    ) -> Mapping[str, str]:
+        """Return the inputs of rows by id, as people read them; empty if the task has none."""
+        return {}
+
+    # ---- answers
+
+    @property
+    def needs_row(self) -> bool:
+        """Return whether an answer can be checked only together with its row."""
+        return False
+
+    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        """Return an answer cut to the values that may be stored, and the number of cut values."""
+        return answer, 0
+
+    def check_answer(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any] | None,  # noqa: ARG002 - optional
+    ) -> "tuple[BaseModel | None, str]":
+        """Check an answer that fits the answer model; return it, perhaps changed, and "".
+
+        Args:
+            row: The row that the answer is about. None if it was deleted, is not needed, or has
+                another input than the request. Then the answer is not compared with it, because it
+                will not be applied.
+
+        Returns:
+            The answer and "", or None and the reason why it is invalid.
+        """
+        return answer, ""
+
+    @abstractmethod
+    def write_answers(
+        self,
+        tx: Connection,
+        answers: Sequence[ValidAnswer],
+        *,
+        version: str,
+        now: datetime,
+    ) -> WriteResult:
+        """Write new answers to the task's tables, if it has any, and decide which are applied.
+
+        Answers to rows that were deleted or answered meanwhile are not applied.
+
+        Args:
+            version: The version (`task@n/model`) of all answers.
+            now: Time of the answers.
+        """
+
+    @abstractmethod
+    def remove_answers(
+        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+    ) -> int:
+        """Remove answers from these rows if nobody changed them since they were written.
+
+        Args:
+            version: Only answers of this version; None for all versions.
+
+        Returns:
+            The number of rows that lost their answer.
+        """
+
+    def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
+        """Return the versions that have answers, by prompt version and model."""
+        return answers.count_by_version(tx, self.name)
+
+    def roll_back_version(
+        self, tx: Connection, version: VersionCounts, row_ids: Sequence[str]
+    ) -> int:
+        """Remove a version's answers from the task's own tables; return how many were removed.
+
+        Args:
+            row_ids: The rows with stored answers of the version.
+        """
+        pages = split_into_pages(row_ids)
+        return sum(self.remove_answers(tx, page, version=version.version) for page in pages)
+
+    def read_current_answers(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the preferred answer of each row as it is stored; empty if there is none."""
+        empty_answers: dict[str, dict[str, Any]] = {row_id: {} for row_id in row_ids}
+        return empty_answers | {
+            row_id: json.loads(stored_answer.answer)
+            for row_id, stored_answer in self.read_preferred_answers(tx, row_ids).items()
+        }
+
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Convert a stored answer, or some of its fields, to the form in which a model gives it."""
+        return answer
+
+    def sync_corrected_rows(  # noqa: B027
+        self,
+        tx: Connection,
+        new_edits: Mapping[str, NewEdit],
+    ) -> None:
+        """Update the tables that other programs read after an edit of each row was stored.
+
+        The caller's transaction must be rolled back after an error.
+        """
+
+    # ---- exports, and tables besides those of all tasks
+
+    @abstractmethod
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the rows to export, by id; `options` sets only supported members."""
+
+    def check_answered_version(self, version: str, answered_versions: Iterable[str]) -> None:
+        """Raise InputError if no answered version is this version or of this prompt version."""
+        if any(answers.belongs_to_version(name, version) for name in answered_versions):
+            return
+        raise InputError(
+            f"version {version!r} has no answers; nothing was written",
+            hint=f"`{self.nouns.command('versions')}` lists the versions with answers",
+        )
+
+    def make_server_tables(
+        self,
+        tx: Connection,  # noqa: ARG002 - most tasks have none
+    ) -> Sequence[Table]:
+        """Return the task's own tables in the form that they get on a server after a move."""
+        return ()
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Create the task's tables and views in the target database of a move.
+
+        Args:
+            tx: The database that is moved.
+            target: The target database.
+        """
+        for table in self.make_server_tables(tx):
+            table.create(target)
+
+    def refresh_views(self, store: Store) -> None:  # noqa: B027 - optional
+        """Give the task's views columns for the confidences of answers, if they have none."""
+
+    def check_rows(
+        self,
+        tx: Connection,  # noqa: ARG002
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]] | None:
+        """Check all written rows; return figures by name, and faults.
+
+        Memory use does not depend on the number of rows. None means that there is no check.
+        """
+        return None
+
+    def find_row_faults(
+        self,
+        tx: Connection,  # noqa: ARG002
+        display: Progress,  # noqa: ARG002
+    ) -> Sequence[RowFault]:
+        """Return the faults of stored rows, and notices about them; only read.
+
+        A row has a fault if a column that is computed from others is wrong, or if the row does not
+        show the answer that was applied to it. There may be a notice about rows that cannot be
+        asked.
+        """
+        return ()
+
+    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - optional
+        """Recompute columns that depend on others; return the number of rows that changed."""
+        return 0

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,13 +22,15 @@ from typing import Any
 from pipeline.core import trust
 from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.column_placeholders import find_column
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
-from pipeline.core.errors import FindableError, InputError
+from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
+from pipeline.engine.declaration_changes import hash_document, to_fingerprint_document
 from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.source_lines import (
+    describe_syntax_error,
     find_error_line,
     find_field_line,
     find_member_line,
@@ -36,6 +38,7 @@ from pipeline.engine.source_lines import (
 )
 from pipeline.engine.task_faults import Fault, raise_faults
 from pipeline.gemini.answer_schema import make_response_schema
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 
 # Folder of users' task files, in the current folder and in a workspace.
@@ -493,3 +496,99 @@ def _check_example(declaration: Declaration, row: Mapping[str, Any], answer: Any
 
     _, reason = validate_answer(make_answer_validator(declaration.answer).validate_python, answer)
     return f"its answer is invalid: {reason}" if reason else ""
+
+
+# ---- the file of a recorded task
+
+
+class UserFile:
+    """The file of a recorded task; it is loaded when its declaration is first used."""
+
+    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
+        """Describe the file of a record without loading it.
+
+        Args:
+            provider: The backend that answers now.
+        """
+        self.record = record
+        self.settings = settings
+        self.provider = provider
+        path = Path(record.path)
+        # None if the task was declared in Python code.
+        self.path = None if parse_python_path(path) else path
+
+    def describe_syntax_error(self) -> str:
+        """Return why a file that exists is not Python; its code is not run.
+
+        "" if it is Python, if there is no file, or if the task was declared in Python code.
+        """
+        if self.path is None or not self.path.is_file():
+            return ""
+        return describe_syntax_error(self.path)
+
+    @cached_property
+    def declaration(self) -> Declaration:
+        """Return the declaration, loaded from its file."""
+        return load_declaration(Path(self.record.path), self.settings, is_recorded=True)
+
+    @cached_property
+    def declared_fingerprint(self) -> str:
+        """Return the fingerprint of the declaration in the file."""
+        return hash_document(to_fingerprint_document(self.declaration))
+
+    def check_declaration(
+        self,
+        fingerprint: str | None,
+        subject_text: str,
+        *,
+        is_change_accepted: bool,
+    ) -> None:
+        """Check that the subject was asked with this declaration, unless a change is accepted.
+
+        Raises:
+            ConfigurationError: The fingerprint differs, and no change is accepted.
+        """
+        if (
+            fingerprint is not None
+            and not is_change_accepted
+            and fingerprint != self.declared_fingerprint
+        ):
+            accept_command = CommandHint(
+                "tag",
+                task=self.record.name,
+                wait=True,
+                accept_changed=True,
+            )
+            raise ConfigurationError(
+                f"{subject_text} was asked with another declaration than {self.path} has now; "
+                "nothing was changed",
+                hint=f"restore the file; `{accept_command}` judges by the new declaration",
+            )
+
+    def code_error(
+        self,
+        error: BaseException,
+        row_id: str,
+        *,
+        code: str = "a validator",
+        line: int | None = None,
+    ) -> ConfigurationError:
+        """Return the error to raise if code of the file failed on a row.
+
+        Args:
+            error: The exception of that code.
+            row_id: The row.
+            code: Name of the code in the message.
+            line: First line of the code; used if the traceback has no line of the file.
+        """
+        message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
+        error_line = find_error_line(error, Path(self.record.path)) or line
+        return self.error_at(error_line, message)
+
+    def error_at(self, line: int | None, message: str) -> ConfigurationError:
+        """Return the error about a line of the task's file; the reply is kept."""
+        location = format_location(Path(self.record.path), line)
+        return ConfigurationError(
+            f"{location}: {message}; no attempt was charged, and the reply is kept",
+            hint="correct the file, then run the same command again",
+        )

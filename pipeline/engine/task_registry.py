@@ -25,6 +25,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
 from pipeline.engine import source_lines, task_file
+from pipeline.engine.answer_copies import make_row_target
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -44,8 +45,8 @@ from pipeline.engine.task_faults import (
     match_columns,
     raise_faults,
 )
-from pipeline.engine.task_file import find_task_file, load_declaration
-from pipeline.engine.user_task import UserFile, make_row_target, make_user_task
+from pipeline.engine.task_file import UserFile, find_task_file, load_declaration
+from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
@@ -89,7 +90,7 @@ def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) ->
     """Return the task of a record: a user's task, or a shipped task of the same kind."""
     shipped_task = find_shipped_task(record.name)
     if shipped_task is None or shipped_task.make_recorded_task is None:
-        return make_user_task(record, settings, provider)
+        return UserTask(record, settings, provider)
     return shipped_task.make_recorded_task(record, settings, provider)
 
 
@@ -106,7 +107,7 @@ def with_present_version(task: Task) -> Task:
     if version in {None, file.record.version}:
         return task
     present_record = replace(file.record, version=version)
-    return make_user_task(present_record, file.settings, file.provider)
+    return UserTask(present_record, file.settings, file.provider)
 
 
 def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -329,7 +330,7 @@ def load_current_draft(user_file: UserFile, *, now: datetime) -> Task:
     draft = replace(declaration, name=record.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
-    draft_task = make_user_task(draft_record, user_file.settings)
+    draft_task = UserTask(draft_record, user_file.settings)
     # The file may declare another name and key.
     draft_task.require_user_file().declaration = draft
     return draft_task

@@ -98,7 +98,7 @@ def _has_people(tx: Connection, settings: Settings) -> bool:
     if find_missing_tables(tx, settings):
         return False
     people = shipped_tasks()[0].make_task(tx, settings)
-    return people is not None and people.rows.table(tx).count_rows(tx) > 0
+    return people is not None and people.make_row_table(tx).count_rows(tx) > 0
 
 
 def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":

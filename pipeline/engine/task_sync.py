@@ -21,7 +21,7 @@ from pipeline.engine.declaration_changes import (
 )
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
-from pipeline.engine.user_task import UserPrompt
+from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.store.locks import Locks
@@ -120,8 +120,8 @@ def sync_task(
             )
         # The count reads all rows.
         row_count = 0
-        if not task.rows.asked_rows.has_changed:
-            table = current_task.rows.table(tx)
+        if not task.asked_rows.has_changed:
+            table = current_task.make_row_table(tx)
             row_count = table.count_rows(tx, table.is_changed)
     if row_count:
         display.say(
@@ -167,9 +167,9 @@ def preview_sync(
 
 def _find_image_inspection(task: Task) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
-    if not task.prompt.sends_images:
+    if not task.sends_images:
         return None
-    return cast(UserPrompt, task.prompt).row_images().inspect
+    return cast(UserTask, task).row_images().inspect
 
 
 def _make_cursor(

@@ -1,46 +1,50 @@
 """Tasks with rows in memory: a task before its first use, or before a newer table is stored."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById
 from pipeline.engine.task_registry import make_record
 from pipeline.engine.task_sync import format_refused_row, print_sync_report
-from pipeline.engine.user_rows import UserRows
-from pipeline.engine.user_task import make_user_task
+from pipeline.engine.task_values import RowsById
+from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import RowSource
 from pipeline.tables.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
 
-@dataclass(eq=False, kw_only=True)
-class _MemoryRows(UserRows):
-    """Rows in memory."""
+class MemoryTask(UserTask):
+    """A user's task with rows in memory."""
 
-    row_by_id: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    def __init__(
+        self, record: TaskRecord, settings: Settings, declaration: Declaration, provider: str = ""
+    ) -> None:
+        """Make a task without rows."""
+        super().__init__(record, settings, provider)
+        self.user_file.declaration = declaration
+        self.row_by_id: dict[str, Mapping[str, Any]] = {}
 
-    def add(self, row_id: str, input_hash: str, values_json: str) -> None:
+    def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
         """Add a row, or replace the row of this id."""
         cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
         self.row_by_id[row_id] = self.map_row(cells)
 
-    def read(
+    def read_rows(
         self,
         tx: Connection,  # noqa: ARG002 - they are in memory
-        ids: Sequence[str],
+        row_ids: Sequence[str],
     ) -> RowsById:
         """Return those of the rows in memory that have one of these ids, by id."""
-        return {row_id: self.row_by_id[row_id] for row_id in ids if row_id in self.row_by_id}
+        return {row_id: self.row_by_id[row_id] for row_id in row_ids if row_id in self.row_by_id}
 
 
 def with_rows_in_memory(
@@ -56,13 +60,11 @@ def with_rows_in_memory(
         changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
     """
     file = task.require_user_file()
-    memory_task = make_user_task(file.record, file.settings, file.provider, rows_class=_MemoryRows)
-    memory_task.require_user_file().declaration = file.declaration
-    rows = cast(_MemoryRows, memory_task.rows)
-    rows.row_by_id.update(row_by_id)
+    memory_task = MemoryTask(file.record, file.settings, file.declaration, file.provider)
+    memory_task.row_by_id.update(row_by_id)
     for changed_row in changed_rows:
-        rows.add(*changed_row)
-    return memory_task, list(rows.row_by_id)
+        memory_task.add_row(*changed_row)
+    return memory_task, list(memory_task.row_by_id)
 
 
 def load_unregistered_task(
@@ -76,7 +78,7 @@ def load_unregistered_task(
     now: datetime,
     display: Progress,
     should_list_refused: bool,
-) -> tuple[Task, Sequence[str], int, RowSyncReport]:
+) -> tuple[MemoryTask, Sequence[str], int, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
 
     Empty and refused rows are left out. A report about the source is printed. Nothing is written.
@@ -100,8 +102,7 @@ def load_unregistered_task(
         InputError: The source cannot be read.
     """
     record = make_record(declaration, path, source.columns, recorded_at=now)
-    task = make_user_task(record, settings, rows_class=_MemoryRows)
-    task.require_user_file().declaration = declaration
+    task = MemoryTask(record, settings, declaration)
 
     def print_refused(finding: Finding) -> None:
         display.warn(format_refused_row(finding, record))
@@ -112,7 +113,6 @@ def load_unregistered_task(
         now,
         on_refused=print_refused if should_list_refused else None,
     )
-    rows = cast(_MemoryRows, task.rows)
     row_count = 0
     for row in sync.convert_rows(source):
         if row["is_empty"]:
@@ -122,8 +122,8 @@ def load_unregistered_task(
         row_id = row["item_id"]
         if declaration.has_made_key:
             row_id = str(row_count + sync.report.empty + sync.report.refused.total())
-        if row_id not in rows.row_by_id and len(rows.row_by_id) < max_rows:
-            rows.add(row_id, row["input_hash"], row["row"])
+        if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
+            task.add_row(row_id, row["input_hash"], row["row"])
 
     list_hint = f"{OptionHint(refused=True)} lists all"
     # Refused rows that were printed must not be printed again.
@@ -131,4 +131,4 @@ def load_unregistered_task(
         sync.report.findings.clear()
         list_hint = "all are above"
     print_sync_report(sync.report, record, display, list_hint=list_hint)
-    return task, list(rows.row_by_id), row_count, sync.report
+    return task, list(task.row_by_id), row_count, sync.report

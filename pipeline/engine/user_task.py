@@ -5,195 +5,398 @@ loading the file. Prompts and checks come from the file.
 """
 
 import contextlib
-import json
+import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Subquery, select
 
 from pipeline.core.answer_fields import AnswerField
+from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import Declaration
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.declaration import HASH_KEY
+from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
-from pipeline.engine import source_lines, task_file
-from pipeline.engine.declaration_changes import hash_document, to_fingerprint_document
+from pipeline.engine import claiming, user_views
+from pipeline.engine.answer_copies import AnswerCopies, make_row_target
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import (
-    OwnTables,
+from pipeline.engine.task_file import UserFile
+from pipeline.engine.task_values import (
+    ExportOptions,
+    ExportRows,
+    KeptValues,
     RowFault,
     RowsById,
-    TaskAnswers,
     TaskNouns,
-    TaskPrompt,
     TaskRow,
     ValidAnswer,
     WriteResult,
 )
-from pipeline.engine.user_export import UserExport
-from pipeline.engine.user_index import make_index
-from pipeline.engine.user_rows import UserRows
-from pipeline.store.answers import find_corrected, read_model_answers
-from pipeline.store.database import Store
+from pipeline.store import answers as stored_answers
+from pipeline.store.database import Store, select_matching
 from pipeline.store.edits import NewEdit
-from pipeline.store.rows import NO_HASH
+from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import are_views_made, make_views
-from pipeline.tables.cells import to_prompt_text
+from pipeline.tables.cells import to_compact_json, to_prompt_text
 from pipeline.tables.column_values import find_unstorable_reason
+from pipeline.tables.grid import Grid
 from pipeline.tables.row_sync import find_changed_in_source
+from pipeline.tables.row_table import RowTable
 from pipeline.tables.source import MEMORY_ROWS
 from pipeline.tables.stored_rows import (
     HASH_COLUMN,
     KEY_COLUMN,
     VALUES_COLUMN,
+    make_row_table,
+    make_rows_subquery,
     parse_stored_values,
 )
 from pipeline.tables.write_target import TargetColumn
-from pipeline.tables.write_to import RowTarget, TargetValue, parse_row_target, write_column
+from pipeline.tables.write_to import TargetValue
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 DEFAULT_SETTINGS = Settings()
+# Longest name of a row.
+MAX_ROW_NAME_CHARS = 1_000
+# Fewer characters of a hash are not taken for its beginning.
+MIN_HASH_CHARS = 4
+# A whole number of a key column of 64 bits, as a person types it.
+_WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
 
 
-class UserFile:
-    """The file of a recorded task; it is loaded when its declaration is first used."""
+class UserTask(Task):
+    """A task with a record; its rows are copied from a file, a query or Python."""
 
-    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
-        """Describe the file of a record without loading it.
+    user_file: UserFile
+    row_columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
+    exported_noun = "row"
+    export_options = frozenset({"extractor", "cost", "gone"})
+    index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
+    # How to use images of another folder.
+    image_folder_hint: HintTemplate | str = "image_folder= in the task's file names another folder"
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        settings: Settings = DEFAULT_SETTINGS,
+        provider: str = "",
+        *,
+        nouns: TaskNouns | None = None,
+        target: TargetColumn | None = None,
+    ) -> None:
+        """Make the task of a record; its file is not loaded.
+
+        The last arguments are for shipped tasks.
 
         Args:
             provider: The backend that answers now.
+            nouns: Words of the task; those of any user's task if None.
+            target: Another program's table that gets a row for each answer; that of `write_to=` if
+                None.
         """
+        members = record.members
         self.record = record
         self.settings = settings
         self.provider = provider
-        path = Path(record.path)
-        # None if the task was declared in Python code.
-        self.path = None if task_file.parse_python_path(path) else path
+        self.user_file = UserFile(record, settings, provider)
+        self.name = record.name
+        self.subject = record.name
+        self.nouns = nouns or _make_nouns(record)
+        self.fill_hint = _make_fill_hint(record, self.nouns)
+        self.source_hint = _make_source_hint(record)
+        # A key of several columns has no name column.
+        self.key_columns = [name for name, _ in record.key]
+        self.name_columns = self.key_columns if len(record.key) == 1 else ()
+        self.answer_tokens = members.answer_tokens
+        self.model = members.model
+        self.fingerprint = record.fingerprint
+        self.sends_images = bool(members.image_columns)
+        self.gates = members.gates
+        self.prompt_version = record.prompt_version
+        self.parked_version = record.prompt_version
+        self.preferred_versions = record.preferred
+        if settings.prefer_versions is not None:
+            self.preferred_versions = settings.prefer_versions
+        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
+        self.decision_version = f"{record.prompt_version}/{decision_model}"
+        row_target = make_row_target(record, provider, self.preferred_versions, target)
+        self.copies = AnswerCopies(record, row_target)
+        if members.index_template:
+            self.index = user_views.make_index(self, members.index_template)
 
-    def describe_syntax_error(self) -> str:
-        """Return why a file that exists is not Python; its code is not run.
-
-        "" if it is Python, if there is no file, or if the task was declared in Python code.
-        """
-        if self.path is None or not self.path.is_file():
-            return ""
-        return source_lines.describe_syntax_error(self.path)
+    # ---- rows
 
     @cached_property
-    def declaration(self) -> Declaration:
-        """Return the declaration, loaded from its file."""
-        return task_file.load_declaration(Path(self.record.path), self.settings, is_recorded=True)
+    def stored_rows(self) -> Subquery:
+        """Return the stored rows as a subquery, with their values as JSON."""
+        return make_rows_subquery(self.name)
 
-    @cached_property
-    def declared_fingerprint(self) -> str:
-        """Return the fingerprint of the declaration in the file."""
-        return hash_document(to_fingerprint_document(self.declaration))
+    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+        """Return the stored rows as a table with states; see `stored_rows.make_row_table`.
 
-    def check_declaration(
-        self,
-        fingerprint: str | None,
-        subject_text: str,
-        *,
-        is_change_accepted: bool,
-    ) -> None:
-        """Check that the subject was asked with this declaration, unless a change is accepted.
-
-        Raises:
-            ConfigurationError: The fingerprint differs, and no change is accepted.
+        With `write_to=`, a row that was written into another program's table for the backend and
+        the model of this task counts as answered, too.
         """
-        if (
-            fingerprint is not None
-            and not is_change_accepted
-            and fingerprint != self.declared_fingerprint
-        ):
-            accept_command = CommandHint(
-                "tag",
-                task=self.record.name,
-                wait=True,
-                accept_changed=True,
-            )
-            raise ConfigurationError(
-                f"{subject_text} was asked with another declaration than {self.path} has now; "
-                "nothing was changed",
-                hint=f"restore the file; `{accept_command}` judges by the new declaration",
-            )
-
-    def code_error(
-        self,
-        error: BaseException,
-        row_id: str,
-        *,
-        code: str = "a validator",
-        line: int | None = None,
-    ) -> ConfigurationError:
-        """Return the error to raise if code of the file failed on a row.
-
-        Args:
-            error: The exception of that code.
-            row_id: The row.
-            code: Name of the code in the message.
-            line: First line of the code; used if the traceback has no line of the file.
-        """
-        message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
-        error_line = source_lines.find_error_line(error, Path(self.record.path)) or line
-        return self.error_at(error_line, message)
-
-    def error_at(self, line: int | None, message: str) -> ConfigurationError:
-        """Return the error about a line of the task's file; the reply is kept."""
-        location = source_lines.format_location(Path(self.record.path), line)
-        return ConfigurationError(
-            f"{location}: {message}; no attempt was charged, and the reply is kept",
-            hint="correct the file, then run the same command again",
+        table = make_row_table(
+            self.record, self.stored_rows, self.parked_version, is_written=self._has_copy()
+        )
+        return dataclasses.replace(
+            table,
+            name_columns=self.row_columns if self.record.members.name_template else (),
+            format_name=lambda row: self.name_row(self.map_row(row)),
         )
 
+    def _has_copy(self) -> ColumnElement[bool] | None:
+        """Return the condition that another program's table has a row for this task's model."""
+        model = self.model or self.settings.for_backend(self.provider).model
+        return self.copies.has_copy(self.stored_rows.c.findable_key, model)
 
-@dataclass(eq=False, kw_only=True)
-class UserAnswers(TaskAnswers):
-    """Answers about the rows of a user's task, and their copies in a table of another program."""
+    def make_grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists rows and searches all their columns."""
+        return user_views.make_task_grid(tx, self)
 
-    rows: UserRows
-    file: UserFile
+    def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
+        """Return the ids of the first rows that have an input, and the number of all such rows.
+
+        They are in the order of the source. Answered and claimed rows are included. Rows that are
+        no longer in the source, or have an image that cannot be sent, are left out.
+        """
+        columns = self.stored_rows.c
+        conditions = (
+            columns.findable_gone_at.is_(None),
+            ~columns.findable_empty,
+            columns.findable_unusable.is_(None),
+        )
+        query = (
+            select(columns.findable_key)
+            .where(*conditions)
+            .order_by(columns.findable_row)
+            .limit(count)
+        )
+        row_ids = list(tx.execute(query).scalars())
+        return row_ids, self.make_row_table(tx).count_rows(tx, *conditions)
+
+    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its values by column; missing values are None."""
+        return {
+            **dict.fromkeys(self.record.columns),
+            **row,
+            **parse_stored_values(row[VALUES_COLUMN]),
+        }
+
+    def hash_input(
+        self,
+        row: Mapping[str, Any],
+        text: str | None = None,  # noqa: ARG002 - it is stored
+    ) -> str:
+        """Return the hash that is stored with the row."""
+        return str(row[HASH_COLUMN])
+
+    def join_key(self, parts: Sequence[str]) -> str:
+        """Return the id of a row from the parts of its key; that of several parts is JSON."""
+        if len(parts) == 1:
+            return parts[0]
+        key_values = [
+            int(part) if kind == "integer" and _WHOLE_NUMBER.fullmatch(part) else part
+            for part, (_, kind) in zip(parts, self.record.key, strict=True)
+        ]
+        return to_compact_json(key_values)
+
+    def find_row_id(self, tx: Connection, name: str) -> str:
+        """Return the id of the row with a key; values of several key columns are joined by commas.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        parts = [part.strip() for part in name.split(",")]
+        if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
+            name = self.join_key(parts)
+        return super().find_row_id(tx, name)
+
+    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+        """Return the id of the row that a person named, by its key or the beginning of its hash.
+
+        If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
+        MIN_HASH_CHARS characters that only one row has. Otherwise it is the whole key, as
+        `find_row_id` takes it.
+
+        Raises:
+            InputError: There is no such row, or the ids of several rows begin with `name`.
+        """
+        if self.record.key[0][0] != HASH_KEY or len(name) < MIN_HASH_CHARS:
+            return self.find_row_id(tx, name)
+        keys = self.stored_rows.c.findable_key
+        begins_with_name = keys.startswith(name, autoescape=True)
+        matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
+        row_ids = list(tx.execute(matching_keys).scalars())
+        if len(row_ids) > 1 and name not in row_ids:
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
+        return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
+
+    def name_row(self, row: Mapping[str, Any]) -> str:
+        """Return the name of a row: its filled name template, else its key."""
+        template = self.record.members.name_template or ""
+        row_name = fill_template(
+            template,
+            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
+        )
+        return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
+
+    def find_open_by_hash(
+        self,
+        tx: Connection,
+        hashes: Sequence[str],
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of rows that the command asks, by input hash.
+
+        The ids of a hash are in the order of the source. Claimed and parked rows are among them.
+        Hashes without such a row are left out.
+        """
+        columns = self.stored_rows.c
+        ids_by_hash = dict[str, list[str]]()
+        query = (
+            select(columns.findable_hash, columns.findable_key)
+            .where(claiming.make_askable_condition(tx, self))
+            .order_by(columns.findable_row)
+        )
+        for input_hash, row_id in select_matching(tx, query, columns.findable_hash, hashes):
+            ids_by_hash.setdefault(input_hash, []).append(row_id)
+        return ids_by_hash
+
+    def delete_row(
+        self,
+        tx: Connection,
+        row_id: str,
+        *,
+        unchanged_text: str = "",  # noqa: ARG002 - never fails
+    ) -> None:
+        """Delete a row, and its answers from the tables of other programs."""
+        self.copies.remove(tx, [row_id])
+        delete_row(tx, self.name, row_id)
+
+    def add_kept_values(
+        self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
+    ) -> None:
+        """Add the values that stay in the table or column of `write_to=`; see `Task`."""
+        self.copies.add_kept_values(tx, row_ids, kept_values)
+
+    # ---- prompts
+
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """Return the prompt builder of the file's declaration."""
+        columns = zip(
+            self.user_file.declaration.prompt_columns,
+            self.record.members.asked_columns,
+            strict=True,
+        )
+        return PromptBuilder(self.user_file.declaration, dict(columns))
+
+    @property
+    def answer_fields(self) -> Sequence[AnswerField]:
+        """Return the fields of an answer, as they were registered."""
+        return self.record.members.answer_fields
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether all values of an answer are choices, so that many answers are the same."""
+        return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
+
+    @property
+    def quoted_source(self) -> str:
+        """Return the tag of the quoted column if the prompt has several columns."""
+        quoted_column = self.record.members.quoted_column
+        columns_by_name = self.prompt_builder.columns_by_name
+        quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
+        if len(columns_by_name) > 1 and quoted_names:
+            return f"<{quoted_names[0]}>"
+        return super().quoted_source
+
+    def list_image_folders(self) -> list[Path]:
+        """Return the folder that must contain all images, as a list of one path.
+
+        It is the folder that the declaration names, else that of the file with the rows. For rows
+        of a query or of Python, it is the folder of the task's file.
+        """
+        declaration = self.user_file.declaration
+        folder = Path(self.record.path).parent
+        if declaration.image_folder is not None:
+            return [folder / declaration.image_folder]
+        # Take the row file from the declaration: the path in the database may have been changed.
+        if declaration.is_query or declaration.items == MEMORY_ROWS:
+            return [folder]
+        return [(folder / declaration.items).resolve().parent]
+
+    def row_images(self) -> RowImages:
+        """Return the object that reads the images of the task's rows; no image is read here."""
+        return RowImages(
+            self.record.members.image_columns,
+            self.record.members.asked_columns,
+            self.list_image_folders(),
+            self.image_folder_hint,
+            self.user_file.declaration.image_side,
+        )
+
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield rows with their prompts, in order, without rows whose images cannot be read.
+
+        A prompt contains the images of its row.
+
+        Raises:
+            ConfigurationError: The task's file was changed since the task was recorded.
+        """
+        if self.user_file.declared_fingerprint != self.record.fingerprint:
+            raise ConfigurationError(
+                f"{self.record.path} changed during the command; no further rows are asked",
+                hint="run the same command again",
+            )
+        images = self.row_images() if self.sends_images else None
+        for task_row in super().make_task_rows(rows):
+            prepared_row: TaskRow | None = task_row
+            if images is not None:
+                prepared_row = images.add_to_row(task_row, rows[task_row.id])
+            if prepared_row is not None:
+                yield prepared_row
+
+    def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the values that are sent, by row id, each value on a line."""
+        columns = [*self.record.members.asked_columns, *self.record.members.image_columns]
+        return {
+            row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
+            for row_id, row in self.read_rows(tx, row_ids).items()
+        }
+
+    # ---- answers
 
     @cached_property
     def needs_row(self) -> bool:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
         return (
-            self.file.declaration.check is not None
-            or self.rows.record.members.quoted_column is not None
+            self.user_file.declaration.check is not None
+            or self.record.members.quoted_column is not None
         )
 
-    def validate(
+    def check_answer(
         self,
         answer: "BaseModel",
-        row: Any,
-        *,
-        input_hash: str,
-    ) -> "tuple[BaseModel | None, str]":
-        """Check an answer against its row; refuse values that no database can store."""
-        reason = find_unstorable_reason(answer)
-        if reason:
-            return None, reason
-        return super().validate(answer, row, input_hash=input_hash)
-
-    def check_against_row(
-        self,
-        answer: "BaseModel",
-        row: Mapping[str, Any],
+        row: Mapping[str, Any] | None,
     ) -> "tuple[BaseModel | None, str]":
         """Locate the answer's quotations in the row, and run the check of the task's file.
+
+        Values that no database can store are refused.
 
         Returns:
             The answer with located quotations and "", or None and the reason why it is invalid.
@@ -202,23 +405,31 @@ class UserAnswers(TaskAnswers):
             ConfigurationError: The check raised an error, or returned something other than a text
                 or None.
         """
-        quoted_column = self.rows.record.members.quoted_column
+        reason = find_unstorable_reason(answer)
+        if reason:
+            return None, reason
+        if row is None:
+            return answer, ""
+
+        quoted_column = self.record.members.quoted_column
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
                 return None, reason
             answer = located_answer
 
-        check = self.file.declaration.check
+        check = self.user_file.declaration.check
         if check is None:
             return answer, ""
         line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
         try:
-            check_reason = check(answer, {name: row[name] for name in self.rows.record.columns})
+            check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
-            raise self.file.code_error(error, row[KEY_COLUMN], code="check()", line=line) from error
+            raise self.user_file.code_error(
+                error, row[KEY_COLUMN], code="check()", line=line
+            ) from error
         if check_reason is not None and not isinstance(check_reason, str):
-            raise self.file.error_at(
+            raise self.user_file.error_at(
                 line,
                 "check() must return a text that names the fault, or None, "
                 f"but it returned {check_reason!r}",
@@ -227,7 +438,7 @@ class UserAnswers(TaskAnswers):
             return None, f"check: {check_reason}"
         return answer, ""
 
-    def write(
+    def write_answers(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
@@ -271,7 +482,7 @@ class UserAnswers(TaskAnswers):
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
         answers_by_id = {answer.row_id: answer for answer in answers}
-        table = self.rows.table(tx)
+        table = self.make_row_table(tx)
         stored_rows = table.read_rows(
             tx,
             list(answers_by_id),
@@ -286,19 +497,19 @@ class UserAnswers(TaskAnswers):
         }
 
         # A row that changed and changed back has an answer to its present input.
-        prompt_version = self.rows.own_prompt_version
-        present_hash = self.rows.subquery.c[HASH_COLUMN]
-        is_answered = self.rows.is_answered(prompt_version, input_hash=present_hash)
+        prompt_version = self.parked_version
+        present_hash = self.stored_rows.c[HASH_COLUMN]
+        is_answered = self._is_answered(prompt_version, input_hash=present_hash)
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
-        is_written = self.rows.has_written_row()
+        is_written = self._has_copy()
         if is_written is not None:
-            has_own_answer = self.rows.is_answered(prompt_version)
+            has_own_answer = self._is_answered(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
-        if self.rows.record.members.write_to:
+        if self.record.members.write_to:
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
@@ -308,28 +519,15 @@ class UserAnswers(TaskAnswers):
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
-        self._write_to_target(tx, current)
+        self.copies.write(tx, current)
         return WriteResult(applied=applied, outdated=outdated)
 
-    def _write_to_target(
-        self,
-        tx: Connection,
-        values: Sequence[TargetValue],
-    ) -> None:
-        """Write answers to the table or column that `write_to=` names, if it names any.
-
-        In a column, an answer is written into an empty cell, or in place of an earlier answer. The
-        cell of a row that a person corrected is not changed. A table is synced with the preferred
-        answers, so corrections stay there, too.
-        """
-        row_ids = [value.row_id for value in values]
-        if self.rows.row_target is not None:
-            self.rows.row_target.sync_rows(tx, row_ids, later_answers=values)
-        elif self.rows.record.members.write_to:
-            corrected_ids = find_corrected(tx, self.rows.record.name, row_ids)
-            former_answers = read_model_answers(tx, self.rows.record.name, row_ids)
-            writable = [value for value in values if value.row_id not in corrected_ids]
-            write_column(tx, self.rows.record, writable, former_answers=former_answers)
+    def _is_answered(
+        self, version: str, *, input_hash: ColumnElement[str] | None = None
+    ) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""
+        key = self.stored_rows.c.findable_key
+        return stored_answers.is_answered(self.name, key, version, input_hash=input_hash)
 
     def _find_rows_changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
         """Return the ids of rows that the task's query gives with other values, or not at all.
@@ -341,13 +539,13 @@ class UserAnswers(TaskAnswers):
         Args:
             stored_values: Stored values as JSON, by row id.
         """
-        if not (stored_values and self.rows.record.is_query) or self.file.declaration.source:
+        if not (stored_values and self.record.is_query) or self.user_file.declaration.source:
             return set()
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self.rows.settings.confirmed_database_url.reveal())) as store:
-            record = replace(self.rows.record, items=self.file.declaration.items)
+        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
+            record = dataclasses.replace(self.record, items=self.user_file.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 
     def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
@@ -359,132 +557,31 @@ class UserAnswers(TaskAnswers):
         Args:
             new_edits: The stored edits by row id.
         """
-        if self.rows.row_target is not None:
-            self.rows.row_target.sync_rows(tx, new_edits.keys(), overwrite=True)
-        elif self.rows.record.members.write_to:
-            current_answers = self.read_current(tx, list(new_edits))
-            target_values = [
-                TargetValue(row_id, "", json.dumps(current_answers[row_id]), new_edit.edit.at)
-                for row_id, new_edit in new_edits.items()
-            ]
-            write_column(tx, self.rows.record, target_values, should_overwrite=True)
+        current_answers: Mapping[str, Mapping[str, Any]] = {}
+        if self.copies.has_column:
+            current_answers = self.read_current_answers(tx, list(new_edits))
+        self.copies.write_corrections(tx, new_edits, current_answers)
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+    ) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
         Cells of a column that `write_to=` names become NULL if they show such an answer.
         """
-        if self.rows.row_target is not None:
-            self.rows.row_target.sync_rows(tx, ids, removed_version=version or "")
-        self.rows.clear_written_cells(tx, ids, version=version)
-        return len(ids)
+        self.copies.remove(tx, row_ids, version)
+        return len(row_ids)
 
+    # ---- exports and views
 
-@dataclass(eq=False, kw_only=True)
-class UserPrompt(TaskPrompt):
-    """Prompts that are made from the declaration of a user's file."""
-
-    # How to use images of another folder.
-    image_folder_hint: ClassVar[object] = "image_folder= in the task's file names another folder"
-
-    rows: UserRows
-    file: UserFile
-
-    @cached_property
-    def builder(self) -> PromptBuilder:
-        """Return the prompt builder of the file's declaration."""
-        columns = zip(
-            self.file.declaration.prompt_columns,
-            self.rows.record.members.asked_columns,
-            strict=True,
-        )
-        return PromptBuilder(self.file.declaration, dict(columns))
-
-    @property
-    def fields(self) -> Sequence[AnswerField]:
-        """Return the fields of an answer, as they were registered."""
-        return self.rows.record.members.answer_fields
-
-    @property
-    def is_closed(self) -> bool:
-        """Return whether all values of an answer are choices, so that many answers are the same."""
-        return all(answer_field.has_only_choices() for answer_field in self.fields)
-
-    @property
-    def quoted_source(self) -> str:
-        """Return the tag of the quoted column if the prompt has several columns."""
-        quoted_column = self.rows.record.members.quoted_column
-        columns_by_name = self.builder.columns_by_name
-        quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
-        if len(columns_by_name) > 1 and quoted_names:
-            return f"<{quoted_names[0]}>"
-        return super().quoted_source
-
-    def list_image_folders(self) -> list[Path]:
-        """Return the folder that must contain all images, as a list of one path.
-
-        It is the folder that the declaration names, else that of the file with the rows. For rows
-        of a query or of Python, it is the folder of the task's file.
-        """
-        declaration = self.file.declaration
-        folder = Path(self.rows.record.path).parent
-        if declaration.image_folder is not None:
-            return [folder / declaration.image_folder]
-        # Take the row file from the declaration: the path in the database may have been changed.
-        if declaration.is_query or declaration.items == MEMORY_ROWS:
-            return [folder]
-        return [(folder / declaration.items).resolve().parent]
-
-    def row_images(self) -> RowImages:
-        """Return the object that reads the images of the task's rows; no image is read here."""
-        return RowImages(
-            self.rows.image_columns,
-            self.rows.record.members.asked_columns,
-            self.list_image_folders(),
-            self.image_folder_hint,
-            self.file.declaration.image_side,
-        )
-
-    def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
-        """Yield rows with their prompts, in order, without rows whose images cannot be read.
-
-        A prompt contains the images of its row.
-
-        Raises:
-            ConfigurationError: The task's file was changed since the task was recorded.
-        """
-        if self.file.declared_fingerprint != self.rows.record.fingerprint:
-            raise ConfigurationError(
-                f"{self.rows.record.path} changed during the command; no further rows are asked",
-                hint="run the same command again",
-            )
-        images = self.row_images() if self.rows.image_columns else None
-        for task_row in super().make_rows(rows):
-            prepared_row: TaskRow | None = task_row
-            if images is not None:
-                prepared_row = images.add_to_row(task_row, rows[task_row.id])
-            if prepared_row is not None:
-                yield prepared_row
-
-    def read_input_texts(self, tx: Connection, ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.rows.record.members.asked_columns, *self.rows.image_columns]
-        return {
-            row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
-            for row_id, row in self.rows.read(tx, ids).items()
-        }
-
-
-@dataclass(eq=False, kw_only=True)
-class UserTables(OwnTables):
-    """The views of a user's task."""
-
-    rows: UserRows
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the rows to export with their answers; see `user_views`."""
+        return user_views.read_export(tx, self, options)
 
     def make_tables(self, tx: Connection, target: Connection) -> None:
         """Create the task's views in the target database of a move."""
         super().make_tables(tx, target)
-        make_views(target, self.rows.record)
+        make_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:
         """Make the task's views again if they are not current, or lack a confidence's column.
@@ -494,10 +591,10 @@ class UserTables(OwnTables):
                 view whose columns change.
         """
         with store.read() as tx:
-            if are_views_made(tx, self.rows.record):
+            if are_views_made(tx, self.record):
                 return
         with store.write() as tx:
-            make_views(tx, self.rows.record)
+            make_views(tx, self.record)
 
     def find_row_faults(
         self,
@@ -509,10 +606,10 @@ class UserTables(OwnTables):
         The notice names the first of these rows in the order of the source, with the reason, such
         as a missing file. Only reads, and shows no progress on `display`.
         """
-        if not self.rows.image_columns:
+        if not self.sends_images:
             return []
 
-        columns = self.rows.subquery.c
+        columns = self.stored_rows.c
         conditions = (
             columns.findable_unusable.is_not(None),
             columns.findable_gone_at.is_(None),
@@ -528,116 +625,18 @@ class UserTables(OwnTables):
         if first_row is None:
             return []
 
-        count = self.rows.table(tx).count_rows(tx, *conditions)
+        count = self.make_row_table(tx).count_rows(tx, *conditions)
         row_id, reason = first_row
         return [
             RowFault(
-                f"{plural(count, 'row')} of {self.rows.record.name} cannot be asked about "
+                f"{plural(count, 'row')} of {self.name} cannot be asked about "
                 "because of an image "
                 f"({row_id}: {reason})",
                 "these rows are not asked until their images are replaced",
                 is_contradiction=False,
-                hint=CommandHint("items", task=self.rows.record.name, state="unusable"),
+                hint=CommandHint("items", task=self.name, state="unusable"),
             ),
         ]
-
-
-def make_user_task(
-    record: TaskRecord,
-    settings: Settings = DEFAULT_SETTINGS,
-    provider: str = "",
-    *,
-    nouns: TaskNouns | None = None,
-    target: TargetColumn | None = None,
-    rows_class: type[UserRows] = UserRows,
-    prompt_class: type[UserPrompt] = UserPrompt,
-    answers_class: type[UserAnswers] = UserAnswers,
-    tables_class: type[UserTables] = UserTables,
-) -> Task:
-    """Return the task of a record; its file is not loaded.
-
-    The last arguments are for shipped tasks.
-
-    Args:
-        provider: The backend that answers now.
-        nouns: Words of the task; those of any user's task if None.
-        target: Table of another program with a row for each answer; that of `write_to=` if None.
-    """
-    nouns = nouns or _make_nouns(record)
-    prompt_version = record.prompt_version
-    preferred_versions = (
-        record.preferred if settings.prefer_versions is None else settings.prefer_versions
-    )
-    decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
-    file = UserFile(record, settings, provider)
-    rows = rows_class(
-        columns=(KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN),
-        nouns=nouns,
-        task_name=record.name,
-        prompt_version=prompt_version,
-        preferred_versions=preferred_versions,
-        own_prompt_version=prompt_version,
-        decision_version=f"{prompt_version}/{decision_model}",
-        # A key of several columns has no name column.
-        name_columns=[name for name, _ in record.key] if len(record.key) == 1 else (),
-        key_columns=[name for name, _ in record.key],
-        record=record,
-        settings=settings,
-        provider=provider,
-        row_target=make_row_target(record, provider, preferred_versions, target),
-    )
-    answers = answers_class(rows=rows, file=file)
-    prompt = prompt_class(
-        rows=rows,
-        answers=answers,
-        answer_tokens=record.members.answer_tokens,
-        model=record.members.model,
-        sends_images=bool(rows.image_columns),
-        file=file,
-    )
-    index_template = record.members.index_template
-    return Task(
-        name=record.name,
-        subject=record.name,
-        prompt_version=prompt_version,
-        nouns=nouns,
-        fill_hint=_make_fill_hint(record, nouns),
-        gates=record.members.gates,
-        fingerprint=record.fingerprint,
-        source_hint=_make_source_hint(record),
-        rows=rows,
-        prompt=prompt,
-        answers=answers,
-        export=UserExport(rows=rows),
-        own_tables=tables_class(rows=rows),
-        user_file=file,
-        index=make_index(rows, index_template) if index_template else None,
-        index_hint='set index="{column}" in the task\'s file to the text that is searched',
-    )
-
-
-def make_row_target(
-    record: TaskRecord,
-    provider: str = "",
-    preferred_versions: Sequence[str] = (),
-    target: TargetColumn | None = None,
-) -> RowTarget | None:
-    """Return the table of another program that gets a row for each answer; else None.
-
-    Args:
-        target: The table and its column for the row id; those of `write_to=` if None.
-    """
-    target = target or parse_row_target(record.members.write_to)
-    if target is None:
-        return None
-    return RowTarget(
-        record,
-        target.table,
-        target.column,
-        provider,
-        preferred_versions,
-        schema=target.schema,
-    )
 
 
 def _make_nouns(record: TaskRecord) -> TaskNouns:

@@ -30,7 +30,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         ConfigurationError: VERSION= is another version of this task.
     """
     from pipeline.experts.index_entries import make_people_index
-    from pipeline.experts.task import make_people_task
+    from pipeline.experts.task import PeopleTask
     from pipeline.store import marks
 
     text_columns = settings.index_columns
@@ -38,7 +38,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
         text_columns = marks.read_index_columns(tx)
 
     index = make_people_index(text_columns)
-    task = make_people_task(index, vocabulary_file=settings.tags_from)
+    task = PeopleTask(index, vocabulary_file=settings.tags_from)
 
     prompt_version = settings.version or task.prompt_version
     if prompt_version != task.prompt_version and prompt_version.partition("@")[0] == task.name:

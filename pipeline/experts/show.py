@@ -24,7 +24,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.text import join_first, neutralize_formula, plural
-from pipeline.engine.task_parts import RowFault, RowFaults
+from pipeline.engine.task_values import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.experts.person_rows import filter_export_columns, format_rate

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache, cached_property, partial
 from itertools import chain
@@ -18,16 +18,11 @@ from pipeline.core.row_listing import NO_FILTER
 from pipeline.core.states import UNSUPPORTED_REASON
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.engine.task_parts import (
+from pipeline.engine.task_values import (
     ExportOptions,
     ExportRows,
-    OwnTables,
     RowFault,
-    TaskAnswers,
-    TaskExport,
     TaskNouns,
-    TaskPrompt,
-    TaskRows,
     ValidAnswer,
     WriteResult,
 )
@@ -61,48 +56,56 @@ _DATABASE_KEEPS_ROW = (
 )
 _SUPPORTS_NO_TAG = f"{UNSUPPORTED_REASON} tag"
 
+NOUNS = TaskNouns(
+    singular="person",
+    plural="people",
+    answered="tagged",
+    none_open_message="everyone with a bio is tagged, claimed or parked",
+    input_noun="biography",
+    inputs_noun="biographies",
+)
+# The text of a version never changes: another wording needs another version.
+PROMPT_VERSION = f"{table.TASK}@2"
 
-class ExpertsTables(OwnTables):
-    """The table of people, and its scores."""
 
-    has_derived_columns = True
+class PeopleTask(Task):
+    """The task that tags people by their biographies, in the table `experts`."""
 
-    def find_row_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
-        """Return the faults of scores, tags and texts; see `show.check_people`."""
-        from pipeline.experts.show import check_people
+    name = table.TASK
+    subject = "experts"
+    nouns = NOUNS
+    fill_hint = HOW_TO_BEGIN
+    row_columns = table.PROMPT_COLUMNS
+    name_columns = (table.USERNAME,)
+    # The mean of the local engine's answers.
+    answer_tokens = 11
+    derived_noun = "score"
+    exported_noun = "expert"
 
-        return check_people(tx, display)
-
-    def refresh_derived(self, tx: Connection) -> int:
-        """Correct wrong scores, and return the number of corrected rows."""
-        return table.refresh_scores(tx)
-
-    def make_server_tables(
-        self,
-        tx: Connection,  # noqa: ARG002 - same in each database
-    ) -> Sequence[Table]:
-        """Return the table of people."""
-        return (table.experts,)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
-        """Create the table of people in another database.
+    def __init__(self, index: IndexedTask, *, vocabulary_file: Path | None = None) -> None:
+        """Make the task; its answer model is imported when it is first used.
 
         Args:
-            tx: Transaction of this workspace; not used.
-            target: Transaction of the other database.
+            index: See `make_people_index`.
+            vocabulary_file: File with the only tags that people may get; None allows all.
+
+        Raises:
+            InputError: The vocabulary is invalid.
         """
-        table.PEOPLE.adopt(target)
+        self.index = index
+        self.prompt_version = PROMPT_VERSION
+        # The declaration with a vocabulary; None without one.
+        self._listed_declaration: Declaration | None = None
+        if vocabulary_file is not None:
+            from pipeline.experts.declaration import declare_with_vocabulary
 
+            self._listed_declaration, self.prompt_version = declare_with_vocabulary(vocabulary_file)
 
-@dataclass(eq=False, kw_only=True)
-class ExpertsRows(TaskRows):
-    """The rows of the table of people."""
-
-    def table(self, tx: Connection) -> RowTable:
+    def make_row_table(self, tx: Connection) -> RowTable:
         """Return the table of people."""
         return table.people_table(tx)
 
-    def id_of(self, tx: Connection, name: str) -> str:
+    def find_row_id(self, tx: Connection, name: str) -> str:
         """Return the id of the person with a username.
 
         Raises:
@@ -110,13 +113,13 @@ class ExpertsRows(TaskRows):
         """
         return str(table.find_person(tx, name)["id"])
 
-    def grid(self, tx: Connection) -> Grid:
+    def make_grid(self, tx: Connection) -> Grid:
         """Return the description of the list of people."""
         from pipeline.experts.show import make_people_grid
 
         return make_people_grid(tx)
 
-    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:
+    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:
         """Return `person:text:biography`, three hashes of what a person is asked with.
 
         They are hashes of the username, of the prompt's text and of the biography. The first and
@@ -134,7 +137,7 @@ class ExpertsRows(TaskRows):
             f":{biography_hash[: table.HASH_PART_DIGITS]}"
         )
 
-    def delete(
+    def delete_row(
         self,
         tx: Connection,
         row_id: str,
@@ -177,53 +180,13 @@ class ExpertsRows(TaskRows):
             hint="remove the reference, trigger or rule, then repeat the command",
         )
 
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """Return the builder of the prompt."""
+        builder = _make_builder()
+        return replace(builder, declaration=self._listed_declaration or builder.declaration)
 
-@dataclass(eq=False, kw_only=True)
-class ExpertsExport(TaskExport):
-    """The export of all people."""
-
-    row_noun = "expert"
-
-    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return every person with the additional columns of imported files and the state.
-
-        Refused rows of imported files follow; the result's `row_count` does not count them. The
-        rows are read when iterated. If `options.row_filter` is set, only the people and refused
-        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
-        `options.extractor` is ignored.
-        """
-        from pipeline.experts.show import (
-            encode_experts,
-            read_exported_people,
-            read_exported_refusals,
-            read_extra_column_names,
-        )
-
-        extra_columns = read_extra_column_names(tx)
-        encode = partial(encode_experts, extra_columns=extra_columns)
-        grid = self.rows.grid(tx)
-        total = None
-        people = read_exported_refusals(tx)
-        if options.row_filter is None:
-            people = chain(read_exported_people(tx, NO_FILTER), people)
-            total = grid.table.count_states(tx)["total"]
-        elif not grid.should_list_refused(options.row_filter):
-            people = read_exported_people(tx, options.row_filter)
-        return ExportRows(
-            people,
-            encode,
-            total,
-            version_counts=table.count_people_by_version(tx),
-        )
-
-
-@dataclass(eq=False, kw_only=True)
-class ExpertsAnswers(TaskAnswers):
-    """Tags of people, in the table of people."""
-
-    rows: ExpertsRows
-
-    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return an answer with its first `MAX_TAGS` tags, and the number of dropped tags.
 
         The first tags are the most characteristic.
@@ -235,7 +198,7 @@ class ExpertsAnswers(TaskAnswers):
             return answer, 0
         return answer.model_copy(update={"tags": tags[:MAX_TAGS]}), len(tags) - MAX_TAGS
 
-    def write(
+    def write_answers(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
@@ -267,7 +230,7 @@ class ExpertsAnswers(TaskAnswers):
             table.COLUMNS_TO_WRITE_TAGS,
             should_lock=True,
         )
-        hashes = {row_id: self.rows.input_hash(row) for row_id, row in rows.items()}
+        hashes = {row_id: self.hash_input(row) for row_id, row in rows.items()}
 
         outdated_ids: set[str] = set()
         other_person_ids: set[str] = set()
@@ -311,24 +274,28 @@ class ExpertsAnswers(TaskAnswers):
                 unwritable[row_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, unwritable=unwritable)
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+    ) -> int:
         """Remove tags that are still those of the preferred answer, and update the scores.
 
         Tags that were merged since are removed, too. Tags that a person edited stay.
 
         Args:
             tx: Transaction.
-            ids: People.
+            row_ids: People.
             version: Only tags of this version; None means any model.
 
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _find_ids_with_model_tags(tx, ids, version=version)
+        untagged_ids = _find_ids_with_model_tags(tx, row_ids, version=version)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 
-    def read_current(self, tx: Connection, row_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def read_current_answers(
+        self, tx: Connection, row_ids: Sequence[str]
+    ) -> dict[str, dict[str, Any]]:
         """Return the current tags of people, whoever wrote them, as the members of an answer."""
         rows = table.people_table(tx).read_rows(tx, row_ids, ("tags",))
         cells = {row_id: row["tags"] for row_id, row in rows.items()}
@@ -366,6 +333,64 @@ class ExpertsAnswers(TaskAnswers):
                     f"{NOTHING_CHANGED}",
                 )
 
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return every person with the additional columns of imported files and the state.
+
+        Refused rows of imported files follow; the result's `row_count` does not count them. The
+        rows are read when iterated. If `options.row_filter` is set, only the people and refused
+        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
+        `options.extractor` is ignored.
+        """
+        from pipeline.experts.show import (
+            encode_experts,
+            read_exported_people,
+            read_exported_refusals,
+            read_extra_column_names,
+        )
+
+        extra_columns = read_extra_column_names(tx)
+        encode = partial(encode_experts, extra_columns=extra_columns)
+        grid = self.make_grid(tx)
+        total = None
+        people = read_exported_refusals(tx)
+        if options.row_filter is None:
+            people = chain(read_exported_people(tx, NO_FILTER), people)
+            total = grid.table.count_states(tx)["total"]
+        elif not grid.should_list_refused(options.row_filter):
+            people = read_exported_people(tx, options.row_filter)
+        return ExportRows(
+            people,
+            encode,
+            total,
+            version_counts=table.count_people_by_version(tx),
+        )
+
+    def find_row_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
+        """Return the faults of scores, tags and texts; see `show.check_people`."""
+        from pipeline.experts.show import check_people
+
+        return check_people(tx, display)
+
+    def refresh_derived(self, tx: Connection) -> int:
+        """Correct wrong scores, and return the number of corrected rows."""
+        return table.refresh_scores(tx)
+
+    def make_server_tables(
+        self,
+        tx: Connection,  # noqa: ARG002 - same in each database
+    ) -> Sequence[Table]:
+        """Return the table of people."""
+        return (table.experts,)
+
+    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
+        """Create the table of people in another database.
+
+        Args:
+            tx: Transaction of this workspace; not used.
+            target: Transaction of the other database.
+        """
+        table.PEOPLE.adopt(target)
+
 
 def _check_corrected_tags(
     row: Mapping[str, Any],
@@ -396,74 +421,6 @@ def _check_corrected_tags(
             f"{username!r} would have no tags, and would be asked about again; {NOTHING_CHANGED}",
             hint="add or rename a tag in the same edit",
         )
-
-
-@dataclass(eq=False, kw_only=True)
-class ExpertsPrompt(TaskPrompt):
-    """The prompt about the biography of a person."""
-
-    # The mean of the local engine's answers.
-    answer_tokens: int = 11
-    # The task with a vocabulary; None for the task without one.
-    listed_declaration: Declaration | None = None
-
-    @cached_property
-    def builder(self) -> PromptBuilder:
-        """Return the builder of the prompt."""
-        builder = _make_builder()
-        return replace(builder, declaration=self.listed_declaration or builder.declaration)
-
-
-NOUNS = TaskNouns(
-    singular="person",
-    plural="people",
-    answered="tagged",
-    none_open_message="everyone with a bio is tagged, claimed or parked",
-    input_noun="biography",
-    inputs_noun="biographies",
-)
-# The text of a version never changes: another wording needs another version.
-PROMPT_VERSION = f"{table.TASK}@2"
-
-
-def make_people_task(index: IndexedTask, *, vocabulary_file: Path | None = None) -> Task:
-    """Return the task that tags people by their biographies, in the table `experts`.
-
-    Args:
-        index: See `make_people_index`.
-        vocabulary_file: File with the only tags that people may get; None allows all.
-
-    Raises:
-        InputError: The vocabulary is invalid.
-    """
-    prompt_version = PROMPT_VERSION
-    listed_declaration = None
-    if vocabulary_file is not None:
-        from pipeline.experts.declaration import declare_with_vocabulary
-
-        listed_declaration, prompt_version = declare_with_vocabulary(vocabulary_file)
-    rows = ExpertsRows(
-        columns=table.PROMPT_COLUMNS,
-        nouns=NOUNS,
-        task_name=table.TASK,
-        prompt_version=prompt_version,
-        name_columns=(table.USERNAME,),
-    )
-    answers = ExpertsAnswers(rows=rows)
-    prompt = ExpertsPrompt(rows=rows, answers=answers, listed_declaration=listed_declaration)
-    return Task(
-        name=table.TASK,
-        subject="experts",
-        prompt_version=prompt_version,
-        nouns=NOUNS,
-        fill_hint=HOW_TO_BEGIN,
-        rows=rows,
-        prompt=prompt,
-        answers=answers,
-        export=ExpertsExport(rows=rows),
-        own_tables=ExpertsTables(),
-        index=index,
-    )
 
 
 def _find_ids_with_model_tags(

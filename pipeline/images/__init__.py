@@ -37,9 +37,9 @@ def _load_declaration() -> "Declaration":
 
 
 def _make_recorded_task(record: "TaskRecord", settings: "Settings", provider: str) -> "Task":
-    from pipeline.images.task import make_images_task
+    from pipeline.images.task import ImagesTask
 
-    return make_images_task(record, settings, provider)
+    return ImagesTask(record, settings, provider)
 
 
 IMAGES_TASK = ShippedTask(

@@ -1,7 +1,6 @@
 """The task images: the declared task with `assets` and `asset_ai` for other programs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,8 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InputError
 from pipeline.core.settings import Settings
 from pipeline.engine.pictures import PictureError, make_thumbnail
-from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowsById, TaskNouns, TaskRow
-from pipeline.engine.user_rows import UserRows
-from pipeline.engine.user_task import UserAnswers, UserPrompt, UserTables, make_user_task
+from pipeline.engine.task_values import RowsById, TaskNouns, TaskRow
+from pipeline.engine.user_task import UserTask
 from pipeline.images import ASSET_AI, HOW_TO_BEGIN
 from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.store.database import Store
@@ -37,28 +34,23 @@ NOUNS = TaskNouns(
 )
 
 
-class ImagesTables(UserTables):
-    """The tables of images and of their answers."""
+class ImagesTask(UserTask):
+    """The task of images; its answers go to `asset_ai`, whatever its record says."""
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables that other programs read."""
-        return LIBRARY.list_server_tables(tx)
+    image_folder_hint = HintTemplate(
+        "`{}` adds a folder",
+        CommandHint("import-images", folder="photos/"),
+    )
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make all tables and the view of the task in another database.
+    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
+        """Make the task of a record; see `UserTask`."""
+        target = TargetColumn(None, ASSET_AI, "asset_id", None)
+        super().__init__(record, settings, provider, nouns=NOUNS, target=target)
+        self.fill_hint = HOW_TO_BEGIN
+        self.source_hint = HOW_TO_BEGIN
+        self.answer_tokens = 220
 
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
-        LIBRARY.adopt(target)
-
-
-class ImagesRows(UserRows):
-    """The images of a library."""
-
-    def id_of(self, tx: Connection, name: str) -> str:
+    def find_row_id(self, tx: Connection, name: str) -> str:
         """Return the id of the image with this id or path.
 
         Raises:
@@ -68,19 +60,32 @@ class ImagesRows(UserRows):
         query = select(key).where(or_(key == name, assets.c.path == name))
         # An id comes before a path, then the oldest image.
         query = query.order_by(key != name, assets.c.id).limit(1)
-        return super().id_of(tx, tx.execute(query).scalar() or name)
+        return super().find_row_id(tx, tx.execute(query).scalar() or name)
 
-    def delete(self, tx: Connection, row_id: str, *, unchanged_text: str = "") -> None:
+    def delete_row(self, tx: Connection, row_id: str, *, unchanged_text: str = "") -> None:
         """Delete the rows of an image in all tables. Its file is not deleted."""
-        super().delete(tx, row_id, unchanged_text=unchanged_text)
+        super().delete_row(tx, row_id, unchanged_text=unchanged_text)
         for table, column in ((asset_ai, "asset_id"), (assets, "id")):
             tx.execute(delete(table).where(cast(table.c[column], Text) == row_id))
 
+    def list_image_folders(self) -> list[Path]:
+        """Return the imported folders; without an import, images may be anywhere."""
+        folders = self.record.members.image_folders or ["/"]
+        return [Path(folder) for folder in folders]
 
-class ImagesAnswers(UserAnswers):
-    """Answers with a bounded number of tags."""
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield what to ask about these images, if each is the file that was looked at.
 
-    def limit(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
+        A file that changed since then is asked about by the next command.
+        """
+        for item in super().make_task_rows(rows):
+            # Whoever may change the database must not choose the image that is sent.
+            # Nobody knows the hash of an image without its bytes.
+            seen_hash = rows[item.id][HASH_COLUMN]
+            if item.input_hash == seen_hash:
+                yield item
+
+    def limit_answer(self, answer: "BaseModel") -> "tuple[BaseModel, int]":
         """Return a copy of an answer with up to MAX_TAGS tags in each list, and how many it lost.
 
         An answer that has no buckets of tags is returned unchanged.
@@ -95,52 +100,19 @@ class ImagesAnswers(UserAnswers):
         left_out_tags = tag_count - sum(map(len, first_tags.values()))
         return answer.model_copy(update={"buckets": buckets}), left_out_tags
 
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables that other programs read."""
+        return LIBRARY.list_server_tables(tx)
 
-class ImagesPrompt(UserPrompt):
-    """Prompts about images that are still the files that were looked at."""
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Make all tables and the view of the task in another database.
 
-    image_folder_hint = HintTemplate(
-        "`{}` adds a folder",
-        CommandHint("import-images", folder="photos/"),
-    )
-
-    def list_image_folders(self) -> list[Path]:
-        """Return the imported folders; without an import, images may be anywhere."""
-        folders = self.rows.record.members.image_folders or ["/"]
-        return [Path(folder) for folder in folders]
-
-    def make_rows(self, rows: RowsById) -> Iterator[TaskRow]:
-        """Yield what to ask about these images, if each is the file that was looked at.
-
-        A file that changed since then is asked about by the next command.
+        Args:
+            tx: A transaction of this workspace.
+            target: A transaction of the other database.
         """
-        for item in super().make_rows(rows):
-            # Whoever may change the database must not choose the image that is sent.
-            # Nobody knows the hash of an image without its bytes.
-            seen_hash = rows[item.id][HASH_COLUMN]
-            if item.input_hash == seen_hash:
-                yield item
-
-
-def make_images_task(record: TaskRecord, settings: Settings, provider: str) -> Task:
-    """Return the task of images; its answers go to `asset_ai`, whatever its record says."""
-    task = make_user_task(
-        record,
-        settings,
-        provider,
-        nouns=NOUNS,
-        target=TargetColumn(None, ASSET_AI, "asset_id", None),
-        rows_class=ImagesRows,
-        prompt_class=ImagesPrompt,
-        answers_class=ImagesAnswers,
-        tables_class=ImagesTables,
-    )
-    task.fill_hint = HOW_TO_BEGIN
-    task.source_hint = HOW_TO_BEGIN
-    task.prompt.answer_tokens = 220
-    if task.index is not None:
-        task.index = replace(task.index, entry_noun="image")
-    return task
+        super().make_tables(tx, target)
+        LIBRARY.adopt(target)
 
 
 # ---- for the page

@@ -301,7 +301,7 @@ class _IndexBuilder:
             refused_texts = self._find_refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
             # The first two states are all rows and the answered rows.
-            state_counts = ws.task.rows.table(tx).count_states(tx)
+            state_counts = ws.task.make_row_table(tx).count_states(tx)
             (_, row_count), _, *unindexed = state_counts.items()
             with ws.display.bar("building", count) as bar:
                 staged = write_build(

@@ -148,7 +148,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             )
 
         with self._ws.store.read() as tx:
-            entry = self.index.find_entry(self._ws.task.rows.id_of(tx, row_name))
+            entry = self.index.find_entry(self._ws.task.find_row_id(tx, row_name))
             stale_count = count_stale(self.collection, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(

@@ -26,7 +26,7 @@ from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
-from pipeline.engine.task_parts import RowFault
+from pipeline.engine.task_values import RowFault
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.ops import clean
@@ -258,7 +258,7 @@ def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
 def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
     """Check that computed columns follow from their rows, and rows from the applied answers."""
     for task in report.ws.tasks:
-        yield from report.ws.store.query(task.own_tables.find_row_faults, report.ws.display)
+        yield from report.ws.store.query(task.find_row_faults, report.ws.display)
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
@@ -268,7 +268,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     A task that has no such check is skipped.
     """
     for task in report.ws.tasks:
-        check_result = report.ws.store.query(task.own_tables.check_rows)
+        check_result = report.ws.store.query(task.check_rows)
         if check_result is None:
             continue
 

@@ -13,7 +13,7 @@ from pipeline.core.errors import MissingError
 from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import RowFault
+from pipeline.engine.task_values import RowFault
 from pipeline.gemini.remote import RemoteBatch
 from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import batches, workspace

@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.core.errors import ConfigurationError, InconsistentError, RemoteError
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import RowFault
+from pipeline.engine.task_values import RowFault
 
 
 def create_notice(message: str, consequence: str, next_step: object) -> RowFault:

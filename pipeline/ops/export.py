@@ -15,7 +15,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import ExportOptions, ExportRows, TaskNouns
+from pipeline.engine.task_values import ExportOptions, ExportRows, TaskNouns
 from pipeline.store import workspace
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Store
@@ -82,7 +82,7 @@ def export_answers(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     task = ws.task
-    row_word = task.export.row_noun
+    row_word = task.exported_noun
     format_ = _choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     _check_options(task, options)
@@ -92,7 +92,7 @@ def export_answers(
     guard = FormulaGuard(raw=raw)
     export_options = _apply_version_setting(ws.settings, ws.task, options)
     with ws.store.read() as tx:
-        export_rows = task.export.read_rows(tx, export_options)
+        export_rows = task.read_export(tx, export_options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -116,7 +116,7 @@ def export_answers(
 
     if path is not None and not first_rows:
         message = f"there is no {row_word} to export; {path} was not written"
-        if "gone" in task.export.options and not options.gone:
+        if "gone" in task.export_options and not options.gone:
             message += f"; {OptionHint(gone=True)} also exports rows that left their source"
         ws.display.say(message)
         return report
@@ -154,7 +154,7 @@ def iterate_chunks(
     format_ = _choose_format(task, None, format_)
     _check_options(task, options)
     with store.read() as tx:
-        export_rows = task.export.read_rows(tx, _apply_version_setting(settings, task, options))
+        export_rows = task.read_export(tx, _apply_version_setting(settings, task, options))
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
@@ -166,7 +166,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     Raises:
         InputError: The task does not have the format, or the ending is unknown.
     """
-    formats = task.export.formats
+    formats = task.export_formats
     if not format_:
         format_ = next(iter(formats.values()))
         if path:
@@ -175,7 +175,7 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
         return format_
 
     raise InputError(
-        f"{task.export.row_noun}s cannot be written as {format_ or path}; nothing was written",
+        f"{task.exported_noun}s cannot be written as {format_ or path}; nothing was written",
         hint=f"use one of {', '.join(formats)}",
     )
 
@@ -187,7 +187,7 @@ def _apply_version_setting(settings: Settings, task: Task, options: ExportOption
     version.
     """
     version = options.extractor
-    if "extractor" in task.export.options:
+    if "extractor" in task.export_options:
         version = version or settings.version_of(task.name, task.prompt_version)
     return options._replace(extractor=version or None)
 
@@ -239,14 +239,14 @@ def _check_options(task: Task, options: ExportOptions) -> None:
     refused_names = [
         name
         for name, value in options._asdict().items()
-        if value and name not in task.export.options and name != "row_filter"
+        if value and name not in task.export_options and name != "row_filter"
     ]
     if not refused_names:
         return
 
     refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-    hint = f"its options are {', '.join(sorted(task.export.options))}"
-    if not task.export.options:
+    hint = f"its options are {', '.join(sorted(task.export_options))}"
+    if not task.export_options:
         command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
         hint = f"`{command}` writes the rows of a version"
     raise InputError(

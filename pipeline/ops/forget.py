@@ -29,7 +29,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import KeptValues
+from pipeline.engine.task_values import KeptValues
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from pipeline.ops import clean
@@ -114,7 +114,7 @@ def read_names(task: Task, path: Path) -> list[str]:
             f"{path} cannot be read as a file of names: {error}; nothing was changed",
         ) from None
 
-    name_columns = {fold_name(column) for column in task.rows.name_columns}
+    name_columns = {fold_name(column) for column in task.name_columns}
     csv_rows = list(csv.reader(lines))
     header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
     name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
@@ -214,7 +214,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            task.rows.add_kept_values(tx, row_ids, report.kept_values)
+            task.add_kept_values(tx, row_ids, report.kept_values)
             report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(ws.data, task.name)
@@ -322,7 +322,7 @@ def _compact_database(store: Store, tasks: Sequence[Task], display: Progress) ->
     table_names = []
     with store.read() as tx:
         for task in tasks:
-            table_names += [table.name for table in task.own_tables.make_server_tables(tx)]
+            table_names += [table.name for table in task.make_server_tables(tx)]
     if not store.compact(extra_tables=table_names):
         display.warn(
             "the database was not compacted, because it has tables of another program; "
@@ -342,7 +342,7 @@ def _format_erasure_name(task: Task, name: str) -> str:
 def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
     """Return whether a row, an open erasure, or a record about a deleted row has this name."""
     with contextlib.suppress(InputError):
-        return bool(task.rows.id_of(tx, name))
+        return bool(task.find_row_id(tx, name))
 
     has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
     return has_erasure or erasure.has_records(tx, task.name, name)
@@ -411,7 +411,7 @@ def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[s
     for name in names:
         has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
         try:
-            row = _NamedRow(task.rows.id_of(tx, name), is_present=True)
+            row = _NamedRow(task.find_row_id(tx, name), is_present=True)
         except InputError:
             # A killed run may have deleted the row, or another program deleted the row of this id.
             if not _is_known_name(tx, task, name):
@@ -447,7 +447,7 @@ def _begin_row(
     if row.is_present:
         # A trial deletion shows whether the database would refuse the real deletion later.
         savepoint = tx.begin_nested()
-        task.rows.delete(tx, row.row_id, unchanged_text="nothing was changed")
+        task.delete_row(tx, row.row_id, unchanged_text="nothing was changed")
         savepoint.rollback()
     erasure.begin_erasure(
         tx,
@@ -492,10 +492,10 @@ def _erase_rows(
         ConfigurationError: The database refuses to delete a row.
     """
     has_source = bool(task.source_hint)
-    for row_id, name in task.rows.table(tx).read_names(tx, row_ids).items():
+    for row_id, name in task.make_row_table(tx).read_names(tx, row_ids).items():
         _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:
-        task.rows.delete(tx, row_id)
+        task.delete_row(tx, row_id)
         erasure.erase_row(
             tx, task.name, row_id, texts_to_erase=names, has_findable_number=not has_source
         )

@@ -53,7 +53,7 @@ def read_page(store: Store, task: Task, options: RowListOptions) -> RowsPage:
             too long.
     """
     with store.read() as tx:
-        return task.rows.grid(tx).read_page(tx, options)
+        return task.make_grid(tx).read_page(tx, options)
 
 
 def read_neighbours(
@@ -79,7 +79,7 @@ def read_neighbours(
     """
     next_options = options._replace(limit=1, after=row_id, fields=())
     with store.read() as tx:
-        grid = task.rows.grid(tx)
+        grid = task.make_grid(tx)
         next_rows = grid.read_page(tx, next_options).items
         previous_rows = grid.read_page(tx, next_options._replace(is_reversed=True)).items
     previous_id = previous_rows[0].id if previous_rows else None
@@ -99,7 +99,7 @@ def find_position(
         InputError: The row id, a state, sort order, column or condition is invalid.
     """
     with store.read() as tx:
-        return task.rows.grid(tx).find_position(tx, row_id, options)
+        return task.make_grid(tx).find_position(tx, row_id, options)
 
 
 def count_rows(
@@ -119,7 +119,7 @@ def count_rows(
         InputError: The filter is invalid.
     """
     with store.read() as tx:
-        return task.rows.grid(tx).count_rows(tx, row_filter, within_s=within_s)
+        return task.make_grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
@@ -149,7 +149,7 @@ def write_csv(
     """
     check_target(path, store, overwrite=overwrite)
     with store.read() as tx:
-        row_list = task.rows.grid(tx).read_list(tx, options)
+        row_list = task.make_grid(tx).read_list(tx, options)
         rows = (values for _, values in islice(row_list.rows, max_rows))
         chunks = export.encode_rows(rows, "csv", kinds=row_list.kinds)
         line_count = write_file(path, chunks)
@@ -185,8 +185,8 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_id = task.rows.find_id(tx, name)
-        grid = task.rows.grid(tx)
+        row_id = task.find_shown_row_id(tx, name)
+        grid = task.make_grid(tx)
         view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
         columns = {}
         if view_row is not None:
@@ -197,9 +197,9 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
             tx,
             task.name,
             row_id,
-            prompt_version=task.rows.own_prompt_version,
+            prompt_version=task.parked_version,
         )
-        display_name = task.rows.table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        display_name = task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
         if view_row is not None and view_row.state == STALE_STATE:
             marker = again.find_marker(tx, task.name, row_id)
@@ -284,7 +284,7 @@ def _read_row_names(
     names: dict[tuple[str, str], str] = {}
     for task_name in dict.fromkeys(request["task"] for request in requests):
         row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = find_task(task_name).rows.table(tx).read_names(tx, row_ids)
+        names_by_id = find_task(task_name).make_row_table(tx).read_names(tx, row_ids)
         names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
     return names
 
@@ -409,9 +409,9 @@ class ParkedRow:
 def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [row_id for row_id, _, _ in parked_rows]
-        names = task.rows.table(tx).read_names(tx, row_ids)
+        names = task.make_row_table(tx).read_names(tx, row_ids)
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
@@ -445,11 +445,11 @@ def unpark_rows(
         )
 
     with store.read() as tx:
-        row_ids = None if name is None else [task.rows.id_of(tx, name)]
+        row_ids = None if name is None else [task.find_row_id(tx, name)]
         unparkable_ids = claims.list_unparkable_ids(
             tx,
             task.name,
-            prompt_version=task.rows.own_prompt_version,
+            prompt_version=task.parked_version,
             row_ids=row_ids,
         )
     if not unparkable_ids:
@@ -461,10 +461,10 @@ def unpark_rows(
         unparked_ids = claims.unpark(
             tx,
             task.name,
-            prompt_version=task.rows.own_prompt_version,
+            prompt_version=task.parked_version,
             row_ids=row_ids,
         )
-        names = task.rows.table(tx).read_names(tx, unparked_ids)
+        names = task.make_row_table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
@@ -473,7 +473,7 @@ def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
 
     The result is for display: `ask_again` checks again whether it may mark the row.
     """
-    table = task.rows.table(tx)
+    table = task.make_row_table(tx)
     return bool(table.filter_ids(tx, [row_id], table.is_open | table.is_askable_again))
 
 
@@ -489,6 +489,6 @@ def ask_again(
         who: Who asks for the rows again.
     """
     with store.write() as tx:
-        claims.unpark(tx, task.name, prompt_version=task.rows.own_prompt_version, row_ids=row_ids)
+        claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
         asking_again.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
         return claiming.filter_claimable(tx, task, row_ids)

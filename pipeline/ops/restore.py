@@ -285,8 +285,8 @@ def _copy_tables_to_server(
         # New rows get higher numbers than any row that was ever asked about.
         min_numbers = dict[str, int]()
         for task in ws.tasks:
-            task.own_tables.make_tables(tx, server_tx)
-            task_tables = task.own_tables.make_server_tables(tx)
+            task.make_tables(tx, server_tx)
+            task_tables = task.make_server_tables(tx)
             tables += task_tables
             for table in task_tables:
                 min_numbers[table.name] = claims.find_highest_claimed_id(tx, task.name)

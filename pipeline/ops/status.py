@@ -94,9 +94,9 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         ws = _with_present_version(ws)
         task = ws.task
         all_batches = batches.batches_in_states(tx)
-        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version)
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
-        reasons = answer_counts.failed_reasons(tx, task.name, task.rows.own_prompt_version or None)
+        reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
         is_waiting_for_quota = _is_waiting_for_quota(tx, task_batches, ws.settings)
@@ -115,7 +115,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
     # A closed task that only decisions answered is asked by decisions in a new version, too.
     modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
-    is_decided |= task.prompt.is_closed and modes == {Mode.DECIDE}
+    is_decided |= task.is_closed and modes == {Mode.DECIDE}
 
     open_batches = _list_open_batches(all_batches)
     live_runs = _read_live_runs(ws, open_batches)
@@ -213,7 +213,7 @@ def _read_document(
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    counts_by_state, gone_count = task.rows.table(tx).count_states_and_missing(tx)
+    counts_by_state, gone_count = task.make_row_table(tx).count_states_and_missing(tx)
 
     index_document = None
     if ws.is_indexed:
@@ -431,7 +431,7 @@ def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | 
     """
     if not count:
         return None
-    table = task.rows.table(tx)
+    table = task.make_row_table(tx)
     marked_count = table.count_by_state(tx, table.is_marked)[STALE_STATE]
     command = task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
@@ -446,7 +446,7 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
     - `below`: the setting DOUBTFUL
     - `hint`: the command that lists the doubtful rows; empty if there are none
     """
-    grid = task.rows.grid(tx)
+    grid = task.make_grid(tx)
     counts = grid.count_doubtful(tx)
     if counts is None:
         return None
@@ -491,7 +491,7 @@ def _describe_index(
         if manifest is not None:
             with builds.open_current() as index:
                 behind = count_stale(indexed_task, tx, index, exact=exact)
-            names = task.rows.table(tx).read_names(tx, list(manifest.refused))
+            names = task.make_row_table(tx).read_names(tx, list(manifest.refused))
             model_name = settings.embedding_model.removeprefix("models/")
             return {
                 "count": manifest.count,

@@ -23,7 +23,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import KeptValues
+from pipeline.engine.task_values import KeptValues
 from pipeline.ops.forget import LOCAL_ENGINE_FILES
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
@@ -152,7 +152,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     by name. The versions that it asked follow, oldest first.
     """
     started_counts = {counts.version: counts for counts in answers.list_versions(tx, task.name)}
-    answered_counts = {counts.version: counts for counts in task.answers.list_versions(tx)}
+    answered_counts = {counts.version: counts for counts in task.list_versions(tx)}
 
     # Versions without an answer keep their empty counts.
     counts_by_version = started_counts | answered_counts
@@ -264,14 +264,14 @@ def _delete_version(
         now: The time of the rollback, for the journal.
     """
     answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())
-    row_count = task.answers.roll_back(tx, counts, answered_ids)
+    row_count = task.roll_back_version(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
         counts.version,
         now=now,
     )
-    task.rows.add_kept_values(tx, answered_ids, report.kept_values)
+    task.add_kept_values(tx, answered_ids, report.kept_values)
     report.rows += row_count
     report.answers += answer_count
     report.attempts += attempt_count

@@ -38,7 +38,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """
     from pipeline.passages.shape import read_shape
     from pipeline.passages.table import TASK
-    from pipeline.passages.task import FIRST_VERSION, make_concepts_task
+    from pipeline.passages.task import FIRST_VERSION, PassagesTask
     from pipeline.store import runs
 
     prompt_version = settings.version
@@ -54,7 +54,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
                 skipped_versions = unfinished_run.skipped
 
     shape = read_shape(tx, passages=settings.passages_table)
-    return make_concepts_task(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
+    return PassagesTask(shape, settings, prompt_version or FIRST_VERSION, skipped_versions)
 
 
 def _load_tables() -> "TaskTables":
@@ -66,13 +66,13 @@ def _load_tables() -> "TaskTables":
 def _load_measure() -> "TaskMeasure":
     """Import the function that measures concepts; return it with the definitions of its figures."""
     from pipeline.passages.quality import FIGURES, measure
-    from pipeline.passages.task import ConceptsRows
+    from pipeline.passages.task import PassagesTask
     from pipeline.quality.figures import TaskMeasure
 
     def measure_concepts(tx: "Connection", task: "Task", version: str | None) -> "QualityFigures":
         """Measure the concepts in the tables of the task."""
-        assert isinstance(task.rows, ConceptsRows)  # noqa: S101 - this registration made it
-        return measure(tx, task.rows.shape, version)
+        assert isinstance(task, PassagesTask)  # noqa: S101 - this registration made it
+        return measure(tx, task.shape, version)
 
     return TaskMeasure(FIGURES, measure_concepts)
 

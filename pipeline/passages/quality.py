@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, selec
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.locate import cut_to_whole_words
 from pipeline.core.quotes import format_likeness
-from pipeline.engine.task_parts import MAX_NAMED_ROWS, RowFault, RowFaults
+from pipeline.engine.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
 from pipeline.passages.shape import ConceptRow, PassagesShape

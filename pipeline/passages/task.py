@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Table, false
 
@@ -17,16 +17,11 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.settings import Settings
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.engine.task_parts import (
+from pipeline.engine.task_values import (
     ExportOptions,
     ExportRows,
-    OwnTables,
     RowFault,
-    TaskAnswers,
-    TaskExport,
     TaskNouns,
-    TaskPrompt,
-    TaskRows,
     ValidAnswer,
     WriteResult,
 )
@@ -62,214 +57,94 @@ _INDEX_PAGE_SIZE = 500
 # `json.dumps` with an option would create an encoder in each call.
 _JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
-
-def _read_index_entries(
-    shape: PassagesShape,
-    tx: Connection,
-    among: Sequence[str] | None = None,
-) -> Iterator[Entry]:
-    """Yield an index entry for each passage with concepts, by id.
-
-    Its metadata are id, text, names of concepts, source and metadata. A corrected passage has only
-    the names of its correction.
-
-    Args:
-        among: Ids of the passages; None means all passages.
-    """
-    items = table.make_row_table(shape)
-    condition = table.has_concepts(shape, None)
-    # WHERE= of a search can name the columns after the text.
-    _, *extra_columns = shape.value_columns
-    rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
-    for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
-        cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
-        names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))
-        for key, (text_cell, *extra_cells) in cells_by_id.items():
-            pairs = zip(extra_columns, extra_cells, strict=True)
-            extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
-            yield _make_index_entry(
-                key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields
-            )
+NOUNS = TaskNouns(
+    singular="passage",
+    plural="passages",
+    answered="with concepts",
+    none_open_message="every passage with a text has concepts, is claimed or is parked",
+    input_noun="text",
+    inputs_noun="texts",
+    ask_command=CommandHint("passages-backfill"),
+    task_option="passages",
+)
 
 
-def _make_index_entry(
-    key: str,
-    text: str,
-    concepts: Sequence[str],
-    extra_fields: Mapping[str, Any],
-) -> Entry:
-    """Return the entry of a passage; the names of its concepts are embedded with the text."""
-    embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
-    fields = {"text": text, "concepts": "\n".join(concepts)}
-    metadata = {"id": key, "text": text, "concepts": concepts, **extra_fields}
-    return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)
+class PassagesTask(Task):
+    """The task of concepts of passages, stored as rows of a table of their own."""
 
+    name = table.TASK
+    subject = "passages"
+    nouns = NOUNS
+    fill_hint = HOW_TO_BEGIN
+    row_columns = ("text",)
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens = 900
+    needs_row = True
+    needs_pilot = True
+    exported_noun = "concept"
+    export_options = frozenset({"extractor"})
+    export_formats = MappingProxyType(
+        {
+            ".jsonl": "jsonl",
+            ".ndjson": "jsonl",
+            ".csv": "csv",
+            ".xlsx": "xlsx",
+            ".parquet": "parquet",
+        },
+    )
+    index_hint = HintTemplate(
+        "`{}` builds the index of passages with concepts",
+        CommandHint("index", task="passages"),
+    )
 
-@dataclass(eq=False, kw_only=True)
-class ConceptsExport(TaskExport):
-    """The export of concepts."""
-
-    row_noun = "concept"
-    options = frozenset({"extractor"})
-    formats: ClassVar[Mapping[str, str]] = {
-        ".jsonl": "jsonl",
-        ".ndjson": "jsonl",
-        ".csv": "csv",
-        ".xlsx": "xlsx",
-        ".parquet": "parquet",
-    }
-
-    # The tables of the database.
-    shape: PassagesShape
-
-    def read_rows(self, tx: Connection, options: ExportOptions) -> ExportRows:
-        """Return the concepts to export, which are read when iterated.
-
-        - With `options.extractor`, only the concepts of this version.
-        - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
-          version that began last. If only other programs wrote concepts, it is their version with
-          the newest concept. A corrected passage has only the concepts of its correction.
-
-        `options.row_filter` selects the passages.
-
-        Raises:
-            InputError: The requested version has no concepts.
-        """
-        from pipeline.passages.show import encode_concepts
-
-        conditions = self._make_passage_conditions(tx, options.row_filter)
-        versions = table.read_concept_versions(tx, self.shape)
-        item_counts = {counts.version: counts.items for counts in versions}
-        # Another program may have written the time as text, so times are compared as text.
-        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
-        version_by_name = {counts.version: counts for counts in versions}
-        exported_version = self._choose_version(tx, list(version_by_name), options.extractor)
-        use_corrections = exported_version is None or options.extractor is None
-        concepts = table.iterate_concepts(
-            tx,
-            self.shape,
-            *conditions,
-            version=version_by_name[exported_version][:2] if exported_version else None,
-            use_corrections=use_corrections,
-        )
-        left_out_corrections = 0
-        if not use_corrections and exported_version != stored_answers.PERSON:
-            left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
-        return ExportRows(
-            concepts,
-            encode_concepts,
-            version=exported_version,
-            version_counts=item_counts,
-            left_out_corrections=left_out_corrections,
-        )
-
-    def _choose_version(
-        self, tx: Connection, answered_versions: Sequence[str], requested_version: str | None
-    ) -> str | None:
-        """Return the most preferred version with concepts; None if there is none.
-
-        The preferred versions of the task come first, then the version that began last. Versions
-        of other programs come last, in the order of `answered_versions`. The version `person`, of
-        corrections, is returned only if it is requested.
-
-        Args:
-            answered_versions: The versions (`task@n/model`) that have concepts.
-            requested_version: Consider only this version, or the versions of this prompt version.
-
-        Raises:
-            InputError: The requested version has no concepts.
-        """
-        candidates = [name for name in answered_versions if name != stored_answers.PERSON]
-        if requested_version is not None:
-            self.check_version(requested_version, answered_versions)
-            candidates = [
-                name
-                for name in answered_versions
-                if stored_answers.belongs_to_version(name, requested_version)
-            ]
-        preference = stored_answers.VersionPreference.of_task(
-            tx, self.rows.task_name, prompt_version="", versions=self.rows.preferred_versions
-        )
-        return min(candidates, key=preference.sort_key, default=None)
-
-    def _make_passage_conditions(
+    def __init__(
         self,
-        tx: Connection,
-        row_filter: RowFilter | None,
-    ) -> list[ColumnElement[bool]]:
-        """Return the conditions of a filter on passages; a refused row has no concepts."""
-        if row_filter is None:
-            return []
-        grid = self.rows.grid(tx)
-        if grid.should_list_refused(row_filter):
-            return [false()]
-        return grid.make_conditions(tx, row_filter)
-
-
-@dataclass(eq=False, kw_only=True)
-class ConceptsTables(OwnTables):
-    """The tables of passages and of concepts."""
-
-    # The tables of the database.
-    shape: PassagesShape
-    settings: Settings
-
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
-        """Return the two tables."""
-        return table.TABLES.list_server_tables(tx, self.settings)
-
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make the two tables in another database.
+        shape: PassagesShape,
+        settings: Settings = DEFAULT_SETTINGS,
+        prompt_version: str = FIRST_VERSION,
+        skipped_versions: tuple[str, ...] | None = None,
+    ) -> None:
+        """Make the task; its answer model is imported when it is first used.
 
         Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
+            shape: The tables of the database.
+            settings: The settings of the session.
+            prompt_version: The version that answers are attributed to.
+            skipped_versions: Passages with concepts of these prompt versions are not asked. By
+                default this applies to all versions.
         """
-        super().make_tables(tx, target)
-        table.TABLES.adopt(target, self.settings)
+        self.shape = shape
+        self._settings = settings
+        self.prompt_version = prompt_version
+        self.preferred_versions = settings.prefer_versions or ()
+        self.skipped_versions = skipped_versions
+        self.parked_version = "" if skipped_versions is None else prompt_version
+        self.index = _make_passage_index(shape)
 
-    def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-        """Compare all quotations with their passages, and all concepts with the applied answers.
-
-        Returns:
-            Figures and faults; see `quality.verify_concepts`.
-        """
-        from pipeline.passages.quality import verify_concepts
-
-        return verify_concepts(tx, self.shape)
-
-
-@dataclass(eq=False, kw_only=True)
-class ConceptsRows(TaskRows):
-    """The rows of the table of passages."""
-
-    # The tables of the database.
-    shape: PassagesShape
-
-    def table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
+    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
         """Return the table of passages, with the condition for open passages."""
         return table.make_row_table(
             self.shape,
             skipped_versions=self.skipped_versions,
-            prompt_version=self.own_prompt_version,
+            prompt_version=self.parked_version,
         )
 
-    def input_hash(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
+    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
         """Return the hash of the whole text, because offsets are valid for this text alone."""
         return hash_text(cell_to_text(row["text"]))
 
-    def grid(self, tx: Connection) -> Grid:
+    def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists passages."""
         from pipeline.passages.show import make_passages_grid
 
         return make_passages_grid(
             tx,
             self.shape,
-            self.table(tx),
-            preference=self.preference(tx),
+            self.make_row_table(tx),
+            preference=self.make_preference(tx),
         )
 
-    def delete(
+    def delete_row(
         self,
         tx: Connection,  # noqa: ARG002
         row_id: str,  # noqa: ARG002
@@ -286,20 +161,36 @@ class ConceptsRows(TaskRows):
             hint=f"`{CommandHint('rollback')}` deletes the concepts of a version in all passages",
         )
 
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """The prompt builder. The answer model is imported on first use, because this is slow."""
+        from pipeline.passages.declaration import task
 
-@dataclass(eq=False, kw_only=True)
-class ConceptsAnswers(TaskAnswers):
-    """Concepts of passages, as rows of a table of their own."""
+        return PromptBuilder(
+            task,
+            {"passage": "text"},
+            data_instruction="",
+            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        )
 
-    needs_row = True
+    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text of a passage; a notice follows a text that was cut."""
+        text = super().make_prompt_text(row)
+        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
+            text = f"{text}\n{CUT_INSTRUCTION}"
+        return text
 
-    # The tables of the database.
-    shape: PassagesShape
+    @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """The model of stored answers: concepts with evidence."""
+        from pipeline.passages.evidence import GroundedConcepts
 
-    def check_against_row(
+        return GroundedConcepts
+
+    def check_answer(
         self,
         answer: "BaseModel",
-        row: Mapping[str, Any],
+        row: Mapping[str, Any] | None,
     ) -> "tuple[BaseModel | None, str]":
         """Check the quotations of an answer against the text of its passage.
 
@@ -310,6 +201,9 @@ class ConceptsAnswers(TaskAnswers):
         Returns:
             The answer with evidence (located quotations) and "", or None and the reason.
         """
+        if row is None:
+            return answer, ""
+
         from pipeline.passages.evidence import GroundedConcepts, ground
 
         text = cell_to_text(row["text"])
@@ -319,7 +213,7 @@ class ConceptsAnswers(TaskAnswers):
             return answer, ""
         return None, f"{NO_QUOTE_REASON}passage"
 
-    def write(
+    def write_answers(
         self,
         tx: Connection,
         answers: Sequence[ValidAnswer],
@@ -452,7 +346,7 @@ class ConceptsAnswers(TaskAnswers):
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def roll_back(
+    def roll_back_version(
         self,
         tx: Connection,
         version: VersionCounts,
@@ -463,7 +357,9 @@ class ConceptsAnswers(TaskAnswers):
             tx, self.shape, version=version.prompt_version, model=version.model
         )
 
-    def remove(self, tx: Connection, ids: Sequence[str], *, version: str | None = None) -> int:
+    def remove_answers(
+        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+    ) -> int:
         """Delete the concepts that findable wrote for some passages; return their number.
 
         `version` limits this to a version (`task@n/model`). By default all versions are deleted.
@@ -474,103 +370,118 @@ class ConceptsAnswers(TaskAnswers):
                 removed_count += table.remove_concepts(
                     tx,
                     self.shape,
-                    ids=ids,
+                    ids=row_ids,
                     version=counts.prompt_version,
                     model=counts.model,
                 )
         return removed_count
 
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the concepts to export, which are read when iterated.
 
-@dataclass(eq=False, kw_only=True)
-class ConceptsPrompt(TaskPrompt):
-    """The prompt about the text of a passage."""
+        - With `options.extractor`, only the concepts of this version.
+        - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
+          version that began last. If only other programs wrote concepts, it is their version with
+          the newest concept. A corrected passage has only the concepts of its correction.
 
-    # Nine concepts of about a hundred tokens, mostly quotations.
-    answer_tokens: int = 900
+        `options.row_filter` selects the passages.
 
-    @cached_property
-    def builder(self) -> PromptBuilder:
-        """The prompt builder. The answer model is imported on first use, because this is slow."""
-        from pipeline.passages.declaration import task
+        Raises:
+            InputError: The requested version has no concepts.
+        """
+        from pipeline.passages.show import encode_concepts
 
-        return PromptBuilder(
-            task,
-            {"passage": "text"},
-            data_instruction="",
-            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        conditions = self._make_passage_conditions(tx, options.row_filter)
+        versions = table.read_concept_versions(tx, self.shape)
+        item_counts = {counts.version: counts.items for counts in versions}
+        # Another program may have written the time as text, so times are compared as text.
+        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
+        version_by_name = {counts.version: counts for counts in versions}
+        exported_version = self._choose_version(tx, list(version_by_name), options.extractor)
+        use_corrections = exported_version is None or options.extractor is None
+        concepts = table.iterate_concepts(
+            tx,
+            self.shape,
+            *conditions,
+            version=version_by_name[exported_version][:2] if exported_version else None,
+            use_corrections=use_corrections,
+        )
+        left_out_corrections = 0
+        if not use_corrections and exported_version != stored_answers.PERSON:
+            left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
+        return ExportRows(
+            concepts,
+            encode_concepts,
+            version=exported_version,
+            version_counts=item_counts,
+            left_out_corrections=left_out_corrections,
         )
 
-    def make_text(self, row: Mapping[str, Any]) -> str:
-        """Return the prompt text of a passage; a notice follows a text that was cut."""
-        text = super().make_text(row)
-        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
-            text = f"{text}\n{CUT_INSTRUCTION}"
-        return text
+    def _choose_version(
+        self, tx: Connection, answered_versions: Sequence[str], requested_version: str | None
+    ) -> str | None:
+        """Return the most preferred version with concepts; None if there is none.
 
-    @property
-    def stored_answer_model(self) -> "type[BaseModel]":
-        """The model of stored answers: concepts with evidence."""
-        from pipeline.passages.evidence import GroundedConcepts
+        The preferred versions of the task come first, then the version that began last. Versions
+        of other programs come last, in the order of `answered_versions`. The version `person`, of
+        corrections, is returned only if it is requested.
 
-        return GroundedConcepts
+        Args:
+            answered_versions: The versions (`task@n/model`) that have concepts.
+            requested_version: Consider only this version, or the versions of this prompt version.
 
+        Raises:
+            InputError: The requested version has no concepts.
+        """
+        candidates = [name for name in answered_versions if name != stored_answers.PERSON]
+        if requested_version is not None:
+            self.check_answered_version(requested_version, answered_versions)
+            candidates = [
+                name
+                for name in answered_versions
+                if stored_answers.belongs_to_version(name, requested_version)
+            ]
+        preference = stored_answers.VersionPreference.of_task(
+            tx, self.name, prompt_version="", versions=self.preferred_versions
+        )
+        return min(candidates, key=preference.sort_key, default=None)
 
-NOUNS = TaskNouns(
-    singular="passage",
-    plural="passages",
-    answered="with concepts",
-    none_open_message="every passage with a text has concepts, is claimed or is parked",
-    input_noun="text",
-    inputs_noun="texts",
-    ask_command=CommandHint("passages-backfill"),
-    task_option="passages",
-)
+    def _make_passage_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter | None,
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter on passages; a refused row has no concepts."""
+        if row_filter is None:
+            return []
+        grid = self.make_grid(tx)
+        if grid.should_list_refused(row_filter):
+            return [false()]
+        return grid.make_conditions(tx, row_filter)
 
+    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables."""
+        return table.TABLES.list_server_tables(tx, self._settings)
 
-def make_concepts_task(
-    shape: PassagesShape,
-    settings: Settings = DEFAULT_SETTINGS,
-    prompt_version: str = FIRST_VERSION,
-    skipped_versions: tuple[str, ...] | None = None,
-) -> Task:
-    """Return the task of concepts of passages, stored as rows of a table of their own.
+    def make_tables(self, tx: Connection, target: Connection) -> None:
+        """Make the two tables in another database.
 
-    Args:
-        shape: The tables of the database.
-        settings: The settings of the session.
-        prompt_version: The version that answers are attributed to.
-        skipped_versions: Passages with concepts of these prompt versions are not asked. By default
-            this applies to all versions.
-    """
-    rows = ConceptsRows(
-        columns=("text",),
-        nouns=NOUNS,
-        task_name=table.TASK,
-        prompt_version=prompt_version,
-        preferred_versions=settings.prefer_versions or (),
-        own_prompt_version="" if skipped_versions is None else prompt_version,
-        shape=shape,
-        skipped_versions=skipped_versions,
-    )
-    answers = ConceptsAnswers(rows=rows, shape=shape)
-    return Task(
-        name=table.TASK,
-        subject="passages",
-        prompt_version=prompt_version,
-        nouns=NOUNS,
-        fill_hint=HOW_TO_BEGIN,
-        needs_pilot=True,
-        rows=rows,
-        prompt=ConceptsPrompt(rows=rows, answers=answers),
-        answers=answers,
-        export=ConceptsExport(rows=rows, shape=shape),
-        own_tables=ConceptsTables(shape=shape, settings=settings),
-        index=_make_passage_index(shape),
-        index_hint=HintTemplate(
-            "`{}` builds the index of passages with concepts",
-            CommandHint("index", task="passages"),
-        ),
-    )
+        Args:
+            tx: A transaction of this workspace.
+            target: A transaction of the other database.
+        """
+        super().make_tables(tx, target)
+        table.TABLES.adopt(target, self._settings)
+
+    def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Compare all quotations with their passages, and all concepts with the applied answers.
+
+        Returns:
+            Figures and faults; see `quality.verify_concepts`.
+        """
+        from pipeline.passages.quality import verify_concepts
+
+        return verify_concepts(tx, self.shape)
 
 
 def _make_passage_index(shape: PassagesShape) -> IndexedTask:
@@ -594,3 +505,45 @@ def _make_passage_index(shape: PassagesShape) -> IndexedTask:
         },
         is_on_request=True,
     )
+
+
+def _read_index_entries(
+    shape: PassagesShape,
+    tx: Connection,
+    among: Sequence[str] | None = None,
+) -> Iterator[Entry]:
+    """Yield an index entry for each passage with concepts, by id.
+
+    Its metadata are id, text, names of concepts, source and metadata. A corrected passage has only
+    the names of its correction.
+
+    Args:
+        among: Ids of the passages; None means all passages.
+    """
+    items = table.make_row_table(shape)
+    condition = table.has_concepts(shape, None)
+    # WHERE= of a search can name the columns after the text.
+    _, *extra_columns = shape.value_columns
+    rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
+    for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
+        cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
+        names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))
+        for key, (text_cell, *extra_cells) in cells_by_id.items():
+            pairs = zip(extra_columns, extra_cells, strict=True)
+            extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
+            yield _make_index_entry(
+                key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields
+            )
+
+
+def _make_index_entry(
+    key: str,
+    text: str,
+    concepts: Sequence[str],
+    extra_fields: Mapping[str, Any],
+) -> Entry:
+    """Return the entry of a passage; the names of its concepts are embedded with the text."""
+    embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+    fields = {"text": text, "concepts": "\n".join(concepts)}
+    metadata = {"id": key, "text": text, "concepts": concepts, **extra_fields}
+    return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)

@@ -44,7 +44,7 @@ def read_effective_gates(
             that the task does not have; for GATES, a gate that no task of the workspace has.
     """
     # Most rows may have the same choice, which says nothing about the quality of the answers.
-    default_gates = CLOSED_ANSWER_GATES if task.prompt.is_closed else ""
+    default_gates = CLOSED_ANSWER_GATES if task.is_closed else ""
     bounds_by_source = {
         "the default bounds": default_gates,
         f"gates= of the task {task.name}": task.gates,
@@ -125,7 +125,7 @@ def _answered_version(tx: Connection, task: Task) -> str:
 
     A task that counts only answers of its own prompt version always gets that version.
     """
-    versions = [] if task.rows.own_prompt_version else answers.list_versions(tx, task.name)
+    versions = [] if task.parked_version else answers.list_versions(tx, task.name)
     answered_versions = [
         counts.prompt_version
         for counts in versions

@@ -61,7 +61,7 @@ def measure(tx: Connection, task: Task, version: str | None) -> QualityFigures:
     replies = answer_counts.count_replies(tx, task.name, version)
     cut_count = answer_counts.count_cut_short_replies(tx, task.name, version)
     parked_count = len(
-        claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
+        claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
     )
     answer_count = tally.answer_count
     asked_count = answer_count + parked_count
@@ -211,8 +211,8 @@ def _read_samples(
     exist are left out.
     """
     ids = [row_id for row_id, _ in chosen_answers]
-    names = task.rows.table(tx).read_names(tx, ids)
-    texts = task.prompt.read_input_texts(tx, ids)
+    names = task.make_row_table(tx).read_names(tx, ids)
+    texts = task.read_input_texts(tx, ids)
     for row_id, answer in chosen_answers:
         if row_id in names:
             text = shorten_text(texts.get(row_id, ""))

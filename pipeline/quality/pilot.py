@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
+from pipeline.engine import claiming
 from pipeline.engine.task import Task
 from pipeline.quality.report import QualityReport
 from pipeline.store import answers, runs
@@ -73,8 +74,8 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         size: Maximum number of rows.
         seed: Seed of the sample.
     """
-    table = task.rows.table(tx)
-    askable_ids = table.select_rows(task.rows.make_askable_condition(tx))
+    table = task.make_row_table(tx)
+    askable_ids = table.select_rows(claiming.make_askable_condition(tx, task))
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
     if table.is_missing is not None:

@@ -218,11 +218,11 @@ def _select_valid_right_values(
     tx: Connection, task: Task, right_values_by_id: Mapping[str, RightValues]
 ) -> dict[str, RightValues]:
     """Return those of the right values of all rows that `read_valid_right_values` returns."""
-    rows = task.rows.read(tx, list(right_values_by_id))
+    rows = task.read_rows(tx, list(right_values_by_id))
     unchanged_ids = {
         row_id
         for row_id, row in rows.items()
-        if task.rows.input_hash(row) == right_values_by_id[row_id].input_hash
+        if task.hash_input(row) == right_values_by_id[row_id].input_hash
     }
     return {row_id: right_values_by_id[row_id] for row_id in unchanged_ids or rows}
 

@@ -248,7 +248,7 @@ def reload_person(
             tx,
             task.name,
             saved.row_id,
-            prompt_version=task.rows.own_prompt_version,
+            prompt_version=task.parked_version,
         )
         is_row_due = saved.row_id in claiming.find_due_ids(tx, task)
 

@@ -38,7 +38,7 @@ from pipeline.engine.task_template import (
     render_task_file,
 )
 from pipeline.engine.unregistered_task import load_unregistered_task
-from pipeline.engine.user_rows import UserRows
+from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
@@ -483,7 +483,7 @@ def ask_saved(
     rounds.sync_and_recover_task(ws)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
-    row_ids, row_count = ws.store.query(cast(UserRows, ws.task.rows).read_first_ids, size)
+    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).read_first_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
@@ -655,7 +655,7 @@ def _estimate_from_requests(
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
         usages = [
-            request.usage for request in builder.plan_requests(tx, ws.task.rows.read(tx, row_ids))
+            request.usage for request in builder.plan_requests(tx, ws.task.read_rows(tx, row_ids))
         ]
     return preflight.estimate_plan(ws, _plan_all_rows(ws.settings, row_count, usages))
 

@@ -78,7 +78,7 @@ def is_decide_run_open(tx: Connection, task: Task) -> bool:
     if task.user_file is None:
         return False
     unfinished_run = runs.find_unfinished_run(tx, task.name)
-    return unfinished_run is not None and unfinished_run.version == task.rows.decision_version
+    return unfinished_run is not None and unfinished_run.version == task.decision_version
 
 
 def make_session_in_mode(ws: WorkspaceSession, mode: str) -> WorkspaceSession:

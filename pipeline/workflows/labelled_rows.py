@@ -28,9 +28,9 @@ def make_review_hint(tx: Connection, task: Task) -> HintTemplate:
     page_hint = HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
     if task.user_file is None:
         return page_hint
-    grid = task.rows.grid(tx)
+    grid = task.make_grid(tx)
     review_name = grid.judgements.review_name
-    columns = [*task.rows.key_columns, *grid.answer_fields, review_name]
+    columns = [*task.key_columns, *grid.answer_fields, review_name]
     # Commas separate the names.
     if not review_name or any("," in name for name in columns):
         return page_hint

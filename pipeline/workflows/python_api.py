@@ -33,9 +33,9 @@ from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
-from pipeline.engine.task_parts import ExportOptions
 from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
+from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import import_ as import_people
 from pipeline.experts.import_ import PeopleImportReport
 from pipeline.gemini.responses import make_excerpt
@@ -467,7 +467,7 @@ class Workspace:
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                rows = ws.task.rows.grid(tx).read_list(tx, list_options).rows
+                rows = ws.task.make_grid(tx).read_list(tx, list_options).rows
                 return ResultTable({"id": key, **values} for key, values in islice(rows, limit))
 
         return self._run(work, task)
@@ -829,9 +829,9 @@ class Answers(RowCollection, Generic[A_co]):
         with session_context as ws:
             task = ws.task
             record = task.user_file.record if task.user_file else None
-            key_columns = task.rows.key_columns
+            key_columns = task.key_columns
             version = ws.store.query(self._choose_version, task, settings=ws.settings)
-            preference = ws.store.query(task.rows.preference)
+            preference = ws.store.query(task.make_preference)
 
             last_key = ""
             while True:
@@ -842,7 +842,7 @@ class Answers(RowCollection, Generic[A_co]):
                         version=version,
                         after=last_key,
                     )
-                    rows = task.rows.read(tx, [key for key, *_ in page]) if record else {}
+                    rows = task.read_rows(tx, [key for key, *_ in page]) if record else {}
                 if not page:
                     return
 
@@ -865,9 +865,9 @@ class Answers(RowCollection, Generic[A_co]):
         """
         if self._version is not None:
             counts = answers.count_by_version(tx, task.name)
-            task.export.check_version(self._version, [version.version for version in counts])
+            task.check_answered_version(self._version, [version.version for version in counts])
             return self._version
-        if "extractor" not in task.export.options:
+        if "extractor" not in task.export_options:
             return None
         return settings.version_of(task.name, task.prompt_version)
 
@@ -879,7 +879,7 @@ def _parse_answer(task: Task, key: str, version: str, answer_text: str) -> Any:
         InputError: The answer does not fit the model, or only another Python program has the model.
     """
     # A task of another Python program has no model here, which is not a fault of the answer.
-    answer_model = task.prompt.answer_model
+    answer_model = task.answer_model
     try:
         return make_answer_validator(answer_model).validate_json(answer_text)
     except Exception as error:

@@ -123,7 +123,7 @@ class TagRounds:
                 claims.parked_rows(
                     tx,
                     ws.task.name,
-                    prompt_version=ws.task.rows.own_prompt_version,
+                    prompt_version=ws.task.parked_version,
                 ),
             )
 
@@ -360,7 +360,7 @@ class TagRounds:
         report.unasked = min(unfinished_count, self.count_claimable())
 
         with ws.store.read() as tx:
-            names = ws.task.rows.table(tx).read_names(
+            names = ws.task.make_row_table(tx).read_names(
                 tx,
                 [row_id for row_id, _ in live_report.first_failures],
             )
@@ -527,7 +527,7 @@ class TagRounds:
 
         with ws.store.read() as tx:
             parked_count = len(
-                claims.parked_rows(tx, task.name, prompt_version=task.rows.own_prompt_version),
+                claims.parked_rows(tx, task.name, prompt_version=task.parked_version),
             )
             report.parked = max(0, parked_count - self._parked_before)
             spending = money.sum_spending(tx, sent_since=self.started_at)

@@ -17,7 +17,7 @@ from pipeline.engine import claiming, task_sync
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
-from pipeline.engine.task_parts import AskedRows
+from pipeline.engine.task_values import AskedRows
 from pipeline.engine.unregistered_task import with_rows_in_memory
 from pipeline.store.answers import find_corrected
 from pipeline.tables.row_import import ImportOptions, ImportReport

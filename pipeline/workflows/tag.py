@@ -28,7 +28,7 @@ from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.core.text import format_usd
 from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_parts import AskedRows
+from pipeline.engine.task_values import AskedRows
 from pipeline.ops import status
 from pipeline.quality import pilot
 from pipeline.store import answers, runs
@@ -139,9 +139,9 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
     with ws.store.read() as tx:
         row_filter = RowFilter(where=options.where)
         if options.item is not None:
-            row_filter = RowFilter(where=options.where, ids=[ws.task.rows.id_of(tx, options.item)])
+            row_filter = RowFilter(where=options.where, ids=[ws.task.find_row_id(tx, options.item)])
         # An invalid condition is refused before anything is written.
-        grid = ws.task.rows.grid(tx)
+        grid = ws.task.make_grid(tx)
         grid.make_conditions(tx, row_filter)
     if options.again and row_filter == RowFilter():
         raise InputError(
@@ -191,7 +191,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
             hint=f"`{ws.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
         )
     ws.display.say(report.describe())
-    first_version = next(iter(ws.task.rows.preferred_versions), ws.task.prompt_version)
+    first_version = next(iter(ws.task.preferred_versions), ws.task.prompt_version)
     if not answers.belongs_to_version(ws.version, first_version):
         ws.display.warn(
             f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
@@ -334,7 +334,7 @@ def _print_tag_estimate(
     if options.again:
         return
     with ws.store.read() as tx:
-        table = ws.task.rows.table(tx)
+        table = ws.task.make_row_table(tx)
         has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
         answered_count = table.count_by_state(tx, has_version)[table.answered_state]
         if answered_count:
@@ -413,7 +413,7 @@ def _begin_or_continue_run(
         tag_rounds: Gives the start of the spending and the mode.
         estimate: Gives the rows and the estimated cost of the new run.
     """
-    skipped_versions = ws.task.rows.skipped_versions
+    skipped_versions = ws.task.skipped_versions
     columns: dict[str, Any] = {
         "extractor": ws.version,
         "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),

@@ -15,7 +15,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
 from pipeline.core.errors import FindableError, RemoteError
 from pipeline.core.progress import Progress
-from pipeline.engine.task_parts import TaskNouns
+from pipeline.engine.task_values import TaskNouns
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
 

@@ -27,7 +27,7 @@ from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.request_outcomes import validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import TaskRow
+from pipeline.engine.task_values import TaskRow
 from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, calculate_cost
 from pipeline.quality import evaluate, pilot
@@ -184,7 +184,7 @@ def try_task(
                 hint=labelled_rows.make_review_hint(tx, ws.task),
             )
         if name is not None:
-            row_ids: Sequence[str] = [ws.task.rows.id_of(tx, name)]
+            row_ids: Sequence[str] = [ws.task.find_row_id(tx, name)]
         else:
             row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
         if labelled:
@@ -227,12 +227,12 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     """
     builder = RequestBuilder(ws.task, ws.model)
     with ws.store.read() as tx:
-        rows = ws.task.rows.read(tx, row_ids)
+        rows = ws.task.read_rows(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {
             request.row.id: request for request in builder.plan_requests(tx, ordered_rows)
         }
-        names = ws.task.rows.table(tx).read_names(tx, list(planned_requests))
+        names = ws.task.make_row_table(tx).read_names(tx, list(planned_requests))
         calibration = budget.load_calibration(tx, ws.version)
 
     if not planned_requests:

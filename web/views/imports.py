@@ -224,7 +224,8 @@ def is_empty_workspace(ws: WorkspaceSession) -> bool:
     """Return whether no task has a row, and no user has a task."""
     with ws.store.read() as tx:
         return not any(
-            task.user_file is not None or task.rows.table(tx).count_rows(tx) for task in ws.tasks
+            task.user_file is not None or task.make_row_table(tx).count_rows(tx)
+            for task in ws.tasks
         )
 
 

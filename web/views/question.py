@@ -13,7 +13,7 @@ from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.task import Task
-from pipeline.engine.user_task import UserFile
+from pipeline.engine.task_file import UserFile
 from pipeline.ops import forget
 from web.app_state import AppState
 from web.errors import RequestRefusedError, to_line

@@ -125,7 +125,7 @@ def render_position(app_state: PageState, query: RowPageParameters) -> HTMLRespo
     """
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     with app_state.open_to_read(query.task) as ws:
-        row_id = ws.store.query(ws.task.rows.id_of, query.key)
+        row_id = ws.store.query(ws.task.find_row_id, query.key)
         neighbour_ids: tuple[str | None, str | None] = (None, None)
         with suppress(InputError):
             neighbour_ids = items.read_neighbours(ws.store, ws.task, row_id, options)
@@ -179,7 +179,7 @@ def act_on_row(
                 correction = submit_correction(ws, key, form, editor)
         else:
             with app_state.open_to_read(task) as ws, ws.store.read() as tx:
-                row_id = ws.task.rows.id_of(tx, key)
+                row_id = ws.task.find_row_id(tx, key)
             start_asking(app_state, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
@@ -339,7 +339,7 @@ def _row_values(
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
         can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
-        stored_answer = ws.task.rows.read_answers(tx, [row_id]).get(row_id)
+        stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
         row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
@@ -449,7 +449,7 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
         unparked = claims.unpark(
             tx,
             ws.task.name,
-            prompt_version=ws.task.rows.own_prompt_version,
+            prompt_version=ws.task.parked_version,
             row_ids=body.ids,
         )
     message = f"{len(unparked):,} of {len(body.ids):,} will be asked again"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
-from pipeline.engine.task_parts import ExportOptions
+from pipeline.engine.task_values import ExportOptions
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
@@ -212,7 +212,7 @@ def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list
     with store.read() as tx:
         if not has_confidences(tx, task.name):
             return []
-        sort_name = task.rows.grid(tx).judgements.least_name
+        sort_name = task.make_grid(tx).judgements.least_name
 
     links = make_links(query, task.subject, "doubtful", DOUBT_LABELS)
     if sort_name:
@@ -333,7 +333,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     Raises:
         InputError: A parameter of the query is invalid.
     """
-    grid = store.query(task.rows.grid)
+    grid = store.query(task.make_grid)
 
     shown_names = [
         name
@@ -364,7 +364,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     available_names = list({**usual_names, **dict.fromkeys(grid.columns)})
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
-        names = task.rows.table(tx).read_names(tx, row_ids)
+        names = task.make_row_table(tx).read_names(tx, row_ids)
         titles = read_row_titles(tx, task, row_ids)
 
     rows = [

@@ -180,7 +180,7 @@ def test_a_row_may_change_between_its_claim_and_its_text(
         original_query = ws.store.query
 
         def query(read: Any, *args: Any, **options: Any) -> Any:
-            if read == ws.task.rows.read:
+            if read == ws.task.read_rows:
                 changed_ids.extend(*args)
                 reviewed.change(change)
             return original_query(read, *args, **options)
