@@ -121,7 +121,7 @@ class PassagesTask(Task):
         self.parked_version = "" if skipped_versions is None else prompt_version
         self.index = _make_passage_index(shape)
 
-    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape was read from it
+    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape is enough
         """Return the table of passages, with the condition for open passages."""
         return table.make_row_table(
             self.shape,
