@@ -16,7 +16,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import parse_json
-from pipeline.tables.encodings import TextEncoding, check_encoding, find_encoding
+from pipeline.tables.encodings import check_encoding, find_encoding
 from pipeline.tables.row_findings import make_excerpt
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -116,17 +116,17 @@ class InputFile:
             # The user's encoding is ignored for Parquet, .xlsx and documents.
             is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
             if options.encoding and not is_binary:
-                encoding = TextEncoding(check_encoding(self.parts[0], options.encoding))
+                self.encoding = check_encoding(self.parts[0], options.encoding)
+                encoding_note = ""
             else:
-                encoding = find_encoding(self.parts[0], start)
+                self.encoding, encoding_note = find_encoding(self.parts[0], start)
 
-        self.encoding = encoding.codec
         start_text = start.decode(self.encoding, "ignore").strip()
         self.line_end = _find_line_end(start_text)
         self.header_line = _parse_header(options.header)
         self.format = self._detect_format(start, start_text)
-        if encoding.note and self.format not in _FORMAT_BY_SIGNATURE.values():
-            self.notes.append(encoding.note)
+        if encoding_note and self.format not in _FORMAT_BY_SIGNATURE.values():
+            self.notes.append(encoding_note)
         for option_name in options.given_options:
             formats, noun = _FORMATS_BY_OPTION[option_name]
             if self.format not in formats:

@@ -41,10 +41,9 @@ TEXTS = {
     "cp1251": (
         "Кафе закрыто, очень жаль",
         "Лодка опоздала, еда была холодной.\nПерсонал был грубым с моей матерью.",
-        "НЕ РАБОТАЕТ",
+        "ИВАНОВ ИВАН\nПЕТРОВА АННА\nНЕ РАБОТАЕТ",
         "Човен запізнився, їжа була холодна",
     ),
-    "koi8_r": ("Кафе закрыто, очень жаль\nЛодка опоздала",),
     "cp1253": ("Το πλοίο άργησε πάλι\nΤο φαγητό ήταν κρύο.", "Γιώργος Παπαδόπουλος"),
     "cp1254": (
         "Vapur yine geç kaldı, yemekler soğuktu.\nPersonel çok kabaydı, şikâyet ettim.",
@@ -67,11 +66,11 @@ def test_short_file_is_decoded_correctly(tmp_path: Path, codec: str, text: str) 
     ]
     path = tmp_path / "short.csv"
     path.write_bytes("\r\n".join(lines).encode(codec))
-    guess = find_encoding(path, path.read_bytes())
-    assert path.read_bytes().decode(guess.codec) == "\r\n".join(lines)
+    guessed, note = find_encoding(path, path.read_bytes())
+    assert path.read_bytes().decode(guessed) == "\r\n".join(lines)
     sample_line = next(line for line in lines if not line.isascii())
-    assert sample_line[:20] in guess.note
-    assert "ENCODING=" in guess.note
+    assert sample_line[:20] in note
+    assert "ENCODING=" in note
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
@@ -80,9 +79,9 @@ def test_unicode_is_not_guessed(tmp_path: Path, codec: str) -> None:
     text = f"id,text\n1,{'x' * ((1 << 20) - 3)}é{'é' * (1 << 20)}\n"
     path = tmp_path / "wide.csv"
     path.write_bytes(text.encode(codec))
-    detected = find_encoding(path, path.read_bytes()[: 1 << 20])
-    assert path.read_bytes().decode(detected.codec) == text
-    assert "guess" not in detected.note
+    detected, note = find_encoding(path, path.read_bytes()[: 1 << 20])
+    assert path.read_bytes().decode(detected) == text
+    assert "guess" not in note
 
 
 def test_wrong_encoding_is_refused_with_the_line(tmp_path: Path) -> None:
