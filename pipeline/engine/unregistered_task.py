@@ -17,6 +17,7 @@ from pipeline.engine.task_sync import format_refused_row, print_sync_report
 from pipeline.engine.user_rows import UserRows
 from pipeline.engine.user_task import make_user_task
 from pipeline.store.database import Connection, Store
+from pipeline.store.rows import NO_HASH
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import RowSource
@@ -115,6 +116,8 @@ def load_unregistered_task(
     rows = cast(_MemoryRows, task.rows)
     row_count = 0
     for row in sync.convert_rows(source):
+        if row["input_hash"] == NO_HASH:
+            continue
         if row["is_empty"]:
             sync.report.empty += 1
             continue
