@@ -27,7 +27,6 @@ from pipeline.engine.pictures import (
 )
 from pipeline.engine.task_values import TaskRow
 from pipeline.tables.cells import to_compact_json
-from pipeline.tables.row_sync import ImageInspection
 from pipeline.tables.stored_rows import hash_input
 
 SENT_TYPE = "image/jpeg"
@@ -51,7 +50,9 @@ class RowImages:
     # Maximum pixels of the longer side of a sent image.
     side: int
 
-    def inspect(self, values: Mapping[str, Any], state_json: str | None) -> ImageInspection:
+    def inspect(
+        self, values: Mapping[str, Any], state_json: str | None
+    ) -> Mapping[str, str | None]:
         """Read the images of a row and check that they can be sent; write nothing.
 
         An image whose file is unchanged since the last inspection is not read again.
@@ -61,8 +62,9 @@ class RowImages:
             state_json: State of the last inspection of the row, or None for a new row.
 
         Returns:
-            The hash of each image by column (None without an image), the new state as JSON, and why
-            the first unusable image cannot be sent, or None.
+            Columns of the stored row: `input_hash`, which covers the asked columns and the contents
+            of the images; `seen`, the new state as JSON; and `unusable`, why the first unusable
+            image cannot be sent, or None.
         """
         former_states = json.loads(state_json) if state_json else {}
         states = {}
@@ -74,7 +76,11 @@ class RowImages:
                 unusable_reason = f"{column}: {reason}"
 
         hashes = {column: states.get(column, {}).get("sha256") for column in self.columns}
-        return ImageInspection(hashes, to_compact_json(states), unusable_reason)
+        return {
+            "input_hash": hash_input({**values, **hashes}, [*self.asked, *self.columns]),
+            "seen": to_compact_json(states),
+            "unusable": unusable_reason,
+        }
 
     def add_to_row(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
         """Read the images of a row, and return the row with them before the text of its prompt.

@@ -15,6 +15,7 @@ from pipeline.engine.task_sync import format_refused_row, print_sync_report
 from pipeline.engine.task_values import RowsById
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
+from pipeline.store.rows import NO_HASH
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync, RowSyncReport
@@ -115,6 +116,8 @@ def load_unregistered_task(
     )
     row_count = 0
     for row in sync.convert_rows(source):
+        if row["input_hash"] == NO_HASH:
+            continue
         if row["is_empty"]:
             sync.report.empty += 1
             continue

@@ -149,9 +149,9 @@ def write_csv(
     """
     check_target(path, store, overwrite=overwrite)
     with store.read() as tx:
-        row_list = task.make_grid(tx).read_list(tx, options)
-        rows = (values for _, values in islice(row_list.rows, max_rows))
-        chunks = export.encode_rows(rows, "csv", kinds=row_list.kinds)
+        kinds, listed_rows = task.make_grid(tx).read_list(tx, options)
+        rows = (values for _, values in islice(listed_rows, max_rows))
+        chunks = export.encode_rows(rows, "csv", kinds=kinds)
         line_count = write_file(path, chunks)
     # The header is a line, too.
     return ExportReport(str(path), "csv", line_count - 1, task.nouns.singular)

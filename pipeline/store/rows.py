@@ -44,7 +44,6 @@ from pipeline.store.database import (
     count_rows,
     has_row,
     insert_into,
-    insert_new,
     run_many,
     select_matching,
     stream_rows,
@@ -64,7 +63,6 @@ _staged = Table(
     MetaData(),
     Column("item_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
-    Column("line", BigInteger, nullable=False),
     *(Column(name, Boolean if name == "is_empty" else Text) for name in STAGED_COLUMNS),
     prefixes=["TEMPORARY"],
 )
@@ -119,36 +117,10 @@ class StagedRows(NamedTuple):
     # The connection with the temporary table.
     connection: Connection
 
-    def add_new(self, records: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], int]]:
-        """Insert rows with new ids into the temporary table, commit, and return the other rows.
-
-        Args:
-            records: The rows by column name.
-
-        Returns:
-            A pair for each row that was skipped, because a row with its id was staged before, also
-            by the same call: the skipped row, and the source's line of the first row with the id.
-        """
+    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, given by column name, into the temporary table, and commit."""
         with self.connection.begin():
-            if insert_new(self.connection, _staged, records) == len(records):
-                return []
-
-            row_ids = [record["item_id"] for record in records]
-            staged_rows = {
-                row.item_id: row
-                for row in select_matching(
-                    self.connection,
-                    select(_staged),
-                    _staged.c.item_id,
-                    row_ids,
-                )
-            }
-        repeated_rows = []
-        for record in records:
-            first = staged_rows[record["item_id"]]
-            if first.n != record["n"]:
-                repeated_rows.append((record, first.line))
-        return repeated_rows
+            run_many(self.connection, insert(_staged), records)
 
     @contextlib.contextmanager
     def sync_task_rows(

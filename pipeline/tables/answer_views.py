@@ -12,7 +12,8 @@ Both are views over `findable_answers`, so they always show the stored answers. 
 - A source column is called `source_…` if another column has its name.
 - A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
   column has this name.
-- PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there.
+- PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there, and end in
+  a hash.
 - If a view is made again, its existing columns keep their positions.
 
 Each view of findable contains a mark: a comment with findable's name and a hash of the definition
@@ -76,12 +77,12 @@ JSON = "json"
 # End of the name of a column with the confidence of a field.
 CONFIDENCE_SUFFIX = "_confidence"
 
-# Origin of these views, in their marks.
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
 MAKER_NUMBER = 2
+# Origin of these views, in their marks.
 _MARK_PREFIX = "findable"
-# A name is tried without a prefix, with the prefix, with the prefix twice, and so on.
-_MAX_NAME_TRIES = 4
+# Hexadecimal digits of the hash at the end of a cut name.
+_NAME_HASH_DIGITS = 6
 # SQLite's JSON paths have no escapes for these characters.
 _NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
 # SQLSTATE of a statement that fails because other objects depend on an object.
@@ -113,19 +114,16 @@ def check_view_columns(task: TaskRecord) -> None:
     Raises:
         InputError: Two columns would have the same name in a database.
     """
-    labels_by_name = {
-        name: f"the column `{name}` that every answer has" for name in (EXTRACTOR, ANSWERED_AT)
-    }
-    for name in POSTGRESQL_SYSTEM_COLUMNS:
-        labels_by_name[name] = f"`{name}`, which every table of PostgreSQL has"
-
-    labeled_names = [(name, f"the key column `{name}`") for name, _ in task.key]
-    labeled_names += [(name, f"the field `{name}`") for name, _ in task.fields]
-    for name, label in labeled_names:
-        first_label = labels_by_name.setdefault(name.casefold(), label)
-        if first_label != label:
-            reason = f"and {first_label} would be the same column of `{view_names_of(task)[0]}`"
-            raise InputError(f"{label} {reason}; nothing was changed", hint="give it another name")
+    taken_names = {EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS}
+    for name, _ in (*task.key, *task.fields):
+        if name.casefold() in taken_names:
+            raise InputError(
+                f"`{name}` would be the name of two columns of `{view_names_of(task)[0]}`; "
+                "nothing was changed",
+                hint="give the key column or the field another name; these are also names: "
+                f"{', '.join((EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS))}",
+            )
+        taken_names.add(name.casefold())
 
 
 def _make_view_query(
@@ -144,15 +142,15 @@ def _make_view_query(
       source columns except the key. A source column whose name is taken is called `source_…`, see
       `name_added_columns`. The row's state is in the column `state`, or `row_state`.
 
-    In both, a column with the confidence follows for each field that an answer has a confidence of,
-    or that has such a column already. Rows that left their source stay, with the state `gone`.
+    In both, a column with the confidence follows for each field if an answer has confidences. Rows
+    that left their source stay, with the state `gone`.
 
     Args:
         tx: The transaction in which the view will be made.
         task: The task with the answers.
         preference: The order of preference among its answers.
         per_version: Return the view of answers; False means the view of answered rows.
-        existing_names: Columns of the existing view; they come first, in this order.
+        existing_names: Columns of the existing view, folded; they come first, in this order.
     """
     columns = _make_answer_columns(tx, task)
     query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
@@ -174,31 +172,25 @@ def _make_view_query(
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
 
-    # Each field has a column from the first confidence on, also if all confidences are deleted
-    # later, because other programs may use the column.
-    column_names = name_confidence_columns(columns, [name for name, _ in task.fields])
-    for field, column_name in column_names.items():
-        if column_name in existing_names or has_confidences(tx, task.name):
-            columns[column_name] = make_probability_expression(tx, field)
+    if has_confidences(tx, task.name):
+        column_names = name_confidence_columns(columns, [name for name, _ in task.fields])
+        for field, name in column_names.items():
+            columns[name] = make_probability_expression(tx, field)
 
     if not is_sqlite(tx):
-        columns = dict(zip(_cut_names(columns), columns.values(), strict=True))
+        columns = {_cut_name(name): column for name, column in columns.items()}
     positions = {name: position for position, name in enumerate(existing_names)}
-    ordered_names = sorted(columns, key=lambda name: positions.get(name, len(positions)))
+    ordered_names = sorted(columns, key=lambda name: positions.get(name.casefold(), len(positions)))
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
 
 
-def _cut_names(names: Iterable[str]) -> list[str]:
-    """Return names that PostgreSQL does not cut; equal beginnings get their position."""
-    cut_names = list[str]()
-    for name in names:
-        cut_name = name.encode()[:MAX_COLUMN_BYTES].decode(errors="ignore")
-        if cut_name in cut_names:
-            suffix = f"_{len(cut_names) + 1}"
-            beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)]
-            cut_name = f"{beginning.decode(errors='ignore')}{suffix}"
-        cut_names.append(cut_name)
-    return cut_names
+def _cut_name(name: str) -> str:
+    """Return a name that PostgreSQL does not cut; a cut name ends in a hash of the whole name."""
+    if len(name.encode()) <= MAX_COLUMN_BYTES:
+        return name
+    suffix = f"_{hash_text(name)[:_NAME_HASH_DIGITS]}"
+    beginning = name.encode()[: MAX_COLUMN_BYTES - len(suffix)]
+    return f"{beginning.decode(errors='ignore')}{suffix}"
 
 
 def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnElement[Any]]:
@@ -225,23 +217,11 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
     return columns
 
 
-def _lacks_confidence_columns(tx: Connection, task: TaskRecord) -> bool:
-    """Return whether answers have confidences and the views lack columns for them."""
-    if not has_confidences(tx, task.name):
-        return False
-    other_names = [*dict(task.key), *dict(task.fields), EXTRACTOR, ANSWERED_AT]
-    column_names = name_confidence_columns(other_names, [name for name, _ in task.fields])
-    existing_names = {name.casefold() for name in read_columns(tx, view_names_of(task)[0])}
-    return any(name.casefold() not in existing_names for name in column_names.values())
-
-
 def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
     """Return the names of the columns with confidences, such as `tone_confidence`, by field."""
-    suffixed_names = {field: f"{field}{CONFIDENCE_SUFFIX}" for field in fields}
-    column_names = name_added_columns(other_names, suffixed_names.values(), "answer_")
-    return {
-        field: column_names[name] for field, name in suffixed_names.items() if name in column_names
-    }
+    suffixed_names = [f"{field}{CONFIDENCE_SUFFIX}" for field in fields]
+    column_names = name_added_columns(other_names, suffixed_names, "answer_")
+    return dict(zip(fields, column_names.values(), strict=True))
 
 
 def is_our_view(tx: Connection, name: str) -> bool:
@@ -249,15 +229,11 @@ def is_our_view(tx: Connection, name: str) -> bool:
     return (_read_mark(tx, name) or "").startswith(_MARK_PREFIX)
 
 
-def _is_name_taken(mark: str | None) -> bool:
-    """Return whether a mark belongs to an object of another program; see `_read_mark`."""
-    return mark is not None and not mark.startswith(_MARK_PREFIX)
-
-
 def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in view_names_of(task):
-        if _is_name_taken(_read_mark(tx, name)):
+        mark = _read_mark(tx, name)
+        if mark is not None and not mark.startswith(_MARK_PREFIX):
             raise adoption_error(
                 name,
                 "belongs to another program",
@@ -273,16 +249,14 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
-    """Return whether no view has to be made: each is current, or another object has its name."""
-    definition = _define_views(_read_preference(tx, task), task)
-    names = view_names_of(task)
-    are_current = all(_is_view_made(tx, name, definition) for name in names)
-    return are_current and not _lacks_confidence_columns(tx, task)
+    """Return whether both views of a task are as `make_views` would make them now."""
+    mark = _make_mark(tx, task, _read_preference(tx, task))
+    return all(_read_mark(tx, name) == mark for name in view_names_of(task))
 
 
-def _define_views(preference: VersionPreference, task: TaskRecord) -> str:
-    """Return all from which the views of a task are made, except the columns of confidences."""
-    return json.dumps(
+def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
+    """Return the mark of the views of a task, with a hash of all from which they are made."""
+    definition = json.dumps(
         (
             MAKER_NUMBER,
             preference.prompt_version,
@@ -293,8 +267,10 @@ def _define_views(preference: VersionPreference, task: TaskRecord) -> str:
             # The order of the columns is that of the view.
             list(task.columns.items()),
             bool(task.members.image_columns),
+            has_confidences(tx, task.name),
         )
     )
+    return f"{_MARK_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
 def make_views(tx: Connection, task: TaskRecord) -> list[str]:
@@ -315,25 +291,20 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
     check_view_columns(task)
     check_view_names(tx, task)
     names = view_names_of(task)
-    earlier_marks = [_read_mark(tx, name) for name in names]
+    have_views = all(is_our_view(tx, name) for name in names)
     preference = _read_preference(tx, task)
-    definition = _define_views(preference, task)
+    mark = _make_mark(tx, task, preference)
     for name, per_version in zip(names, (True, False), strict=True):
-        # Existing columns keep their positions.
-        existing_names = list(read_columns(tx, name))
-        # `read_columns` folds the names of SQLite, but the case of a column must not change.
-        if is_sqlite(tx):
-            names_query = text("SELECT name FROM pragma_table_info(:name)")
-            existing_names = list(tx.execute(names_query, {"name": name}).scalars())
         query = _make_view_query(
             tx,
             task,
             preference,
             per_version=per_version,
-            existing_names=existing_names,
+            # Existing columns keep their positions.
+            existing_names=[column.casefold() for column in read_columns(tx, name)],
         )
-        _make_view(tx, name, query, definition)
-    if all(earlier_marks):
+        _make_view(tx, name, query, mark)
+    if have_views:
         return []
     return [f"made the views `{names[0]}` and `{names[1]}`"]
 
@@ -348,39 +319,23 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     )
 
 
-def _is_view_made(tx: Connection, name: str, definition: str) -> bool:
-    """Return whether a view has this definition, or another program's object has its name.
+def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None:
+    """Make or replace a view, with a mark.
 
-    Args:
-        tx: The transaction that reads.
-        name: Name of the view.
-        definition: The definition that the view should have.
-    """
-    existing_mark = _read_mark(tx, name)
-    if existing_mark is None:
-        return False
-    return _is_name_taken(existing_mark) or existing_mark == _mark(definition)
-
-
-def _make_view(tx: Connection, name: str, query: Select[Any], definition: str) -> None:
-    """Make or replace a view, with a mark that contains the hash of its definition.
-
-    The view is made again even if it is current; `_is_view_made` compares the hash. Other programs'
-    views on this view stay. On SQLite the mark is a comment in the view's SQL, on PostgreSQL it is
-    the comment of the view.
+    The view is made again even if it is current. Other programs' views on this view stay. On SQLite
+    the mark is a comment in the view's SQL, on PostgreSQL it is the comment of the view.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
         name: Name of the view.
         query: The SELECT of the view.
-        definition: Everything that decides on the SELECT, as a text.
+        mark: The text of the comment.
 
     Raises:
         ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
     """
     view = quote_identifier(tx, name)
     sql = to_sql(tx, query)
-    mark = _mark(definition)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
         _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
@@ -391,7 +346,8 @@ def _make_view(tx: Connection, name: str, query: Select[Any], definition: str) -
             _run_sql(tx, f"CREATE OR REPLACE VIEW {view} AS {sql}")
     except exc.DBAPIError:
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
-        _recreate_server_view(tx, name, f"CREATE VIEW {view} AS {sql}")
+        _drop_server_view(tx, name)
+        _run_sql(tx, f"CREATE VIEW {view} AS {sql}")
     _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
 
 
@@ -423,10 +379,8 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     return row[0] or ""
 
 
-def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
-    """Drop a view of PostgreSQL and run the statement that creates it again.
-
-    Runs in a savepoint, so the old view is kept after an error.
+def _drop_server_view(tx: Connection, name: str) -> None:
+    """Drop a view of PostgreSQL.
 
     Raises:
         ConfigurationError: Another program's view depends on the view.
@@ -435,7 +389,6 @@ def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
     try:
         with tx.begin_nested():
             _run_sql(tx, f"DROP VIEW {quote_identifier(tx, name)}")
-            _run_sql(tx, statement)
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
             raise
@@ -448,11 +401,6 @@ def _recreate_server_view(tx: Connection, name: str, statement: str) -> None:
 def _run_sql(tx: Connection, statement: str) -> None:
     """Run a statement without parameters, unchanged: it may contain `%` and `:`."""
     tx.exec_driver_sql(statement, execution_options={"no_parameters": True})
-
-
-def _mark(definition: str) -> str:
-    """Return the mark of a view with this definition."""
-    return f"{_MARK_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
 def to_sql(tx: Connection, query: Select[Any]) -> str:
@@ -599,9 +547,8 @@ def name_added_columns(
 ) -> dict[str, str]:
     """Choose names for columns that are added to other columns, so that all names differ.
 
-    A name that is free stays as it is. Before a taken name the prefix is put, up to three times,
-    until it is free: with the prefix `source_`, a second `tone` becomes `source_tone`. Case does
-    not distinguish names.
+    A name that is free stays as it is. Before a taken name the prefix is put until it is free: with
+    the prefix `source_`, a second `tone` becomes `source_tone`. Case does not distinguish names.
 
     Args:
         existing_names: The other columns, which keep their names.
@@ -609,15 +556,14 @@ def name_added_columns(
         prefix: The beginning of a name that would be taken without it.
 
     Returns:
-        Chosen names by `names`, in their order. A column without a free name is left out.
+        Chosen names by `names`, in their order.
     """
     taken_names = {name.casefold() for name in existing_names}
     column_names = dict[str, str]()
     for name in names:
-        candidates = (f"{prefix * prefix_count}{name}" for prefix_count in range(_MAX_NAME_TRIES))
-        free_names = (name for name in candidates if name.casefold() not in taken_names)
-        column_name = next(free_names, "")
-        if column_name:
-            taken_names.add(column_name.casefold())
-            column_names[name] = column_name
+        column_name = name
+        while column_name.casefold() in taken_names:
+            column_name = f"{prefix}{column_name}"
+        taken_names.add(column_name.casefold())
+        column_names[name] = column_name
     return column_names

@@ -10,21 +10,20 @@ values, such as tags, by which rows are counted.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Join,
-    Row,
     Select,
     Text,
     and_,
-    case,
     false,
     func,
     literal,
@@ -40,7 +39,6 @@ from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
     NO_FILTER,
     DoubtCounts,
-    FieldCount,
     ListedRow,
     RowCounts,
     RowFilter,
@@ -73,7 +71,7 @@ from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.answer_views import name_added_columns
 from pipeline.tables.facets import (
-    format_equality,
+    format_any_equality,
     is_countable,
     list_value_counts,
     quote_where_name,
@@ -98,15 +96,6 @@ _FACET_PAGE_ROWS = 2_000
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
 NO_FIELDS: Mapping[str, str] = MappingProxyType({})
-
-
-class RowList(NamedTuple):
-    """All rows of a list, which are read when iterated."""
-
-    # Kinds of the columns by name; the last is the state.
-    kinds: Mapping[str, str]
-    # The id and the values of each row.
-    rows: Iterator[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,7 +202,7 @@ class Grid:
             query = query.where(answers.c.id.is_not(None))
         native_ids = None
         if row_ids is None:
-            query = query.order_by(*self._list_order(sort or ""))
+            query = self._sort_rows(query, RowListOptions(0, sort=sort))
         else:
             native_ids = self.table.ids.to_native_ids(row_ids)
         id_column = self.table.table.c[self.table.id_column]
@@ -265,7 +254,19 @@ class Grid:
             return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
 
         names = self.select_names(options)
-        records = self._read_records(tx, options)
+        query = self.select_rows(tx, options.row_filter, *self._list_cells())
+        if options.after is not None:
+            query = query.where(self._make_after_condition(tx, options))
+        query = self._sort_rows(query, options)
+        try:
+            with limit_time(tx, options.within_s if options.sort else None):
+                records = tx.execute(query.limit(options.limit + 1)).all()
+        except SlowError:
+            raise InputError(
+                f"too many rows to sort by {options.sort} in time",
+                hint=f"list fewer rows: {OptionHint(where='…')}",
+            ) from None
+
         rows = list(map(self._read_row, records[: options.limit]))
         last_id = None
         if len(records) > options.limit:
@@ -273,8 +274,14 @@ class Grid:
         listed_rows = [ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows]
         return RowsPage(listed_rows, last_id, names, self.judgements.review_name, self.state_name)
 
-    def read_list(self, tx: Connection, options: RowListOptions) -> RowList:
+    def read_list(
+        self, tx: Connection, options: RowListOptions
+    ) -> tuple[Mapping[str, str], Iterator[tuple[str, dict[str, Any]]]]:
         """Return all rows of a list; limit and position of the options are ignored.
+
+        Returns:
+            The kinds of the columns by name, and the id and the values of each row. The last column
+            is the state. The rows are read when iterated.
 
         Raises:
             InputError: The options are invalid; see `read_page`.
@@ -284,11 +291,9 @@ class Grid:
             return make_refused_grid(tx, self.table.task).read_list(tx, refused_options)
 
         names = [*self.select_names(options), self.state_name]
+        kinds = {name: self.columns[name].kind for name in names}
         rows = self.read_rows(tx, options.row_filter, sort=options.sort)
-        return RowList(
-            {name: self.columns[name].kind for name in names},
-            ((row.id, self.list_values(row, names)) for row in rows),
-        )
+        return kinds, ((row.id, self.list_values(row, names)) for row in rows)
 
     def list_values(self, row: ViewRow, names: Iterable[str]) -> dict[str, Any]:
         """Return the values of a row in some columns, by name."""
@@ -298,20 +303,15 @@ class Grid:
         """Return whether a filter requests refused rows, and the table does not contain them."""
         return row_filter.state == REFUSED_STATE and self.table.is_refused is None
 
-    def _make_after_condition(
-        self,
-        tx: Connection,
-        options: RowListOptions,
-        sort_keys: Sequence[ColumnElement[Any]],
-    ) -> ColumnElement[bool]:
+    def _make_after_condition(self, tx: Connection, options: RowListOptions) -> ColumnElement[bool]:
         """Return the SQL condition that a row comes after the row `options.after` in the list.
 
-        Reads the sort values of that row. The list is in the order of `options`, which may be
-        descending.
+        Reads the sort values of that row.
 
         Raises:
-            InputError: There is no such row.
+            InputError: There is no such row, or no such sort order.
         """
+        sort_keys = self._list_sort_keys(options)
         is_last_row = self.table.match_ids([str(options.after)])
         query = select(*sort_keys).select_from(self._join_answers()).where(is_last_row).limit(1)
         last_row = tx.execute(query).first()
@@ -328,32 +328,6 @@ class Grid:
         if _is_descending(options):
             return and_(sort_keys[0] <= bounds[0], row_values < last_values)
         return and_(sort_keys[0] >= bounds[0], row_values > last_values)
-
-    def _read_records(self, tx: Connection, options: RowListOptions) -> Sequence[Row[Any]]:
-        """Return the cells of the rows of a page, and of the next row, if any.
-
-        At most `options.limit` + 1 rows are read.
-
-        Raises:
-            InputError: Sorting by a column takes longer than `options.within_s` seconds, or the
-                filter, the sort order or the row `options.after` is invalid.
-        """
-        query = self.select_rows(tx, options.row_filter, *self._list_cells())
-        order = self._list_sort_keys(options.sort or "")
-        if options.after is not None:
-            query = query.where(self._make_after_condition(tx, options, order))
-        if _is_descending(options):
-            order = [key.desc() for key in order]
-
-        time_limit_s = options.within_s if options.sort else None
-        try:
-            with limit_time(tx, time_limit_s):
-                return tx.execute(query.order_by(*order).limit(options.limit + 1)).all()
-        except SlowError:
-            raise InputError(
-                f"too many rows to sort by {options.sort} in time",
-                hint=f"list fewer rows: {OptionHint(where='…')}",
-            ) from None
 
     def find_position(
         self,
@@ -372,25 +346,21 @@ class Grid:
         Raises:
             InputError: The options are invalid, or there is no such row.
         """
-        sort_keys = self._list_sort_keys(options.sort or "")
         reversed_options = options._replace(after=row_id, is_reversed=not options.is_reversed)
-        is_earlier = self._make_after_condition(tx, reversed_options, sort_keys)
+        is_earlier = self._make_after_condition(tx, reversed_options)
         query = self.select_rows(
             tx,
             options.row_filter,
             func.count(),
-            func.coalesce(func.sum(case((is_earlier, 1), else_=0)), 0),
-            func.coalesce(func.sum(case((self.table.match_ids([row_id]), 1), else_=0)), 0),
+            func.count().filter(is_earlier),
+            func.count().filter(self.table.match_ids([row_id])),
         )
         try:
             with limit_time(tx, options.within_s):
                 total, earlier_count, own_count = tx.execute(query).one()
         except SlowError:
             return None
-        number = None
-        if own_count:
-            number = int(earlier_count) + 1
-        return RowPosition(number, total)
+        return RowPosition(earlier_count + 1 if own_count else None, total)
 
     def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
@@ -404,11 +374,10 @@ class Grid:
         """
         if not has_confidences(tx, self.table.task):
             return None
-        doubt = case((self.judgements.is_doubtful(), 1), else_=0)
         query = self.select_rows(
             tx,
-            RowFilter(),
-            func.coalesce(func.sum(doubt), 0),
+            NO_FILTER,
+            func.count().filter(self.judgements.is_doubtful()),
             func.count(answers.c.confidences),
         )
         doubt_counts = DoubtCounts(*tx.execute(query).one())
@@ -436,15 +405,16 @@ class Grid:
         """Return the conditions of a filter, all of which a row of `source` must meet.
 
         Each word of the filter must be in one of the searched cells or documents. Then follow
-        WHERE=, the state, each tag, the ids, and the conditions on answers: review, doubt,
+        WHERE=, each tag, the state, the ids, and the conditions on answers: review, doubt,
         differing versions and version. Parts of the filter that are not set add no condition.
 
         Raises:
             InputError: The state is unknown, or WHERE= is invalid.
         """
         conditions = [self._mentions_word(tx, word) for word in row_filter.words]
-        where_texts = filter(None, [row_filter.where, *row_filter.choices.values()])
-        conditions += [self._compile_condition(tx, text) for text in where_texts]
+        where_texts = [row_filter.where, *row_filter.choices.values()]
+        where_texts += [format_any_equality(self.facets, tag) for tag in row_filter.tags]
+        conditions += [self._compile_condition(tx, text) for text in where_texts if text]
 
         if row_filter.state:
             states = self.table.listed_names
@@ -455,9 +425,6 @@ class Grid:
                 )
             conditions.append(self.table.state_expression == row_filter.state)
 
-        for tag in row_filter.tags:
-            equalities = [format_equality(name, tag) for name in self.facets]
-            conditions.append(self._compile_condition(tx, " OR ".join(equalities)))
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         conditions += self._make_answer_conditions(tx, row_filter)
@@ -591,91 +558,82 @@ class Grid:
     ) -> RowCounts:
         """Return the counts with the numbers of rows by version and by value of each facet.
 
-        Only the 50 commonest versions are returned. A facet is counted without its own condition in
-        `row_filter.choices`.
+        The rows are read once. Only the 50 commonest versions are returned. A facet is counted
+        without its own condition in `row_filter.choices`.
 
         Args:
-            within_s: The limit of each reading of the rows, in seconds; None means no limit.
+            within_s: The limit of the reading, in seconds; None means no limit.
 
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        versions, fields = self._tally_rows(tx, row_filter, self.facets, within_s)
-        for name in row_filter.choices:
-            if name in self.facets:
-                choices = {**row_filter.choices}
-                del choices[name]
-                own_filter = row_filter._replace(choices=choices)
-                fields |= self._tally_rows(tx, own_filter, [name], within_s)[1]
-        return counts._replace(versions=versions, fields=fields)
+        chosen_names = [name for name in self.facets if name in row_filter.choices]
+        other_choices = {
+            name: text for name, text in row_filter.choices.items() if name not in chosen_names
+        }
+        cells = [cell for cell in (self.columns[name].cell for name in self.facets) if cell]
+        query = self.select_rows(
+            tx,
+            row_filter._replace(choices=other_choices),
+            answers.c.extractor,
+            *(select_json(tx, cell) for cell in cells),
+            *(self._compile_condition(tx, row_filter.choices[name]) for name in chosen_names),
+        )
 
-    def _tally_rows(
-        self,
-        tx: Connection,
-        row_filter: RowFilter,
-        names: Sequence[str],
-        within_s: float | None,
-    ) -> tuple[dict[str, int], dict[str, list[FieldCount]]]:
-        """Return the numbers of rows by version, and by value of each column that can be counted.
-
-        The rows that meet the filter are read once.
-
-        Raises:
-            SlowError: It takes longer than `within_s` seconds.
-        """
-        cells = [cell for cell in (self.columns[name].cell for name in names) if cell]
-        values = [select_json(tx, cell) for cell in cells]
-        query = self.select_rows(tx, row_filter, answers.c.extractor, *values)
         timer = start_timer(tx)
         versions = Counter[str]()
-        rows_by_json = {name: Counter[str | None]() for name in names}
+        rows_by_json = {name: Counter[str | None]() for name in self.facets}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            version_column, *value_columns = zip(*rows, strict=True)
-            versions.update(filter(None, version_column))
-            for counter, column in zip(rows_by_json.values(), value_columns, strict=True):
+            version_column, *columns = zip(*rows, strict=True)
+            fits = dict(zip(chosen_names, columns[len(cells) :], strict=True))
+            versions.update(filter(None, _select_fitting(version_column, fits.values())))
+            for (name, counter), column in zip(rows_by_json.items(), columns, strict=False):
+                other_fits = [fit for choice, fit in fits.items() if choice != name]
                 if is_countable(counter):
-                    counter.update(column)
+                    counter.update(_select_fitting(column, other_fits))
             if within_s is not None and timer.seconds > within_s:
                 raise SlowError
 
-        counts = {name: list_value_counts(name, counter) for name, counter in rows_by_json.items()}
-        fields = {name: value_counts for name, value_counts in counts.items() if value_counts}
-        return _select_commonest(versions), fields
+        commonest_versions = sorted(versions.items(), key=lambda pair: (-pair[1], pair[0]))
+        fields = {name: list_value_counts(name, counter) for name, counter in rows_by_json.items()}
+        return counts._replace(
+            versions=dict(commonest_versions[:_MAX_VERSIONS]),
+            fields={name: value_counts for name, value_counts in fields.items() if value_counts},
+        )
 
-    def _list_sort_keys(self, sort: str) -> list[ColumnElement[Any]]:
+    def _list_sort_keys(self, options: RowListOptions) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
 
-        An empty `sort` means the order in which rows are asked. A leading `-`, for a descending
-        order, is ignored here.
+        Without `options.sort` it is the order in which rows are asked.
 
         Raises:
             InputError: There is no such sort order.
         """
         order = self.table.table.c[self.table.order_column]
-        if not sort:
+        if not options.sort:
             return [order]
 
-        name = self._find_name(sort.removeprefix("-")) or ""
-        column = self.columns.get(name)
+        sort_name = options.sort.removeprefix("-")
+        column = self.columns.get(self._find_name(sort_name) or "")
         if column is None or not column.sort_keys:
             sortable_names = [name for name, column in self.columns.items() if column.sort_keys]
             raise InputError(
-                f"rows cannot be sorted by {sort.removeprefix('-')!r}",
+                f"rows cannot be sorted by {sort_name!r}",
                 hint=f"set {OptionHint('sort')} to {', '.join(sortable_names)}; "
                 "a - before the name lists the largest first",
             )
         return [*column.sort_keys, order]
 
-    def _list_order(self, sort: str) -> list[ColumnElement[Any]]:
-        """Return the ORDER BY expressions of a sort order.
+    def _sort_rows(self, query: Select[Any], options: RowListOptions) -> Select[Any]:
+        """Return a SELECT of rows with the order of the options.
 
         Raises:
             InputError: There is no such sort order.
         """
-        keys = self._list_sort_keys(sort)
-        if sort.startswith("-"):
-            return [key.desc() for key in keys]
-        return keys
+        sort_keys = self._list_sort_keys(options)
+        if _is_descending(options):
+            sort_keys = [key.desc() for key in sort_keys]
+        return query.order_by(*sort_keys)
 
     def _find_name(self, name: str) -> str | None:
         """Return the name of the column that a name or an alias means; None if there is none."""
@@ -723,10 +681,16 @@ def _is_descending(options: RowListOptions) -> bool:
     return (options.sort or "").startswith("-") != options.is_reversed
 
 
-def _select_commonest(counter: Counter[str]) -> dict[str, int]:
-    """Return the commonest versions with their counts, in descending order of counts."""
-    ordered = sorted(counter.items(), key=lambda pair: (-pair[1], pair[0]))
-    return dict(ordered[:_MAX_VERSIONS])
+def _select_fitting(column: Sequence[Any], fits: Collection[Sequence[Any]]) -> Iterable[Any]:
+    """Return the values of a column in the rows that meet all conditions.
+
+    Args:
+        column: The value of each row.
+        fits: The result of each condition for each row; NULL means that it is not met.
+    """
+    if not fits:
+        return column
+    return compress(column, map(all, zip(*fits, strict=True)))
 
 
 def make_grid(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -55,19 +55,9 @@ _ESCAPED_NUL = b"\\u0000"
 _StoredRow = dict[str, Any]
 
 
-class ImageInspection(NamedTuple):
-    """Result of an inspection of a row's images."""
-
-    # The hash of each image by column.
-    hashes: Mapping[str, str | None]
-    # State for the next inspection, as JSON.
-    state_json: str
-    # Why an image cannot be asked about; None if all can.
-    unusable_reason: str | None
-
-
-# Takes a row's values and the state of its last inspection.
-InspectImages = Callable[[Mapping[str, Any], str | None], ImageInspection]
+# Takes a row's values and the state of its last inspection as JSON. Returns the new values of the
+# columns `input_hash`, `seen` (the state for the next inspection, as JSON) and `unusable`.
+InspectImages = Callable[[Mapping[str, Any], str | None], Mapping[str, str | None]]
 
 
 @dataclass
@@ -141,10 +131,6 @@ class RowSync:
     # Called for each refused row.
     on_refused: Callable[[Finding], None] | None = None
     report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
-    # How many further rows had an id, by the id of the first.
-    _repeat_counts: Counter[str] = field(default_factory=Counter, init=False)
-    # Ids of forgotten rows that the source contains.
-    _forgotten_ids: set[str] = field(default_factory=set, init=False)
 
     def run(self, source: Any, display: Progress) -> RowSyncReport:
         """Read a source to its end, and update the rows of the task in one transaction.
@@ -216,166 +202,85 @@ class RowSync:
     def _stage_source(
         self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
     ) -> None:
-        """Read a source to its end, and stage its rows."""
+        """Read a source to its end, and stage its rows, except forgotten rows."""
         is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
+        rows = self.convert_rows(source, is_forgotten=is_forgotten)
         row_count = 0
         with display.bar("items", None) as bar:
-            for page in split_into_pages(source, PAGE_ROWS):
-                self._stage_page(staged_rows, page, is_forgotten, first_index=row_count)
+            for page in split_into_pages(rows, PAGE_ROWS):
+                present_rows = [row for row in page if not is_forgotten(row["item_id"])]
+                self.report.forgotten += len(page) - len(present_rows)
+
+                sound_rows = [
+                    row for row in present_rows if row["input_hash"] != stored_rows.NO_HASH
+                ]
+                self.report.empty += sum(row["is_empty"] for row in sound_rows)
+                self._inspect_images(sound_rows)
+
+                staged_rows.add(present_rows)
                 row_count += len(page)
                 bar.show(row_count)
 
-    def convert_rows(self, source: Iterable[SourceRow | Finding]) -> Iterator[_StoredRow]:
-        """Yield each row of a source as it would be stored; refused rows go to the report.
+    def convert_rows(
+        self,
+        source: Iterable[SourceRow | Finding],
+        *,
+        is_forgotten: Callable[[str], bool] = lambda _row_id: False,
+    ) -> Iterator[_StoredRow]:
+        """Yield each row of a source as it would be stored, also refused rows; store nothing.
 
-        Nothing is stored: only the ids are kept, in a temporary file, to find repeated keys. A row
-        with the key of an earlier row is refused, as in `run`. If the task has no key, the id is a
-        hash of the row. Then equal rows are all yielded, and they have the same id here: the
-        suffixes `-2`, `-3`, … that distinguish them are only given by `run`.
+        Only the ids are kept, in a temporary file, to find repeated ids. A row with the key of an
+        earlier row is refused. If the id is a hash of the row, an equal row gets the id with the
+        next suffix: `hash-2`, `hash-3`, …. Refused rows are counted in the report.
+
+        Args:
+            source: The rows and findings of the source.
+            is_forgotten: Returns whether a user erased the row of an id. Such a row is yielded, but
+                never as a refused row, because that would store its cells.
         """
         key_lines = KeyLines()
-        for source_row in source:
-            row, _ = self._convert_row(source_row)
-            if row["input_hash"] == stored_rows.NO_HASH:
-                continue
+        repeat_counts = Counter[str]()
+        has_made_key = self.record.key[0][0] == HASH_KEY
+        for row_number, source_row in enumerate(source, start=1):
+            row = self._convert_row(source_row)
+            row_id = row["item_id"]
+            earlier_line = key_lines.add(row_id, row["line"])
+            # Equal rows share an id that is a hash.
+            has_made_id = row["input_hash"] == stored_rows.NO_HASH or has_made_key
+            if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
+                row = self._refuse_duplicate(row, earlier_line)
+                row_id = row["item_id"]
+                earlier_line = key_lines.add(row_id, row["line"])
+                has_made_id = True
 
-            earlier_line = key_lines.add(row["item_id"], row["line"])
-            if earlier_line is None or self._has_made_id(row):
-                yield row
-            else:
-                self._refuse_duplicate({**row, "n": None}, earlier_line)
-
-    def _stage_page(
-        self,
-        staged_rows: stored_rows.StagedRows,
-        rows: Sequence[SourceRow | Finding],
-        is_forgotten: Callable[[str], bool],
-        *,
-        first_index: int,
-    ) -> None:
-        """Convert a page of rows, stage them for the transaction, and count them in the report.
-
-        Forgotten rows are left out and counted. Images are inspected if the task has images.
-        Findings are staged as refused rows. So is a row whose id was staged before, except if the
-        id is a hash: then the row is staged with the next suffix (`hash-2`, `hash-3`, …).
-
-        Args:
-            staged_rows: The rows of the source that were read so far.
-            rows: The page.
-            is_forgotten: Returns whether the row with an id was forgotten.
-            first_index: Number of rows of the source before this page.
-        """
-        converted_rows = [self._convert_row(row) for row in rows]
-        for row_number, (row, _) in enumerate(converted_rows, start=first_index + 1):
+            if earlier_line is not None and has_made_id:
+                repeat_counts[row_id] += 1
+                row["item_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
             row["n"] = row_number
-        images = self.record.members.image_columns
-        if self.inspect_images is not None and images:
-            self._inspect_images(converted_rows, images, self.inspect_images)
+            del row["line"]
+            yield row
 
-        waiting_rows = [row for row, _ in converted_rows]
-        while waiting_rows:
-            accepted_rows = list[_StoredRow]()
-            forgotten_rows = list[_StoredRow]()
-            for row in waiting_rows:
-                if is_forgotten(row["item_id"]):
-                    forgotten_rows.append(row)
-                else:
-                    accepted_rows.append(row)
+    def _inspect_images(self, rows: Sequence[_StoredRow]) -> None:
+        """Inspect the images of rows, change the rows accordingly, and count unusable rows.
 
-            waiting_rows = self._reassign_equal_rows(forgotten_rows)
-            earlier_line_by_number = {
-                row["n"]: line for row, line in staged_rows.add_new(accepted_rows)
-            }
-            for row in accepted_rows:
-                earlier_line = earlier_line_by_number.get(row["n"])
-                if earlier_line is None:
-                    self._count_if_unaskable(row)
-                elif self._has_made_id(row):
-                    waiting_rows.append(self._assign_next_id(row))
-                else:
-                    waiting_rows.append(self._refuse_duplicate(row, earlier_line))
-
-    def _inspect_images(
-        self,
-        converted_rows: Sequence[tuple[_StoredRow, Mapping[str, Any]]],
-        images: Sequence[str],
-        inspect: InspectImages,
-    ) -> None:
-        """Inspect the images of all rows that are not refused, and change these rows accordingly.
-
-        Sets the row's input hash, which then also covers the contents of its images; the state for
-        the next inspection; and the reason why an image cannot be asked about, or None. Reads the
-        states of the last inspections from the database.
-
-        Args:
-            converted_rows: The rows, with their values by column; the rows are changed.
-            images: The columns with images.
-            inspect: Inspects the images of a row.
+        The input hash of a row then also covers the contents of its images. The last unusable row
+        becomes the example of the report.
         """
-        sound_rows = [
-            (row, values)
-            for row, values in converted_rows
-            if row["input_hash"] != stored_rows.NO_HASH
-        ]
-        row_ids = [row["item_id"] for row, _ in sound_rows]
+        if self.inspect_images is None:
+            return
+        row_ids = [row["item_id"] for row in rows]
         last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
-
-        hashed_columns = [*self.record.members.asked_columns, *images]
-        for row, values in sound_rows:
-            inspection = inspect(values, last_states.get(row["item_id"]))
-            row.update(
-                input_hash=hash_input({**values, **inspection.hashes}, hashed_columns),
-                seen=inspection.state_json,
-                unusable=inspection.unusable_reason,
-            )
-
-    def _reassign_equal_rows(self, rows: Sequence[_StoredRow]) -> list[_StoredRow]:
-        """Count rows with forgotten ids in the report; return the other rows, with new ids.
-
-        The first row of the source with such an id is the row that the user made findable forget.
-        If ids are hashes, further rows with the id are other, equal rows: they are returned with
-        the next suffix. Otherwise they count as forgotten, too.
-
-        Args:
-            rows: Rows whose ids are all forgotten.
-        """
-        equal_rows = list[_StoredRow]()
         for row in rows:
             row_id = row["item_id"]
-            if row_id in self._forgotten_ids and self._has_made_id(row):
-                equal_rows.append(self._assign_next_id(row))
-                continue
-            self._forgotten_ids.add(row_id)
-            self.report.forgotten += 1
-        return equal_rows
-
-    def _count_if_unaskable(self, row: Mapping[str, Any]) -> None:
-        """Count a staged row in the report if it is empty, and if its image is unusable.
-
-        The last unusable row becomes the example of the report. Refused rows are not counted.
-        """
-        if row["input_hash"] == stored_rows.NO_HASH:
-            return
-        self.report.empty += row["is_empty"]
-        if row["unusable"] is not None:
-            self.report.unusable += 1
-            self.report.unusable_example = row["item_id"], row["unusable"]
-
-    def _has_made_id(self, row: Mapping[str, Any]) -> bool:
-        """Return whether the id of a row is a hash of its values, so that equal rows share it."""
-        return row["input_hash"] == stored_rows.NO_HASH or self.record.key[0][0] == HASH_KEY
-
-    def _assign_next_id(self, row: _StoredRow) -> _StoredRow:
-        """Set the next id (`hash-2`, `hash-3`, …) of a row that equals earlier rows; return it."""
-        first_id, _, _ = row["item_id"].partition("-")
-        self._repeat_counts[first_id] += 1
-        row["item_id"] = f"{first_id}-{self._repeat_counts[first_id] + 1}"
-        return row
+            row.update(
+                self.inspect_images(parse_stored_values(row["row"]), last_states.get(row_id))
+            )
+            if row["unusable"] is not None:
+                self.report.unusable += 1
+                self.report.unusable_example = row_id, row["unusable"]
 
     def _refuse_duplicate(self, row: Mapping[str, Any], earlier_line: int) -> _StoredRow:
         """Record the refusal of a row with the key of an earlier row, and return its refused row.
-
-        The refused row has the number of the row.
 
         Args:
             row: The row as it would be stored.
@@ -391,7 +296,7 @@ class RowSync:
             key=key,
             cells=parse_stored_values(row["row"]),
         )
-        return {**self._record_refusal(finding), "n": row["n"]}
+        return self._record_refusal(finding)
 
     def _record_refusal(self, finding: Finding) -> _StoredRow:
         """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
@@ -411,15 +316,15 @@ class RowSync:
         row_id = f"refused:{cells_hash[:_ID_HASH_DIGITS]}"
         return {**refused_row.to_columns(row_id), "line": finding.line}
 
-    def _convert_row(self, row: SourceRow | Finding) -> tuple[_StoredRow, Mapping[str, Any]]:
-        """Return a row as it will be stored, without its number, and its values by column.
+    def _convert_row(self, row: SourceRow | Finding) -> _StoredRow:
+        """Return a row as it will be stored, without its number.
 
         Only the columns of the task are stored, without None. A finding, a row with text that
         cannot be stored and a row without a valid key are recorded in the report as refused; their
-        `input_hash` is NO_HASH. The values of a finding are empty.
+        `input_hash` is NO_HASH.
         """
         if isinstance(row, Finding):
-            return self._record_refusal(row), {}
+            return self._record_refusal(row)
 
         get_value = row.values.get
         values = {
@@ -437,7 +342,7 @@ class RowSync:
         if _ESCAPED_NUL in json_bytes:
             finding = find_unsound_text(row.line_number, values, {})
             if finding is not None:
-                return self._record_refusal(finding._replace(cells=values)), values
+                return self._record_refusal(finding._replace(cells=values))
 
         row_id, reason, column = self._make_id(values)
         if reason:
@@ -448,11 +353,11 @@ class RowSync:
                 column=column,
                 cells=values,
             )
-            return self._record_refusal(finding), values
+            return self._record_refusal(finding)
 
         members = self.record.members
         has_no_input = has_only_blanks(values, members.image_columns or members.asked_columns)
-        stored_row = {
+        return {
             "item_id": row_id,
             "line": row.line_number,
             "row": json_bytes.decode(),
@@ -461,7 +366,6 @@ class RowSync:
             "seen": None,
             "unusable": None,
         }
-        return stored_row, values
 
     def _make_id(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
         """Make the id of a row from its key columns.

@@ -467,7 +467,7 @@ class Workspace:
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                rows = ws.task.make_grid(tx).read_list(tx, list_options).rows
+                _, rows = ws.task.make_grid(tx).read_list(tx, list_options)
                 return ResultTable({"id": key, **values} for key, values in islice(rows, limit))
 
         return self._run(work, task)
