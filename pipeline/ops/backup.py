@@ -179,7 +179,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
         with closing(sqlite3.connect(engine_file)) as engine_connection:
             hashes[ENGINE_FILE] = _copy_database(engine_connection, staging / ENGINE_FILE)
     paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
-    hashes |= _copy_changing_files(ws.data, staging, paths)
+    hashes |= _copy_files(ws.data, staging, paths)
     return dict(sorted(hashes.items()))
 
 
@@ -202,8 +202,8 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
 
     A request or reply file is sealed when it is complete and its hash is in the database. Reads
     `findable.db` in `staging`, which must be copied before. Files of batches that are not over (see
-    `BatchRow.is_finished`) must be present and unchanged. For the other batches, a missing file is
-    left out, and a changed file is copied with a warning. The hashes are those of the copies.
+    `BatchRow.is_finished`) must be present and unchanged. For the other batches, a warning names a
+    missing or changed file. The hashes are those of the copies.
 
     Args:
         data: The workspace's folder.
@@ -211,9 +211,8 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
         staging: Folder of the backup.
 
     Raises:
-        InconsistentError: A file of a batch that is not over is missing or changed, a file
-            disappears while it is copied, or the name of a file in the database does not fit its
-            batch number.
+        InconsistentError: A file of a batch that is not over is missing or changed, or the name of
+            a file in the database does not fit its batch number.
     """
     copied_url = f"sqlite:///{staging / DATABASE_FILE}"
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
@@ -223,60 +222,26 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
 
     hashes = dict[str, str]()
     for batch in all_batches:
-        is_needed = not (batch.is_finished or batch.number in cleaned_batches)
         for path, sha256, _ in clean.list_sealed_files(data, batch, cleaned_batches):
-            if is_needed or path.exists():
-                name = path.relative_to(data).as_posix()
-                hashes[name] = _copy_sealed_file(
-                    data, display, staging, name, sha256, is_needed=is_needed
+            copied_hashes = _copy_files(data, staging, [path])
+            hashes |= copied_hashes
+            if sha256 in copied_hashes.values():
+                continue
+
+            message = f"{path.relative_to(data)} is missing or was changed after it was sealed"
+            if not batch.is_finished:
+                raise InconsistentError(
+                    f"{message}; no backup was made",
+                    hint=f"run `{CommandHint('doctor')}`",
                 )
+            display.warn(f"{message}; the backup has the file as it is")
     return hashes
 
 
-def _copy_sealed_file(
-    data: Path,
-    display: Progress,
-    staging: Path,
-    name: str,
-    sha256: str,
-    *,
-    is_needed: bool,
-) -> str:
-    """Copy one sealed file and return the SHA-256 of the copy.
+def _copy_files(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Copy files of the workspace; return the copies' hashes by name.
 
-    A file is sealed when it is complete and its hash is in the database. If it was changed since
-    then, and no later command needs it, the changed file is copied with a warning. A missing file
-    is always an error.
-
-    Args:
-        name: Path of the file relative to DATA, and of the copy relative to `staging`.
-        sha256: The hash with which the file was sealed.
-        is_needed: A later command reads the file, so a changed file is an error.
-
-    Raises:
-        InconsistentError: The file is missing, or it is needed and was changed.
-    """
-    copied_sha256 = ""
-    message = f"{name} was changed after it was sealed"
-    try:
-        copied_sha256 = files.seal_copy(data / name, staging / name).sha256
-    except FileNotFoundError:
-        message = f"{name} is missing"
-
-    if not copied_sha256 or (copied_sha256 != sha256 and is_needed):
-        raise InconsistentError(
-            f"{message}; no backup was made",
-            hint=f"run `{CommandHint('doctor')}`",
-        )
-    if copied_sha256 != sha256:
-        display.warn(f"{message}; the backup has the changed file")
-    return copied_sha256
-
-
-def _copy_changing_files(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Copy files that may change meanwhile, such as logs; return the copies' hashes by name.
-
-    A removed file is left out. A file that another process appends to is copied up to some point.
+    A missing file is left out. A file that another process appends to is copied up to some point.
 
     Args:
         data: The workspace's folder.

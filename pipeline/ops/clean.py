@@ -36,8 +36,9 @@ from pipeline.quality import report as reports
 from pipeline.store import batches, marks, runs
 from pipeline.store.database import Connection, Store
 
-# Names of batch files and of their part files: number, kind, and the suffix of a part file.
-BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl(\..+)?|asked|calls)")
+# Names of batch files, and of part files without a process: number and kind.
+BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl|jsonl\.part|asked|calls)")
+AWAITED_STATES = frozenset({BatchState.SUBMITTED, BatchState.ASKING})
 
 
 @dataclass
@@ -91,7 +92,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
             locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
-        leftovers = find_leftovers(ws.data, ws.store)
+        _, leftovers = find_unknown_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws)
         old_reports = _find_old_reports(ws, cutoff)
         report.litter = [path.name for path in leftovers]
@@ -298,87 +299,42 @@ def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Ite
             yield entry.text
 
 
-def find_unrecorded_files(
-    data: Path, store: Store, remote_numbers: Collection[int] = ()
-) -> list[Path]:
-    """Return the files of batches that were sent but are not in the database, sorted by name.
+def find_unknown_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
+    """Return the files of batches that the database does not have, and leftover files.
 
-    If there are any, the database is probably an older copy. A result file proves that its batch
-    was sent. A request file alone proves that only if the API has a batch of its number; otherwise
-    a run may have died before it recorded the batch. Part files are left out.
-
-    Args:
-        data: The workspace's folder.
-        store: The database.
-        remote_numbers: Numbers in the names of batches at the API.
+    If there are files of unknown batches, the database is probably an older copy: a result file
+    proves that its batch was sent. Leftovers are part files of killed processes, in DATA and all
+    folders below, and other batch files without a record. Files that a running process may be
+    writing are neither.
     """
-    batch_files = []
-    for path in sorted((data / BATCHES_FOLDER).glob("*")):
-        match = BATCH_FILE_NAME.fullmatch(path.name)
-        # Part files were never sealed.
-        if match is not None and match[3] is None:
-            batch_files.append((path, int(match[1]), match[2]))
+    folder = data / BATCHES_FOLDER
+    names = sorted(path.name for path in folder.glob("*"))
+    matches = list(filter(None, map(BATCH_FILE_NAME.fullmatch, names)))
 
     # Read after the folder: the batch of every listed file was recorded before its file appeared.
-    with store.read() as tx:
-        recorded_numbers = {batch.number for batch in batches.batches_in_states(tx)}
-    sent_numbers = {number for _, number, kind in batch_files if kind == "results"} | set(
-        remote_numbers,
-    )
-    unknown_numbers = sent_numbers - recorded_numbers
-    return [path for path, number, _ in batch_files if number in unknown_numbers]
-
-
-def find_leftovers(data: Path, store: Store, remote_numbers: Collection[int] = ()) -> list[Path]:
-    """Return leftover files of killed processes: part files, then batch files without a record.
-
-    Looks in DATA and all folders below. Left out are recorded sealed files, the files of
-    `find_unrecorded_files`, and files that a running process may be writing.
-
-    Args:
-        remote_numbers: Numbers in the names of batches at the API.
-    """
-    with store.read() as tx:
-        all_batches = batches.batches_in_states(tx)
-
+    all_batches = store.query(batches.batches_in_states)
     # Paths are built from numbers. If a stored name was changed, its file is still not a leftover.
-    known_paths = {request_path(data, batch.number) for batch in all_batches}
-    known_paths |= {result_path(data, batch.number) for batch in all_batches if batch.result_sha256}
-    known_paths.update(find_unrecorded_files(data, store, remote_numbers))
-
+    sealed_paths = {request_path(data, batch.number) for batch in all_batches}
+    sealed_paths |= {
+        result_path(data, batch.number) for batch in all_batches if batch.result_sha256
+    }
     # Running processes write the results of these batches.
-    awaited_states = {BatchState.SUBMITTED, BatchState.ASKING}
-    awaited_numbers = {batch.number for batch in all_batches if batch.state in awaited_states}
-    leftovers = [
-        path
-        for path in sorted(data.rglob(f"*{files.PART_SUFFIX}"))
-        if path.parent.name != BATCHES_FOLDER and files.is_abandoned(path)
-    ]
-    leftovers.extend(
-        path
-        for path in sorted((data / BATCHES_FOLDER).glob("*"))
-        if path not in known_paths and _is_leftover(path, awaited_numbers)
-    )
-    return leftovers
+    awaited_numbers = {batch.number for batch in all_batches if batch.state in AWAITED_STATES}
+    sent_numbers = {
+        int(match[1])
+        for match in matches
+        if match[2] == "results" and not match.string.endswith(files.PART_SUFFIX)
+    }
+    unrecorded_numbers = sent_numbers - {batch.number for batch in all_batches}
 
-
-def _is_leftover(path: Path, awaited_numbers: Collection[int]) -> bool:
-    """Return whether a file of the batch folder that the database does not know can be deleted.
-
-    It cannot if its name is not that of a batch file, if it is the result file of an awaited batch,
-    whole or a part, or if it is a part file whose process still runs. Any other file can.
-
-    Args:
-        path: The file.
-        awaited_numbers: Numbers of batches whose result file may be written now.
-    """
-    match = BATCH_FILE_NAME.fullmatch(path.name)
-    if match is None:
-        return False
-
-    number, kind, part_suffix = match.groups()
-    if kind == "results" and int(number) in awaited_numbers:
-        return False
-    # A part file without a process id in its name has no process that may still write it.
-    has_no_process = path.name.endswith(f"l{files.PART_SUFFIX}")
-    return part_suffix is None or has_no_process or files.is_abandoned(path)
+    unrecorded_files = []
+    leftovers = sorted(filter(files.is_abandoned, data.rglob(f"*{files.PART_SUFFIX}")))
+    for match in matches:
+        path = folder / match.string
+        number = int(match[1])
+        is_awaited = match[2] == "results" and number in awaited_numbers
+        if number in unrecorded_numbers:
+            unrecorded_files.append(path)
+        elif path not in sealed_paths and not is_awaited:
+            leftovers.append(path)
+    return unrecorded_files, leftovers

@@ -5,14 +5,19 @@
 - No check changes stored data. The commands named in the hints repair the findings.
 - Checks read whole files and request every submitted batch, so they are too slow for a loop.
 
-A sealed file is a request or result file of a batch whose SHA-256 is in the database.
+A sealed file is a request or result file of a batch whose SHA-256 is in the database. The backend
+is the Gemini API or the local engine. The local engine is not started for a workspace that has
+never used it.
 """
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from pipeline.batch import reconcile
 from pipeline.batch.batch_files import sealed_request
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
@@ -20,18 +25,19 @@ from pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     InconsistentError,
+    MissingError,
     RemoteError,
 )
-from pipeline.core.states import BatchState, Mode, Outcome
+from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Mode, Outcome
 from pipeline.core.text import plural
+from pipeline.engine import source_lines
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import IndexedTask
+from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_values import RowFault
+from pipeline.gemini.remote import RemoteBatch
 from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.ops import clean
-from pipeline.ops.doctor_backend import check_backend, check_models, list_task_batches
-from pipeline.ops.doctor_report import DoctorReport, create_notice
 from pipeline.store import (
     again,
     answer_counts,
@@ -41,6 +47,7 @@ from pipeline.store import (
     sqlite,
     workspace,
 )
+from pipeline.store.batches import BatchRow, strip_try
 from pipeline.store.database import Connection, Store
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
@@ -48,6 +55,77 @@ STATES_WITH_REMOTE_NAME = frozenset(
     {BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED},
 )
 STATES_WITH_RESULT_FILE = frozenset({BatchState.DOWNLOADED, BatchState.INGESTED})
+
+
+def _create_notice(message: str, consequence: str, next_step: object) -> RowFault:
+    """Return a finding that does not mean that stored data are wrong.
+
+    Args:
+        message: The finding as one sentence.
+        consequence: Why the finding matters.
+        next_step: The action that repairs it, as a text or a command hint.
+    """
+    return RowFault(message, consequence, next_step, is_contradiction=False)
+
+
+@dataclass
+class DoctorReport:
+    """Findings of all checks in their order; the checks fill the report while they run."""
+
+    ws: WorkspaceSession
+    # Number of checks that ran.
+    check_count: int = 0
+    # Pairs of the name of a check and a finding of that check.
+    findings: list[tuple[str, RowFault]] = field(default_factory=list)
+    # The figures of each task with a check of its rows, by its name.
+    row_figures: dict[str, Mapping[str, int]] = field(default_factory=dict)
+    # The error that prevented a comparison with the backend.
+    backend_error: ConfigurationError | RemoteError | None = None
+
+    @property
+    def contradictions(self) -> list[RowFault]:
+        """Return the findings that contradict the stored data."""
+        return [finding for _, finding in self.findings if finding.is_contradiction]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report as a dictionary for JSON output."""
+        findings = [
+            {
+                "said": finding.message,
+                "why": finding.consequence,
+                "next": str(finding.hint),
+                "contradiction": finding.is_contradiction,
+                "check": check_name,
+            }
+            for check_name, finding in self.findings
+        ]
+        return {
+            "healthy": not self.contradictions,
+            "checks": self.check_count,
+            "rows": self.row_figures,
+            "findings": findings,
+        }
+
+    def raise_errors(self) -> None:
+        """Raise an error if a finding is a contradiction, or else if the backend was not compared.
+
+        Raises:
+            InconsistentError: At least one finding contradicts the stored data.
+            ConfigurationError: The backend refused the API key or another setting.
+            RemoteError: The backend cannot be reached.
+        """
+        contradictions = self.contradictions
+        if contradictions:
+            count = plural(len(contradictions), "finding contradicts", "findings contradict")
+            raise InconsistentError(
+                f"{count} the stored data",
+                hint=contradictions[0].hint,
+            )
+
+        if self.backend_error is not None:
+            raise self.backend_error
+
 
 # A check yields its findings, and may add figures to the report.
 WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
@@ -82,12 +160,12 @@ def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFau
     """Return the finding for a check that raised an error.
 
     A ConfigurationError or RemoteError gives only a notice that the backend was not compared, and
-    the first of them is saved as `report.backend_error`. Any other error gives a contradiction.
+    is saved as `report.backend_error`. Any other error gives a contradiction.
     """
     hint = error.hint or ""
     if isinstance(error, ConfigurationError | RemoteError):
-        report.backend_error = report.backend_error or error
-        return create_notice(
+        report.backend_error = error
+        return _create_notice(
             error.message,
             "the workspace was not compared with the backend",
             hint,
@@ -129,7 +207,7 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
     """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
-        task_batches = list_task_batches(tx)
+        task_batches = _list_task_batches(tx)
         counts_by_batch = answer_counts.count_outcomes(tx)
         rolled_back_numbers = marks.rolled_back_batches(tx)
 
@@ -200,7 +278,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     """
     ws = report.ws
     with ws.store.read() as tx:
-        task_batches = list_task_batches(tx)
+        task_batches = _list_task_batches(tx)
         cleaned_batches = marks.cleaned_batches(tx)
         if marks.open_erasures(tx):
             return
@@ -240,41 +318,33 @@ def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
     claimed_rows = store.query(claims.claimed_rows, batch.number)
     path = sealed_request(data, batch)
     with contextlib.closing(files.read_lines(path)) as lines:
-        keys = (json.loads(line).get("key") for _, line in lines)
-        keys_by_line_number = dict(enumerate(keys, 1))
+        request_keys = [json.loads(line).get("key") for _, line in lines]
 
-    request_count = len(keys_by_line_number)
-    is_complete = request_count == batch.requests + batch.control_requests
-    for claim in claimed_rows:
-        key = keys_by_line_number.get(claim.line or 0)
-        is_complete = is_complete and key == make_request_key(batch.task, claim.row_id)
-    if not is_complete:
+    request_count = len(request_keys)
+    claimed_lines = {
+        (claim.line, make_request_key(batch.task, claim.row_id)) for claim in claimed_rows
+    }
+    has_claimed_lines = claimed_lines <= set(enumerate(request_keys, 1))
+    if request_count != batch.requests + batch.control_requests or not has_claimed_lines:
         raise InconsistentError(
             f"its request file has {plural(request_count, 'request')}, "
             f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
         )
 
 
-def _check_derived_values(report: DoctorReport) -> Iterator[RowFault]:
-    """Check that computed columns follow from their rows, and rows from the applied answers."""
-    for task in report.ws.tasks:
-        yield from report.ws.store.query(task.find_row_faults, report.ws.display)
-
-
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Run each task's own check of the rows in its tables, and yield the findings.
+    """Check the rows of each task, and yield the findings.
 
-    Adds the task's figures to `report.row_figures` before its findings are yielded.
-    A task that has no such check is skipped.
+    Computed columns must follow from their rows, and rows from the applied answers. Adds the
+    figures of a task with its own tables to `report.row_figures` before the findings about these.
     """
-    for task in report.ws.tasks:
-        check_result = report.ws.store.query(task.check_rows)
-        if check_result is None:
-            continue
-
-        figures, findings = check_result
-        report.row_figures[task.subject] = figures
-        yield from findings
+    ws = report.ws
+    for task in ws.tasks:
+        yield from ws.store.query(task.find_row_faults, ws.display)
+        check_result = ws.store.query(task.check_rows)
+        if check_result is not None:
+            report.row_figures[task.subject], findings = check_result
+            yield from findings
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
@@ -282,13 +352,10 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     for task in report.ws.tasks:
         if task.user_file is None or task.user_file.path is None:
             continue
-        message = task.user_file.describe_syntax_error()
-        if not task.user_file.path.is_file():
-            message = "it is missing"
+        message = source_lines.describe_syntax_error(task.user_file.path)
         if message:
-            yield create_notice(
-                f"the file {task.user_file.path} of the task {task.subject} cannot be loaded: "
-                f"{message}",
+            yield _create_notice(
+                f"the file of the task {task.subject} cannot be loaded: {message}",
                 "its rows cannot be asked, and its answers cannot be checked; all else works",
                 f"correct the file, or name its new path: {OptionHint(task='path/FILE.py')}",
             )
@@ -307,28 +374,29 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
     A wrong link in DATA is a contradiction, a wrong `index/current` only a notice. The position of
     the database is a counter that grows with each change of rows, and a build has the position that
     it was read at. A build with a higher position than the database is a contradiction, because the
-    database is then an older copy. Another model or width is only a notice.
+    database is then an older copy.
+
+    Raises:
+        InconsistentError: The build in service cannot be read.
     """
     builds = Builds(ws.data, collection.folder)
     rebuild_hint = ws.find_task(collection.task).nouns.command("index")
-    try:
-        build = builds.read_current_manifest()
-        damages = builds.find_damage(build.number) if build is not None else []
-    except InconsistentError as error:
-        build = None
-        damages = [error.message]
+    build = builds.read_current_manifest()
+    if build is None:
+        return
+
+    damages = builds.find_damage(build.number)
     if damages:
         yield RowFault(
             f"the build in service is damaged: {'; '.join(damages)}",
             "search finds no entries, or the wrong entries",
             rebuild_hint,
         )
-    if damages or build is None:
         return
 
     link_consequence = "other programs read another index"
     if builds.find_link_correction(ws.store):
-        yield create_notice(
+        yield _create_notice(
             f"index/current leads to build {build.number}, which is not in service",
             link_consequence,
             rebuild_hint,
@@ -338,15 +406,6 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
             f"{file_name} does not lead to the index in service", link_consequence, rebuild_hint
         )
 
-    model = ws.settings.embedding_model
-    dim = ws.settings.dim
-    if (build.model, build.dim) != (model, dim):
-        yield create_notice(
-            f"the index has vectors of {build.model} with {build.dim} dimensions; "
-            f"the settings name {model} with {dim} dimensions",
-            "search is refused until both agree",
-            rebuild_hint,
-        )
     position = ws.store.query(workspace.get_workspace).position
     if build.position > position:
         yield RowFault(
@@ -357,32 +416,197 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
         )
 
 
+def _list_task_batches(tx: Connection) -> list[BatchRow]:
+    """Return all batches that claim rows; trials do not."""
+    return [batch for batch in batches.batches_in_states(tx) if batch.mode.claims_rows]
+
+
+def _check_backend(report: DoctorReport) -> Iterator[RowFault]:
+    """Compare the batches of this workspace with the backend's list; yield each difference.
+
+    A difference is a contradiction (an error) or a notice.
+
+    - SUBMITTED batch: it is requested by its remote name, because a list may lack it. It is a
+      contradiction if the backend does not have it, hides it from this key, or has another batch
+      under this name.
+    - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
+    - Remote batch of this workspace that the database does not have: a contradiction until it is
+      over, then a notice.
+    - Second remote batch of the same batch, unless findable cancelled that duplicate: a
+      contradiction. So is a batch that runs although it was given up.
+
+    Trials and remote batches of other workspaces are left out; the display name of a remote batch
+    names its workspace. A model that the backend does not know is a notice. Yields nothing if the
+    workspace has no backend yet: its local engine was never started. Nothing is changed.
+
+    Raises:
+        ConfigurationError: The backend refused the API key.
+        RemoteError: The backend cannot be reached.
+    """
+    ws = report.ws
+    if ws.backend == "local" and not ws.is_bound:
+        return
+
+    remote_batches = ws.client.list_batches()
+    # A batch is recorded before it is created, so this later snapshot contains all listed batches.
+    with ws.store.read() as tx:
+        local_batches = {batch.number: batch for batch in _list_task_batches(tx)}
+        workspace_prefix = f"{DISPLAY_NAME_PREFIX}{workspace.get_workspace(tx).workspace_id}-"
+        cancelled_duplicates = {
+            duplicate["remote_name"]
+            for duplicate in batches.list_duplicates(tx)
+            if duplicate["cancelled_at"]
+        }
+        numbers_by_prefix = batches.list_numbers_by_prefix(tx)
+
+    for batch in local_batches.values():
+        if batch.state is BatchState.SUBMITTED:
+            yield from _check_submitted_batch(ws, batch, numbers_by_prefix)
+        elif batch.state is BatchState.SUBMITTING:
+            yield _create_notice(
+                f"a run was killed while it created batch {batch.number}",
+                "its rows are not asked again until it is clear whether it exists",
+                ws.find_task(batch.task).nouns.command("batch-submit"),
+            )
+
+    for remote_batch in remote_batches:
+        if not remote_batch.display_name.startswith(workspace_prefix):
+            continue
+        number = numbers_by_prefix.get(strip_try(remote_batch.display_name), 0)
+        owner = local_batches.get(number)
+        if owner is None:
+            yield RowFault(
+                f"{remote_batch.name} ({remote_batch.display_name}, {remote_batch.state_name}) is "
+                "of this workspace, but not in its database",
+                "it is paid for, but its answers are not downloaded; the database may be an older "
+                "copy",
+                "restore a newer backup",
+                not remote_batch.state.is_final,
+            )
+        else:
+            yield from _check_duplicate(
+                ws.find_task(owner.task),
+                owner,
+                remote_batch=remote_batch,
+                cancelled_duplicates=cancelled_duplicates,
+            )
+    yield from _check_models(ws)
+
+
+def _check_models(ws: WorkspaceSession) -> Iterator[RowFault]:
+    """Ask the backend for each configured model; yield a notice if it does not know the model."""
+    for setting in ("model", "embedding_model"):
+        model_name = getattr(ws.settings, setting).removeprefix("models/")
+        try:
+            ws.client.get_model(model_name)
+        except MissingError:
+            yield _create_notice(
+                f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
+                "requests to it are refused",
+                f"set a model that `{CommandHint('prices')}` lists",
+            )
+
+
+def _check_submitted_batch(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    numbers_by_prefix: Mapping[str, int],
+) -> Iterator[RowFault]:
+    """Request a submitted batch; yield a contradiction if the backend does not have it.
+
+    It is also a contradiction if its display name is that of another batch. For a missing batch
+    that the API may still list late, the hint is to wait.
+
+    Args:
+        ws: The workspace.
+        batch: The batch.
+        numbers_by_prefix: The numbers of batches by the beginnings of the display names under which
+            they may have been created. Each create call of a batch adds another ending to the name.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
+    """
+    cancel_hint = CommandHint("batch-cancel", batch=batch.number)
+    try:
+        remote_batch = ws.client.get_batch(batch.remote_name or "")
+    except MissingError as error:
+        hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
+        next_step = f"set the key of its project, or {cancel_hint}"
+        if hidden_s:
+            next_step = f"wait {hidden_s:.0f} s, it may be listed late"
+        yield RowFault(
+            f"batch {batch.number} no longer exists at the backend ({error.message})",
+            "its rows stay claimed, and its result may never arrive",
+            next_step,
+        )
+        return
+
+    display_name = remote_batch.display_name
+    if display_name and numbers_by_prefix.get(strip_try(display_name)) != batch.number:
+        yield RowFault(
+            f"batch {batch.number} is recorded as {remote_batch.name}, "
+            f"but the backend calls that batch {display_name!r}",
+            "its result would be that of another batch",
+            cancel_hint,
+        )
+
+
+def _check_duplicate(
+    task: Task, owner: BatchRow, *, remote_batch: RemoteBatch, cancelled_duplicates: Collection[str]
+) -> Iterator[RowFault]:
+    """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
+
+    Yields nothing if `owner` has no remote name yet, or has this remote name and was not given up.
+
+    Args:
+        owner: The batch whose display name the remote batch has.
+        cancelled_duplicates: Remote names of the duplicates that were cancelled.
+    """
+    is_given_up = reconcile.is_given_up_and_runs(owner, remote_batch)
+    is_adopted = owner.remote_name in {None, remote_batch.name} and not is_given_up
+    if is_adopted or remote_batch.name in cancelled_duplicates:
+        return
+
+    message = f"{remote_batch.name} is a second remote batch of batch {owner.number}"
+    if is_given_up:
+        message = f"{remote_batch.name} still runs, but its batch {owner.number} was given up"
+    poll_hint = task.nouns.command("batch-poll")
+    yield RowFault(
+        message,
+        "the same rows are paid for twice",
+        f"run {poll_hint}, which cancels it",
+    )
+
+
 def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a contradiction for each file of an unknown batch, and a notice for each leftover.
 
-    A file of an unknown batch proves that a batch was sent that is not in the database: it is a
-    result file, or a request file whose number a remote batch has. `report.unknown_numbers` has the
-    numbers of the remote batches, so the check of the backend must run before. Any other file that
-    a killed process left is a leftover, and so is the index folder of an unindexed task. Leftovers
-    of builds are left out while an index is being built. Nothing is deleted.
+    A result file proves that a batch was sent. If the database does not have the batch, it is an
+    older copy. Any other file that a killed process left is a leftover, and so is the index folder
+    of an unindexed task. Leftovers are named only if nothing contradicts the stored data, because a
+    newer database may need them. Leftovers of builds are left out while an index is being built.
     """
     ws = report.ws
-    restore_hint = CommandHint("restore", from_="…")
-    for path in clean.find_unrecorded_files(ws.data, ws.store, report.unknown_numbers):
+    unrecorded_files, leftovers = clean.find_unknown_files(ws.data, ws.store)
+    for path in unrecorded_files:
         yield RowFault(
             f"{path.name} belongs to a batch that is not in the database; "
             "the database is an older copy than the folder",
             "the answers are paid for; no batch is submitted, "
             "because a new batch would get the same number",
-            f"put the newer database back, or restore a newer backup ({restore_hint})",
+            HintTemplate(
+                "put the newer database back, or restore a newer backup ({})",
+                CommandHint("restore", from_="…"),
+            ),
         )
 
-    leftovers = clean.find_leftovers(ws.data, ws.store, report.unknown_numbers)
+    if report.contradictions:
+        return
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
         leftovers += clean.find_index_leftovers(ws)
     for path in leftovers:
-        yield create_notice(
+        yield _create_notice(
             f"{path.name} is a leftover of a killed run",
             "it uses disk space",
             CommandHint("clean"),
@@ -412,7 +636,6 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
         HintTemplate("{} takes the marks back", CommandHint("tag", again=False)),
     ),
     "sealed files": _check_sealed_files,
-    "derived": _check_derived_values,
     "rows": _check_rows,
     "tasks": _check_tasks,
     "index": _check_indexes,
@@ -422,8 +645,7 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
         HintTemplate("run the same {} again", CommandHint("forget")),
         is_contradiction=False,
     ),
-    "backend": check_backend,
-    "models": check_models,
-    # After the backend's check, which finds the numbers of unknown batches.
+    "backend": _check_backend,
+    # Last, because it names leftovers only if nothing contradicts the stored data.
     "litter": _check_leftovers,
 }

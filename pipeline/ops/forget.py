@@ -16,15 +16,14 @@ import csv
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.batch import ingest, prepare
 from pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InputError, RemoteError
-from pipeline.core.progress import Progress
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
@@ -40,7 +39,7 @@ from pipeline.ops.forget_files import (
 )
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Connection
 from pipeline.tables.answer_views import drop_views
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
@@ -68,7 +67,7 @@ class ForgetReport:
     # The names, joined by commas.
     username: str
     usernames: list[str] = field(default_factory=list)
-    # An earlier run, or another program, had already deleted a row.
+    # An earlier run, which was killed, had begun to forget these names.
     is_continuation: bool = False
     # Deleted lines of sealed files.
     lines: int = 0
@@ -84,15 +83,6 @@ class ForgetReport:
     # Values of another program's table that stay.
     kept_values: KeptValues = field(default_factory=KeptValues)
     out_of_reach: str = OUT_OF_REACH
-
-
-class _NamedRow(NamedTuple):
-    """A row that the user named."""
-
-    # Empty if only the journal knows the name. The journal then contains the id.
-    row_id: str
-    # The row is in its table.
-    is_present: bool
 
 
 def read_names(task: Task, path: Path) -> list[str]:
@@ -114,20 +104,17 @@ def read_names(task: Task, path: Path) -> list[str]:
             f"{path} cannot be read as a file of names: {error}; nothing was changed",
         ) from None
 
-    name_columns = {fold_name(column) for column in task.name_columns}
-    csv_rows = list(csv.reader(lines))
-    header = [fold_name(cell) for cell in csv_rows[0]] if csv_rows else []
-    name_index = next((index for index, cell in enumerate(header) if cell in name_columns), None)
-    if name_index is not None:
-        kind_index = None
-        if {"kind", "reason"} <= set(header):
-            kind_index = header.index("kind")
-        # An apostrophe in front of a formula is removed, and rows that are too short are left out.
+    reader = csv.DictReader(lines)
+    columns = {fold_name(column): column for column in reader.fieldnames or ()}
+    name_columns = [columns.get(fold_name(column)) for column in task.name_columns]
+    name_column = next(filter(None, name_columns), None)
+    if name_column is not None:
+        is_report = {"kind", "reason"} <= columns.keys()
+        # An apostrophe in front of a formula is removed.
         lines = [
-            restore_formula(cells[name_index])
-            for cells in csv_rows[1:]
-            if len(cells) > name_index
-            and (kind_index is None or cells[kind_index] == MISSING_ROW_KIND)
+            restore_formula(row[name_column] or "")
+            for row in reader
+            if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
         ]
 
     names = [line.strip() for line in lines if line.strip()]
@@ -185,30 +172,20 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
 
-    with ws.store.read() as tx:
-        batch_numbers = read_batch_numbers(tx, task, row_ids)
-        all_batches = batches.batches_in_states(tx)
-    row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
-
-    has_open_batches = any(not batch.is_finished for batch in all_batches)
-    if ws.backend == "local" and has_open_batches:
-        for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
-            ws.client.delete(remote_name)
-
     with ws.lock(prepare.PREPARE_LOCK):
-        if not has_open_batches:
+        with ws.store.read() as tx:
+            batch_numbers = read_batch_numbers(tx, task, row_ids)
+            all_batches = batches.batches_in_states(tx)
+        row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
+        if all(batch.is_finished for batch in all_batches):
             _delete_local_engine(ws)
-        for path in clean.find_leftovers(ws.data, ws.store) + clean.find_unrecorded_files(
-            ws.data, ws.store
-        ):
+        elif ws.backend == "local":
+            for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
+                ws.client.delete(remote_name)
+        for path in chain.from_iterable(clean.find_unknown_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_counts = drop_lines(
-                ws.data,
-                ws.store,
-                batch,
-                row_ids,
-            )
+            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids)
             report.files += dropped_counts
             report.lines += sum(dropped_counts.values())
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -218,15 +195,13 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(ws.data, task.name)
-    _delete_orphaned_indexes(ws)
     if ws.is_indexed:
         _rebuild_index(ws, row_ids, report)
-    report.vectors = clean.delete_unneeded_vectors(ws, before=None, dry=False)
-    _compact_database(ws.store, ws.tasks, ws.display)
+    report.vectors = _delete_remains(ws)
 
     with ws.store.write() as tx:
         for name in names:
-            marks.finish_erasure(tx, _format_erasure_name(task, name))
+            marks.finish_erasure(tx, task.name, name)
     return report
 
 
@@ -271,14 +246,11 @@ def forget_task(ws: WorkspaceSession) -> None:
             _delete_local_engine(ws)
     reports.delete_reports(ws.data, task.name)
 
-    other_tasks = [other_task for other_task in ws.tasks if other_task is not task]
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=ws.now())
-    ws.tasks = tuple(other_tasks)
-    _delete_orphaned_indexes(ws)
-    clean.delete_unneeded_vectors(ws, before=None, dry=False)
-    _compact_database(ws.store, other_tasks, ws.display)
+    ws.tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
+    _delete_remains(ws)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
@@ -307,45 +279,30 @@ def _delete_local_engine(ws: WorkspaceSession) -> None:
             files.remove_path(ws.data / name)
 
 
-def _delete_orphaned_indexes(ws: WorkspaceSession) -> None:
-    """Delete the index folders of tasks that are no longer indexed, and what killed builds left."""
+def _delete_remains(ws: WorkspaceSession) -> int:
+    """Delete index leftovers and unneeded vectors, and compact the database.
+
+    Then deleted rows are not in the database's file. If the database has tables of another program,
+    it is not compacted, and a warning is printed.
+
+    Returns:
+        The number of deleted vectors.
+    """
     with ws.lock(INDEX_LOCK):
         for path in clean.find_index_leftovers(ws):
             files.remove_path(path)
+    vector_count = clean.delete_unneeded_vectors(ws, before=None, dry=False)
 
-
-def _compact_database(store: Store, tasks: Sequence[Task], display: Progress) -> None:
-    """Compact the database, so that deleted rows leave its file.
-
-    If the database has tables of another program, it is not compacted, and a warning is printed.
-    """
     table_names = []
-    with store.read() as tx:
-        for task in tasks:
+    with ws.store.read() as tx:
+        for task in ws.tasks:
             table_names += [table.name for table in task.make_server_tables(tx)]
-    if not store.compact(extra_tables=table_names):
-        display.warn(
+    if not ws.store.compact(extra_tables=table_names):
+        ws.display.warn(
             "the database was not compacted, because it has tables of another program; "
             "the deleted rows were overwritten",
         )
-
-
-def _format_erasure_name(task: Task, name: str) -> str:
-    """Return the name of an erasure in the journal.
-
-    The name begins with the task if the task copies its rows from a source, because two such tasks
-    may have rows of the same name.
-    """
-    return f"{task.subject} {name}" if task.source_hint else name
-
-
-def _is_known_name(tx: Connection, task: Task, name: str) -> bool:
-    """Return whether a row, an open erasure, or a record about a deleted row has this name."""
-    with contextlib.suppress(InputError):
-        return bool(task.find_row_id(tx, name))
-
-    has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
-    return has_erasure or erasure.has_records(tx, task.name, name)
+    return vector_count
 
 
 def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
@@ -355,8 +312,8 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
     earlier run already has entries for all names, the user is not asked again.
 
     Returns:
-        The ids to forget, and whether any named row was already deleted. The ids are those of this
-        run and those of earlier, unfinished runs for the same names.
+        The ids to forget, and whether an earlier run has entries for all names. The ids are those
+        of this run and those of earlier, unfinished runs for the same names.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
@@ -365,14 +322,10 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
     """
     task = ws.task
     with ws.store.read() as tx:
-        named_rows = _find_named_rows(tx, task, names)
-        is_new = any(
-            not marks.open_erasures(tx, _format_erasure_name(task, name)) for name in names
-        )
-        check_sealed_files(
-            ws.data, ws.task, tx, [row.row_id for row in named_rows.values() if row.row_id]
-        )
-    if is_new:
+        row_ids = [row_id for row_id, _ in _find_rows(tx, task, names)]
+        is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
+        check_sealed_files(ws.data, task, tx, row_ids)
+    if not is_continuation:
         subject = repr(names[0])
         if len(names) > 1:
             listed_names = join_first(names, MAX_LISTED_NAMES)
@@ -382,92 +335,51 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
             "and older builds?",
         )
 
-    row_ids = []
     with ws.store.write() as tx:
-        for name, row in named_rows.items():
-            if row.row_id:
-                _begin_row(tx, task, name, row, now=ws.now())
-        for name in names:
-            row_ids += marks.open_erasures(tx, _format_erasure_name(task, name))
-    has_absent_rows = any(not row.is_present for row in named_rows.values())
-    return list(dict.fromkeys(row_ids)), has_absent_rows
+        # Another process may have changed the rows while the person was asked.
+        named_rows = _find_rows(tx, task, names)
+        for row_id, name in named_rows:
+            # A trial deletion shows whether the database would refuse the real deletion later.
+            savepoint = tx.begin_nested()
+            task.delete_row(tx, row_id, unchanged_text="nothing was changed")
+            savepoint.rollback()
+            erasure.begin_erasure(tx, task.name, row_id, name=name, now=ws.now())
+    return list(dict.fromkeys(row_id for row_id, _ in named_rows)), is_continuation
 
 
-def _find_named_rows(tx: Connection, task: Task, names: Sequence[str]) -> dict[str, _NamedRow]:
-    """Return the row that each typed name means, by name; refuse unknown names and busy rows.
+def _find_rows(tx: Connection, task: Task, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the id and the typed name of each row to forget; refuse unknown names and busy rows.
 
-    A name is the row's key, or the user name of a person. A name without a row is accepted in two
-    cases:
-
-    - An unfinished `forget` recorded the name in the journal. Its entry has the row's id, so the
-      returned id is "".
-    - Claims, answers or attempts are stored under the name, because another program deleted the
-      row. The returned id is the name.
+    A name is the row's key, or the user name of a person. A name has several rows if a killed
+    `forget` has entries in the journal for others. A name without a row is accepted if it has
+    such entries, or if claims, answers or attempts are stored under it, because another program
+    deleted the row. In the second case the name is the id.
 
     Raises:
         InputError: A name is unknown, or a row is in a batch that is not over.
     """
-    named_rows = {}
+    named_rows = []
     for name in names:
-        has_erasure = bool(marks.open_erasures(tx, _format_erasure_name(task, name)))
+        row_ids = marks.open_erasures(tx, task.name, name)
         try:
-            row = _NamedRow(task.find_row_id(tx, name), is_present=True)
+            row_ids.append(task.find_row_id(tx, name))
         except InputError:
-            # A killed run may have deleted the row, or another program deleted the row of this id.
-            if not _is_known_name(tx, task, name):
+            if erasure.has_records(tx, task.name, name):
+                row_ids.append(name)
+            if not row_ids:
                 raise
-            row = _NamedRow("" if has_erasure else name, is_present=False)
-        named_rows[name] = row
-        if row.row_id:
-            _check_free(tx, task.name, row.row_id, name)
+        named_rows += [(row_id, name) for row_id in row_ids]
+
+    for row_id, name in named_rows:
+        for number in erasure.list_batches_that_may_have_row(tx, task.name, row_id):
+            batch = batches.get_batch(tx, number)
+            if not batch.is_finished:
+                raise InputError(
+                    f"{name!r} is in batch {number}, which is {batch.state}; nothing was changed",
+                    hint=f"`{CommandHint('status')}` shows how to finish it, "
+                    f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
+                )
     return named_rows
-
-
-def _begin_row(
-    tx: Connection,
-    task: Task,
-    name: str,
-    row: _NamedRow,
-    *,
-    now: datetime,
-) -> None:
-    """Journal that a row is being forgotten, which parks it, in the caller's transaction.
-
-    If the row exists, it is first deleted in a savepoint that is rolled back, to see whether the
-    database allows it.
-
-    Args:
-        name: The typed name of the row.
-
-    Raises:
-        InputError: The row is in a batch that is not over.
-        ConfigurationError: The database refuses to delete the row.
-    """
-    _check_free(tx, task.name, row.row_id, name)
-    if row.is_present:
-        # A trial deletion shows whether the database would refuse the real deletion later.
-        savepoint = tx.begin_nested()
-        task.delete_row(tx, row.row_id, unchanged_text="nothing was changed")
-        savepoint.rollback()
-    erasure.begin_erasure(
-        tx,
-        task.name,
-        row.row_id,
-        name=_format_erasure_name(task, name),
-        now=now,
-    )
-
-
-def _check_free(tx: Connection, task: str, row_id: str, name: str) -> None:
-    """Raise InputError if a batch that is not over may ask about the row."""
-    for number in erasure.list_batches_that_may_have_row(tx, task, row_id):
-        batch = batches.get_batch(tx, number)
-        if not batch.is_finished:
-            raise InputError(
-                f"{name!r} is in batch {number}, which is {batch.state}; nothing was changed",
-                hint=f"`{CommandHint('status')}` shows how to finish it, "
-                f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
-            )
 
 
 def _erase_rows(
@@ -482,18 +394,15 @@ def _erase_rows(
 
     Answers and attempts stay as records of costs, without content and under another id. If the task
     copies its rows from a source, the journal keeps later imports from adding them again. Ids
-    without a row are accepted.
+    without a row are accepted. The rows are parked, so no batch has claimed them.
 
     Args:
         names: Names that are erased from all reasons and notes.
 
     Raises:
-        InputError: A row is in a batch that is not over.
         ConfigurationError: The database refuses to delete a row.
     """
     has_source = bool(task.source_hint)
-    for row_id, name in task.make_row_table(tx).read_names(tx, row_ids).items():
-        _check_free(tx, task.name, row_id, name)
     for row_id in row_ids:
         task.delete_row(tx, row_id)
         erasure.erase_row(

@@ -80,16 +80,9 @@ def drop_lines(
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_counts = {}
     for file in _find_sealed_files(data, batch):
-        name = file.path.relative_to(data).as_posix()
-        dropped_count = _drop_lines_of_file(
-            store,
-            batch,
-            file,
-            name,
-            forgotten_keys,
-        )
+        dropped_count = _drop_lines_of_file(store, batch, file, forgotten_keys)
         if dropped_count:
-            dropped_counts[name] = dropped_count
+            dropped_counts[file.path.relative_to(data).as_posix()] = dropped_count
     return dropped_counts
 
 
@@ -97,7 +90,6 @@ def _drop_lines_of_file(
     store: Store,
     batch: BatchRow,
     file: clean.SealedFile,
-    name: str,
     forgotten_keys: Collection[str],
 ) -> int:
     """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
@@ -110,7 +102,6 @@ def _drop_lines_of_file(
         store: The database.
         batch: The batch of the file.
         file: The file, with its recorded hash.
-        name: The file's name in the error message.
         forgotten_keys: Request keys of the rows to forget.
 
     Raises:
@@ -134,35 +125,17 @@ def _drop_lines_of_file(
             raise _changed_file_error(batch, file)
         if dropped_count:
             if current_sha256 == file.sha256:
-                _record_new_hash(store, batch, name, current_sha256, draft)
+                with store.write() as tx:
+                    is_recorded = erasure.record_resealed_file(
+                        tx,
+                        batch.number,
+                        old_sha256=current_sha256,
+                        sha256=draft.sha256,
+                        size=draft.size,
+                    )
+                    if not is_recorded:
+                        raise _changed_file_error(batch, file)
             files.rename_sealed(draft, file.path)
     finally:
         draft_path.unlink(missing_ok=True)
     return dropped_count
-
-
-def _record_new_hash(
-    store: Store,
-    batch: BatchRow,
-    name: str,
-    old_sha256: str,
-    draft: files.SealedFile,
-) -> None:
-    """Commit the new hash and size of a rewritten file.
-
-    Raises:
-        InconsistentError: The record of the file changed meanwhile.
-    """
-    with store.write() as tx:
-        is_recorded = erasure.record_resealed_file(
-            tx,
-            batch.number,
-            old_sha256=old_sha256,
-            sha256=draft.sha256,
-            size=draft.size,
-        )
-        if not is_recorded:
-            raise InconsistentError(
-                f"another process changed the record of {name}",
-                hint="run the command again",
-            )

@@ -41,12 +41,12 @@ def choose_next_command(
 ) -> CommandHint | None:
     """Return the command for the most urgent condition; None if running calls have all rows.
 
-    The order is: check a task file with a syntax error, continue dead runs, ingest, poll or submit
-    batches, end the hold of a batch, ask open rows, rows that a person asked for
-    again and rows of a changed file, fill a task without rows, update the index, show parked rows,
-    export. If an unsent batch waits for quota, the command is `batch-poll`, not `batch-submit`. If
-    the task has no rows and the document names other tasks, the command is `status` of the first of
-    them, not the command that fills the task.
+    The order is: check a task file with a syntax error, continue dead runs and unfinished pilots,
+    ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
+    for again and rows of a changed file, fill a task without rows, update the index, show parked
+    rows, export. If an unsent batch waits for quota, the command is `batch-poll`, not
+    `batch-submit`. If the task has no rows and the document names other tasks, the command is
+    `status` of the first of them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
     precede `export` if a row is answered.
@@ -74,6 +74,10 @@ def choose_next_command(
         fill_command = CommandHint("status", task=document["others"][0])
     marked_count = document["stale"]["marked"] if "stale" in document else 0
     unsent_count = batch_counts["submitting"] or batch_counts["prepared"]
+    # The command that asks rows also continues the batches of an unfinished pilot.
+    pilot = document.get("pilot")
+    is_in_pilot = pilot is not None and pilot["verdict"] is None
+    has_batches = unsent_count or batch_counts["downloaded"] or batch_counts["submitted"]
     has_gone_rows_only = counts.total == 0 and counts.gone > 0
     export_command = nouns.command(
         "export",
@@ -84,11 +88,11 @@ def choose_next_command(
     # The command of the first condition that is met.
     commands = (
         (document.get("task_file"), nouns.command("doctor")),
-        (batch_counts["stopped"], ask_command),
-        (batch_counts["downloaded"], _choose_batch_command(document, task, "batch-ingest")),
-        (is_waiting_for_quota, _choose_batch_command(document, task, "batch-poll")),
-        (unsent_count, _choose_batch_command(document, task, "batch-submit")),
-        (batch_counts["submitted"], _choose_batch_command(document, task, "batch-poll")),
+        (batch_counts["stopped"] or (is_in_pilot and has_batches), ask_command),
+        (batch_counts["downloaded"], nouns.command("batch-ingest")),
+        (is_waiting_for_quota, nouns.command("batch-poll")),
+        (unsent_count, nouns.command("batch-submit")),
+        (batch_counts["submitted"], nouns.command("batch-poll")),
         (held_step, held_step),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.total + counts.gone == 0, fill_command),
@@ -97,25 +101,6 @@ def choose_next_command(
         (has_gone_rows_only or counts.total > counts.claimed, export_command),
     )
     return next((command for condition, command in commands if condition), None)
-
-
-def _choose_batch_command(document: Mapping[str, Any], task: Task, step: str) -> CommandHint:
-    """Return the command that continues a batch: the pilot command, or a single step.
-
-    It is the pilot command if the newest pilot of the task has no verdict yet, else the single
-    step.
-
-    Args:
-        document: The document of `status --json`.
-        task: The task.
-        step: The command of the single step, such as "batch-poll".
-    """
-    pilot = document.get("pilot")
-    if pilot is not None and pilot["verdict"] is None:
-        if task.needs_pilot:
-            return CommandHint(f"{task.nouns.plural}-pilot")
-        return task.nouns.command("tag", pilot=pilot["size"])
-    return task.nouns.command(step)
 
 
 def _choose_ask_command(
@@ -139,13 +124,9 @@ def _choose_ask_command(
     pilot = document.get("pilot")
     verdict = pilot["verdict"] if pilot else None
     if not task.needs_pilot:
-        pilot_size = None
         if pilot and verdict in {None, "failed"}:
-            pilot_size = pilot["size"]
-        mode = None
-        if is_decided and pilot_size is None:
-            mode = Mode.DECIDE.value
-        return task.nouns.command("tag", pilot=pilot_size, mode=mode)
+            return task.nouns.command("tag", pilot=pilot["size"])
+        return task.nouns.command("tag", mode=Mode.DECIDE.value if is_decided else None)
 
     command = "backfill" if verdict in {"passed", "waived"} else "pilot"
     return CommandHint(f"{task.nouns.plural}-{command}")

@@ -56,7 +56,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
         name: The name that the user typed; the journal gets its digest.
     """
     claims.park_forgotten_row(tx, task, row_id, now=now)
-    marks.record_erasure(tx, row_id, name=name, now=now)
+    marks.record_erasure(tx, task, row_id, name=name, now=now)
 
 
 def has_records(tx: Connection, task: str, row_id: str) -> bool:

@@ -149,17 +149,17 @@ def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(rules.get(value, value) for value in values))
 
 
-def record_erasure(tx: Connection, row_id: str, *, name: str, now: datetime) -> None:
+def record_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
     """Journal that a row is being forgotten; nothing is written if it is journaled already.
 
     Args:
         name: The name that the user typed; the journal gets its digest.
     """
-    if row_id not in open_erasures(tx, name):
+    if row_id not in open_erasures(tx, task, name):
         workspace.record_event(
             tx,
             FORGET_EVENT,
-            _digest(tx, name),
+            _digest(tx, f"{task} {name}"),
             old=None,
             new=ERASURE_STARTED,
             reason=row_id,
@@ -167,20 +167,22 @@ def record_erasure(tx: Connection, row_id: str, *, name: str, now: datetime) -> 
         )
 
 
-def open_erasures(tx: Connection, name: str | None = None) -> list[str]:
+def open_erasures(tx: Connection, task: str = "", name: str | None = None) -> list[str]:
     """Return the ids of rows that are being forgotten and not erased yet, oldest first.
 
     Args:
-        name: Only rows that were named so in `record_erasure`; None means all rows.
+        name: Only rows of the task that were named so in `record_erasure`; None means all rows of
+            all tasks.
     """
-    lines = workspace.events_of(tx, FORGET_EVENT, name and _digest(tx, name))
+    digest = None if name is None else _digest(tx, f"{task} {name}")
+    lines = workspace.events_of(tx, FORGET_EVENT, digest)
     return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
 
 
-def finish_erasure(tx: Connection, name: str) -> None:
+def finish_erasure(tx: Connection, task: str, name: str) -> None:
     """Change the journal's lines about a name: something was forgotten, without saying what."""
-    is_of_name = (events.c.kind == FORGET_EVENT) & (events.c.name == _digest(tx, name))
-    end = update(events).where(is_of_name)
+    is_of_name = events.c.name == _digest(tx, f"{task} {name}")
+    end = update(events).where(events.c.kind == FORGET_EVENT, is_of_name)
     tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
 
 
