@@ -25,7 +25,7 @@ MAX_NUMBER_DIGITS = 9
 MISSING_NAME_MESSAGE = "type your name; it is shown beside each edit"
 MISSING_QUOTE_MESSAGE = "the text does not contain these words; select them in the text"
 # What a form about the mark of a review did, by its `act`.
-REVIEW_MESSAGES = {"review": "Marked as reviewed", "unreview": "No longer marked as reviewed"}
+REVIEW_MESSAGES = {"review": "Marked as checked", "unreview": "No longer marked as checked"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class CorrectionResult:
     is_saved: bool
     # The submitted texts if the form was refused.
     texts: Texts = None
+    # The stored edit, which can be undone; None without one.
+    edit_number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,7 @@ def submit_correction(
     except ChangedMeanwhileError as error:
         message = "This answer was changed meanwhile"
         if error.now["edits"]:
-            last_edit = error.now["edits"][-1]
-            message = (
-                f"{last_edit['who']!r} changed this answer meanwhile (edit {last_edit['number']})"
-            )
+            message = f"{error.now['edits'][-1]['who']!r} changed this answer meanwhile"
         message += "; it is shown as it is now."
         if field_name:
             message += " Save again to replace it."
@@ -212,7 +211,7 @@ def _apply_correction_or_review(
         expected_state=form.get("state"),
     )
     if report["edit"] is None:
-        return CorrectionResult(field_name, "Nothing to change", is_saved=True)
+        return CorrectionResult(field_name, "Not changed", is_saved=True)
     if isinstance(change, int):
-        return CorrectionResult("", f"Edit {change} undone", is_saved=True)
-    return CorrectionResult(field_name, f"Saved as edit {report['edit']}", is_saved=True)
+        return CorrectionResult("", "Undone", is_saved=True)
+    return CorrectionResult(field_name, "Saved", is_saved=True, edit_number=report["edit"])

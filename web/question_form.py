@@ -58,9 +58,9 @@ SENT_ROLE = "sent"
 UNSENT_ROLE = "unsent"
 # Roles of columns with their labels.
 ROLE_LABELS = {
-    KEY_ROLE: "Key: names the row",
-    TEXT_ROLE: "Text, sent",
-    SENT_ROLE: "Sent, too",
+    KEY_ROLE: "Names the row",
+    TEXT_ROLE: "Text, sent to Gemini",
+    SENT_ROLE: "Also sent to Gemini",
     UNSENT_ROLE: "Not sent",
 }
 _FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|description)")

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from pipeline.core.text import format_probability, join_first
-from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.workflows.table_replacement import find_replacement_obstacle
@@ -53,6 +53,7 @@ STATE_LABELS = {
     "tagged": "answered",
     "described": "answered",
     "with_concepts": "answered",
+    "refused": "left out",
     "stale": "out of date",
     "empty": "no text",
     "no_bio": "no text",
@@ -60,9 +61,12 @@ STATE_LABELS = {
     "prepared": "ready to be sent",
     "submitting": "being sent",
     "submitted": "waiting at Gemini",
-    "downloaded": "results downloaded",
+    "downloaded": "answers received",
     "ingested": "done",
 }
+# Models of the local engine, and what they are called.
+LOCAL_MODEL_PREFIX = "findable-local"
+LOCAL_ENGINE_LABEL = "local engine"
 # The plural noun of every user task; such a task is displayed by its name.
 USER_TASK_PLURAL = "rows"
 SECTION_PATHS = {
@@ -255,7 +259,7 @@ def summarize_value(value: Any) -> str:
 
 
 def version_label(version: str) -> str:
-    """Return the display name of a version: its number and model, or "a person".
+    """Return the display name of a version: its model and question, or "a person".
 
     A text without a version number is returned unchanged.
     """
@@ -263,7 +267,12 @@ def version_label(version: str) -> str:
     _, separator, number = prompt_version.rpartition("@")
     if not separator:
         return "a person" if version == PERSON else version
-    return " · ".join(filter(None, [f"version {number}", model]))
+    return ", ".join(filter(None, [model_label(model), f"question {number}"]))
+
+
+def model_label(model: str) -> str:
+    """Return the display name of a model; all models of the local engine have one name."""
+    return LOCAL_ENGINE_LABEL if model.startswith(LOCAL_MODEL_PREFIX) else model
 
 
 def link_address(value: object) -> Markup:
@@ -339,6 +348,7 @@ _FILTERS: Mapping[str, Any] = {
     "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
+    "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,
     "list_changed_members": list_changed_members,
@@ -360,6 +370,5 @@ _templates.tests["of_version"] = belongs_to_version
 _templates.filters |= _FILTERS
 _templates.globals["empty_texts"] = empty_texts
 _templates.globals["find_input_kind"] = find_input_kind
-_templates.globals["placeholder_note"] = PLACEHOLDER_NOTE
 _icon_module: Any = _templates.get_template("parts/icon.html").module
 _templates.globals["icon"] = _icon_module.icon

@@ -7,7 +7,7 @@ Its report has the rows that are still open (`left`).
 from collections.abc import Mapping
 from typing import Any
 
-from web.page_texts import format_cost, to_plain_text
+from web.page_texts import to_plain_text
 
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
@@ -16,7 +16,7 @@ def summarize_ended_work(work: Mapping[str, Any]) -> str:
     """Return a line on how background work ended, or "".
 
     Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
-    asks rows is described by its counts; for `tag` also by its cost, and by the reason if it
+    asks rows is described by the number of answered rows; for `tag` also by the reason if it
     stopped early.
 
     Args:
@@ -33,31 +33,14 @@ def summarize_ended_work(work: Mapping[str, Any]) -> str:
 
 
 def _summarize_asked_rows(result: Mapping[str, Any]) -> str:
-    """Return a line about a finished `tag`: rows by outcome, cost in USD, why rows are open.
+    """Return a line about a finished `tag`: answered rows, and why rows are open.
 
-    Counts of 0 are left out, except answered rows. As in the output of the command, the
-    cost is that of the reported batches and calls; without them it is the spending since the run
-    began. The reason is there only if rows are open because a budget or the API stopped the
-    command.
+    The reason is there only if rows are open because a budget or the API stopped the command.
 
     Args:
         result: The JSON document of the command.
     """
-    live_failures = (result["live"] or {}).get("failed", {})
-    counts = [
-        ("answered", result["answered"]),
-        ("failed", sum(live_failures.values())),
-        ("set aside", result["parked"]),
-        ("asked", result["under_way"]),
-        ("waiting", result["left"]),
-    ]
-    parts = [f"{count:,} {label}" for label, count in counts if count or label == "answered"]
-    if result["cost"] is None:
-        parts.append(f"{format_cost(result['spent'])} spent since the run began")
-    else:
-        parts.append(format_cost(result["cost"]))
-    summary = ", ".join(parts)
-
+    summary = f"{result['answered']:,} answered"
     reason = result["out_of_money"] or result["held_back"]
     if reason and result["left"]:
         summary += f". Stopped: {to_plain_text(reason)}"

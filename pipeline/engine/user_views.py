@@ -102,7 +102,7 @@ class _GridBuilder:
                 *self._fields,
             ],
         )
-        # Their values are different in nearly all rows.
+        # Their values are different in nearly all rows, as are those of the key and of the prompt.
         uncounted_fields = {
             field.name
             for field in self._record.members.answer_fields
@@ -125,7 +125,10 @@ class _GridBuilder:
             cost_names=[self._answer_names[part] for part in _COST_KINDS],
             searched_cells=(self._table.row_id,),
             searched_documents=(self._values, answers_table.c.answer),
-            facets=[name for name, field in self._fields.items() if field not in uncounted_fields],
+            facets=[
+                *(name for name, field in self._fields.items() if field not in uncounted_fields),
+                *(name for name in self._record.columns if name not in default_names),
+            ],
         )
 
     def _make_columns(self) -> dict[str, ViewColumn]:

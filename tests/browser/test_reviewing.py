@@ -24,18 +24,18 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         assert reader.focus == "who-name"
         tab.keyboard.type("Bea")
         tab.keyboard.press("Enter")
-        reader.wait_for("#answer", "Saved as edit 1")
+        reader.wait_for("#answer", "Saved")
         assert reader.focus == "choice-2"
-        reader.wait_for("#heard", "Saved as edit 1")
+        reader.wait_for("#heard", "Saved")
         tab.keyboard.press("u")
-        reader.wait_for("#one", "Edit 1 undone")
+        reader.wait_for("#one", "Undone")
         tab.keyboard.press("r")
-        reader.wait_for("#one", "Reviewed by Bea")
+        reader.wait_for("#one", "Checked by Bea")
         for key in ("2", "3", "4"):
             tab.keyboard.press("j")
             tab.wait_for_url(f"**key={key}")
             tab.keyboard.press("r")
-            reader.wait_for("#one", "Reviewed by Bea")
+            reader.wait_for("#one", "Checked by Bea")
             assert "reviewed=no" in tab.url
         tab.keyboard.press("j")
         tab.wait_for_url("**key=5")
@@ -44,7 +44,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.fill("#edit-stars-value", "4")
         tab.focus("#edit-stars-save")
         tab.keyboard.press("Enter")
-        reader.wait_for("#answer", "Saved as edit")
+        reader.wait_for("#answer", "Saved")
         assert reader.focus == "one"
         tab.keyboard.press("?")
         reader.wait_for("#key-help p", "next, k previous")

@@ -1,6 +1,6 @@
 "use strict";
 // Behaviour of every page that htmx does not provide: keys, menus, focus, relative times,
-// notices, the form for a new person. The other scripts use it.
+// notices. The other scripts use it.
 
 // A notice of success disappears after this time.
 const NOTICE_MS = 20000;
@@ -122,6 +122,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
   if (event.detail.shouldSwap) {
     keepEditors(target, event.detail.requestConfig.elt);
+    keepCorrectedRows(event);
   }
   // Nor does it close a list of choices that is in use.
   const isPoll = event.detail.requestConfig.elt === target;
@@ -142,6 +143,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 
 document.addEventListener("htmx:afterSwap", putEditorsBack);
+document.addEventListener("htmx:afterSwap", putRowsBack);
 document.addEventListener("htmx:afterSettle", (event) => {
   for (const id of openDetailsIds) {
     document.getElementById(id)?.setAttribute("open", "");
@@ -201,6 +203,28 @@ function putEditorsBack() {
   keptEditors = [];
 }
 
+// A corrected row stays in its place, with its message, when the list loads itself again, even if
+// the row does not pass the filter any more.
+
+let keptRows = [];
+
+function keepCorrectedRows({ detail }) {
+  if (detail.requestConfig.triggeringEvent?.type === "rows-changed") {
+    const rows = detail.target.querySelectorAll("tr:has(.said)");
+    keptRows = [...rows].map((row) => [row, row.sectionRowIndex]);
+  }
+}
+
+function putRowsBack() {
+  const body = document.querySelector("#rows tbody");
+  for (const [row, index] of keptRows) {
+    document.getElementById(row.querySelector("[data-hit]").id)?.closest("tr").remove();
+    body.insertBefore(row, body.rows[index] || null);
+    htmx.process(row);
+  }
+  keptRows = [];
+}
+
 // The cell of a choice: its list opens at once, and closes without a choice if it is left.
 
 document.addEventListener("htmx:afterSettle", () => {
@@ -255,7 +279,7 @@ document.addEventListener("htmx:configRequest", (event) => {
 document.addEventListener("click", ({ target }) => {
   if ("rename" in target.dataset) {
     askName(() => {
-      target.textContent = `You correct as ${editorName}; change the name`;
+      target.textContent = `Your name: ${editorName} (change)`;
     });
   }
 });
@@ -353,7 +377,8 @@ htmx.defineExtension("json", {
     return true;
   },
   encodeParameters(_xhr, values) {
-    return JSON.stringify(Object.fromEntries(values));
+    const filled = [...values].filter(([, value]) => value !== "");
+    return JSON.stringify(Object.fromEntries(filled));
   },
 });
 
@@ -504,84 +529,6 @@ document.addEventListener("submit", (event) => {
     location.assign(`${list}&only=${encodeURIComponent(bounds.join(" AND "))}`);
   }
 });
-
-// The form for a new person: it is sent as JSON, and the reply is shown below it.
-
-document.addEventListener("submit", async (event) => {
-  const form = event.target;
-  if (!form.dataset.post) {
-    return;
-  }
-  event.preventDefault();
-  const progress = form.querySelector(".busy");
-  const output = document.getElementById("added");
-  if (progress.textContent) {
-    return;
-  }
-  progress.textContent = form.dataset.busy;
-  form.setAttribute("aria-busy", "true");
-  output.replaceChildren();
-  try {
-    output.replaceChildren(...(await postPerson(form)));
-  } catch {
-    output.replaceChildren(
-      createLine(
-        "warn",
-        "The page's server cannot be reached. Check the list before you add the person again.",
-      ),
-    );
-    checkServer();
-  }
-  progress.textContent = "";
-  form.removeAttribute("aria-busy");
-});
-
-// Send a form; return the elements that show the reply.
-async function postPerson(form) {
-  const filledFields = [...new FormData(form)].filter(([, value]) => value !== "");
-  const response = await fetch(form.dataset.post, {
-    method: "POST",
-    headers: JSON_HEADERS,
-    body: JSON.stringify(Object.fromEntries(filledFields)),
-  });
-  const reply = await response.json();
-  if (!response.ok) {
-    form.elements[reply.field]?.focus();
-    return [
-      createLine("warn", reply.detail),
-      createLine("soft", reply.hint || "Nothing was saved."),
-    ];
-  }
-  form.reset();
-  return createPersonReport(reply);
-}
-
-function createPersonReport(person) {
-  const elements = [createSavedLine(person)];
-  if (person.tags) {
-    elements.push(createLine("soft", `Tags: ${person.tags.join(", ")}`));
-  } else if (person.retrying) {
-    elements.push(
-      createLine(
-        "warn",
-        "Saved without tags, because Gemini did not answer. The page asks again in the background.",
-      ),
-    );
-  } else if (!person.notes.length) {
-    elements.push(createLine("soft", "There are no tags without a bio."));
-  }
-  elements.push(...person.notes.map((note) => createLine("soft", note)));
-  return elements;
-}
-
-function createSavedLine(person) {
-  const link = document.createElement("a");
-  link.href = `/row?task=experts&key=${encodeURIComponent(person.username)}`;
-  link.textContent = person.username;
-  const paragraph = createLine("done", ` is saved, score ${person.findability_score}`);
-  paragraph.prepend(link);
-  return paragraph;
-}
 
 // Chosen rows: a bar shows their number and the actions. Asking again shows the cost first.
 

@@ -90,7 +90,7 @@ IDLE_STATES = ("ready", "failed", "unreadable")
 PEOPLE_COLUMNS = {"username", "bio"}
 # Meaning of each kind of finding for its row.
 FINDING_LABELS = {
-    "rejected": "rejected: correct it, and drop the file again",
+    "rejected": "left out: correct it, and drop the file again",
     "changed": "imported without it, or as stated",
 }
 TaskName = Annotated[str, Query(max_length=200)]
@@ -125,8 +125,14 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
     notes = list(person.notes)
     if person.parked:
         notes.append(f"parked: {person.parked}")
+    result = "not tagged"
+    if person.is_row_due:
+        result = "its tags are asked for in the background"
+    if person.tags:
+        result = f"tags: {', '.join(person.tags)}"
     document = {
         "ok": True,
+        "said": "; ".join([f"{person.username} is saved", result, *notes]),
         "username": person.username,
         "tags": person.tags or None,
         "findability_score": person.findability_score,

@@ -13,11 +13,9 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.quotes import to_display_value
-from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
-from pipeline.quality.figures import Figure, format_value
 from pipeline.quality.report import read_report_documents
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.store.database import Store
@@ -81,10 +79,8 @@ def render_quality(
             ws,
             "quality",
             report=newest_report,
-            gates=_gate_values(newest_report) if newest_report else [],
             samples=samples,
-            reports=[{**report, "summary": _describe_verdict(report)} for report in reports],
-            verdict=_describe_verdict(newest_report or {"gates": []}),
+            reports=reports,
             parked_groups=parked_groups,
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
@@ -113,46 +109,6 @@ def _summarize_answer(text: str) -> str:
         answer = json.loads(text)
         return " · ".join(f"{name}: {to_display_value(value)}" for name, value in answer.items())
     return text
-
-
-def _gate_values(report: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return copies of the gates of a report, with members to display.
-
-    - `description`: what is measured, or the gate's name.
-    - `display_value`: the value with its unit.
-    - `target`: the range that passes, as text.
-    """
-    gates = []
-    for gate in report["gates"]:
-        name = gate["name"]
-        measured = {"unit": "mean", "told": name, **report["figures"].get(name, {})}
-        figure = Figure(
-            name,
-            measured["unit"],
-            measured["told"],
-            gate["low"],
-            gate["high"],
-        )
-        gates.append(
-            {
-                **gate,
-                "description": figure.description,
-                "display_value": format_value(gate["value"], figure.unit),
-                "target": figure.bounds_text,
-            },
-        )
-    return gates
-
-
-def _describe_verdict(report: dict[str, Any]) -> str:
-    """Return how many checks of a report passed, failed, or had too few rows."""
-    gates = report["gates"]
-    passed = sum(gate["passed"] is True for gate in gates)
-    failed = sum(gate["passed"] is False for gate in gates)
-    counts = [(f"{plural(passed, 'check')} passed", True), (f"{failed} failed", failed)]
-    unjudged = len(gates) - passed - failed
-    counts.append((f"{unjudged} had too few rows", unjudged))
-    return ", ".join(text for text, count in counts if count)
 
 
 def _group_parked(store: Store, task: Task) -> list[tuple[str, list[str], int]]:

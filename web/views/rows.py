@@ -51,7 +51,7 @@ EXPORT_MEDIA_TYPES = {
     "jsonl": "application/jsonl",
 }
 # Formats that the page offers, with their labels; the first has the button.
-EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON lines"}
+EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON, a line for each row"}
 # Time limits for counting values, which are loaded after the rows, and for sorting by a column
 # without an index: a page waits for the rows.
 COUNT_TIMEOUT_S = 3.0
@@ -62,21 +62,23 @@ MAX_PASSAGE_CHARS = 400
 COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
-    "versions": "version",
+    "extractor": "answered by",
+    "tokens_in": "tokens sent",
+    "tokens_out": "tokens received",
+    "versions": "answered by",
     "states": "state",
 }
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
     "waiting": "not asked yet",
-    "asked": "sent to the model; the answer is not here yet",
+    "asked": "its question was sent; the answer is not here yet",
     "answered": "has an answer",
     "out of date": "changed, or to be asked again; its old answer counts until then",
     "no text": "has nothing to ask about",
     "unusable": "its image cannot be sent",
-    "refused": "cannot be asked; its reason is in the list, for example a repeated key",
-    "set aside": "got invalid answers twice; it is asked again only if you say so",
+    "left out": "cannot be asked; click the bar, and the list says why",
+    "set aside": "got no usable answer twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
-    "doubtful": "the model was not sure of its answer, and nobody checked it",
 }
 # Display name of the filter by review.
 REVIEW_NAME = "checked by a person"
@@ -84,7 +86,7 @@ REVIEW_NAME = "checked by a person"
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
     "state": state_label,
-    "extractor": "version: {}".format,
+    "extractor": lambda text: f"answered by: {version_label(text)}",
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
@@ -294,8 +296,7 @@ def _rows_values(
 def describe_row_source(task: Task) -> str:
     """Return a text on the rows of a user task; "" for a shipped task.
 
-    It is "from reviews.csv · question version 2", with the name of the file or folder of the rows
-    (or "a query") and the version in the task's file.
+    It is "from reviews.csv", with the name of the file or folder of the rows, or "a query".
     """
     if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
         return ""
@@ -303,7 +304,7 @@ def describe_row_source(task: Task) -> str:
     source = "a query"
     if not record.is_query:
         source = PurePath(record.items).name
-    return f"from {source} · question version {record.version}"
+    return f"from {source}"
 
 
 class _RowsPage(NamedTuple):

@@ -17,6 +17,7 @@ from pipeline.index.search import SearchReport, SearchSession, make_search_optio
 from web import errors
 from web.app_state import MAX_SEARCH_CALL_S
 from web.render import PageState, render_page
+from web.row_titles import read_row_titles
 
 router = APIRouter()
 # Tags listed for each hit, and as filters of the whole result.
@@ -101,6 +102,10 @@ def render_search(
                     values |= _search(open_index, query)
         except FindableError as error:
             values["failure"] = errors.to_problem(error)
+        hits = values["search"]["hits"] if values["search"] else []
+        with ws.store.read() as tx:
+            names = [query.like, *(hit["key"] for hit in hits)]
+            values["titles"] = read_row_titles(tx, ws.task, names)
         page = render_page(
             app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
         )

@@ -13,7 +13,7 @@ from web.views.command_api import price_index
 router = APIRouter()
 
 # Settings that are listed first even if they have their default.
-PROMINENT_SETTINGS = ("DATA", "DATABASE_URL", "MODEL", "TIER", "BUDGET_PER_DAY", "BACKEND")
+PROMINENT_SETTINGS = ("DATA", "MODEL", "BUDGET_PER_DAY")
 
 
 @router.get("/settings", include_in_schema=False)

@@ -58,7 +58,7 @@ def test_answers_of_the_local_engine_are_called_placeholders(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     """Each page of a workspace on the local engine has the bar; with Gemini there is none."""
-    note = "Local engine: placeholder answers for rehearsal; use none of them."
+    note = "Rehearsal: this machine invents all answers. Use none of them."
     with Page(workspace.begin()) as page:
         assert note not in page.get("/").text
     environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}

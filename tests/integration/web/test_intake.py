@@ -63,10 +63,10 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
     number = drop_file(page, content, "new", "kettles.csv")["number"]
     html = unescape(page.get("/parts/import", params={"number": number}).text)
-    assert "because 'id' has 'r1' twice, again on line 9." in html
+    assert "no column names the rows: 'id' has 'r1' twice, again on line 9" in html
     params = {"number": number, **KEY_TEXT}
     text = page.get("/parts/import/rows", params=params).text
-    assert text.strip() == "9 rows · 1 has no text · 1 has the key of another row"
+    assert text.strip() == "9 rows · 1 has no text · 1 is left out: it has the name of another row"
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
     )
@@ -140,7 +140,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     """The preview of a newer table names it, and asks the other changed row alone."""
     number = drop_reviews(page)
     html = try_question(page, number, **TONE, **KEY_TEXT)
-    assert 'label="live: at once, full price · less than $0.01' in html
+    assert 'label="live: full price, at once · less than $0.01' in html
     press_button(page, number, keep="kettles", mode="live")
     page.settle()
     page.settle()
@@ -149,7 +149,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     state = re.findall(r'name="state" value="(\w+)"', cell)[0]
     value = re.findall(r'<option value="([^"]*)">', cell)[0]
     data = {"state": state, "field": "tone", "value": value, "who": "Bea"}
-    assert "Saved as edit 1" in page.post("/parts/cell", params=params, data=data).text
+    assert ">Saved<" in page.post("/parts/cell", params=params, data=data).text
 
     newer_rows = ROWS.replace("in 1 minutes", "slowly").replace("in 2 minutes", "slowly")
     found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
@@ -166,5 +166,5 @@ def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
     read = drop_file(page, "\n".join(rows), "new", "kettles.jsonl")
     assert read["state"] == "ready"
     html = unescape(page.get("/parts/import", params={"number": read["number"]}).text)
-    assert "<h2>Findings</h2>" in html
+    assert "<h2>What was noticed in the file</h2>" in html
     assert re.findall(r'data-label="line">(\d+)<', html) == ["21", "26"]

@@ -123,7 +123,7 @@ def test_a_task_that_the_form_cannot_have_says_why(
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = unescape(page.get("/question", params={"task": "reviews"}).text)
-        assert f"It cannot be used as a draft: {obstacle}." in html
+        assert f"This question cannot be copied: {obstacle}." in html
         assert "use-as-draft" not in html
         assert '<td data-label="Field">' in html
         response = page.post("/question", params={"task": "reviews"}, follow_redirects=False)

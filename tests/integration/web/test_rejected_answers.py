@@ -32,7 +32,7 @@ def test_rows_of_one_name_are_told_apart(
         html = page.get("/batch", params={"number": 1, "task": "reviews"}).text
     lines = [" ".join(line.split()) for line in html.splitlines()]
     reason = (
-        "Not applied, because the row was removed, answered meanwhile, parked, "
+        "Not applied, because the row was removed, answered meanwhile, set aside, "
         "or refused by your table: Orla"
     )
     assert reason in lines

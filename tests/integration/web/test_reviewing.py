@@ -72,11 +72,11 @@ def test_neighbours_follow_the_list(page: Page) -> None:
 @pytest.mark.alike
 def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     """A mark has its reviewer and time, filters rows, and ends with a new answer."""
-    assert "Not reviewed" in _get_row(page, "1")
+    assert "Not checked by a person" in _get_row(page, "1")
     assert "Type your name" in _act(page, "1", "review", who="")
     part = _act(page, "1", "review")
-    assert 'data-told="Marked as reviewed"' in part
-    assert re.search(r"Reviewed by <bdi>Bea</bdi>, <time", part)
+    assert 'data-told="Marked as checked"' in part
+    assert re.search(r"Checked by <bdi>Bea</bdi>, <time", part)
 
     assert list_ids(page, where="reviewed = true") == ["1"]
     assert list_ids(page, where="reviewed = false") == ["2"]
@@ -85,15 +85,15 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     exported = page.get("/items.csv", params={**TASK, "reviewed": "yes"}).text
     assert len(exported.splitlines()) == 2
 
-    assert 'data-told="No longer marked as reviewed"' in _act(page, "1", "unreview")
+    assert 'data-told="No longer marked as checked"' in _act(page, "1", "unreview")
     assert list_ids(page, where="reviewed = true") == []
 
     # A correction is no mark: nobody looked at the other fields, until they are confirmed.
     _act(page, "1", "correct", field="tone", value="blame")
     assert list_ids(page, where="reviewed = true") == []
-    assert "Confirm the other fields" in _get_row(page, "1")
-    assert "Confirm the other fields" not in _act(page, "1", "review")
-    assert "Confirm the other fields" in _act(page, "1", "unreview")
+    assert "Mark the rest as checked" in _get_row(page, "1")
+    assert "Mark the rest as checked" not in _act(page, "1", "review")
+    assert "Mark the rest as checked" in _act(page, "1", "unreview")
     _act(page, "1", "correct", undo="1")
     assert list_ids(page, where="reviewed = true") == []
 

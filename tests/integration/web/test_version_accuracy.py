@@ -58,10 +58,10 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         alone = _get_accuracy(page, a="2")
 
     tone = _get_cells(part)[1]
-    assert tone[:4] == ["tone", "22", "9 % [3 %, 28 %]", "91 % [72 %, 97 %]"]
+    assert tone[:4] == ["tone", "22", "9 % (3 to 28 %)", "91 % (72 to 97 %)"]
     assert tone[4].startswith("B is better only A right on 2: 21, 22 only B right on 20: 1, ")
     versions = [version["version"] for version in printed["versions"]]
-    assert "Corrections of values of B: 2." in part
+    assert "2 of the corrected values are of B." in part
     assert OPTION.findall(part) == [
         (versions[0], " selected"),
         (versions[1], ""),
@@ -69,7 +69,7 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         (versions[1], " selected"),
     ]
     assert [version["version"] for version in chosen["versions"]] == ["reviews@2"]
-    assert _get_cells(alone)[1] == ["tone", "22", "91 % [72 %, 97 %]"]
+    assert _get_cells(alone)[1] == ["tone", "22", "91 % (72 to 97 %)"]
 
 
 @pytest.mark.full
@@ -84,9 +84,9 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
         differing_rows = page.get(addresses[-1]).text
     assert addresses[0].startswith("/row?task=reviews&first=reviews%401")
     assert '<details id="versions" open>' in row
-    assert "Correct or review 18 more" in part
+    assert "Correct or check 18 more" in part
     assert "could be chance" in part
-    assert "All rows in which these versions differ" in part
+    assert "All rows in which these two differ" in part
     assert len(set(re.findall(r'href="/row\?[^"]*key=(\w+)', differing_rows))) >= 20
 
 
@@ -96,7 +96,7 @@ def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -
     """The page says what to do, and the same version twice is refused with the form."""
     with Page(compared) as page:
         part = _get_accuracy(page)
-        assert "Correct or review the answers of some rows" in part
+        assert "Correct some answers, or mark them as checked" in part
         assert '<a class="b" href="/review?task=reviews">' in part
         assert "<select" not in part
         assert page.get("/review", params=TASK).status_code == 303
