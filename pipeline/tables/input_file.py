@@ -7,7 +7,7 @@ invalid bytes.
 import codecs
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +22,7 @@ from pipeline.tables.row_findings import make_excerpt
 BYTE_ORDER_MARK = "\ufeff"
 # The value of HEADER= for a table without a header.
 NO_HEADER = "none"
+NO_COLUMNS = frozenset[str]()
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
 MAX_LINE_CHARS = 4 << 20
@@ -79,7 +80,7 @@ class InputFile:
         *,
         max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
-        is_known_column: Callable[[str], bool] | None = None,
+        is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
     ) -> None:
         """Detect the format and the encoding by the start of a file.
 
@@ -153,10 +154,6 @@ class InputFile:
             while len(chunk) == self.max_line_chars and not chunk.endswith(self.line_end):
                 chunk = file.readline(self.max_line_chars)
             yield text.removeprefix(BYTE_ORDER_MARK)
-
-    def has_known_column(self, names: Sequence[str]) -> bool:
-        """Return whether one of the names is a known column."""
-        return self.is_known_column is not None and any(map(self.is_known_column, names))
 
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""

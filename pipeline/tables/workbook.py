@@ -8,23 +8,15 @@ value of merged cells is read in the first of them. A part is a file within the 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
-from itertools import islice
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers.expat import ExpatError
 from zipfile import BadZipFile, ZipFile
 
-from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
 from pipeline.tables.cells import to_plain_value
-from pipeline.tables.headers import (
-    MAX_SAMPLED_RECORDS,
-    HeadedTable,
-    Record,
-    check_header,
-    make_column_names,
-)
+from pipeline.tables.headers import HeadedTable, Record
 from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
@@ -57,8 +49,6 @@ class SheetTable(HeadedTable):
         from python_calamine import CalamineError
 
         super().__init__(file)
-        # The index of the first row that is read: of the header, then of the row below it.
-        self._first_index = max(0, (file.header_line or 1) - 1)
         try:
             with ZipFile(file.path) as archive:
                 self._load_sheet(archive)
@@ -79,7 +69,7 @@ class SheetTable(HeadedTable):
         merged_count = len(self._sheet.merged_cell_ranges or ())
         if merged_count:
             file.notes.append(f"merged areas: {merged_count:,}; only the first cell has the value")
-        self._set_names(self._read_header())
+        self._find_header()
 
     def _load_sheet(self, archive: ZipFile) -> None:
         """Check the sizes of the parts, and load the sheet into memory.
@@ -131,47 +121,13 @@ class SheetTable(HeadedTable):
                 )
             self._sheet = book.get_sheet_by_name(sheet_name)
 
-    def _read_header(self) -> list[str]:
-        """Return the names of the columns, and skip the rows up to the header.
-
-        The header is the row that `HEADER=` names, or else the first filled row. With
-        `HEADER=none`, names are made up.
-
-        Raises:
-            InputError: The sheet or the header's row is blank, or the first row is certainly not a
-                header.
-        """
-        header_line = self._file.header_line
-        records = [
-            Record(
-                record.line_number,
-                ["" if cell is None else " ".join(str(cell).split()) for cell in record.cells],
-            )
-            for record in islice(self._read_records(), MAX_SAMPLED_RECORDS)
-        ]
-        if not records or (header_line and records[0].line_number != header_line):
-            raise self._file.make_error(
-                f" has no text in row {header_line or 1} of its sheet {self._sheet.name!r}",
-                hint=(
-                    f"set {OptionHint('header')} to the row with the column names, or "
-                    f"{OptionHint('sheet')} to another sheet"
-                ),
-            )
-        header = records[0]
-        if header_line == 0:
-            return make_column_names(len(header.cells))
-
-        check_header(self._file, records)
-        self._first_index = header.line_number
-        return list(header.cells)
-
     def _read_records(self) -> Iterator[Record]:
-        """Yield the rows from the first index on with plain values; blank rows are left out."""
+        """Yield the rows from the first line on with plain values; blank rows are left out."""
         # The library leaves out blank columns before the first cell, but not blank rows.
-        for index, row in enumerate(self._sheet.iter_rows()):
+        for line_number, row in enumerate(self._sheet.iter_rows(), start=1):
             cells = [_plain_cell(cell) for cell in row]
-            if index >= self._first_index and any(cell is not None for cell in cells):
-                yield Record(index + 1, cells)
+            if line_number >= self._first_line and any(cell is not None for cell in cells):
+                yield Record(line_number, cells)
 
 
 def _plain_cell(cell: Any) -> Any:
