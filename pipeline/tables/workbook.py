@@ -25,10 +25,6 @@ from pipeline.tables.sheet_size import SheetSize
 MAX_PART_BYTES = 8 << 20
 # Limit of an unpacked part with a sheet, shared texts or media: some six million cells.
 MAX_SHEET_BYTES = 256 << 20
-# Limits of the file format; the header is a row, too.
-MAX_ROWS = 1_048_576
-MAX_COLUMNS = 16_384
-MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
 
@@ -177,9 +173,6 @@ def encode_xlsx(
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException
 
-    if len(kinds) > MAX_COLUMNS:
-        raise _capacity_error(f"{len(kinds):,} columns, but a sheet can have {MAX_COLUMNS:,}")
-
     options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
         try:
@@ -207,23 +200,14 @@ def _write_rows(
         text_of: Called with a value and its column's kind; returns the text of the value.
 
     Raises:
-        InputError: The sheet has no room for the rows, or a text is too long for a cell.
+        InputError: The sheet has no room for the rows or columns, or a text is too long for a cell.
     """
     for column_index, name in enumerate(kinds):
-        sheet.write_string(0, column_index, name)
-
+        _write_cell(sheet, 0, column_index, name, name)
     for row_index, row in enumerate(rows, start=1):
-        if row_index == MAX_ROWS:
-            raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, the limit of a sheet")
         for column_index, (name, kind) in enumerate(kinds.items()):
             value = row[name]
-            _write_cell(
-                sheet,
-                row_index,
-                column_index,
-                value,
-                text_of(value, kind),
-            )
+            _write_cell(sheet, row_index, column_index, value, text_of(value, kind))
 
 
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text: Any) -> None:
@@ -239,26 +223,22 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
         text: Its text, written if the type of the value cannot be kept.
 
     Raises:
-        InputError: The text is too long for a cell.
+        InputError: The sheet has no such row or column, or the text is too long for a cell.
     """
+    # The library returns a code other than 0 if a limit of the format is exceeded.
+    fault = 0
     if isinstance(value, bool):
-        sheet.write_boolean(row_index, column_index, value)
+        fault = sheet.write_boolean(row_index, column_index, value)
     elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_NUMBER:
-        sheet.write_number(row_index, column_index, value)
+        fault = sheet.write_number(row_index, column_index, value)
     elif isinstance(value, date) and not isinstance(value, datetime):
-        sheet.write_datetime(row_index, column_index, value)
-    else:
-        cell_text = str(text)
-        is_too_long = bool(cell_text) and sheet.write_string(row_index, column_index, cell_text)
-        if is_too_long:
-            raise _capacity_error(
-                f"{len(cell_text):,} characters in a cell of row {row_index + 1}, "
-                f"more than the limit of {MAX_CELL_CHARS:,}",
-            )
-
-
-def _capacity_error(excess: str) -> InputError:
-    return InputError(
-        f"there are {excess}; nothing was written",
-        hint="write .csv or .jsonl, which have no such limit",
-    )
+        fault = sheet.write_datetime(row_index, column_index, value)
+    elif text:
+        fault = sheet.write_string(row_index, column_index, str(text))
+    if fault:
+        raise InputError(
+            f"row {row_index + 1:,}, column {column_index + 1:,} does not fit into a sheet, which "
+            "has at most 1,048,576 rows, 16,384 columns and 32,767 characters in a cell; nothing "
+            "was written",
+            hint="write .csv or .jsonl, which have no such limit",
+        )
