@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -233,21 +233,14 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
-def note_binary(name: str, value: Any, notes: list[str]) -> None:
+def note_binary(name: str, values: Sequence[Any], notes: list[str]) -> None:
     """Add a note on a column, once, if a value is or contains bytes that are not text."""
     note = f"column {name!r}: bytes that are not text are read as blank"
-    if note not in notes and _contains_binary(value):
+    if note not in notes and any(
+        isinstance(leaf, bytes | bytearray | memoryview) and to_plain_value(leaf) is None
+        for _, leaf in iterate_leaves(list(values))
+    ):
         notes.append(note)
-
-
-def _contains_binary(value: Any) -> bool:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return to_plain_value(value) is None
-    if isinstance(value, Mapping):
-        return any(map(_contains_binary, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_contains_binary, value))
-    return False
 
 
 def list_rows(data: Any) -> list[Mapping[str, Any]]:

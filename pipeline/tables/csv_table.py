@@ -8,22 +8,16 @@ would no longer pair, and the next rows would be read as part of a cell. So a re
 limit is read to its end and rejected, and the file is refused above three times the limit.
 """
 
+import contextlib
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TextIO
 
-from pipeline.core.command_hint import OptionHint
-from pipeline.core.text import SURROGATES, restore_formula
-from pipeline.tables.headers import (
-    HeadedTable,
-    Record,
-    check_header,
-    join_lines,
-    make_column_names,
-    parse_records,
-)
+from pipeline.core.text import restore_formula
+from pipeline.tables.headers import MAX_SAMPLED_RECORDS, HeadedTable, Record
 from pipeline.tables.input_file import BYTE_ORDER_MARK, InputFile
 from pipeline.tables.row_findings import Finding, make_excerpt
 
@@ -31,8 +25,8 @@ from pipeline.tables.row_findings import Finding, make_excerpt
 _MAX_HEADER_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
 _DELIMITERS = (",", ";", "\t", "|")
-# Lines that may precede a header: blank lines, and the delimiter as spreadsheets announce it.
-_LINES_BEFORE_HEADER = {"", *(f"sep={delimiter}".strip() for delimiter in _DELIMITERS)}
+# The delimiter as spreadsheets announce it; a tab is stripped.
+_DELIMITER_LINE = re.compile(r"sep=[,;|]?", re.IGNORECASE)
 # The reader's own limit is above any record that it gets.
 csv.field_size_limit(64 << 20)
 
@@ -47,61 +41,35 @@ class CsvTable(HeadedTable):
     def __init__(self, file: InputFile) -> None:
         """Detect the delimiter and the names of the columns.
 
-        The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        With `HEADER=none`, names are made up.
-
         Raises:
-            InputError: The file is empty or is not text, the header's quotes are not paired, or the
-                first record is certainly not a header.
+            InputError: There is no header, or its quotes are not paired; see `_find_header`.
         """
         super().__init__(file)
-        # Lines before the first row below the header.
-        self._skipped_lines = max(0, (file.header_line or 1) - 1)
         head = self._read_head()
         self.delimiter = self._choose_delimiter(head)
         if self.delimiter != ",":
             file.notes.append(f"fields are separated by {self.delimiter!r}")
 
-        first_names = next(csv.reader(head, delimiter=self.delimiter))
+        first_names = next(csv.reader(head, delimiter=self.delimiter), [])
         # A blank before every name is a habit of the file; a blank before some names is part of
         # these names.
         self._skips_space = len(first_names) > 1 and all(
             name.startswith(" ") for name in first_names[1:]
         )
-        if file.header_line == 0:
-            self._set_names(make_column_names(len(first_names)))
-        else:
-            self._read_header(head)
+        self._find_header()
 
     def _read_head(self) -> list[str]:
-        """Return the first lines, and skip those above the header.
+        """Return the first lines that are not blank, from the header on.
 
-        Blank lines, and a line like `sep=;` by which spreadsheets announce the delimiter, are no
-        header.
-
-        Raises:
-            InputError: There is no such line, the line that `HEADER=` names is blank or like
-                `sep=;`, or the header is not text.
+        A first line like `sep=;`, by which spreadsheets announce the delimiter, is skipped.
         """
-        file = self._file
-        with file.open() as text_file:
-            last_line = self._skipped_lines + _MAX_HEADER_LINES
-            head = list(islice(file.read_lines(text_file), self._skipped_lines, last_line))
-
-        is_first_line = True
-        while head and head[0].strip().casefold() in _LINES_BEFORE_HEADER:
-            head.pop(0)
-            self._skipped_lines += 1
-            is_first_line = False
-        if file.header_line and not (head and is_first_line):
-            raise file.make_error(
-                f" has no text on line {file.header_line}, which {OptionHint('header')} names",
-                hint=f"set {OptionHint('header')} to the line with the column names",
-            )
-        if not head:
-            raise file.make_error(" is empty")
-        if "\0" in head[0] or SURROGATES.search(head[0]):
-            raise file.make_error(" is not a text file", hint="save it as .xlsx or CSV first")
+        start = self._first_line - 1
+        with self._file.open() as text_file:
+            lines = islice(self._file.read_lines(text_file), start, start + _MAX_HEADER_LINES)
+            head = [text for text in lines if text.strip()]
+        if head and _DELIMITER_LINE.fullmatch(head[0].strip()):
+            del head[0]
+            self._first_line += 1
         return head
 
     def _choose_delimiter(self, head: Sequence[str]) -> str:
@@ -118,43 +86,18 @@ class CsvTable(HeadedTable):
         Args:
             head: Lines from the header on.
         """
-        is_known_column = self._file.is_known_column or (lambda _name: False)
         may_have_title = self._file.header_line is None
 
         def rank(delimiter: str) -> tuple[int, bool, int, int]:
-            names, *rows = [record.cells for record in parse_records(head, delimiter)]
+            names, *rows = _split_lines(head, delimiter) or [[]]
             is_even = len(names) > 1 and all(len(row) == len(names) for row in rows[:-1])
             split_rows = sum(len(row) > 1 for row in rows) if may_have_title else 0
-            return sum(map(is_known_column, names)), is_even, len(names), split_rows
+            return sum(map(self._file.is_known_column, names)), is_even, len(names), split_rows
 
         return max(_DELIMITERS, key=rank)
 
-    def _read_header(self, head: Sequence[str]) -> None:
-        """Set the names of the columns, and skip the lines of the header.
-
-        Args:
-            head: Lines from the header on.
-
-        Raises:
-            InputError: The header's quotes are not paired, or the first record is certainly not a
-                header.
-        """
-        first_line = self._skipped_lines + 1
-        reader = csv.reader(head, delimiter=self.delimiter, skipinitialspace=True, strict=True)
-        try:
-            names = [restore_formula(join_lines(name)) for name in next(reader)]
-        except csv.Error:
-            raise self._file.make_error(
-                f", line {first_line}: {_OPEN_QUOTE_REASON}, or not at the end of a name",
-                hint="correct the quotes of the header",
-            ) from None
-
-        check_header(self._file, parse_records(head, self.delimiter, first_line=first_line))
-        self._skipped_lines += reader.line_num
-        self._set_names(names)
-
     def _read_records(self) -> Iterator[Record | Finding]:
-        """Yield the records of a CSV file, and a finding for each faulty record.
+        """Yield the records from the first line on, and a finding for each faulty record.
 
         A finding is yielded for a record with broken quotes, with a wrong number of fields, or that
         is too long. Blank records are skipped. Cells that an export neutralized get their original
@@ -169,7 +112,8 @@ class CsvTable(HeadedTable):
         texts = list[str]()
         with self._file.open() as text_file:
             lines = self._iterate_lines(text_file, texts)
-            first_line = 1 + sum(1 for _ in islice(lines, self._skipped_lines))
+            for _ in islice(lines, self._first_line - 1):
+                texts.clear()
             reader = csv.reader(
                 lines,
                 delimiter=self.delimiter,
@@ -177,7 +121,7 @@ class CsvTable(HeadedTable):
                 strict=True,
             )
             while True:
-                line_number = first_line + reader.line_num
+                line_number = self._first_line + reader.line_num
                 texts.clear()
                 try:
                     fields = next(reader, None)
@@ -192,14 +136,14 @@ class CsvTable(HeadedTable):
                 if sum(map(len, fields)) >= max_chars:
                     reason = f"longer than {max_chars:,} characters"
                     yield self._reject_record(line_number, reason, fields)
-                elif len(fields) == len(self.names):
+                elif self.names and len(fields) != len(self.names):
+                    yield self._reject_misfit(line_number, fields)
+                else:
                     cells = [
                         restore_formula(field) if field.startswith("'") else field
                         for field in fields
                     ]
                     yield Record(line_number, cells)
-                else:
-                    yield self._reject_misfit(line_number, fields)
 
     def _iterate_lines(self, text_file: TextIO, texts: list[str]) -> Iterator[str]:
         """Yield the lines of a file, and append each to the lines of the current record.
@@ -270,3 +214,17 @@ class CsvTable(HeadedTable):
         reader = csv.reader(lines, delimiter=self.delimiter, skipinitialspace=self._skips_space)
         fields = next(reader, [])
         return self._reject_record(line_number, reason, fields, excerpt=texts[0].rstrip("\r\n"))
+
+
+def _split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+    """Return the first records that are not blank, as a reader splits them that allows any quotes.
+
+    Cells are stripped of outer spaces. The records end before a line with a stray line break.
+    """
+    records = list[list[str]]()
+    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+    with contextlib.suppress(csv.Error):
+        for fields in islice(reader, MAX_SAMPLED_RECORDS):
+            if any(map(str.strip, fields)):
+                records.append([field.strip() for field in fields])
+    return records

@@ -29,13 +29,12 @@ _OTHER_ENCODINGS = ("cp1251", "cp1253", "cp1255", "cp932", "euc-jp", "cp949", "g
 _MIN_OTHER_SHARE = 0.5
 # How many times more probable than cp1252 another code page must be.
 _MIN_CONFIDENCE_RATIO = 1.4
+_UNICODE_CODECS = ("utf-8", "utf-16-le", "utf-16-be")
 _CODEC_BY_MARK = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# A third of the bytes at even (or odd) offsets is NUL in UTF-16 of any text with Latin letters.
-_MIN_NUL_SHARE = 1 / 3
 _WORD_BEYOND_ASCII = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _ASCII = bytes(range(0x80))
 
@@ -46,7 +45,7 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
     The first of these that applies is the encoding:
 
     - the encoding of the byte order mark; UTF-16 gets a note;
-    - if `start` has a NUL: UTF-16 if `_detect_utf_16` detects it, else UTF-8;
+    - if `start` has a NUL: UTF-16 if it is detected, else UTF-8;
     - UTF-8 if the file begins like JSON, if all its lines are ASCII, or if at least half of the
       sampled lines beyond ASCII are valid UTF-8;
     - a guess of the code page, with a note that shows a line of the file.
@@ -63,7 +62,10 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
             note = f"read as {marked_codec.upper()}, because of its byte order mark"
             return marked_codec, "" if is_utf_8 else note
     if b"\0" in start:
-        return _detect_utf_16(start) or "utf-8", ""
+        from chardet import detect
+
+        match = detect(start, include_encodings=_UNICODE_CODECS, no_match_encoding="utf-8")
+        return match["encoding"] or "utf-8", ""
     if start.lstrip()[:1] in b"[{":
         return "utf-8", ""
 
@@ -123,24 +125,6 @@ def check_encoding(path: Path, name: str) -> str:
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def _detect_utf_16(start: bytes) -> str:
-    """Return "utf-16-le" or "utf-16-be" for UTF-16 without a byte order mark, else "".
-
-    Each character has a high and a low byte, in the order of the codec. More than a third of the
-    high bytes must be NUL, as for Latin letters, and none of the low bytes may be NUL.
-    """
-    even_bytes = start[::2]
-    odd_bytes = start[1::2]
-    for codec, high_bytes, low_bytes in (
-        ("utf-16-le", odd_bytes, even_bytes),
-        ("utf-16-be", even_bytes, odd_bytes),
-    ):
-        has_many_nuls = high_bytes.count(b"\0") > _MIN_NUL_SHARE * len(high_bytes)
-        if has_many_nuls and b"\0" not in low_bytes:
-            return codec
-    return ""
-
-
 def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
     """Yield (line number, first bytes, is valid UTF-8) for each line that is not ASCII.
 
@@ -165,13 +149,13 @@ def guess_code_pages(text: bytes) -> tuple[str, str]:
     Encodings of other than Latin alphabets are candidates if at least half of the letters in words
     beyond ASCII are beyond ASCII.
     """
-    import chardet
+    from chardet import detect_all
 
     candidates = [*_LATIN_CODE_PAGES]
     letters = b"".join(_WORD_BEYOND_ASCII.findall(text))
     if len(letters.translate(None, _ASCII)) >= _MIN_OTHER_SHARE * len(letters):
         candidates += _OTHER_ENCODINGS
-    matches = chardet.detect_all(text, include_encodings=candidates)
+    matches = detect_all(text, include_encodings=candidates)
     confidences = {
         codecs.lookup(match["encoding"] or DEFAULT_CODE_PAGE).name: match["confidence"]
         for match in matches

@@ -7,8 +7,6 @@ A first row is refused in two cases:
   whole number in the first column and a word beside it.
 """
 
-import contextlib
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -55,16 +53,64 @@ class HeadedTable:
     delimiter = ", "
 
     def __init__(self, file: InputFile) -> None:
-        """Begin without columns; the subclass finds the header, then calls `_set_names`."""
+        """Begin without columns; the subclass calls `_find_header`."""
         self._file = file
         self.names = list[str]()
+        # The line from which records are read.
+        self._first_line = max(1, file.header_line or 1)
+        # The line of the header, and its folded cells; 0 and empty without a header.
+        self._header_line = 0
+        self._header_texts = list[str]()
 
     def _read_records(self) -> Iterator[Record | Finding]:
-        """Yield each record below the header, and a finding for each faulty record.
+        """Yield each record from the first line on, and a finding for each faulty record.
 
-        A record has a cell for each of `names`.
+        Once the columns are known, each record has a cell for each of `names`.
         """
         raise NotImplementedError
+
+    def _find_header(self) -> None:
+        """Set the names of the columns.
+
+        The header is the first record that is not blank, or the record on the line of `HEADER=`.
+        With `HEADER=none`, names are made up.
+
+        Raises:
+            InputError: The header's line is blank or faulty, or the first record is certainly not a
+                header.
+        """
+        asked_line = self._file.header_line
+        first_records = list(islice(self._read_records(), MAX_SAMPLED_RECORDS))
+        records = [
+            Record(record.line_number, list(map(_join_words, record.cells)))
+            for record in first_records
+            if isinstance(record, Record)
+        ]
+        is_readable = bool(records) and isinstance(first_records[0], Record)
+        if not is_readable or asked_line not in {None, 0, records[0].line_number}:
+            raise self._file.make_error(
+                f": the names of the columns on line {self._first_line} cannot be read",
+                hint=(
+                    f"set {OptionHint('header')} to a line with column names and paired quotes, or "
+                    f"{OptionHint('sheet')} to another sheet of a workbook"
+                ),
+            )
+
+        header = records[0]
+        made_names = [f"column_{number}" for number in range(1, len(header.cells) + 1)]
+        if asked_line == 0:
+            self.names = made_names
+            return
+        if asked_line is None and not any(map(self._file.is_known_column, header.cells)):
+            check_header(self._file, records)
+        self._header_line = header.line_number
+        self._header_texts = list(map(str.casefold, header.cells))
+        self.names = [
+            name or made_name for name, made_name in zip(header.cells, made_names, strict=True)
+        ]
+        added_names = [name for name in self.names if name not in header.cells]
+        if added_names:
+            self._file.notes.append(f"columns without a name are called {', '.join(added_names)}")
 
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
@@ -74,31 +120,21 @@ class HeadedTable:
         for record in self._read_records():
             if isinstance(record, Finding):
                 yield record
-            elif self._file.header_line != 0 and self._repeats_header(record.cells):
-                texts = [cell or "" for cell in record.cells]
+            elif record.line_number <= self._header_line:
+                continue
+            elif self._repeats_header(record.cells):
+                texts = list(map(_join_words, record.cells))
                 reason = "the header is repeated, as in joined files"
                 yield self._reject_record(record.line_number, reason, texts)
             else:
                 values = dict(zip(self.names, record.cells, strict=True))
                 yield SourceRow(record.line_number, values)
 
-    def _set_names(self, header_names: list[str]) -> None:
-        """Set the names of the columns; a column without a name is named by its position."""
-        self._header_names = header_names
-        made_names = make_column_names(len(header_names))
-        self.names = [
-            name or made_name for name, made_name in zip(header_names, made_names, strict=True)
-        ]
-        added_names = [name for name in self.names if name not in header_names]
-        if added_names:
-            self._file.notes.append(f"columns without a name are called {', '.join(added_names)}")
-
     def _repeats_header(self, cells: Sequence[Any]) -> bool:
-        """Return whether a record repeats the header; case and line breaks do not matter."""
-        first_text = cells[0] if isinstance(cells[0], str) else ""
-        if self._header_names[0].casefold() not in first_text.casefold():
+        """Return whether a record repeats the header; case and white space do not matter."""
+        if [_join_words(cells[0]).casefold()] != self._header_texts[:1]:
             return False
-        return _fold_texts(cells) == _fold_texts(self._header_names)
+        return [_join_words(cell).casefold() for cell in cells] == self._header_texts
 
     def _reject_record(
         self,
@@ -121,58 +157,22 @@ class HeadedTable:
             excerpt: The text that the finding shows; the cells if it is empty.
             column: The faulty column; empty if the whole record is faulty.
         """
-        names = [*self.names, *make_column_names(len(texts))[len(self.names) :]]
         # A page of findings must not fill the memory; the stored row has a cut cell with a mark.
-        cells = {
-            name: text[: MAX_STORED_CHARS + 1] for name, text in zip(names, texts, strict=False)
-        }
+        cells = dict[str, str]()
+        for number, text in enumerate(texts, start=1):
+            name = self.names[number - 1] if number <= len(self.names) else f"column_{number}"
+            cells[name] = text[: MAX_STORED_CHARS + 1]
         value = excerpt or self.delimiter.join(texts)
         return make_rejection(line, reason, value, column=column, cells=cells)
 
 
-def make_column_names(count: int) -> list[str]:
-    """Return names for the columns of a table without a header, such as `column_1`."""
-    return [f"column_{number}" for number in range(1, count + 1)]
-
-
-def join_lines(name: str) -> str:
-    """Return a name of a header on one line, with a blank for each line break."""
-    return " ".join(line.strip() for line in name.strip().splitlines())
-
-
-def _fold_texts(cells: Sequence[Any]) -> list[str]:
-    """Return texts for a comparison without regard to case and line breaks."""
-    return [join_lines(cell).casefold() if isinstance(cell, str) else "" for cell in cells]
-
-
-def parse_records(lines: Sequence[str], delimiter: str, *, first_line: int = 1) -> list[Record]:
-    """Parse CSV lines, and return the first records that are not empty.
-
-    For example, the lines `id;text` and `1;Hi ` from line 1 on give (1, [id, text]) and (2, [1,
-    Hi]). At most MAX_SAMPLED_RECORDS records are returned. A record is empty if all its cells are
-    empty or spaces. Cells are stripped of outer spaces. At a line that the CSV reader refuses,
-    parsing ends without an error.
-
-    Args:
-        lines: The lines.
-        delimiter: The character between two cells.
-        first_line: The number of the first line, from 1; records are numbered from it.
-    """
-    records = list[Record]()
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    line_number = first_line
-    with contextlib.suppress(csv.Error):
-        for fields in islice(reader, MAX_SAMPLED_RECORDS):
-            if any(map(str.strip, fields)):
-                records.append(Record(line_number, [field.strip() for field in fields]))
-            line_number = first_line + reader.line_num
-    return records
+def _join_words(cell: Any) -> str:
+    """Return the text of a cell on one line, with a blank between two words; None is empty."""
+    return "" if cell is None else " ".join(str(cell).split())
 
 
 def check_header(file: InputFile, records: Sequence[Record]) -> None:
     """Check that the first record of a table may be a header.
-
-    Nothing is checked if `HEADER=` is given, or if a name is a known column.
 
     Args:
         file: The file, for the error.
@@ -183,9 +183,6 @@ def check_header(file: InputFile, records: Sequence[Record]) -> None:
             line of the header, and for a table without a header.
     """
     header, *rows = records
-    if file.header_line is not None or file.has_known_column(header.cells):
-        return
-
     wide_rows = [row for row in rows if sum(map(bool, row.cells)) > 1]
     has_title = header.cells[0] and not any(header.cells[1:]) and 2 * len(wide_rows) > len(rows)
     value = _find_data_value(header, rows[0]) if rows else ""

@@ -1,13 +1,12 @@
 """A file with rows: its format, encoding and reading options, which are detected.
 
-Undecodable bytes become the surrogates U+DC00 + byte, so a lone surrogate in a row always means
+Undecodable bytes become the surrogates U+DC80 to U+DCFF, so a lone surrogate in a row means
 invalid bytes.
 """
 
-import codecs
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -22,6 +21,7 @@ from pipeline.tables.row_findings import make_excerpt
 BYTE_ORDER_MARK = "\ufeff"
 # The value of HEADER= for a table without a header.
 NO_HEADER = "none"
+NO_COLUMNS = frozenset[str]()
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
 MAX_LINE_CHARS = 4 << 20
@@ -54,9 +54,6 @@ _CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
 # rows has fewer; a tenth of compressed data are control characters.
 _MAX_CONTROL_COUNT = 8
 _MAX_CONTROL_SHARE = 0.05
-# The name of this module's error handler for decoding.
-_BAD_BYTES_HANDLER = "findable-keep-bad-bytes"
-_BAD_BYTE_OFFSET = 0xDC00
 
 
 class InputFile:
@@ -79,7 +76,7 @@ class InputFile:
         *,
         max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
-        is_known_column: Callable[[str], bool] | None = None,
+        is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
     ) -> None:
         """Detect the format and the encoding by the start of a file.
 
@@ -114,19 +111,18 @@ class InputFile:
             with self.parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
             # The user's encoding is ignored for Parquet, .xlsx and documents.
-            is_binary = start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
-            if options.encoding and not is_binary:
+            is_text = not start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
+            self.encoding = "utf-8"
+            if is_text and options.encoding:
                 self.encoding = check_encoding(self.parts[0], options.encoding)
-                encoding_note = ""
-            else:
-                self.encoding, encoding_note = find_encoding(self.parts[0], start)
+            elif is_text:
+                self.encoding, note = find_encoding(self.parts[0], start)
+                self.notes += filter(None, [note])
 
         start_text = start.decode(self.encoding, "ignore").strip()
         self.line_end = _find_line_end(start_text)
         self.header_line = _parse_header(options.header)
         self.format = self._detect_format(start, start_text)
-        if encoding_note and self.format not in _FORMAT_BY_SIGNATURE.values():
-            self.notes.append(encoding_note)
         for option_name in options.given_options:
             formats, noun = _FORMATS_BY_OPTION[option_name]
             if self.format not in formats:
@@ -139,7 +135,7 @@ class InputFile:
         """Open the file as text for reading; the caller closes it."""
         return self.path.open(
             encoding=self.encoding,
-            errors=_BAD_BYTES_HANDLER,
+            errors="surrogateescape",
             newline=self.line_end,
         )
 
@@ -154,23 +150,18 @@ class InputFile:
                 chunk = file.readline(self.max_line_chars)
             yield text.removeprefix(BYTE_ORDER_MARK)
 
-    def has_known_column(self, names: Sequence[str]) -> bool:
-        """Return whether one of the names is a known column."""
-        return self.is_known_column is not None and any(map(self.is_known_column, names))
-
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""
         return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self._hint)
 
     @contextlib.contextmanager
     def translate_os_errors(self) -> Iterator[None]:
-        """Raise an OSError of the block as InputError that names the file."""
+        """Raise an OSError of the block, or an error of decoding, as InputError for the file."""
         try:
             yield
-        except OSError as error:
-            raise InputError(
-                f"{self.path} cannot be read: {error.strerror}; nothing was read",
-            ) from None
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", error)
+            raise self.make_error(f" cannot be read: {reason}") from None
 
     def _detect_format(self, start: bytes, text: str) -> str:
         """Return the format by the first bytes of the file, or else by its suffix.
@@ -206,14 +197,10 @@ class InputFile:
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
             is_lines = suffix_format == "jsonl" or _is_json(text.splitlines()[0])
-            if text[0] == "{" and is_lines:
-                return "jsonl"
-            return "json"
-
+            return "jsonl" if text[0] == "{" and is_lines else "json"
         if suffix_format in {"json", "parquet"}:
-            format_name = "JSON" if suffix_format == "json" else "a Parquet file"
             raise self.make_error(
-                f" is not {format_name}: it starts with {make_excerpt(text[:20])!r}",
+                f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",
             )
         return suffix_format
 
@@ -245,12 +232,9 @@ def _parse_header(header: int | str) -> int | None:
         InputError: It is neither a line from 1 on nor `none`.
     """
     text = str(header).strip().casefold()
-    if not text:
-        return None
     if text == NO_HEADER:
         return 0
-
-    if not text.isdecimal() or int(text) < 1:
+    if text and not (text.isdecimal() and int(text)):
         raise InputError(
             f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
             "nothing was read",
@@ -259,7 +243,7 @@ def _parse_header(header: int | str) -> int | None:
                 f"or {OptionHint(header=NO_HEADER)} for a file without a header"
             ),
         )
-    return int(text)
+    return int(text) if text else None
 
 
 def _is_json(text: str) -> bool:
@@ -273,20 +257,3 @@ def _find_line_end(text: str) -> str:
     r"""Return the line end of a text: "\r" if the first line ends with that alone, else "\n"."""
     line_end = re.search("\r\n?|\n", text)
     return "\r" if line_end is not None and line_end[0] == "\r" else "\n"
-
-
-def _keep_bad_bytes(error: UnicodeError) -> tuple[str, int]:
-    """Decode undecodable bytes to lone surrogates; an error handler for codecs.
-
-    Raises any error unchanged that is not a decoding error.
-
-    Returns:
-        The surrogates (U+DC00 + byte), and the offset at which decoding continues.
-    """
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    bad_bytes = error.object[error.start : error.end]
-    return "".join(chr(_BAD_BYTE_OFFSET + byte) for byte in bad_bytes), error.end
-
-
-codecs.register_error(_BAD_BYTES_HANDLER, _keep_bad_bytes)

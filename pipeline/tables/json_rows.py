@@ -105,11 +105,9 @@ class JsonTable(JsonLinesTable):
             position = start
             if text.startswith("]", start):
                 break
-            reason = "it is not closed"
             try:
                 _, end = _ELEMENT_DECODER.raw_decode(text, start)
-            except (ValueError, RecursionError) as error:
-                reason = getattr(error, "msg", "nested too deeply")
+            except (ValueError, RecursionError):
                 end = len(text)
             if end < len(text):
                 yield line_number, text[start:end]
@@ -119,20 +117,18 @@ class JsonTable(JsonLinesTable):
             rest = text[start:]
             chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
             if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
-                raise self._make_list_error(line_number, f"not a valid JSON list: {reason}")
+                raise self._make_list_error(line_number)
             text = rest + chunk
             position = 0
             end = 0
 
-        rest = text[position + 1 :]
-        while rest:
-            if rest.strip():
-                raise self._make_list_error(line_number, "text after the end of the list")
-            rest = text_file.read(_CHUNK_CHARS)
+        if (text[position + 1 :] + text_file.read(_CHUNK_CHARS)).strip():
+            raise self._make_list_error(line_number)
 
-    def _make_list_error(self, line_number: int, reason: str) -> InputError:
+    def _make_list_error(self, line_number: int) -> InputError:
         return self._file.make_error(
-            f", line {line_number}: {reason}", hint="correct the file; perhaps its end is missing"
+            f", line {line_number}: the list is not valid, not closed, or followed by other text",
+            hint="correct the file; perhaps its end is missing",
         )
 
 

@@ -202,14 +202,9 @@ class FileSource(SourceFile):
                 columns.
         """
         require_utf8_path(path)
-        self.path = path
-        self.options = options
-        self.sha256 = ""
         self.stamp = read_file_stamp(path)
-        if list_parquet_files(path):
-            self.sha256 = self._compute_digest()
         super().__init__(path, FILE_HINT, options=options)
-
+        self.sha256 = self._compute_digest()
         check_column_names(self.names, source=path)
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()

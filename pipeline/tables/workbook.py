@@ -8,23 +8,15 @@ value of merged cells is read in the first of them. A part is a file within the 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
-from itertools import islice
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers.expat import ExpatError
 from zipfile import BadZipFile, ZipFile
 
-from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
 from pipeline.tables.cells import to_plain_value
-from pipeline.tables.headers import (
-    MAX_SAMPLED_RECORDS,
-    HeadedTable,
-    Record,
-    check_header,
-    make_column_names,
-)
+from pipeline.tables.headers import HeadedTable, Record
 from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.sheet_size import SheetSize
@@ -33,10 +25,6 @@ from pipeline.tables.sheet_size import SheetSize
 MAX_PART_BYTES = 8 << 20
 # Limit of an unpacked part with a sheet, shared texts or media: some six million cells.
 MAX_SHEET_BYTES = 256 << 20
-# Limits of the file format; the header is a row, too.
-MAX_ROWS = 1_048_576
-MAX_COLUMNS = 16_384
-MAX_CELL_CHARS = 32_767
 # The largest whole number that a sheet stores exactly.
 MAX_EXACT_NUMBER = 2**53
 
@@ -57,8 +45,6 @@ class SheetTable(HeadedTable):
         from python_calamine import CalamineError
 
         super().__init__(file)
-        # The index of the first row that is read: of the header, then of the row below it.
-        self._first_index = max(0, (file.header_line or 1) - 1)
         try:
             with ZipFile(file.path) as archive:
                 self._load_sheet(archive)
@@ -79,7 +65,7 @@ class SheetTable(HeadedTable):
         merged_count = len(self._sheet.merged_cell_ranges or ())
         if merged_count:
             file.notes.append(f"merged areas: {merged_count:,}; only the first cell has the value")
-        self._set_names(self._read_header())
+        self._find_header()
 
     def _load_sheet(self, archive: ZipFile) -> None:
         """Check the sizes of the parts, and load the sheet into memory.
@@ -131,47 +117,13 @@ class SheetTable(HeadedTable):
                 )
             self._sheet = book.get_sheet_by_name(sheet_name)
 
-    def _read_header(self) -> list[str]:
-        """Return the names of the columns, and skip the rows up to the header.
-
-        The header is the row that `HEADER=` names, or else the first filled row. With
-        `HEADER=none`, names are made up.
-
-        Raises:
-            InputError: The sheet or the header's row is blank, or the first row is certainly not a
-                header.
-        """
-        header_line = self._file.header_line
-        records = [
-            Record(
-                record.line_number,
-                ["" if cell is None else " ".join(str(cell).split()) for cell in record.cells],
-            )
-            for record in islice(self._read_records(), MAX_SAMPLED_RECORDS)
-        ]
-        if not records or (header_line and records[0].line_number != header_line):
-            raise self._file.make_error(
-                f" has no text in row {header_line or 1} of its sheet {self._sheet.name!r}",
-                hint=(
-                    f"set {OptionHint('header')} to the row with the column names, or "
-                    f"{OptionHint('sheet')} to another sheet"
-                ),
-            )
-        header = records[0]
-        if header_line == 0:
-            return make_column_names(len(header.cells))
-
-        check_header(self._file, records)
-        self._first_index = header.line_number
-        return list(header.cells)
-
     def _read_records(self) -> Iterator[Record]:
-        """Yield the rows from the first index on with plain values; blank rows are left out."""
+        """Yield the rows from the first line on with plain values; blank rows are left out."""
         # The library leaves out blank columns before the first cell, but not blank rows.
-        for index, row in enumerate(self._sheet.iter_rows()):
+        for line_number, row in enumerate(self._sheet.iter_rows(), start=1):
             cells = [_plain_cell(cell) for cell in row]
-            if index >= self._first_index and any(cell is not None for cell in cells):
-                yield Record(index + 1, cells)
+            if line_number >= self._first_line and any(cell is not None for cell in cells):
+                yield Record(line_number, cells)
 
 
 def _plain_cell(cell: Any) -> Any:
@@ -221,9 +173,6 @@ def encode_xlsx(
     from xlsxwriter import Workbook
     from xlsxwriter.exceptions import XlsxWriterException
 
-    if len(kinds) > MAX_COLUMNS:
-        raise _capacity_error(f"{len(kinds):,} columns, but a sheet can have {MAX_COLUMNS:,}")
-
     options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
     with tempfile.TemporaryFile() as file:
         try:
@@ -251,23 +200,14 @@ def _write_rows(
         text_of: Called with a value and its column's kind; returns the text of the value.
 
     Raises:
-        InputError: The sheet has no room for the rows, or a text is too long for a cell.
+        InputError: The sheet has no room for the rows or columns, or a text is too long for a cell.
     """
     for column_index, name in enumerate(kinds):
-        sheet.write_string(0, column_index, name)
-
+        _write_cell(sheet, 0, column_index, name, name)
     for row_index, row in enumerate(rows, start=1):
-        if row_index == MAX_ROWS:
-            raise _capacity_error(f"more than {MAX_ROWS - 1:,} rows, the limit of a sheet")
         for column_index, (name, kind) in enumerate(kinds.items()):
             value = row[name]
-            _write_cell(
-                sheet,
-                row_index,
-                column_index,
-                value,
-                text_of(value, kind),
-            )
+            _write_cell(sheet, row_index, column_index, value, text_of(value, kind))
 
 
 def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text: Any) -> None:
@@ -283,26 +223,22 @@ def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, text:
         text: Its text, written if the type of the value cannot be kept.
 
     Raises:
-        InputError: The text is too long for a cell.
+        InputError: The sheet has no such row or column, or the text is too long for a cell.
     """
+    # The library returns a code other than 0 if a limit of the format is exceeded.
+    fault = 0
     if isinstance(value, bool):
-        sheet.write_boolean(row_index, column_index, value)
+        fault = sheet.write_boolean(row_index, column_index, value)
     elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_NUMBER:
-        sheet.write_number(row_index, column_index, value)
+        fault = sheet.write_number(row_index, column_index, value)
     elif isinstance(value, date) and not isinstance(value, datetime):
-        sheet.write_datetime(row_index, column_index, value)
-    else:
-        cell_text = str(text)
-        is_too_long = bool(cell_text) and sheet.write_string(row_index, column_index, cell_text)
-        if is_too_long:
-            raise _capacity_error(
-                f"{len(cell_text):,} characters in a cell of row {row_index + 1}, "
-                f"more than the limit of {MAX_CELL_CHARS:,}",
-            )
-
-
-def _capacity_error(excess: str) -> InputError:
-    return InputError(
-        f"there are {excess}; nothing was written",
-        hint="write .csv or .jsonl, which have no such limit",
-    )
+        fault = sheet.write_datetime(row_index, column_index, value)
+    elif text:
+        fault = sheet.write_string(row_index, column_index, str(text))
+    if fault:
+        raise InputError(
+            f"row {row_index + 1:,}, column {column_index + 1:,} does not fit into a sheet, which "
+            "has at most 1,048,576 rows, 16,384 columns and 32,767 characters in a cell; nothing "
+            "was written",
+            hint="write .csv or .jsonl, which have no such limit",
+        )

@@ -94,7 +94,7 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "a column twice": (b"username,bio,Bio\na,x,y\n", "the column 'Bio' occurs twice"),
     "nothing": (b"\xef\xbb\xbf\n \n", "is empty"),
-    "no text": (b"username,bio\0\n", "is not a text file"),
+    "a name with NUL": (b"username,bio\0\n", "has no name, or one with NUL"),
     "no workbook": (b"PK\x03\x04\x00username,bio\n", "cannot be read as .xlsx"),
     "a workbook with a password": (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
