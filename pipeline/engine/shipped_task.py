@@ -45,16 +45,14 @@ class ShippedTask:
     load_declaration: "Callable[[], Declaration] | None" = None
     make_recorded_task: "Callable[[TaskRecord, Settings, str], Task] | None" = None
 
-    def is_used(self, tx: "Connection", settings: "Settings") -> bool:
-        """Return whether a workspace uses the task.
+    def is_used(self, tx: "Connection") -> bool:
+        """Return whether a workspace uses the task: its tables are adopted, or findable made them.
 
-        It does if TASK= names the task, its tables are adopted, or findable made them. Another
-        program may have dropped them since.
+        Another program may have dropped them since.
         """
         from pipeline.store import marks, schema
 
-        has_index = schema.has_index(tx, self.indexed_table, self.adoption_index)
-        if has_index or settings.task == self.name:
+        if schema.has_index(tx, self.indexed_table, self.adoption_index):
             return True
         return schema.is_workspace(tx) and self.indexed_table in marks.read_created_tables(tx)
 
