@@ -1,6 +1,6 @@
 """Decide whether a command may use the folder and the database of the settings.
 
-`check_access` runs before anything is written:
+`check_access_and_find_workspace` runs before anything is written:
 
 - A reading command writes nothing, so a mistyped name makes nothing.
 - The first writing command in another program's database lists its additions and asks.
@@ -17,7 +17,7 @@ from pipeline.core.errors import ConfigurationError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.core.text import join_first
 from pipeline.engine.shipped_task import find_shipped_task
-from pipeline.engine.task_selection import find_missing_tables, names_user_task
+from pipeline.engine.task_selection import list_missing_task_tables, names_user_task
 from pipeline.store import marks, schema
 from pipeline.store.database import Connection, Store
 
@@ -42,7 +42,7 @@ class Access(Enum):
     CREATE = "create"
 
 
-def _check_first_use(settings: Settings, store: Store) -> bool:
+def _check_if_task_brings_rows(settings: Settings, store: Store) -> bool:
     """Check the first use of a user task; return whether a workspace can begin with its rows.
 
     Returns:
@@ -58,11 +58,11 @@ def _check_first_use(settings: Settings, store: Store) -> bool:
     from pipeline.engine import task_registry
 
     declaration, path = task_registry.load_named_declaration(settings)
-    task_registry.check_first_use(declaration, path, settings, store)
+    task_registry.check_task_can_be_registered(declaration, path, settings, store)
     return task_registry.brings_rows(declaration)
 
 
-def check_access(
+def check_access_and_find_workspace(
     settings: Settings,
     store: Store,
     access: Access,
@@ -99,27 +99,27 @@ def check_access(
         is_ours = tx is not None and schema.is_workspace(tx)
         if tx is not None and access is not Access.READ:
             task_settings = None if is_ours and is_whole_workspace else settings
-            additions = _plan_additions(tx, task_settings, is_ours=is_ours)
+            additions = _list_database_additions(tx, task_settings, is_ours=is_ours)
         if tx is not None and (additions or not is_ours):
             made_tables = marks.read_created_tables(tx) if is_ours else set[str]()
             other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
 
     if not is_ours:
-        brings_rows = _check_first_use(settings, store)
+        brings_rows = _check_if_task_brings_rows(settings, store)
         has_database = tx is not None and not is_whole_workspace
         may_write = access is Access.WRITE and (brings_rows or has_database)
         if access is not Access.CREATE and not may_write:
-            hint = _new_workspace_hint(settings, brings_rows=brings_rows)
-            raise _no_workspace_error(settings, store, other_tables, hint)
+            hint = _make_new_workspace_hint(settings, brings_rows=brings_rows)
+            raise _make_no_workspace_error(settings, store, other_tables, hint)
     elif not settings.data.is_dir():
-        _check_lost_folder(settings, store, access, confirm)
+        _confirm_new_folder(settings, store, access, confirm)
 
     if additions and other_tables:
         _confirm_additions(store, confirm, additions, other_tables)
     return is_ours
 
 
-def _check_lost_folder(
+def _confirm_new_folder(
     settings: Settings, store: Store, access: Access, confirm: Callable[[str], bool]
 ) -> None:
     """Ask whether a writing command may make a new folder for a workspace that lost its folder.
@@ -139,7 +139,7 @@ def _check_lost_folder(
     raise ConfigurationError(f"{message}; nothing was made", hint=hint)
 
 
-def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
+def _make_new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
     """Return the hint with the command that creates a workspace for the task of the settings.
 
     - Built-in task: the hint names the commands `import` and `demo`.
@@ -157,7 +157,9 @@ def _new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplat
     return NEW_WORKSPACE_FOR_QUERY_HINT
 
 
-def _plan_additions(tx: Connection, settings: Settings | None, *, is_ours: bool) -> list[str]:
+def _list_database_additions(
+    tx: Connection, settings: Settings | None, *, is_ours: bool
+) -> list[str]:
     """Return what a command would add to the database, as phrases; write nothing.
 
     Args:
@@ -173,11 +175,11 @@ def _plan_additions(tx: Connection, settings: Settings | None, *, is_ours: bool)
     if settings is None:
         return additions
 
-    names_by_kind = {"table": find_missing_tables(tx, settings), "view": list[str]()}
+    names_by_kind = {"table": list_missing_task_tables(tx, settings), "view": list[str]()}
     if names_user_task(settings):
         from pipeline.engine import task_registry
 
-        if not is_ours or task_registry.find_registered_name(tx, settings) is None:
+        if not is_ours or task_registry.find_registered_task_name(tx, settings) is None:
             names_by_kind["view"] = task_registry.list_planned_views(settings)
     for kind, names in names_by_kind.items():
         if names:
@@ -214,7 +216,7 @@ def _confirm_additions(
         )
 
 
-def _no_workspace_error(
+def _make_no_workspace_error(
     settings: Settings,
     store: Store,
     other_tables: list[str],

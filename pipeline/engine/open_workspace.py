@@ -18,17 +18,17 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access, check_access
+from pipeline.engine.access import Access, check_access_and_find_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, find_shipped_task
 from pipeline.engine.task_selection import (
     list_used_names,
     names_user_task,
     used_shipped_tasks,
+    with_first_used_task,
     with_people,
-    with_used_task,
 )
-from pipeline.engine.workspace_folder import check_folder, has_no_workspace, make_directory
+from pipeline.engine.workspace_folder import check_folder, has_no_workspace_files, make_directory
 from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -51,7 +51,7 @@ def open_workspace(
 
     Args:
         access: READ does not create a workspace or tables. WRITE also creates missing tables.
-            CREATE also creates a missing workspace. See `check_access`.
+            CREATE also creates a missing workspace. See `check_access_and_find_workspace`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task in an existing workspace. If the task of the settings was never used here, the
@@ -74,17 +74,17 @@ def open_workspace(
             workspace.check_sealed_folder(
                 settings.data, None, database_name=store.display_name, absence="is missing"
             )
-        has_workspace = check_access(
+        has_workspace = check_access_and_find_workspace(
             settings, store, access, confirm, is_whole_workspace=is_whole_workspace
         )
         if not has_workspace and not is_temporary:
             display.say(f"a new workspace: {settings.data}, database {store.display_name}")
         if has_workspace and is_whole_workspace:
-            settings = store.query(with_used_task, settings)
+            settings = store.query(with_first_used_task, settings)
         if access is not Access.READ:
             # A command about all tasks creates no tables of a task.
             tables_task = None if has_workspace and is_whole_workspace else settings.task
-            settings = _prepare_to_write(settings, store, display, tables_task=tables_task)
+            settings = _prepare_folder_and_tables(settings, store, display, tables_task=tables_task)
         checks_tables = access is Access.READ or is_whole_workspace
         session = _make_session(settings, store, display, checks_tables=checks_tables)
         with contextlib.closing(session) as opened:
@@ -92,7 +92,7 @@ def open_workspace(
             yield opened
 
 
-def _prepare_to_write(
+def _prepare_folder_and_tables(
     settings: Settings,
     store: Store,
     display: Progress,
@@ -127,7 +127,7 @@ def _prepare_to_write(
     if names_user_task(settings):
         from pipeline.engine import task_registry
 
-        name = task_registry.register_if_new(store, settings, display=display)
+        name = task_registry.register_task_if_new(store, settings, display=display)
         task_registry.store_preferred_versions(store, name, settings, display=display)
         settings = replace(settings, task=name)
 
@@ -160,7 +160,7 @@ def _make_session(
         if names_user_task(settings):
             from pipeline.engine import task_registry
 
-            name = task_registry.require_registered_name(tx, settings)
+            name = task_registry.require_registered_task_name(tx, settings)
             settings = replace(settings, task=name)
         else:
             shipped_task = find_shipped_task(settings.task)
@@ -171,7 +171,7 @@ def _make_session(
             settings.data, workspace_row.workspace_id, database_name=store.display_name
         )
         if checks_tables:
-            _check_tables(tx, settings, store, used_tasks)
+            _check_no_table_is_missing(tx, settings, store, used_tasks)
 
         lag_s = marks.read_list_delay_s(tx)
         now = store.make_clock(tx)
@@ -182,7 +182,7 @@ def _make_session(
 
             tasks += task_registry.list_registered_tasks(tx, settings)
 
-    _check_backend(settings, workspace_row.backend)
+    _check_bound_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.effective_backend
     return WorkspaceSession(
         settings=settings.for_backend(backend, lag_s=lag_s),
@@ -197,7 +197,7 @@ def _make_session(
     )
 
 
-def _check_backend(settings: Settings, bound_backend: str | None) -> None:
+def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
     """Check that the settings do not name another backend than the one a workspace is bound to.
 
     Args:
@@ -249,7 +249,7 @@ def _prepare_tables(
             display.say(line)
 
 
-def _check_tables(
+def _check_no_table_is_missing(
     tx: Connection, settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]
 ) -> None:
     """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
@@ -265,7 +265,7 @@ def _check_tables(
 
 
 @contextlib.contextmanager
-def open_existing_or_temporary(
+def open_existing_or_temporary_workspace(
     settings: Settings,
     display: Progress,
 ) -> Iterator[WorkspaceSession]:
@@ -287,7 +287,7 @@ def open_existing_or_temporary(
         with store.open_foreign_snapshot() as tx:
             has_workspace = tx is not None and schema.is_workspace(tx)
             has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
-            is_new = not has_tables and has_no_workspace(settings.data)
+            is_new = not has_tables and has_no_workspace_files(settings.data)
             is_unused = (
                 tx is not None
                 and has_workspace
@@ -295,9 +295,9 @@ def open_existing_or_temporary(
                 and settings.task not in list_used_names(tx)
             )
         if is_user_task and is_new:
-            check_access(settings, store, Access.WRITE)
+            check_access_and_find_workspace(settings, store, Access.WRITE)
         elif is_user_task:
-            check_access(with_people(settings), store, Access.READ)
+            check_access_and_find_workspace(with_people(settings), store, Access.READ)
 
     if not is_new and not is_unused:
         access = Access.WRITE if is_user_task else Access.READ

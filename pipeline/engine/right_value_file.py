@@ -206,7 +206,7 @@ def correct_by_file(
         faults += key_faults + mark_faults
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
-            refusals = corrections.store_edits(tx, task, planned.new_edits)
+            refusals = corrections.store_acceptable_edits(tx, task, planned.new_edits)
             marked_answers = task.read_preferred_answers(tx, marked_ids).values()
             answer_ids = [answer.id for answer in marked_answers]
             answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)

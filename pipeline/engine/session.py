@@ -347,7 +347,7 @@ class WorkspaceSession:
         self.asked_rows = asked_rows
         self.replace_task(self.task)
 
-    def enable_index(self) -> None:
+    def sync_rows_and_enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was

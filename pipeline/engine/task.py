@@ -261,7 +261,7 @@ class Task(ABC):
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
         return name
 
-    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
         """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
 
         Raises:
@@ -269,7 +269,7 @@ class Task(ABC):
         """
         return self.find_row_id(tx, name)
 
-    def find_open_by_hash(
+    def find_askable_ids_by_hash(
         self,
         tx: Connection,  # noqa: ARG002 - optional
         hashes: Sequence[str],  # noqa: ARG002 - optional
@@ -277,7 +277,7 @@ class Task(ABC):
         """Return the ids of rows that the command asks, by input hash.
 
         Claimed and parked rows are among them, because the table does not show claims;
-        `claiming.filter_claimable` leaves them out. The result is empty if the task stores no
+        `claiming.filter_claimable_ids` leaves them out. The result is empty if the task stores no
         hashes; equal rows are then found when they are about to be asked.
         """
         return {}

@@ -30,8 +30,8 @@ from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
     hash_document,
-    merge_records,
-    to_fingerprint_document,
+    make_fingerprint_document,
+    merge_task_records,
 )
 from pipeline.engine.shipped_task import (
     find_shipped_task,
@@ -81,7 +81,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_with_copied_file(record, settings), settings, backend)
+        make_recorded_task(_with_path_of_copied_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -94,7 +94,7 @@ def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) ->
     return shipped_task.make_recorded_task(record, settings, provider)
 
 
-def with_present_version(task: Task) -> Task:
+def with_declared_version(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
@@ -110,7 +110,7 @@ def with_present_version(task: Task) -> Task:
     return UserTask(present_record, file.settings, file.provider)
 
 
-def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _with_path_of_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -138,7 +138,7 @@ def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     return record
 
 
-def find_registered_name(tx: Connection, settings: Settings) -> str | None:
+def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
@@ -148,7 +148,8 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """
     setting = settings.task
     path_by_name = {
-        record.name: _with_copied_file(record, settings).path for record in workspace.list_tasks(tx)
+        record.name: _with_path_of_copied_file(record, settings).path
+        for record in workspace.list_tasks(tx)
     }
     if setting in path_by_name:
         return setting
@@ -212,7 +213,9 @@ def brings_rows(declaration: Declaration) -> bool:
     return not declaration.is_query or bool(declaration.source)
 
 
-def check_first_use(declaration: Declaration, path: Path, settings: Settings, store: Store) -> None:
+def check_task_can_be_registered(
+    declaration: Declaration, path: Path, settings: Settings, store: Store
+) -> None:
     """Check that a task can be registered; add nothing to the database.
 
     The columns of its source, its views and its target table are checked. Nothing is checked for a
@@ -265,14 +268,14 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
         check_fillable_column(tx, record)
 
 
-def require_registered_name(tx: Connection, settings: Settings) -> str:
+def require_registered_task_name(tx: Connection, settings: Settings) -> str:
     """Return the name under which the task of TASK is registered.
 
     Raises:
         InputError, ConfigurationError: There is no such task.
         TaskNeverUsedError: The task is not registered.
     """
-    name = find_registered_name(tx, settings)
+    name = find_registered_task_name(tx, settings)
     if name is not None:
         return name
 
@@ -283,7 +286,7 @@ def require_registered_name(tx: Connection, settings: Settings) -> str:
     raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
 
 
-def register_if_new(store: Store, settings: Settings, *, display: Progress) -> str:
+def register_task_if_new(store: Store, settings: Settings, *, display: Progress) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
     Prints lines about new views. A registered task is returned without a check of its file.
@@ -294,7 +297,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
             confirmed that its file may be run.
     """
     with store.read() as tx:
-        name = find_registered_name(tx, settings)
+        name = find_registered_task_name(tx, settings)
         if name is not None:
             return name
 
@@ -312,7 +315,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
     return record.name
 
 
-def load_current_draft(user_file: UserFile, *, now: datetime) -> Task:
+def load_draft_task(user_file: UserFile, *, now: datetime) -> Task:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
@@ -374,7 +377,7 @@ def make_record(
             (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
         ),
         version=declaration.version,
-        fingerprint=hash_document(to_fingerprint_document(declaration)),
+        fingerprint=hash_document(make_fingerprint_document(declaration)),
         members=_make_members(declaration, columns),
         at=recorded_at,
     )
@@ -466,7 +469,7 @@ def register_declaration(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_task_records(stored_record, declared_record)
         if stored_record is not None:
             # Its own program may have changed the table of `write_to=` since the last command.
             _check_write_target(tx, merged_record)
@@ -480,13 +483,13 @@ def register_declaration(
         if stored_record is not None:
             lines += accept_declaration_change(
                 tx,
-                _with_copied_file(stored_record, settings),
+                _with_path_of_copied_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_task_records(stored_record, declared_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
@@ -498,7 +501,7 @@ def register_declaration(
             merged_record.fingerprint,
             task=merged_record.name,
             version=merged_record.version,
-            document=to_fingerprint_document(declaration),
+            document=make_fingerprint_document(declaration),
             now=merged_record.at,
         )
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record

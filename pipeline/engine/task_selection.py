@@ -40,7 +40,7 @@ def list_used_names(tx: Connection) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def find_missing_tables(tx: Connection, settings: Settings) -> list[str]:
+def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
     """Return the names of the missing tables of the task of the settings, if it is shipped."""
     task = find_shipped_task(settings.task)
     if task is None:
@@ -92,13 +92,13 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
 
 def _has_people(tx: Connection, settings: Settings) -> bool:
     """Return whether the table of the people task exists and has a row."""
-    if find_missing_tables(tx, settings):
+    if list_missing_task_tables(tx, settings):
         return False
     people = shipped_tasks()[0].make_task(tx, settings)
     return people is not None and people.make_row_table(tx).count_rows(tx) > 0
 
 
-def with_used_task(tx: Connection, settings: Settings) -> Settings:
+def with_first_used_task(tx: Connection, settings: Settings) -> Settings:
     """Return settings with a task that this workspace uses, for a command about all of it.
 
     It is the task of the settings if that is used, else the first used task.

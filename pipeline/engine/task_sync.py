@@ -16,8 +16,8 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import (
     hash_document,
-    merge_records,
-    to_fingerprint_document,
+    make_fingerprint_document,
+    merge_task_records,
 )
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
@@ -158,7 +158,7 @@ def preview_sync(
     source = FileSource(table, read_options, stored_kinds=file.record.columns)
     task_path = Path(file.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = merge_records(file.record, declared_record)
+    record = merge_task_records(file.record, declared_record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
@@ -191,7 +191,7 @@ def _make_cursor(
         {
             "items": declaration.items,
             "source": declaration.source,
-            "asked": to_fingerprint_document(declaration),
+            "asked": make_fingerprint_document(declaration),
         },
     )
     return QueryCursor(
@@ -261,13 +261,13 @@ def print_sync_report(
         )
 
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
-        display.warn(format_refused_row(finding, record))
+        display.warn(format_refused_row_message(finding, record))
     refused_count = report.refused.total()
     if refused_count > MAX_LISTED_REFUSED_ROWS:
         display.warn(f"{_source_name(record)}: {refused_count:,} rows are refused; {list_hint}")
 
 
-def format_refused_row(finding: Finding, record: TaskRecord) -> str:
+def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
     """Return the message that a row is refused, with its line, column and the reason.
 
     No task can ask about a refused row, for example because it has no key.

@@ -11,7 +11,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record
-from pipeline.engine.task_sync import format_refused_row, print_sync_report
+from pipeline.engine.task_sync import format_refused_row_message, print_sync_report
 from pipeline.engine.task_values import RowsById
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
@@ -106,7 +106,7 @@ def load_unregistered_task(
     task = MemoryTask(record, settings, declaration)
 
     def print_refused(finding: Finding) -> None:
-        display.warn(format_refused_row(finding, record))
+        display.warn(format_refused_row_message(finding, record))
 
     sync = RowSync(
         store,

@@ -167,7 +167,7 @@ class UserTask(Task):
         """Return the grid that lists rows and searches all their columns."""
         return user_views.make_task_grid(tx, self)
 
-    def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
+    def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
 
         They are in the order of the source. Answered and claimed rows are included. Rows that are
@@ -225,7 +225,7 @@ class UserTask(Task):
             name = self.join_key(parts)
         return super().find_row_id(tx, name)
 
-    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
         """Return the id of the row that a person named, by its key or the beginning of its hash.
 
         If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
@@ -255,7 +255,7 @@ class UserTask(Task):
         )
         return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
 
-    def find_open_by_hash(
+    def find_askable_ids_by_hash(
         self,
         tx: Connection,
         hashes: Sequence[str],
@@ -367,7 +367,7 @@ class UserTask(Task):
         for task_row in super().make_task_rows(rows):
             prepared_row: TaskRow | None = task_row
             if images is not None:
-                prepared_row = images.add_to_row(task_row, rows[task_row.id])
+                prepared_row = images.add_images_to_prompt(task_row, rows[task_row.id])
             if prepared_row is not None:
                 yield prepared_row
 

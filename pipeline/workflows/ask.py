@@ -483,7 +483,7 @@ def ask_saved(
     rounds.sync_and_recover_task(ws)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
-    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).read_first_ids, size)
+    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).read_first_askable_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)

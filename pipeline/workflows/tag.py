@@ -184,7 +184,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
         InputError: No row can be asked again.
     """
     with ws.store.read() as tx:
-        report = asking_again.count_again(tx, ws.task, row_filter)
+        report = asking_again.count_rows_to_ask_again(tx, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
