@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.core.declaration import Declaration
     from pipeline.core.settings import Settings
     from pipeline.engine.task import Task
+    from pipeline.engine.user_task import UserTask
     from pipeline.quality.figures import TaskMeasure
     from pipeline.store.workspace import TaskRecord
     from pipeline.tables.adopt import TaskTables
@@ -43,7 +44,7 @@ class ShippedTask:
     # Declaration of a task that is recorded as a user's task is, and the task that the record,
     # the settings and the backend give.
     load_declaration: "Callable[[], Declaration] | None" = None
-    make_recorded_task: "Callable[[TaskRecord, Settings, str], Task] | None" = None
+    make_recorded_task: "Callable[[TaskRecord, Settings, str], UserTask] | None" = None
 
     def is_used(self, tx: "Connection") -> bool:
         """Return whether a workspace uses the task: its tables are adopted, or findable made them.

@@ -190,11 +190,6 @@ class Task(ABC):
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
 
-    def require_user_file(self) -> "UserFile":
-        """Return the file of a task that is known to be a user's task."""
-        assert self.user_file is not None  # noqa: S101 - the caller knows it
-        return self.user_file
-
     def with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""
         task = copy.copy(self)

@@ -504,15 +504,10 @@ def _find_example_fault(declaration: Declaration, row: Mapping[str, Any], answer
 class UserFile:
     """The file of a recorded task; it is loaded when its declaration is first used."""
 
-    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
-        """Describe the file of a record without loading it.
-
-        Args:
-            provider: The backend that answers now.
-        """
+    def __init__(self, record: TaskRecord, settings: Settings) -> None:
+        """Describe the file of a record without loading it."""
         self.record = record
         self.settings = settings
-        self.provider = provider
         path = Path(record.path)
         # None if the task was declared in Python code.
         self.path = None if parse_python_path(path) else path

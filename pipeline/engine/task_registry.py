@@ -45,7 +45,7 @@ from pipeline.engine.task_faults import (
     match_columns,
     raise_faults,
 )
-from pipeline.engine.task_file import UserFile, find_task_file, load_declaration
+from pipeline.engine.task_file import find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
@@ -68,7 +68,7 @@ from pipeline.tables.write_to import check_row_target
 # ---- looking up tasks
 
 
-def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
+def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     These are user tasks, and shipped tasks that have a record in the table of tasks. In a copied
@@ -86,7 +86,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     )
 
 
-def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> Task:
+def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> UserTask:
     """Return the task of a record: a user's task, or a shipped task of the same kind."""
     shipped_task = find_shipped_task(record.name)
     if shipped_task is None or shipped_task.make_recorded_task is None:
@@ -100,14 +100,13 @@ def with_declared_version(task: Task) -> Task:
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
     file does not tell its version. A command that asks registers the version.
     """
-    file = task.user_file
-    if file is None or file.path is None:
+    if not isinstance(task, UserTask) or task.user_file.path is None:
         return task
-    version = source_lines.find_declared_version(file.path)
-    if version in {None, file.record.version}:
+    version = source_lines.find_declared_version(task.user_file.path)
+    if version in {None, task.record.version}:
         return task
-    present_record = replace(file.record, version=version)
-    return UserTask(present_record, file.settings, file.provider)
+    present_record = replace(task.record, version=version)
+    return UserTask(present_record, task.settings, task.provider)
 
 
 def _with_path_of_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
@@ -315,7 +314,7 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
     return record.name
 
 
-def load_draft_task(user_file: UserFile, *, now: datetime) -> Task:
+def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
@@ -325,18 +324,16 @@ def load_draft_task(user_file: UserFile, *, now: datetime) -> Task:
         ConfigurationError: The file may be from somebody else, and nobody confirmed that it may be
             run.
     """
-    record = user_file.record
+    record = task.record
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
-    declaration = load_declaration(path, user_file.settings, is_recorded=True)
+    declaration = load_declaration(path, task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=record.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
-    draft_task = UserTask(draft_record, user_file.settings)
     # The file may declare another name and key.
-    draft_task.require_user_file().declaration = draft
-    return draft_task
+    return UserTask(draft_record, task.settings, declaration=draft)
 
 
 # ---- the record of a task

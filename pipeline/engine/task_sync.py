@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import Declaration, ReadOptions
@@ -19,7 +18,6 @@ from pipeline.engine.declaration_changes import (
     make_fingerprint_document,
     merge_task_records,
 )
-from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
@@ -42,7 +40,7 @@ MAX_LISTED_REFUSED_ROWS = 3
 def sync_task(
     store: Store,
     locks: Locks,
-    task: Task,
+    task: UserTask,
     settings: Settings,
     *,
     accepts_changes: bool = False,
@@ -68,10 +66,9 @@ def sync_task(
             another process registered a different declaration meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
-    file = task.require_user_file()
-    record = file.record
+    record = task.record
     path = Path(record.path)
-    declaration = file.declaration
+    declaration = task.user_file.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
             f"{path} declares task {declaration.name!r}, but it was registered as task "
@@ -100,7 +97,7 @@ def sync_task(
         _sync_rows(
             store,
             locks,
-            make_recorded_task(saved_record, settings, file.provider),
+            make_recorded_task(saved_record, settings, task.provider),
             source,
             synced_at=now,
             display=display,
@@ -112,7 +109,7 @@ def sync_task(
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
-        current_task = make_recorded_task(current_record, settings, file.provider)
+        current_task = make_recorded_task(current_record, settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",
@@ -132,7 +129,7 @@ def sync_task(
 
 def preview_sync(
     store: Store,
-    task: Task,
+    task: UserTask,
     table: Path,
     *,
     now: datetime,
@@ -152,24 +149,23 @@ def preview_sync(
     Raises:
         InputError: The table cannot be read, or lacks a column of the task.
     """
-    file = task.require_user_file()
-    declaration = file.declaration
+    declaration = task.user_file.declaration
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(table, read_options, stored_kinds=file.record.columns)
-    task_path = Path(file.record.path)
+    source = FileSource(table, read_options, stored_kinds=task.record.columns)
+    task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = merge_task_records(file.record, declared_record)
+    record = merge_task_records(task.record, declared_record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
     return row_sync.preview(source, display)
 
 
-def _find_image_inspection(task: Task) -> InspectImages | None:
+def _find_image_inspection(task: UserTask) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
     if not task.sends_images:
         return None
-    return cast(UserTask, task).row_images().inspect
+    return task.row_images().inspect
 
 
 def _make_cursor(
@@ -206,7 +202,7 @@ def _make_cursor(
 def _sync_rows(
     store: Store,
     locks: Locks,
-    task: Task,
+    task: UserTask,
     source: RowSource,
     *,
     synced_at: datetime,
@@ -221,7 +217,7 @@ def _sync_rows(
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
     """
-    record = task.require_user_file().record
+    record = task.record
     for note in source.notes:
         display.say(f"{record.name}: {note}")
 

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, select
 from pipeline.core.answer_fields import AnswerField
 from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import HASH_KEY
+from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
@@ -93,15 +93,17 @@ class UserTask(Task):
         settings: Settings = DEFAULT_SETTINGS,
         provider: str = "",
         *,
+        declaration: Declaration | None = None,
         nouns: TaskNouns | None = None,
         target: TargetColumn | None = None,
     ) -> None:
         """Make the task of a record; its file is not loaded.
 
-        The last arguments are for shipped tasks.
+        `nouns` and `target` are for shipped tasks.
 
         Args:
             provider: The backend that answers now.
+            declaration: The declaration of a draft; that of the file if None.
             nouns: Words of the task; those of any user's task if None.
             target: Another program's table that gets a row for each answer; that of `write_to=` if
                 None.
@@ -110,7 +112,9 @@ class UserTask(Task):
         self.record = record
         self.settings = settings
         self.provider = provider
-        self.user_file = UserFile(record, settings, provider)
+        self.user_file = UserFile(record, settings)
+        if declaration is not None:
+            self.user_file.declaration = declaration
         self.name = record.name
         self.subject = record.name
         self.nouns = nouns or _make_nouns(record)

@@ -103,7 +103,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     report = TableReport(path.name, dry=options.dry)
     preview = task_sync.preview_sync(
         ws.store,
-        task,
+        ws.user_task,
         path,
         now=ws.now(),
         display=ws.display,
@@ -143,5 +143,5 @@ def _estimate_run(
     with ws.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = with_rows_in_memory(ws.task, open_rows, changed_rows)
+    task, row_ids = with_rows_in_memory(ws.user_task, open_rows, changed_rows)
     return preflight.estimate_named_rows(replace(ws, task=task), row_ids)

@@ -452,7 +452,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        draft = task_registry.load_draft_task(ws.task.require_user_file(), now=ws.now())
+        draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)
