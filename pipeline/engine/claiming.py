@@ -85,7 +85,7 @@ def read_claimable_rows(
         after_row_id: Only rows after this row id.
 
     Yields:
-        At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
+        At most READ_PAGE_ROWS rows by id, each as `Task.map_row` returns it.
     """
     names = task.row_columns
     query = select_claimable_rows(tx, task, column_names=names, after_row_id=after_row_id)

@@ -287,7 +287,9 @@ def write_outcomes(
         )
         for request_outcome, answer in answered
     ]
-    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
+    write_result = _write_acceptable_answers(
+        tx, task, valid_answers, provenance=provenance, now=now
+    )
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -351,7 +353,7 @@ def _sort_claims_by_outcome(
     return claims.ClaimOutcomes(answered_claims, parked_claims, failed_claims)
 
 
-def _write_answers(
+def _write_acceptable_answers(
     tx: Connection,
     task: Task,
     valid_answers: Sequence[ValidAnswer],

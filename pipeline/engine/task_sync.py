@@ -127,10 +127,10 @@ def sync_task(
         )
 
 
-def preview_sync(
+def preview_table_replacement(
     store: Store,
     task: UserTask,
-    table: Path,
+    new_table: Path,
     *,
     now: datetime,
     display: Progress,
@@ -141,7 +141,7 @@ def preview_sync(
     Args:
         store: The database.
         task: The task, whose rows are in a file.
-        table: The other table. It is read as the task's file says.
+        new_table: The other table. It is read as the task's file says.
         now: The time of the preview.
         display: Shows the progress.
         on_refused: Called for each refused row.
@@ -151,7 +151,7 @@ def preview_sync(
     """
     declaration = task.user_file.declaration
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(table, read_options, stored_kinds=task.record.columns)
+    source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
     record = merge_task_records(task.record, declared_record)

@@ -288,7 +288,7 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        self.copies.remove(tx, [row_id])
+        self.copies.remove_copies(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
     def add_kept_values(
@@ -523,7 +523,7 @@ class UserTask(Task):
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
-        self.copies.write(tx, current)
+        self.copies.copy_answers(tx, current)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _is_answered(
@@ -564,7 +564,7 @@ class UserTask(Task):
         current_answers: Mapping[str, Mapping[str, Any]] = {}
         if self.copies.has_column:
             current_answers = self.read_current_answers(tx, list(new_edits))
-        self.copies.write_corrections(tx, new_edits, current_answers)
+        self.copies.copy_corrected_answers(tx, new_edits, current_answers)
 
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
@@ -573,7 +573,7 @@ class UserTask(Task):
 
         Cells of a column that `write_to=` names become NULL if they show such an answer.
         """
-        self.copies.remove(tx, row_ids, version)
+        self.copies.remove_copies(tx, row_ids, version)
         return len(row_ids)
 
     # ---- exports and views

@@ -101,7 +101,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         )
 
     report = TableReport(path.name, dry=options.dry)
-    preview = task_sync.preview_sync(
+    preview = task_sync.preview_table_replacement(
         ws.store,
         ws.user_task,
         path,
