@@ -263,9 +263,9 @@ def open_configured_workspace(
             - "sync": "write" for a user task, because its rows are first read from their source and
               stored; "read" for a built-in task. Nobody is asked for consent.
             - "look": "read" for a built-in task, unless `task_name` is set. Otherwise
-              `open_existing_or_temporary` replaces a missing workspace by an empty temporary
-              workspace. In an existing workspace it records a user task that is new there. Nobody
-              is asked for consent.
+              `open_existing_or_temporary_workspace` replaces a missing workspace by an empty
+              temporary workspace. In an existing workspace it records a user task that is new
+              there. Nobody is asked for consent.
         settings: The settings, instead of those of options, environment and `.env`.
         task_name: The task of the session, whatever TASK= names.
         is_whole_workspace: The command is about all tasks, so no tables of a task are created. A
@@ -280,7 +280,7 @@ def open_configured_workspace(
         Exit: The person did not consent.
     """
     from pipeline.engine.access import Access
-    from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
+    from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
     from pipeline.engine.task_selection import with_default_task
 
     settings = settings or read_settings()
@@ -296,7 +296,7 @@ def open_configured_workspace(
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):
-        with open_existing_or_temporary(settings, display) as ws:
+        with open_existing_or_temporary_workspace(settings, display) as ws:
             yield ws
         return
 

@@ -79,7 +79,7 @@ def evaluate(
         report = right_value_accuracy.measure_versions(tx, ws.task, (a, b))
         review_hint = str(labelled_rows.make_review_hint(tx, ws.task))
         # The task's file may declare a version that no command has registered yet.
-        present_task = task_registry.with_present_version(ws.task)
+        present_task = task_registry.with_declared_version(ws.task)
         draft_rows = 0
         if report.versions:
             draft_rows = labelled_rows.count_draft_rows(tx, present_task)

@@ -44,7 +44,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.task_values import TaskNouns
-from pipeline.engine.workspace_folder import has_no_workspace
+from pipeline.engine.workspace_folder import has_no_workspace_files
 from pipeline.images import import_ as images
 from pipeline.ops import status
 from pipeline.workflows import add_expert as add_expert_workflow
@@ -134,7 +134,7 @@ def import_rows(
     read_options = ReadOptions(sheet, encoding, header)
     import_options = ImportOptions(map_, read_options, report, dry)
     # Do not create a workspace for a file that cannot be imported.
-    may_create = not dry and has_no_workspace(read_settings().data)
+    may_create = not dry and has_no_workspace_files(read_settings().data)
     if may_create and (file.is_file() or file.is_dir()):
         importer.check_file(file, import_options)
 

@@ -373,7 +373,7 @@ def correct(
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
     if reviewed is not None:
-        corrections.mark_reviewed(
+        corrections.mark_answer_reviewed(
             ws.store,
             ws.task,
             ws.now,

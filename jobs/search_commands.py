@@ -52,7 +52,7 @@ def index(
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
     """
     # The first index of a task marks the task as indexed.
-    ws.enable_index()
+    ws.sync_rows_and_enable_index()
     report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
 
     for moved_name in report.moved_aside:

@@ -181,7 +181,7 @@ def _apply_correction_or_review(
         raise InputError(MISSING_NAME_MESSAGE)
 
     if form.get("act") in REVIEW_MESSAGES:
-        corrections.mark_reviewed(
+        corrections.mark_answer_reviewed(
             ws.store,
             ws.task,
             ws.now,

@@ -31,7 +31,7 @@ from pipeline.core.errors import (
 )
 from pipeline.core.states import BatchState, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.request_outcomes import Provenance, provenance_of
+from pipeline.engine.request_outcomes import Provenance, make_provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
 from pipeline.gemini.responses import ParsedReply, ResponseParser
@@ -307,7 +307,7 @@ def store_trial_outcomes(
     """
     replies_path = part_path(ws.data, number)
     trial = ws.store.query(batches.get_batch, number)
-    provenance = provenance_of(trial, settings=ws.settings)
+    provenance = make_provenance(trial, settings=ws.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
     with contextlib.suppress(FindableError):

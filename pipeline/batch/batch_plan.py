@@ -23,7 +23,7 @@ from pipeline.core.progress import ProgressBar
 from pipeline.core.states import Mode
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.duplicates import EarlierRequests, find_duplicates
+from pipeline.engine.duplicates import EarlierRequests, find_earlier_requests
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.request_outcomes import RequestOutcome
 from pipeline.engine.session import WorkspaceSession
@@ -153,7 +153,7 @@ class RequestDraft:
         """
         earlier = EarlierRequests()
         if not self.asks_each:
-            earlier = find_duplicates(tx, self.ws.task, self.ws.version, requests)
+            earlier = find_earlier_requests(tx, self.ws.task, self.ws.version, requests)
 
         added: list[PlannedRequest] = []
         for request in requests:
@@ -397,7 +397,7 @@ def read_request_pages(
     """
     task = ws.task
     builder = RequestBuilder(ws.task, ws.model)
-    row_pages: Iterator[RowsById] = claiming.claimable_rows(tx, task, after=after)
+    row_pages: Iterator[RowsById] = claiming.read_claimable_rows(tx, task, after_row_id=after)
     if selection.row_ids is not None:
         row_pages = _read_named_rows(
             tx,
@@ -446,6 +446,6 @@ def _read_named_rows(
     if after is not None and not is_trial:
         first_index = row_ids.index(after) + 1
     for id_page in split_into_pages(row_ids[first_index:]):
-        readable_ids = id_page if is_trial else claiming.filter_claimable(tx, task, id_page)
+        readable_ids = id_page if is_trial else claiming.filter_claimable_ids(tx, task, id_page)
         rows = task.read_rows(tx, readable_ids)
         yield {row_id: rows[row_id] for row_id in readable_ids if row_id in rows}

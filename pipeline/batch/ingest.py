@@ -36,12 +36,12 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.duplicates import OpenIdsByHash, copy_to_duplicates
+from pipeline.engine.duplicates import OpenIdsByHash, copy_new_answers_to_equal_rows
 from pipeline.engine.request_outcomes import (
     Provenance,
     RequestOutcome,
-    provenance_of,
-    validate_lines,
+    make_provenance,
+    validate_reply_lines,
     write_outcomes,
 )
 from pipeline.engine.session import WorkspaceSession
@@ -285,7 +285,7 @@ class _BatchIngest:
             )
         if batch.held:
             raise HeldBatchError(batch, self.task.nouns)
-        provenance = provenance_of(batch, settings=ws.settings)
+        provenance = make_provenance(batch, settings=ws.settings)
         verified_path = files.verify_sealed_file(
             sealed_result(ws.data, batch),
             sha256=batch.result_sha256 or "",
@@ -295,7 +295,7 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batch(tx, batch.number)
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            duplicate_inputs = self.task.find_open_by_hash(tx, input_hashes)
+            duplicate_inputs = self.task.find_askable_ids_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
@@ -419,11 +419,11 @@ class _BatchIngest:
 
         request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
-            request_outcome = validate_lines(
+            request_outcome = validate_reply_lines(
                 self.task,
                 claim,
                 lines,
-                default=self._explain_missing(claim),
+                missing_outcome=self._explain_missing(claim),
                 model=model,
                 row=contexts.get(claim.row_id),
             )
@@ -464,7 +464,7 @@ class _BatchIngest:
             )
             copied_ids = set[str]()
             if duplicate_inputs:
-                copied_ids = copy_to_duplicates(
+                copied_ids = copy_new_answers_to_equal_rows(
                     tx,
                     self.task,
                     request_outcomes,
@@ -497,7 +497,7 @@ class _BatchIngest:
                 were parked.
         """
         asked_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
-        open_ids = set(claiming.filter_claimable(tx, self.task, asked_ids))
+        open_ids = set(claiming.filter_claimable_ids(tx, self.task, asked_ids))
         for request_outcome in request_outcomes:
             row_id = request_outcome.claim.row_id
             if request_outcome.answer is None:

@@ -37,7 +37,7 @@ def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
     row_ids = set(answers.list_row_ids_of_batch(tx, number))
-    return claiming.filter_claimable(tx, task, sorted(row_ids))
+    return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
 
 
 def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:

@@ -17,7 +17,7 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import Progress
 from pipeline.core.states import BatchState, Outcome, RemoteState
-from pipeline.engine.request_outcomes import RequestOutcome, provenance_of
+from pipeline.engine.request_outcomes import RequestOutcome, make_provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini.client import Client
 from pipeline.gemini.control_requests import CONTROL_KEYS
@@ -163,7 +163,7 @@ def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatc
     reason = _describe_ending(remote, has_no_download=True)
     if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
         reason = batch.reason or CANCELLED_BY_USER
-    provenance = provenance_of(batch, settings=ws.settings)
+    provenance = make_provenance(batch, settings=ws.settings)
     with ws.store.write() as tx:
         batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
         while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):

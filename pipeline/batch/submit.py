@@ -214,7 +214,7 @@ def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
         if selection.row_ids is None:
             open_rows = claiming.count_claimable(tx, task)
         else:
-            open_rows = len(claiming.filter_claimable(tx, task, selection.row_ids))
+            open_rows = len(claiming.filter_claimable_ids(tx, task, selection.row_ids))
     return open_rows if selection.limit is None else min(open_rows, selection.limit)
 
 

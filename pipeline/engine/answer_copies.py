@@ -70,7 +70,7 @@ class AnswerCopies:
             return None
         return self.row_target.has_written_row(row_id, model)
 
-    def write(self, tx: Connection, values: Sequence[TargetValue]) -> None:
+    def copy_answers(self, tx: Connection, values: Sequence[TargetValue]) -> None:
         """Copy new answers.
 
         In a column, an answer is written into an empty cell, or in place of an earlier answer. The
@@ -86,7 +86,7 @@ class AnswerCopies:
             writable = [value for value in values if value.row_id not in corrected_ids]
             write_column(tx, self.record, writable, former_answers=former_answers)
 
-    def write_corrections(
+    def copy_corrected_answers(
         self,
         tx: Connection,
         new_edits: Mapping[str, NewEdit],
@@ -107,7 +107,9 @@ class AnswerCopies:
             ]
             write_column(tx, self.record, target_values, should_overwrite=True)
 
-    def remove(self, tx: Connection, row_ids: Sequence[str], version: str | None = None) -> None:
+    def remove_copies(
+        self, tx: Connection, row_ids: Sequence[str], version: str | None = None
+    ) -> None:
         """Delete the copies for some rows; the cells of a column become NULL.
 
         Cells with another value are left alone.

@@ -47,7 +47,7 @@ class AgainReport:
         return "; ".join(parts)
 
 
-def count_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
+def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
     """Count the rows of a filter by what asking for them again would do; write nothing.
 
     Raises:
@@ -56,9 +56,9 @@ def count_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainRepor
     grid = task.make_grid(tx)
     table = grid.table
     conditions = grid.make_conditions(tx, row_filter)
-    is_markable = make_markable_condition(tx, task, row_filter)
+    is_markable = make_condition_to_ask_again(tx, task, row_filter)
     counts_by_state = table.count_by_state(tx, *conditions)
-    is_asked_already = _make_asked_already_condition(tx, task) & table.is_askable_again
+    is_asked_already = _make_asked_by_unfinished_run_condition(tx, task) & table.is_askable_again
     is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
@@ -85,7 +85,7 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
         InputError: The filter is invalid.
     """
     table = task.make_row_table(tx)
-    is_markable = make_markable_condition(tx, task, row_filter)
+    is_markable = make_condition_to_ask_again(tx, task, row_filter)
     return again.mark_rows(
         tx,
         task.name,
@@ -114,14 +114,14 @@ def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     )
 
 
-def make_markable_condition(
+def make_condition_to_ask_again(
     tx: Connection, task: Task, row_filter: RowFilter
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row of a filter may be marked, to be asked again.
 
     The row has a model's answer that counts, and no correction. It is not claimed, not parked,
     and not marked already. A killed command with a condition may be repeated: rows that it has
-    asked are not marked again; see `_make_asked_already_condition`.
+    asked are not marked again; see `_make_asked_by_unfinished_run_condition`.
 
     Raises:
         InputError: The filter is invalid.
@@ -135,11 +135,11 @@ def make_markable_condition(
         ~again.is_marked(task.name, table.row_id),
     ]
     if row_filter.where:
-        conditions.append(~_make_asked_already_condition(tx, task))
+        conditions.append(~_make_asked_by_unfinished_run_condition(tx, task))
     return and_(*conditions)
 
 
-def _make_asked_already_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+def _make_asked_by_unfinished_run_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     """Return the SQL condition that a command that is not over has marked a row.
 
     A command is not over if its run has no end, or if another row that it marked waits to be
@@ -160,7 +160,7 @@ def read_marks(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, 
     """
     marks = again.read_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:
-        is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
+        is_markable = make_condition_to_ask_again(tx, task, task.asked_rows.row_filter)
         markable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, is_markable)
         marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
     return marks

@@ -37,7 +37,7 @@ def make_askable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     if task.asked_rows.has_changed:
         condition |= table.is_changed
     if task.asked_rows.will_mark:
-        condition |= asking_again.make_markable_condition(tx, task, task.asked_rows.row_filter)
+        condition |= asking_again.make_condition_to_ask_again(tx, task, task.asked_rows.row_filter)
     if task.asked_rows.row_filter == NO_FILTER:
         return condition
     return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
@@ -54,41 +54,41 @@ def _askable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[st
     return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
 
 
-def select_claimable(
+def select_claimable_rows(
     tx: Connection,
     task: Task,
     *,
-    names: Sequence[str] = (),
-    after: str | None = None,
+    column_names: Sequence[str] = (),
+    after_row_id: str | None = None,
 ) -> Select[Any]:
-    """Return a SELECT of the rows that the next batch can claim: the columns `names`, then the id.
+    """Return a SELECT of the rows that the next batch can claim: the named columns, then the id.
 
     Args:
-        after: Only rows after this row id.
+        after_row_id: Only rows after this row id.
     """
     condition = make_askable_condition(tx, task)
-    query = task.make_row_table(tx).select_rows(condition, names=names, after=after)
+    query = task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
     *_, row_id = query.selected_columns
     unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
 
 
-def claimable_rows(
+def read_claimable_rows(
     tx: Connection,
     task: Task,
     *,
-    after: str | None,
+    after_row_id: str | None,
 ) -> Iterator[Mapping[str, Mapping[str, Any]]]:
     """Yield pages of the rows that the next batch can claim, in the order of the task.
 
     Args:
-        after: Only rows after this row id.
+        after_row_id: Only rows after this row id.
 
     Yields:
-        At most READ_PAGE_ROWS rows by id, each converted by the task's `read`.
+        At most READ_PAGE_ROWS rows by id, each as `Task.map_row` returns it.
     """
     names = task.row_columns
-    query = select_claimable(tx, task, names=names, after=after)
+    query = select_claimable_rows(tx, task, column_names=names, after_row_id=after_row_id)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {
@@ -96,7 +96,7 @@ def claimable_rows(
         }
 
 
-def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
+def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[str]:
     """Return those of the row ids that the next batch can claim, in the given order; only read.
 
     These rows can be asked, no batch asks them now (claimed), and they were not stopped
@@ -112,13 +112,14 @@ def filter_claimable(tx: Connection, task: Task, row_ids: Sequence[str]) -> list
 
 def count_claimable(tx: Connection, task: Task) -> int:
     """Count the rows that the next batch can claim."""
-    query = select(func.count()).select_from(select_claimable(tx, task).order_by(None).subquery())
+    claimable_rows = select_claimable_rows(tx, task).order_by(None).subquery()
+    query = select(func.count()).select_from(claimable_rows)
     return tx.execute(query).scalar() or 0
 
 
 def find_due_ids(tx: Connection, task: Task) -> list[str]:
     """Return the ids of due rows that the next batch can claim, oldest first."""
-    return filter_claimable(
+    return filter_claimable_ids(
         tx,
         task,
         [retry.row_id for retry in claims.list_rows_with_failed_calls(tx, task.name)],

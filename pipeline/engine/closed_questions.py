@@ -74,7 +74,7 @@ class QuestionLines:
         """
         blocks = [
             {"type": "text", "text": prompt.system},
-            *map(self._make_input_block, prompt.parts),
+            *map(self._convert_part_to_block, prompt.parts),
         ]
         blocks = [block for block in blocks if block.get("text") != ""]
         texts = [block["text"] for block in blocks if "text" in block]
@@ -97,7 +97,7 @@ class QuestionLines:
             prompt=estimate_tokens(prompt_text) + image_tokens + self.question_tokens
         )
 
-    def _make_input_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
+    def _convert_part_to_block(self, part: Mapping[str, Any]) -> dict[str, Any]:
         """Convert a text or an image of a prompt to a block of a request to a decision model.
 
         The block of an image has the media resolution of the task's declaration, if that sets one.

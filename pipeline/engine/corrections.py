@@ -27,7 +27,7 @@ from pipeline.core.errors import (
     RefusedRowError,
 )
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from pipeline.engine.request_outcomes import write_accepted_rows
+from pipeline.engine.request_outcomes import write_rows_and_list_refused
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import RowsById
 from pipeline.store import claims, edits, workspace
@@ -349,7 +349,7 @@ def _make_validated_edit(
         model_answers = [source.answer for source in answer_sources if source.version != PERSON]
         edit = edit._replace(after=json.loads(model_answers[0]) if model_answers else {})
     if not confirms_values:
-        changed_fields = _changed_fields(edit)
+        changed_fields = _list_changed_fields(edit)
         edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
     if edit.after == edit.before and not (
         is_right_value_edit and _changes_right_values(row_edits, edit)
@@ -397,7 +397,7 @@ def _changes_right_values(row_edits: Sequence[AnswerEdit], edit: AnswerEdit) -> 
     return edits.list_set_fields(row_edits) != edits.list_set_fields([*row_edits, edit])
 
 
-def store_edits(
+def store_acceptable_edits(
     tx: Connection,
     task: Task,
     new_edits: Mapping[str, NewEdit],
@@ -418,7 +418,7 @@ def store_edits(
         _insert_edits(tx, task, stored_edits)
 
     refusals = (InputError, RefusedRowError)
-    return dict(write_accepted_rows(tx, list(new_edits), write, refusals=refusals))
+    return dict(write_rows_and_list_refused(tx, list(new_edits), write, refusals=refusals))
 
 
 def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) -> None:
@@ -436,7 +436,7 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
     workspace.record_row_change(tx, task.name)
 
 
-def mark_reviewed(
+def mark_answer_reviewed(
     store: Store,
     task: Task,
     now: Callable[[], datetime],
@@ -537,7 +537,9 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
-    edit_documents = [{**edit._asdict(), "changes": _changed_fields(edit)} for edit in row_edits]
+    edit_documents = [
+        {**edit._asdict(), "changes": _list_changed_fields(edit)} for edit in row_edits
+    ]
     reviewed_by = None
     reviewed_at = None
     for stored_answer in task.read_preferred_answers(tx, [row_id]).values():
@@ -719,7 +721,7 @@ def _validate_corrected_answer(
     return document
 
 
-def _changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
+def _list_changed_fields(edit: AnswerEdit) -> dict[str, tuple[Any, Any]]:
     """Return (before, after) of each field that an edit changed, by name; None if missing."""
     changed_fields = {}
     for name in (*edit.before, *edit.after):
@@ -737,7 +739,7 @@ def _undo_edit(answer: Document, edit: AnswerEdit) -> Document:
         InputError: A field changed again after the edit.
     """
     restored = dict(answer)
-    for name, (before, after) in _changed_fields(edit).items():
+    for name, (before, after) in _list_changed_fields(edit).items():
         if restored.get(name) != after:
             raise InputError(
                 f"field {name!r} was changed again after edit {edit.number}; {UNCHANGED_MESSAGE}",

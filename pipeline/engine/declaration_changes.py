@@ -32,7 +32,7 @@ IMAGE_FINGERPRINT_MEMBERS = ("images", "image_side", "media_resolution")
 # ---- fingerprints
 
 
-def to_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
+def make_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     """Return the members of a declaration that determine its answers, as plain values for JSON.
 
     They are system text, prompt, schema, examples, model and its settings, and the settings of
@@ -93,7 +93,7 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def merge_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
+def merge_task_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
     """Return the record of a task's present file, with what the stored record has in addition.
 
     Nothing is stored. Without a stored record, the declared record is returned unchanged.
@@ -175,7 +175,7 @@ def accept_declaration_change(
         return []
 
     former_fingerprint, former_document = newest_fingerprint
-    current_document = to_fingerprint_document(declaration)
+    current_document = make_fingerprint_document(declaration)
     # A member such as `images` is only in the documents of tasks that use it.
     changed_members = [
         "answer" if name == "schema" else name

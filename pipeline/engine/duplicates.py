@@ -41,7 +41,7 @@ class EarlierRequests(NamedTuple):
     copied_answers: Mapping[str, RequestOutcome] = {}
 
 
-def find_duplicates(
+def find_earlier_requests(
     tx: Connection,
     task: Task,
     version: str,
@@ -91,7 +91,7 @@ def find_duplicates(
             stored = stored_answers.get((donor_id, row.input_hash))
             if stored is None or stored.id <= marked_answer_ids.get(row.id, 0):
                 continue
-            copied = _copy_answer(task, row, stored, is_own=donor_id == row.id)
+            copied = _make_copied_outcome(task, row, stored, is_own=donor_id == row.id)
             if copied is not None:
                 copied_answers[row.id] = copied
                 break
@@ -104,9 +104,9 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
     They get a copy of its answer. 0 if the task stores no input hashes.
     """
     hashes = claims.list_claimed_inputs(tx, task.name, version)
-    ids_by_hash = task.find_open_by_hash(tx, hashes)
+    ids_by_hash = task.find_askable_ids_by_hash(tx, hashes)
     row_ids = list(chain.from_iterable(ids_by_hash.values()))
-    return len(claiming.filter_claimable(tx, task, row_ids))
+    return len(claiming.filter_claimable_ids(tx, task, row_ids))
 
 
 def write_copied_answers(
@@ -123,7 +123,7 @@ def write_copied_answers(
         The number of rows that were written; rows that the database refused are parked instead.
     """
     row_ids = [request_outcome.claim.row_id for request_outcome in request_outcomes]
-    open_ids = set(claiming.filter_claimable(tx, task, row_ids))
+    open_ids = set(claiming.filter_claimable_ids(tx, task, row_ids))
     open_outcomes = [
         request_outcome
         for request_outcome in request_outcomes
@@ -139,7 +139,7 @@ def write_copied_answers(
     return len(open_outcomes) - len(write_result.unwritable)
 
 
-def copy_to_duplicates(
+def copy_new_answers_to_equal_rows(
     tx: Connection,
     task: Task,
     request_outcomes: Sequence[RequestOutcome],
@@ -175,7 +175,7 @@ def copy_to_duplicates(
             for request_outcome in request_outcomes
             if request_outcome.claim.row_id in write_result.parked
         ]
-        open_ids_by_hash = task.find_open_by_hash(tx, parked_hashes)
+        open_ids_by_hash = task.find_askable_ids_by_hash(tx, parked_hashes)
 
     ended = [
         request_outcome
@@ -190,7 +190,7 @@ def copy_to_duplicates(
     for request_outcome in ended:
         claim = request_outcome.claim
         equal_ids.extend(key for key in open_ids_by_hash[claim.input_hash] if key != claim.row_id)
-    open_ids = set(claiming.filter_claimable(tx, task, equal_ids))
+    open_ids = set(claiming.filter_claimable_ids(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
 
     copied = list[RequestOutcome]()
@@ -220,7 +220,7 @@ def copy_to_duplicates(
     return copy_result.applied
 
 
-def _copy_answer(
+def _make_copied_outcome(
     task: Task,
     row: TaskRow,
     stored: answers.StoredAnswer,

@@ -18,18 +18,17 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access, check_access, check_readable
+from pipeline.engine.access import Access, check_access_and_find_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
+from pipeline.engine.shipped_task import ShippedTask, find_shipped_task
 from pipeline.engine.task_selection import (
-    list_registered_tasks,
     list_used_names,
     names_user_task,
     used_shipped_tasks,
+    with_first_used_task,
     with_people,
-    with_used_task,
 )
-from pipeline.engine.workspace_folder import check_folder, has_no_workspace, make_directory
+from pipeline.engine.workspace_folder import check_folder, has_no_workspace_files, make_directory
 from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -52,7 +51,7 @@ def open_workspace(
 
     Args:
         access: READ does not create a workspace or tables. WRITE also creates missing tables.
-            CREATE also creates a missing workspace. See `check_access`.
+            CREATE also creates a missing workspace. See `check_access_and_find_workspace`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task in an existing workspace. If the task of the settings was never used here, the
@@ -75,35 +74,30 @@ def open_workspace(
             workspace.check_sealed_folder(
                 settings.data, None, database_name=store.display_name, absence="is missing"
             )
-        if access is Access.READ:
-            check_readable(settings, store)
-        else:
-            announcement = check_access(
-                settings,
-                store,
-                access,
-                confirm,
-                is_whole_workspace=is_whole_workspace,
-            )
-            if announcement and not is_temporary:
-                display.say(announcement)
-            settings = _prepare_to_write(
-                settings, store, display, is_whole_workspace=is_whole_workspace
-            )
-        session = _make_session(
-            settings, store, display, access, is_whole_workspace=is_whole_workspace
+        has_workspace = check_access_and_find_workspace(
+            settings, store, access, confirm, is_whole_workspace=is_whole_workspace
         )
+        if not has_workspace and not is_temporary:
+            display.say(f"a new workspace: {settings.data}, database {store.display_name}")
+        if has_workspace and is_whole_workspace:
+            settings = store.query(with_first_used_task, settings)
+        if access is not Access.READ:
+            # A command about all tasks creates no tables of a task.
+            tables_task = None if has_workspace and is_whole_workspace else settings.task
+            settings = _prepare_folder_and_tables(settings, store, display, tables_task=tables_task)
+        checks_tables = access is Access.READ or is_whole_workspace
+        session = _make_session(settings, store, display, checks_tables=checks_tables)
         with contextlib.closing(session) as opened:
             opened.ask_person = confirm
             yield opened
 
 
-def _prepare_to_write(
+def _prepare_folder_and_tables(
     settings: Settings,
     store: Store,
     display: Progress,
     *,
-    is_whole_workspace: bool,
+    tables_task: str | None,
 ) -> Settings:
     """Make the folder and the tables, record the user task, and write the folder's marker.
 
@@ -112,8 +106,7 @@ def _prepare_to_write(
 
     Args:
         display: Shows progress and notes.
-        is_whole_workspace: The command is about the whole workspace, so it needs no particular
-            task. It creates no tables of a task in an existing workspace.
+        tables_task: Name of a task whose tables are completed; None for no task.
 
     Returns:
         The settings with the task of the session.
@@ -124,7 +117,7 @@ def _prepare_to_write(
     is_new_folder = not settings.data.exists()
     make_directory(settings.data)
     try:
-        settings = _prepare_tables(settings, store, display, is_whole_workspace=is_whole_workspace)
+        _prepare_tables(settings, store, display, task_name=tables_task)
     except ConfigurationError:
         # Without rights in the database, no empty folder stays.
         if is_new_folder:
@@ -134,7 +127,7 @@ def _prepare_to_write(
     if names_user_task(settings):
         from pipeline.engine import task_registry
 
-        name = task_registry.register_if_new(store, settings, display=display)
+        name = task_registry.register_task_if_new(store, settings, display=display)
         task_registry.store_preferred_versions(store, name, settings, display=display)
         settings = replace(settings, task=name)
 
@@ -149,18 +142,12 @@ def _prepare_to_write(
 
 
 def _make_session(
-    settings: Settings,
-    store: Store,
-    display: Progress,
-    access: Access,
-    *,
-    is_whole_workspace: bool,
+    settings: Settings, store: Store, display: Progress, *, checks_tables: bool
 ) -> WorkspaceSession:
     """Return the session of an existing workspace; write nothing.
 
     Args:
-        is_whole_workspace: If the task of the settings was never used here, the session has another
-            task.
+        checks_tables: Refuse a workspace in which tables or columns of a task are missing.
 
     Raises:
         ConfigurationError: The workspace is bound to another backend, the folder belongs to another
@@ -169,32 +156,33 @@ def _make_session(
     """
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
-        if is_whole_workspace:
-            settings = with_used_task(tx, settings)
-        used_tasks = used_shipped_tasks(tx, replace(settings, task=""))
+        used_tasks = used_shipped_tasks(tx)
         if names_user_task(settings):
             from pipeline.engine import task_registry
 
-            name = task_registry.require_registered_name(tx, settings)
+            name = task_registry.require_registered_task_name(tx, settings)
             settings = replace(settings, task=name)
         else:
-            # A shipped task must be among the used tasks.
-            for task in shipped_tasks():
-                if task.name == settings.task and task not in used_tasks:
-                    raise TaskNeverUsedError(settings.task, settings.data, hint=task.how_to_begin)
-        if access is Access.READ:
-            workspace.check_sealed_folder(
-                settings.data, workspace_row.workspace_id, database_name=store.display_name
-            )
-            _check_tables(tx, settings, store, used_tasks)
+            shipped_task = find_shipped_task(settings.task)
+            if shipped_task is not None and shipped_task not in used_tasks:
+                hint = shipped_task.how_to_begin
+                raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
+        workspace.check_sealed_folder(
+            settings.data, workspace_row.workspace_id, database_name=store.display_name
+        )
+        if checks_tables:
+            _check_no_table_is_missing(tx, settings, store, used_tasks)
 
         lag_s = marks.read_list_delay_s(tx)
         now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
-        tasks.extend(list_registered_tasks(tx, settings))
+        if workspace.list_tasks(tx):
+            from pipeline.engine import task_registry
 
-    _check_backend(settings, workspace_row.backend)
+            tasks += task_registry.list_registered_tasks(tx, settings)
+
+    _check_bound_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.effective_backend
     return WorkspaceSession(
         settings=settings.for_backend(backend, lag_s=lag_s),
@@ -209,7 +197,7 @@ def _make_session(
     )
 
 
-def _check_backend(settings: Settings, bound_backend: str | None) -> None:
+def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
     """Check that the settings do not name another backend than the one a workspace is bound to.
 
     Args:
@@ -236,52 +224,32 @@ def _check_backend(settings: Settings, bound_backend: str | None) -> None:
 
 
 def _prepare_tables(
-    settings: Settings,
-    store: Store,
-    display: Progress,
-    *,
-    is_whole_workspace: bool,
-) -> Settings:
-    """Create the engine's tables, and create or complete those of the used shipped tasks.
+    settings: Settings, store: Store, display: Progress, *, task_name: str | None
+) -> None:
+    """Create the engine's tables, and create or complete those of a shipped task.
 
-    A shipped task is used if its tables exist, or if the settings name it. A command about one task
-    completes only the tables of that task. A line about each change of tables is printed.
+    A line about each change of tables is printed.
 
     Args:
-        is_whole_workspace: See `_prepare_to_write`.
-
-    Returns:
-        The settings with the task of the session.
+        task_name: The task whose tables are completed if it is shipped; None for no task.
 
     Raises:
         ConfigurationError: The folder belongs to another database.
-        TaskNeverUsedError: The command is about a whole workspace that uses no task.
     """
+    shipped_task = find_shipped_task(task_name or "")
+    task_tables = [] if shipped_task is None else [shipped_task.load_tables()]
     with store.read() as tx:
         is_ready = schema.is_workspace(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
         workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
-        lookup_settings = settings
-        if is_whole_workspace and is_ready:
-            settings = with_used_task(tx, settings)
-            lookup_settings = replace(settings, task="")
-
-        used_tasks = used_shipped_tasks(tx, lookup_settings)
-        # The tables of other tasks are completed when these tasks are used.
-        if is_ready and not is_whole_workspace:
-            used_tasks = [task for task in used_tasks if task.name == settings.task]
-        used_tables = [task.load_tables() for task in used_tasks]
-        is_ready = is_ready and all(
-            tables.is_adopted(tx, lookup_settings) for tables in used_tables
-        )
+        is_ready = is_ready and all(tables.is_adopted(tx, settings) for tables in task_tables)
     if not is_ready:
-        adopters = [partial(tables.adopt, settings=lookup_settings) for tables in used_tables]
+        adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
         for line in schema.ensure_schema(store, adopters):
             display.say(line)
-    return settings
 
 
-def _check_tables(
+def _check_no_table_is_missing(
     tx: Connection, settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]
 ) -> None:
     """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
@@ -297,7 +265,7 @@ def _check_tables(
 
 
 @contextlib.contextmanager
-def open_existing_or_temporary(
+def open_existing_or_temporary_workspace(
     settings: Settings,
     display: Progress,
 ) -> Iterator[WorkspaceSession]:
@@ -319,17 +287,17 @@ def open_existing_or_temporary(
         with store.open_foreign_snapshot() as tx:
             has_workspace = tx is not None and schema.is_workspace(tx)
             has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
-            is_new = not has_tables and has_no_workspace(settings.data)
+            is_new = not has_tables and has_no_workspace_files(settings.data)
             is_unused = (
                 tx is not None
                 and has_workspace
                 and not is_user_task
-                and settings.task not in list_used_names(tx, settings)
+                and settings.task not in list_used_names(tx)
             )
         if is_user_task and is_new:
-            check_access(settings, store, Access.WRITE)
+            check_access_and_find_workspace(settings, store, Access.WRITE)
         elif is_user_task:
-            check_readable(with_people(settings), store)
+            check_access_and_find_workspace(with_people(settings), store, Access.READ)
 
     if not is_new and not is_unused:
         access = Access.WRITE if is_user_task else Access.READ

@@ -188,13 +188,13 @@ def inspect_image(content: bytes) -> Picture:
         may_be_blank = image.has_transparency_data or _is_blank(_convert_to_8_bits(image))
 
     if may_be_blank:
-        to_sent_jpeg(content, max_side=BLANK_CHECK_SIDE)
+        convert_to_sent_jpeg(content, max_side=BLANK_CHECK_SIDE)
     if exif.get(_ORIENTATION_TAG) in _SIDEWAYS_ORIENTATIONS:
         width, height = height, width
     return Picture(mime_type, width, height, _parse_taken_at(exif))
 
 
-def to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
+def convert_to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_QUALITY) -> bytes:
     """Return an image, or the first frame of an animation, as the JPEG that is sent.
 
     A transparent image is put on white, or on black if nothing is visible on white. The image is
@@ -295,7 +295,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
                 "it changed since it was imported; "
                 f"`{CommandHint('import-images')}` reads it again",
             )
-        return to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
+        return convert_to_sent_jpeg(content, max_side=side, quality=THUMBNAIL_QUALITY)
 
 
 @contextmanager
@@ -312,7 +312,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
         raise PictureError("it is empty (0 bytes)")
     if len(content) > MAX_IMAGE_BYTES:
         raise PictureError(too_long_reason(len(content)))
-    if _HEIC_HEAD.match(content) and not register_heic():
+    if _HEIC_HEAD.match(content) and not register_heic_reader():
         raise PictureError(NEEDS_HEIC_REASON)
 
     # Pillow's own bound of 1 MB refuses whole images because of their colour profile.
@@ -356,7 +356,7 @@ def _describe_image_error(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def register_heic() -> bool:
+def register_heic_reader() -> bool:
     """Register the HEIC decoder with Pillow, and return whether it is installed."""
     try:
         import pillow_heif

@@ -81,7 +81,7 @@ class RequestBuilder:
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
         """Yield the request about each row, in order; rows that lack a prompt are left out.
 
-        A row lacks a prompt if, for example, its images cannot be read; see `make_rows`.
+        A row lacks a prompt if, for example, its images cannot be read; see `Task.make_task_rows`.
 
         For each answer of a row that was cut short, the token limit of its next request is
         multiplied by TOKEN_LIMIT_FACTOR, up to the limit of the model. Only reads.

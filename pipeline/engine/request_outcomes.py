@@ -99,7 +99,7 @@ class Provenance:
         )
 
 
-def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
+def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
     """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
 
     Reads the table of models from files: the product's own, and the file of the setting
@@ -126,12 +126,12 @@ def provenance_of(batch: BatchRow, *, settings: Settings) -> Provenance:
     )
 
 
-def validate_lines(
+def validate_reply_lines(
     task: Task,
     claim: RowClaim,
     lines: Iterable[bytes],
     *,
-    default: RequestOutcome,
+    missing_outcome: RequestOutcome,
     model: Model,
     row: Any = None,
 ) -> RequestOutcome:
@@ -142,7 +142,7 @@ def validate_lines(
 
     Args:
         claim: The row that was asked, and the hash of its input.
-        default: Returned if there is no line.
+        missing_outcome: Returned if there is no line.
         model: The model that was asked.
         row: Values of the row by column, if the task needs them to validate an answer.
 
@@ -167,7 +167,7 @@ def validate_lines(
             answer = request_outcome
         elif request_outcome.answer != answer.answer:
             return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
-    return answer or failure or default
+    return answer or failure or missing_outcome
 
 
 def validate_reply(
@@ -287,7 +287,9 @@ def write_outcomes(
         )
         for request_outcome, answer in answered
     ]
-    write_result = _write_answers(tx, task, valid_answers, provenance=provenance, now=now)
+    write_result = _write_acceptable_answers(
+        tx, task, valid_answers, provenance=provenance, now=now
+    )
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
@@ -302,7 +304,7 @@ def write_outcomes(
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
 
-    parked_reasons = _find_parked_reasons(tx, task, failed, provenance=provenance)
+    parked_reasons = _find_reasons_to_park(tx, task, failed, provenance=provenance)
     write_result.parked = {**parked_reasons, **write_result.unwritable}
 
     claimed = [
@@ -312,7 +314,7 @@ def write_outcomes(
         request_outcome for request_outcome in request_outcomes if request_outcome.claim.is_copy
     ]
     if provenance.batch_number is not None:
-        outcomes = _claim_outcomes(claimed, write_result.parked)
+        outcomes = _sort_claims_by_outcome(claimed, write_result.parked)
         claims.end_claims(
             tx,
             task.name,
@@ -321,12 +323,12 @@ def write_outcomes(
             outcomes,
             now=now,
         )
-    outcomes = _claim_outcomes(copied, write_result.parked)
+    outcomes = _sort_claims_by_outcome(copied, write_result.parked)
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
     return write_result
 
 
-def _claim_outcomes(
+def _sort_claims_by_outcome(
     request_outcomes: Sequence[RequestOutcome],
     parked: Mapping[str, str],
 ) -> claims.ClaimOutcomes:
@@ -351,7 +353,7 @@ def _claim_outcomes(
     return claims.ClaimOutcomes(answered_claims, parked_claims, failed_claims)
 
 
-def _write_answers(
+def _write_acceptable_answers(
     tx: Connection,
     task: Task,
     valid_answers: Sequence[ValidAnswer],
@@ -370,15 +372,15 @@ def _write_answers(
         result = task.write_answers(tx, accepted_answers, version=provenance.version, now=now)
         written.append(result)
 
-    refused = write_accepted_rows(tx, valid_answers, write, refusals=RefusedRowError)
+    refused = write_rows_and_list_refused(tx, valid_answers, write, refusals=RefusedRowError)
     unwritable = {answer.row_id: error.reason for answer, error in refused}
     return reduce(or_, written, WriteResult(unwritable=unwritable))
 
 
-def _find_parked_reasons(
+def _find_reasons_to_park(
     tx: Connection,
     task: Task,
-    failed: Sequence[RequestOutcome],
+    failed_outcomes: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
 ) -> dict[str, str]:
@@ -394,11 +396,13 @@ def _find_parked_reasons(
 
     Reads the stored attempts, so the failures have to be written before.
     """
-    row_ids = [request_outcome.claim.row_id for request_outcome in failed]
+    row_ids = [request_outcome.claim.row_id for request_outcome in failed_outcomes]
     is_live = provenance.mode is not Mode.BATCH
     charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
     uncharged_ids = [
-        request_outcome.claim.row_id for request_outcome in failed if not request_outcome.is_charged
+        request_outcome.claim.row_id
+        for request_outcome in failed_outcomes
+        if not request_outcome.is_charged
     ]
     service_failure_counts = answer_counts.count_service_failures(
         tx,
@@ -415,13 +419,13 @@ def _find_parked_reasons(
         service_reason = BATCH_FAILURES_REASON
 
     reasons = {}
-    for request_outcome in failed:
+    for request_outcome in failed_outcomes:
         row_id = request_outcome.claim.row_id
         is_charged = request_outcome.is_charged
         if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
             reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
         elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
-            reasons[row_id] = _attempts_reason(request_outcome, charged_counts[row_id])
+            reasons[row_id] = _describe_failed_attempts(request_outcome, charged_counts[row_id])
         elif service_failure_counts.get(row_id, 0) >= max_service_failures:
             reason = service_reason.format(n=service_failure_counts[row_id])
             reasons[row_id] = (
@@ -430,7 +434,7 @@ def _find_parked_reasons(
     return reasons
 
 
-def _attempts_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
+def _describe_failed_attempts(request_outcome: RequestOutcome, attempt_count: int) -> str:
     """Return why a row with too many failed attempts is parked, with its last failure.
 
     If the last answer failed because a required quotation is not in the text, the reason begins
@@ -521,7 +525,7 @@ def _answer_columns(
     }
 
 
-def write_accepted_rows(
+def write_rows_and_list_refused(
     tx: Connection,
     rows: Sequence[T],
     write: Callable[[Sequence[T]], object],
@@ -549,5 +553,5 @@ def write_accepted_rows(
         return []
 
     middle = len(rows) // 2
-    first_refused = write_accepted_rows(tx, rows[:middle], write, refusals=refusals)
-    return first_refused + write_accepted_rows(tx, rows[middle:], write, refusals=refusals)
+    first_refused = write_rows_and_list_refused(tx, rows[:middle], write, refusals=refusals)
+    return first_refused + write_rows_and_list_refused(tx, rows[middle:], write, refusals=refusals)

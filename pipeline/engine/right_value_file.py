@@ -206,7 +206,7 @@ def correct_by_file(
         faults += key_faults + mark_faults
         refusals = planned.refusals
         if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
-            refusals = corrections.store_edits(tx, task, planned.new_edits)
+            refusals = corrections.store_acceptable_edits(tx, task, planned.new_edits)
             marked_answers = task.read_preferred_answers(tx, marked_ids).values()
             answer_ids = [answer.id for answer in marked_answers]
             answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
@@ -217,7 +217,7 @@ def correct_by_file(
             hint = _make_hint(task, has_unknown_rows=bool(key_faults))
             raise FileFaultsError(path, faults, hint=hint)
 
-    report = _make_report(path, lines_by_id, planned, marked_ids)
+    report = _make_correction_report(path, lines_by_id, planned, marked_ids)
     report.ignored_columns = list(columns.ignored)
     report.notes = list(source.notes)
     report.is_dry = is_dry
@@ -386,8 +386,8 @@ def _match_lines_to_rows(
 ) -> tuple[dict[str, _Line], list[LineFault]]:
     """Return the lines by row id, and faults of unknown and repeated keys.
 
-    A key is the id of a row, or another name that the task accepts for it (`id_of`). Lines with a
-    fault are left out of the mapping.
+    A key is the id of a row, or another name that the task accepts for it (`Task.find_row_id`).
+    Lines with a fault are left out of the mapping.
     """
     existing_ids = task.make_row_table(tx).filter_ids(tx, [line.key_text for line in lines])
     lines_by_id: dict[str, _Line] = {}
@@ -469,7 +469,7 @@ def _make_hint(task: Task, *, has_unknown_rows: bool) -> object:
 # ---- the report
 
 
-def _make_report(
+def _make_correction_report(
     path: Path,
     lines_by_id: Mapping[str, _Line],
     planned: PlannedEdits,

@@ -18,11 +18,11 @@ from pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     PictureError,
     Stamp,
+    convert_to_sent_jpeg,
     inspect_image,
     is_printable_path,
     make_stamp,
     read_file,
-    to_sent_jpeg,
     too_long_reason,
 )
 from pipeline.engine.task_values import TaskRow
@@ -82,7 +82,7 @@ class RowImages:
             "unusable": unusable_reason,
         }
 
-    def add_to_row(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
+    def add_images_to_prompt(self, task_row: TaskRow, row: Mapping[str, Any]) -> TaskRow | None:
         """Read the images of a row, and return the row with them before the text of its prompt.
 
         Each image becomes a JPEG of at most `side` pixels. If the task has several image columns,
@@ -101,7 +101,7 @@ class RowImages:
         for column, location in self._list_locations(row):
             try:
                 content, _ = self._read_image(location)
-                jpeg = to_sent_jpeg(content, max_side=self.side)
+                jpeg = convert_to_sent_jpeg(content, max_side=self.side)
             except PictureError:
                 return None
             hashes[column] = hashlib.sha256(content).hexdigest()

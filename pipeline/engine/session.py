@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import (
@@ -25,13 +25,14 @@ from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_selection import names_user_task
-from pipeline.engine.task_values import ALL_ASKED_ROWS, AskedRows
+from pipeline.engine.task_values import AskedRows
 from pipeline.gemini.models import Model, ModelKind, RateLimits
 from pipeline.store import request_history, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Lock, Locks
 
 if TYPE_CHECKING:
+    from pipeline.engine.user_task import UserTask
     from pipeline.gemini.client import Client
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
@@ -84,14 +85,17 @@ class WorkspaceSession:
     is_deciding: bool = False
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
-    # The rows that the command asks, of the task in use.
-    asked_rows: AskedRows = ALL_ASKED_ROWS
     # The rows of the user task are up to date.
     _is_synced: bool = False
     # When this process first looked for an unclear create, in seconds of the monotonic clock, by
     # batch, try and recorded end of the create.
     first_lookup_times: dict[tuple[int, int, datetime | None], float] = field(default_factory=dict)
     _closing: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+
+    @property
+    def user_task(self) -> "UserTask":
+        """Return the task in use, which the caller knows to be a user's task."""
+        return cast("UserTask", self.task)
 
     @property
     def data(self) -> Path:
@@ -315,7 +319,7 @@ class WorkspaceSession:
         task_sync.sync_task(
             self.store,
             self.locks,
-            self.task,
+            self.user_task,
             self.settings,
             accepts_changes=self.sync_options.accepts_changes,
             reads_all_rows=self.sync_options.reads_all_rows,
@@ -324,7 +328,8 @@ class WorkspaceSession:
         )
         # The task as it is recorded now, without loading its file again.
         user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
-        self.replace_task(next(task for task in user_tasks if task.name == self.task.name))
+        recorded_task = next(task for task in user_tasks if task.name == self.task.name)
+        self.replace_task(recorded_task.with_asked_rows(self.task.asked_rows))
         self._is_synced = True
 
         if (
@@ -336,18 +341,16 @@ class WorkspaceSession:
             )
 
     def replace_task(self, task: Task) -> None:
-        """Use another task of the same name from now on; the session's `asked_rows` stay."""
-        task = task.with_asked_rows(self.asked_rows)
+        """Use another task of the same name from now on."""
         other_tasks = [other for other in self.tasks if other.name != task.name]
         self.tasks = (*other_tasks, task)
         self.task = task
 
     def set_asked_rows(self, asked_rows: AskedRows) -> None:
         """Ask these rows of the task in use from now on."""
-        self.asked_rows = asked_rows
-        self.replace_task(self.task)
+        self.replace_task(self.task.with_asked_rows(asked_rows))
 
-    def enable_index(self) -> None:
+    def sync_rows_and_enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.core.declaration import Declaration
     from pipeline.core.settings import Settings
     from pipeline.engine.task import Task
+    from pipeline.engine.user_task import UserTask
     from pipeline.quality.figures import TaskMeasure
     from pipeline.store.workspace import TaskRecord
     from pipeline.tables.adopt import TaskTables
@@ -43,18 +44,16 @@ class ShippedTask:
     # Declaration of a task that is recorded as a user's task is, and the task that the record,
     # the settings and the backend give.
     load_declaration: "Callable[[], Declaration] | None" = None
-    make_recorded_task: "Callable[[TaskRecord, Settings, str], Task] | None" = None
+    make_recorded_task: "Callable[[TaskRecord, Settings, str], UserTask] | None" = None
 
-    def is_used(self, tx: "Connection", settings: "Settings") -> bool:
-        """Return whether a workspace uses the task.
+    def is_used(self, tx: "Connection") -> bool:
+        """Return whether a workspace uses the task: its tables are adopted, or findable made them.
 
-        It does if TASK= names the task, its tables are adopted, or findable made them. Another
-        program may have dropped them since.
+        Another program may have dropped them since.
         """
         from pipeline.store import marks, schema
 
-        has_index = schema.has_index(tx, self.indexed_table, self.adoption_index)
-        if has_index or settings.task == self.name:
+        if schema.has_index(tx, self.indexed_table, self.adoption_index):
             return True
         return schema.is_workspace(tx) and self.indexed_table in marks.read_created_tables(tx)
 

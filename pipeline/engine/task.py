@@ -190,11 +190,6 @@ class Task(ABC):
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
 
-    def require_user_file(self) -> "UserFile":
-        """Return the file of a task that is known to be a user's task."""
-        assert self.user_file is not None  # noqa: S101 - the caller knows it
-        return self.user_file
-
     def with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""
         task = copy.copy(self)
@@ -261,7 +256,7 @@ class Task(ABC):
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
         return name
 
-    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
         """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
 
         Raises:
@@ -269,7 +264,7 @@ class Task(ABC):
         """
         return self.find_row_id(tx, name)
 
-    def find_open_by_hash(
+    def find_askable_ids_by_hash(
         self,
         tx: Connection,  # noqa: ARG002 - optional
         hashes: Sequence[str],  # noqa: ARG002 - optional
@@ -277,7 +272,7 @@ class Task(ABC):
         """Return the ids of rows that the command asks, by input hash.
 
         Claimed and parked rows are among them, because the table does not show claims;
-        `claiming.filter_claimable` leaves them out. The result is empty if the task stores no
+        `claiming.filter_claimable_ids` leaves them out. The result is empty if the task stores no
         hashes; equal rows are then found when they are about to be asked.
         """
         return {}

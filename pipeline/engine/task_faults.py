@@ -73,7 +73,7 @@ def find_column_faults(
     """
     for member, message, hint in (
         *_find_prompt_faults(declaration, columns),
-        *_find_missing_columns(declaration, columns),
+        *_find_missing_column_faults(declaration, columns),
     ):
         yield Fault(f"{member}= {message}", hint, find_member_line(path, member))
 
@@ -101,7 +101,7 @@ def _find_prompt_faults(
         yield "prompt", message, "set quotes_in= to the column that is quoted"
 
 
-def _find_missing_columns(
+def _find_missing_column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (member, message, hint) for each named column that is missing or cannot be a key."""

@@ -27,7 +27,7 @@ from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationEr
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
-from pipeline.engine.declaration_changes import hash_document, to_fingerprint_document
+from pipeline.engine.declaration_changes import hash_document, make_fingerprint_document
 from pipeline.engine.shipped_task import load_built_in_declaration
 from pipeline.engine.source_lines import (
     describe_syntax_error,
@@ -270,7 +270,7 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
     Raises:
         InputError, ConfigurationError: See `load_declaration`.
     """
-    with _errors_with_lines(path):
+    with _add_lines_to_errors(path):
         source = path.read_bytes()
 
     # Confirm the bytes that run, even if the file changes meanwhile.
@@ -295,10 +295,10 @@ def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration
             invalid. The message lists all faults with their lines.
     """
     faults = list[Fault]()
-    with _errors_with_lines(path):
+    with _add_lines_to_errors(path):
         try:
             names = _run_task_file(path, source)
-            declaration = _find_only_task(names, path)
+            declaration = _find_only_declaration(names, path)
         except DeclarationError as error:
             line = find_error_line(error, path)
             if line is None:
@@ -381,7 +381,7 @@ def _print_to_stderr(*values: Any, **options: Any) -> None:
     print(*values, **{"file": sys.stderr, **options})  # noqa: T201
 
 
-def _find_only_task(names: dict[str, Any], path: Path) -> Declaration:
+def _find_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
     """Return `task`, or the only task among the names that a file defines.
 
     Raises:
@@ -399,7 +399,7 @@ def _find_only_task(names: dict[str, Any], path: Path) -> Declaration:
 
 
 @contextmanager
-def _errors_with_lines(path: Path) -> Iterator[None]:
+def _add_lines_to_errors(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
     The message names the file, and the line if it is known. SystemExit is converted, too. For a
@@ -482,13 +482,13 @@ def _find_example_faults(declaration: Declaration, path: Path) -> Iterator[Fault
             reply, it is a ConfigurationError.)
     """
     for index, (row, answer) in enumerate(declaration.examples):
-        with _errors_with_lines(path):
-            reason = _check_example(declaration, row, answer)
+        with _add_lines_to_errors(path):
+            reason = _find_example_fault(declaration, row, answer)
         if reason:
             yield Fault(f"examples[{index}]: {reason}", line=find_member_line(path, "examples"))
 
 
-def _check_example(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
+def _find_example_fault(declaration: Declaration, row: Mapping[str, Any], answer: Any) -> str:
     """Return why an example is invalid, or ""; its row must have the columns of the prompt."""
     for name in declaration.prompt_columns:
         if find_column(name, row) is None:
@@ -504,15 +504,10 @@ def _check_example(declaration: Declaration, row: Mapping[str, Any], answer: Any
 class UserFile:
     """The file of a recorded task; it is loaded when its declaration is first used."""
 
-    def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
-        """Describe the file of a record without loading it.
-
-        Args:
-            provider: The backend that answers now.
-        """
+    def __init__(self, record: TaskRecord, settings: Settings) -> None:
+        """Describe the file of a record without loading it."""
         self.record = record
         self.settings = settings
-        self.provider = provider
         path = Path(record.path)
         # None if the task was declared in Python code.
         self.path = None if parse_python_path(path) else path
@@ -534,7 +529,7 @@ class UserFile:
     @cached_property
     def declared_fingerprint(self) -> str:
         """Return the fingerprint of the declaration in the file."""
-        return hash_document(to_fingerprint_document(self.declaration))
+        return hash_document(make_fingerprint_document(self.declaration))
 
     def check_declaration(
         self,

@@ -30,8 +30,8 @@ from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
     hash_document,
-    merge_records,
-    to_fingerprint_document,
+    make_fingerprint_document,
+    merge_task_records,
 )
 from pipeline.engine.shipped_task import (
     find_shipped_task,
@@ -45,7 +45,7 @@ from pipeline.engine.task_faults import (
     match_columns,
     raise_faults,
 )
-from pipeline.engine.task_file import UserFile, find_task_file, load_declaration
+from pipeline.engine.task_file import find_task_file, load_declaration
 from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
@@ -68,7 +68,7 @@ from pipeline.tables.write_to import check_row_target
 # ---- looking up tasks
 
 
-def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...]:
+def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask, ...]:
     """Return every registered task, in the order of the database; no file is loaded.
 
     These are user tasks, and shipped tasks that have a record in the table of tasks. In a copied
@@ -81,12 +81,12 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[Task, ...
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_with_copied_file(record, settings), settings, backend)
+        make_recorded_task(_with_path_of_copied_file(record, settings), settings, backend)
         for record in records
     )
 
 
-def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> Task:
+def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) -> UserTask:
     """Return the task of a record: a user's task, or a shipped task of the same kind."""
     shipped_task = find_shipped_task(record.name)
     if shipped_task is None or shipped_task.make_recorded_task is None:
@@ -94,23 +94,22 @@ def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) ->
     return shipped_task.make_recorded_task(record, settings, provider)
 
 
-def with_present_version(task: Task) -> Task:
+def with_declared_version(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
     file does not tell its version. A command that asks registers the version.
     """
-    file = task.user_file
-    if file is None or file.path is None:
+    if not isinstance(task, UserTask) or task.user_file.path is None:
         return task
-    version = source_lines.find_declared_version(file.path)
-    if version in {None, file.record.version}:
+    version = source_lines.find_declared_version(task.user_file.path)
+    if version in {None, task.record.version}:
         return task
-    present_record = replace(file.record, version=version)
-    return UserTask(present_record, file.settings, file.provider)
+    present_record = replace(task.record, version=version)
+    return UserTask(present_record, task.settings, task.provider)
 
 
-def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _with_path_of_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -138,7 +137,7 @@ def _with_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     return record
 
 
-def find_registered_name(tx: Connection, settings: Settings) -> str | None:
+def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
@@ -148,7 +147,8 @@ def find_registered_name(tx: Connection, settings: Settings) -> str | None:
     """
     setting = settings.task
     path_by_name = {
-        record.name: _with_copied_file(record, settings).path for record in workspace.list_tasks(tx)
+        record.name: _with_path_of_copied_file(record, settings).path
+        for record in workspace.list_tasks(tx)
     }
     if setting in path_by_name:
         return setting
@@ -212,7 +212,9 @@ def brings_rows(declaration: Declaration) -> bool:
     return not declaration.is_query or bool(declaration.source)
 
 
-def check_first_use(declaration: Declaration, path: Path, settings: Settings, store: Store) -> None:
+def check_task_can_be_registered(
+    declaration: Declaration, path: Path, settings: Settings, store: Store
+) -> None:
     """Check that a task can be registered; add nothing to the database.
 
     The columns of its source, its views and its target table are checked. Nothing is checked for a
@@ -265,14 +267,14 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
         check_fillable_column(tx, record)
 
 
-def require_registered_name(tx: Connection, settings: Settings) -> str:
+def require_registered_task_name(tx: Connection, settings: Settings) -> str:
     """Return the name under which the task of TASK is registered.
 
     Raises:
         InputError, ConfigurationError: There is no such task.
         TaskNeverUsedError: The task is not registered.
     """
-    name = find_registered_name(tx, settings)
+    name = find_registered_task_name(tx, settings)
     if name is not None:
         return name
 
@@ -283,7 +285,7 @@ def require_registered_name(tx: Connection, settings: Settings) -> str:
     raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
 
 
-def register_if_new(store: Store, settings: Settings, *, display: Progress) -> str:
+def register_task_if_new(store: Store, settings: Settings, *, display: Progress) -> str:
     """Return the name of the task of TASK; its first use registers it and creates its views.
 
     Prints lines about new views. A registered task is returned without a check of its file.
@@ -294,7 +296,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
             confirmed that its file may be run.
     """
     with store.read() as tx:
-        name = find_registered_name(tx, settings)
+        name = find_registered_task_name(tx, settings)
         if name is not None:
             return name
 
@@ -312,7 +314,7 @@ def register_if_new(store: Store, settings: Settings, *, display: Progress) -> s
     return record.name
 
 
-def load_current_draft(user_file: UserFile, *, now: datetime) -> Task:
+def load_draft_task(task: UserTask, *, now: datetime) -> UserTask:
     """Return a task with the current declaration of its file, about the registered rows.
 
     The file is run. Name, key, columns and table prefix stay as registered. Nothing is stored.
@@ -322,18 +324,16 @@ def load_current_draft(user_file: UserFile, *, now: datetime) -> Task:
         ConfigurationError: The file may be from somebody else, and nobody confirmed that it may be
             run.
     """
-    record = user_file.record
+    record = task.record
     recorded_path = Path(record.path)
     path = find_task_file(str(recorded_path), recorded_path.parent) or recorded_path
-    declaration = load_declaration(path, user_file.settings, is_recorded=True)
+    declaration = load_declaration(path, task.settings, is_recorded=True)
     key_columns = tuple(name for name, _ in record.key)
     draft = replace(declaration, name=record.name, key=key_columns)
     draft_record = make_record(draft, path, record.columns, recorded_at=now)
     draft_record = replace(draft_record, prefix=record.prefix)
-    draft_task = UserTask(draft_record, user_file.settings)
     # The file may declare another name and key.
-    draft_task.require_user_file().declaration = draft
-    return draft_task
+    return UserTask(draft_record, task.settings, declaration=draft)
 
 
 # ---- the record of a task
@@ -374,7 +374,7 @@ def make_record(
             (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
         ),
         version=declaration.version,
-        fingerprint=hash_document(to_fingerprint_document(declaration)),
+        fingerprint=hash_document(make_fingerprint_document(declaration)),
         members=_make_members(declaration, columns),
         at=recorded_at,
     )
@@ -466,7 +466,7 @@ def register_declaration(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_task_records(stored_record, declared_record)
         if stored_record is not None:
             # Its own program may have changed the table of `write_to=` since the last command.
             _check_write_target(tx, merged_record)
@@ -480,13 +480,13 @@ def register_declaration(
         if stored_record is not None:
             lines += accept_declaration_change(
                 tx,
-                _with_copied_file(stored_record, settings),
+                _with_path_of_copied_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_records(stored_record, declared_record)
+        merged_record = merge_task_records(stored_record, declared_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
@@ -498,7 +498,7 @@ def register_declaration(
             merged_record.fingerprint,
             task=merged_record.name,
             version=merged_record.version,
-            document=to_fingerprint_document(declaration),
+            document=make_fingerprint_document(declaration),
             now=merged_record.at,
         )
         saved_record = workspace.get_task(tx, merged_record.name) or merged_record

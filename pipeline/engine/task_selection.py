@@ -6,19 +6,15 @@ tables exist there, or if it is registered as a user's task is.
 
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, TaskNeverUsedError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
-from pipeline.engine.shipped_task import ShippedTask, shipped_tasks
+from pipeline.engine.shipped_task import ShippedTask, find_shipped_task, shipped_tasks
 from pipeline.engine.workspace_folder import check_folder
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflection import read_object_kind
-
-if TYPE_CHECKING:
-    from pipeline.engine.task import Task
 
 
 def names_user_task(settings: Settings) -> bool:
@@ -32,23 +28,24 @@ def with_people(settings: Settings) -> Settings:
     return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
 
 
-def used_shipped_tasks(tx: Connection, settings: Settings) -> list[ShippedTask]:
-    """Return the shipped tasks whose tables this workspace has, and that of the settings."""
-    return [task for task in shipped_tasks() if task.is_used(tx, settings)]
+def used_shipped_tasks(tx: Connection) -> list[ShippedTask]:
+    """Return the shipped tasks whose tables this workspace has."""
+    return [task for task in shipped_tasks() if task.is_used(tx)]
 
 
-def list_used_names(tx: Connection, settings: Settings) -> list[str]:
+def list_used_names(tx: Connection) -> list[str]:
     """Return the names of the tasks that this workspace uses; shipped tasks are first."""
-    shipped_names = [task.name for task in used_shipped_tasks(tx, replace(settings, task=""))]
-    names = [*shipped_names, *(task.name for task in workspace.list_tasks(tx))]
+    names = [task.name for task in used_shipped_tasks(tx)]
+    names += [task.name for task in workspace.list_tasks(tx)]
     return list(dict.fromkeys(names))
 
 
-def find_missing_tables(tx: Connection, settings: Settings) -> list[str]:
-    """Return the names of the missing tables of the used shipped tasks."""
-    names = list[str]()
-    for task in used_shipped_tasks(tx, settings):
-        names += task.load_tables().list_made_columns(tx, settings)
+def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
+    """Return the names of the missing tables of the task of the settings, if it is shipped."""
+    task = find_shipped_task(settings.task)
+    if task is None:
+        return []
+    names = task.load_tables().list_made_columns(tx, settings)
     return [name for name in names if read_object_kind(tx, name) is None]
 
 
@@ -79,7 +76,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         if tx is None or not schema.is_workspace(tx):
             return settings
 
-        names = list_used_names(tx, settings)
+        names = list_used_names(tx)
         other_names = [name for name in names if name != settings.task]
         if not other_names or (settings.task in names and _has_people(tx, settings)):
             return settings
@@ -95,23 +92,13 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
 
 def _has_people(tx: Connection, settings: Settings) -> bool:
     """Return whether the table of the people task exists and has a row."""
-    if find_missing_tables(tx, settings):
+    if list_missing_task_tables(tx, settings):
         return False
     people = shipped_tasks()[0].make_task(tx, settings)
     return people is not None and people.make_row_table(tx).count_rows(tx) > 0
 
 
-def list_registered_tasks(tx: Connection, settings: Settings) -> "tuple[Task, ...]":
-    """Return the user tasks that are recorded in this workspace."""
-    if not workspace.list_tasks(tx):
-        return ()
-
-    from pipeline.engine import task_registry
-
-    return task_registry.list_registered_tasks(tx, settings)
-
-
-def with_used_task(tx: Connection, settings: Settings) -> Settings:
+def with_first_used_task(tx: Connection, settings: Settings) -> Settings:
     """Return settings with a task that this workspace uses, for a command about all of it.
 
     It is the task of the settings if that is used, else the first used task.
@@ -120,14 +107,9 @@ def with_used_task(tx: Connection, settings: Settings) -> Settings:
     Raises:
         TaskNeverUsedError: The workspace uses no task, because its first command was killed.
     """
-    names = list_used_names(tx, settings)
+    names = list_used_names(tx)
     if settings.task in names:
         return settings
-    if names_user_task(settings):
-        from pipeline.engine import task_registry
-
-        if task_registry.find_registered_name(tx, settings) is not None:
-            return settings
     if not names:
         people = shipped_tasks()[0]
         raise TaskNeverUsedError(people.name, settings.data, hint=people.how_to_begin)

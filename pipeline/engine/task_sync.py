@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import Declaration, ReadOptions
@@ -16,10 +15,9 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import (
     hash_document,
-    merge_records,
-    to_fingerprint_document,
+    make_fingerprint_document,
+    merge_task_records,
 )
-from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
@@ -42,7 +40,7 @@ MAX_LISTED_REFUSED_ROWS = 3
 def sync_task(
     store: Store,
     locks: Locks,
-    task: Task,
+    task: UserTask,
     settings: Settings,
     *,
     accepts_changes: bool = False,
@@ -68,10 +66,9 @@ def sync_task(
             another process registered a different declaration meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
-    file = task.require_user_file()
-    record = file.record
+    record = task.record
     path = Path(record.path)
-    declaration = file.declaration
+    declaration = task.user_file.declaration
     if declaration.name != record.name:
         raise ConfigurationError(
             f"{path} declares task {declaration.name!r}, but it was registered as task "
@@ -100,7 +97,7 @@ def sync_task(
         _sync_rows(
             store,
             locks,
-            make_recorded_task(saved_record, settings, file.provider),
+            make_recorded_task(saved_record, settings, task.provider),
             source,
             synced_at=now,
             display=display,
@@ -112,7 +109,7 @@ def sync_task(
 
     with store.read() as tx:
         current_record = workspace.get_task(tx, saved_record.name) or saved_record
-        current_task = make_recorded_task(current_record, settings, file.provider)
+        current_task = make_recorded_task(current_record, settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",
@@ -130,10 +127,10 @@ def sync_task(
         )
 
 
-def preview_sync(
+def preview_table_replacement(
     store: Store,
-    task: Task,
-    table: Path,
+    task: UserTask,
+    new_table: Path,
     *,
     now: datetime,
     display: Progress,
@@ -144,7 +141,7 @@ def preview_sync(
     Args:
         store: The database.
         task: The task, whose rows are in a file.
-        table: The other table. It is read as the task's file says.
+        new_table: The other table. It is read as the task's file says.
         now: The time of the preview.
         display: Shows the progress.
         on_refused: Called for each refused row.
@@ -152,24 +149,23 @@ def preview_sync(
     Raises:
         InputError: The table cannot be read, or lacks a column of the task.
     """
-    file = task.require_user_file()
-    declaration = file.declaration
+    declaration = task.user_file.declaration
     read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(table, read_options, stored_kinds=file.record.columns)
-    task_path = Path(file.record.path)
+    source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
+    task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = merge_records(file.record, declared_record)
+    record = merge_task_records(task.record, declared_record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
     return row_sync.preview(source, display)
 
 
-def _find_image_inspection(task: Task) -> InspectImages | None:
+def _find_image_inspection(task: UserTask) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
     if not task.sends_images:
         return None
-    return cast(UserTask, task).row_images().inspect
+    return task.row_images().inspect
 
 
 def _make_cursor(
@@ -191,7 +187,7 @@ def _make_cursor(
         {
             "items": declaration.items,
             "source": declaration.source,
-            "asked": to_fingerprint_document(declaration),
+            "asked": make_fingerprint_document(declaration),
         },
     )
     return QueryCursor(
@@ -206,7 +202,7 @@ def _make_cursor(
 def _sync_rows(
     store: Store,
     locks: Locks,
-    task: Task,
+    task: UserTask,
     source: RowSource,
     *,
     synced_at: datetime,
@@ -221,7 +217,7 @@ def _sync_rows(
     Raises:
         InputError: The source cannot be read to its end; nothing is written.
     """
-    record = task.require_user_file().record
+    record = task.record
     for note in source.notes:
         display.say(f"{record.name}: {note}")
 
@@ -261,13 +257,13 @@ def print_sync_report(
         )
 
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
-        display.warn(format_refused_row(finding, record))
+        display.warn(format_refused_row_message(finding, record))
     refused_count = report.refused.total()
     if refused_count > MAX_LISTED_REFUSED_ROWS:
         display.warn(f"{_source_name(record)}: {refused_count:,} rows are refused; {list_hint}")
 
 
-def format_refused_row(finding: Finding, record: TaskRecord) -> str:
+def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
     """Return the message that a row is refused, with its line, column and the reason.
 
     No task can ask about a refused row, for example because it has no key.

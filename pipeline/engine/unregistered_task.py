@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,12 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import Declaration
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
-from pipeline.engine.task import Task
 from pipeline.engine.task_registry import make_record
-from pipeline.engine.task_sync import format_refused_row, print_sync_report
+from pipeline.engine.task_sync import format_refused_row_message, print_sync_report
 from pipeline.engine.task_values import RowsById
 from pipeline.engine.user_task import UserTask
 from pipeline.store.database import Connection, Store
 from pipeline.store.rows import NO_HASH
-from pipeline.store.task_record import TaskRecord
 from pipeline.tables.row_findings import Finding
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import RowSource
@@ -26,13 +25,10 @@ from pipeline.tables.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 class MemoryTask(UserTask):
     """A user's task with rows in memory."""
 
-    def __init__(
-        self, record: TaskRecord, settings: Settings, declaration: Declaration, provider: str = ""
-    ) -> None:
-        """Make a task without rows."""
-        super().__init__(record, settings, provider)
-        self.user_file.declaration = declaration
-        self.row_by_id: dict[str, Mapping[str, Any]] = {}
+    @cached_property
+    def row_by_id(self) -> dict[str, Mapping[str, Any]]:
+        """Return the rows by id; none at first."""
+        return {}
 
     def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
         """Add a row, or replace the row of this id."""
@@ -49,10 +45,10 @@ class MemoryTask(UserTask):
 
 
 def with_rows_in_memory(
-    task: Task,
+    task: UserTask,
     row_by_id: Mapping[str, Mapping[str, Any]],
     changed_rows: Sequence[tuple[str, str, str]],
-) -> tuple[Task, Sequence[str]]:
+) -> tuple[MemoryTask, Sequence[str]]:
     """Return a user's task that has only the given rows, in memory, and the ids of these rows.
 
     Args:
@@ -60,8 +56,8 @@ def with_rows_in_memory(
         row_by_id: Stored rows.
         changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
     """
-    file = task.require_user_file()
-    memory_task = MemoryTask(file.record, file.settings, file.declaration, file.provider)
+    declaration = task.user_file.declaration
+    memory_task = MemoryTask(task.record, task.settings, task.provider, declaration=declaration)
     memory_task.row_by_id.update(row_by_id)
     for changed_row in changed_rows:
         memory_task.add_row(*changed_row)
@@ -103,10 +99,10 @@ def load_unregistered_task(
         InputError: The source cannot be read.
     """
     record = make_record(declaration, path, source.columns, recorded_at=now)
-    task = MemoryTask(record, settings, declaration)
+    task = MemoryTask(record, settings, declaration=declaration)
 
     def print_refused(finding: Finding) -> None:
-        display.warn(format_refused_row(finding, record))
+        display.warn(format_refused_row_message(finding, record))
 
     sync = RowSync(
         store,

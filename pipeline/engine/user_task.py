@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, select
 from pipeline.core.answer_fields import AnswerField
 from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import HASH_KEY
+from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
@@ -93,15 +93,17 @@ class UserTask(Task):
         settings: Settings = DEFAULT_SETTINGS,
         provider: str = "",
         *,
+        declaration: Declaration | None = None,
         nouns: TaskNouns | None = None,
         target: TargetColumn | None = None,
     ) -> None:
         """Make the task of a record; its file is not loaded.
 
-        The last arguments are for shipped tasks.
+        `nouns` and `target` are for shipped tasks.
 
         Args:
             provider: The backend that answers now.
+            declaration: The declaration of a draft; that of the file if None.
             nouns: Words of the task; those of any user's task if None.
             target: Another program's table that gets a row for each answer; that of `write_to=` if
                 None.
@@ -110,7 +112,9 @@ class UserTask(Task):
         self.record = record
         self.settings = settings
         self.provider = provider
-        self.user_file = UserFile(record, settings, provider)
+        self.user_file = UserFile(record, settings)
+        if declaration is not None:
+            self.user_file.declaration = declaration
         self.name = record.name
         self.subject = record.name
         self.nouns = nouns or _make_nouns(record)
@@ -167,7 +171,7 @@ class UserTask(Task):
         """Return the grid that lists rows and searches all their columns."""
         return user_views.make_task_grid(tx, self)
 
-    def read_first_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
+    def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
 
         They are in the order of the source. Answered and claimed rows are included. Rows that are
@@ -225,7 +229,7 @@ class UserTask(Task):
             name = self.join_key(parts)
         return super().find_row_id(tx, name)
 
-    def find_shown_row_id(self, tx: Connection, name: str) -> str:
+    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
         """Return the id of the row that a person named, by its key or the beginning of its hash.
 
         If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
@@ -255,7 +259,7 @@ class UserTask(Task):
         )
         return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
 
-    def find_open_by_hash(
+    def find_askable_ids_by_hash(
         self,
         tx: Connection,
         hashes: Sequence[str],
@@ -284,7 +288,7 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        self.copies.remove(tx, [row_id])
+        self.copies.remove_copies(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
     def add_kept_values(
@@ -367,7 +371,7 @@ class UserTask(Task):
         for task_row in super().make_task_rows(rows):
             prepared_row: TaskRow | None = task_row
             if images is not None:
-                prepared_row = images.add_to_row(task_row, rows[task_row.id])
+                prepared_row = images.add_images_to_prompt(task_row, rows[task_row.id])
             if prepared_row is not None:
                 yield prepared_row
 
@@ -519,7 +523,7 @@ class UserTask(Task):
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
-        self.copies.write(tx, current)
+        self.copies.copy_answers(tx, current)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _is_answered(
@@ -560,7 +564,7 @@ class UserTask(Task):
         current_answers: Mapping[str, Mapping[str, Any]] = {}
         if self.copies.has_column:
             current_answers = self.read_current_answers(tx, list(new_edits))
-        self.copies.write_corrections(tx, new_edits, current_answers)
+        self.copies.copy_corrected_answers(tx, new_edits, current_answers)
 
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
@@ -569,7 +573,7 @@ class UserTask(Task):
 
         Cells of a column that `write_to=` names become NULL if they show such an answer.
         """
-        self.copies.remove(tx, row_ids, version)
+        self.copies.remove_copies(tx, row_ids, version)
         return len(row_ids)
 
     # ---- exports and views

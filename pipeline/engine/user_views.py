@@ -300,7 +300,7 @@ def make_index(task: "UserTask", template: str) -> IndexedTask:
         columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=ENTRY_RANKING,
         count_entries=lambda tx: task.make_row_table(tx).count_rows(tx, _is_indexed(task)),
-        read_entries=partial(_read_entries, task, template),
+        read_entries=partial(_read_index_entries, task, template),
         tags_of=_list_tags,
         hit_fields=lambda metadata: {
             "key": metadata["id"],
@@ -329,7 +329,7 @@ def _is_indexed(task: "UserTask") -> ColumnElement[bool]:
     )
 
 
-def _read_entries(
+def _read_index_entries(
     task: "UserTask",
     template: str,
     tx: Connection,

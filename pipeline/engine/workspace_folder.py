@@ -33,7 +33,7 @@ def is_free(data: Path) -> bool:
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 
 
-def has_no_workspace(data: Path) -> bool:
+def has_no_workspace_files(data: Path) -> bool:
     """Return whether a folder is missing, or has no file or folder that commands write."""
     if not data.exists():
         return True

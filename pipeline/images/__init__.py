@@ -12,7 +12,7 @@ from pipeline.engine.shipped_task import ShippedTask
 if TYPE_CHECKING:
     from pipeline.core.declaration import Declaration
     from pipeline.core.settings import Settings
-    from pipeline.engine.task import Task
+    from pipeline.engine.user_task import UserTask
     from pipeline.store.workspace import TaskRecord
     from pipeline.tables.adopt import TaskTables
 
@@ -36,7 +36,7 @@ def _load_declaration() -> "Declaration":
     return task
 
 
-def _make_recorded_task(record: "TaskRecord", settings: "Settings", provider: str) -> "Task":
+def _make_recorded_task(record: "TaskRecord", settings: "Settings", provider: str) -> "UserTask":
     from pipeline.images.task import ImagesTask
 
     return ImagesTask(record, settings, provider)

@@ -30,7 +30,7 @@ from pipeline.engine.pictures import (
     inspect_image,
     is_printable_path,
     read_file,
-    register_heic,
+    register_heic_reader,
 )
 from pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
 from pipeline.engine.session import WorkspaceSession
@@ -329,7 +329,7 @@ def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:
         return True
     is_solved = {
         MISSING_FILE: True,
-        NEEDS_HEIC_REASON: register_heic(),
+        NEEDS_HEIC_REASON: register_heic_reader(),
         UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
     }
     return not is_solved.get(problem, False)

@@ -185,7 +185,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_id = task.find_shown_row_id(tx, name)
+        row_id = task.find_row_id_by_beginning(tx, name)
         grid = task.make_grid(tx)
         view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
         columns = {}
@@ -491,4 +491,4 @@ def ask_again(
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
         asking_again.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
-        return claiming.filter_claimable(tx, task, row_ids)
+        return claiming.filter_claimable_ids(tx, task, row_ids)

@@ -178,7 +178,7 @@ def _with_present_version(ws: WorkspaceSession) -> WorkspaceSession:
 
     from pipeline.engine import task_registry
 
-    return replace(ws, task=task_registry.with_present_version(ws.task))
+    return replace(ws, task=task_registry.with_declared_version(ws.task))
 
 
 def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:

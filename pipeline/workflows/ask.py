@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from pipeline.batch import budget
 from pipeline.batch.batch_plan import BatchPlan
@@ -38,7 +38,6 @@ from pipeline.engine.task_template import (
     render_task_file,
 )
 from pipeline.engine.unregistered_task import load_unregistered_task
-from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
@@ -483,7 +482,7 @@ def ask_saved(
     rounds.sync_and_recover_task(ws)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = saved_question.agreed_usd
-    row_ids, row_count = ws.store.query(cast(UserTask, ws.task).read_first_ids, size)
+    row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)

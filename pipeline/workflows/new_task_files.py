@@ -29,7 +29,7 @@ from pipeline.engine.task_file import (
     is_in_workspace,
     make_python_path,
 )
-from pipeline.engine.task_registry import list_registered_tasks, register_if_new
+from pipeline.engine.task_registry import list_registered_tasks, register_task_if_new
 from pipeline.engine.task_sync import sync_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
@@ -148,7 +148,7 @@ def _register_with_rows(ws: WorkspaceSession, name: str) -> None:
         FindableError: The task cannot be registered, or its rows cannot be stored.
     """
     settings = replace(ws.settings, task=name)
-    register_if_new(ws.store, settings, display=ws.display)
+    register_task_if_new(ws.store, settings, display=ws.display)
     with ws.store.read() as tx:
         task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
     sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)

@@ -608,7 +608,7 @@ class Workspace:
         """
 
         def work(ws: WorkspaceSession) -> IndexReport:
-            ws.enable_index()
+            ws.sync_rows_and_enable_index()
             return build.build_index(ws)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)

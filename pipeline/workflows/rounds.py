@@ -139,7 +139,7 @@ class TagRounds:
         """
         with self._ws.store.read() as tx:
             if self.row_ids is not None:
-                return len(claiming.filter_claimable(tx, self._ws.task, self.row_ids))
+                return len(claiming.filter_claimable_ids(tx, self._ws.task, self.row_ids))
             return claiming.count_claimable(tx, self._ws.task)
 
     def advance(self, *, wait: bool) -> None:

@@ -101,9 +101,9 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         )
 
     report = TableReport(path.name, dry=options.dry)
-    preview = task_sync.preview_sync(
+    preview = task_sync.preview_table_replacement(
         ws.store,
-        task,
+        ws.user_task,
         path,
         now=ws.now(),
         display=ws.display,
@@ -141,7 +141,7 @@ def _estimate_run(
     ws.set_asked_rows(AskedRows(has_changed=True))
     open_rows = dict[str, Any]()
     with ws.store.read() as tx:
-        for page in claiming.claimable_rows(tx, ws.task, after=None):
+        for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = with_rows_in_memory(ws.task, open_rows, changed_rows)
+    task, row_ids = with_rows_in_memory(ws.user_task, open_rows, changed_rows)
     return preflight.estimate_named_rows(replace(ws, task=task), row_ids)

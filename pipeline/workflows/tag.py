@@ -162,7 +162,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     ws.sync_rows()
     select_rows(ws, options)
-    ws.set_asked_rows(replace(ws.asked_rows, will_mark=bool(options.again)))
+    ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
     return preflight.estimate_tagging(ws, limit=options.limit, deadline_s=options.deadline_s)
 
 
@@ -184,7 +184,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
         InputError: No row can be asked again.
     """
     with ws.store.read() as tx:
-        report = asking_again.count_again(tx, ws.task, row_filter)
+        report = asking_again.count_rows_to_ask_again(tx, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
@@ -228,7 +228,7 @@ def _tag_open_rows(
     # A held batch waits for a person, so it does not choose the mode of other rows.
     has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
     # Rows are marked after the confirmation, but the estimate contains them.
-    asked_rows = ws.asked_rows
+    asked_rows = ws.task.asked_rows
     ws.set_asked_rows(replace(asked_rows, will_mark=bool(options.again)))
     estimate = preflight.estimate_open_rows(
         ws,
@@ -423,7 +423,7 @@ def _begin_or_continue_run(
     estimated_cost = estimate.mode_estimates[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
         if options.again:
-            row_filter = ws.asked_rows.row_filter
+            row_filter = ws.task.asked_rows.row_filter
             asking_again.mark_rows(tx, ws.task, row_filter, who=options.who, now=ws.now())
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         if unfinished_run is not None:

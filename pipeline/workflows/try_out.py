@@ -319,7 +319,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         InputError: There is no row to ask about, or the estimate was not confirmed.
     """
     planned = plan_rows(ws, row_ids)
-    open_ids = ws.store.query(claiming.filter_claimable, ws.task, row_ids)
+    open_ids = ws.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
 
     live_report = LiveReport()
     if open_ids:
@@ -452,7 +452,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
     try:
         ws.sync_rows()
     except QuestionChangedError:
-        draft = task_registry.load_current_draft(ws.task.require_user_file(), now=ws.now())
+        draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.
         client = ws.client
         draft_ws = replace(ws, task=draft)
@@ -480,7 +480,7 @@ def _select_rows(
         seed: Seed of the draw. If None and no row is open, DEFAULT_PILOT_SEED is the seed.
     """
     if seed is None:
-        open_ids = tx.execute(claiming.select_claimable(tx, task).limit(size)).scalars().all()
+        open_ids = tx.execute(claiming.select_claimable_rows(tx, task).limit(size)).scalars().all()
         if open_ids:
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED

@@ -15,8 +15,8 @@ from pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     Picture,
     PictureError,
+    convert_to_sent_jpeg,
     inspect_image,
-    to_sent_jpeg,
 )
 
 Bytes = Callable[[], bytes]
@@ -61,7 +61,7 @@ def make_oversized_png(side: int) -> bytes:
 
 def read_middle_colour(data: bytes) -> Any:
     """Return the colour in the middle of the sent image."""
-    with Image.open(io.BytesIO(to_sent_jpeg(data, max_side=64))) as sent:
+    with Image.open(io.BytesIO(convert_to_sent_jpeg(data, max_side=64))) as sent:
         assert (sent.format, sent.mode, dict(sent.getexif())) == ("JPEG", "RGB", {})
         return sent.getpixel((sent.width // 2, sent.height // 2))
 
@@ -120,7 +120,7 @@ def test_invalid_image_is_refused_with_its_reason(
     with pytest.raises(PictureError, match=reason):
         inspect_image(data)
     with pytest.raises(PictureError, match=reason):
-        to_sent_jpeg(data, max_side=64)
+        convert_to_sent_jpeg(data, max_side=64)
 
 
 def test_image_is_inspected_by_its_bytes_and_sent_as_displayed() -> None:
@@ -128,18 +128,20 @@ def test_image_is_inspected_by_its_bytes_and_sent_as_displayed() -> None:
     picture = inspect_image(make_rotated_jpeg())
     assert picture == Picture("image/jpeg", 100, 200, picture.taken_at)
     assert str(picture.taken_at) == "2024-05-06 07:08:09"
-    assert read_size(to_sent_jpeg(make_rotated_jpeg(), max_side=64)) == (32, 64)
-    assert to_sent_jpeg(make_rotated_jpeg(), max_side=64) == to_sent_jpeg(
+    assert read_size(convert_to_sent_jpeg(make_rotated_jpeg(), max_side=64)) == (32, 64)
+    assert convert_to_sent_jpeg(make_rotated_jpeg(), max_side=64) == convert_to_sent_jpeg(
         make_rotated_jpeg(), max_side=64
     )
     # Images are never enlarged.
-    assert read_size(to_sent_jpeg(make_rotated_jpeg(), max_side=900)) == (100, 200)
+    assert read_size(convert_to_sent_jpeg(make_rotated_jpeg(), max_side=900)) == (100, 200)
     assert inspect_image(make_animated_gif()).mime_type == "image/gif"
     red, green, blue = read_middle_colour(make_animated_gif())
     assert red > 250
     assert green + blue < 10
     with pytest.raises(PictureError, match="blank"):
-        to_sent_jpeg(save_image(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64)
+        convert_to_sent_jpeg(
+            save_image(Image.new("RGBA", (50, 40), (255, 0, 0, 0)), "PNG"), max_side=64
+        )
     assert max(read_middle_colour(save_image(make_shaded_image("CMYK"), "JPEG"))) < 20
 
 
@@ -148,12 +150,16 @@ def test_heic_is_opened_if_its_extra_is_installed() -> None:
     heif = pytest.importorskip("pillow_heif")
     heif.register_heif_opener()
     assert inspect_image(save_image(make_shaded_image(), "HEIF")).mime_type == "image/heic"
-    assert read_size(to_sent_jpeg(save_image(make_shaded_image(), "HEIF"), max_side=50)) == (50, 25)
+    assert read_size(
+        convert_to_sent_jpeg(save_image(make_shaded_image(), "HEIF"), max_side=50)
+    ) == (50, 25)
 
 
 def test_image_above_the_request_limit_is_scaled_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """The image is scaled down until it fits into a request."""
     monkeypatch.setattr(pictures, "MAX_SENT_BYTES", 100_000)
-    sent = to_sent_jpeg(save_image(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200)
+    sent = convert_to_sent_jpeg(
+        save_image(Image.effect_noise((1_200, 1_200), 100), "PNG"), max_side=1_200
+    )
     assert len(sent) <= 100_000
     assert read_size(sent)[0] < 1_200

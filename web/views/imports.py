@@ -24,7 +24,7 @@ from starlette.responses import Response
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_existing_or_temporary, open_workspace
+from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from pipeline.experts import import_ as people
@@ -387,7 +387,7 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     """
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
-    with open_existing_or_temporary(settings, display) as ws:
+    with open_existing_or_temporary_workspace(settings, display) as ws:
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         import_file = _find_importer(app_state, upload.task)
         upload.preview = import_file(ws, upload.path, options)

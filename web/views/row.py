@@ -471,7 +471,7 @@ class ReviewRequest(BaseModel):
 def review_row(app_state: PageState, task: str, body: ReviewRequest) -> dict[str, Any]:
     """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
     with app_state.open_to_write(task) as ws:
-        corrections.mark_reviewed(
+        corrections.mark_answer_reviewed(
             ws.store,
             ws.task,
             ws.now,
