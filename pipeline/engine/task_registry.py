@@ -25,7 +25,6 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
 from pipeline.engine import source_lines, task_file
-from pipeline.engine.answer_copies import make_row_target
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -62,8 +61,7 @@ from pipeline.tables.source import (
     open_source,
     resolve_items,
 )
-from pipeline.tables.write_target import check_fillable_column
-from pipeline.tables.write_to import check_row_target
+from pipeline.tables.write_to import make_answer_target
 
 # ---- looking up tasks
 
@@ -258,13 +256,11 @@ def _check_write_target(tx: Connection, record: TaskRecord) -> None:
     """Check the table or column that `write_to=` names.
 
     Raises:
-        InputError, ConfigurationError: The target cannot be written to.
+        InputError: The target cannot be written to.
     """
-    row_target = make_row_target(record)
-    if row_target is not None:
-        check_row_target(tx, row_target)
-    elif record.members.write_to is not None:
-        check_fillable_column(tx, record)
+    target = make_answer_target(record)
+    if target is not None:
+        target.check(tx)
 
 
 def require_registered_task_name(tx: Connection, settings: Settings) -> str:

@@ -25,7 +25,6 @@ from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine import claiming, user_views
-from pipeline.engine.answer_copies import AnswerCopies, make_row_target
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
 from pipeline.engine.task import Task
@@ -61,8 +60,11 @@ from pipeline.tables.stored_rows import (
     make_rows_subquery,
     parse_stored_values,
 )
-from pipeline.tables.write_target import TargetColumn
-from pipeline.tables.write_to import TargetValue
+from pipeline.tables.write_to import (
+    TargetColumn,
+    TargetValue,
+    make_answer_target,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -105,8 +107,7 @@ class UserTask(Task):
             provider: The backend that answers now.
             declaration: The declaration of a draft; that of the file if None.
             nouns: Words of the task; those of any user's task if None.
-            target: Another program's table that gets a row for each answer; that of `write_to=` if
-                None.
+            target: Another program's column that shows the answers; that of `write_to=` if None.
         """
         members = record.members
         self.record = record
@@ -135,8 +136,7 @@ class UserTask(Task):
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
-        row_target = make_row_target(record, provider, self.preferred_versions, target)
-        self.copies = AnswerCopies(record, row_target)
+        self.answer_target = make_answer_target(record, provider, self.preferred_versions, target)
         if members.index_template:
             self.index = user_views.make_index(self, members.index_template)
 
@@ -154,7 +154,7 @@ class UserTask(Task):
         the model of this task counts as answered, too.
         """
         table = make_row_table(
-            self.record, self.stored_rows, self.parked_version, is_written=self._has_copy()
+            self.record, self.stored_rows, self.parked_version, is_written=self._has_record()
         )
         return dataclasses.replace(
             table,
@@ -162,10 +162,12 @@ class UserTask(Task):
             format_name=lambda row: self.name_row(self.map_row(row)),
         )
 
-    def _has_copy(self) -> ColumnElement[bool] | None:
-        """Return the condition that another program's table has a row for this task's model."""
+    def _has_record(self) -> ColumnElement[bool] | None:
+        """Return the condition that another program's table has a record for this task's model."""
+        if self.answer_target is None or not self.answer_target.has_records:
+            return None
         model = self.model or self.settings.for_backend(self.provider).model
-        return self.copies.has_copy(self.stored_rows.c.findable_key, model)
+        return self.answer_target.has_written_row(self.stored_rows.c.findable_key, model)
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
@@ -288,14 +290,20 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        self.copies.remove_copies(tx, [row_id])
+        if self.answer_target is not None:
+            self.answer_target.sync(tx, [row_id], removed_version="")
         delete_row(tx, self.name, row_id)
 
     def add_kept_values(
         self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
     ) -> None:
         """Add the values that stay in the table or column of `write_to=`; see `Task`."""
-        self.copies.add_kept_values(tx, row_ids, kept_values)
+        if self.answer_target is None:
+            return
+        answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
+        unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
+        written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
+        kept_values.add(self.answer_target.label, written_count)
 
     # ---- prompts
 
@@ -507,7 +515,7 @@ class UserTask(Task):
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
-        is_written = self._has_copy()
+        is_written = self._has_record()
         if is_written is not None:
             has_own_answer = self._is_answered(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
@@ -523,7 +531,12 @@ class UserTask(Task):
             for row_id, answer in answers_by_id.items()
             if row_id in applied and row_id not in outdated
         ]
-        self.copies.copy_answers(tx, current)
+        if self.answer_target is not None:
+            self.answer_target.sync(
+                tx,
+                [value.row_id for value in current],
+                later_answers=current,
+            )
         return WriteResult(applied=applied, outdated=outdated)
 
     def _is_answered(
@@ -561,19 +574,18 @@ class UserTask(Task):
         Args:
             new_edits: The stored edits by row id.
         """
-        current_answers: Mapping[str, Mapping[str, Any]] = {}
-        if self.copies.has_column:
-            current_answers = self.read_current_answers(tx, list(new_edits))
-        self.copies.copy_corrected_answers(tx, new_edits, current_answers)
+        if self.answer_target is not None:
+            self.answer_target.sync(tx, new_edits.keys(), overwrite=True)
 
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
     ) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
-        Cells of a column that `write_to=` names become NULL if they show such an answer.
+        Then the table or column that `write_to=` names shows the next preferred answers.
         """
-        self.copies.remove_copies(tx, row_ids, version)
+        if self.answer_target is not None:
+            self.answer_target.sync(tx, row_ids, removed_version=version or "")
         return len(row_ids)
 
     # ---- exports and views

@@ -17,7 +17,7 @@ from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.store.database import Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.stored_rows import HASH_COLUMN
-from pipeline.tables.write_target import TargetColumn
+from pipeline.tables.write_to import TargetColumn
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -279,25 +279,6 @@ def find_anomalies(
     return unapplied_ids, outdated_ids, foreign_versions
 
 
-def applied_answers(
-    tx: Connection,
-    task: str,
-    row_ids: Sequence[str] | None,
-) -> Iterator[tuple[str, str, str, datetime]]:
-    """Yield (row id, version, answer as JSON, time) of applied answers, oldest first.
-
-    Args:
-        row_ids: Only answers to these rows; None means all rows. If there are more than PAGE_ROWS
-            ids, answers are sorted within a page of ids only.
-    """
-    query = (
-        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.at)
-        .where(is_applied(task))
-        .order_by(answers.c.id)
-    )
-    yield from map(tuple, select_matching(tx, query, answers.c.item_id, row_ids))
-
-
 @dataclass(frozen=True)
 class VersionPreference:
     """Order of preference among the answers to one row; the first answer counts.
@@ -566,23 +547,6 @@ def preferred_answers(
     )
     rows = select_matching(tx, query, answers.c.item_id, row_ids)
     return {row_id: PreferredAnswer(*columns) for row_id, *columns in rows}
-
-
-def read_model_answers(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[str]]:
-    """Return the applied answers of models to some rows, as JSON, oldest first.
-
-    Returns:
-        Answers by row id; rows without such answers are left out.
-    """
-    query = (
-        select(answers.c.item_id, answers.c.answer)
-        .where(is_applied(task), answers.c.extractor != PERSON)
-        .order_by(answers.c.id)
-    )
-    model_answers: dict[str, list[str]] = {}
-    for row_id, answer in select_matching(tx, query, answers.c.item_id, row_ids):
-        model_answers.setdefault(row_id, []).append(answer)
-    return model_answers
 
 
 class StoredAnswer(NamedTuple):

@@ -22,9 +22,7 @@ from sqlalchemy import (
     String,
     Table,
     exc,
-    func,
     inspect,
-    select,
     text,
 )
 from sqlalchemy.engine.interfaces import ReflectedColumn
@@ -65,19 +63,6 @@ def quote_identifier(tx: Connection, name: str) -> str:
 def quote_name(name: str) -> str:
     """Return a name in the quotation marks of SQL, whatever its characters are."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def quote_label(tx: Connection, name: str) -> str:
-    """Quote a name for a message or a bound value, if SQL needs quotes.
-
-    `quote_identifier` doubles percent signs, because psycopg reads them in statements.
-    """
-    return name if quote_identifier(tx, name) == name else quote_name(name)
-
-
-def quote_table_label(tx: Connection, table: str, schema: str | None) -> str:
-    """Quote the name of a table for a message or a bound value, after its schema."""
-    return ".".join(quote_label(tx, name) for name in (schema, table) if name)
 
 
 def quote_text(text: str) -> str:
@@ -197,38 +182,6 @@ def is_indexed(tx: Connection, column: Column[Any]) -> bool:
         names[:1] == [column.name]
         for names in _iterate_indexed_columns(tx, column.table, unique=False)
     )
-
-
-def find_missing_grant(
-    tx: Connection, table: Table, rights: Mapping[str, Iterable[str]]
-) -> str | None:
-    """Return the statement that grants the user missing rights on columns of a table.
-
-    Args:
-        tx: The transaction that reads.
-        table: The table.
-        rights: The names of the columns that need a right, by the right's word such as "UPDATE".
-
-    Returns:
-        The rights, the table and the user as a GRANT statement. None if the user has all these
-        rights, or the database is an SQLite file.
-    """
-    if is_sqlite(tx):
-        return None
-
-    missing_rights = []
-    table_label = quote_table_label(tx, table.name, table.schema)
-    for right, names in rights.items():
-        for name in names:
-            has_right = func.has_column_privilege(table_label, str(name), right)
-            if not tx.execute(select(has_right)).scalar():
-                missing_rights.append(right)
-                break
-    if not missing_rights:
-        return None
-    user_name = tx.execute(select(func.current_user())).scalar()
-    user = quote_label(tx, str(user_name))
-    return f"GRANT {', '.join(missing_rights)} ON {table_label} TO {user}"
 
 
 def find_unique_keys(tx: Connection, table: Table) -> list[set[str]]:
