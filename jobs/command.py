@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands import ALL_COMMANDS, Command
-from jobs.options import CommandReport, NamedArgument
-from jobs.output import Terminal, print_all, print_json, printable
+from jobs.options import NamedArgument
+from jobs.output import Terminal, print_json, print_report, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
@@ -25,6 +25,7 @@ from jobs.variables import (
 from pipeline.core import trust
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.report import Report, raise_first_error
 from pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
 if TYPE_CHECKING:
@@ -121,28 +122,26 @@ class ClickCommand(click.Command):
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, print its report, and raise the error with which the command ends.
 
-        Standard output gets the text, or with `--json` only the JSON document. Then the
-        report's `check` is called, which raises the error, if any. Otherwise the hint for
-        the next command is printed last, but not with `--json`. A command without a report printed
-        its output itself.
+        Standard output gets the text, or with `--json` only the JSON document. If no error ends
+        the command, the next step is printed last, but not with `--json`. A command without a
+        report printed its output itself.
         """
-        has_fixed_task = self.entry.task and not self.entry.task_option
-        if has_fixed_task and not self.entry.access:
-            ctx.meta[CONTEXT_KEYS["task"]] = self.entry.task
         trust.use_confirmation(ask_person)
 
         report = run_command(self.entry, ctx.params)
         if report is None:
             return
 
+        terminal = Terminal()
         if should_print_json():
-            print_json(report.document)
+            print_json(report.figures)
         else:
-            print_all(report.output)
-        if report.check is not None:
-            report.check()
-        if report.hint and not should_print_json():
-            Terminal().hint(str(report.hint))
+            print_report(report)
+        for warning in report.warnings:
+            terminal.warn(warning)
+        raise_first_error(report.errors, terminal)
+        if report.next_step and not should_print_json():
+            terminal.hint(str(report.next_step))
 
 
 def _make_setting_option(name: str) -> click.Option:
@@ -172,11 +171,12 @@ def _store_in_context(ctx: click.Context, param: click.Parameter, value: Any) ->
         set_hint_form(ctx.info_name or "")
 
 
-def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | None:
+def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     """Run a command with its options, on the workspace that the settings name.
 
     A command whose `entry.access` is empty is called without a workspace. Fixed options of the
-    command override `options`.
+    command override `options`. The report of a command that may change the workspace, or that has
+    nothing to report, gets the next step of the workspace if it has none.
 
     Returns:
         The report, or None if the command printed its output itself.
@@ -186,22 +186,40 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> CommandReport | N
         FindableError: The workspace cannot be opened, or the command failed.
     """
     all_options = {**options, **entry.fixed_options}
-    if not entry.access:
-        return entry.function(**all_options)  # type: ignore[no-any-return]
-
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
-    check_typed_task(task_name)
+    _check_typed_task(task_name)
+    if not entry.access:
+        # The command opens its own workspace, for the task of the settings.
+        if task_name:
+            click.get_current_context().meta[CONTEXT_KEYS["task"]] = task_name
+        return entry.function(**all_options)  # type: ignore[no-any-return]
+
+    access = _required_access(entry, all_options)
     with open_configured_workspace(
-        _required_access(entry, all_options),
+        access,
         task_name=task_name,
         is_whole_workspace=entry.is_whole_workspace,
         may_span_tasks=entry.may_span_tasks,
     ) as ws:
-        return entry.function(ws, **all_options)  # type: ignore[no-any-return]
+        report: Report | None = entry.function(ws, **all_options)
+        if report is not None and (access != "read" or not report.figures):
+            add_next_step(report, ws)
+        return report
 
 
-def check_typed_task(task_name: str | None) -> None:
+def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
+    """Set the next step of a report to that of the workspace, unless it has one.
+
+    Only people read it, so it stays empty with `--json`, and after an error.
+    """
+    from pipeline.ops.status import read_status
+
+    if report.next_step is None and not report.errors and not should_print_json():
+        report.next_step = read_status(ws).next_command
+
+
+def _check_typed_task(task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
@@ -451,10 +469,11 @@ def _make_page_command(entry: Command) -> "PageCommand":
 
     def run(ws: "WorkspaceSession", form: Mapping[str, str]) -> Any:
         """Run the command, raise the error that it ends with, or return its JSON document."""
-        report = entry.function(ws, **parse_form(entry, form))
-        if report.check is not None:
-            report.check()
-        return report.document
+        report: Report = entry.function(ws, **parse_form(entry, form))
+        for warning in report.warnings:
+            ws.display.warn(warning)
+        raise_first_error(report.errors, ws.display)
+        return report.figures
 
     return PageCommand(
         is_read_only=entry.page_access == "read",

@@ -93,6 +93,8 @@ COMMANDS = {
         function_path="import_commands:import_rows",
         summary="Import people, passages or images from a file or folder.",
         arguments=("experts",),
+        task="experts",
+        task_option="experts",
         example="EXPERTS=people.csv",
     ),
     "new-task": Command(
@@ -108,7 +110,7 @@ COMMANDS = {
         example='FROM=reviews.csv Q="Praise?"',
     ),
     "try": Command(
-        function_path="try_command:try_",
+        function_path="try_commands:try_",
         summary="Ask about a few rows; see requests, replies and cost.",
         access="write",
         page_access="run",
@@ -197,6 +199,7 @@ COMMANDS = {
         function_path="import_commands:add_expert",
         summary="Add a person from a file, and tag them at once.",
         arguments=("expert",),
+        task="experts",
         example="EXPERT=new.json",
     ),
     "demo": Command(
@@ -303,7 +306,7 @@ COMMANDS = {
         arguments=("extractor",),
     ),
     "eval": Command(
-        function_path="eval_command:evaluate",
+        function_path="try_commands:evaluate",
         summary="Measure versions on corrected rows, or the search.",
         arguments=("queries", "qrels"),
         access="read",
@@ -372,6 +375,7 @@ ALIASES = {
         COMMANDS["import"],
         arguments=("folder",),
         task="images",
+        task_option="",
         renamed_options={"from_": "folder"},
         fixed_options=_FILE_OPTIONS,
     ),
@@ -379,6 +383,7 @@ ALIASES = {
         COMMANDS["import"],
         arguments=("passages",),
         task="passages",
+        task_option="",
         renamed_options={"from_": "passages"},
         fixed_options={"experts": None},
     ),

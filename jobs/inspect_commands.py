@@ -5,9 +5,15 @@ Each request is a line of a sealed request file, which is written once and never
 
 from typing import Annotated
 
-from jobs.document_output import format_fields, format_lines, make_table, show_document
-from jobs.options import COUNT, CommandReport, Expert, Item, Parameter, Raw
-from jobs.output import Output
+from jobs.options import COUNT, Expert, Item, Parameter, Raw
+from pipeline.core.report import (
+    Part,
+    Report,
+    format_fields,
+    format_lines,
+    make_table,
+    show_document,
+)
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import items as row_items
 
@@ -29,7 +35,7 @@ def show(
     n: Annotated[int, Parameter("List this many requests.", COUNT, metavar="REQUESTS")] = 10,
     all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
     raw: Raw = False,
-) -> CommandReport:
+) -> Report:
     """Show all stored data about a person, or about a row of TASK with --item.
 
     Prints state, columns, the newest answer, all answers and their origin, failed attempts,
@@ -41,10 +47,10 @@ def show(
     """
     if expert is None and item is None:
         requests = row_items.read_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
-        output: Output = make_table(requests, REQUEST_COLUMNS)
+        parts: list[Part] = [make_table(requests, REQUEST_COLUMNS)]
         if raw:
-            output = list(format_lines("request", requests))
-        return CommandReport(requests, output)
+            parts = [*format_lines("request", requests)]
+        return Report(requests, parts=parts)
 
     document = row_items.describe_row(ws, item or expert or "", raw=raw)
     applied_answers = [answer for answer in document["answers"] if answer["applied"]]
@@ -60,4 +66,4 @@ def show(
         "index": format_fields(index_state, " ".join(index_state)),
         "wire": [request["wire"] for request in document["requests"] if raw],
     }
-    return CommandReport(document, show_document(members, ROW_MEMBERS))
+    return Report(document, parts=show_document(members, ROW_MEMBERS))

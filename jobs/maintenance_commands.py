@@ -17,36 +17,36 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from jobs.command import has_yes_option, open_configured_workspace, should_print_json
-from jobs.document_output import format_counts, format_figures, make_table
+from jobs.command import add_next_step, has_yes_option, open_configured_workspace, should_print_json
 from jobs.exit_codes import listen_on_port
 from jobs.options import (
     PATH,
     VERSION,
     AcceptChanged,
-    CommandReport,
-    CountParam,
     Dry,
     Experts,
     Full,
     Item,
+    NumberParam,
     Parameter,
     Refresh,
     Version,
 )
-from jobs.output import (
-    Output,
-    Terminal,
-    log_times,
-    print_errors_and_raise,
-    print_line,
-)
-from jobs.status_command import read_next_command
+from jobs.output import Terminal, log_times, print_line
 from jobs.variables import read_settings, read_typed_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.report import (
+    Part,
+    Report,
+    collect_error,
+    format_counts,
+    format_figures,
+    make_table,
+    warn_of_errors,
+)
 from pipeline.core.text import format_usd, join_first, plural, split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_values import AskedRows
@@ -68,9 +68,8 @@ UnitNames = Annotated[
         metavar="UNIT,…",
     ),
 ]
-# Columns of the lists of versions, gates and parked rows; see `make_table`.
+# Columns of the lists of versions and parked rows; see `make_table`.
 VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
-GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
 PARKED_COLUMNS = "row=name reason since"
 
 
@@ -83,7 +82,7 @@ def work(
     accept_changed: AcceptChanged = False,
     full: Full = False,
     refresh: Refresh = False,
-) -> CommandReport:
+) -> Report:
     """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
 
     The work consists of units, the steps that --only lists. A unit is due if it has something to
@@ -126,15 +125,12 @@ def work(
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
         work_passes.repeat_passes(open_task, task_names, unit_names, _print_pass)
-    report = work_passes.run_pass(open_task, task_names, unit_names)
-
-    output: Output = "; ".join(report.lines) or []
+    report, _ = work_passes.run_pass(open_task, task_names, unit_names)
+    report.figures = location | report.figures
     # Without a terminal nothing is printed, because cron mails every output.
-    if not output and sys.stdout.isatty():
-        output = "nothing was due"
-    return CommandReport(
-        location | report.document, output, partial(print_errors_and_raise, report.failures)
-    )
+    if not report.title and sys.stdout.isatty():
+        report.title = "nothing was due"
+    return report
 
 
 @contextmanager
@@ -159,31 +155,30 @@ def _open_task(
         yield ws
 
 
-def _print_pass(report: work_passes.WorkReport) -> None:
+def _print_pass(report: Report) -> None:
     """Print the errors of a pass as warnings, and its results as one line if there are any."""
-    for error in report.failures:
-        Terminal().warn(f"{error.message}; {error.hint}")
-    if report.lines:
-        print_line("; ".join(report.lines))
+    warn_of_errors(report.errors, Terminal())
+    if report.title:
+        print_line(report.title)
 
 
 def worker(
     *,
     concurrency: Annotated[
-        int, Parameter("Run this many jobs at once.", CountParam(1, 64), metavar="JOBS")
+        int, Parameter("Run this many jobs at once.", NumberParam(1, 64), metavar="JOBS")
     ] = 4,
     only: UnitNames = "",
     port: Annotated[
         int | None,
         Parameter(
             "Serve /healthz, /readyz and /metrics on this port; 0 is any free port. Default: none.",
-            CountParam(0, 65535),
+            NumberParam(0, 65535),
             metavar="PORT",
         ),
     ] = None,
     host: Annotated[str, Parameter("Address for --port.", metavar="ADDRESS")] = "127.0.0.1",
     setup: Annotated[bool, Parameter("Create the tables of jobs, then exit.")] = False,
-) -> CommandReport | None:
+) -> Report | None:
     """Do the due work of all tasks together with other workers, on PostgreSQL.
 
     Runs until it is stopped, and logs each job as a JSON line. It exits within 30 s of SIGTERM;
@@ -202,8 +197,8 @@ def worker(
                     ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
                 )
             }
-        message = f"the schema {job_worker.JOB_SCHEMA} exists"
-        return CommandReport(document, message, hint=CommandHint("worker"))
+        title = f"the schema {job_worker.JOB_SCHEMA} exists"
+        return Report(document, title, next_step=CommandHint("worker"))
 
     settings = read_settings()
     unit_names = _parse_unit_names(only)
@@ -234,7 +229,7 @@ def _parse_unit_names(text: str) -> list[str]:
     return unit_names or list(work_passes.UNIT_NAMES)
 
 
-def verify_gemini(ws: WorkspaceSession) -> CommandReport:
+def verify_gemini(ws: WorkspaceSession) -> Report:
     """Test the key and the API with 21 invented rows, for about a cent.
 
     Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
@@ -244,17 +239,15 @@ def verify_gemini(ws: WorkspaceSession) -> CommandReport:
     wait that long before they conclude that a batch was not created.
     """
     document = verify.verify_gemini(ws)
-    facts = [f"{name}: {text}" for name, text in document["facts"].items()]
+    report = Report(document, f"all rows answered, {format_usd(document['cost'])} spent")
+    report.parts += [f"{name}: {text}" for name, text in document["facts"].items()]
     if document["backend"] == "local":
-        outcome = "Gemini was not checked: the local engine answered all rows"
-        next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
-    else:
-        outcome = f"all rows answered, {format_usd(document['cost'])} spent"
-        next_step = str(CommandHint("status"))
-    return CommandReport(document, [*facts, outcome], hint=next_step)
+        report.title = "Gemini was not checked: the local engine answered all rows"
+        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
+    return report
 
 
-def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
+def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> Report:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
     Copies the database, the request and result files of batches, reports and vectors, and checks
@@ -264,16 +257,13 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
     """
     report = workspace_backup.back_up_workspace(ws, to)
     files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    output = [f"{files}; all hashes checked"]
+    title = f"{files}; all hashes checked"
     if report.typed:
-        introduction = (
-            "The database is on a server, so its own programs copy it. Type these commands:"
-        )
-        output = [introduction, *report.typed]
-    return CommandReport(asdict(report), output)
+        title = "The database is on a server, so its own programs copy it. Type these commands:"
+    return Report(asdict(report), title, [*report.typed])
 
 
-def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
+def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
     """Restore the backup in the folder FROM into the new folder DATA.
 
     Checks every hash first. The backup has the vectors, so the next `index` costs nothing.
@@ -285,13 +275,14 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> CommandReport:
     sends batches looks for it at Gemini first.
     """
     report = restore_workspace(read_settings(), from_)
-    output = [f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"]
+    title = f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"
+    parts = list[Part]()
     if report.database:
-        output.append(
+        parts.append(
             f"{plural(sum(report.rows.values()), 'row')} copied to {report.database}; "
             "tables and columns of other programs are only in the backup",
         )
-    return CommandReport(asdict(report), output, hint=CommandHint("doctor"))
+    return Report(asdict(report), title, parts, next_step=CommandHint("doctor"))
 
 
 def forget(
@@ -303,7 +294,7 @@ def forget(
         Path | None,
         Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
     ] = None,
-) -> CommandReport:
+) -> Report:
     """Delete people, rows or a task everywhere: rows, answers, requests, replies, vectors, builds.
 
     Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and
@@ -327,10 +318,8 @@ def forget(
     # A task of the environment or of .env is not deleted by a bare `forget`.
     if not name_count and read_typed_settings(["task"]):
         row_erasure.forget_task(ws)
-        return CommandReport(
-            {"task": ws.task.subject},
-            [f"the task {ws.task.subject} is forgotten; its costs stay"],
-        )
+        title = f"the task {ws.task.subject} is forgotten; its costs stay"
+        return Report({"task": ws.task.subject}, title, next_step="")
     if name_count != 1:
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
@@ -348,14 +337,14 @@ def forget(
         asdict(report),
         "lines sealed_files=files vectors refused_rows report_files=reports",
     )
-    lines = [f"{join_first(names)} forgotten, with {figures or 'no other data'}"]
+    title = f"{join_first(names)} forgotten, with {figures or 'no other data'}"
+    parts = [f"Not deleted: {report.out_of_reach}"]
     if report.kept_values.rows:
-        lines.append(report.kept_values.message)
-    lines.append(f"Not deleted: {report.out_of_reach}")
-    return CommandReport(asdict(report), lines)
+        parts.insert(0, report.kept_values.message)
+    return Report(asdict(report), title, [*parts])
 
 
-def doctor(ws: WorkspaceSession) -> CommandReport:
+def doctor(ws: WorkspaceSession) -> Report:
     """Check all stored data and the backend; change nothing.
 
     For each problem it prints why it matters and which command repairs it.
@@ -365,23 +354,22 @@ def doctor(ws: WorkspaceSession) -> CommandReport:
     """
     report = workspace_check.check_workspace(ws)
     document = report.document
-    output: list[Any] = [
+    lines = [
         f"{subject}: {format_counts(figures) or 'no row'}"
         for subject, figures in document["rows"].items()
     ]
-
-    output += [
+    lines += [
         "{check}: {said}: {why}. To repair it: {next}".format_map(finding)
         for finding in document["findings"]
     ]
     if document["healthy"]:
         checks = plural(report.check_count, "check")
         notice_count = len(report.findings)
-        output.append(f"{checks} passed, no contradiction found; notices: {notice_count}")
-    return CommandReport(document, output, report.raise_errors)
+        lines.append(f"{checks} passed, no contradiction found; notices: {notice_count}")
+    return Report(document, parts=[*lines], errors=collect_error(report.raise_errors))
 
 
-def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
+def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
     """Delete files, builds, reports and vectors that nothing needs.
 
     If they are older than FINDABLE_KEEP_DAYS, it deletes the request, result and lock files of
@@ -399,7 +387,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> CommandReport:
         "unneeded_vectors=vectors",
     )
     nothing = f"nothing; no unneeded file is older than {report.keep_days:g} days"
-    return CommandReport(document, f"{'would remove' if dry else 'removed'} {figures or nothing}")
+    return Report(document, f"{'would remove' if dry else 'removed'} {figures or nothing}")
 
 
 def remove_tables(
@@ -409,7 +397,7 @@ def remove_tables(
         bool,
         Parameter("Also abandon open batches; their results are lost."),
     ] = False,
-) -> CommandReport:
+) -> Report:
     """Delete findable's tables, views and indexes from the database.
 
     Asks for confirmation first. Deletes all of them or none.
@@ -426,20 +414,20 @@ def remove_tables(
     message = f"{figures or 'nothing'} deleted from {ws.store.display_name}"
     if report.kept_tables:
         message += f"; unchanged: {', '.join(report.kept_tables)}"
-    return CommandReport(document, message)
+    return Report(document, message)
 
 
-def versions(ws: WorkspaceSession) -> CommandReport:
+def versions(ws: WorkspaceSession) -> Report:
     """List all versions of answers with their rows, dates and cost (USD).
 
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
     document = [summary.document for summary in answer_versions.read_all_versions(ws)]
-    return CommandReport(document, make_table(document, VERSION_COLUMNS))
+    return Report(document, parts=[make_table(document, VERSION_COLUMNS)])
 
 
-def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandReport:
+def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
     """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
     Asks for confirmation first. Deletes all of them or none. Rows of this version can be asked
@@ -454,34 +442,35 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> CommandRep
     settings = replace(read_settings(), backend=None)
     # The version names its task.
     with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
-        report = answer_versions.roll_back(ws, extractor)
-        next_command = read_next_command(ws)
-
-    document = {
-        "task": report.subject,
-        "extractor": extractor,
-        "found": [summary.document for summary in report.versions],
-        "rows": report.rows,
-        "answers": report.answers,
-        "attempts": report.attempts,
-        "let_go": report.unparked_rows,
-        "kept_values": asdict(report.kept_values),
-        "unbound": report.is_unbound,
-    }
-    output = [f"there are no answers of {extractor}"]
-    if report.versions:
-        figures = format_figures(document, "answers rows rows_unparked=let_go")
-        output = [f"{extractor} deleted: {figures or 'no answers'}"]
-    if report.kept_values.rows:
-        output.append(report.kept_values.message)
-    if report.is_unbound:
-        output.append(
+        rolled_back = answer_versions.roll_back(ws, extractor)
+        report = Report(
+            {
+                "task": rolled_back.subject,
+                "extractor": extractor,
+                "found": [summary.document for summary in rolled_back.versions],
+                "rows": rolled_back.rows,
+                "answers": rolled_back.answers,
+                "attempts": rolled_back.attempts,
+                "let_go": rolled_back.unparked_rows,
+                "kept_values": asdict(rolled_back.kept_values),
+                "unbound": rolled_back.is_unbound,
+            },
+            f"there are no answers of {extractor}",
+        )
+        add_next_step(report, ws)
+    if rolled_back.versions:
+        figures = format_figures(report.figures, "answers rows rows_unparked=let_go")
+        report.title = f"{extractor} deleted: {figures or 'no answers'}"
+    if rolled_back.kept_values.rows:
+        report.parts.append(rolled_back.kept_values.message)
+    if rolled_back.is_unbound:
+        report.parts.append(
             "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
         )
-    return CommandReport(document, output, hint=next_command)
+    return report
 
 
-def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
+def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
     A gate is a bound on a quality figure. Exit code 6 if a gate fails.
@@ -490,37 +479,17 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> CommandReport:
 
     A report contains samples of the database: protect it like the database.
     """
-    report = evaluate.write_report(ws, version=extractor)
-    if report is not None:
-        ws.announce_placeholders()
-        document = {**report.document, "placeholder": ws.has_placeholder_answers}
-        output = [
-            make_table(document["gates"], GATE_COLUMNS),
-            f"{report.line}; report: {report.path}",
-        ]
-        return CommandReport(document, output, report.check)
-
-    # A task without answers is an error only if the user named a version.
-    if extractor is not None:
-        raise InputError(
-            f"there is no answer of version {extractor!r}; no report was written",
-            hint=f"`{CommandHint('versions')}` lists the versions",
-        )
-    nouns = ws.task.nouns
-    message = (
-        f"no answers about {nouns.plural} under {ws.task.prompt_version} yet: nothing to measure"
-    )
-    return CommandReport(None, message, hint=read_next_command(ws))
+    return evaluate.report_quality(ws, version=extractor)
 
 
-def parked(ws: WorkspaceSession) -> CommandReport:
+def parked(ws: WorkspaceSession) -> Report:
     """List the parked rows of TASK, which are not asked again, with the reason and the time.
 
     `unpark` releases them.
     """
     parked_rows = row_items.list_parked(ws.store, ws.task)
     document = [row.__dict__ for row in parked_rows]
-    return CommandReport(document, make_table(document, PARKED_COLUMNS))
+    return Report(document, parts=[make_table(document, PARKED_COLUMNS)])
 
 
 def unpark(
@@ -528,7 +497,7 @@ def unpark(
     *,
     item: Item = None,
     all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
-) -> CommandReport:
+) -> Report:
     """Release a parked row, or with --all all parked rows, so that they are asked again.
 
     Earlier failed attempts no longer count. Name a row by its key, and a person by username. --all
@@ -538,10 +507,7 @@ def unpark(
     """
     nouns = ws.task.nouns
     names = row_items.unpark_rows(ws.store, ws.task, name=item, all_rows=all_, confirm=ws.confirm)
-    document = {"unparked": names}
-    if not names:
-        return CommandReport(document, f"no {nouns.singular} to unpark")
-
-    row_count = plural(len(names), nouns.singular, nouns.plural)
-    message = f"{row_count} can be asked again"
-    return CommandReport(document, message, hint=read_next_command(ws))
+    title = f"no {nouns.singular} to unpark"
+    if names:
+        title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
+    return Report({"unparked": names}, title)

@@ -8,11 +8,10 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import click
 
-from jobs.output import Output
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.setting_parsers import parse_count, parse_duration, parse_money
@@ -21,19 +20,6 @@ from pipeline.core.text import SURROGATES
 
 # More than any table has rows, and well below the largest integer that a database accepts.
 MAX_NUMBER = 10**15
-
-
-class CommandReport(NamedTuple):
-    """The result of a command."""
-
-    # The JSON document, for `--json` and for pages.
-    document: Any
-    # Text for people, printed if there is no `--json`.
-    output: Output
-    # Called after printing. Raises the error that the command ends with.
-    check: Callable[[], object] | None = None
-    # The next command to type, printed last if no error ends the command.
-    hint: CommandHint | str | None = None
 
 
 def check_exclusive(consequence: str, /, **options: object) -> None:
@@ -205,29 +191,26 @@ def make_click_parameters(
 
 
 @dataclass(frozen=True)
-class CountParam(click.ParamType[int]):
-    """A whole number in a range, as people write it: 1,000 or 1k."""
+class NumberParam(click.ParamType[float]):
+    """A number in a range, as people write it: 1,000 or 1k for a count, $5 or 2.5h for others."""
 
-    min_count: int = 0
-    max_count: int = MAX_NUMBER
+    minimum: int = 0
+    maximum: int = MAX_NUMBER
+    # Returns the number of a text, or raises ValueError with the end of a message.
+    parse: Callable[[str], float] = parse_count
     name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the whole number of a typed text, from `min_count` to `max_count`.
-
-        Any other text is a usage error: click's `fail` raises BadParameter.
-        """
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number of a typed text; any other text is a usage error."""
         try:
-            count = parse_count(value) if isinstance(value, str) else int(value)
+            number = self.parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
-        if not self.min_count <= count <= self.max_count:
-            limits = f"from {self.min_count:,} to {self.max_count:,}"
-            # Nobody reaches this number, so it is no limit to name.
-            if self.max_count == MAX_NUMBER and count < self.min_count:
-                limits = f"{self.min_count:,} or more"
-            self.fail(f"{value!r} must be {limits}", param, ctx)
-        return count
+        if not self.minimum <= number <= self.maximum:
+            self.fail(f"{value!r} must be from {self.minimum:,} to {self.maximum:,}", param, ctx)
+        return number
 
 
 class NamesParam(click.ParamType[str]):
@@ -270,35 +253,7 @@ def version(value: str) -> str:
     return value
 
 
-def _make_bounded_parser(parse: Callable[[str], float], expectation: str) -> Callable[[str], float]:
-    """Return `parse` as a click type for numbers from 0 to MAX_NUMBER.
-
-    The returned function raises BadParameter with one of two messages:
-
-    - If `parse` refuses the text: "'TEXT' " and the text of its ValueError.
-    - If the number is outside the range, or is not a number (NaN): "'TEXT' must be " and
-      `expectation`.
-
-    Args:
-        parse: Returns the number of a text, or raises ValueError with a text such as "is not a
-            duration".
-        expectation: The required number in words.
-    """
-
-    def parse_bounded(value: str) -> float:
-        """Return the number of a text; raise BadParameter if it is not from 0 to MAX_NUMBER."""
-        try:
-            parsed = parse(value)
-        except ValueError as error:
-            raise click.BadParameter(f"{value!r} {error}") from None
-        if not 0 <= parsed <= MAX_NUMBER:
-            raise click.BadParameter(f"{value!r} must be {expectation}")
-        return parsed
-
-    return parse_bounded
-
-
-COUNT = CountParam(1, MAX_NUMBER)
+COUNT = NumberParam(1)
 PATH = click.Path(path_type=Path)
 FILE = click.Path(path_type=Path, dir_okay=False)
 # A file, or `-` for a standard stream.
@@ -306,8 +261,8 @@ STREAM = click.Path(path_type=Path, allow_dash=True)
 TEXT = text
 VERSION = version
 NAMES = NamesParam()
-MONEY = _make_bounded_parser(parse_money, "an amount of USD, 0 or more")
-DURATION = _make_bounded_parser(parse_duration, "a duration, 0 or more")
+MONEY = NumberParam(parse=parse_money)
+DURATION = NumberParam(parse=parse_duration)
 
 Limit = Annotated[
     int | None,
@@ -363,7 +318,7 @@ SingleRowMode = Annotated[
 Raw = Annotated[bool, Parameter("Add the sealed lines of requests and replies.")]
 Seed = Annotated[
     int | None,
-    Parameter("Seed of the random sample.", CountParam(0, 2**63 - 1), metavar="NUMBER"),
+    Parameter("Seed of the random sample.", NumberParam(0, 2**63 - 1), metavar="NUMBER"),
 ]
 Expert = Annotated[str | None, Parameter("Username of the person.", TEXT)]
 Experts = Annotated[

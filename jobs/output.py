@@ -13,17 +13,15 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import click
 
-from pipeline.core.errors import FindableError
+from pipeline.core.report import NO_VALUE, Paragraph, Part, Report, Table
 
-# A cell without a value.
-NO_VALUE = "-"
 # People copy the cells of this column, so that its cells are never wrapped.
 UNWRAPPED_COLUMN = "username"
 # Styles of cells that need attention.
@@ -87,15 +85,6 @@ class Terminal:
             yield TerminalProgress(label, total, has_rate=has_rate)
         finally:
             _clear_progress_line()
-
-
-def print_errors_and_raise(errors: Sequence[FindableError]) -> None:
-    """Print all errors but the first with their hints, then raise the first; no error is fine."""
-    for error in errors[1:]:
-        Terminal().error(error.message)
-        Terminal().hint(error.hint)
-    if errors:
-        raise errors[0]
 
 
 def _print_message(line: str, colour: str | None) -> None:
@@ -177,49 +166,40 @@ def print_text(text: str, *, indent: str = "") -> None:
         click.echo(f"{indent}{printable(line)}".rstrip())
 
 
-def print_marked(*pieces: str, indent: int = 0) -> None:
-    """Print pieces as a paragraph on standard output; the second, fourth, … piece is bold.
+def print_report(report: Report) -> None:
+    """Print a report for people: title, lines and tables, then notes on standard error."""
+    if report.title:
+        print_line(report.title)
+    for part in report.parts:
+        print_part(part)
+    for note in report.notes:
+        Terminal().say(note)
 
-    The paragraph is wrapped at the width of the terminal, and all of its lines are indented by
-    `indent` blanks. If the output is not a terminal, it has 80 columns and nothing is bold. Blanks
-    replace control characters and line ends.
+
+def print_part(part: Part) -> None:
+    """Print a line, a table or a paragraph on standard output."""
+    if isinstance(part, Table):
+        print_table(part.headers, part.rows)
+    elif isinstance(part, Paragraph):
+        _print_paragraph(part)
+    else:
+        print_line(part)
+
+
+def _print_paragraph(paragraph: Paragraph) -> None:
+    """Print a paragraph, wrapped at the width of the terminal.
+
+    If the output is not a terminal, it has 80 columns and nothing is bold. Blanks replace control
+    characters and line ends.
     """
     from rich.console import Console
     from rich.padding import Padding
     from rich.text import Text
 
     line = Text()
-    for piece_index, piece in enumerate(pieces):
+    for piece_index, piece in enumerate(paragraph.pieces):
         line.append(printable(piece), style="bold" if piece_index % 2 else None)
-    Console(highlight=False).print(Padding(line, (0, 0, 0, indent), expand=False))
-
-
-class TextTable(NamedTuple):
-    """A table: the names of its columns, and its rows."""
-
-    headers: Sequence[str]
-    rows: Iterable[Sequence[object]]
-
-
-# A line, a table, a function that prints, or a list of these.
-Output = str | TextTable | Callable[[], object] | list[Any]
-
-
-def print_all(output: Output) -> None:
-    """Print an output: a text as a line, a table, or the parts of a list in order.
-
-    Lines and tables go to standard output. A function is called without arguments, and prints by
-    itself.
-    """
-    if isinstance(output, str):
-        print_line(output)
-    elif isinstance(output, TextTable):
-        print_table(output.headers, output.rows)
-    elif isinstance(output, list):
-        for part in output:
-            print_all(part)
-    else:
-        output()
+    Console(highlight=False).print(Padding(line, (0, 0, 0, paragraph.indent), expand=False))
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -255,16 +235,6 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             for index in shown_indexes
         ],
     )
-
-
-def print_fields(fields: Sequence[tuple[str, str]]) -> None:
-    """Print names with their values on standard output, a line for each, in two columns.
-
-    Blanks replace line ends.
-    """
-    width = max((len(name) for name, _ in fields), default=0)
-    for name, value in fields:
-        print_line(f"{name:<{width}}  {value}")
 
 
 def _draw_table(rows: Sequence[Sequence[str]], columns: Sequence[tuple[str, bool]]) -> None:

@@ -6,14 +6,12 @@
 
 import sys
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 
 from jobs.command import should_print_json
-from jobs.document_output import format_fields, format_figures, make_fields, make_table
 from jobs.options import (
     COUNT,
     FILE,
@@ -21,7 +19,6 @@ from jobs.options import (
     STREAM,
     TEXT,
     VERSION,
-    CommandReport,
     Encoding,
     Header,
     Overwrite,
@@ -32,26 +29,22 @@ from jobs.options import (
     Where,
     check_exclusive,
 )
-from jobs.output import (
-    Terminal,
-    TextTable,
-    print_fields,
-    system_user,
-)
-from jobs.status_command import read_next_command
-from pipeline.core.command_hint import CommandHint, OptionHint
+from jobs.output import system_user
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
+from pipeline.core.report import Report, Table, make_table
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
-from pipeline.engine import corrections, right_value_file
+from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
+from pipeline.workflows import correct_rows
 
 MAX_CELL_CHARS = 60
 # As in the table of a search.
@@ -60,14 +53,8 @@ DEFAULT_PAGE_ROWS = 20
 # Rows that are read at once for a file.
 CSV_PAGE_ROWS = 1_000
 MAX_MERGE_ROWS = 10
-# Columns of merges and of edits; see `make_table`.
+# Columns of merges; see `make_table`.
 MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
-EDIT_COLUMNS = "edit=number who when=at changes set=fields undoes"
-# Figures of a file of right values; see `make_table`.
-RIGHT_VALUE_FIGURES = (
-    "labelled corrected confirmed unchanged marked_as_reviewed=reviewed "
-    "without_an_answer_before=unanswered other_rows=unlabelled"
-)
 
 Editor = Annotated[
     str | None,
@@ -109,7 +96,7 @@ def items(
     counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
     to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
-) -> CommandReport:
+) -> Report:
     """List the rows of TASK that contain all words of FIND, or all rows.
 
     Searches username, name, title, company and tags of people; id, source and text of passages; all
@@ -137,10 +124,8 @@ def items(
             overwrite=overwrite,
             max_rows=limit,
         )
-        message = (
-            f"{plural(export_report.count, export_report.word)} written to {export_report.path}"
-        )
-        return CommandReport(asdict(export_report), message)
+        count_text = plural(export_report.count, export_report.word)
+        return Report(asdict(export_report), f"{count_text} written to {export_report.path}")
     if counts:
         return _count_rows(ws, row_filter)
 
@@ -155,11 +140,10 @@ def items(
         [*(_format_row_value(row.values.get(name)) for name in names), row.state]
         for row in page.items
     ]
-    output: list[Any] = [TextTable(headers, rows)]
+    report = Report(page.document, parts=[Table(headers, rows)])
     if page.after is not None:
-        message = f"next page: the same command with {OptionHint(after=page.after)}"
-        output.append(partial(Terminal().say, message))
-    return CommandReport(page.document, output)
+        report.notes.append(f"next page: the same command with {OptionHint(after=page.after)}")
+    return report
 
 
 def _format_row_value(value: object) -> str:
@@ -174,7 +158,7 @@ def _format_row_value(value: object) -> str:
     return text
 
 
-def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
+def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> Report:
     """Return the report of `items --counts`: how many rows a filter matches, in all and by kind.
 
     The kinds are state, version, and each field that can be counted.
@@ -191,7 +175,7 @@ def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> CommandReport:
         ]
     for name, value_counts in counts.fields.items():
         rows += [{"by": name, "value": count.value, "rows": count.items} for count in value_counts]
-    return CommandReport(counts.document, make_table(rows, "by value rows"))
+    return Report(counts.document, parts=[make_table(rows, "by value rows")])
 
 
 def export(
@@ -213,7 +197,7 @@ def export(
         Parameter("Write CSV cells unchanged, also formulas."),
     ] = False,
     overwrite: Overwrite = False,
-) -> CommandReport | None:
+) -> Report | None:
     """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
 
     People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
@@ -258,11 +242,11 @@ def export(
     if path is None:
         ws.display.say(f"{plural(report.count, report.word)} written")
         return None
-    output: list[Any] = []
     # Without rows, a note says that no file was written.
+    title = ""
     if report.path is not None:
-        output.append(f"{plural(report.count, report.word)} written to {path}")
-    return CommandReport(asdict(report), output)
+        title = f"{plural(report.count, report.word)} written to {path}"
+    return Report(asdict(report), title)
 
 
 def tags(
@@ -278,7 +262,7 @@ def tags(
         Parameter("Undo the merge with this number.", COUNT, metavar="NUMBER"),
     ] = None,
     who: Editor = None,
-) -> CommandReport:
+) -> Report:
     """List the tags of people, and the merges of tags.
 
     --merge replaces a tag by another tag, for all people and in later answers. --undo with the
@@ -289,28 +273,28 @@ def tags(
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
         report = expert_tags.merge_tags(ws.store, rules, who or system_user(), merged_at=ws.now())
-        return _report_merges(report, read_next_command(ws))
+        return _report_merges(report)
     if undo is not None:
         report = expert_tags.undo_merge(ws.store, undo, who or system_user(), undone_at=ws.now())
-        return _report_merges(report, read_next_command(ws))
+        return _report_merges(report)
     return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
 
-def _report_merges(report: Document, next_command: CommandHint | None) -> CommandReport:
-    """Return the command's report of merges of tags or of an undone merge.
+def _report_merges(merges: Document) -> Report:
+    """Report merges of tags, or an undone merge, and the number of people whose tags changed.
 
-    It lists the merges, and has the number of people whose tags changed. If a trigger or rule of
-    the database refused changes, a warning says how many rows kept their tags.
+    If a trigger or rule of the database refused changes, a warning says how many rows kept their
+    tags.
     """
-    output: list[Any] = [make_table(report["merges"], MERGE_COLUMNS)]
-    if report["kept"]:
-        row_count = plural(report["kept"], "row")
-        message = f"{row_count} not changed, because a trigger or rule of the database refused it"
-        output.append(partial(Terminal().warn, message))
-
-    people = plural(report["people"], "person", "people")
-    output.append(f"tags of {people} changed")
-    return CommandReport(report, output, hint=next_command)
+    people = plural(merges["people"], "person", "people")
+    report = Report(merges, f"tags of {people} changed")
+    report.parts.append(make_table(merges["merges"], MERGE_COLUMNS))
+    if merges["kept"]:
+        row_count = plural(merges["kept"], "row")
+        report.warnings.append(
+            f"{row_count} not changed, because a trigger or rule of the database refused it"
+        )
+    return report
 
 
 def correct(
@@ -337,7 +321,7 @@ def correct(
         Parameter("Undo the edit with this number.", COUNT, metavar="NUMBER"),
     ] = None,
     who: Editor = None,
-) -> CommandReport:
+) -> Report:
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
     If only ITEM is given, it prints the answer and lists the edits. --set stores an edit, and
@@ -362,7 +346,9 @@ def correct(
     editor_name = who or system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
-        return _correct_by_file(ws, file, options=read_options, editor_name=editor_name, is_dry=dry)
+        return correct_rows.correct_by_file(
+            ws, file, options=read_options, editor_name=editor_name, is_dry=dry
+        )
     if item is None:
         raise InputError(
             f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"
@@ -372,112 +358,10 @@ def correct(
     change: Document | int | None = undo
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
-    if reviewed is not None:
-        corrections.mark_answer_reviewed(
-            ws.store,
-            ws.task,
-            ws.now,
-            item,
-            editor_name=editor_name,
-            is_reviewed=reviewed,
-        )
-    next_command = None
-    if change is None:
-        report = corrections.read_history(ws.store, ws.task, item)
-    else:
-        report = corrections.correct_answer(
-            ws.store,
-            ws.task,
-            ws.now,
-            item,
-            change,
-            editor_name=editor_name,
-            confirms_values=set_ is not None,
-        )
-        next_command = read_next_command(ws)
-    output = _correction_output(item, report)
-    if reviewed is not None:
-        output.insert(0, f"{item}: {'marked as reviewed' if reviewed else 'mark removed'}")
-    return CommandReport(report, output, hint=next_command)
+    return correct_rows.correct_row(ws, item, change, is_reviewed=reviewed, editor_name=editor_name)
 
 
-def _correct_by_file(
-    ws: WorkspaceSession,
-    path: Path,
-    *,
-    options: ReadOptions,
-    editor_name: str,
-    is_dry: bool,
-) -> CommandReport:
-    """Correct answers by a file of right values; with `is_dry`, only check it.
-
-    A value that is equal to the present value confirms it. The report has the counts and the next
-    command. It warns if a file with the columns of an export confirms values.
-
-    Raises:
-        InputError: The file has faults; nothing was changed.
-    """
-    report = right_value_file.correct_by_file(
-        ws.store,
-        ws.task,
-        ws.now,
-        path,
-        options=options,
-        editor_name=editor_name,
-        is_dry=is_dry,
-    )
-    document = asdict(report)
-    figures = format_figures(document, RIGHT_VALUE_FIGURES) or "no label"
-    output: list[Any] = [partial(Terminal().say, note) for note in report.notes]
-    if is_dry:
-        figures = f"only checked: {figures}"
-    output.append(figures)
-    output.append(partial(print_fields, make_fields(document, "changed_values ignored_columns")))
-
-    # All cells of an export are filled, so a person may not have looked at each.
-    if report.is_export and report.confirmed:
-        message = (
-            f"{path} has the columns of an export, so rows that nobody looked at may be confirmed; "
-            "delete their lines from the file"
-        )
-        output.append(partial(Terminal().warn, message))
-
-    next_command: CommandHint | None = None
-    if report.has_changes and report.is_dry:
-        # A checked file is stored next.
-        next_command = ws.task.nouns.command("correct", file=path)
-    elif report.has_changes:
-        next_command = read_next_command(ws)
-    return CommandReport(document, output, hint=next_command)
-
-
-def _correction_output(row_name: str, report: Document) -> list[Any]:
-    """Return the output of `correct` about one row: its fields, and a table of its edits.
-
-    If the command stored an edit or found nothing to change, a line before the fields says so. If a
-    person marked the row as reviewed, a line between the fields and the table says who and when.
-
-    Args:
-        report: The row's history as a JSON document. If the command only lists edits, it lacks the
-            member `edit`; if nothing was to change, `edit` is None.
-    """
-    output: list[Any] = []
-    if "edit" in report:
-        message = "nothing to change: the answer has these values already"
-        if report["edit"] is not None:
-            message = f"edit {report['edit']} stored"
-        output.append(f"{row_name}: {message}")
-
-    fields = [(name, to_display_value(value)) for name, value in report["answer"].items()]
-    output.append(partial(print_fields, fields))
-    if report["reviewed_at"] is not None:
-        output.append(f"marked as {format_fields(report, 'reviewed_by reviewed_at')}")
-    if report["edits"]:
-        output.append(make_table(report["edits"], EDIT_COLUMNS))
-    return output
-
-
-def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandReport:
+def _report_tags(report: Document, search_text: str, max_tags: int) -> Report:
     """Return the command's report of the tags that contain a text (in any case), and all merges.
 
     The JSON document has all of these tags and merges. The printed tables have the first `max_tags`
@@ -492,16 +376,14 @@ def _report_tags(report: Document, search_text: str, max_tags: int) -> CommandRe
     people = plural(report["people"], "person", "people")
     different_tags = plural(report["different"], "different tag")
     rare_tags = plural(report["used_once"], "tag")
-    output: list[Any] = [
-        f"{people} with {different_tags}; {rare_tags} of a single person",
-        make_table(matching_tags[:max_tags], "tag people"),
-    ]
+    title = f"{people} with {different_tags}; {rare_tags} of a single person"
+    parts = [make_table(matching_tags[:max_tags], "tag people")]
     if report["merges"]:
-        output.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
-    return CommandReport({**report, "tags": matching_tags}, output)
+        parts.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
+    return Report({**report, "tags": matching_tags}, title, [*parts])
 
 
-def score(ws: WorkspaceSession) -> CommandReport:
+def score(ws: WorkspaceSession) -> Report:
     """Compute the scores of people again from their stored data.
 
     A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
@@ -511,5 +393,5 @@ def score(ws: WorkspaceSession) -> CommandReport:
     with ws.store.write() as tx:
         changed = ws.task.refresh_derived(tx)
         total = ws.task.make_row_table(tx).count_rows(tx)
-    message = f"{plural(total, ws.task.derived_noun)} checked, {changed:,} changed"
-    return CommandReport({"total": total, "changed": changed}, message)
+    title = f"{plural(total, ws.task.derived_noun)} checked, {changed:,} changed"
+    return Report({"total": total, "changed": changed}, title)

@@ -8,20 +8,18 @@ answer it.
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import click
 
-from jobs.document_output import format_counts, make_table
-from jobs.options import TEXT, CommandReport, CountParam, Parameter, Tag, Where
-from jobs.output import Output, TextTable, print_marked, print_text
-from jobs.status_command import read_next_command
+from jobs.options import TEXT, NumberParam, Parameter, Tag, Where
 from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
+from pipeline.core.report import Paragraph, Part, Report, Table, format_counts, make_table
 from pipeline.core.text import join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask
@@ -45,7 +43,7 @@ def index(
         bool,
         Parameter("Use the new build even if it is empty, or the database is an older copy."),
     ] = False,
-) -> CommandReport:
+) -> Report:
     """Build the search index of all tagged people, or of the answered rows of TASK.
 
     Embeds only changed texts. Verifies the new build, then replaces the old build in one step.
@@ -55,23 +53,25 @@ def index(
     ws.sync_rows_and_enable_index()
     report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
 
-    for moved_name in report.moved_aside:
-        ws.display.warn(f"a file had the name of a link of the index; it was moved to {moved_name}")
+    result = Report(asdict(report), _format_index_report(report, ws.indexed_task))
+    result.warnings += [
+        f"a file had the name of a link of the index; it was moved to {moved_name}"
+        for moved_name in report.moved_aside
+    ]
     if report.refused:
         with ws.store.read() as tx:
             names_by_id = ws.task.make_row_table(tx).read_names(tx, list(report.refused))
         row_names = join_first([names_by_id.get(row_id, row_id) for row_id in report.refused])
         texts = plural(len(report.refused), "text")
         reason = next(iter(report.refused.values()))
-        ws.display.warn(f"the embedding model refused {texts}: {row_names} ({reason})")
-    output: list[Output] = [_format_index_report(report, ws.indexed_task)]
+        result.warnings.append(f"the embedding model refused {texts}: {row_names} ({reason})")
     if report.count:
         # A search with another embedding model than the build's is refused.
         typed_settings = read_typed_settings(("embedding_model", "dim"))
         question = ws.indexed_task.example_question
         search_command = ws.task.nouns.command("search", q=question, **typed_settings)
-        output.append(partial(ws.display.say, f"`{search_command}` searches the index"))
-    return CommandReport(asdict(report), output, hint=read_next_command(ws))
+        result.notes.append(f"`{search_command}` searches the index")
+    return result
 
 
 def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> str:
@@ -94,7 +94,7 @@ def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> 
     return message
 
 
-def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> CommandReport:
+def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
     """Measure the search with judged questions: a table of each rank and a fixed BM25.
 
     Each line has nDCG@10, MRR, P@5 and R@10 with 95 % intervals. Embeds the questions, which a
@@ -114,7 +114,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Command
         for row in rows
     ]
     columns = " ".join(("system type queries", *evaluate.MEASURES, "weak"))
-    return CommandReport(rows, make_table(documents, columns))
+    return Report(rows, parts=[make_table(documents, columns)])
 
 
 def search(
@@ -122,7 +122,7 @@ def search(
     *,
     q: Annotated[str, Parameter("Question in plain words.", metavar="[QUESTION]")] = "",
     k: Annotated[
-        int, Parameter("Show this many hits, at most 1,000.", CountParam(1, 1000), "HITS")
+        int, Parameter("Show this many hits, at most 1,000.", NumberParam(1, 1000), "HITS")
     ] = 10,
     rank: Annotated[
         Any,
@@ -137,7 +137,7 @@ def search(
         str,
         Parameter("Find the rows most similar to this row.", TEXT, metavar="NAME"),
     ] = "",
-) -> CommandReport:
+) -> Report:
     """Find the people, or rows of TASK, that match a question best, or that are like a row.
 
     Needs either a question or --like. Unless words alone rank the rows, the question is embedded,
@@ -165,7 +165,7 @@ def search(
 
         collection = session.collection
         documents = [hit_to_document(collection, hit) for hit in report.hits]
-    return CommandReport(documents, _search_output(collection, report.hits, documents))
+    return Report(documents, parts=_search_parts(collection, report.hits, documents))
 
 
 def _search_warnings(report: SearchReport, nouns: TaskNouns) -> Iterator[str]:
@@ -184,22 +184,22 @@ def _search_warnings(report: SearchReport, nouns: TaskNouns) -> Iterator[str]:
         yield "no good match; closest results:"
 
 
-def _search_output(
+def _search_parts(
     collection: IndexedTask,
     hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
-) -> Output:
-    """Return the output of a search: on a terminal functions that draw the hits, else a table.
+) -> list[Part]:
+    """Return the hits of a search: paragraphs for a terminal, else a table.
 
-    If there are no hits, it is a line that says so.
+    If there are no hits, a line says so.
 
     Args:
         documents: The JSON documents of the hits, in the same order.
     """
     if not hits:
-        return f"no {collection.entry_noun} found"
+        return [f"no {collection.entry_noun} found"]
     if sys.stdout.isatty():
-        return [partial(_print_hit, collection, hit) for hit in hits]
+        return list(chain.from_iterable(_describe_hit(collection, hit) for hit in hits))
 
     rows = []
     for hit, document in zip(hits, documents, strict=True):
@@ -207,27 +207,26 @@ def _search_output(
         # Every second piece of a snippet matches the question.
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
         rows.append([*cells, hit.why, marked_snippet])
-    return TextTable((*collection.columns, "why", "matched"), rows)
+    return [Table((*collection.columns, "why", "matched"), rows)]
 
 
-def _print_hit(collection: IndexedTask, hit: Hit) -> None:
-    """Print one hit on a terminal.
+def _describe_hit(collection: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
+    """Yield the paragraphs of a hit for a terminal.
 
-    The heading has its rank, name and details. Indented lines below it show the best sentence with
-    matching words in bold, the matching tags, and why the search returned the entry. A line without
-    content is left out.
+    The heading has its rank, name and details. Indented paragraphs below it have the best sentence
+    with matching words in bold, the matching tags, and why the search returned the entry. A
+    paragraph without content is left out.
     """
     name, details = format_hit_heading(collection, hit)
     details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""
-    print_marked(f"{hit.rank:>3}  ", _shorten_cell(name), details_text)
+    yield Paragraph([f"{hit.rank:>3}  ", _shorten_cell(name), details_text])
 
     if hit.snippet is not None and hit.snippet.text:
-        print_marked(*hit.snippet.pieces, indent=HIT_INDENT_WIDTH)
-    indent = " " * HIT_INDENT_WIDTH
+        yield Paragraph(hit.snippet.pieces, HIT_INDENT_WIDTH)
     if hit.tags:
-        print_text(f"tags: {', '.join(hit.tags)}", indent=indent)
+        yield Paragraph([f"tags: {', '.join(hit.tags)}"], HIT_INDENT_WIDTH)
     if hit.why:
-        print_text(hit.why, indent=indent)
+        yield Paragraph([hit.why], HIT_INDENT_WIDTH)
 
 
 def _shorten_cell(value: Any) -> str:

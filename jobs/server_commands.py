@@ -5,14 +5,14 @@ from typing import Annotated
 
 from jobs.command import make_page_commands
 from jobs.exit_codes import listen_on_port
-from jobs.options import CountParam, Parameter
+from jobs.options import NumberParam, Parameter
 from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
 from pipeline.engine.workspace_folder import check_folder, make_directory
 
 Port = Annotated[
     int,
-    Parameter("Port to serve on; 0 is any free port.", CountParam(0, 65535), metavar="PORT"),
+    Parameter("Port to serve on; 0 is any free port.", NumberParam(0, 65535), metavar="PORT"),
 ]
 
 

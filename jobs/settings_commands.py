@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated
 
-from jobs.document_output import make_table
-from jobs.options import CommandReport, Parameter
-from jobs.output import Terminal
+from jobs.options import Parameter
 from jobs.variables import read_settings
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.report import Report, make_table
 from pipeline.core.settings import format_with_unit, list_setting_rows
 
 # Columns of the tables; see `make_table`.
@@ -20,7 +18,7 @@ PRICE_COLUMNS = (
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
 
 
-def prices() -> CommandReport:
+def prices() -> Report:
     """List prices and limits of all models.
 
     Prices are today's USD per 1 million tokens, in/out. Limits are those of FINDABLE_TIER: requests
@@ -41,10 +39,8 @@ def prices() -> CommandReport:
         }
         for price_row in price_rows
     ]
-    note = partial(
-        Terminal().say, "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
-    )
-    return CommandReport(document, [make_table(models, PRICE_COLUMNS), note])
+    note = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
+    return Report(document, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
 
 
 def _format_prices(prices: Mapping[str, float]) -> str:
@@ -55,7 +51,7 @@ def _format_prices(prices: Mapping[str, float]) -> str:
 def settings(
     *,
     all_: Annotated[bool, Parameter("Also list settings with their default value.")] = False,
-) -> CommandReport:
+) -> Report:
     """List the settings that were set, with value, origin and meaning; API keys are masked.
 
     --all and --json also list the settings that have their default value.
@@ -66,8 +62,8 @@ def settings(
     documents = [
         row._asdict() | {"value": format_with_unit(row.value, row.unit)} for row in listed_rows
     ]
-    return CommandReport(
+    return Report(
         [row._asdict() for row in all_rows],
-        make_table(documents, SETTING_COLUMNS),
-        hint=CommandHint("settings", all=True),
+        parts=[make_table(documents, SETTING_COLUMNS)],
+        next_step=CommandHint("settings", all=True),
     )

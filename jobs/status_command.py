@@ -7,11 +7,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
-from jobs.command import should_print_json
-from jobs.document_output import format_counts, format_fields, format_figures
-from jobs.options import CommandReport, Parameter
-from jobs.output import Output
+from jobs.options import Parameter
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.report import Report, format_counts, format_fields, format_figures
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status as task_status
@@ -29,7 +27,7 @@ def status(
         bool,
         Parameter("Compare the index with all rows, to find changes by other programs."),
     ] = False,
-) -> CommandReport:
+) -> Report:
     """Show rows by state, open batches, cost (USD), the index, and the next command.
 
     Changes by other programs to indexed rows are found only by --exact, `index` and `work`.
@@ -40,18 +38,8 @@ def status(
     report = task_status.read_status(ws, exact=exact)
     named_lines = _status_lines(report)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
-    output: Output = [f"{name:<{width}}{text}" for name, text in named_lines]
-    return CommandReport(report.document, output, hint=report.next_command)
-
-
-def read_next_command(ws: WorkspaceSession) -> CommandHint | None:
-    """Return the next command for the user; None if there is none, or with `--json`.
-
-    Only people read it.
-    """
-    if should_print_json():
-        return None
-    return task_status.read_status(ws).next_command
+    lines = [f"{name:<{width}}{text}" for name, text in named_lines]
+    return Report(report.document, parts=[*lines], next_step=report.next_command or "")
 
 
 def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:

@@ -7,6 +7,9 @@ is `task@n/model`, or a prompt version, `task@n`.
 from collections.abc import Sequence
 from itertools import chain
 
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import InputError
+from pipeline.core.report import Report, make_table
 from pipeline.core.settings import Settings
 from pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
 from pipeline.engine.shipped_task import find_shipped_task
@@ -21,6 +24,8 @@ LOCAL_EVIDENCE_NOTE = (
     "the evidence of the local engine is always correct, because it copies quotations from the text"
 )
 
+# Columns of the table of gates; see `make_table`.
+GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
 # Bounds of tasks whose answers consist of choices only, in the form of the setting GATES.
 CLOSED_ANSWER_GATES = "same=off"
 
@@ -118,6 +123,40 @@ def write_report(
 
     report = QualityReport(quality, figures.judge_figures(quality, gates), ws.now())
     return report.seal(ws.data, ws.task.name)
+
+
+def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
+    """Measure the answers of a version, write the report's files, and report the gates.
+
+    Args:
+        ws: The session.
+        version: The version, as in `write_report`.
+
+    Raises:
+        InputError: A version was named that has no answers; no file was written.
+        ConfigurationError: The gates are malformed.
+    """
+    quality = write_report(ws, version=version)
+    if quality is not None:
+        ws.announce_placeholders()
+        figures = {**quality.document, "placeholder": ws.has_placeholder_answers}
+        return Report(
+            figures,
+            f"{quality.line}; report: {quality.path}",
+            [make_table(figures["gates"], GATE_COLUMNS)],
+            errors=[] if quality.error is None else [quality.error],
+        )
+
+    # A task without answers is an error only if the user named a version.
+    if version is not None:
+        raise InputError(
+            f"there is no answer of version {version!r}; no report was written",
+            hint=f"`{CommandHint('versions')}` lists the versions",
+        )
+    rows = ws.task.nouns.plural
+    return Report(
+        None, f"no answers about {rows} under {ws.task.prompt_version} yet: nothing to measure"
+    )
 
 
 def _answered_version(tx: Connection, task: Task) -> str:

@@ -14,6 +14,7 @@ import csv
 import hashlib
 import heapq
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Literal, NamedTuple, TypeVar, cast
@@ -407,14 +408,19 @@ def apply_gate_settings(
         other_gates: Gates of other tasks, which are ignored.
 
     Raises:
-        ConfigurationError: A text is malformed, names a gate twice, or names an unknown gate.
+        ConfigurationError: A text is malformed, or names an unknown gate.
     """
     gates = {figure.name: figure for figure in figures if figure.is_gate}
     effective: dict[str, Figure | None] = {**gates}
     for place, text in settings.items():
-        for name, bounds in _split_gates(text, place):
+        for part in split_names(text):
+            name, _, bounds = map(str.strip, part.partition("="))
             if name in gates:
-                effective[name] = _replace_bounds(gates[name], bounds, place)
+                try:
+                    effective[name] = _replace_bounds(gates[name], bounds)
+                except ValueError:
+                    message = f"{place}: {part} has no valid bounds"
+                    raise ConfigurationError(message, hint=GATES_HINT) from None
             elif name not in other_gates:
                 raise ConfigurationError(
                     f"{place}: there is no gate {name!r}",
@@ -423,27 +429,7 @@ def apply_gate_settings(
     return effective
 
 
-def _split_gates(text: str, place: str) -> Iterator[tuple[str, str]]:
-    """Yield (gate, bounds) of each part of a text `name=bounds,…`.
-
-    Args:
-        place: The origin of the text, such as `GATES`, for messages.
-
-    Raises:
-        ConfigurationError: A part is not `name=bounds`, or a name is repeated.
-    """
-    seen_names: set[str] = set()
-    for part in split_names(text):
-        name, _, bounds = map(str.strip, part.partition("="))
-        if not name or not bounds:
-            raise ConfigurationError(f"{place}: {part!r} is not GATE=BOUNDS", hint=GATES_HINT)
-        if name in seen_names:
-            raise ConfigurationError(f"{place}: {name} is set twice", hint=GATES_HINT)
-        seen_names.add(name)
-        yield name, bounds
-
-
-def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
+def _replace_bounds(gate: Figure, text: str) -> Figure | None:
     """Return a copy of a gate with the bounds that a text sets, or None if the text is "off".
 
     The text has one of these forms:
@@ -451,49 +437,26 @@ def _replace_bounds(gate: Figure, text: str, place: str) -> Figure | None:
     - `low..high` replaces both bounds. If a number is left out, that bound is removed.
     - A single number replaces the only bound of the gate.
 
-    Args:
-        place: The origin of the text, such as `GATES`, for messages.
-
     Raises:
-        ConfigurationError: The text is malformed, contains no number, is a single number for a gate
-            with two bounds, has low > high, or a share is not between 0 and 1.
+        ValueError: The text is malformed, contains no number, is a single number for a gate with
+            two bounds, has low > high, or a bound is negative, or a share above 1.
     """
     if text.lower() == "off":
         return None
 
-    low_text, separator, high_text = text.partition("..")
-    has_both_bounds = gate.low is not None and gate.high is not None
-    try:
-        low = _parse_bound(gate, low_text)
-        high = _parse_bound(gate, high_text)
-        bounds = [bound for bound in (low, high) if bound is not None]
-        has_right_form = bool(separator) or not has_both_bounds
-        is_valid = bool(bounds) and bounds == sorted(bounds) and has_right_form
-    except ValueError:
-        is_valid = False
-    if not is_valid:
-        raise ConfigurationError(
-            f"{place}: {gate.name}={text} has no valid bounds",
-            hint=GATES_HINT,
-        )
-
-    if separator:
-        return gate._replace(low=low, high=high)
-    if gate.low is None:
-        return gate._replace(high=low)
-    return gate._replace(low=low)
-
-
-def _parse_bound(gate: Figure, text: str) -> float | None:
-    """Return a bound as a number, or None for a blank text.
-
-    Raises:
-        ValueError: The text is not a finite number, or a share is not between 0 and 1.
-    """
-    if not text.strip():
-        return None
-    number = float(text)
-    is_wrong_share = gate.unit == "share" and not 0 <= number <= 1
-    if is_wrong_share or not math.isfinite(number):
+    low, separator, high = text.partition("..")
+    if not separator and gate.low is None:
+        high = low
+        low = ""
+    elif not separator and gate.high is not None:
         raise ValueError(text)
-    return number
+
+    bounds = [float(bound) for bound in (low, high) if bound.strip()]
+    max_bound = 1.0 if gate.unit == "share" else sys.float_info.max
+    has_valid_bounds = all(0 <= bound <= max_bound for bound in bounds)
+    if not bounds or not has_valid_bounds or bounds != sorted(bounds):
+        raise ValueError(text)
+    return gate._replace(
+        low=bounds[0] if low.strip() else None,
+        high=bounds[-1] if high.strip() else None,
+    )

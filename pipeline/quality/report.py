@@ -107,15 +107,6 @@ class QualityReport(NamedTuple):
             )
         return GateError(f"{subject} failed: {verdicts}; the answers are stored", hint=hint)
 
-    def check(self) -> None:
-        """Raise `error` if a gate failed.
-
-        Raises:
-            GateError: A gate failed.
-        """
-        if self.error is not None:
-            raise self.error
-
     @property
     def line(self) -> str:
         """The result of all gates: how many passed, failed and were not judged, and which failed.

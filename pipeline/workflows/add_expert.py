@@ -14,6 +14,7 @@ from pipeline.batch.live_report import LiveReport
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError, TakenError
+from pipeline.core.report import Report, make_table
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -30,6 +31,8 @@ from pipeline.tables.row_findings import SoundRow
 PATIENCE_S = 5.0
 # Why a new person is due, as the database stores it.
 DUE_REASON = "saved, not asked yet"
+# Columns of a new person; see `make_table`.
+PERSON_COLUMNS = "username name tags score=findability_score"
 # Our choice: the call ends after this time, tagged or not. The help of the command names it.
 MAX_ANSWER_S = 6.5
 
@@ -61,6 +64,23 @@ class AddedExpert:
         """Return the person for JSON, which calls the row's id `item_id`."""
         members = asdict(self)
         return {"username": self.username, "item_id": members.pop("row_id"), **members}
+
+    def to_report(self) -> Report:
+        """Return the report of `add-expert`: the person, and whether searches find the person.
+
+        A note has the time of the call, or a warning says why there are no tags.
+        """
+        report = Report(self.document, parts=[make_table([vars(self)], PERSON_COLUMNS)])
+        problem = self.parked or self.problem
+        if problem:
+            report.warnings.append(f"{self.username} is stored without tags: {problem}")
+        elif self.took_s is not None:
+            report.notes.append(f"{self.username} tagged in {self.took_s:.1f} s")
+        message = "Not in the index yet"
+        if not self.tags:
+            message = "People without tags cannot be searched"
+        report.parts.append(message)
+        return report
 
 
 def tag_new_person(
@@ -145,15 +165,12 @@ def _explain_missing_tags(live_report: LiveReport) -> str:
     # The reply may arrive just after the deadline.
     if live_report.answered:
         return ""
+    reasons = [reason for _, reason in live_report.first_failures]
     if live_report.stopped:
-        return live_report.stopped.message
-
-    failure_reasons = [reason for _, reason in live_report.first_failures]
-    if failure_reasons and failure_reasons[0]:
-        return failure_reasons[0]
+        reasons.insert(0, live_report.stopped.message)
     if live_report.idle_reason:
-        return f"not asked: {live_report.idle_reason}"
-    return ""
+        reasons.append(f"not asked: {live_report.idle_reason}")
+    return next(filter(None, reasons), "")
 
 
 def store_person(

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 from pipeline.batch import budget
 from pipeline.batch.batch_plan import BatchPlan
@@ -23,9 +23,12 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from pipeline.core.errors import InputError
 from pipeline.core.progress import NoProgress, Progress
+from pipeline.core.quotes import to_display_value
 from pipeline.core.redact import mask_password
+from pipeline.core.report import Report, Table, format_counts, raise_first_error
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
+from pipeline.core.text import format_usd, plural
 from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
@@ -69,12 +72,10 @@ MAX_ESTIMATED_ROWS = 100_000
 class AskReport:
     """Result of a question."""
 
-    # Draft of the task's file.
-    draft: TaskDraft
+    # The question, with the draft of its task's file.
+    question: UnwrittenTask
     # Whether the file was written and the answers are stored.
     is_kept: bool
-    # Names of the fields of an answer.
-    fields: Sequence[str]
     # Rows of the table that can be asked about.
     rows: int
     tried: try_out.TryReport
@@ -84,6 +85,11 @@ class AskReport:
     def __repr__(self) -> str:
         """Return one line with the outcomes and the number of rows."""
         return f"{self.tried!r} of {self.rows:,} rows"
+
+    @property
+    def draft(self) -> TaskDraft:
+        """Return the draft of the task's file."""
+        return cast(TaskDraft, self.question.draft)
 
     @property
     def answers(self) -> ResultTable[dict[str, Any]]:
@@ -115,6 +121,44 @@ class AskReport:
             "tried": self.tried.document,
             "all": None if self.estimate is None else self.estimate.document(),
         }
+
+    def to_report(self, ws: WorkspaceSession) -> Report:
+        """Return the report of `ask`: the answers, the estimate for all rows, and the cost.
+
+        A row without an answer shows its problem. If the local engine answered, the estimate is
+        that of the model that a key would use.
+        """
+        answers = self.answers
+        # Answers have problems instead of fields if the row was not answered.
+        field_names = [field.name for field in self.question.fields]
+        columns = dict.fromkeys([self.draft.guess.key, *field_names])
+        for answer in answers:
+            columns |= dict.fromkeys(answer)
+        cells = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
+        report = Report(
+            {**self.document, "placeholder": ws.has_placeholder_answers},
+            parts=[Table(list(columns), cells)],
+            errors=self.tried.errors,
+        )
+        if self.estimate is not None:
+            estimate = self.estimate.with_key or self.estimate
+            line = f"{estimate.model} would ask all {plural(self.rows, 'row')} for about:"
+            if self.estimate.with_key is not None:
+                line = f"nothing was paid; with an API key, {line}"
+            report.parts.append(line)
+            estimate.add_modes(report)
+
+        stored = "no answer was stored"
+        if self.is_kept:
+            stored = f"answers stored; edit the question in {self.draft.path}"
+        parts = (
+            f"{len(answers):,} of {plural(self.rows, 'row')} asked",
+            format_counts({"copied to equal rows": self.tried.copied_rows}),
+            f"{format_usd(self.tried.cost)} spent",
+            stored,
+        )
+        report.parts.append(", ".join(filter(None, parts)))
+        return report
 
 
 def parse_new_task(
@@ -359,23 +403,12 @@ def ask_question(
     _check_any_reply_validated(try_report)
 
     return AskReport(
-        draft,
+        unwritten_task._replace(draft=draft),
         is_kept=False,
-        fields=[answer_field.name for answer_field in unwritten_task.fields],
         rows=row_count,
         tried=try_report,
         estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
     )
-
-
-class SavedQuestion(NamedTuple):
-    """A question whose task's file is written."""
-
-    draft: TaskDraft
-    # Names of the fields of an answer.
-    fields: Sequence[str]
-    # Cost that a person agreed to, or None if the file was written by an earlier command.
-    agreed_usd: float | None
 
 
 def save_question(
@@ -385,7 +418,7 @@ def save_question(
     size: int,
     mode: str = Mode.LIVE.value,
     should_list_refused: bool = False,
-) -> SavedQuestion:
+) -> tuple[UnwrittenTask, float | None]:
     """Confirm the cost of the first rows and write the task's file; ask nothing.
 
     If a file with the same question exists already, nothing is confirmed or written: a command that
@@ -400,7 +433,7 @@ def save_question(
             because the later sync of the rows does.
 
     Returns:
-        The saved question. Its cost is the confirmed cost in USD, or None if the file existed.
+        The question with its draft, and the confirmed cost in USD, or None if the file existed.
 
     Raises:
         InputError: There is no text column or no row with a text, the name is taken, or the cost
@@ -408,17 +441,17 @@ def save_question(
         ConfigurationError: The model does not exist, or a budget has no room.
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
+    saved_task = unwritten_task._replace(draft=draft)
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     check_name_is_free(unwritten_task.name, ws.data, path=draft.path, text=text)
     _print_columns(ws.display, draft)
 
-    field_names = [answer_field.name for answer_field in unwritten_task.fields]
     has_same_text = has_file_text(draft.path, text)
     check_name_is_unused(
         ws.store, unwritten_task.name, path=draft.path.resolve() if has_same_text else None
     )
     if has_same_text:
-        return SavedQuestion(draft, field_names, None)
+        return saved_task, None
 
     # Otherwise refused rows are named when the task reads its rows.
     display = ws.display if should_list_refused else NO_PROGRESS
@@ -435,7 +468,7 @@ def save_question(
     _check_budget(trial_ws, planned)
     agreed_usd = try_out.confirm_cost(trial_ws, planned)
     write_new_file(draft.path, text, ws.data)
-    return SavedQuestion(draft, field_names, agreed_usd)
+    return saved_task, agreed_usd
 
 
 def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
@@ -457,8 +490,9 @@ def _check_budget(ws: WorkspaceSession, planned: try_out.PlannedRows) -> None:
 
 def ask_saved(
     ws: WorkspaceSession,
-    saved_question: SavedQuestion,
+    saved_task: UnwrittenTask,
     *,
+    agreed_usd: float | None,
     size: int,
     mode: str = Mode.LIVE.value,
 ) -> AskReport:
@@ -470,7 +504,8 @@ def ask_saved(
 
     Args:
         ws: The workspace, with the task of the question.
-        saved_question: The stored question.
+        saved_task: The stored question, with its draft.
+        agreed_usd: The cost in USD that a person confirmed before, or None.
         size: How many of the rows with a text are looked at.
         mode: One of SINGLE_ROW_MODES.
 
@@ -481,16 +516,15 @@ def ask_saved(
     """
     rounds.sync_and_recover_task(ws)
     ws = make_session_in_mode(ws, mode)
-    ws.agreed_usd = saved_question.agreed_usd
+    ws.agreed_usd = agreed_usd
     row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
     ws.announce_placeholders()
 
     try_report = try_out.ask_and_store(ws, row_ids)
     _check_any_reply_validated(try_report)
     return AskReport(
-        saved_question.draft,
+        saved_task,
         is_kept=True,
-        fields=saved_question.fields,
         rows=row_count,
         tried=try_report,
         estimate=_estimate_all(ws, row_ids, row_count, try_report),
@@ -574,7 +608,7 @@ def estimate_run(
     named_task = unwritten_task._replace(name=name)
     draft = trial.draft._replace(path=named_task.path)
     run_ws, row_ids, _, _ = _load_in_memory(ws, named_task, draft, size=MAX_ESTIMATED_ROWS)
-    estimate = preflight.estimate_named_rows(run_ws, row_ids)
+    estimate = preflight.estimate_rows(run_ws, row_ids=row_ids)
     return replace(estimate, with_key=trial.estimate.with_key)
 
 
@@ -590,7 +624,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
     Does nothing if a reply was validated, even as invalid, or if no error ended the calls.
     """
     if all(row.outcome in try_out.UNJUDGED_OUTCOMES for row in try_report.items):
-        try_report.check()
+        raise_first_error(try_report.errors, NO_PROGRESS)
 
 
 def _estimate_all(

@@ -8,9 +8,6 @@
 
 from collections.abc import Sequence
 
-from pipeline.batch import live
-from pipeline.batch.batch_plan import Selection
-from pipeline.batch.live_report import LiveReport
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
@@ -33,7 +30,7 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     """
     open_fields = closed_questions.list_open_fields(ws.task)
     if open_fields:
-        raise _open_fields_error(open_fields, closed_questions.list_closed_fields(ws.task))
+        raise _open_fields_error(open_fields)
     return ws.for_decisions()
 
 
@@ -45,29 +42,14 @@ def check_decidable(fields: Sequence[FieldDraft]) -> None:
     """
     open_fields = [field.name for field in fields if field.kind not in CLOSED_KINDS]
     if open_fields:
-        closed_fields = [field.name for field in fields if field.kind in CLOSED_KINDS]
-        raise _open_fields_error(open_fields, closed_fields)
+        raise _open_fields_error(open_fields)
 
 
-def _open_fields_error(open_fields: Sequence[str], closed_fields: Sequence[str]) -> InputError:
-    """Return the error for a task with open fields, from the names of its fields."""
+def _open_fields_error(open_fields: Sequence[str]) -> InputError:
+    """Return the error for a task with open fields, from their names."""
     reason = closed_questions.describe_open_fields(open_fields)
-    option = OptionHint(mode="decide")
-    hint = f"without {option} a generating model answers all fields"
-    if closed_fields:
-        names = ", ".join(f"`{name}`" for name in closed_fields)
-        hint = f"make two tasks: one with {names} for {option}, and one with the other fields"
+    hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
     return InputError(f"{reason}; nothing was asked", hint=hint)
-
-
-def continue_decide_run(ws: WorkspaceSession) -> LiveReport:
-    """Ask the decision model about the rows that an unfinished `tag` left open.
-
-    Raises:
-        ConfigurationError: There is no usable key, or the engine cannot start.
-    """
-    decide_ws = make_decision_session(ws)
-    return live.ask_rows(decide_ws, Selection(), mode=Mode.DECIDE)
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:

@@ -123,15 +123,17 @@ def recommend_mode(
         return (round(in_time[mode].compared_cost, 6), durations_s[mode])
 
     recommended = min(in_time, key=preference)
+    if not any(estimate.cost for estimate in candidates.values()):
+        return recommended, "no mode costs anything here"
+
     in_time_text = f" and finishes{deadline_text}" if deadline_text else ""
     reasons = [f"it is the cheapest of batch, flex and live{in_time_text}"]
     if candidates[recommended].seconds is not None:
         reasons.append(f"it takes {candidates[recommended].duration_text}")
-    if any(estimate.cost for estimate in candidates.values()):
-        for mode, estimate in candidates.items():
-            if mode != recommended:
-                cost = format_usd(estimate.cost)
-                reasons.append(f"{mode} costs {cost} ({estimate.duration_text})")
+    for mode, estimate in candidates.items():
+        if mode != recommended:
+            cost = format_usd(estimate.cost)
+            reasons.append(f"{mode} costs {cost} ({estimate.duration_text})")
     reasons += [
         estimate.absence_reason for estimate in estimates.values() if estimate.absence_reason
     ]

@@ -133,25 +133,16 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
             copy_path.unlink(missing_ok=True)
         raise
     try:
-        _register_with_rows(ws, name)
+        settings = replace(ws.settings, task=name)
+        register_task_if_new(ws.store, settings, display=ws.display)
+        with ws.store.read() as tx:
+            task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
+        sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)
         raise
     return draft
-
-
-def _register_with_rows(ws: WorkspaceSession, name: str) -> None:
-    """Register the task of a new file in the workspace, and store its rows.
-
-    Raises:
-        FindableError: The task cannot be registered, or its rows cannot be stored.
-    """
-    settings = replace(ws.settings, task=name)
-    register_task_if_new(ws.store, settings, display=ws.display)
-    with ws.store.read() as tx:
-        task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
-    sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
 
 
 def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:

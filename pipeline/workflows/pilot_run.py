@@ -8,7 +8,8 @@ person waives it.
 from collections.abc import Sequence
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import FindableError, GateError, InputError, RemoteError
+from pipeline.core.errors import GateError, InputError, RemoteError
+from pipeline.core.report import Failure, raise_first_error
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -79,7 +80,7 @@ def check_or_run_pilot(
             return None
 
     report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
-    report.check_gates(ws.display, strict=True)
+    raise_first_error(report.gate_errors, ws.display)
     return report
 
 
@@ -201,7 +202,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
     return tag_rounds.complete_report()
 
 
-def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> FindableError | None:
+def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> Failure | None:
     """Return the error because of which asking a sample must stop, or None to go on.
 
     The first that applies is returned:
@@ -214,17 +215,12 @@ def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> FindableErro
     report = tag_rounds.report
     has_open_rows = tag_rounds.count_claimable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
-    errors = report.list_errors(task.nouns) if has_open_rows or not report.is_down else []
-    if errors:
-        return errors[0]
-    if not has_open_rows:
-        return None
-
-    if report.stop.budget_error is not None:
-        return report.stop.budget_error
-    if report.no_room:
-        return RemoteError(
-            f"{report.stop.message}; nothing was lost",
-            hint="run the same command again later",
-        )
-    return None
+    errors = list[Failure]()
+    if has_open_rows or not report.is_down:
+        errors += report.list_errors(task.nouns)
+    if has_open_rows and report.stop.budget_error is not None:
+        errors.append(report.stop.budget_error)
+    if has_open_rows and report.no_room:
+        message = f"{report.stop.message}; nothing was lost"
+        errors.append(RemoteError(message, hint="run the same command again later"))
+    return next(iter(errors), None)

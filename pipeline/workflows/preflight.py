@@ -19,15 +19,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.batch import budget, ingest, submit
+from pipeline.batch import budget, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError
+from pipeline.core.report import Report, make_table
 from pipeline.core.states import Mode
-from pipeline.core.text import format_object, format_usd
+from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.api_errors import next_midnight_pacific
 from pipeline.gemini.models import (
     FREE_TIER,
@@ -45,6 +46,8 @@ MIN_DEARER_USD = 0.01
 # Seconds of a call before any was measured. Our choice for a live call: 1 to 2 s is normal. A
 # decision takes 150 to 250 ms (public pages, read 2026-11).
 USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
+# Columns of the table of modes; see `make_table`.
+MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
 
@@ -142,6 +145,73 @@ class Preflight:
             return self.mode_estimates
         return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
+    def to_report(self, nouns: TaskNouns) -> Report:
+        """Return the report of `tag --dry`: tokens, cost and time of each mode, recommendation.
+
+        If the local engine would answer, the figures for people are those of the model that a key
+        would use. A line says so, and another line is about the batches of an earlier run.
+        """
+        estimate = self.with_key or self
+        report = Report(self.document())
+        if self.waiting.items:
+            waiting_rows = self.waiting.describe_rows(nouns)
+            cost = format_usd(self.waiting.cost)
+            report.parts.append(
+                f"also sent: {waiting_rows} in batches of an earlier run, about {cost}"
+            )
+        if not self.plan.items:
+            report.parts.append(f"nothing to ask: {nouns.none_open_message}")
+            return report
+
+        if self.with_key is not None:
+            report.parts.append(
+                f"without an API key, {self.model} answers at no cost; with an API key:"
+            )
+        rows = estimate.plan.describe_rows(nouns)
+        usage = estimate.plan.usage
+        output_tokens = usage.answer + usage.thoughts
+        report.parts.append(
+            f"{estimate.model}: {rows}, about {usage.prompt:,} tokens in and {output_tokens:,} out "
+            f"({estimate.basis})"
+        )
+        estimate.add_modes(report)
+        if estimate.decide is not None and estimate.decide.absence_reason:
+            report.parts.append(f"no decide: {estimate.decide.absence_reason}")
+        mode_name = estimate.recommended or "no mode yet"
+        report.parts.append(f"recommended: {mode_name}, because {estimate.reason}")
+        return report
+
+    @property
+    def basis(self) -> str:
+        """Return how the output tokens were estimated, and the control requests of a batch."""
+        basis = "the length of answers is guessed"
+        if self.calibration.answers:
+            basis = f"measured on {plural(self.calibration.answers, 'answer')}"
+        if self.plan.control_requests:
+            control_count = plural(self.plan.control_requests, "control request")
+            basis += f"; a batch has {control_count} for {format_usd(self.plan.control_cost)}"
+        return basis
+
+    def add_modes(self, report: Report) -> None:
+        """Add a table with cost and time of each available mode to a report, and warnings.
+
+        Batch is in the table even if it is not available; its warning says why.
+        """
+        modes = [
+            {"mode": mode, **estimate.document("batches_or_calls")}
+            for mode, estimate in self.possible_mode_estimates.items()
+            if mode == Mode.BATCH or not estimate.absence_reason
+        ]
+        report.parts.append(make_table(modes, MODE_COLUMNS))
+        for mode in modes:
+            report.warnings += [f"{mode['mode']}: {warning}" for warning in mode["warnings"]]
+
+    @property
+    def live_cost(self) -> float:
+        """Return the cost in USD of live calls at full price, or of decisions if they are asked."""
+        estimate = self.mode_estimates.get(Mode.LIVE) or self.mode_estimates[Mode.DECIDE]
+        return estimate.cost
+
     def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
         """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
 
@@ -157,54 +227,15 @@ class Preflight:
         return plan, self.mode_estimates[mode].cost + self.waiting.cost
 
 
-def estimate_tagging(
+def estimate_rows(
     ws: WorkspaceSession,
     *,
-    limit: int | None,
-    deadline_s: float | None,
-) -> Preflight:
-    """Sync the rows, and return the estimates of all modes for the open rows; ask nothing.
-
-    Before the estimate, the replies of live runs whose process died are ingested. Tokens are
-    counted without a call. If the model is that of the local engine and rows are open, the result
-    also contains the estimate for Gemini's model as `with_key`. If that estimate cannot be made, a
-    warning is printed instead.
-
-    Args:
-        ws: The workspace.
-        limit: Estimate at most this many rows, or None for all.
-        deadline_s: Seconds from now, or None for no deadline.
-
-    Raises:
-        InputError: The task has no rows, or a request cannot be sent.
-    """
-    ws.sync_rows()
-    ingest.recover_dead_runs(ws)
-    preflight = estimate_open_rows(ws, limit=limit, deadline_s=deadline_s)
-    if not preflight.plan.items:
-        ws.check_has_rows()
-        return preflight
-
-    gemini_ws = ws.with_gemini_model()
-    if gemini_ws is None:
-        return preflight
-
-    try:
-        with_key = estimate_open_rows(gemini_ws, limit=limit, deadline_s=deadline_s)
-    except ConfigurationError as error:
-        ws.display.warn(f"no estimate for a key: {error.message}")
-        return preflight
-    return replace(preflight, with_key=with_key)
-
-
-def estimate_open_rows(
-    ws: WorkspaceSession,
-    *,
-    limit: int | None,
-    deadline_s: float | None,
+    limit: int | None = None,
+    row_ids: Sequence[str] | None = None,
+    deadline_s: float | None = None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
-    """Count the tokens of the open rows, and return the estimates of all modes.
+    """Count the tokens of the open rows, or of named rows, and return the estimates of all modes.
 
     A row is open if it has a text and is neither claimed nor answered nor parked. The requests are
     built and not sent. Shows the progress; nothing is written.
@@ -212,26 +243,23 @@ def estimate_open_rows(
     Args:
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
+        row_ids: Estimate these rows, whatever their state, instead of the open rows.
         deadline_s: Seconds from now, or None for no deadline.
         is_pilot_waived: Ignore a pilot that blocks the rows.
 
     Raises:
         InputError: A request cannot be sent; the message names its row.
     """
-    askable_count = ws.store.query(claiming.count_claimable, ws.task)
-    row_count = askable_count
-    if limit:
-        row_count = min(askable_count, limit)
-    with ws.display.bar("counting tokens", row_count) as bar:
-        plan = plan_batches(ws, Selection(limit), bar=bar)
+    rows_mode = Mode.TRIAL
+    if row_ids is None:
+        rows_mode = Mode.BATCH
+        row_count = ws.store.query(claiming.count_claimable, ws.task)
+    else:
+        row_count = len(row_ids)
+    selection = Selection(limit, row_ids=row_ids)
+    with ws.display.bar("counting tokens", min(row_count, limit or row_count)) as bar:
+        plan = plan_batches(ws, selection, bar=bar, rows_mode=rows_mode)
     return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
-
-
-def estimate_named_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> Preflight:
-    """Return the estimates of all modes for some rows, whatever their state; nothing is written."""
-    with ws.display.bar("counting tokens", len(row_ids)) as bar:
-        plan = plan_batches(ws, Selection(row_ids=row_ids), bar=bar, rows_mode=Mode.TRIAL)
-    return estimate_plan(ws, plan)
 
 
 def estimate_plan(

@@ -24,6 +24,7 @@ from pipeline.core.answer_types import make_answer_validator
 from pipeline.core.declaration import A_co, Declaration, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.progress import Progress
+from pipeline.core.report import raise_first_error
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.core.text import plural
@@ -54,7 +55,7 @@ from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollectio
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.row_import import ImportOptions
 from pipeline.tables.source import MemorySource
-from pipeline.workflows import ask, decisions, preflight, tag, try_out
+from pipeline.workflows import ask, decisions, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
@@ -179,7 +180,7 @@ class Workspace:
         # The rows of a user task are synced first, which writes.
         is_built_in = isinstance(task, str) and task in BUILT_IN_TASKS
         access = Access.READ if is_built_in else Access.WRITE
-        work = partial(preflight.estimate_tagging, limit=limit, deadline_s=None)
+        work = partial(tag.estimate_rows, options=tag.TagOptions(limit=limit))
         return self._run(work, task, items, settings, access=access)
 
     def ask(
@@ -252,11 +253,15 @@ class Workspace:
                 mode=mode,
                 should_list_refused=refused,
             )
-            saved = self._run(save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True)
-            ask_saved = partial(ask.ask_saved, saved_question=saved, size=n, mode=mode)
+            saved_task, agreed_usd = self._run(
+                save, PEOPLE, None, settings, access=Access.CREATE, is_exclusive=True
+            )
+            ask_saved = partial(
+                ask.ask_saved, saved_task=saved_task, agreed_usd=agreed_usd, size=n, mode=mode
+            )
             report = self._run(
                 ask_saved,
-                saved.draft.path,
+                saved_task.path,
                 None,
                 settings,
                 access=Access.WRITE,
@@ -278,7 +283,7 @@ class Workspace:
                 access=Access.CREATE,
                 is_exclusive=True,
             )
-        report.tried.check()
+        raise_first_error(report.tried.errors, self.display)
         return report
 
     def try_(
@@ -314,7 +319,7 @@ class Workspace:
         name = None if item is None else str(item)
         work = partial(try_out.try_task, size=n, name=name, seed=seed, mode=mode)
         report = self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)
-        report.check()
+        raise_first_error(report.errors, self.display)
         return report
 
     def tag(
@@ -386,7 +391,9 @@ class Workspace:
             elif again:
                 ws.agreed_usd = ws.settings.confirm_above
             report = tag.tag_rows(ws, options)
-            report.raise_first_error(ws.task.nouns, ws.display, strict=strict)
+            for warning in report.list_warnings(ws.task.nouns, strict=strict):
+                ws.display.warn(warning)
+            raise_first_error(report.list_errors(ws.task.nouns, strict=strict), ws.display)
             return report
 
         return self._run(work, task, items, settings, access=Access.WRITE, is_exclusive=True)

@@ -14,7 +14,7 @@ from functools import partial
 from pipeline.batch import ingest, live, poll, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.budget import API_STATES, BudgetError
-from pipeline.batch.held_batches import HeldBatchError, accept_held_batch
+from pipeline.batch.held_batches import HeldBatchError
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.submit import SubmitReport
 from pipeline.core.command_hint import HintTemplate, OptionHint
@@ -32,16 +32,19 @@ from pipeline.core.text import format_usd, shorten
 from pipeline.engine import claiming
 from pipeline.engine.duplicates import count_waiting_rows
 from pipeline.engine.session import WorkspaceSession
-from pipeline.quality import evaluate
+from pipeline.quality import evaluate, pilot
 from pipeline.quality.report import delete_partial_reports
 from pipeline.store import batches, claims, money, runs
-from pipeline.workflows.quality_reporter import QualityReporter
 from pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
 
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 # A shorter wait for the API is normal and not shown.
 MIN_SHOWN_WAIT_S = 5.0
 MAX_SHOWN_REASON_CHARS = 90
+# The next quality reports wait this many times as long as the last ones took. The reports at the
+# end of the command do not wait.
+REPORT_PAUSE_FACTOR = 20
+WAIVED_PILOT_NOTE = "Asked without a passed pilot, because a person waived it."
 HOPELESS_ANSWERS_REASON = HintTemplate(
     "the answers fail a quality gate by far, so no more rows were sent; {} sends them anyway",
     OptionHint(skip_pilot=True),
@@ -112,7 +115,11 @@ class TagRounds:
         self._limit = limit
         self.row_ids = row_ids
         self.report = TagReport(ws.version)
-        self.quality_reporter = QualityReporter(ws, self.report, is_enabled=should_report)
+        self.should_report = should_report
+        # Monotonic time before which no further quality report is written.
+        self._next_report_at_s = 0.0
+        # Versions with answers since their last quality report; the keys are ordered.
+        self._unreported_versions = dict[str, None]()
         self.started_at = ws.now()
         # Batches that failed at the API since rows were sent the last time.
         self._failed_batches = set[int]()
@@ -369,9 +376,9 @@ class TagRounds:
         ]
 
         if live_report.run is not None and not live_report.interrupted:
-            self.quality_reporter.note_answers(ws.version)
+            self._unreported_versions[ws.version] = None
             # Report now: the caller may wait for batches, which takes up to a day.
-            self.quality_reporter.write(is_last=False)
+            self._write_quality_reports(is_last=False)
         return live_report
 
     def stop_asking(self) -> None:
@@ -469,7 +476,7 @@ class TagRounds:
                 batch = summary.batch
                 for warning in summary.iterate_warnings(self._ws.task.nouns):
                     self._ws.display.warn(f"batch {batch.number}: {warning}")
-                self.quality_reporter.note_answers(batch.version)
+                self._unreported_versions[batch.version] = None
                 if batch.missing == 0 and batch.number in self.report.failed_batches:
                     # The batch failed at the API after every request had a reply.
                     del self.report.failed_batches[batch.number]
@@ -480,11 +487,11 @@ class TagRounds:
             pass
         except FindableError:
             self._note_held_batches()
-            self.quality_reporter.write(is_last=False)
+            self._write_quality_reports(is_last=False)
             raise
 
         self._note_held_batches()
-        self.quality_reporter.write(is_last=False)
+        self._write_quality_reports(is_last=False)
         return len(ingested) - count_before
 
     def _note_held_batches(self) -> None:
@@ -494,6 +501,47 @@ class TagRounds:
             for batch in self.list_batches(BatchState.DOWNLOADED)
             if batch.is_held
         ]
+
+    def _write_quality_reports(self, *, is_last: bool) -> None:
+        """Write the quality report of each version with new answers.
+
+        Does nothing if reports are off, or if the previous reports are too recent. A report is
+        hopeless if its answers miss a gate (a bound on a quality figure) by far, on enough rows. If
+        the task needs pilots, a hopeless report is recorded as a failed pilot, which blocks further
+        rows of the version. If that is the version in use, no more rows are sent.
+
+        Args:
+            is_last: Write the reports however recent the previous reports are.
+        """
+        ws = self._ws
+        started_at_s = ws.monotonic()
+        if not self.should_report or (started_at_s < self._next_report_at_s and not is_last):
+            return
+
+        for version in self._unreported_versions:
+            newest_pilot = ws.store.query(runs.find_newest_pilot, version, must_be_ended=True)
+            has_no_verdict = (
+                newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
+            )
+            notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
+            quality = evaluate.write_report(ws, version=version, notes=notes)
+            if quality is None:
+                continue
+
+            is_hopeless = pilot.block_if_hopeless(
+                ws.store,
+                ws.task,
+                data=ws.data,
+                quality=quality,
+                now=ws.now,
+            )
+            if is_hopeless and version == ws.version:
+                self.report.is_hopeless = True
+            self.report.quality_reports[version] = quality
+
+        self._unreported_versions.clear()
+        ended_at_s = ws.monotonic()
+        self._next_report_at_s = ended_at_s + REPORT_PAUSE_FACTOR * (ended_at_s - started_at_s)
 
     def complete_report(self) -> TagReport:
         """Complete and return the report; write the last quality reports, and end finished runs.
@@ -521,8 +569,8 @@ class TagRounds:
             )
 
         if is_run_finished and report.newest_quality is None:
-            self.quality_reporter.note_answers(ws.version)
-        self.quality_reporter.write(is_last=True)
+            self._unreported_versions[ws.version] = None
+        self._write_quality_reports(is_last=True)
         delete_partial_reports(ws.data, task.name)
 
         with ws.store.read() as tx:
@@ -565,33 +613,6 @@ class TagRounds:
         report.stop = replace(report.stop, rows=min(report.stop.rows, unsent_count))
         if not unsent_count and not report.is_down:
             report.stop = TagStop()
-
-
-def ingest_all(
-    ws: WorkspaceSession, *, accepted_number: int | None = None
-) -> tuple[TagReport, list[FindableError]]:
-    """Ingest every downloaded batch, and write quality reports on the answers.
-
-    Args:
-        accepted_number: Ingest this batch even if it is held because its replies seem to belong to
-            other rows.
-
-    Returns:
-        The completed report, and the errors, which are not raised: the error that stopped
-        ingesting, or an empty list.
-
-    Raises:
-        InputError: The accepted batch is not held.
-    """
-    if accepted_number is not None:
-        accept_held_batch(ws, accepted_number)
-    tag_rounds = TagRounds(ws)
-    errors = list[FindableError]()
-    try:
-        tag_rounds.ingest()
-    except FindableError as error:
-        errors.append(error)
-    return tag_rounds.complete_report(), errors
 
 
 def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:

@@ -1,19 +1,30 @@
-"""How the rows of a shipped task are imported from a file."""
+"""Import the rows of a shipped task from a file or a folder, and report the counts and findings."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.errors import InputError
+from pipeline.core.files import check_no_address, list_parquet_files, unreadable_reason
+from pipeline.core.report import Report, collect_error, format_counts, make_table
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.workspace_folder import has_no_workspace_files
 from pipeline.experts import import_ as people
+from pipeline.images import import_ as images
 from pipeline.passages import import_ as passages
-from pipeline.tables.row_import import ImportOptions, ImportReport
+from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
 
-__all__ = ["ROW_IMPORTERS", "ImportOptions", "RowImporter"]
+__all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
+
+# Columns of findings; see `make_table`.
+FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
+IMAGES_TASK = "images"
 
 
 class RowImporter(NamedTuple):
-    """The functions that import the rows of a task."""
+    """The functions that import the rows of a task from a file."""
 
     # Raises an error if the file cannot be imported; writes nothing.
     check_file: Callable[[Path, ImportOptions], None]
@@ -21,7 +32,117 @@ class RowImporter(NamedTuple):
 
 
 # By the value of TASK=.
-ROW_IMPORTERS = {
+FILE_IMPORTERS = {
     "experts": RowImporter(people.check_file, people.import_people_file),
     "passages": RowImporter(passages.check_file, passages.import_passages),
 }
+IMPORTED_TASKS = (*FILE_IMPORTERS, IMAGES_TASK)
+
+
+def check_readable(file: Path, participle: str) -> None:
+    """Check that a file can be read, before a workspace is created for it.
+
+    Args:
+        file: The file.
+        participle: End of the message "nothing was …", for example "imported".
+
+    Raises:
+        InputError: The file cannot be read; the message has the reason.
+    """
+    check_no_address(file, f"nothing was {participle}")
+    reason = unreadable_reason(file)
+    if reason:
+        raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
+
+
+def check_file(file: Path, task_name: str, options: ImportOptions, data: Path) -> None:
+    """Check that a file or folder can be imported, before a workspace is created for it.
+
+    The rows of a file are only read if there is no workspace yet.
+
+    Raises:
+        InputError: It cannot be imported; nothing was imported.
+    """
+    if task_name == IMAGES_TASK:
+        if options.dry or options.report is not None:
+            raise InputError(
+                f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
+                "passages; no image was imported",
+                hint="leave out the option",
+            )
+        images.check_folder(file)
+        return
+
+    if not list_parquet_files(file):
+        check_readable(file, "imported")
+    may_create = not options.dry and has_no_workspace_files(data)
+    if may_create and (file.is_file() or file.is_dir()):
+        FILE_IMPORTERS[task_name].check_file(file, options)
+
+
+def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:
+    """Import the rows of a file, or the images of a folder, as rows of the session's task.
+
+    Findings (rejected rows and changed values) with the same reason share a row of the table. The
+    notes are left out if a real import changed nothing and has no finding, because an earlier
+    import has printed them. If no row could be imported, the report has the error.
+    """
+    if ws.settings.task == IMAGES_TASK:
+        return _import_images(ws, file)
+
+    nouns = ws.task.nouns
+    imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws, file, options)
+    report = Report(imported.document, errors=collect_error(imported.check))
+    if imported.rows_in:
+        counts = {
+            "added": imported.added,
+            "updated": imported.updated,
+            "unchanged": imported.unchanged,
+            **{kind.value: count for kind, count in imported.counts.items()},
+            "unparked, to be asked again": imported.released,
+        }
+        rows = plural(imported.rows_in, nouns.singular, nouns.plural)
+        verb = "would be imported" if imported.dry else "imported"
+        report.title = f"{rows} {verb}: {format_counts(counts)}"
+
+    findings = [
+        {**vars(group), "examples": _format_examples(group)} for group in imported.groups.values()
+    ]
+    if findings:
+        report.parts.append(make_table(findings, FINDING_COLUMNS))
+    if imported.changes or imported.dry or findings or imported.missing:
+        report.notes += [f"note: {note}" for note in imported.notes]
+    return report
+
+
+def _format_examples(group: FindingGroup) -> str:
+    """Return the lines of a group's first findings, with excerpts."""
+    examples = [f"line {finding.line}: {finding.value}".rstrip(": ") for finding in group.examples]
+    if group.count > len(examples):
+        examples.append(f"…; {OptionHint(report='rejects.csv')} lists all")
+    return ", ".join(examples)
+
+
+def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
+    """Import the images below a folder, and report their counts and the skipped files."""
+    imported = images.import_images(ws, folder)
+    ws.sync_rows()
+    counts = {
+        "added": imported.added,
+        "changed": imported.updated,
+        "moved": imported.moved,
+        "unchanged": imported.unchanged,
+        "broken": imported.broken,
+        "no longer in the folder and not asked about": imported.missing_files,
+        "unparked, to be asked again": imported.released,
+    }
+    report = Report(
+        imported.document,
+        f"{plural(imported.total, 'image')} imported: {format_counts(counts) or 'none'}",
+        errors=collect_error(imported.check),
+    )
+    report.notes += [
+        f"note: {plural(count, 'file')} left out: {reason}"
+        for reason, count in imported.skipped_counts.items()
+    ]
+    return report

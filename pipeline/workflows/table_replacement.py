@@ -144,4 +144,4 @@ def _estimate_run(
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
     task, row_ids = with_rows_in_memory(ws.user_task, open_rows, changed_rows)
-    return preflight.estimate_named_rows(replace(ws, task=task), row_ids)
+    return preflight.estimate_rows(replace(ws, task=task), row_ids=row_ids)

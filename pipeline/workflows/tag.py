@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from pipeline.batch import ingest
 from pipeline.batch.budget import (
     BudgetError,
     check_budget_amount,
@@ -21,11 +22,12 @@ from pipeline.batch.budget import (
     find_unfinished_tag_budget,
 )
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.report import Report
 from pipeline.core.row_listing import RowFilter
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
-from pipeline.core.text import format_usd
+from pipeline.core.text import format_usd, plural
 from pipeline.engine import asking_again
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import AskedRows
@@ -154,27 +156,50 @@ def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
 
 
 def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Preflight:
-    """Return the estimates of all modes for the rows of the options; ask and mark nothing.
+    """Sync the rows, and return the estimates of all modes; ask and mark nothing.
+
+    Before the estimate, the replies of live runs whose process died are ingested. If the local
+    engine would answer, the result also has the estimate for Gemini's model as `with_key`. If that
+    estimate cannot be made, a warning is printed instead.
 
     Raises:
-        InputError: The options are invalid; see `select_rows`.
+        InputError: The task has no rows, a request cannot be sent, or the options are invalid; see
+            `select_rows`.
     """
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     ws.sync_rows()
     select_rows(ws, options)
     ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
-    return preflight.estimate_tagging(ws, limit=options.limit, deadline_s=options.deadline_s)
+    ingest.recover_dead_runs(ws)
+    estimate = preflight.estimate_rows(ws, limit=options.limit, deadline_s=options.deadline_s)
+    if not estimate.plan.items:
+        ws.check_has_rows()
+        return estimate
+
+    gemini_ws = ws.with_gemini_model()
+    if gemini_ws is None:
+        return estimate
+    try:
+        with_key = preflight.estimate_rows(
+            gemini_ws, limit=options.limit, deadline_s=options.deadline_s
+        )
+    except ConfigurationError as error:
+        ws.display.warn(f"no estimate for a key: {error.message}")
+        return estimate
+    return replace(estimate, with_key=with_key)
 
 
-def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> int:
-    """Take back the marks of rows that were not asked yet; return their number.
+def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
+    """Take back the marks of rows that were not asked yet, and report their number.
 
     Raises:
         InputError: The condition is invalid, or no row has the key.
     """
     row_filter = select_rows(ws, options)
     with ws.store.write() as tx:
-        return asking_again.take_marks_back(tx, ws.task, row_filter)
+        count = asking_again.take_marks_back(tx, ws.task, row_filter)
+    rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
+    return Report({"marks": count}, f"{rows} will not be asked again")
 
 
 def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
@@ -230,7 +255,7 @@ def _tag_open_rows(
     # Rows are marked after the confirmation, but the estimate contains them.
     asked_rows = ws.task.asked_rows
     ws.set_asked_rows(replace(asked_rows, will_mark=bool(options.again)))
-    estimate = preflight.estimate_open_rows(
+    estimate = preflight.estimate_rows(
         ws,
         limit=options.limit,
         deadline_s=options.deadline_s,

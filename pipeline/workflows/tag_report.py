@@ -1,9 +1,10 @@
 """Report on a command that asks in rounds: counts, cost, quality, reason of open rows.
 
-The report also raises the error that stopped the command, and warns of failed batches and gates. A
-held batch is not ingested, because its replies seem to belong to other rows.
+A held batch is not ingested, because its replies seem to belong to other rows. A gate is a bound on
+a quality figure of the answers.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,11 +14,18 @@ from pipeline.batch.held_batches import HeldBatchError
 from pipeline.batch.ingest_report import IngestSummary
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.poll import PollReport
-from pipeline.core.errors import FindableError, RemoteError
-from pipeline.core.progress import Progress
+from pipeline.core.errors import FindableError, GateError, RemoteError
+from pipeline.core.report import Failure, Report, Table, format_counts, format_figures, make_table
+from pipeline.core.states import describe_reason
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import TaskNouns
 from pipeline.quality.report import QualityReport
 from pipeline.store.runs import PilotRow
+
+# Characters of an example in the table of failed requests.
+MAX_EXAMPLE_CHARS = 60
+# Columns of the table of failed requests; see `make_table`.
+REASON_COLUMNS = "batch outcome count reason examples"
 
 
 class TagStopReason(StrEnum):
@@ -158,82 +166,103 @@ class TagReport:
             for number, reason in self.failed_batches.items()
         ]
 
-    def list_errors(self, nouns: TaskNouns) -> list[FindableError]:
-        """Return the errors that stopped the command early, the most important first.
+    def list_errors(self, nouns: TaskNouns, *, strict: bool = False) -> list[Failure]:
+        """Return what stopped the command early, the most important first.
 
-        The order is: the error of the live run, the errors of the last poll, all failed batches if
-        no batch succeeded, and held batches, whose replies seem to belong to other rows. Failed
-        gates are not included.
+        The order is: the interrupt or error of the live run, the errors of the last poll, all
+        failed batches if no batch succeeded, and held batches, whose replies seem to belong to
+        other rows. If there is none of these, the errors are those of gates that count.
 
         Args:
             nouns: Nouns of the task, for messages.
+            strict: Any failed gate counts. Otherwise a failed gate counts only if the answers miss
+                it by far and rows are open.
         """
-        errors = list[FindableError]()
-        if self.live is not None and self.live.stopped is not None:
+        errors = list[Failure]()
+        if self.live is not None and self.live.interrupted:
+            errors.append(KeyboardInterrupt())
+        elif self.live is not None and self.live.stopped is not None:
             errors.append(self.live.stopped)
 
         errors += self.last_poll.list_errors(nouns)
         if self.is_down:
             errors += self.list_failures(nouns)
-        return errors + self.held_errors
+        errors += self.held_errors
+        if not errors and (strict or self.is_stopped_by_gate):
+            errors += self.gate_errors
+        return errors
 
-    def raise_first_error(
-        self, nouns: TaskNouns, display: Progress, *, strict: bool = False
-    ) -> None:
-        """Raise the error that stopped the command, and warn of others and of failed batches.
-
-        If only some batches failed, there is a warning for each. If all failed, that is the error.
-        Gates are checked only if no error is raised.
-
-        Args:
-            nouns: Nouns of the task.
-            display: Prints the warnings.
-            strict: A failed gate is an error.
-
-        Raises:
-            KeyboardInterrupt: The live run was interrupted. Then no warning is printed.
-            FindableError: The first of `list_errors`, after warnings about the others.
-            GateError: A gate failed, and `strict` is set or the answers miss it by far and rows are
-                open.
-        """
-        if self.live is not None and self.live.interrupted:
-            raise KeyboardInterrupt
-
+    def list_warnings(self, nouns: TaskNouns, *, strict: bool = False) -> list[str]:
+        """Return a warning for each failed batch and failed gate that is no error."""
+        errors = list[FindableError]()
         if not self.is_down:
-            for number, reason in self.failed_batches.items():
-                display.warn(
-                    f"batch {number} failed at the API ({reason}); its "
-                    f"{nouns.plural} can be asked again",
-                )
+            errors += self.list_failures(nouns)
+        if not (strict or self.is_stopped_by_gate):
+            errors += self.gate_errors
+        return [f"{error.message}; {error.hint}" for error in errors]
 
-        errors = self.list_errors(nouns)
-        for error in errors[1:]:
-            display.warn(f"{error.message}; {error.hint}")
-        if errors:
-            raise errors[0]
+    @property
+    def gate_errors(self) -> list[GateError]:
+        """Return the error of each version that failed gates; its answers are stored."""
+        errors = [quality.error for quality in self.quality_reports.values()]
+        return [error for error in errors if error is not None]
 
-        self.check_gates(display, strict=strict)
+    @property
+    def is_stopped_by_gate(self) -> bool:
+        """Return whether rows stay open because the answers miss a gate by far."""
+        return self.is_hopeless and self.left > 0
 
-    def check_gates(self, display: Progress, *, strict: bool = False) -> None:
-        """Warn of the failed quality gates of each version, or raise the first error; answers stay.
-
-        A version's error names all its failed gates.
+    def to_report(self, ws: WorkspaceSession, *, strict: bool = False) -> Report:
+        """Return the report of `tag`, or of a pilot: rows by outcome, cost, and failed requests.
 
         Args:
-            display: Prints the warnings.
-            strict: Failed gates are an error.
-
-        Raises:
-            GateError: The error of the first version with failed gates, if `strict` is set, or if
-                the answers fail by far and rows are open.
+            ws: The workspace, for nouns of the task.
+            strict: A failed gate is an error.
         """
-        for quality in self.quality_reports.values():
-            error = quality.error
-            if error is None:
-                continue
-            if strict or (self.is_hopeless and self.left):
-                raise error
-            display.warn(f"{error.message}; {error.hint}")
+        nouns = ws.task.nouns
+        figures = {**self.document(), "placeholder": ws.has_placeholder_answers}
+        errors = self.list_errors(nouns, strict=strict)
+        warnings = self.list_warnings(nouns, strict=strict)
+        report = Report(figures, self._title(nouns), warnings=warnings, errors=errors)
+        if self.drawn_pilot is not None:
+            report.title = self.pilot_line
+        elif not self.mode:
+            report.title = f"nothing to tag: {nouns.none_open_message}"
+        if self.budget_message:
+            report.warnings.append(self.budget_message)
+        if self.pilot is not None:
+            report.notes.append(self.pilot.pilot_line)
+        report.parts += make_failure_tables(self.ingested)
+        if self.live is not None:
+            asked_model = self.extractor.partition("/")[2]
+            report.parts += _describe_live_failures(self.live)
+            report.warnings += _list_live_warnings(self.live, asked_model=asked_model)
+        return report
+
+    @property
+    def pilot_line(self) -> str:
+        """Return a line with number, version and quality of a pilot, and the path of its report."""
+        document = self.document()
+        pilot = f"pilot {document['pilot']} of {document['extractor']}"
+        return f"{pilot}: {document['quality']['verdict']}. Report: {document['report']}"
+
+    def _title(self, nouns: TaskNouns) -> str:
+        """Return the rows by outcome, and the cost of the command or of the run it continues."""
+        calls = 0 if self.live is None else self.live.calls
+        figures = {"lost": self.lost_usd, "calls": calls, "cost": self.reported_cost}
+        if self.reported_cost is None:
+            figures["cost"] = self.spent
+        rows = nouns.singular if self.under_way == 1 else nouns.plural
+        counts = {
+            nouns.answered: self.answered_rows + self._live_answered_rows,
+            "parked": self.parked,
+            f"{rows} in unfinished batches": self.under_way,
+            f"waiting for the answers of equal {nouns.plural}": self.waiting,
+            "waiting until Gemini accepts more tokens": self.no_room,
+            "still open": self.left,
+        }
+        cost = format_figures(figures, "calls spent=cost perhaps_lost=lost")
+        return f"{format_counts(counts) or 'no row answered'}; {cost}"
 
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members; a pilot's report has fewer, with its quality."""
@@ -298,3 +327,42 @@ class TagReport:
             ],
             "stopped": live_report.stopped.message if live_report.stopped else None,
         }
+
+
+def make_failure_tables(summaries: Iterable[IngestSummary]) -> Iterator[Table]:
+    """Yield a table with the problems of ingested batches by reason, or nothing without problems.
+
+    Its examples are cut after MAX_EXAMPLE_CHARS characters.
+    """
+    failures = list[dict[str, Any]]()
+    for summary in summaries:
+        failures += [
+            {
+                "batch": summary.batch.number,
+                **vars(anomaly),
+                "examples": "; ".join(
+                    f"{name} {text}".strip()[:MAX_EXAMPLE_CHARS] for name, text in anomaly.examples
+                ),
+            }
+            for anomaly in summary.anomalies
+        ]
+    if failures:
+        yield make_table(failures, REASON_COLUMNS)
+
+
+def _describe_live_failures(live_report: LiveReport) -> Iterator[str]:
+    """Yield a line with the failed rows of a live run by reason, or nothing without failures."""
+    failures = [
+        f"{count:,} {describe_reason(reason)}" for reason, count in live_report.failed.most_common()
+    ]
+    if failures:
+        yield f"without an answer: {', '.join(failures)}"
+
+
+def _list_live_warnings(live_report: LiveReport, *, asked_model: str) -> Iterator[str]:
+    """Yield warnings about models that were not asked, and about the first failed rows."""
+    if live_report.other_models:
+        models = ", ".join(sorted(live_report.other_models))
+        yield f"asked {asked_model}, answered by {models}, which sets the price"
+    for row_name, reason in live_report.first_failures:
+        yield f"{row_name}: {describe_reason(reason)}"

@@ -15,19 +15,21 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, live
-from pipeline.batch.batch_plan import Selection
+from pipeline.batch.batch_plan import BatchPlan, Selection
 from pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import FindableError, InputError, QuestionChangedError
+from pipeline.core.quotes import to_display_value
+from pipeline.core.report import Failure, Report, show_document
 from pipeline.core.states import STANDARD, Mode, Outcome
-from pipeline.core.text import format_object, format_usd, plural
+from pipeline.core.text import format_object, format_usd, plural, shorten
 from pipeline.engine import claiming, task_registry
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
 from pipeline.engine.request_outcomes import validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_values import TaskRow
+from pipeline.engine.task_values import TaskNouns, TaskRow
 from pipeline.gemini import requests
 from pipeline.gemini.usage import NO_USAGE, calculate_cost
 from pipeline.quality import evaluate, pilot
@@ -40,7 +42,7 @@ from pipeline.quality.right_value_accuracy import (
 from pipeline.store import answers, request_history
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import Connection
-from pipeline.workflows import labelled_rows
+from pipeline.workflows import labelled_rows, preflight
 from pipeline.workflows.decisions import make_session_in_mode
 
 # How many rows are tried by default.
@@ -48,6 +50,8 @@ DEFAULT_ROW_COUNT = 3
 OUTCOME_LOST = "lost"
 OUTCOME_NOT_ASKED = "not asked"
 OUTCOME_NOT_JUDGED = "not judged"
+# Longer texts are cut for people.
+MAX_TEXT_CHARS = 2_000
 # Outcomes of rows whose reply was not judged.
 UNJUDGED_OUTCOMES = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
 
@@ -125,17 +129,80 @@ class TryReport:
             "accuracy": to_field_documents(self.accuracy),
         }
 
-    def check(self) -> None:
-        """Raise the error that ended the calls early, if there is one.
-
-        Raises:
-            FindableError: A quota or budget was used up, or the service is down.
-            KeyboardInterrupt: The calls were interrupted.
-        """
+    @property
+    def errors(self) -> list[Failure]:
+        """Return what ended the calls early: an interrupt, a budget, a quota, or the service."""
         if self.interrupted:
-            raise KeyboardInterrupt
-        if self.stopped is not None:
-            raise self.stopped
+            return [KeyboardInterrupt()]
+        return [] if self.stopped is None else [self.stopped]
+
+    def to_report(self, ws: WorkspaceSession, *, mode: str) -> Report:
+        """Return the report of `try`: prompt and schema, each row with its answer, and the cost.
+
+        A reply is shown only if there is no valid answer.
+        """
+        nouns = ws.task.nouns
+        rows = [
+            {
+                "name": row.name,
+                "request": _list_prompt_texts(row.request),
+                "reason": row.reason,
+                "answer": row.answer,
+                "confidences": row.confidences,
+                "reply": shorten(row.reply, MAX_TEXT_CHARS) if row.answer is None else None,
+            }
+            for row in self.items
+        ]
+        instruction = self.items[0].request.get("systemInstruction")
+        prompt = instruction["parts"][0]["text"] if instruction else ""
+        members = {
+            **self.document,
+            "prompt": shorten(prompt, MAX_TEXT_CHARS),
+            "schema": to_display_value(self.schema),
+            "rows": rows,
+        }
+        parts = show_document(members, f"prompt schema {nouns.singular}=rows items accuracy")
+
+        version = f"the draft {self.draft_of}" if self.draft_of else self.extractor
+        asked_count = len([row for row in self.items if row.calls])
+        asked_rows = plural(asked_count, nouns.singular, nouns.plural)
+        parts.append(
+            f"{asked_rows} tried with {version}, {format_usd(self.cost)}; no answer was stored"
+        )
+        return Report(
+            {**self.document, "placeholder": ws.has_placeholder_answers},
+            parts=parts,
+            errors=self.errors,
+            next_step=self._choose_next_step(nouns, mode=mode),
+        )
+
+    def _choose_next_step(self, nouns: TaskNouns, *, mode: str) -> CommandHint | str | None:
+        """Return the step after a try; None for that of the task, "" if no answer is valid.
+
+        After decisions, it is the command that asks all rows in the mode decide. If the question in
+        the task's file differs from the question of its version (a draft), the next version number
+        must be set in the file first.
+        """
+        if not any(row.calls and row.answer is not None for row in self.items):
+            return ""
+
+        is_decided = mode == Mode.DECIDE
+        ask_command = nouns.command("tag", mode=mode if is_decided else None)
+        if self.draft_of:
+            version_number = self.draft_of.partition("@")[2]
+            return f"set version={int(version_number) + 1} in its file, then {ask_command}"
+        return ask_command if is_decided else None
+
+
+def _list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
+    """Return the texts that a request sends about its row; an attachment is its description."""
+    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
+    if isinstance(blocks, str):
+        blocks = [{"text": blocks}]
+    return [
+        shorten(block["text"], MAX_TEXT_CHARS) if "text" in block else to_display_value(block)
+        for block in blocks
+    ]
 
 
 def try_task(
@@ -248,13 +315,11 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         shown_request = requests.redact_request(request.line)
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
-    likely_usage = calibration.applied(usage, count=len(planned_requests))
-    return PlannedRows(
-        builder.sent_form,
-        planned_requests,
-        tried_rows,
-        calculate_cost(ws.model, likely_usage, STANDARD, day=ws.now().date()),
-    )
+    request_count = len(planned_requests)
+    likely_usage = calibration.applied(usage, count=request_count)
+    plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
+    cost = preflight.estimate_plan(ws, plan).live_cost
+    return PlannedRows(builder.sent_form, planned_requests, tried_rows, cost)
 
 
 def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:

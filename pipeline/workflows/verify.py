@@ -192,8 +192,7 @@ def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
     Raises:
         InputError: The cost was not confirmed.
     """
-    estimate = preflight.estimate_open_rows(check_ws, limit=None, deadline_s=None)
-    cost = estimate.mode_estimates["live"].cost
+    cost = preflight.estimate_rows(check_ws).live_cost
     model = check_ws.model
     check_ws.display.say(
         f"{model.name}: {CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"

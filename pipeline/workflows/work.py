@@ -15,11 +15,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from pipeline.batch import budget
+from pipeline.batch import budget, live
+from pipeline.batch.batch_plan import Selection
 from pipeline.batch.report import find_waits
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.errors import AccountError, FindableError
-from pipeline.core.states import OPEN_STATES, BatchState
+from pipeline.core.report import warn_of_errors
+from pipeline.core.states import OPEN_STATES, BatchState, Mode
 from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
@@ -101,11 +103,8 @@ class WorkPass:
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
             self.attempt(lambda: tag_rounds.ingest(self.number))
             # If units are about single batches, the last batch writes the quality report.
-            tag_rounds.quality_reporter.is_enabled = (
-                self.number is None
-                or not tag_rounds.list_batches(
-                    *OPEN_STATES,
-                )
+            tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
+                *OPEN_STATES,
             )
             self.failures += report.held_errors
             count_text = plural(len(report.ingested), "batch", "batches")
@@ -157,7 +156,9 @@ class WorkPass:
         has_decide_run = self.ws.store.query(decisions.is_decide_run_open, self.ws.task)
         if "ask" not in self.units or not has_decide_run:
             return
-        live_report = decisions.continue_decide_run(self.ws)
+        live_report = live.ask_rows(
+            decisions.make_decision_session(self.ws), Selection(), mode=Mode.DECIDE
+        )
         if live_report.answered:
             self.phrases.append(f"{live_report.answered:,} decided")
         if live_report.interrupted:
@@ -280,4 +281,7 @@ class WorkPass:
         self.figures |= {name: figure for name, figure in candidates.items() if figure}
         if report.parked:
             self.phrases.append(f"{report.parked:,} parked")
-        self.attempt(lambda: report.check_gates(self.ws.display))
+        if report.is_stopped_by_gate:
+            self.failures += report.gate_errors
+        else:
+            warn_of_errors(report.gate_errors, self.ws.display)

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pipeline.batch import budget
 from pipeline.core.errors import AccountError, FindableError
+from pipeline.core.report import Report
 from pipeline.engine.session import WorkspaceSession
 from pipeline.store import workspace
 from pipeline.workflows import rounds
@@ -81,26 +81,11 @@ def run_due_units(
     return work_pass
 
 
-@dataclass
-class WorkReport:
-    """Result of one pass over several tasks."""
-
-    # The report as JSON members.
-    document: dict[str, Any]
-    # One line per task that had something to do.
-    lines: list[str] = field(default_factory=list)
-    failures: list[FindableError] = field(default_factory=list)
-    # Seconds until the next unit is due, at most MAX_PASS_PAUSE_S.
-    again_s: float = MAX_PASS_PAUSE_S
-    # The error of the account after which no more rows are sent.
-    account_error: AccountError | None = None
-
-
 def run_pass(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],
-) -> WorkReport:
+) -> tuple[Report, float]:
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
     A unit is a step such as "ask", "poll" batches or build the "index"; see `due_units`. It is
@@ -113,12 +98,14 @@ def run_pass(
         units: Run only these units.
 
     Returns:
-        The report, with what was done, all errors, and the seconds until the next of these units is
-        due. A task of which a unit failed is left out of these seconds, so that the failed unit is
-        not repeated at once.
+        The report, with what was done and all errors, and the seconds until the next of these units
+        is due, at most MAX_PASS_PAUSE_S. A task of which a unit failed is left out of these
+        seconds, so that the failed unit is not repeated at once.
     """
-    report = WorkReport({"did": [], "failures": [], "tasks": {}, "next": []})
-    document = report.document
+    document: dict[str, Any] = {"did": [], "failures": [], "tasks": {}, "next": []}
+    lines = list[str]()
+    failures = list[FindableError]()
+    pause_s = MAX_PASS_PAUSE_S
     for name in names:
         try:
             with open_workspace(name) as ws:
@@ -128,24 +115,23 @@ def run_pass(
                 with ws.store.read() as tx:
                     document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:
-            report.failures.append(error)
+            failures.append(error)
             continue
 
         phrases = _describe_pass(work_pass)
         if phrases:
             line = "; ".join(phrases)
-            report.lines.append(f"{name}: {line}" if len(names) > 1 else line)
-        report.failures += work_pass.failures
-        report.account_error = report.account_error or work_pass.account_error
+            lines.append(f"{name}: {line}" if len(names) > 1 else line)
+        failures += work_pass.failures
         document["did"] += work_pass.phrases
         document["tasks"][name] = work_pass.figures
         for due_unit in due_units:
             document["next"].append({**due_unit.json_members, "in_s": round(due_unit.in_s, 1)})
             # After a failure the next pass waits as long as possible.
             if due_unit.unit in units and not work_pass.failures:
-                report.again_s = min(report.again_s, due_unit.in_s)
-    document["failures"] = [error.message for error in report.failures]
-    return report
+                pause_s = min(pause_s, due_unit.in_s)
+    document["failures"] = [error.message for error in failures]
+    return Report(document, "; ".join(lines), errors=failures), pause_s
 
 
 def _describe_pass(work_pass: WorkPass) -> list[str]:
@@ -169,7 +155,7 @@ def repeat_passes(
     open_workspace: WorkspaceOpener,
     names: Sequence[str],
     units: Collection[str],
-    on_report: Callable[[WorkReport], object],
+    on_report: Callable[[Report], object],
 ) -> NoReturn:
     """Run passes until an error of the account, each at the time at which the next unit is due.
 
@@ -185,8 +171,9 @@ def repeat_passes(
         AccountError: Requests failed because of the account, so that others would fail, too.
     """
     while True:
-        report = run_pass(open_workspace, names, units)
+        report, pause_s = run_pass(open_workspace, names, units)
         on_report(report)
-        if report.account_error is not None:
-            raise report.account_error
-        time.sleep(max(MIN_PASS_PAUSE_S, report.again_s))
+        for error in report.errors:
+            if isinstance(error, AccountError):
+                raise error
+        time.sleep(max(MIN_PASS_PAUSE_S, pause_s))

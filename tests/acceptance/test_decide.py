@@ -288,11 +288,16 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     declare(tickets, CLOSED_FIELDS, 12)
     write_tickets(tickets, [f"The lamp of room {number % 6} hums." for number in range(12)])
     sent_run = tickets.run_command("tag", mode="batch")
-    assert "6 in open batches, 6 waiting for the answers of equal rows" in sent_run.stdout
+    assert (
+        "6 rows in unfinished batches, 6 waiting for the answers of equal rows" in sent_run.stdout
+    )
 
     waiting_run = tickets.run_command("tag")
     assert "6 rows, no request; they get the answers of equal rows" in waiting_run.stderr
-    assert "6 in open batches, 6 waiting for the answers of equal rows" in waiting_run.stdout
+    assert (
+        "6 rows in unfinished batches, 6 waiting for the answers of equal rows"
+        in waiting_run.stdout
+    )
     live_run = tickets.run_command("tag", mode="live")
     assert "6 waiting for the answers of equal rows" in live_run.stdout
     tickets.run_command("tag", wait=True)

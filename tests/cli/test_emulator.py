@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from tests.lab import ROOT, Workspace
 
 GENERATE = "/v1beta/models/gemini-3.5-flash-lite:generateContent"
+MAX_START_S = 60.0
 REQUEST = {
     "contents": [{"parts": [{"text": "Lawyer for water law"}]}],
     "generationConfig": {"responseSchema": {"type": "ARRAY", "items": {"type": "STRING"}}},
@@ -34,9 +36,15 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
     ) as engine:
         assert engine.stderr is not None
+        # An engine that does not print its last line of the start is ended, which ends its output.
+        watchdog = threading.Timer(MAX_START_S, engine.kill)
+        watchdog.start()
         startup_text = ""
-        while "export " not in startup_text:
-            startup_text += engine.stderr.readline()
+        for line in iter(engine.stderr.readline, ""):
+            startup_text += line
+            if "export " in line:
+                break
+        watchdog.cancel()
         try:
             yield startup_text, engine
         finally:

@@ -4,21 +4,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs import document_output, output
+from jobs import output
+from pipeline.core import report
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     """Cells have no padding, and their tabs and line ends become spaces."""
     output.print_table(("a", "long header"), [("1\t2", "x\ny"), ("wide cell", "")])
     assert capsys.readouterr().out == "a\tlong header\n1 2\tx y\nwide cell\t\n"
-
-
-def test_fields_are_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    """Line ends of a value become blanks, and brackets are not markup."""
-    output.print_fields([("Bio", "I build boats.\n[bold]And[/] I teach\x1b[2J."), ("a name", "y")])
-    assert (
-        capsys.readouterr().out == "Bio     I build boats. [bold]And[/] I teach [2J.\na name  y\n"
-    )
 
 
 def test_a_username_is_never_folded(
@@ -40,7 +33,7 @@ def test_members_have_the_same_unit_in_every_table(
     """Money, times, durations and counts follow from the name; a terminal drops empty columns."""
     document = {
         "number": 1_200,
-        "cost": document_output.EstimatedCost(1.5),
+        "cost": report.EstimatedCost(1.5),
         "lost": 0.0,
         "age_s": 200,
         "since": "2026-11-29T07:40:00+00:00",
@@ -50,7 +43,7 @@ def test_members_have_the_same_unit_in_every_table(
         "passed": False,
     }
     names = "batch=number cost perhaps_lost=lost age_s since at tokens_in left_out passed"
-    output.print_all(document_output.make_table([document], names))
+    output.print_part(report.make_table([document], names))
     heading, row = capsys.readouterr().out.splitlines()
     assert heading == "batch\tcost\tperhaps lost\tage s\tsince\tat\ttokens in\tleft out\tpassed"
     assert row == (
@@ -59,12 +52,12 @@ def test_members_have_the_same_unit_in_every_table(
 
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "100")
-    output.print_all(document_output.make_table([document], names))
+    output.print_part(report.make_table([document], names))
     assert "perhaps lost" not in capsys.readouterr().out
 
 
 def test_figures_are_a_phrase_without_zeros() -> None:
     """A list is its length, one thing has a singular, and a cost of 0 stays."""
     document = {"files": ["a"], "lines": 2, "vectors": 0, "cost": 0.0, "lost": 0.0}
-    phrase = document_output.format_figures(document, "files lines vectors spent=cost lost")
+    phrase = report.format_figures(document, "files lines vectors spent=cost lost")
     assert phrase == "1 file, 2 lines, $0.00 spent"

@@ -161,9 +161,9 @@ def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
         return None
     if command == "passages-pilot":
         _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
-        estimate = preflight.estimate_named_rows(ws, row_ids)
+        estimate = preflight.estimate_rows(ws, row_ids=row_ids)
     else:
-        estimate = preflight.estimate_open_rows(ws, limit=None, deadline_s=None)
+        estimate = preflight.estimate_rows(ws)
 
     plan = estimate.document()
     if command in BATCH_COMMANDS:

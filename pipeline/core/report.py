@@ -1,21 +1,24 @@
-"""Show the JSON document of a command to people: records as a table, figures as lines or a phrase.
+"""The result of a command, and the texts of its figures.
 
-The unit of a value follows from the name of its member, so that it looks the same in the output of
-every command.
+A command returns a Report, which the command line prints, and whose figures are the JSON document
+of programs and pages. The unit of a figure follows from the name of its member, so that it looks
+the same in the report of every command.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from jobs.output import NO_VALUE, Output, Terminal, TextTable
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import FindableError
+from pipeline.core.progress import Progress
 from pipeline.core.quotes import is_stored_quotation, to_display_value
 from pipeline.core.states import describe_reason
 from pipeline.core.text import duration_in_words, format_usd
 
-if TYPE_CHECKING:
-    from pipeline.workflows.preflight import Preflight
+# A cell without a value.
+NO_VALUE = "-"
 
 INDENT = "    "
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
@@ -61,20 +64,68 @@ TABLE_COLUMNS = {
     "items": "row=name outcome took=seconds tokens_in tokens_out cost",
     "accuracy": "field right=a",
 }
-# Suffixes of large numbers, largest first, and their factors.
-UNIT_FACTORS = (("M", 1_000_000), ("k", 1_000))
 
 
-def format_compact(number: int) -> str:
-    """Return a number as a short text, such as 10M, 1.5k or 999.
+class Table(NamedTuple):
+    """A table: the names of its columns, and its rows."""
 
-    The unit is M from a million on, k from a thousand on, and nothing below. The number before the
-    unit is rounded to six digits.
-    """
-    for suffix, factor in UNIT_FACTORS:
-        if number >= factor:
-            return f"{number / factor:g}{suffix}"
-    return f"{number:g}"
+    headers: Sequence[str]
+    rows: Iterable[Sequence[object]]
+
+
+class Paragraph(NamedTuple):
+    """Pieces of a wrapped paragraph; the second, fourth, … piece is bold."""
+
+    pieces: Sequence[str]
+    # Blanks before each line.
+    indent: int = 0
+
+
+Part = str | Table | Paragraph
+# KeyboardInterrupt if a person interrupted the command after it had a result.
+Failure = FindableError | KeyboardInterrupt
+
+
+@dataclass
+class Report:
+    """Result of a command, without knowledge of who shows it."""
+
+    # The JSON document.
+    figures: Any
+    # The answer in a sentence; empty if the first part is the answer.
+    title: str = ""
+    # Lines and tables, in their order.
+    parts: list[Part] = field(default_factory=list)
+    # Notes about how the result came about, for people.
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    # What ended the command early. The first error decides the exit code.
+    errors: Sequence[Failure] = ()
+    # The next command; None for the next command of the workspace.
+    next_step: CommandHint | str | None = None
+
+
+def warn_of_errors(errors: Sequence[Failure], display: Progress) -> None:
+    """Print a warning for each error, with its hint."""
+    for error in errors:
+        if isinstance(error, FindableError):
+            display.warn(f"{error.message}; {error.hint}")
+
+
+def raise_first_error(errors: Sequence[Failure], display: Progress) -> None:
+    """Warn of all errors but the first, then raise the first; no error is fine."""
+    warn_of_errors(errors[1:], display)
+    if errors:
+        raise errors[0]
+
+
+def collect_error(check: Callable[[], object]) -> list[FindableError]:
+    """Call a check of a finished result, and return its error in a list; empty if it passes."""
+    try:
+        check()
+    except FindableError as error:
+        return [error]
+    return []
 
 
 class EstimatedCost(float):
@@ -135,7 +186,6 @@ MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
     **dict.fromkeys(("lost", "under_way"), _format_estimate),
     **dict.fromkeys(TIME_MEMBERS, _format_minute),
     **dict.fromkeys(("age_s", "seconds"), duration_in_words),
-    **dict.fromkeys(("rpm", "tpm", "rpd", "enqueued_tokens"), format_compact),
     **dict.fromkeys(("number", "batch"), str),
     **dict.fromkeys(("a", "b"), _format_share),
     "p": "{:.2g}".format,
@@ -198,19 +248,6 @@ def format_figures(document: Mapping[str, Any], names: str) -> str:
     return ", ".join(parts)
 
 
-def make_fields(document: Mapping[str, Any], names: str) -> list[tuple[str, str]]:
-    """Return headings and texts of members, for `print_fields`; those without a value are left out.
-
-    Args:
-        document: The document.
-        names: The members, as in `make_table`.
-    """
-    fields = [
-        (heading, format_member(name, document[name])) for heading, name in _split_names(names)
-    ]
-    return [(heading, text) for heading, text in fields if text != NO_VALUE]
-
-
 def format_fields(document: Mapping[str, Any], names: str) -> str:
     """Return headings and values of members as a line, such as "batch 2; cost $0.10".
 
@@ -218,11 +255,14 @@ def format_fields(document: Mapping[str, Any], names: str) -> str:
         document: The document.
         names: The members, as in `make_table`; those without a value are left out.
     """
-    return "; ".join(f"{heading} {text}" for heading, text in make_fields(document, names))
+    fields = [
+        (heading, format_member(name, document[name])) for heading, name in _split_names(names)
+    ]
+    return "; ".join(f"{heading} {text}" for heading, text in fields if text != NO_VALUE)
 
 
-def show_document(document: Mapping[str, Any], names: str) -> list[Output]:
-    """Return the output of some members of a document, in their order.
+def show_document(document: Mapping[str, Any], names: str) -> list[Part]:
+    """Return the parts of a report about some members of a document, in their order.
 
     A list of records is a table if TABLE_COLUMNS has its name. Other members are lines (see
     `format_lines`).
@@ -231,14 +271,14 @@ def show_document(document: Mapping[str, Any], names: str) -> list[Output]:
         document: The document.
         names: The members, as in `make_table`.
     """
-    output: list[Output] = []
+    parts: list[Part] = []
     for heading, name in _split_names(names):
         value = document[name]
         if name in TABLE_COLUMNS and value:
-            output.append(make_table(value, TABLE_COLUMNS[name]))
+            parts.append(make_table(value, TABLE_COLUMNS[name]))
         else:
-            output += format_lines(heading, value)
-    return output
+            parts += format_lines(heading, value)
+    return parts
 
 
 def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
@@ -271,7 +311,7 @@ def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
         yield f"{indent}{name}: {to_display_value(value)}"
 
 
-def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> TextTable:
+def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> Table:
     """Return a table of records.
 
     Args:
@@ -281,25 +321,7 @@ def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> TextTable:
     """
     columns = _split_names(names)
     rows = [[format_member(name, document[name]) for _, name in columns] for document in documents]
-    return TextTable([heading for heading, _ in columns], rows)
-
-
-def list_modes(estimate: "Preflight") -> list[Output]:
-    """Return a table with cost and time of each available mode, and warnings on standard error.
-
-    Batch is in the table even if it is not available; its warning says why.
-    """
-    modes = [
-        {"mode": mode, **mode_estimate.document("batches_or_calls")}
-        for mode, mode_estimate in estimate.possible_mode_estimates.items()
-        if mode == "batch" or not mode_estimate.absence_reason
-    ]
-    output: list[Output] = [make_table(modes, "mode cost time=seconds batches_or_calls")]
-    for mode in modes:
-        output += [
-            partial(Terminal().warn, f"{mode['mode']}: {warning}") for warning in mode["warnings"]
-        ]
-    return output
+    return Table([heading for heading, _ in columns], rows)
 
 
 def _split_names(names: str) -> list[tuple[str, str]]:
