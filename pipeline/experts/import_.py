@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -174,17 +174,6 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
 # ---- write the people of a file
 
 
-class PeopleImportReport(ImportReport):
-    """Result of an import of people, and how the file was read."""
-
-    FIELDS: ClassVar = (
-        "path", "format", "encoding", "dry",
-        "added", "updated", "unchanged", "missing", "released",
-        "notes", "report",
-    )  # fmt: skip
-    NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
-
-
 check_file = PeopleFile.check
 
 
@@ -192,7 +181,7 @@ def import_people_file(
     ws: WorkspaceSession,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
-) -> PeopleImportReport:
+) -> ImportReport:
     """Import the people in a file, in one transaction.
 
     Adds a note to the report if stored people are not in the file. A dry import writes nothing.
@@ -204,7 +193,7 @@ def import_people_file(
         InputError: The file cannot be read as people, or the report cannot be written. Nothing was
             changed.
     """
-    file, report = PeopleFile.open_for_import(path, options, PeopleImportReport)
+    file, report = PeopleFile.open_for_import(path, options)
     import_rows(
         ws.store,
         ws.display,
@@ -225,7 +214,7 @@ def import_people_file(
 def _find_missing_usernames(
     file: PeopleFile,
     tx: Connection,
-    report: PeopleImportReport,
+    report: ImportReport,
 ) -> Iterator[str]:
     """Yield the usernames of stored people whom the file does not name.
 
@@ -252,7 +241,7 @@ def _find_missing_usernames(
             yield username
 
 
-def _describe_missing_people(path: Path, report: PeopleImportReport) -> str:
+def _describe_missing_people(path: Path, report: ImportReport) -> str:
     """Return a note on people of earlier files who are not in this file, with commands.
 
     The commands list these people in a file, and delete them.
