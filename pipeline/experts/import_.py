@@ -73,10 +73,6 @@ class PeopleFile(MappedFile):
         """
         return unicodedata.normalize("NFC", key).casefold()
 
-    def final_notes(self) -> Iterator[str]:
-        """Yield notes that list the columns that are not imported."""
-        yield from _describe_other_columns(self.mapping)
-
 
 def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
     """Yield notes on the columns of a file that are not columns of people.
@@ -203,9 +199,9 @@ def import_people_file(
         task=table.TASK,
         now=ws.now(),
         max_page_rows=PEOPLE_PER_WRITE,
-        long_text_column="bio",
         list_missing=partial(_find_missing_usernames, file),
     )
+    report.notes += _describe_other_columns(file.mapping)
     if report.missing:
         report.notes.append(_describe_missing_people(path, report))
     return report

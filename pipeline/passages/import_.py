@@ -181,7 +181,6 @@ def import_passages(
         task=table.TASK,
         now=ws.now(),
         max_page_rows=WRITE_BLOCK_ROWS,
-        long_text_column="text",
     )
 
     missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]

@@ -392,16 +392,12 @@ class MappedFile(SourceFile):
         """Return a text that is equal for keys that count as the same, such as spellings."""
         return key
 
-    def final_notes(self) -> Iterator[str]:
-        """Yield notes that are known after the whole file was read."""
-        yield from ()
-
     def __iter__(self) -> Iterator[SoundRow | Finding]:
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
         A row is mapped to columns, checked by `check_row`, and compared with the keys before it. If
         several valid rows have the same key, only the first is imported. A finding that rejects a
-        row contains its cells. Adds the final notes at the end.
+        row contains its cells.
 
         Raises:
             InputError: The file cannot be read; see `SourceFile.read_rows`.
@@ -415,7 +411,6 @@ class MappedFile(SourceFile):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
-        self.notes += self.final_notes()
 
     def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
         """Return a row or finding unchanged, or reject a row whose key an earlier row has.
@@ -460,7 +455,6 @@ def import_rows(
     task: str,
     now: datetime,
     max_page_rows: int,
-    long_text_column: str,
     list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
     """Write the sound and refused rows of a file in one transaction, and fill the report.
@@ -483,8 +477,7 @@ def import_rows(
             it gets a read transaction and only counts.
         task: The task of the rows.
         now: The time of the import event.
-        max_page_rows: The maximum number of rows in a page.
-        long_text_column: The column with long texts, by which pages are limited in memory.
+        max_page_rows: The maximum number of rows in a page. Long texts limit it, too.
         list_missing: Returns the keys of rows of the table that the file lacks; called after all
             rows were written. The report lists these keys.
 
@@ -494,9 +487,8 @@ def import_rows(
     """
 
     def count_chars(row: SoundRow | Finding) -> int:
-        if isinstance(row, Finding):
-            return len(str(row.cells))
-        return len(str(row.values.get(long_text_column)))
+        cells = row.cells if isinstance(row, Finding) else row.values
+        return sum(len(str(cell)) for cell in cells.values())
 
     file_name = Path(report.path).name
     with (
