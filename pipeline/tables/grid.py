@@ -69,14 +69,13 @@ from pipeline.store.database import (
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.answer_views import name_added_columns
 from pipeline.tables.facets import (
     format_any_equality,
     is_countable,
     list_value_counts,
     quote_where_name,
 )
-from pipeline.tables.row_judgements import CONFIDENCE, RowJudgements
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     GONE_STATE,
     REASON_COLUMN,
@@ -87,7 +86,7 @@ from pipeline.tables.row_table import (
     describe_state_reason,
 )
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.view_row import CONFIDENCE, ViewColumn, ViewRow, name_added_columns
 from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell, select_json
 
 # Versions and values are only counted in tables of at most this size.
