@@ -60,11 +60,10 @@ class RowJudgements:
         self.confidence_names = name_confidence_columns(other_names, fields)
         other_names += self.confidence_names.values()
         names = name_added_columns(other_names, JUDGEMENT_NAMES, ANSWER_PREFIX)
-        self.review_name = names.get(REVIEWED, "")
-        self.doubtful_name = names.get(DOUBTFUL, "")
-        self.least_name = ""
-        if self.confidence_names:
-            self.least_name = names.get(CONFIDENCE, "")
+        self.review_name = names[REVIEWED]
+        self.doubtful_name = names[DOUBTFUL]
+        # Empty without confidences.
+        self.least_name = names[CONFIDENCE] if self.confidence_names else ""
         self.columns = {
             name: ViewColumn(
                 lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]
