@@ -38,7 +38,7 @@ def show(
 ) -> Report:
     """Show all stored data about a person, or about a row of TASK with --item.
 
-    Prints state, columns, the newest answer, all answers and their origin, failed attempts,
+    Prints state, columns, the preferred answer, all answers and their origin, failed attempts,
     requests with their cost (USD), and the index entry. --raw adds each request and its replies,
     exactly as they were sent and received.
 
@@ -53,15 +53,15 @@ def show(
         return Report(requests, parts=parts)
 
     document = row_items.describe_row(ws, item or expert or "", raw=raw)
-    applied_answers = [answer for answer in document["answers"] if answer["applied"]]
-    newest_answer = applied_answers[-1] if applied_answers else {}
+    preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
+    preferred_answer = preferred_answers[0] if preferred_answers else {}
     index_state = document["index"] or {}
     members = {
         **document,
-        "answer": newest_answer.get("answer"),
+        "answer": preferred_answer.get("answer"),
         "confidences": {
             name: confidence["probability"]
-            for name, confidence in newest_answer.get("confidences", {}).items()
+            for name, confidence in preferred_answer.get("confidences", {}).items()
         },
         "index": format_fields(index_state, " ".join(index_state)),
         "wire": [request["wire"] for request in document["requests"] if raw],

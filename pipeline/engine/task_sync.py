@@ -258,9 +258,8 @@ def print_sync_report(
 
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
         display.warn(format_refused_row_message(finding, record))
-    refused_count = report.refused.total()
-    if refused_count > MAX_LISTED_REFUSED_ROWS:
-        display.warn(f"{_source_name(record)}: {refused_count:,} rows are refused; {list_hint}")
+    if report.refused > MAX_LISTED_REFUSED_ROWS:
+        display.warn(f"{_source_name(record)}: {report.refused:,} rows are refused; {list_hint}")
 
 
 def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:

@@ -16,13 +16,13 @@ from unicodedata import normalize
 from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
-from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR, POSTGRESQL_SYSTEM_COLUMNS
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, RowSource
 
 # Names of columns that findable adds; no key or answer field can have them.
-RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS, HASH_KEY})
+RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, HASH_KEY})
 # Methods of pydantic models; names that begin with `model_` are refused as well.
 _PYDANTIC_METHODS = frozenset(
     {

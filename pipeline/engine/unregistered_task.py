@@ -120,7 +120,7 @@ def load_unregistered_task(
         row_count += 1
         row_id = row["item_id"]
         if declaration.has_made_key:
-            row_id = str(row_count + sync.report.empty + sync.report.refused.total())
+            row_id = str(row_count + sync.report.empty + sync.report.refused)
         if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
             task.add_row(row_id, row["input_hash"], row["row"])
 

@@ -27,14 +27,12 @@ from pipeline.tables.answer_views import (
     ANSWERED_AT,
     EXTRACTOR,
     JSON,
-    name_added_columns,
     source_column_expression,
 )
 from pipeline.tables.cells import iterate_texts, parse_json_cell, to_prompt_text
 from pipeline.tables.column_values import to_column_value
 from pipeline.tables.export import encode_rows
 from pipeline.tables.grid import Grid, make_grid
-from pipeline.tables.row_judgements import JUDGEMENT_NAMES
 from pipeline.tables.stored_rows import (
     CHANGED_AT_COLUMN,
     HASH_COLUMN,
@@ -42,7 +40,13 @@ from pipeline.tables.stored_rows import (
     VALUES_COLUMN,
     parse_stored_values,
 )
-from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.view_row import (
+    ANSWER_PREFIX,
+    ViewColumn,
+    ViewRow,
+    name_added_columns,
+    name_answer_columns,
+)
 from pipeline.tables.where_sql import JsonCell, make_number_expression
 
 if TYPE_CHECKING:
@@ -82,12 +86,12 @@ class _GridBuilder:
         # A key that is a hash of the row is no column of the source.
         self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
         sources = [*self._record.columns, *self._own_keys]
-        fields = dict(self._record.fields)
-        names = name_added_columns([*sources, *JUDGEMENT_NAMES], fields, "answer_")
         # Names of the fields by the names of their columns.
-        self._fields = {name: field for field, name in names.items()}
+        self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
         answer_parts = (EXTRACTOR, ANSWERED_AT, *_COST_KINDS)
-        self._answer_names = name_added_columns([*sources, *self._fields], answer_parts, "answer_")
+        self._answer_names = name_added_columns(
+            [*sources, *self._fields], answer_parts, ANSWER_PREFIX
+        )
 
     def build(self) -> Grid:
         """Return the grid, a list of the task's rows that can be searched, filtered and sorted.

@@ -16,7 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
@@ -72,10 +72,6 @@ class PeopleFile(MappedFile):
         The form ignores case and the encoding of accents.
         """
         return unicodedata.normalize("NFC", key).casefold()
-
-    def final_notes(self) -> Iterator[str]:
-        """Yield notes that list the columns that are not imported."""
-        yield from _describe_other_columns(self.mapping)
 
 
 def _describe_other_columns(mapping: ColumnMapping) -> Iterator[str]:
@@ -174,17 +170,6 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
 # ---- write the people of a file
 
 
-class PeopleImportReport(ImportReport):
-    """Result of an import of people, and how the file was read."""
-
-    FIELDS: ClassVar = (
-        "path", "format", "encoding", "dry",
-        "added", "updated", "unchanged", "missing", "released",
-        "notes", "report",
-    )  # fmt: skip
-    NAMES: ClassVar = ("line", "column", "reason", "value", "kind", "username")
-
-
 check_file = PeopleFile.check
 
 
@@ -192,7 +177,7 @@ def import_people_file(
     ws: WorkspaceSession,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
-) -> PeopleImportReport:
+) -> ImportReport:
     """Import the people in a file, in one transaction.
 
     Adds a note to the report if stored people are not in the file. A dry import writes nothing.
@@ -204,7 +189,7 @@ def import_people_file(
         InputError: The file cannot be read as people, or the report cannot be written. Nothing was
             changed.
     """
-    file, report = PeopleFile.open_for_import(path, options, PeopleImportReport)
+    file, report = PeopleFile.open_for_import(path, options)
     import_rows(
         ws.store,
         ws.display,
@@ -214,9 +199,9 @@ def import_people_file(
         task=table.TASK,
         now=ws.now(),
         max_page_rows=PEOPLE_PER_WRITE,
-        long_text_column="bio",
         list_missing=partial(_find_missing_usernames, file),
     )
+    report.notes += _describe_other_columns(file.mapping)
     if report.missing:
         report.notes.append(_describe_missing_people(path, report))
     return report
@@ -225,7 +210,7 @@ def import_people_file(
 def _find_missing_usernames(
     file: PeopleFile,
     tx: Connection,
-    report: PeopleImportReport,
+    report: ImportReport,
 ) -> Iterator[str]:
     """Yield the usernames of stored people whom the file does not name.
 
@@ -252,7 +237,7 @@ def _find_missing_usernames(
             yield username
 
 
-def _describe_missing_people(path: Path, report: PeopleImportReport) -> str:
+def _describe_missing_people(path: Path, report: ImportReport) -> str:
     """Return a note on people of earlier files who are not in this file, with commands.
 
     The commands list these people in a file, and delete them.

@@ -34,13 +34,12 @@ from pipeline.store import answers
 from pipeline.store import rows as row_store
 from pipeline.store.text_hash import TextHash
 from pipeline.tables import export
-from pipeline.tables.answer_views import name_added_columns as named_beside
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.grid import Grid, make_grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
 from pipeline.tables.text_match import strip_white_space
-from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.view_row import ViewColumn, ViewRow, name_added_columns
 from pipeline.tables.where_sql import JsonCell, make_json_cell
 
 Row = Mapping[str, Any]
@@ -249,7 +248,7 @@ def encode_experts(
         ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
     """
     text_columns = {"csv": (RATE, SCORED), "parquet": (RATE,)}.get(format_, ())
-    state_names = named_beside(
+    state_names = name_added_columns(
         [*COLUMN_TYPES, *extra_columns],
         (STATE_COLUMN, REASON_COLUMN),
         "row_",

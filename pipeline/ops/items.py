@@ -174,8 +174,9 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         - `columns`: the row's values, and the reason of its state if there is one; `changed_at`:
           the last change of the input
         - `stale`: why the row is stale, or None
-        - `answers` (with `forgotten`: whether the answer was erased, and `confidences` by field as
-          {probability, model}) and `attempts`, oldest first, each with all stored columns
+        - `answers` (with `preferred`: whether lists and exports show it; `forgotten`: whether it
+          was erased; and `confidences` by field as {probability, model}) and `attempts`, oldest
+          first, each with all stored columns
         - `index`: `indexed`, `up_to_date` and `build`, or None if the task has no index
         - `requests`, newest first, each with its batch, outcome, tokens, cost and answer; `cost`:
           their sum in USD, with unknown costs as 0
@@ -192,6 +193,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         if view_row is not None:
             names = [*grid.source_names, *([grid.reason_name] if view_row.reason else [])]
             columns = grid.list_values(view_row, names)
+        preferred_answer = view_row.answer if view_row else None
         answer_rows, attempt_rows = answers.list_answers_and_attempts(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
             tx,
@@ -225,7 +227,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
         "columns": columns,
         "changed_at": view_row.cells.get(CHANGED_AT_COLUMN) if view_row else None,
         "stale": stale_reason,
-        "answers": [_parse_answer(answer_row) for answer_row in answer_rows],
+        "answers": [_parse_answer(answer_row, preferred_answer) for answer_row in answer_rows],
         "attempts": attempt_rows,
         "index": index_state,
         "requests": requests,
@@ -233,12 +235,16 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
     }
 
 
-def _parse_answer(answer_row: dict[str, Any]) -> dict[str, Any]:
-    """Return a database row of an answer with its JSON parsed, and `forgotten` added."""
+def _parse_answer(
+    answer_row: dict[str, Any], preferred_answer: answers.PreferredAnswer | None
+) -> dict[str, Any]:
+    """Return a database row of an answer with its JSON parsed, and two members added."""
+    is_preferred = preferred_answer is not None and answer_row["id"] == preferred_answer.id
     return {
         **answer_row,
         "answer": json.loads(answer_row["answer"]),
         "confidences": json.loads(answer_row["confidences"] or "{}"),
+        "preferred": is_preferred,
         "forgotten": answer_row["answer"] == answers.FORGOTTEN_ANSWER,
     }
 

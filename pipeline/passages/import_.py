@@ -150,28 +150,6 @@ class PassagesFile(MappedFile):
             return metadata
 
 
-class PassagesImportReport(ImportReport):
-    """Result of an import of passages.
-
-    An updated passage has another text, source or metadata than before.
-    """
-
-    FIELDS = (
-        "path",
-        "lines",
-        "dry",
-        "added",
-        "updated",
-        "unchanged",
-        "released",
-        "notes",
-        "report",
-    )
-    NAMES = ("line", "field", "reason", "value", "kind", "id")
-    NO_KEY = ""
-    WORD = "passage"
-
-
 check_file = PassagesFile.check
 
 
@@ -179,7 +157,7 @@ def import_passages(
     ws: WorkspaceSession,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
-) -> PassagesImportReport:
+) -> ImportReport:
     """Import the passages in a file, in one transaction, and return a report.
 
     A report is also returned if no passage was imported; its `check` raises in that case. A note in
@@ -190,7 +168,7 @@ def import_passages(
         InputError: The file cannot be read, an id does not fit the id column, or the list of
             findings cannot be written. The database is unchanged.
     """
-    file, report = PassagesFile.open_for_import(path, options, PassagesImportReport)
+    file, report = PassagesFile.open_for_import(path, options)
     shape = ws.store.query(read_shape, passages=ws.settings.passages_table)
     file.shape = shape
 
@@ -203,7 +181,6 @@ def import_passages(
         task=table.TASK,
         now=ws.now(),
         max_page_rows=WRITE_BLOCK_ROWS,
-        long_text_column="text",
     )
 
     missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
@@ -237,7 +214,7 @@ def _write_passages(
     shape: PassagesShape,
     tx: Connection,
     passages: Sequence[SoundRow],
-    report: PassagesImportReport,
+    report: ImportReport,
 ) -> list[Finding]:
     """Insert and update a block of passages, and unpark passages with a new text.
 

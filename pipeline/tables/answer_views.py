@@ -9,9 +9,7 @@ Both are views over `findable_answers`, so they always show the stored answers. 
   All other fields (lists, objects, quotations, unions) are JSON. A quotation is a text of the row
   that is stored with its place in it. Module `column_values` finds the kinds.
 - A missing value is NULL. So is a value of another kind in a column of numbers or truth values.
-- A source column is called `source_…` if another column has its name.
-- A field with confidences has a column `FIELD_confidence`, or `answer_FIELD_confidence` if another
-  column has this name.
+- Columns of answers have the names that lists and exports give them, see `view_row`.
 - PostgreSQL has no names of more than MAX_COLUMN_BYTES, so longer names are cut there, and end in
   a hash.
 - If a view is made again, its existing columns keep their positions.
@@ -23,7 +21,7 @@ whether it is current.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -42,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN_BYTES
-from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.errors import ConfigurationError
 from pipeline.store.answers import VersionPreference, is_preferred
 from pipeline.store.confidences import (
     has_confidences,
@@ -60,25 +58,20 @@ from pipeline.tables.stored_rows import (
     make_row_table,
     make_rows_subquery,
 )
+from pipeline.tables.view_row import (
+    ANSWER_PREFIX,
+    name_added_columns,
+    name_answer_columns,
+    name_confidence_columns,
+)
 
 # Columns of both views.
 EXTRACTOR = "extractor"
 ANSWERED_AT = "answered_at"
-# Columns that every table of PostgreSQL has.
-POSTGRESQL_SYSTEM_COLUMNS = (
-    "ctid",
-    "xmin",
-    "xmax",
-    "cmin",
-    "cmax",
-    "tableoid",
-)
 JSON = "json"
-# End of the name of a column with the confidence of a field.
-CONFIDENCE_SUFFIX = "_confidence"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 2
+MAKER_NUMBER = 3
 # Origin of these views, in their marks.
 _MARK_PREFIX = "findable"
 # Hexadecimal digits of the hash at the end of a cut name.
@@ -104,28 +97,6 @@ def view_names_of(task: TaskRecord) -> tuple[str, str]:
     return f"{task.prefix}_answers", f"{task.prefix}_answered"
 
 
-def check_view_columns(task: TaskRecord) -> None:
-    """Check that the key columns and fields of a task can be column names of its views.
-
-    All these names must differ from each other, from the system columns of PostgreSQL, and from
-    the columns `extractor` (the version) and `answered_at` that every answer has. Case does not
-    distinguish names. No database is read.
-
-    Raises:
-        InputError: Two columns would have the same name in a database.
-    """
-    taken_names = {EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS}
-    for name, _ in (*task.key, *task.fields):
-        if name.casefold() in taken_names:
-            raise InputError(
-                f"`{name}` would be the name of two columns of `{view_names_of(task)[0]}`; "
-                "nothing was changed",
-                hint="give the key column or the field another name; these are also names: "
-                f"{', '.join((EXTRACTOR, ANSWERED_AT, *POSTGRESQL_SYSTEM_COLUMNS))}",
-            )
-        taken_names.add(name.casefold())
-
-
 def _make_view_query(
     tx: Connection,
     task: TaskRecord,
@@ -139,8 +110,8 @@ def _make_view_query(
     - The view of answers has each row's newest answer of each version, and its newest correction.
       The columns are the key, the fields, the version and the time.
     - The view of answered rows has each row's preferred answer in the same columns, then the task's
-      source columns except the key. A source column whose name is taken is called `source_…`, see
-      `name_added_columns`. The row's state is in the column `state`, or `row_state`.
+      source columns except the key. A source column whose name differs from another only in case is
+      called `source_…`. The row's state is in the column `state`, or `row_state`.
 
     In both, a column with the confidence follows for each field if an answer has confidences. Rows
     that left their source stay, with the state `gone`.
@@ -206,22 +177,18 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
     for index, (name, kind) in enumerate(task.key):
         part_index = None if len(task.key) == 1 else index
         columns[name] = literal_column(_make_key_cell(kind, part_index, sqlite=is_file))
-    for name, kind in task.fields:
-        columns[name] = literal_column(make_cell(kind, name, f"{answers.name}.answer"))
+    field_names = name_answer_columns(task)
+    for field, kind in task.fields:
+        cell = make_cell(kind, field, f"{answers.name}.answer")
+        columns[field_names[field]] = literal_column(cell)
 
-    columns[EXTRACTOR] = answers.c.extractor
+    names = name_added_columns([*task.columns, *columns], (EXTRACTOR, ANSWERED_AT), ANSWER_PREFIX)
+    columns[names[EXTRACTOR]] = answers.c.extractor
     answered_at = f"{answers.name}.at"
     if is_file:
         answered_at += " || '+00:00'"
-    columns[ANSWERED_AT] = literal_column(answered_at)
+    columns[names[ANSWERED_AT]] = literal_column(answered_at)
     return columns
-
-
-def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
-    """Return the names of the columns with confidences, such as `tone_confidence`, by field."""
-    suffixed_names = [f"{field}{CONFIDENCE_SUFFIX}" for field in fields]
-    column_names = name_added_columns(other_names, suffixed_names, "answer_")
-    return dict(zip(fields, column_names.values(), strict=True))
 
 
 def is_our_view(tx: Connection, name: str) -> bool:
@@ -284,11 +251,9 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
         One line for the user if at least one of the views did not exist, else an empty list.
 
     Raises:
-        InputError: Two columns would have the same name.
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
-    check_view_columns(task)
     check_view_names(tx, task)
     names = view_names_of(task)
     have_views = all(is_our_view(tx, name) for name in names)
@@ -538,32 +503,3 @@ def _make_server_cell(kind: str, name: str, document: str) -> str:
         "boolean": f"CASE {json_type} WHEN 'boolean' THEN {cell}::boolean END",
         JSON: f"NULLIF({document} -> {member}, 'null'::jsonb)",
     }[_VIEW_KINDS.get(kind, kind)]
-
-
-def name_added_columns(
-    existing_names: Iterable[str],
-    names: Iterable[str],
-    prefix: str,
-) -> dict[str, str]:
-    """Choose names for columns that are added to other columns, so that all names differ.
-
-    A name that is free stays as it is. Before a taken name the prefix is put until it is free: with
-    the prefix `source_`, a second `tone` becomes `source_tone`. Case does not distinguish names.
-
-    Args:
-        existing_names: The other columns, which keep their names.
-        names: The columns to add; each is also taken for those after it.
-        prefix: The beginning of a name that would be taken without it.
-
-    Returns:
-        Chosen names by `names`, in their order.
-    """
-    taken_names = {name.casefold() for name in existing_names}
-    column_names = dict[str, str]()
-    for name in names:
-        column_name = name
-        while column_name.casefold() in taken_names:
-            column_name = f"{prefix}{column_name}"
-        taken_names.add(column_name.casefold())
-        column_names[name] = column_name
-    return column_names

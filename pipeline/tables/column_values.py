@@ -38,23 +38,6 @@ def to_column_value(kind: str, value: Any) -> Any:
         return None
 
 
-def _to_text(value: Any) -> str:
-    """Return a text unchanged, and any other value as JSON."""
-    if isinstance(value, str):
-        return value
-    return to_compact_json(value)
-
-
-def _to_decimal_text(value: Any) -> str | None:
-    """Return the text of a finite decimal number with all its digits, and None for others."""
-    return None if parse_number(value) is None else str(value)
-
-
-def _to_boolean(value: Any) -> bool | None:
-    """Return a truth value unchanged, and None for any other value."""
-    return value if isinstance(value, bool) else None
-
-
 def _to_integer(value: Any) -> int | None:
     """Return a whole number of at most 64 bits as int, else None."""
     is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -75,11 +58,12 @@ def _to_time_text(value: Any) -> str | None:
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": _to_text,
+    "text": lambda value: value if isinstance(value, str) else to_compact_json(value),
     "integer": _to_integer,
     "real": parse_number,
-    "decimal": _to_decimal_text,
-    "boolean": _to_boolean,
+    # The text has all digits of a finite number.
+    "decimal": lambda value: None if parse_number(value) is None else str(value),
+    "boolean": lambda value: value if isinstance(value, bool) else None,
     "date": lambda value: date.fromisoformat(value).isoformat(),
     "time": _to_time_text,
     JSON: to_compact_json,

@@ -41,8 +41,8 @@ def encode_rows(
     """Return the bytes of a file with these rows, in pieces.
 
     No row is read before the first piece is requested. A piece of CSV, JSON or JSON lines never
-    splits a row. Without rows, CSV, .xlsx and Parquet have only the column names, JSON is `[]`, and
-    JSON lines are empty.
+    splits a row. Without rows, CSV, .xlsx and Parquet have only the column names, JSON is an empty
+    list, and JSON lines are empty.
 
     Args:
         rows: The rows by column.
@@ -123,17 +123,13 @@ def _format_value(value: Any) -> str:
 
 
 def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Yield the bytes of a JSON list with one row a line; `[]` if there are no rows."""
-    separator = b"[\n"
+    """Yield the bytes of a JSON list with one row a line."""
+    yield b"["
+    separator = b"\n"
     for row in rows:
         yield separator + orjson.dumps(row)
         separator = b",\n"
-
-    is_empty = separator == b"[\n"
-    if is_empty:
-        yield b"[]\n"
-    else:
-        yield b"\n]\n"
+    yield b"\n]\n"
 
 
 def _encode_parquet(

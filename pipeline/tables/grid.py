@@ -69,14 +69,13 @@ from pipeline.store.database import (
 from pipeline.store.rows import IS_REFUSED, count_refused
 from pipeline.store.schema import answers
 from pipeline.store.schema import rows as stored_rows
-from pipeline.tables.answer_views import name_added_columns
 from pipeline.tables.facets import (
     format_any_equality,
     is_countable,
     list_value_counts,
     quote_where_name,
 )
-from pipeline.tables.row_judgements import CONFIDENCE, RowJudgements
+from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     GONE_STATE,
     REASON_COLUMN,
@@ -87,7 +86,7 @@ from pipeline.tables.row_table import (
     describe_state_reason,
 )
 from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.view_row import CONFIDENCE, ViewColumn, ViewRow, name_added_columns
 from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell, select_json
 
 # Versions and values are only counted in tables of at most this size.
@@ -116,8 +115,8 @@ class Grid:
     cost_names: Sequence[str] = ()
     # Returns cells of more columns that only WHERE= can name.
     find_more_cells: Callable[[], Mapping[str, JsonCell]] = dict
-    # Other names of columns, such as `answer.tone` and `tone.confidence`.
-    aliases: Mapping[str, str]
+    # Names of columns by these names and by others, such as `answer.tone` and `tone.confidence`.
+    names: Mapping[str, str]
     # Expressions that are read for each row, by name, and the function that makes the row's plain
     # values of them.
     cells: Mapping[str, ColumnElement[Any]]
@@ -450,7 +449,9 @@ class Grid:
             cells.setdefault(name, cell)
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
         named_cells = cells | judgement_cells
-        alias_cells = {alias: named_cells[name] for alias, name in self.aliases.items()}
+        alias_cells = {
+            alias: named_cells[name] for alias, name in self.names.items() if name in named_cells
+        }
         return compile_where(expression, (cells, judgement_cells, alias_cells), tx=tx)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
@@ -475,11 +476,11 @@ class Grid:
         the answer has a low probability. The differing versions are two versions that must have
         answered the row differently. Parts of the filter that are not set add no condition.
         """
-        conditions: list[ColumnElement[bool]] = []
-        if row_filter.is_reviewed is not None:
-            conditions.append(is_reviewed_answer() == row_filter.is_reviewed)
-        if row_filter.is_doubtful is not None:
-            conditions.append(self.judgements.is_doubtful() == row_filter.is_doubtful)
+        judged_values = (
+            (is_reviewed_answer(), row_filter.is_reviewed),
+            (self.judgements.is_doubtful(), row_filter.is_doubtful),
+        )
+        conditions = [judgement == value for judgement, value in judged_values if value is not None]
         if row_filter.differing_versions:
             first, second = row_filter.differing_versions
             conditions.append(
@@ -513,10 +514,8 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self._make_conditions(tx, row_filter)
-        source = None
         # Without a filter, answers need not be looked up.
-        if conditions:
-            source = self._join_answers()
+        source = self._join_answers() if conditions else None
         row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
@@ -525,10 +524,10 @@ class Grid:
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
             gone_count = states.pop(GONE_STATE)
-        total = sum(states.values())
-
-        counts = RowCounts(total, states, None, gone=gone_count)
-        if not self._can_count_facets(tx):
+        counts = RowCounts(sum(states.values()), states, None, gone=gone_count)
+        key = self.table.table.c[self.table.id_column]
+        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
+        if count_rows(tx, first_rows) > _MAX_FACET_ROWS:
             return counts
         with contextlib.suppress(SlowError), limit_time(tx, within_s):
             return self._count_facets(tx, counts, row_filter, within_s)
@@ -542,12 +541,6 @@ class Grid:
         if row_filter.state == GONE_STATE or row_filter.ids:
             return None
         return self.table.is_missing
-
-    def _can_count_facets(self, tx: Connection) -> bool:
-        """Return whether the table has at most 100,000 rows; counts no more rows than that."""
-        key = self.table.table.c[self.table.id_column]
-        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        return count_rows(tx, first_rows) <= _MAX_FACET_ROWS
 
     def _count_facets(
         self,
@@ -614,7 +607,7 @@ class Grid:
             return [order]
 
         sort_name = options.sort.removeprefix("-")
-        column = self.columns.get(self._find_name(sort_name) or "")
+        column = self.columns.get(self.names.get(sort_name, ""))
         if column is None or not column.sort_keys:
             sortable_names = [name for name, column in self.columns.items() if column.sort_keys]
             raise InputError(
@@ -634,12 +627,6 @@ class Grid:
         if _is_descending(options):
             sort_keys = [key.desc() for key in sort_keys]
         return query.order_by(*sort_keys)
-
-    def _find_name(self, name: str) -> str | None:
-        """Return the name of the column that a name or an alias means; None if there is none."""
-        if name in self.columns:
-            return name
-        return self.aliases.get(name)
 
     def list_default_names(self, row_filter: RowFilter) -> Sequence[str]:
         """Return the names of the columns that are listed by default.
@@ -664,16 +651,13 @@ class Grid:
         if options.fields is None:
             return self.list_default_names(options.row_filter)
 
-        found_names = dict[str, None]()
         for name in options.fields:
-            found_name = self._find_name(name)
-            if found_name is None:
+            if name not in self.names:
                 raise InputError(
                     f"there is no column {name!r}",
                     hint=f"the columns are {', '.join(self.columns)}",
                 )
-            found_names[found_name] = None
-        return tuple(found_names)
+        return tuple(dict.fromkeys(self.names[name] for name in options.fields))
 
 
 def _is_descending(options: RowListOptions) -> bool:
@@ -719,9 +703,16 @@ def make_grid(
         tx, table.task, taken_names=columns, fields=fields, threshold=threshold
     )
     all_columns = {**columns, **judgements.columns}
-    names = name_added_columns(all_columns, (STATE_COLUMN, REASON_COLUMN), "row_")
+    row_names = name_added_columns(all_columns, (STATE_COLUMN, REASON_COLUMN), "row_")
     state = table.state_expression
     state_json = literal('"', Text) + state + literal('"', Text)
+    all_columns[row_names[STATE_COLUMN]] = ViewColumn(
+        lambda row: row.state,
+        cell=make_json_cell(STATE_COLUMN, state_json),
+        sort_keys=[state],
+    )
+    all_columns[row_names[REASON_COLUMN]] = ViewColumn(lambda row: row.reason)
+
     aliases = dict[str, str]()
     for name, field in answer_fields.items():
         aliases |= {field: name, f"answer.{field}": name}
@@ -731,16 +722,8 @@ def make_grid(
         table=table,
         preference=preference,
         judgements=judgements,
-        columns={
-            **all_columns,
-            names[STATE_COLUMN]: ViewColumn(
-                lambda row: row.state,
-                cell=make_json_cell(STATE_COLUMN, state_json),
-                sort_keys=[state],
-            ),
-            names[REASON_COLUMN]: ViewColumn(lambda row: row.reason),
-        },
-        aliases=aliases,
+        columns=all_columns,
+        names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,
     )

@@ -88,19 +88,23 @@ class FindingGroup:
 
 @dataclass
 class ImportReport:
-    """Result of an import; of a dry run, the result that an import would have.
-
-    A subclass for each subject adds its own counts, and sets the class variables.
-    """
+    """Result of an import; of a dry run, the result that an import would have."""
 
     # Attributes that `document` contains.
-    FIELDS: ClassVar[tuple[str, ...]]
-    # Names of a finding's values in `document` and in the CSV report.
-    NAMES: ClassVar[tuple[str, ...]]
-    # The key of a finding without a key in `document`.
-    NO_KEY: ClassVar[str | None] = None
-    # What messages call a row.
-    WORD: ClassVar[str] = "row"
+    FIELDS: ClassVar[tuple[str, ...]] = (
+        "path",
+        "format",
+        "encoding",
+        "dry",
+        "lines",
+        "added",
+        "updated",
+        "unchanged",
+        "missing",
+        "released",
+        "notes",
+        "report",
+    )
 
     path: str
     report: str | None = None
@@ -126,6 +130,8 @@ class ImportReport:
     missing_keys: list[str] = field(default_factory=list)
     format: str = ""
     encoding: str = ""
+    # Name of the column that identifies a row, in findings.
+    key_name: str = "key"
 
     def __repr__(self) -> str:
         return f"<{self.path}: {self.summary}>"
@@ -151,12 +157,16 @@ class ImportReport:
         """The report as JSON values, for programs."""
         fields = {name: getattr(self, name) for name in self.FIELDS}
         count_by_kind = {kind.value: self.counts[kind] for kind in FindingKind}
-        findings = [self._finding_to_dict(finding) for finding in self.findings]
+        names = self.finding_names
+        findings = [
+            dict(zip(names, finding[: len(names)], strict=True)) for finding in self.findings
+        ]
         return {**fields, **count_by_kind, "findings": findings}
 
-    def _finding_to_dict(self, finding: Finding) -> dict[str, Any]:
-        values = (*finding[:5], finding.key or self.NO_KEY)
-        return dict(zip(self.NAMES, values, strict=True))
+    @property
+    def finding_names(self) -> tuple[str, ...]:
+        """The names of a finding's values in `document` and in the CSV report."""
+        return ("line", "column", "reason", "value", "kind", self.key_name)
 
     def add_findings(self, findings: Iterable[Finding], report_file: SealedWriter | None) -> None:
         """Count and group findings, write them to the report file, and keep the first thousand.
@@ -171,9 +181,8 @@ class ImportReport:
         for finding in sorted(without_cells, key=lambda finding: finding.line):
             self.counts[finding.kind] += 1
             if report_file is not None:
-                report_file.write(
-                    csv_line([str(value or "") for value in finding[: len(self.NAMES)]]),
-                )
+                cells = finding[: len(self.finding_names)]
+                report_file.write(csv_line([str(cell or "") for cell in cells]))
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
             self._add_to_group(finding)
@@ -214,19 +223,19 @@ class ImportReport:
             InputError: Not a single row of the file is in the table, also because the file has no
                 rows.
         """
+        if self.rows_in:
+            return
         rejected_count = self.counts[FindingKind.REJECTED]
-        if not self.rows_in:
-            message = (
-                f"{self.path}: no {self.WORD} could be imported ({rejected_count} rejected); "
-                "nothing was changed"
-            )
-            hint = "the file has no rows; add rows below the header"
-            if rejected_count:
-                hint = "the findings name the reasons; correct the file"
-            raise InputError(message, hint=hint)
+        hint = "the file has no rows; add rows below the header"
+        if rejected_count:
+            hint = "the findings name the reasons; correct the file"
+        raise InputError(
+            f"{self.path}: no row could be imported ({rejected_count} rejected); "
+            "nothing was changed",
+            hint=hint,
+        )
 
 
-ReportT = TypeVar("ReportT", bound=ImportReport)
 T = TypeVar("T")
 
 
@@ -255,10 +264,11 @@ def _open_report_file(report: ImportReport) -> Iterator[SealedWriter | None]:
         remove_abandoned_parts(target)
         report_file = SealedWriter(target)
     except OSError as error:
-        message = f"the report {report.report} cannot be written: {error.strerror}"
-        raise InputError(f"{message}; nothing was changed") from None
+        raise InputError(
+            f"the report {report.report} cannot be written: {error.strerror}; nothing was changed"
+        ) from None
     with report_file:
-        report_file.write(csv_line(report.NAMES))
+        report_file.write(csv_line(report.finding_names))
         yield report_file
 
 
@@ -283,6 +293,7 @@ class MappedFile(SourceFile):
 
     layout: ClassVar[ColumnLayout]
 
+    @report_interrupt()
     def __init__(
         self,
         path: Path,
@@ -300,6 +311,8 @@ class MappedFile(SourceFile):
         Raises:
             InputError: The file cannot be read, MAP= does not fit the file, or a table has no key
                 column or has a column twice.
+            KeyboardInterrupt: The opening was interrupted; the message says that nothing was
+                imported.
         """
         layout = self.layout
         map_names = parse_map(options.mapping)
@@ -340,21 +353,14 @@ class MappedFile(SourceFile):
             InputError: The file cannot be read, or has neither a valid nor a rejected row.
             KeyboardInterrupt: The check was interrupted.
         """
+        file = cls(path, options)
         with report_interrupt():
-            file = cls(path, options)
-            if next(iter(file), None) is None:
-                raise InputError(
-                    f"{path}: no row could be imported; nothing was changed",
-                    hint="the file has no rows; add rows below the header",
-                )
+            first_row = next(iter(file), None)
+        if first_row is None:
+            ImportReport(str(path)).check()
 
     @classmethod
-    def open_for_import(
-        cls,
-        path: Path,
-        options: ImportOptions,
-        report_class: type[ReportT],
-    ) -> tuple[Self, ReportT]:
+    def open_for_import(cls, path: Path, options: ImportOptions) -> tuple[Self, ImportReport]:
         """Open a file for an import, and return (file, new report). No rows are imported.
 
         The report has the options of the import, the matched columns, and the file's format and
@@ -363,21 +369,18 @@ class MappedFile(SourceFile):
 
         Raises:
             InputError: The file cannot be read; see `__init__`.
-            KeyboardInterrupt: The opening was interrupted; the message says that nothing was
-                imported.
+            KeyboardInterrupt: See `__init__`.
         """
-        with report_interrupt():
-            file = cls(path, options)
-
-        report_path = str(options.report) if options.report else None
-        report = report_class(
+        file = cls(path, options)
+        report = ImportReport(
             str(path),
-            report_path,
+            str(options.report) if options.report else None,
             options.dry,
             file.mapping.describe_columns(),
             format=file.format,
             encoding=file.encoding,
             notes=file.notes,
+            key_name=cls.layout.key,
         )
         return file, report
 
@@ -389,16 +392,12 @@ class MappedFile(SourceFile):
         """Return a text that is equal for keys that count as the same, such as spellings."""
         return key
 
-    def final_notes(self) -> Iterator[str]:
-        """Yield notes that are known after the whole file was read."""
-        yield from ()
-
     def __iter__(self) -> Iterator[SoundRow | Finding]:
         """Yield each row as it is imported, or the finding that rejects it, in the file's order.
 
         A row is mapped to columns, checked by `check_row`, and compared with the keys before it. If
         several valid rows have the same key, only the first is imported. A finding that rejects a
-        row contains its cells. Adds the final notes at the end.
+        row contains its cells.
 
         Raises:
             InputError: The file cannot be read; see `SourceFile.read_rows`.
@@ -412,7 +411,6 @@ class MappedFile(SourceFile):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
-        self.notes += self.final_notes()
 
     def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
         """Return a row or finding unchanged, or reject a row whose key an earlier row has.
@@ -451,14 +449,13 @@ def import_rows(
     store: Store,
     display: Progress,
     rows: Iterable[SoundRow | Finding],
-    report: ReportT,
+    report: ImportReport,
     *,
-    write: Callable[[Connection, list[SoundRow], ReportT], Iterable[Finding]],
+    write: Callable[[Connection, list[SoundRow], ImportReport], Iterable[Finding]],
     task: str,
     now: datetime,
     max_page_rows: int,
-    long_text_column: str,
-    list_missing: Callable[[Connection, ReportT], Iterable[str]] = lambda _tx, _report: (),
+    list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
 ) -> None:
     """Write the sound and refused rows of a file in one transaction, and fill the report.
 
@@ -480,8 +477,7 @@ def import_rows(
             it gets a read transaction and only counts.
         task: The task of the rows.
         now: The time of the import event.
-        max_page_rows: The maximum number of rows in a page.
-        long_text_column: The column with long texts, by which pages are limited in memory.
+        max_page_rows: The maximum number of rows in a page. Long texts limit it, too.
         list_missing: Returns the keys of rows of the table that the file lacks; called after all
             rows were written. The report lists these keys.
 
@@ -491,9 +487,8 @@ def import_rows(
     """
 
     def count_chars(row: SoundRow | Finding) -> int:
-        if isinstance(row, Finding):
-            return len(str(row.cells))
-        return len(str(row.values.get(long_text_column)))
+        cells = row.cells if isinstance(row, Finding) else row.values
+        return sum(len(str(cell)) for cell in cells.values())
 
     file_name = Path(report.path).name
     with (

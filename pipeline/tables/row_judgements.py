@@ -14,18 +14,19 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false,
 from pipeline.store.answers import PERSON, is_reviewed_answer
 from pipeline.store.confidences import has_confidences, make_probability_expression
 from pipeline.store.schema import answers
-from pipeline.tables.answer_views import name_added_columns, name_confidence_columns
-from pipeline.tables.view_row import ViewColumn, ViewRow
+from pipeline.tables.view_row import (
+    ANSWER_PREFIX,
+    CONFIDENCE,
+    DOUBTFUL,
+    JUDGEMENT_NAMES,
+    REVIEWED,
+    ViewColumn,
+    ViewRow,
+    name_added_columns,
+    name_confidence_columns,
+)
 from pipeline.tables.where_sql import JsonCell, make_json_cell
 
-# Column that says whether a person marked the answer as reviewed.
-REVIEWED = "reviewed"
-# Column that says whether a row is doubtful.
-DOUBTFUL = "doubtful"
-# Column with the least probability of a row's fields; member of a field in WHERE=.
-CONFIDENCE = "confidence"
-# Names about a whole row. Fields of these names are listed with a prefix.
-JUDGEMENT_NAMES = (REVIEWED, CONFIDENCE, DOUBTFUL)
 # Sorts behind all probabilities.
 _MISSING_PROBABILITY = 2.0
 
@@ -58,12 +59,11 @@ class RowJudgements:
         # Names of columns by field.
         self.confidence_names = name_confidence_columns(other_names, fields)
         other_names += self.confidence_names.values()
-        names = name_added_columns(other_names, JUDGEMENT_NAMES, "answer_")
-        self.review_name = names.get(REVIEWED, "")
-        self.doubtful_name = names.get(DOUBTFUL, "")
-        self.least_name = ""
-        if self.confidence_names:
-            self.least_name = names.get(CONFIDENCE, "")
+        names = name_added_columns(other_names, JUDGEMENT_NAMES, ANSWER_PREFIX)
+        self.review_name = names[REVIEWED]
+        self.doubtful_name = names[DOUBTFUL]
+        # Empty without confidences.
+        self.least_name = names[CONFIDENCE] if self.confidence_names else ""
         self.columns = {
             name: ViewColumn(
                 lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]

@@ -78,11 +78,9 @@ class RowSyncReport:
     unusable_example: tuple[str, str] = "", ""
     # Of a preview: id, input hash and values as JSON of the new and changed rows.
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
-    # Refused rows with the key of an earlier row.
-    repeated_keys: int = 0
-    # The first thousand refused rows, and the number of all refused rows by reason.
+    refused: int = 0
+    # The first thousand refused rows.
     findings: list[Finding] = field(default_factory=list)
-    refused: Counter[str] = field(default_factory=Counter)
 
     @property
     def summary(self) -> str:
@@ -96,7 +94,7 @@ class RowSyncReport:
             "gone": self.counts.missing,
             "back": self.counts.returned,
             "with an unusable image": self.unusable,
-            "refused": self.refused.total(),
+            "refused": self.refused,
             "left out, because they were forgotten": self.forgotten,
         }
         count_texts = [f"{count:,} {word}" for word, count in row_counts.items() if count]
@@ -286,7 +284,6 @@ class RowSync:
             row: The row as it would be stored.
             earlier_line: The line of the earlier row with the same key.
         """
-        self.report.repeated_keys += 1
         key = row["item_id"]
         finding = make_rejection(
             row["line"],
@@ -301,13 +298,13 @@ class RowSync:
     def _record_refusal(self, finding: Finding) -> _StoredRow:
         """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
 
-        The report counts the row by its reason. It keeps the first thousand findings, without their
-        cells. The id of the stored row is `refused:` and the first digits of a hash of its cells.
+        The report counts the row, and keeps the first thousand findings, without their cells. The
+        id of the stored row is `refused:` and the first digits of a hash of its cells.
         The returned row has no number yet.
         """
         if self.on_refused is not None:
             self.on_refused(finding)
-        self.report.refused[finding.reason] += 1
+        self.report.refused += 1
         if len(self.report.findings) < MAX_KEPT_FINDINGS:
             self.report.findings.append(finding._replace(cells={}))
 

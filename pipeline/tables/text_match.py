@@ -5,6 +5,7 @@ Words are compared in any case, though SQLite's lower() changes ASCII letters on
 
 import unicodedata
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import orjson
@@ -48,8 +49,10 @@ def contains_word(
     word: str,
 ) -> ColumnElement[bool]:
     """Return the condition that one of the columns contains a word, in upper or lower case."""
+    position = func.instr if is_sqlite(tx) else func.strpos
     texts = [func.lower(cast(column, Text)) for column in columns]
-    return _contains_any(tx, texts, make_lowered_spellings(word))
+    spelled_texts = product(texts, make_lowered_spellings(word))
+    return or_(*(position(text, spelling) > 0 for text, spelling in spelled_texts))
 
 
 def make_lowered_spellings(word: str) -> dict[str, None]:
@@ -97,16 +100,3 @@ def join_json_values(tx: Connection, document: ColumnElement[Any]) -> ColumnElem
 
 def _join_values(document: str | None) -> str:
     return "\n".join(iterate_texts(orjson.loads(document or "{}")))
-
-
-def _contains_any(
-    tx: Connection,
-    texts: Iterable[ColumnElement[str]],
-    parts: Iterable[str],
-) -> ColumnElement[bool]:
-    """Return the condition that one of the texts contains one of the parts."""
-    position = func.instr if is_sqlite(tx) else func.strpos
-    conditions: list[ColumnElement[bool]] = []
-    for text in texts:
-        conditions += [position(text, part) > 0 for part in parts]
-    return or_(*conditions)

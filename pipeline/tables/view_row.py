@@ -3,7 +3,7 @@
 All lists, exports and indexes read such rows. A column can be named by FIELDS=, SORT= and WHERE=.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,19 @@ from sqlalchemy import ColumnElement
 
 from pipeline.store.answers import PreferredAnswer
 from pipeline.store.confidences import decode_confidences
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.where_sql import JsonCell
+
+# Column that says whether a person marked the answer as reviewed.
+REVIEWED = "reviewed"
+# Column that says whether a row is doubtful.
+DOUBTFUL = "doubtful"
+# Column with the least probability of a row's fields; member of a field in WHERE=.
+CONFIDENCE = "confidence"
+# Names about a whole row. Fields of these names are listed with a prefix.
+JUDGEMENT_NAMES = (REVIEWED, CONFIDENCE, DOUBTFUL)
+# The prefix of columns of answers whose names are taken.
+ANSWER_PREFIX = "answer_"
 
 
 @dataclass(eq=False)
@@ -57,3 +69,49 @@ class ViewColumn:
     cell: JsonCell | None = None
     # Expressions that rows can be sorted by, which are never NULL; none if they cannot.
     sort_keys: Sequence[ColumnElement[Any]] = ()
+
+
+def name_answer_columns(task: TaskRecord) -> dict[str, str]:
+    """Return the names of the columns with the fields of a task, by field.
+
+    A field that has the name of a column of the source, of the key or of a judgement is
+    `answer_NAME`.
+    """
+    taken_names = [*task.columns, *dict(task.key), *JUDGEMENT_NAMES]
+    return name_added_columns(taken_names, dict(task.fields), ANSWER_PREFIX)
+
+
+def name_confidence_columns(other_names: Iterable[str], fields: Sequence[str]) -> dict[str, str]:
+    """Return the names of the columns with confidences, such as `tone_confidence`, by field."""
+    suffixed_names = [f"{field}_confidence" for field in fields]
+    column_names = name_added_columns(other_names, suffixed_names, ANSWER_PREFIX)
+    return dict(zip(fields, column_names.values(), strict=True))
+
+
+def name_added_columns(
+    existing_names: Iterable[str],
+    names: Iterable[str],
+    prefix: str,
+) -> dict[str, str]:
+    """Choose names for columns that are added to other columns, so that all names differ.
+
+    A name that is free stays as it is. Before a taken name the prefix is put until it is free: with
+    the prefix `source_`, a second `tone` becomes `source_tone`. Case does not distinguish names.
+
+    Args:
+        existing_names: The other columns, which keep their names.
+        names: The columns to add; each is also taken for those after it.
+        prefix: The beginning of a name that would be taken without it.
+
+    Returns:
+        Chosen names by `names`, in their order.
+    """
+    taken_names = {name.casefold() for name in existing_names}
+    column_names = dict[str, str]()
+    for name in names:
+        column_name = name
+        while column_name.casefold() in taken_names:
+            column_name = f"{prefix}{column_name}"
+        taken_names.add(column_name.casefold())
+        column_names[name] = column_name
+    return column_names

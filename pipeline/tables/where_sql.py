@@ -20,6 +20,7 @@ import re
 import sqlite3
 import sys
 import unicodedata
+from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -315,9 +316,8 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            if self._is_server:
-                return func.strpos(value, operands[0]) > 0
-            return func.instr(value, operands[0]) > 0
+            position = func.strpos if self._is_server else func.instr
+            return position(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
@@ -337,19 +337,15 @@ class _Compiler:
                 the hint lists names of the first two scopes, and suggests one.
         """
         column = comparison.column
-        for cells in self._scopes:
-            if column in cells:
-                return cells[column]
-        for cells in self._scopes:
+        # An exact name of a later scope precedes a similar name of an earlier scope.
+        for cells in (ChainMap(*map(dict, self._scopes)), *self._scopes):
             name = find_column(column, cells)
             if name is not None:
                 return cells[name]
 
         first_names, second_names, *_ = map(list, self._scopes)
-        if first_names:
-            hint = format_column_hint(column, first_names, second_names)
-        else:
-            hint = format_column_hint(column, second_names)
+        more_names = second_names if first_names else ()
+        hint = format_column_hint(column, first_names or second_names, more_names)
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
     def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -38,7 +38,6 @@ from pipeline.engine.task_selection import with_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import import_ as import_people
-from pipeline.experts.import_ import PeopleImportReport
 from pipeline.gemini.responses import make_excerpt
 from pipeline.index import build
 from pipeline.index.build import IndexReport
@@ -53,7 +52,7 @@ from pipeline.store.database import Connection
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_findings import FindingKind
-from pipeline.tables.row_import import ImportOptions
+from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import MemorySource
 from pipeline.workflows import ask, decisions, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
@@ -110,7 +109,7 @@ class Workspace:
         sheet: str = "",
         encoding: str = "",
         header: int | str = "",
-    ) -> PeopleImportReport:
+    ) -> ImportReport:
         """Import people as `findable import`, and warn of each group of rejected rows.
 
         A group has the rows that were rejected for the same reason. Columns of bytes in rows of

@@ -33,18 +33,7 @@ class TableReport(ImportReport):
     # Of a dry run: the estimate of asking all rows that are new, changed or open.
     estimate: preflight.Preflight | None = None
 
-    FIELDS: ClassVar[tuple[str, ...]] = (
-        "path",
-        "dry",
-        "added",
-        "updated",
-        "unchanged",
-        "missing",
-        "corrected",
-        "released",
-        "notes",
-    )
-    NAMES: ClassVar[tuple[str, ...]] = ("line", "column", "reason", "value", "kind", "key")
+    FIELDS: ClassVar[tuple[str, ...]] = (*ImportReport.FIELDS, "corrected")
 
 
 def find_replacement_obstacle(task: Task, data: Path) -> str:

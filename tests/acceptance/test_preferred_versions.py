@@ -60,6 +60,11 @@ def check_readers(
         expected_ids = {number for number in expected if expected[number] == mood}
         assert {int(row["id"]) for row in items} == expected_ids
 
+    for number, preferred_mood in expected.items():
+        answers = workspace.read_json("show", item=str(number), **options)["answers"]
+        shown_moods = [answer["answer"]["mood"] for answer in answers if answer["preferred"]]
+        assert shown_moods == [preferred_mood]
+
     counts = workspace.read_json("items", counts=True, **options)["fields"]["mood"]
     assert {count["value"]: count["count"] for count in counts} == Counter(expected.values())
     assert moods(workspace.exported_rows("r", **options)) == expected

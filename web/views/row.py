@@ -26,7 +26,6 @@ from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
 from pipeline.store import claims
-from pipeline.store.answers import PERSON
 from pipeline.store.confidences import decode_confidences
 from pipeline.tables.row_table import REASON_COLUMN, UNUSABLE_STATE
 from pipeline.workflows import try_out
@@ -364,7 +363,8 @@ def _row_values(
             (name, text) for name, text in columns if 0 < len(text) <= MAX_SHORT_VALUE_CHARS
         ],
         "answer": answer,
-        "answer_source": _find_answer_source(row["answers"]),
+        # The answer that lists and exports show.
+        "answer_source": next((answer for answer in row["answers"] if answer["preferred"]), None),
         "edits": history["edits"],
         "answer_state": history["state"],
         "editors": editors,
@@ -399,19 +399,6 @@ def _text_columns(columns: Mapping[str, Any], task: str, row_id: str) -> list[tu
     if task == IMAGES_TASK and columns.get("problem"):
         repeated_name = REASON_COLUMN
     return [(name, to_text(value)) for name, value in columns.items() if name != repeated_name]
-
-
-def _find_answer_source(answers: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the newest applied correction, else the newest applied answer, else None.
-
-    An answer is applied if it was written to its row, and a correction unless it was undone.
-    Forgotten answers are left out.
-    """
-    return max(
-        (answer for answer in answers if answer["applied"] and not answer["forgotten"]),
-        key=lambda answer: (answer["extractor"] == PERSON, answer["id"]),
-        default=None,
-    )
 
 
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:

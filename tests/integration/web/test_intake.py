@@ -66,7 +66,8 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     assert "no column names the rows: 'id' has 'r1' twice, again on line 9" in html
     params = {"number": number, **KEY_TEXT}
     text = page.get("/parts/import/rows", params=params).text
-    assert text.strip() == "9 rows · 1 has no text · 1 is left out: it has the name of another row"
+    left_out = "1 is left out: it has no usable text, or no name of its own"
+    assert text.strip() == f"9 rows · 1 has no text · {left_out}"
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
     )

@@ -104,5 +104,5 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 
 
 def _count_rows(report: RowSyncReport) -> dict[str, int]:
-    counts = {"empty": report.empty, "refused": report.refused.total(), **report.counts._asdict()}
+    counts = {"empty": report.empty, "refused": report.refused, **report.counts._asdict()}
     return {name: counts[name] for name in COUNTS}

@@ -138,6 +138,19 @@ def test_view_is_recreated_and_dependent_views_stay_or_are_named(tmp_path: Path)
         assert select_rows(tx, "SELECT said FROM reviews_answers") == [(None,)]
 
 
+def test_taken_names_get_a_prefix_in_the_views(tmp_path: Path) -> None:
+    """A field may have the name of the key, of a column of answers, or of PostgreSQL."""
+    fields = tuple((name, "text") for name in ("id", "Extractor", "ctid", "tone"))
+    record = replace(make_record(fields), columns={"id": "text", "Tone": "text", "state": "text"})
+    names = ["id", "answer_id", "Extractor", "ctid", "answer_tone", "answer_extractor"]
+    with database(tmp_path) as tx:
+        make_views(tx, record)
+        answers_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answers").keys())
+        answered_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answered").keys())
+    assert answers_columns == [*names, "answered_at"]
+    assert answered_columns == [*names, "answered_at", "Tone", "state", "row_state"]
+
+
 def make_model(**fields: Any) -> type[BaseModel]:
     """Return a model with these fields, all required."""
     definitions: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
