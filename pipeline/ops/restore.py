@@ -278,16 +278,17 @@ def _copy_tables_to_server(
         server.write() as server_tx,
     ):
         schema.metadata.create_all(server_tx, checkfirst=False)
-        tables: list[Table] = [*schema.metadata.sorted_tables]
-        # New rows get higher numbers than any row that was ever asked about.
-        min_numbers = dict[str, int]()
         for task in ws.tasks:
             task.make_tables(tx, server_tx)
-            task_tables = task.make_server_tables(tx)
-            tables += task_tables
-            for table in task_tables:
-                min_numbers[table.name] = claims.find_highest_claimed_id(tx, task.name)
-        restore_report.rows = _copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
+        restore_report.rows = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
+        for task in ws.tasks:
+            restore_report.rows |= _copy_tables(
+                tx,
+                server_tx,
+                task.make_server_tables(tx),
+                # New rows get higher numbers than any row that was ever asked about.
+                min_number=claims.find_highest_claimed_id(tx, task.name),
+            )
         restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
         workspace.record_event(
             server_tx,
@@ -321,7 +322,7 @@ def _copy_vectors_to_server(
         if vectors_tx is None:
             return {}
         VectorCache.table.create(server_tx)
-        return _copy_tables(vectors_tx, server_tx, [VectorCache.table], min_numbers={})
+        return _copy_tables(vectors_tx, server_tx, [VectorCache.table])
 
 
 def _copy_tables(
@@ -329,7 +330,7 @@ def _copy_tables(
     target: Connection,
     tables: Sequence[Table],
     *,
-    min_numbers: Mapping[str, int],
+    min_number: int = 0,
 ) -> dict[str, int]:
     """Copy every row of the tables in order, and return the number of rows by table name.
 
@@ -339,7 +340,7 @@ def _copy_tables(
     Args:
         tx: Connection to the SQLite file.
         target: Connection to PostgreSQL, in whose transaction the rows are written.
-        min_numbers: Table name to a number; numbers of new rows are higher.
+        min_number: The numbers of new rows are higher.
 
     Raises:
         ConfigurationError: PostgreSQL cannot store a row.
@@ -347,7 +348,7 @@ def _copy_tables(
     row_counts = {}
     for table in tables:
         row_counts[table.name] = _copy_rows(tx, target, table)
-        _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
+        _continue_numbers(tx, target, table, min_number)
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
 

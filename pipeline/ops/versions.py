@@ -10,7 +10,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ from pipeline.batch import ingest
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.core.settings import Settings
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -39,8 +37,7 @@ CONFIRMATION_QUESTION = (
 class VersionSummary(NamedTuple):
     """A version that has answers or records in the workspace."""
 
-    # The task, as TASK= names it.
-    subject: str
+    task: Task
     counts: VersionCounts
     # Cost in USD.
     cost: float
@@ -50,7 +47,7 @@ class VersionSummary(NamedTuple):
         """Return the version for JSON."""
         counts = self.counts
         return {
-            "task": self.subject,
+            "task": self.task.subject,
             "version": counts.prompt_version,
             "model": counts.model or None,
             "extractor": counts.version,
@@ -117,15 +114,12 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             program, or the user did not confirm. All versions are unchanged.
         FindableError: A reply of a killed run cannot be ingested.
     """
-    find_versions = partial(
-        _find_versions, name=name, task=ws.task, tasks=ws.tasks, settings=ws.settings
-    )
-    task, _ = ws.store.query(find_versions)
+    summaries = _find_versions(ws, name)
+    task = summaries[0].task if summaries else ws.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
-    with ws.store.read() as tx:
-        _, summaries = find_versions(tx)
-        _check_can_roll_back(tx, task, summaries)
+    summaries = _find_versions(ws, name)
+    ws.store.query(_check_can_roll_back, task, summaries)
 
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
@@ -159,7 +153,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     foreign_versions = sorted(answered_counts.keys() - started_counts.keys())
     return [
         VersionSummary(
-            task.subject,
+            task,
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
         )
@@ -167,36 +161,19 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     ]
 
 
-def _find_versions(
-    tx: Connection, name: str, *, task: Task, tasks: Sequence[Task], settings: Settings
-) -> tuple[Task, list[VersionSummary]]:
-    """Return the versions with a name, and their task.
-
-    The search covers the task of TASK=, else the task that the name begins with, else all tasks. If
-    no version has the name, the list is empty, and the task is the one of TASK= or of the name,
-    else the task in use.
+def _find_versions(ws: WorkspaceSession, name: str) -> list[VersionSummary]:
+    """Return the versions with a name, of the first task that has one; [] if no task has.
 
     Args:
-        tx: A transaction.
-        name: A prompt version (`task@n`), or a version with its model (`task@n/model`).
-        task: The task of TASK=, or the task in use if TASK= is not set.
-        tasks: All tasks of the workspace.
-        settings: The settings, which know if TASK= is set.
+        ws: The workspace. Only the task of TASK= is searched if that is set.
+        name: A label (`task@n`), or a version with its model (`task@n/model`).
     """
-    task_name = name.partition("@")[0]
-    named_tasks = [named_task for named_task in tasks if named_task.name == task_name]
-    if "task" in settings.sources:
-        named_tasks = [task]
-
-    for searched_task in named_tasks or tasks:
-        summaries = [
-            summary
-            for summary in _read_versions(tx, searched_task)
-            if name in {summary.counts.version, summary.counts.prompt_version}
-        ]
-        if summaries:
-            return searched_task, summaries
-    return next(iter(named_tasks), task), []
+    summaries = [
+        summary
+        for summary in read_all_versions(ws)
+        if name in {summary.counts.version, summary.counts.prompt_version}
+    ]
+    return [summary for summary in summaries if summary.task is summaries[0].task]
 
 
 def _check_can_roll_back(
