@@ -174,17 +174,15 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
 
 
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
-    """Set the report's version, its counts of rows by version, and its counts of corrections.
-
-    The exported version comes first, then the others by name.
-    """
+    """Set the report's version, its counts of rows by version, and its counts of corrections."""
     report.extractor = export_rows.version
     report.left_out_corrections = export_rows.left_out_corrections
     counts = dict(export_rows.version_counts)
     if export_rows.version != PERSON:
         report.corrected_rows = counts.pop(PERSON, 0)
-    versions = sorted(counts, key=lambda version: (version != export_rows.version, version))
-    report.versions = [{"extractor": version, "items": counts[version]} for version in versions]
+    report.versions = [
+        {"extractor": version, "items": count} for version, count in sorted(counts.items())
+    ]
 
 
 def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:

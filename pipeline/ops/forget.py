@@ -174,7 +174,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
             all_batches = batches.batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            _delete_local_engine(ws)
+            delete_local_engine(ws.data)
         elif ws.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
                 ws.client.delete(remote_name)
@@ -237,7 +237,7 @@ def forget_task(ws: WorkspaceSession) -> None:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            _delete_local_engine(ws)
+            delete_local_engine(ws.data)
     reports.delete_reports(ws.data, task.name)
 
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -266,11 +266,10 @@ def _check_no_open_batch(tx: Connection, task: Task) -> None:
         )
 
 
-def _delete_local_engine(ws: WorkspaceSession) -> None:
-    """Delete the files of the local engine, if it answers; open batches need them."""
-    if ws.backend == "local":
-        for name in LOCAL_ENGINE_FILES:
-            files.remove_path(ws.data / name)
+def delete_local_engine(data: Path) -> None:
+    """Delete the files of the local engine, which open batches need; `data` is the folder DATA."""
+    for name in LOCAL_ENGINE_FILES:
+        files.remove_path(data / name)
 
 
 def _delete_remains(ws: WorkspaceSession) -> int:

@@ -15,9 +15,10 @@ from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.row_listing import (
+    NO_FILTER,
     SORT_TIMEOUT_S,
     RowCounts,
     RowFilter,
@@ -38,10 +39,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 from pipeline.tables.row_table import STALE_STATE, describe_stale_row
 from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
-
-ALL_ROWS = RowFilter()
-CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
-
 
 # Lists of rows
 
@@ -106,7 +103,7 @@ def find_position(
 def count_rows(
     store: Store,
     task: Task,
-    row_filter: RowFilter = ALL_ROWS,
+    row_filter: RowFilter = NO_FILTER,
     *,
     within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowCounts:
@@ -329,7 +326,7 @@ def _read_sealed_lines(
     try:
         path = locate(data, batch)
         if is_cleaned and not path.is_file():
-            return [], str(CLEANED_REASON)
+            return [], f"the batch's files were removed by `{CommandHint('clean')}`"
         name = path.relative_to(data).as_posix()
         files.verify_sealed_file(path, sha256=sha256, file_label=name)
     except FindableError as error:

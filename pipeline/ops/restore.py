@@ -81,7 +81,13 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     source = Path(os.path.realpath(source))
     data = Path(os.path.realpath(settings.data))
     made_at, hashes = _read_manifest(source)
-    _check_target_folder(source, data)
+    if not is_free(data) or data.is_relative_to(source):
+        free_folder = source.with_name(f"{data.name}-restored")
+        raise InputError(
+            f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
+            "nothing was changed",
+            hint=f"use a new folder: {CommandHint('restore', from_=source, data=free_folder)}",
+        )
 
     restore_report = RestoreReport(str(data), made_at, len(hashes))
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -95,24 +101,6 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
             (staging / DATABASE_FILE).unlink()
         rename_folder(staging, data)
     return restore_report
-
-
-def _check_target_folder(source: Path, data: Path) -> None:
-    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
-
-    Args:
-        source: Real path of the backup.
-        data: Real path of the folder DATA.
-    """
-    if is_free(data) and not data.is_relative_to(source):
-        return
-    free_folder = source.with_name(f"{data.name}-restored")
-    restore_hint = CommandHint("restore", from_=source, data=free_folder)
-    raise InputError(
-        f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
-        "nothing was changed",
-        hint=f"use a new folder: {restore_hint}",
-    )
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
@@ -289,7 +277,12 @@ def _copy_tables_to_server(
                 # New rows get higher numbers than any row that was ever asked about.
                 min_number=claims.find_highest_claimed_id(tx, task.name),
             )
-        restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
+        # The cached vectors are in a file of their own.
+        cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+        with cache.open_snapshot() as vectors_tx:
+            if vectors_tx is not None:
+                VectorCache.table.create(server_tx)
+                restore_report.rows |= _copy_tables(vectors_tx, server_tx, [VectorCache.table])
         workspace.record_event(
             server_tx,
             RESTORED_EVENT,
@@ -300,29 +293,6 @@ def _copy_tables_to_server(
             now=datetime.now(UTC),
         )
     restore_report.database = server.address
-
-
-def _copy_vectors_to_server(
-    store: Store,
-    staging: Path,
-    server_tx: Connection,
-) -> dict[str, int]:
-    """Create the table of cached vectors on a server and copy its rows.
-
-    Args:
-        store: The store of the restored workspace, before its move to the server.
-        staging: The folder with the restored files; the vectors are read there.
-        server_tx: Transaction on the server.
-
-    Returns:
-        {table name: number of rows}; empty if the restored workspace has no cached vectors.
-    """
-    cache = VectorCache(open_vector_store(store, staging), model="", dim=0)
-    with cache.open_snapshot() as vectors_tx:
-        if vectors_tx is None:
-            return {}
-        VectorCache.table.create(server_tx)
-        return _copy_tables(vectors_tx, server_tx, [VectorCache.table])
 
 
 def _copy_tables(

@@ -73,8 +73,6 @@ class StatusReport:
     live_runs: list[dict[str, Any]]
     # How long each submitted batch has waited at the API, by number; empty with the local engine.
     waits_by_number: dict[int, BatchWait]
-    # The noun for an entry of the index; empty if the task has no index.
-    entry_noun: str
     # The next command, or None if there is nothing to do.
     next_command: CommandHint | None
 
@@ -140,7 +138,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     open_batch_lines = [
         _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
     ]
-    entry_noun = ws.indexed_task.entry_noun if ws.is_indexed else ""
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
@@ -149,7 +146,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         open_batch_lines=open_batch_lines,
         live_runs=list(live_runs.values()),
         waits_by_number=waits_by_number,
-        entry_noun=entry_noun,
         next_command=next_command,
     )
 
@@ -402,9 +398,7 @@ def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> di
     if not reason_counts and not failed_gates:
         return None
 
-    report_path = None
-    if newest_report is not None:
-        report_path = str(data / REPORTS_FOLDER / f"{newest_report['name']}.md")
+    report_path = newest_report and str(data / REPORTS_FOLDER / f"{newest_report['name']}.md")
     return {
         "rows": reason_counts.total(),
         "reasons": dict(reason_counts.most_common()),

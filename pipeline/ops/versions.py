@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import ingest
-from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import OPEN_STATES
@@ -22,13 +21,12 @@ from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import KeptValues
-from pipeline.ops.forget import LOCAL_ENGINE_FILES
+from pipeline.ops.forget import delete_local_engine
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 
 ROLLBACK_LOCK = "rollback"
-LIST_COMMAND = CommandHint("versions")
 CONFIRMATION_QUESTION = (
     "Delete these answers for good? Their cost is not refunded. Other versions stay."
 )
@@ -200,22 +198,20 @@ def _check_can_roll_back(
     ]
     if open_batches:
         batch = open_batches[-1]
-        status_command = task.nouns.command("status")
-        cancel_command = CommandHint("batch-cancel", batch=batch.number)
         raise InputError(
             f"batch {batch.number} of {batch.version} is {batch.state}, not over; "
             "nothing was changed",
-            hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
+            hint=f"`{CommandHint('status')}` shows how to finish it, "
+            f"`{CommandHint('batch-cancel', batch=batch.number)}` cancels it",
         )
 
     if answers.PERSON in prompt_versions or any(not version.strip() for version in prompt_versions):
-        undo_command = CommandHint("correct", item="username", undo=1)
         raise InputError(
             "corrections by people, and rows without a version, are not a model's version; "
             "nothing was changed",
             hint=(
-                f"{LIST_COMMAND} lists the versions; undo a correction by its number: "
-                f"{undo_command}"
+                f"`{CommandHint('versions')}` lists the versions, "
+                f"`{CommandHint('correct', item='…', undo='…')}` undoes a correction"
             ),
         )
 
@@ -275,6 +271,5 @@ def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) 
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(tx, now=now())
-    for name in LOCAL_ENGINE_FILES:
-        files.remove_path(data / name)
+    delete_local_engine(data)
     return True
