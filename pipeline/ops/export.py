@@ -20,8 +20,6 @@ from pipeline.store import workspace
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Connection, Store
 
-NO_VERSION_NAME = "no version (imported with the table)"
-
 
 @dataclass
 class ExportReport:
@@ -192,7 +190,7 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are left out.
     """
     for version in report.versions:
-        name = version["extractor"] or NO_VERSION_NAME
+        name = version["extractor"] or "no version (imported with the table)"
         line = f"answers of {name}: {plural(version['items'], nouns.singular, nouns.plural)}"
         if report.extractor is not None and not belongs_to_version(name, report.extractor):
             line = f"not written: {line}"

@@ -103,13 +103,12 @@ def read_names(task: Task, path: Path) -> list[str]:
 
     reader = csv.DictReader(lines)
     columns = {fold_name(column): column for column in reader.fieldnames or ()}
-    name_columns = [columns.get(fold_name(column)) for column in task.name_columns]
-    name_column = next(filter(None, name_columns), None)
-    if name_column is not None:
+    name_columns = [columns[name] for name in map(fold_name, task.name_columns) if name in columns]
+    if name_columns:
         is_report = {"kind", "reason"} <= columns.keys()
         # An apostrophe in front of a formula is removed.
         lines = [
-            restore_formula(row[name_column] or "")
+            restore_formula(row[name_columns[0]] or "")
             for row in reader
             if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
         ]

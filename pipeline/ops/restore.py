@@ -27,6 +27,7 @@ from pipeline.ops.backup import (
     BACKUP_FORMAT,
     DATABASE_FILE,
     MANIFEST_FILE,
+    copy_files,
     rename_folder,
 )
 from pipeline.store import batches, claims, schema, sqlite, workspace
@@ -138,14 +139,8 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
     Raises:
         InconsistentError: Files are missing or changed; the message names the first ones.
     """
-    damaged_names = []
-    for name, sha256 in hashes.items():
-        copied_sha256 = None
-        with contextlib.suppress(FileNotFoundError):
-            copied_sha256 = files.seal_copy(source / name, staging / name).sha256
-        if copied_sha256 != sha256:
-            damaged_names.append(name)
-
+    copied_hashes = copy_files(source, staging, [source / name for name in hashes])
+    damaged_names = [name for name, sha256 in hashes.items() if copied_hashes.get(name) != sha256]
     if damaged_names:
         raise InconsistentError(
             f"the backup {source} is damaged: {join_first(damaged_names)}; nothing was changed",

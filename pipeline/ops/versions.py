@@ -27,9 +27,6 @@ from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 
 ROLLBACK_LOCK = "rollback"
-CONFIRMATION_QUESTION = (
-    "Delete these answers for good? Their cost is not refunded. Other versions stay."
-)
 
 
 class VersionSummary(NamedTuple):
@@ -125,7 +122,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
-        ws.confirm(CONFIRMATION_QUESTION)
+        ws.confirm(
+            "Delete these answers for good? Their cost is not refunded. Other versions stay."
+        )
 
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
