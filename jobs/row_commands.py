@@ -236,7 +236,7 @@ def export(
         options=options,
         overwrite=overwrite,
         raw=raw,
-        write_chunk=sys.stdout.buffer.write,
+        write_chunks=sys.stdout.buffer.writelines if path is None else None,
     )
 
     if path is None:

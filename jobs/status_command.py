@@ -65,7 +65,7 @@ def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:
         lines.append(("under way", f"{unlisted_count:,} more: `{CommandHint('batches')}`"))
     lines.append(("spent", _format_spent(document["spent"])))
     if document["index"] is not None:
-        lines.append(("index", _format_index(document["index"], report.entry_noun)))
+        lines.append(("index", _format_index(document["index"])))
     lines += [("twice", _format_duplicate_batch(batch)) for batch in document.get("twins", ())]
     lines += [
         (name, format_member(document[member]))
@@ -122,7 +122,7 @@ def _format_states(document: Mapping[str, Any], subject: str) -> str:
     return f"{total:,}: {format_counts(counts) or 'none'}"
 
 
-def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
+def _format_index(index: Mapping[str, Any]) -> str:
     """Return the number of index entries, whether they are up to date, and refused texts.
 
     Vectors of another embedding model than that of the settings are named. If the index cannot be
@@ -131,15 +131,14 @@ def _format_index(index: Mapping[str, Any], entry_noun: str) -> str:
 
     Args:
         index: The member `index` of the document of `status`.
-        entry_noun: Singular noun for an entry.
     """
     if "problem" in index:
         return f"broken: {index['problem']}"
     if not index["count"]:
         return "none"
-    parts = [f"{plural(index['count'], entry_noun)}, up to date"]
+    parts = [f"{plural(index['count'], 'row')}, up to date"]
     if index["behind"]:
-        parts = [f"{plural(index['count'], entry_noun)}, behind by {index['behind']:,}"]
+        parts = [f"{plural(index['count'], 'row')}, behind by {index['behind']:,}"]
     if index["model_differs"]:
         parts.append(
             f"its vectors are of {index['model']} ({index['dim']}), not as in the settings"

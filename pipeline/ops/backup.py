@@ -44,7 +44,7 @@ from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.quality.report import REPORTS_FOLDER
 from pipeline.store import batches, marks
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 
 BACKUP_FORMAT = 4
 MANIFEST_FILE = "manifest.json"
@@ -164,33 +164,28 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
     hashes = dict[str, str]()
     with open_vector_cache(ws).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
-            vectors_path = staging / VECTORS_FILE
-            vectors_path.parent.mkdir()
-            connection = vectors_tx.connection.driver_connection
-            hashes[VECTORS_FILE] = _copy_database(connection, vectors_path)
+            hashes[VECTORS_FILE] = _copy_database(vectors_tx, staging / VECTORS_FILE)
 
-    with ws.store.open_connection() as source:
-        connection = source.connection.driver_connection
+    with ws.store.open_connection() as connection:
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
     hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
     engine_file = ws.data / ENGINE_FILE
     if engine_file.is_file():
-        with closing(sqlite3.connect(engine_file)) as engine_connection:
-            hashes[ENGINE_FILE] = _copy_database(engine_connection, staging / ENGINE_FILE)
+        with closing(Store(engine_file)) as engine, engine.open_connection() as connection:
+            hashes[ENGINE_FILE] = _copy_database(connection, staging / ENGINE_FILE)
     paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
-    hashes |= _copy_files(ws.data, staging, paths)
+    hashes |= copy_files(ws.data, staging, paths)
     return dict(sorted(hashes.items()))
 
 
-def _copy_database(source: Any, target: Path) -> str:
+def _copy_database(connection: Connection, target: Path) -> str:
     """Copy one snapshot of an SQLite database into a single file, and return its SHA-256.
 
     The copy has no write-ahead log, so it can be read in a folder without write permission.
-
-    Args:
-        source: A connection of the `sqlite3` module.
     """
+    source: Any = connection.connection.driver_connection
+    target.parent.mkdir(exist_ok=True)
     with closing(sqlite3.connect(target)) as target_connection:
         source.backup(target_connection)
         target_connection.execute("PRAGMA journal_mode = DELETE")
@@ -223,7 +218,7 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
     hashes = dict[str, str]()
     for batch in all_batches:
         for path, sha256, _ in clean.list_sealed_files(data, batch, cleaned_batches):
-            copied_hashes = _copy_files(data, staging, [path])
+            copied_hashes = copy_files(data, staging, [path])
             hashes |= copied_hashes
             if sha256 in copied_hashes.values():
                 continue
@@ -238,19 +233,19 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
     return hashes
 
 
-def _copy_files(data: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
-    """Copy files of the workspace; return the copies' hashes by name.
+def copy_files(folder: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Copy files of a folder into another; return the copies' hashes by name.
 
     A missing file is left out. A file that another process appends to is copied up to some point.
 
     Args:
-        data: The workspace's folder.
+        folder: The folder of the files.
         staging: The folder of the copies.
-        paths: Files in `data`. The name of a copy is the path relative to `data`.
+        paths: Files in `folder`. The name of a copy is the path relative to `folder`.
     """
     hashes = {}
     for path in paths:
-        name = path.relative_to(data).as_posix()
+        name = path.relative_to(folder).as_posix()
         with contextlib.suppress(FileNotFoundError):
             hashes[name] = files.seal_copy(path, staging / name).sha256
     return hashes

@@ -9,7 +9,7 @@
 
 import contextlib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,14 +27,13 @@ from pipeline.batch.batch_files import (
 from pipeline.core import files
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import IndexedTask
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from pipeline.index.vectors import QUERY_TASK_TYPE
 from pipeline.index.write import load_meaningless_queries
 from pipeline.quality import report as reports
 from pipeline.store import batches, marks, runs
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Store
 
 # Names of batch files, and of part files without a process: number and kind.
 BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl|jsonl\.part|asked|calls)")
@@ -120,9 +119,10 @@ def _find_old_reports(ws: WorkspaceSession, cutoff: datetime) -> list[Path]:
 
 
 def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
-    """Delete the sealed files and lock files of batches that ended before `cutoff`.
+    """Record that files of batches that ended before `cutoff` are removed, then delete them.
 
-    If `report.dry`, all are only reported.
+    They are sealed files and lock files. If a sealed file was changed, a warning is printed, and
+    all files of its batch stay. If `report.dry`, all are only reported.
 
     Raises:
         InconsistentError: The database has another file name for a batch than its number gives. All
@@ -143,55 +143,32 @@ def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) 
     for name in batch_locks & ws.locks.names_with_file():
         report.locks += report.dry or ws.locks.discard(name)
     for number, sealed_files in files_by_number.items():
-        _clean_batch(ws, number, sealed_files, report, is_recorded=number in cleaned_batches)
+        existing_files = [file for file in sealed_files if file.path.is_file()]
+        changed_names = [file.path.name for file in existing_files if not file.is_sealed]
+        report.changed += changed_names
+        if changed_names:
+            ws.display.warn(
+                f"{', '.join(changed_names)}: changed after sealing; "
+                f"no file of batch {number} was removed",
+            )
+            continue
+        # Lost files are recorded as removed, too.
+        if number in cleaned_batches and not existing_files:
+            continue
 
+        report.batches.append(number)
+        report.files += len(existing_files)
+        report.size += sum(file.path.stat().st_size for file in existing_files)
+        if report.dry:
+            continue
 
-def _clean_batch(
-    ws: WorkspaceSession,
-    number: int,
-    sealed_files: Iterable["SealedFile"],
-    report: CleanReport,
-    *,
-    is_recorded: bool,
-) -> None:
-    """Record that a batch's files are removed, then delete them; only count if `report.dry`.
-
-    If a file was changed after it was sealed, a warning is printed, the file is added to
-    `report.changed`, and all files of the batch stay. If the removal was recorded by a killed run,
-    the remaining files are deleted. If none remains, nothing is counted.
-
-    Args:
-        ws: The workspace.
-        number: The number of the batch, which is over.
-        sealed_files: Its sealed files, which may be missing.
-        report: The report to fill in.
-        is_recorded: The database already records that the files are removed.
-    """
-    existing_files = [file for file in sealed_files if file.path.is_file()]
-    changed_names = [file.path.name for file in existing_files if not file.is_sealed]
-    report.changed += changed_names
-    if changed_names:
-        ws.display.warn(
-            f"{', '.join(changed_names)}: changed after sealing; "
-            f"no file of batch {number} was removed",
-        )
-        return
-    # Lost files are recorded as removed, too.
-    if is_recorded and not existing_files:
-        return
-
-    report.batches.append(number)
-    report.files += len(existing_files)
-    report.size += sum(file.path.stat().st_size for file in existing_files)
-    if report.dry:
-        return
-
-    if not is_recorded:
-        reason = f"older than {report.keep_days:g} days"
-        with ws.store.write() as tx:
-            marks.record_cleaned(tx, number, reason=reason, now=ws.now())
-    for file in existing_files:
-        file.path.unlink(missing_ok=True)
+        # If a killed run recorded the removal, the remaining files are deleted.
+        if number not in cleaned_batches:
+            reason = f"older than {report.keep_days:g} days"
+            with ws.store.write() as tx:
+                marks.record_cleaned(tx, number, reason=reason, now=ws.now())
+        for file in existing_files:
+            file.path.unlink(missing_ok=True)
 
 
 class SealedFile(NamedTuple):
@@ -283,20 +260,15 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
         for width in (widths | {ws.settings.dim}) - {0}:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                needed_keys.update(cache.make_keys(_read_entry_texts(tx, ws.indexed_tasks)))
+                for collection in ws.indexed_tasks:
+                    texts = (entry.text for entry in collection.read_entries(tx))
+                    needed_keys.update(cache.make_keys(texts))
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 
         cache = VectorCache(store, model=model, dim=ws.settings.dim)
         unneeded_keys = cache.find_other_keys(needed_keys, before=before)
         count += len(unneeded_keys) if dry else cache.delete(unneeded_keys)
     return count
-
-
-def _read_entry_texts(tx: Connection, collections: Iterable[IndexedTask]) -> Iterator[str]:
-    """Yield the text of every entry of some collections."""
-    for collection in collections:
-        for entry in collection.read_entries(tx):
-            yield entry.text
 
 
 def find_unknown_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:

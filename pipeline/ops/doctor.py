@@ -10,15 +10,12 @@ is the Gemini API or the local engine. The local engine is not started for a wor
 never used it.
 """
 
-import contextlib
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipeline.batch import reconcile
-from pipeline.batch.batch_files import sealed_request
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from pipeline.core.errors import (
@@ -28,33 +25,26 @@ from pipeline.core.errors import (
     MissingError,
     RemoteError,
 )
-from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Mode, Outcome
+from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine import source_lines
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_values import RowFault
 from pipeline.gemini.remote import RemoteBatch
-from pipeline.gemini.requests import make_request_key
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.ops import clean
 from pipeline.store import (
-    again,
     answer_counts,
     batches,
-    claims,
     marks,
     sqlite,
     workspace,
 )
 from pipeline.store.batches import BatchRow, strip_try
-from pipeline.store.database import Connection, Store
+from pipeline.store.database import Connection
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
-STATES_WITH_REMOTE_NAME = frozenset(
-    {BatchState.SUBMITTED, BatchState.DOWNLOADED, BatchState.INGESTED},
-)
-STATES_WITH_RESULT_FILE = frozenset({BatchState.DOWNLOADED, BatchState.INGESTED})
 
 
 def _create_notice(message: str, consequence: str, next_step: object) -> RowFault:
@@ -134,10 +124,9 @@ WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 def check_workspace(ws: WorkspaceSession) -> DoctorReport:
     """Run all checks of CHECKS in their order and return their findings.
 
-    A check that raises FindableError adds that error as a finding, and nothing is raised. If one of
-    the first two checks (up to "states") has a finding, the later checks are skipped, because they
-    rely on an intact database with known states. The line that names the backend in use is not
-    printed during the checks.
+    A check that raises FindableError adds that error as a finding, and nothing is raised. If the
+    first check has a finding, the later checks are skipped, because they rely on an intact database
+    with known states. The line that names the backend in use is not printed during the checks.
     """
     report = DoctorReport(ws)
     ws.should_announce_backend = False
@@ -151,7 +140,7 @@ def check_workspace(ws: WorkspaceSession) -> DoctorReport:
             report.findings.append((check_name, _describe_failed_check(report, error)))
 
         # A row with an unknown state would cause misleading findings in the later checks.
-        if check_name == "states" and report.findings:
+        if check_name == "database" and report.findings:
             break
     return report
 
@@ -173,37 +162,20 @@ def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFau
     return RowFault(error.message, "this check did not finish", hint)
 
 
-def _create_query_check(
-    find_faults: Callable[[Connection], Iterable[str]],
-    consequence: str,
-    next_step: object,
-    *,
-    is_contradiction: bool = True,
-) -> WorkspaceCheck:
-    """Return a check that yields one finding for each message of a query.
-
-    Args:
-        find_faults: Returns the messages; the check calls it with one snapshot of the database.
-        consequence: Why each of the findings matters.
-        next_step: The hint of each finding, as a text or a command hint.
-        is_contradiction: Whether a finding means that stored data contradict each other. These
-            findings make `doctor` fail; others are warnings.
-    """
-
-    def check(report: DoctorReport) -> Iterator[RowFault]:
-        with report.ws.store.read() as tx:
-            messages = list(find_faults(tx))
-        for message in messages:
-            yield RowFault(message, consequence, next_step, is_contradiction)
-
-    return check
+def _check_database(report: DoctorReport) -> Iterator[RowFault]:
+    """Yield a finding for each damage of the database, and for each batch in an unknown state."""
+    for find_faults in (sqlite.find_damage, batches.find_unknown_states):
+        for message in report.ws.store.query(find_faults):
+            yield RowFault(message, "rows may be lost or read wrongly", RESTORE_HINT)
 
 
 def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
-    """Yield a finding for each batch whose state, claims and stored outcomes disagree.
+    """Yield a finding for each batch whose requests, claims and stored outcomes disagree.
 
-    Trials, which claim no rows, are left out. If answers of a batch were
-    deleted by a rollback, its stored outcomes are not compared.
+    While a batch is not over, its claims and outcomes must add up to its requests. For an ingested
+    batch, the numbers of outcomes in its own record must add up to its requests, and equal the
+    outcomes that are counted from the rows, unless a rollback deleted answers of the batch. Trials,
+    which claim no rows, are left out.
     """
     # All counts come from one snapshot, because a batch may end during the check.
     with report.ws.store.read() as tx:
@@ -211,70 +183,42 @@ def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
         counts_by_batch = answer_counts.count_outcomes(tx)
         rolled_back_numbers = marks.rolled_back_batches(tx)
 
-    # A batch without claims, answers and attempts has no counts.
-    zero_counts: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
     for batch in task_batches:
-        stored_counts = None
-        if batch.number not in rolled_back_numbers:
-            stored_counts = counts_by_batch.get(batch.number, zero_counts)
+        stored_counts = Counter(counts_by_batch.get(batch.number))
+        recorded_counts = stored_counts
+        if batch.state is BatchState.INGESTED:
+            recorded_counts = Counter(
+                {outcome.value: getattr(batch, outcome.value) or 0 for outcome in Outcome}
+            )
+        elif batch.is_finished:
+            continue
 
-        for fault in _find_batch_faults(batch, stored_counts):
+        message = ""
+        if recorded_counts.total() != batch.requests:
+            message = f"has claims and outcomes for {recorded_counts.total()} of {batch.requests}"
+        elif recorded_counts != stored_counts and batch.number not in rolled_back_numbers:
+            message = (
+                f"counts {_describe_counts(recorded_counts)}, "
+                f"but the database has {_describe_counts(stored_counts)}"
+            )
+        if message:
             yield RowFault(
-                f"batch {batch.number} is {batch.state}, {fault}",
+                f"batch {batch.number} is {batch.state}, and {message}",
                 "its requests, answers and costs are not known for certain",
                 RESTORE_HINT,
             )
 
 
-def _find_batch_faults(
-    batch: batches.BatchRow,
-    stored_counts: Mapping[str, int] | None,
-) -> Iterator[str]:
-    """Yield each fault of a batch, as the end of a sentence that begins with its state.
-
-    A sent batch must have a remote name, and a downloaded or ingested batch a result file. While a
-    batch is not over, its claims and outcomes must add up to its requests. For an ingested batch,
-    the numbers of outcomes in its own record must add up to its requests, and equal the outcomes
-    that are counted from the rows (`stored_counts`).
-
-    Args:
-        stored_counts: The stored number of requests by `claimed` and by outcome. None if a rollback
-            deleted answers of the batch; then stored numbers are not compared.
-    """
-    is_api_batch = batch.mode is Mode.BATCH
-    if is_api_batch and batch.state in STATES_WITH_REMOTE_NAME and not batch.remote_name:
-        yield "and has no remote name"
-    if batch.state in STATES_WITH_RESULT_FILE and not batch.result_file:
-        yield "and has no result file"
-
-    recorded_counts: Mapping[str, int] | None = stored_counts
-    if batch.state is BatchState.INGESTED:
-        recorded_counts = {
-            "claimed": 0,
-            **{outcome.value: getattr(batch, outcome.value) or 0 for outcome in Outcome},
-        }
-    elif batch.is_finished:
-        return
-    if recorded_counts is not None and sum(recorded_counts.values()) != batch.requests:
-        yield f"and has claims and outcomes for {sum(recorded_counts.values())} of {batch.requests}"
-    if stored_counts not in (None, recorded_counts):
-        yield (
-            f"and counts {_describe_counts(recorded_counts)}, "
-            f"but the database has {_describe_counts(stored_counts)}"
-        )
-
-
-def _describe_counts(counts: Mapping[str, int] | None) -> str:
+def _describe_counts(counts: Mapping[str, int]) -> str:
     """Return counts by outcome as a phrase."""
-    return ", ".join(f"{count} {name}" for name, count in sorted((counts or {}).items()))
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "none"
 
 
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
-    """Check that sealed files are unchanged and that request files ask about the claimed rows.
+    """Check that sealed files are unchanged.
 
     Yields a finding for each batch that claims rows and has a missing, changed or wrongly named
-    file. The requests of batches that are over are not compared, because their rows are not
-    claimed. Nothing is checked while a `forget` is interrupted, because it changes these files.
+    file. Nothing is checked while a `forget` is interrupted, because it changes these files.
     """
     ws = report.ws
     with ws.store.read() as tx:
@@ -289,8 +233,6 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
                 ws.data, batch, cleaned_batches
             ):
                 files.verify_sealed_file(path, sha256=sha256, file_label=file_label)
-            if not batch.is_finished:
-                _check_requests(ws.data, ws.store, batch)
         except InconsistentError as error:
             next_step: object = RESTORE_HINT
             if not batch.is_finished:
@@ -304,32 +246,6 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
                 "it is the record of requests and replies, which an open batch and `backup` need",
                 next_step,
             )
-
-
-def _check_requests(data: Path, store: Store, batch: batches.BatchRow) -> None:
-    """Check that a request file asks about exactly the claimed rows, each on its recorded line.
-
-    A line without a key agrees with no row.
-
-    Raises:
-        InconsistentError: The file does not agree, or the database has another name for it than
-            the batch number gives.
-    """
-    claimed_rows = store.query(claims.claimed_rows, batch.number)
-    path = sealed_request(data, batch)
-    with contextlib.closing(files.read_lines(path)) as lines:
-        request_keys = [json.loads(line).get("key") for _, line in lines]
-
-    request_count = len(request_keys)
-    claimed_lines = {
-        (claim.line, make_request_key(batch.task, claim.row_id)) for claim in claimed_rows
-    }
-    has_claimed_lines = claimed_lines <= set(enumerate(request_keys, 1))
-    if request_count != batch.requests + batch.control_requests or not has_claimed_lines:
-        raise InconsistentError(
-            f"its request file has {plural(request_count, 'request')}, "
-            f"which do not match its {plural(len(claimed_rows), 'claimed row')}"
-        )
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
@@ -427,8 +343,7 @@ def _check_backend(report: DoctorReport) -> Iterator[RowFault]:
     A difference is a contradiction (an error) or a notice.
 
     - SUBMITTED batch: it is requested by its remote name, because a list may lack it. It is a
-      contradiction if the backend does not have it, hides it from this key, or has another batch
-      under this name.
+      contradiction if the backend does not have it, or hides it from this key.
     - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
     - Remote batch of this workspace that the database does not have: a contradiction until it is
       over, then a notice.
@@ -461,7 +376,7 @@ def _check_backend(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_submitted_batch(ws, batch, numbers_by_prefix)
+            yield from _check_submitted_batch(ws, batch)
         elif batch.state is BatchState.SUBMITTING:
             yield _create_notice(
                 f"a run was killed while it created batch {batch.number}",
@@ -507,28 +422,17 @@ def _check_models(ws: WorkspaceSession) -> Iterator[RowFault]:
             )
 
 
-def _check_submitted_batch(
-    ws: WorkspaceSession,
-    batch: BatchRow,
-    numbers_by_prefix: Mapping[str, int],
-) -> Iterator[RowFault]:
+def _check_submitted_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
-    It is also a contradiction if its display name is that of another batch. For a missing batch
-    that the API may still list late, the hint is to wait.
-
-    Args:
-        ws: The workspace.
-        batch: The batch.
-        numbers_by_prefix: The numbers of batches by the beginnings of the display names under which
-            they may have been created. Each create call of a batch adds another ending to the name.
+    For a missing batch that the API may still list late, the hint is to wait.
 
     Raises:
         KeyRefusedError: The API refuses the key.
     """
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:
-        remote_batch = ws.client.get_batch(batch.remote_name or "")
+        ws.client.get_batch(batch.remote_name or "")
     except MissingError as error:
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
@@ -538,16 +442,6 @@ def _check_submitted_batch(
             f"batch {batch.number} no longer exists at the backend ({error.message})",
             "its rows stay claimed, and its result may never arrive",
             next_step,
-        )
-        return
-
-    display_name = remote_batch.display_name
-    if display_name and numbers_by_prefix.get(strip_try(display_name)) != batch.number:
-        yield RowFault(
-            f"batch {batch.number} is recorded as {remote_batch.name}, "
-            f"but the backend calls that batch {display_name!r}",
-            "its result would be that of another batch",
-            cancel_hint,
         )
 
 
@@ -613,38 +507,24 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
         )
 
 
-def _describe_open_erasures(tx: Connection) -> list[str]:
-    """Return a message for each row whose `forget` was interrupted."""
-    return [f"the forgetting of row {row_id} was interrupted" for row_id in marks.open_erasures(tx)]
+def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
+    """Yield a notice for each row whose `forget` was interrupted."""
+    for row_id in report.ws.store.query(marks.open_erasures):
+        yield _create_notice(
+            f"the forgetting of row {row_id} was interrupted",
+            "some data of the row may remain",
+            HintTemplate("run the same {} again", CommandHint("forget")),
+        )
 
 
 CHECKS: Mapping[str, WorkspaceCheck] = {
-    "database": _create_query_check(
-        sqlite.find_damage,
-        "rows may be lost or read wrongly",
-        RESTORE_HINT,
-    ),
-    "states": _create_query_check(
-        batches.find_unknown_states,
-        "no command can process it",
-        RESTORE_HINT,
-    ),
+    "database": _check_database,
     "batches": _check_batches,
-    "marks": _create_query_check(
-        again.find_endless_marks,
-        "their rows would be asked again and again",
-        HintTemplate("{} takes the marks back", CommandHint("tag", again=False)),
-    ),
     "sealed files": _check_sealed_files,
     "rows": _check_rows,
     "tasks": _check_tasks,
     "index": _check_indexes,
-    "forgotten": _create_query_check(
-        _describe_open_erasures,
-        "some data of the row may remain",
-        HintTemplate("run the same {} again", CommandHint("forget")),
-        is_contradiction=False,
-    ),
+    "forgotten": _check_erasures,
     "backend": _check_backend,
     # Last, because it names leftovers only if nothing contradicts the stored data.
     "litter": _check_leftovers,

@@ -18,10 +18,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_values import ExportOptions, ExportRows, TaskNouns
 from pipeline.store import workspace
 from pipeline.store.answers import PERSON, belongs_to_version
-from pipeline.store.database import Store
-
-DEFAULT_OPTIONS = ExportOptions()
-NO_VERSION_NAME = "no version (imported with the table)"
+from pipeline.store.database import Connection, Store
 
 
 @dataclass
@@ -54,10 +51,10 @@ def export_answers(
     path: Path | None,
     *,
     format_: str | None = None,
-    options: ExportOptions = DEFAULT_OPTIONS,
+    options: ExportOptions,
     overwrite: bool = False,
     raw: bool = False,
-    write_chunk: Callable[[bytes], object] = lambda _chunk: None,
+    write_chunks: Callable[[Iterable[bytes]], object] | None = None,
 ) -> ExportReport:
     """Write the rows of the task in use to a file, or to the caller if there is no path.
 
@@ -66,7 +63,7 @@ def export_answers(
     rows, no file is written, a message is printed, and the report's `path` is None.
 
     Args:
-        path: The file, which appears when it is complete. If it is None, `write_chunk` gets the
+        path: The file, which appears when it is complete. If it is None, `write_chunks` gets the
             chunks.
         format_: An export format. The default is that of the path's ending. If there is no path, it
             is the task's first format.
@@ -74,7 +71,7 @@ def export_answers(
         overwrite: Replace an existing file.
         raw: Write cells of CSV unchanged, without an apostrophe in front of formulas. Other formats
             have no apostrophes anyway.
-        write_chunk: Called with each chunk of the output if there is no path.
+        write_chunks: Called with the chunks of the output if there is no path.
 
     Raises:
         InputError: The format or an option is invalid, or the file cannot be written. An existing
@@ -85,14 +82,12 @@ def export_answers(
     row_word = task.exported_noun
     format_ = _choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
-    _check_options(task, options)
     if path is not None:
         check_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    export_options = _apply_version_setting(ws.settings, ws.task, options)
     with ws.store.read() as tx:
-        export_rows = task.read_export(tx, export_options)
+        export_rows = _read_rows(tx, task, ws.settings, options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -104,10 +99,9 @@ def export_answers(
             ws.display,
         )
         chunks = export_rows.encode_rows(counted_rows, report.format, guard)
-        if path is None:
-            for chunk in chunks:
-                write_chunk(chunk)
-        elif first_rows:
+        if write_chunks is not None:
+            write_chunks(chunks)
+        elif path is not None and first_rows:
             write_file(path, chunks)
         else:
             report.path = None
@@ -131,7 +125,7 @@ def iterate_chunks(
     *,
     settings: Settings,
     format_: str,
-    options: ExportOptions = DEFAULT_OPTIONS,
+    options: ExportOptions,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export, from one snapshot of the database; print nothing.
 
@@ -152,9 +146,8 @@ def iterate_chunks(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     format_ = _choose_format(task, None, format_)
-    _check_options(task, options)
     with store.read() as tx:
-        export_rows = task.read_export(tx, _apply_version_setting(settings, task, options))
+        export_rows = _read_rows(tx, task, settings, options)
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
@@ -167,12 +160,10 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
         InputError: The task does not have the format, or the ending is unknown.
     """
     formats = task.export_formats
-    if not format_:
-        format_ = next(iter(formats.values()))
-        if path:
-            format_ = formats.get(path.suffix.lower(), "")
-    if format_ in formats.values():
-        return format_
+    suffix = path.suffix.lower() if path else next(iter(formats))
+    chosen_format = format_ or formats.get(suffix, "")
+    if chosen_format in formats.values():
+        return chosen_format
 
     raise InputError(
         f"{task.exported_noun}s cannot be written as {format_ or path}; nothing was written",
@@ -180,30 +171,16 @@ def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
     )
 
 
-def _apply_version_setting(settings: Settings, task: Task, options: ExportOptions) -> ExportOptions:
-    """Return the options with the setting VERSION.
-
-    The setting is ignored if the options have a version, or if the task cannot export a single
-    version.
-    """
-    version = options.extractor
-    if "extractor" in task.export_options:
-        version = version or settings.version_of(task.name, task.prompt_version)
-    return options._replace(extractor=version or None)
-
-
 def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
-    """Set the report's version, its counts of rows by version, and its counts of corrections.
-
-    The exported version comes first, then the others by name.
-    """
+    """Set the report's version, its counts of rows by version, and its counts of corrections."""
     report.extractor = export_rows.version
     report.left_out_corrections = export_rows.left_out_corrections
     counts = dict(export_rows.version_counts)
     if export_rows.version != PERSON:
         report.corrected_rows = counts.pop(PERSON, 0)
-    versions = sorted(counts, key=lambda version: (version != export_rows.version, version))
-    report.versions = [{"extractor": version, "items": counts[version]} for version in versions]
+    report.versions = [
+        {"extractor": version, "items": count} for version, count in sorted(counts.items())
+    ]
 
 
 def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
@@ -213,7 +190,7 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are left out.
     """
     for version in report.versions:
-        name = version["extractor"] or NO_VERSION_NAME
+        name = version["extractor"] or "no version (imported with the table)"
         line = f"answers of {name}: {plural(version['items'], nouns.singular, nouns.plural)}"
         if report.extractor is not None and not belongs_to_version(name, report.extractor):
             line = f"not written: {line}"
@@ -230,29 +207,38 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
         )
 
 
-def _check_options(task: Task, options: ExportOptions) -> None:
-    """Raise InputError if an option is set that the task does not have.
+def _read_rows(
+    tx: Connection, task: Task, settings: Settings, options: ExportOptions
+) -> ExportRows:
+    """Return the rows of an export, which are read when iterated.
 
-    The hint has the options of the task, or a command that can do it. A filter of rows is always
-    accepted.
+    The setting VERSION is used if the options have no version and the task can export one. A filter
+    of rows is always accepted.
+
+    Raises:
+        InputError: An option is set that the task does not have. The hint has the options of the
+            task, or a command that can do it.
     """
     refused_names = [
         name
         for name, value in options._asdict().items()
         if value and name not in task.export_options and name != "row_filter"
     ]
-    if not refused_names:
-        return
+    if refused_names:
+        refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
+        hint = f"its options are {', '.join(sorted(task.export_options))}"
+        if not task.export_options:
+            command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
+            hint = f"`{command}` writes the rows of a version"
+        raise InputError(
+            f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",
+            hint=hint,
+        )
 
-    refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
-    hint = f"its options are {', '.join(sorted(task.export_options))}"
-    if not task.export_options:
-        command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
-        hint = f"`{command}` writes the rows of a version"
-    raise InputError(
-        f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",
-        hint=hint,
-    )
+    version = options.extractor
+    if "extractor" in task.export_options:
+        version = version or settings.version_of(task.name, task.prompt_version)
+    return task.read_export(tx, options._replace(extractor=version or None))
 
 
 def _count_rows(

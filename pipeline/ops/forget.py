@@ -23,23 +23,21 @@ from pipeline.batch import ingest, prepare
 from pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import FindableError, InputError, RemoteError
+from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import KeptValues
+from pipeline.gemini.requests import make_request_key
+from pipeline.gemini.result_file import read_line_key
 from pipeline.index import build
 from pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from pipeline.ops import clean
-from pipeline.ops.forget_files import (
-    check_sealed_files,
-    drop_lines,
-    read_batch_numbers,
-)
 from pipeline.quality import report as reports
 from pipeline.store import batches, erasure, marks, rows, workspace
-from pipeline.store.database import Connection
+from pipeline.store.batches import BatchRow
+from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import drop_views
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_import import MISSING_ROW_KIND
@@ -55,7 +53,6 @@ OUT_OF_REACH = (
     "your own files, exports and backups; files that Gemini keeps for two days; "
     "mentions of them in other rows"
 )
-MAX_LISTED_NAMES = 5
 # Shorter names are not erased from reasons and notes, because they are part of too many texts.
 MIN_ERASED_NAME_CHARACTERS = 4
 
@@ -106,13 +103,12 @@ def read_names(task: Task, path: Path) -> list[str]:
 
     reader = csv.DictReader(lines)
     columns = {fold_name(column): column for column in reader.fieldnames or ()}
-    name_columns = [columns.get(fold_name(column)) for column in task.name_columns]
-    name_column = next(filter(None, name_columns), None)
-    if name_column is not None:
+    name_columns = [columns[name] for name in map(fold_name, task.name_columns) if name in columns]
+    if name_columns:
         is_report = {"kind", "reason"} <= columns.keys()
         # An apostrophe in front of a formula is removed.
         lines = [
-            restore_formula(row[name_column] or "")
+            restore_formula(row[name_columns[0]] or "")
             for row in reader
             if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
         ]
@@ -174,20 +170,17 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
 
     with ws.lock(prepare.PREPARE_LOCK):
         with ws.store.read() as tx:
-            batch_numbers = read_batch_numbers(tx, task, row_ids)
             all_batches = batches.batches_in_states(tx)
-        row_batches = [batch for batch in all_batches if batch.number in batch_numbers]
+            row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            _delete_local_engine(ws)
+            delete_local_engine(ws.data)
         elif ws.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
                 ws.client.delete(remote_name)
         for path in chain.from_iterable(clean.find_unknown_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_counts = drop_lines(ws.data, ws.store, batch, row_ids)
-            report.files += dropped_counts
-            report.lines += sum(dropped_counts.values())
+            _drop_lines(ws, batch, row_ids, report)
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
@@ -243,7 +236,7 @@ def forget_task(ws: WorkspaceSession) -> None:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            _delete_local_engine(ws)
+            delete_local_engine(ws.data)
     reports.delete_reports(ws.data, task.name)
 
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -272,11 +265,10 @@ def _check_no_open_batch(tx: Connection, task: Task) -> None:
         )
 
 
-def _delete_local_engine(ws: WorkspaceSession) -> None:
-    """Delete the files of the local engine, if it answers; open batches need them."""
-    if ws.backend == "local":
-        for name in LOCAL_ENGINE_FILES:
-            files.remove_path(ws.data / name)
+def delete_local_engine(data: Path) -> None:
+    """Delete the files of the local engine, which open batches need; `data` is the folder DATA."""
+    for name in LOCAL_ENGINE_FILES:
+        files.remove_path(data / name)
 
 
 def _delete_remains(ws: WorkspaceSession) -> int:
@@ -324,14 +316,10 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
     with ws.store.read() as tx:
         row_ids = [row_id for row_id, _ in _find_rows(tx, task, names)]
         is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
-        check_sealed_files(ws.data, task, tx, row_ids)
+        _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
-        subject = repr(names[0])
-        if len(names) > 1:
-            listed_names = join_first(names, MAX_LISTED_NAMES)
-            subject = f"{len(names):,} {task.nouns.plural} ({listed_names})"
         ws.confirm(
-            f"Forget {subject} for good: row, answers, lines in sealed files, vectors, "
+            f"Forget {join_first(names)} for good: row, answers, lines in sealed files, vectors, "
             "and older builds?",
         )
 
@@ -380,6 +368,122 @@ def _find_rows(tx: Connection, task: Task, names: Sequence[str]) -> list[tuple[s
                     f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
                 )
     return named_rows
+
+
+def _read_row_batches(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[BatchRow]:
+    """Return all batches that may have asked about any of the rows, oldest first."""
+    numbers = set[int]().union(
+        *(erasure.list_batches_that_may_have_row(tx, task.name, row_id) for row_id in row_ids)
+    )
+    return [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
+
+
+def _find_sealed_files(data: Path, batch: BatchRow) -> list[clean.SealedFile]:
+    """Return the sealed files of a batch that exist, also those that a killed `clean` left.
+
+    Raises:
+        InconsistentError: The database has another file name for the batch than its number gives.
+    """
+    return [file for file in clean.list_sealed_files(data, batch) if file.path.is_file()]
+
+
+def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
+    """Return the error for a changed file, which may contain lines about the person."""
+    return InconsistentError(
+        f"{file.description} of batch {batch.number} was changed after sealing "
+        f"and may contain the row: {file.path}; the file was not changed",
+        hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
+    )
+
+
+def _check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence[str]) -> None:
+    """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
+
+    Reads the existing files of all batches that may have asked about the rows. The check is skipped
+    while any `forget` of the workspace is unfinished, because it may have rewritten files.
+    """
+    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    if marks.open_erasures(tx):
+        return
+
+    for batch in _read_row_batches(tx, task, row_ids):
+        for file in _find_sealed_files(data, batch):
+            if not file.is_sealed:
+                raise _changed_file_error(batch, file)
+
+
+def _drop_lines(
+    ws: WorkspaceSession, batch: BatchRow, row_ids: Collection[str], report: ForgetReport
+) -> None:
+    """Rewrite the sealed files of a batch without the lines about some rows of its task.
+
+    Files that do not exist are skipped. The new hashes are recorded in the database. Rewritten
+    files and deleted lines are added to the report.
+
+    Raises:
+        InconsistentError: A file, or its record, was changed.
+    """
+    forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
+    for file in _find_sealed_files(ws.data, batch):
+        dropped_count = _drop_lines_of_file(ws.store, batch, file, forgotten_keys)
+        if dropped_count:
+            report.files.append(file.path.relative_to(ws.data).as_posix())
+            report.lines += dropped_count
+
+
+def _drop_lines_of_file(
+    store: Store,
+    batch: BatchRow,
+    file: clean.SealedFile,
+    forgotten_keys: Collection[str],
+) -> int:
+    """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
+
+    Lines without a readable key are deleted too. If no line is deleted, the file stays as it is.
+    The new hash is committed before the new file replaces the old file. If a killed run has
+    committed the new hash already, only the file is replaced.
+
+    Args:
+        store: The database.
+        batch: The batch of the file.
+        file: The file, with its recorded hash.
+        forgotten_keys: Request keys of the rows to forget.
+
+    Raises:
+        InconsistentError: The file, or its record, was changed.
+    """
+    current_sha256 = files.hash_file(file.path)
+    draft_path = files.new_part_path(file.path)
+    dropped_count = 0
+    try:
+        with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
+            for line in sealed_lines:
+                key = read_line_key(line)
+                if key and key not in forgotten_keys:
+                    writer.write(line)
+                else:
+                    dropped_count += 1
+            draft = writer.seal()
+
+        # A run that was killed before the rename has recorded the new file.
+        if file.sha256 not in {current_sha256, draft.sha256}:
+            raise _changed_file_error(batch, file)
+        if dropped_count:
+            if current_sha256 == file.sha256:
+                with store.write() as tx:
+                    is_recorded = erasure.record_resealed_file(
+                        tx,
+                        batch.number,
+                        old_sha256=current_sha256,
+                        sha256=draft.sha256,
+                        size=draft.size,
+                    )
+                    if not is_recorded:
+                        raise _changed_file_error(batch, file)
+            files.rename_sealed(draft, file.path)
+    finally:
+        draft_path.unlink(missing_ok=True)
+    return dropped_count
 
 
 def _erase_rows(
@@ -435,9 +539,8 @@ def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: Forge
             # The rows must leave the index, even if its quality is lower afterwards.
             report.build = build.build_index(ws, worse_ok=True).number
     except RemoteError as error:
-        subject = join_first(report.usernames, MAX_LISTED_NAMES)
         raise RemoteError(
-            f"{subject} was deleted from the database and the sealed files, "
+            f"{join_first(report.usernames)} was deleted from the database and the sealed files, "
             f"but not yet from the index: {error.message}",
             hint="run the same command again; it continues",
             code=error.code,

@@ -91,18 +91,16 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
         for name, (description, label_names) in GAUGES.items()
     }
     for ws in sessions:
-        report = read_status(ws)
-        document = report.document
-        for state, row_count in document[report.subject].items():
-            gauges["rows"].labels(report.subject, state).set(row_count)
+        document = read_status(ws).document
+        for state, row_count in document[ws.settings.task].items():
+            gauges["rows"].labels(ws.settings.task, state).set(row_count)
         for state, batch_count in document["batches"].items():
             gauges["batches"].labels(state).set(batch_count)
         for kind, amount in document["spent"].items():
             gauges["spent_usd"].labels(kind).set(amount)
 
-        waits_s = [wait.elapsed_s for wait in report.waits_by_number.values()]
-        longest_wait_s = max(waits_s, default=0)
-        gauges["batch_wait_seconds"].set(longest_wait_s)
+        waits_s = [wait["elapsed_s"] for wait in document.get("waiting", ())]
+        gauges["batch_wait_seconds"].set(max(waits_s, default=0))
     for unit_name, error_count in error_counts.items():
         gauges["errors"].labels(unit_name).set(error_count)
     return generate_latest(registry)

@@ -5,18 +5,20 @@ applied, or in force, if the task's table shows it.
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
-from pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import FindableError, InputError
 from pipeline.core.row_listing import (
+    NO_FILTER,
     SORT_TIMEOUT_S,
     RowCounts,
     RowFilter,
@@ -37,10 +39,6 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 from pipeline.tables.row_table import STALE_STATE, describe_stale_row
 from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
-
-ALL_ROWS = RowFilter()
-CLEANED_REASON = HintTemplate("the batch's files were removed by `{}`", CommandHint("clean"))
-
 
 # Lists of rows
 
@@ -105,7 +103,7 @@ def find_position(
 def count_rows(
     store: Store,
     task: Task,
-    row_filter: RowFilter = ALL_ROWS,
+    row_filter: RowFilter = NO_FILTER,
     *,
     within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowCounts:
@@ -216,7 +214,7 @@ def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
-            requests = _add_sealed_lines(tx, requests, ws.data)
+            _add_sealed_lines(tx, requests, ws.data)
 
     return {
         "task": task.name,
@@ -271,130 +269,72 @@ def read_newest_requests(
             limit=limit,
             task=None if all_tasks else ws.task.name,
         )
-        names = _read_row_names(tx, requests, find_task=ws.find_task)
+        for request in requests:
+            row_id = request["item"]
+            table = ws.find_task(request["task"]).make_row_table(tx)
+            request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
         if raw:
-            requests = _add_sealed_lines(tx, requests, ws.data)
-    return [
-        {**request, "name": names.get((request["task"], request["item"]), request["item"])}
-        for request in requests
-    ]
+            _add_sealed_lines(tx, requests, ws.data)
+    return requests
 
 
-def _read_row_names(
-    tx: Connection, requests: Sequence[dict[str, Any]], *, find_task: Callable[[str], Task]
-) -> dict[tuple[str, str], str]:
-    """Return the names of the rows that some requests are about, by (task, row id).
+def _add_sealed_lines(tx: Connection, requests: Iterable[dict[str, Any]], data: Path) -> None:
+    """Add `wire` to each request: the lines about its row in the sealed files of its batch.
 
-    Rows that are not in their table are left out.
-    """
-    names: dict[tuple[str, str], str] = {}
-    for task_name in dict.fromkeys(request["task"] for request in requests):
-        row_ids = [request["item"] for request in requests if request["task"] == task_name]
-        names_by_id = find_task(task_name).make_row_table(tx).read_names(tx, row_ids)
-        names |= {(task_name, row_id): name for row_id, name in names_by_id.items()}
-    return names
-
-
-def _add_sealed_lines(
-    tx: Connection,
-    requests: Sequence[dict[str, Any]],
-    data: Path,
-) -> list[dict[str, Any]]:
-    """Return the requests with `wire` added: the lines about their row in the sealed files.
-
-    `wire` has the request line and all reply lines of the row. If there is none, it has the reason,
-    for example that `clean` deleted the file.
+    `wire` has `request` (the line without images, None if there is no line) and `replies` (all
+    lines), and in `no_request` and `no_reply` the reasons why they are missing, else "".
     """
     cleaned_batches = marks.cleaned_batches(tx)
-    requests_with_wire = []
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])
-        wire = _read_wire(data, batch, request["item"], cleaned_batches)
-        requests_with_wire.append({**request, "wire": wire})
-    return requests_with_wire
-
-
-def _read_wire(
-    data: Path,
-    batch: batches.BatchRow,
-    row_id: str,
-    cleaned_batches: Collection[int],
-) -> dict[str, Any]:
-    """Return the lines about a row in the sealed files of a batch, for JSON.
-
-    Images are left out of the request.
-
-    Args:
-        cleaned_batches: Numbers of the batches whose files `clean` removed.
-
-    Returns:
-        `request` (its first line, None if there is no line) and `replies` (all lines), and in
-        `no_request` and `no_reply` the reasons why they are missing, else "".
-    """
-    request_lines, no_request = _read_sealed_lines(
-        data,
-        batch,
-        row_id,
-        cleaned_batches,
-        locate=sealed_request,
-        sha256=batch.request_sha256,
-    )
-    request = None
-    if request_lines:
-        request = redact_line(request_lines[0].encode()).decode()
-
-    if batch.result_file is None:
-        progress = "it ended without a result" if batch.is_finished else "no result has arrived yet"
-        reply_lines: tuple[str, ...] = ()
-        no_reply = f"the batch is {batch.state}: {progress}"
-    else:
-        reply_lines, no_reply = _read_sealed_lines(
-            data,
-            batch,
-            row_id,
-            cleaned_batches,
-            locate=sealed_result,
-            sha256=batch.result_sha256,
+        is_cleaned = batch.number in cleaned_batches
+        read_lines = partial(
+            _read_sealed_lines, data, batch, request["item"], is_cleaned=is_cleaned
         )
-    return {
-        "request": request,
-        "replies": reply_lines,
-        "no_request": no_request,
-        "no_reply": no_reply,
-    }
+        request_lines, no_request = read_lines(sealed_request, batch.request_sha256)
+        reply_lines, no_reply = read_lines(sealed_result, batch.result_sha256)
+        redacted_lines = [redact_line(line.encode()).decode() for line in request_lines]
+        request["wire"] = {
+            "request": next(iter(redacted_lines), None),
+            "replies": reply_lines,
+            "no_request": no_request,
+            "no_reply": no_reply,
+        }
 
 
 def _read_sealed_lines(
     data: Path,
     batch: batches.BatchRow,
     row_id: str,
-    cleaned_batches: Collection[int],
-    *,
     locate: Callable[[Path, batches.BatchRow], Path],
     sha256: str | None,
-) -> tuple[tuple[str, ...], str]:
+    *,
+    is_cleaned: bool,
+) -> tuple[list[str], str]:
     """Return the lines about a row in a sealed file, and the reason if it has no lines, else "".
 
-    Errors are returned as the reason: the file is missing, changed, wrongly named, removed by
-    `clean`, or has no line of the row.
+    Errors are returned as the reason: there is no file, or the file is missing, changed, wrongly
+    named, removed by `clean`, or has no line of the row.
 
     Args:
-        cleaned_batches: Numbers of the batches whose files `clean` removed.
         locate: Returns the path of the file from the folder DATA and the batch.
         sha256: The recorded hash of the file. No lines are read if the file has another hash.
+        is_cleaned: The removal of the batch's files by `clean` is recorded.
     """
+    if sha256 is None:
+        return [], f"the batch is {batch.state}, and no result was stored"
     try:
         path = locate(data, batch)
-        if batch.number in cleaned_batches and not path.is_file():
-            return (), str(CLEANED_REASON)
+        if is_cleaned and not path.is_file():
+            return [], f"the batch's files were removed by `{CommandHint('clean')}`"
         name = path.relative_to(data).as_posix()
-        files.verify_sealed_file(path, sha256=sha256 or "", file_label=name)
+        files.verify_sealed_file(path, sha256=sha256, file_label=name)
     except FindableError as error:
-        return (), error.message
+        return [], error.message
 
     with ResultFile(path) as result_file:
         (raw_lines,) = result_file.find_lines([make_request_key(batch.task, row_id)])
-    lines = tuple(line.decode("utf-8", "replace") for line in raw_lines)
+    lines = [line.decode("utf-8", "replace") for line in raw_lines]
     return lines, "" if lines else f"{name} has no line about this row"
 
 
@@ -433,8 +373,7 @@ def unpark_rows(
 ) -> list[str]:
     """Unpark a row, or all parked rows after the user confirmed it, and return their names.
 
-    The names are sorted. Rows that are being forgotten stay parked. If no row can be unparked, the
-    list is empty and the user is not asked.
+    The names are sorted. Rows that are being forgotten stay parked.
 
     Args:
         name: Name of the row, or None with `all_rows`.
@@ -450,25 +389,14 @@ def unpark_rows(
             hint=f"`{task.nouns.command('parked')}` lists them; {OptionHint(all=True)} chooses all",
         )
 
-    with store.read() as tx:
-        row_ids = None if name is None else [task.find_row_id(tx, name)]
-        unparkable_ids = claims.list_unparkable_ids(
-            tx,
-            task.name,
-            prompt_version=task.parked_version,
-            row_ids=row_ids,
-        )
-    if not unparkable_ids:
-        return []
-
     if all_rows:
-        confirm(f"Let {len(unparkable_ids)} parked {task.nouns.plural} be asked again?")
+        confirm(f"Let all parked {task.nouns.plural} be asked again?")
     with store.write() as tx:
         unparked_ids = claims.unpark(
             tx,
             task.name,
             prompt_version=task.parked_version,
-            row_ids=row_ids,
+            row_ids=None if name is None else [task.find_row_id(tx, name)],
         )
         names = task.make_row_table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)

@@ -5,7 +5,7 @@ table that findable adopted from another program is kept, with all columns and v
 """
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import MetaData, exc, inspect, text
@@ -19,7 +19,6 @@ from pipeline.store.database import Connection, Store, describe_error
 from pipeline.tables.answer_views import is_our_view
 from pipeline.tables.reflection import is_sqlite, quote_identifier
 
-MAX_LISTED_NAMES = 5
 _SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
 _SERVER_INDEXES_QUERY = text(
     "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()",
@@ -55,9 +54,8 @@ def remove_findable_tables(
         ConfigurationError: Another program's object depends on a table or view; nothing was
             changed.
     """
-    index_names = {task.adoption_index for task in shipped_tasks()}
     with store.read() as tx:
-        removable = _list_removable(tx, index_names)
+        removable = _list_removable(tx)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
 
     objects = (
@@ -71,7 +69,7 @@ def remove_findable_tables(
 
     # Another process may have added tables or batches while the person was asked.
     with store.write() as tx:
-        removable = _list_removable(tx, index_names)
+        removable = _list_removable(tx)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
     return removable
@@ -86,24 +84,19 @@ def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
         str(batch.number) for batch in batches.batches_in_states(tx) if not batch.is_finished
     ]
     if running_numbers:
-        listed_numbers = join_first(running_numbers, MAX_LISTED_NAMES)
         raise InputError(
-            f"batches are not over ({listed_numbers}); nothing was changed",
+            f"batches are not over ({join_first(running_numbers)}); nothing was changed",
             hint=f"`{CommandHint('status')}` shows how to finish them; "
             f"{OptionHint(give_up=True)} abandons them and their answers",
         )
 
 
-def _list_removable(tx: Connection, marker_indexes: Collection[str]) -> RemovableObjects:
+def _list_removable(tx: Connection) -> RemovableObjects:
     """Return which tables, views and indexes findable made, and which tables are kept.
 
     Findable's tables begin with `findable_` or were recorded as created; all others are kept. Its
     views have its mark, see `answer_views`. Its indexes are listed only if they are on kept tables;
-    they begin with `findable_` or are in `marker_indexes`. Only reads the database.
-
-    Args:
-        tx: The transaction that reads.
-        marker_indexes: Names of findable's indexes that do not begin with `findable_`.
+    they begin with `findable_`, or mark an adopted table of a task. Only reads the database.
     """
     inspector = inspect(tx)
     events = workspace.events_of(tx, schema.TABLE_CREATED_EVENT)
@@ -118,6 +111,7 @@ def _list_removable(tx: Connection, marker_indexes: Collection[str]) -> Removabl
     indexes_query = _SERVER_INDEXES_QUERY
     if is_sqlite(tx):
         indexes_query = _SQLITE_INDEXES_QUERY
+    marker_indexes = {task.adoption_index for task in shipped_tasks()}
     own_indexes = [
         name
         for name, table_name in tx.execute(indexes_query).all()

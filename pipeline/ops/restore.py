@@ -27,6 +27,7 @@ from pipeline.ops.backup import (
     BACKUP_FORMAT,
     DATABASE_FILE,
     MANIFEST_FILE,
+    copy_files,
     rename_folder,
 )
 from pipeline.store import batches, claims, schema, sqlite, workspace
@@ -81,7 +82,13 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     source = Path(os.path.realpath(source))
     data = Path(os.path.realpath(settings.data))
     made_at, hashes = _read_manifest(source)
-    _check_target_folder(source, data)
+    if not is_free(data) or data.is_relative_to(source):
+        free_folder = source.with_name(f"{data.name}-restored")
+        raise InputError(
+            f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
+            "nothing was changed",
+            hint=f"use a new folder: {CommandHint('restore', from_=source, data=free_folder)}",
+        )
 
     restore_report = RestoreReport(str(data), made_at, len(hashes))
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -95,24 +102,6 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
             (staging / DATABASE_FILE).unlink()
         rename_folder(staging, data)
     return restore_report
-
-
-def _check_target_folder(source: Path, data: Path) -> None:
-    """Raise InputError if DATA is not empty or is inside the backup; the hint names another folder.
-
-    Args:
-        source: Real path of the backup.
-        data: Real path of the folder DATA.
-    """
-    if is_free(data) and not data.is_relative_to(source):
-        return
-    free_folder = source.with_name(f"{data.name}-restored")
-    restore_hint = CommandHint("restore", from_=source, data=free_folder)
-    raise InputError(
-        f"{data} is not empty or is inside the backup, but a restore needs a new folder; "
-        "nothing was changed",
-        hint=f"use a new folder: {restore_hint}",
-    )
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
@@ -150,14 +139,8 @@ def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -
     Raises:
         InconsistentError: Files are missing or changed; the message names the first ones.
     """
-    damaged_names = []
-    for name, sha256 in hashes.items():
-        copied_sha256 = None
-        with contextlib.suppress(FileNotFoundError):
-            copied_sha256 = files.seal_copy(source / name, staging / name).sha256
-        if copied_sha256 != sha256:
-            damaged_names.append(name)
-
+    copied_hashes = copy_files(source, staging, [source / name for name in hashes])
+    damaged_names = [name for name, sha256 in hashes.items() if copied_hashes.get(name) != sha256]
     if damaged_names:
         raise InconsistentError(
             f"the backup {source} is damaged: {join_first(damaged_names)}; nothing was changed",
@@ -278,17 +261,23 @@ def _copy_tables_to_server(
         server.write() as server_tx,
     ):
         schema.metadata.create_all(server_tx, checkfirst=False)
-        tables: list[Table] = [*schema.metadata.sorted_tables]
-        # New rows get higher numbers than any row that was ever asked about.
-        min_numbers = dict[str, int]()
         for task in ws.tasks:
             task.make_tables(tx, server_tx)
-            task_tables = task.make_server_tables(tx)
-            tables += task_tables
-            for table in task_tables:
-                min_numbers[table.name] = claims.find_highest_claimed_id(tx, task.name)
-        restore_report.rows = _copy_tables(tx, server_tx, tables, min_numbers=min_numbers)
-        restore_report.rows |= _copy_vectors_to_server(ws.store, staging, server_tx)
+        restore_report.rows = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
+        for task in ws.tasks:
+            restore_report.rows |= _copy_tables(
+                tx,
+                server_tx,
+                task.make_server_tables(tx),
+                # New rows get higher numbers than any row that was ever asked about.
+                min_number=claims.find_highest_claimed_id(tx, task.name),
+            )
+        # The cached vectors are in a file of their own.
+        cache = VectorCache(open_vector_store(ws.store, staging), model="", dim=0)
+        with cache.open_snapshot() as vectors_tx:
+            if vectors_tx is not None:
+                VectorCache.table.create(server_tx)
+                restore_report.rows |= _copy_tables(vectors_tx, server_tx, [VectorCache.table])
         workspace.record_event(
             server_tx,
             RESTORED_EVENT,
@@ -301,35 +290,12 @@ def _copy_tables_to_server(
     restore_report.database = server.address
 
 
-def _copy_vectors_to_server(
-    store: Store,
-    staging: Path,
-    server_tx: Connection,
-) -> dict[str, int]:
-    """Create the table of cached vectors on a server and copy its rows.
-
-    Args:
-        store: The store of the restored workspace, before its move to the server.
-        staging: The folder with the restored files; the vectors are read there.
-        server_tx: Transaction on the server.
-
-    Returns:
-        {table name: number of rows}; empty if the restored workspace has no cached vectors.
-    """
-    cache = VectorCache(open_vector_store(store, staging), model="", dim=0)
-    with cache.open_snapshot() as vectors_tx:
-        if vectors_tx is None:
-            return {}
-        VectorCache.table.create(server_tx)
-        return _copy_tables(vectors_tx, server_tx, [VectorCache.table], min_numbers={})
-
-
 def _copy_tables(
     tx: Connection,
     target: Connection,
     tables: Sequence[Table],
     *,
-    min_numbers: Mapping[str, int],
+    min_number: int = 0,
 ) -> dict[str, int]:
     """Copy every row of the tables in order, and return the number of rows by table name.
 
@@ -339,7 +305,7 @@ def _copy_tables(
     Args:
         tx: Connection to the SQLite file.
         target: Connection to PostgreSQL, in whose transaction the rows are written.
-        min_numbers: Table name to a number; numbers of new rows are higher.
+        min_number: The numbers of new rows are higher.
 
     Raises:
         ConfigurationError: PostgreSQL cannot store a row.
@@ -347,7 +313,7 @@ def _copy_tables(
     row_counts = {}
     for table in tables:
         row_counts[table.name] = _copy_rows(tx, target, table)
-        _continue_numbers(tx, target, table, min_numbers.get(table.name, 0))
+        _continue_numbers(tx, target, table, min_number)
         target.exec_driver_sql(f'ANALYZE "{table.name}"')
     return row_counts
 

@@ -73,8 +73,6 @@ class StatusReport:
     live_runs: list[dict[str, Any]]
     # How long each submitted batch has waited at the API, by number; empty with the local engine.
     waits_by_number: dict[int, BatchWait]
-    # The noun for an entry of the index; empty if the task has no index.
-    entry_noun: str
     # The next command, or None if there is nothing to do.
     next_command: CommandHint | None
 
@@ -89,9 +87,12 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         exact: Find changes by other programs, too: the index is always compared with the rows. If
             false, it is compared only if a command changed rows since the build.
     """
+    # It is imported here, because most commands do not need it.
+    from pipeline.engine import task_registry
+
     recorded_task = ws.task
     with ws.store.read() as tx:
-        ws = _with_present_version(ws)
+        ws = replace(ws, task=task_registry.with_declared_version(ws.task))
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
@@ -140,7 +141,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     open_batch_lines = [
         _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
     ]
-    entry_noun = ws.indexed_task.entry_noun if ws.is_indexed else ""
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
@@ -149,7 +149,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         open_batch_lines=open_batch_lines,
         live_runs=list(live_runs.values()),
         waits_by_number=waits_by_number,
-        entry_noun=entry_noun,
         next_command=next_command,
     )
 
@@ -169,16 +168,6 @@ def _choose_held_step(
     if held_numbers:
         return task.nouns.command("batch-cancel", batch=held_numbers[0])
     return None
-
-
-def _with_present_version(ws: WorkspaceSession) -> WorkspaceSession:
-    """Return a session whose user task has the version that its file declares now."""
-    if ws.task.user_file is None:
-        return ws
-
-    from pipeline.engine import task_registry
-
-    return replace(ws, task=task_registry.with_declared_version(ws.task))
 
 
 def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:
@@ -270,9 +259,9 @@ def _read_document(
 
 def _find_changed_source(task: Task) -> str:
     """Return the name of the task's row file if it changed since it was read, else ""."""
-    if task.user_file is None or task.user_file.record.items_stamp is None:
+    record = task.user_file.record if task.user_file is not None else None
+    if record is None or record.items_stamp is None:
         return ""
-    record = task.user_file.record
     path = Path(record.items)
     stamp = read_file_stamp(path)
     return path.name if stamp not in {None, record.items_stamp} else ""
@@ -402,9 +391,7 @@ def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> di
     if not reason_counts and not failed_gates:
         return None
 
-    report_path = None
-    if newest_report is not None:
-        report_path = str(data / REPORTS_FOLDER / f"{newest_report['name']}.md")
+    report_path = newest_report and str(data / REPORTS_FOLDER / f"{newest_report['name']}.md")
     return {
         "rows": reason_counts.total(),
         "reasons": dict(reason_counts.most_common()),

@@ -10,37 +10,29 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.batch import ingest
-from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
-from pipeline.core.settings import Settings
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import KeptValues
-from pipeline.ops.forget import LOCAL_ENGINE_FILES
+from pipeline.ops.forget import delete_local_engine
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 
 ROLLBACK_LOCK = "rollback"
-LIST_COMMAND = CommandHint("versions")
-CONFIRMATION_QUESTION = (
-    "Delete these answers for good? Their cost is not refunded. Other versions stay."
-)
 
 
 class VersionSummary(NamedTuple):
     """A version that has answers or records in the workspace."""
 
-    # The task, as TASK= names it.
-    subject: str
+    task: Task
     counts: VersionCounts
     # Cost in USD.
     cost: float
@@ -50,7 +42,7 @@ class VersionSummary(NamedTuple):
         """Return the version for JSON."""
         counts = self.counts
         return {
-            "task": self.subject,
+            "task": self.task.subject,
             "version": counts.prompt_version,
             "model": counts.model or None,
             "extractor": counts.version,
@@ -117,15 +109,12 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
             program, or the user did not confirm. All versions are unchanged.
         FindableError: A reply of a killed run cannot be ingested.
     """
-    find_versions = partial(
-        _find_versions, name=name, task=ws.task, tasks=ws.tasks, settings=ws.settings
-    )
-    task, _ = ws.store.query(find_versions)
+    summaries = _find_versions(ws, name)
+    task = summaries[0].task if summaries else ws.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
-    with ws.store.read() as tx:
-        _, summaries = find_versions(tx)
-        _check_can_roll_back(tx, task, summaries)
+    summaries = _find_versions(ws, name)
+    ws.store.query(_check_can_roll_back, task, summaries)
 
     report = RollbackReport(task.subject, summaries)
     for summary in summaries:
@@ -133,7 +122,9 @@ def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
-        ws.confirm(CONFIRMATION_QUESTION)
+        ws.confirm(
+            "Delete these answers for good? Their cost is not refunded. Other versions stay."
+        )
 
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
@@ -159,7 +150,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     foreign_versions = sorted(answered_counts.keys() - started_counts.keys())
     return [
         VersionSummary(
-            task.subject,
+            task,
             counts_by_version[version],
             answers.cost_of_version(tx, task.name, version),
         )
@@ -167,36 +158,19 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     ]
 
 
-def _find_versions(
-    tx: Connection, name: str, *, task: Task, tasks: Sequence[Task], settings: Settings
-) -> tuple[Task, list[VersionSummary]]:
-    """Return the versions with a name, and their task.
-
-    The search covers the task of TASK=, else the task that the name begins with, else all tasks. If
-    no version has the name, the list is empty, and the task is the one of TASK= or of the name,
-    else the task in use.
+def _find_versions(ws: WorkspaceSession, name: str) -> list[VersionSummary]:
+    """Return the versions with a name, of the first task that has one; [] if no task has.
 
     Args:
-        tx: A transaction.
-        name: A prompt version (`task@n`), or a version with its model (`task@n/model`).
-        task: The task of TASK=, or the task in use if TASK= is not set.
-        tasks: All tasks of the workspace.
-        settings: The settings, which know if TASK= is set.
+        ws: The workspace. Only the task of TASK= is searched if that is set.
+        name: A label (`task@n`), or a version with its model (`task@n/model`).
     """
-    task_name = name.partition("@")[0]
-    named_tasks = [named_task for named_task in tasks if named_task.name == task_name]
-    if "task" in settings.sources:
-        named_tasks = [task]
-
-    for searched_task in named_tasks or tasks:
-        summaries = [
-            summary
-            for summary in _read_versions(tx, searched_task)
-            if name in {summary.counts.version, summary.counts.prompt_version}
-        ]
-        if summaries:
-            return searched_task, summaries
-    return next(iter(named_tasks), task), []
+    summaries = [
+        summary
+        for summary in read_all_versions(ws)
+        if name in {summary.counts.version, summary.counts.prompt_version}
+    ]
+    return [summary for summary in summaries if summary.task is summaries[0].task]
 
 
 def _check_can_roll_back(
@@ -223,22 +197,20 @@ def _check_can_roll_back(
     ]
     if open_batches:
         batch = open_batches[-1]
-        status_command = task.nouns.command("status")
-        cancel_command = CommandHint("batch-cancel", batch=batch.number)
         raise InputError(
             f"batch {batch.number} of {batch.version} is {batch.state}, not over; "
             "nothing was changed",
-            hint=f"`{status_command}` shows how to finish it, `{cancel_command}` cancels it",
+            hint=f"`{CommandHint('status')}` shows how to finish it, "
+            f"`{CommandHint('batch-cancel', batch=batch.number)}` cancels it",
         )
 
     if answers.PERSON in prompt_versions or any(not version.strip() for version in prompt_versions):
-        undo_command = CommandHint("correct", item="username", undo=1)
         raise InputError(
             "corrections by people, and rows without a version, are not a model's version; "
             "nothing was changed",
             hint=(
-                f"{LIST_COMMAND} lists the versions; undo a correction by its number: "
-                f"{undo_command}"
+                f"`{CommandHint('versions')}` lists the versions, "
+                f"`{CommandHint('correct', item='…', undo='…')}` undoes a correction"
             ),
         )
 
@@ -298,6 +270,5 @@ def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) 
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(tx, now=now())
-    for name in LOCAL_ENGINE_FILES:
-        files.remove_path(data / name)
+    delete_local_engine(data)
     return True

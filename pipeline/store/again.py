@@ -19,10 +19,9 @@ from sqlalchemy import (
     select,
 )
 
-from pipeline.core.text import plural
 from pipeline.store.answers import PERSON, newest_model_answer_id
 from pipeline.store.claims import forgive_attempts
-from pipeline.store.database import count_rows, insert_into, select_matching
+from pipeline.store.database import insert_into, select_matching
 from pipeline.store.schema import again, answers
 
 _HAS_NEWER_ANSWER = (
@@ -147,12 +146,6 @@ def mark_rows(
     marked_ids = select(again.c.item_id).where(again.c.task == task, again.c.at == now)
     forgive_attempts(tx, task, marked_ids)
     return marked_count
-
-
-def find_endless_marks(tx: Connection) -> list[str]:
-    """Return a message if marks can never be done, because their answer does not exist."""
-    count = count_rows(tx, again, again.c.answer_id > newest_model_answer_id(tx))
-    return [f"{plural(count, 'mark')} to ask a row again can never be done"] if count else []
 
 
 def remove_marks(

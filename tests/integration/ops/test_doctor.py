@@ -260,21 +260,6 @@ CONTRADICTIONS: dict[str, Fault] = {
         "and has claims and outcomes for 0 of 2",
         (),
     ),
-    "no remote name": (
-        "UPDATE findable_batches SET remote_name = NULL WHERE number = 2",
-        "no remote",
-        (),
-    ),
-    "no result": (
-        "UPDATE findable_batches SET result_file = NULL WHERE number = 1",
-        "has no result file",
-        (),
-    ),
-    "other lines": (
-        "UPDATE findable_asks SET item_id = '99' WHERE line = 2 AND batch = 2",
-        "its request file has 2 requests",
-        (),
-    ),
     "request file": (
         spoil_file("batches/000002-requests.jsonl"),
         "changed after it was sealed",
