@@ -38,9 +38,8 @@ from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
 from pipeline.tables.grid import Grid, make_grid
 from pipeline.tables.reflection import is_sqlite
 from pipeline.tables.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
-from pipeline.tables.text_match import strip_white_space
 from pipeline.tables.view_row import ViewColumn, ViewRow, name_added_columns
-from pipeline.tables.where_sql import JsonCell, make_json_cell
+from pipeline.tables.where_sql import JsonCell, make_json_cell, strip_white_space
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")

@@ -72,7 +72,7 @@ from pipeline.tables.cells import (
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
 from pipeline.tables.reflection import null_substitutes, read_columns
 from pipeline.tables.row_table import RowTable
-from pipeline.tables.text_match import (
+from pipeline.tables.where_sql import (
     is_not_blank,
     strip_white_space,
 )

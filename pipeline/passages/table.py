@@ -71,7 +71,7 @@ from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_ne
 from pipeline.tables.grid import distinct_value_pages
 from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, read_columns
 from pipeline.tables.row_table import RowTable
-from pipeline.tables.text_match import is_not_blank
+from pipeline.tables.where_sql import is_not_blank
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB, "postgresql")

@@ -75,7 +75,6 @@ from pipeline.tables.facets import (
     list_value_counts,
     quote_where_name,
 )
-from pipeline.tables.row_judgements import RowJudgements
 from pipeline.tables.row_table import (
     GONE_STATE,
     REASON_COLUMN,
@@ -85,9 +84,21 @@ from pipeline.tables.row_table import (
     RowTable,
     describe_state_reason,
 )
-from pipeline.tables.text_match import contains_word, join_json_values
-from pipeline.tables.view_row import CONFIDENCE, ViewColumn, ViewRow, name_added_columns
-from pipeline.tables.where_sql import JsonCell, compile_where, make_json_cell, select_json
+from pipeline.tables.view_row import (
+    CONFIDENCE,
+    RowJudgements,
+    ViewColumn,
+    ViewRow,
+    name_added_columns,
+)
+from pipeline.tables.where_sql import (
+    JsonCell,
+    compile_where,
+    contains_word,
+    join_json_values,
+    make_json_cell,
+    select_json,
+)
 
 # Versions and values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
