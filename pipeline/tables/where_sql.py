@@ -63,6 +63,10 @@ NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
 MAX_NUMBER_CHARS = 400
 # Letters that case folding changes, but lower() of PostgreSQL does not: ß and the final sigma.
 _FOLDINGS_BESIDE_LOWER = {"ß": "ss", "\u03c2": "\u03c3"}
+# Types of texts, truth values and numbers in the JSON functions of SQLite and PostgreSQL.
+_TEXT_KINDS = ("text", "string")
+_TRUTH_KINDS = ("true", "false", "boolean")
+_NUMBER_KINDS = ("integer", "real", "number")
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -167,19 +171,17 @@ def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnEl
         tx: The connection that will run the expression.
         text: Expression for the text, never NULL.
     """
-    number_type: Any = Numeric
-    if tx.dialect.name == "sqlite":
-        number_type = Float
+    is_server = not is_sqlite(tx)
+    if not is_server:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-        is_number = func.findable_is_number(text)
-    else:
-        is_number = _matches_number(text)
-    number_text = case((is_number, text))
-    return cast(number_text, number_type)
+    number_text = case((_matches_number(text, is_server=is_server), text))
+    return cast(number_text, Numeric if is_server else Float)
 
 
-def _matches_number(text: Any) -> Any:
-    """Return the condition for PostgreSQL that a text is a number."""
+def _matches_number(text: ColumnElement[Any], *, is_server: bool) -> ColumnElement[bool]:
+    """Return the condition that a text is a number."""
+    if not is_server:
+        return func.findable_is_number(text)
     # A longer text could exceed the range of NUMERIC.
     return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
 
@@ -197,10 +199,10 @@ class _CellValues(NamedTuple):
     """The values in a cell as a table, with expressions for each value."""
 
     table: FromClause
+    # The name of the value's type in the JSON functions of the database.
+    kind: ColumnElement[str]
+    # NULL for a list or an object.
     text: ColumnElement[Any]
-    is_text: ColumnElement[bool]
-    is_truth: ColumnElement[bool]
-    is_number: ColumnElement[bool]
     # The cell is a single value, not a list or an object.
     is_whole_cell: ColumnElement[bool]
 
@@ -300,15 +302,20 @@ class _Compiler:
             if not isinstance(value, str | bool)
         ]
 
+        is_text = values.kind.in_(_TEXT_KINDS)
         if texts:
             folded_text = self._fold_text(values.text)
             fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
-            yield case((or_(values.is_text, values.is_whole_cell), fit))
+            yield case((or_(is_text, values.is_whole_cell), fit))
         if truths:
             fit = self._compare(comparison, values.text, [literal(truth) for truth in truths])
-            yield case((values.is_truth, fit))
+            yield case((values.kind.in_(_TRUTH_KINDS), fit))
         if numbers:
-            number = case((values.is_number, cast(values.text, Numeric)))
+            is_number = case(
+                (is_text, _matches_number(values.text, is_server=self._is_server)),
+                else_=values.kind.in_(_NUMBER_KINDS),
+            )
+            number = case((is_number, cast(values.text, Numeric)))
             literals = [cast(literal(text, Text), Numeric) for text in numbers]
             yield self._compare(comparison, number, literals)
 
@@ -387,13 +394,8 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
     member = func.findable_member(cell.document, *cell.path)
     table = func.json_tree(member).table_valued("type", "atom", "parent")
     kind = table.c.type
-    atom = table.c.atom
-    is_text = kind == "text"
-    is_truth = kind.in_(("true", "false"))
-    text = case((is_truth, kind), else_=atom)
-    is_json_number = kind.in_(("integer", "real"))
-    is_number = case((is_text, func.findable_is_number(atom)), else_=is_json_number)
-    return _CellValues(table, text, is_text, is_truth, is_number, table.c.parent.is_(None))
+    text = case((kind.in_(_TRUTH_KINDS), kind), else_=table.c.atom)
+    return _CellValues(table, kind, text, table.c.parent.is_(None))
 
 
 def _list_server_values(cell: JsonCell) -> _CellValues:
@@ -402,11 +404,9 @@ def _list_server_values(cell: JsonCell) -> _CellValues:
     members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
     table = members.table_valued("leaf", with_ordinality="place").render_derived()
     kind = func.jsonb_typeof(table.c.leaf)
-    is_text = kind == "string"
     is_value = kind.in_(("string", "number", "boolean"))
     text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
-    is_number = case((is_text, _matches_number(text)), else_=kind == "number")
-    return _CellValues(table, text, is_text, kind == "boolean", is_number, table.c.place == 1)
+    return _CellValues(table, kind, text, table.c.place == 1)
 
 
 def _read_member(document: str | None, *names: str) -> str:
