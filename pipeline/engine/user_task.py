@@ -46,8 +46,7 @@ from pipeline.store.edits import NewEdit
 from pipeline.store.rows import NO_HASH, delete_row
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import are_views_made, make_views
-from pipeline.tables.cells import to_compact_json, to_prompt_text
-from pipeline.tables.column_values import find_unstorable_reason
+from pipeline.tables.cells import find_unstorable_reason, to_compact_json, to_prompt_text
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_sync import find_changed_in_source
 from pipeline.tables.row_table import RowTable

@@ -29,8 +29,7 @@ from pipeline.tables.answer_views import (
     JSON,
     source_column_expression,
 )
-from pipeline.tables.cells import iterate_texts, parse_json_cell, to_prompt_text
-from pipeline.tables.column_values import to_column_value
+from pipeline.tables.cells import iterate_texts, parse_json_cell, to_column_value, to_prompt_text
 from pipeline.tables.export import encode_rows
 from pipeline.tables.grid import Grid, make_grid
 from pipeline.tables.stored_rows import (

@@ -1,6 +1,7 @@
 """Convert cells of any database, file or library to text, numbers, lists and plain values.
 
-The kinds of columns are text, integer, real, boolean and json. A plain value is a value that JSON
+The kinds of columns are text, integer, real, boolean and json; fields of answers also have the
+kinds decimal, date and time. A plain value is a value that JSON
 can express: None, a truth value, number, text, list or dict. pandas and pyarrow are optional
 extras. Neither is imported if the object of another library lists its rows itself.
 """
@@ -9,12 +10,12 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -22,6 +23,10 @@ from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.text import INVALID_TEXT
+from pipeline.store.schema import to_utc_time
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 JSON_WHITE_SPACE = " \t\r\n"
 # Cells that mean an empty list, without JSON's white space.
@@ -324,3 +329,89 @@ def import_pyarrow(purpose: str) -> Any:
             ),
         ) from error
     return pa
+
+
+# ---- values of answers
+
+
+def to_column_value(kind: str, value: Any) -> Any:
+    """Convert the JSON value of a field to a column value that both database drivers accept.
+
+    A text column accepts every value; lists, objects, numbers and truth values become JSON text.
+
+    Returns:
+        None if the value is None, cannot be converted to the column's kind, or is a whole number of
+        more than 64 bits.
+    """
+    if value is None:
+        return None
+    try:
+        return _CELL_CONVERTERS[kind](value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _to_integer(value: Any) -> int | None:
+    """Return a whole number of at most 64 bits as int, else None."""
+    is_integral = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if not is_integral or not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        return None
+    return int(value)
+
+
+def _to_time_text(value: Any) -> str | None:
+    """Return a time as UTC text, such as `2024-05-01 10:00:00.000000+00:00`, or None for others.
+
+    Both databases sort such texts by time.
+    """
+    time = to_utc_time(value)
+    if time is None:
+        return None
+    return time.isoformat(" ", "microseconds")
+
+
+_CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "text": lambda value: value if isinstance(value, str) else to_compact_json(value),
+    "integer": _to_integer,
+    "real": parse_number,
+    # The text has all digits of a finite number.
+    "decimal": lambda value: None if parse_number(value) is None else str(value),
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "date": lambda value: date.fromisoformat(value).isoformat(),
+    "time": _to_time_text,
+    "json": to_compact_json,
+}
+
+
+def find_unstorable_reason(answer: "BaseModel") -> str:
+    """Return why an answer cannot be stored unchanged; "" if SQLite and PostgreSQL both can.
+
+    The reason is the first text with a lone surrogate or NUL, or the first number of more than 64
+    bits or that is infinite or NaN. Nested names and values are checked, too. An answer that cannot
+    be turned into JSON also gets a reason; no error is raised.
+    """
+    try:
+        for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
+            leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
+            reasons = map(_find_scalar_fault, [*path, *leaf_values])
+            reason = next(filter(None, reasons), "")
+            if reason:
+                return reason
+    except (ValueError, RecursionError):
+        return "it is not valid JSON"
+    return ""
+
+
+def _find_scalar_fault(value: Any) -> str:
+    """Return why a text or number cannot be stored in both databases; "" if it can.
+
+    All other values give "": members of lists and objects are not checked here.
+    """
+    if isinstance(value, str) and INVALID_TEXT.search(value):
+        return "a text with NUL or half a character"
+
+    is_long = isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER
+    is_infinite = isinstance(value, float) and not math.isfinite(value)
+    if is_long or is_infinite:
+        return "a number that is NaN, infinite or of more than 64 bits"
+    return ""

@@ -55,7 +55,7 @@ from pipeline.store.schema import JSONB, ColumnTyped
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import translate_refusals
-from pipeline.tables.column_values import to_column_value
+from pipeline.tables.cells import to_column_value
 from pipeline.tables.reflection import fold_column_name, is_sqlite, read_columns
 
 # Part of a name; in quotation marks it may contain any character.
