@@ -36,7 +36,6 @@ from pipeline.engine.task_values import (
     RowsById,
     TaskNouns,
     TaskRow,
-    ValidAnswer,
     WriteResult,
 )
 from pipeline.store import answers
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.prompt_builder import PromptBuilder
+    from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.engine.task_file import UserFile
     from pipeline.gemini.closed_fields import ClosedField
     from pipeline.tables.grid import Grid
@@ -393,7 +393,7 @@ class Task(ABC):
     def write_answers(
         self,
         tx: Connection,
-        answers: Sequence[ValidAnswer],
+        outcomes: Sequence["RequestOutcome"],
         *,
         version: str,
         now: datetime,
@@ -403,6 +403,7 @@ class Task(ABC):
         Answers to rows that were deleted or answered meanwhile are not applied.
 
         Args:
+            outcomes: Outcomes of requests that have a valid answer.
             version: The version (`task@n/model`) of all answers.
             now: Time of the answers.
         """
