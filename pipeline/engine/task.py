@@ -177,8 +177,6 @@ class Task(ABC):
     # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
 
-    # Word for a column that is computed from other columns of a row, such as a score.
-    derived_noun: str = "row"
     # Word for a row of an export.
     exported_noun: str = "item"
     # Members of `ExportOptions` that the task supports.
@@ -517,7 +515,3 @@ class Task(ABC):
         asked.
         """
         return ()
-
-    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - optional
-        """Recompute columns that depend on others; return the number of rows that changed."""
-        return 0

@@ -79,7 +79,6 @@ class PeopleTask(Task):
     name_columns = (table.USERNAME,)
     # The mean of the local engine's answers.
     answer_tokens = 11
-    derived_noun = "score"
     exported_noun = "expert"
 
     def __init__(self, index: IndexedTask, *, vocabulary_file: Path | None = None) -> None:
@@ -370,10 +369,6 @@ class PeopleTask(Task):
         from pipeline.experts.show import check_people
 
         return check_people(tx, display)
-
-    def refresh_derived(self, tx: Connection) -> int:
-        """Correct wrong scores, and return the number of corrected rows."""
-        return table.refresh_scores(tx)
 
     def make_server_tables(
         self,
