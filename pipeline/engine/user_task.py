@@ -291,8 +291,7 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        if self.answer_target is not None:
-            self.answer_target.sync(tx, [row_id], removed_version="")
+        self.remove_answers(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
     def add_kept_values(
