@@ -3,10 +3,10 @@
 A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
 promote. Searches meanwhile use either the old or the new build, never a mixture.
 
-An entry is a row of the indexed task in a build. The share of words is the weight of the word score in a score by words and vectors. A meaningless query is one of the
-nonsense queries in `nonsense.txt`; the floor is the scores that most of them do not reach, and hits
-below it are weak. The position of the database is a counter that grows with each change of a task's
-rows.
+An entry is a row of the indexed task in a build. The share of words is the weight of the word score
+in a score by words and vectors. A meaningless query is one of the nonsense queries in
+`nonsense.txt`; the floor is the scores that most of them do not reach, and hits below it are weak.
+The position of the database is a counter that grows with each change of a task's rows.
 
 Vectors are cached by content. Texts are embedded under a lock of their own, so that no text is paid
 for twice. Other processes wait for the index lock only for texts that arrived after that step.
