@@ -30,7 +30,7 @@ from jobs.options import (
     check_exclusive,
 )
 from jobs.output import system_user
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
