@@ -30,7 +30,7 @@ from jobs.options import (
     check_exclusive,
 )
 from jobs.output import system_user
-from pipeline.core.command_hint import OptionHint
+from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import to_display_value
@@ -40,6 +40,8 @@ from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import ExportOptions
+from pipeline.experts import EXPERTS
+from pipeline.experts import table as people_table
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
 from pipeline.ops import export as row_export
@@ -387,11 +389,16 @@ def score(ws: WorkspaceSession) -> Report:
     """Compute the scores of people again from their stored data.
 
     A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
-    rate. Only scores that differ from the stored scores are written. For another task it only
-    counts the rows, because they have no scores.
+    rate. Only scores that differ from the stored scores are written. Another task is refused,
+    because its rows have no scores.
     """
+    if ws.task.subject != EXPERTS:
+        raise InputError(
+            f"rows of {ws.task.subject} have no scores; nothing was changed",
+            hint=f"`{CommandHint('score', task=EXPERTS)}` is about people",
+        )
     with ws.store.write() as tx:
-        changed = ws.task.refresh_derived(tx)
+        changed = people_table.refresh_scores(tx)
         total = ws.task.make_row_table(tx).count_rows(tx)
-    title = f"{plural(total, ws.task.derived_noun)} checked, {changed:,} changed"
+    title = f"{plural(total, 'score')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

@@ -74,7 +74,7 @@ def index(
     return result
 
 
-def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> str:
+def _format_index_report(report: build.IndexReport, indexed_task: IndexedTask) -> str:
     """Return the message of `index`: the new build, and its counts.
 
     The counts are entries, texts that were embedded now, texts whose vectors were cached, and rows
@@ -86,7 +86,7 @@ def _format_index_report(report: build.IndexReport, collection: IndexedTask) -> 
         return f"build {report.number} deleted; the search has no index now"
 
     state = "in service again" if report.rolled_back else "in service"
-    message = f"build {report.number} is {state}: {plural(report.count, collection.entry_noun)}"
+    message = f"build {report.number} is {state}: {plural(report.count, indexed_task.entry_noun)}"
     if not report.rolled_back:
         message += f", {report.embedded:,} embedded, {report.cached:,} cached"
     if report.left_out:
@@ -163,9 +163,9 @@ def search(
         for warning in _search_warnings(report, session.nouns):
             ws.display.warn(warning)
 
-        collection = session.collection
-        documents = [hit_to_document(collection, hit) for hit in report.hits]
-    return Report(documents, parts=_search_parts(collection, report.hits, documents))
+        indexed_task = session.indexed_task
+        documents = [hit_to_document(indexed_task, hit) for hit in report.hits]
+    return Report(documents, parts=_search_parts(indexed_task, report.hits, documents))
 
 
 def _search_warnings(report: SearchReport, nouns: TaskNouns) -> Iterator[str]:
@@ -185,7 +185,7 @@ def _search_warnings(report: SearchReport, nouns: TaskNouns) -> Iterator[str]:
 
 
 def _search_parts(
-    collection: IndexedTask,
+    indexed_task: IndexedTask,
     hits: Sequence[Hit],
     documents: Sequence[Mapping[str, Any]],
 ) -> list[Part]:
@@ -197,27 +197,27 @@ def _search_parts(
         documents: The JSON documents of the hits, in the same order.
     """
     if not hits:
-        return [f"no {collection.entry_noun} found"]
+        return [f"no {indexed_task.entry_noun} found"]
     if sys.stdout.isatty():
-        return list(chain.from_iterable(_describe_hit(collection, hit) for hit in hits))
+        return list(chain.from_iterable(_describe_hit(indexed_task, hit) for hit in hits))
 
     rows = []
     for hit, document in zip(hits, documents, strict=True):
-        cells = [_shorten_cell(document[member]) for member in collection.columns.values()]
+        cells = [_shorten_cell(document[member]) for member in indexed_task.columns.values()]
         # Every second piece of a snippet matches the question.
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
         rows.append([*cells, hit.why, marked_snippet])
-    return [Table((*collection.columns, "why", "matched"), rows)]
+    return [Table((*indexed_task.columns, "why", "matched"), rows)]
 
 
-def _describe_hit(collection: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
+def _describe_hit(indexed_task: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
     """Yield the paragraphs of a hit for a terminal.
 
     The heading has its rank, name and details. Indented paragraphs below it have the best sentence
     with matching words in bold, the matching tags, and why the search returned the entry. A
     paragraph without content is left out.
     """
-    name, details = format_hit_heading(collection, hit)
+    name, details = format_hit_heading(indexed_task, hit)
     details_text = f"  {_shorten_cell(', '.join(details))}" if details else ""
     yield Paragraph([f"{hit.rank:>3}  ", _shorten_cell(name), details_text])
 

@@ -96,15 +96,15 @@ def check_access_and_find_workspace(
     additions: list[str] = []
     other_tables: list[str] = []
     with store.open_foreign_snapshot() as tx:
-        is_ours = tx is not None and schema.is_workspace(tx)
+        has_workspace = tx is not None and schema.is_workspace(tx)
         if tx is not None and access is not Access.READ:
-            task_settings = None if is_ours and is_whole_workspace else settings
-            additions = _list_database_additions(tx, task_settings, is_ours=is_ours)
-        if tx is not None and (additions or not is_ours):
-            made_tables = marks.read_created_tables(tx) if is_ours else set[str]()
+            task_settings = None if has_workspace and is_whole_workspace else settings
+            additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)
+        if tx is not None and (additions or not has_workspace):
+            made_tables = marks.read_created_tables(tx) if has_workspace else set[str]()
             other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
 
-    if not is_ours:
+    if not has_workspace:
         brings_rows = _check_if_task_brings_rows(settings, store)
         has_database = tx is not None and not is_whole_workspace
         may_write = access is Access.WRITE and (brings_rows or has_database)
@@ -116,7 +116,7 @@ def check_access_and_find_workspace(
 
     if additions and other_tables:
         _confirm_additions(store, confirm, additions, other_tables)
-    return is_ours
+    return has_workspace
 
 
 def _confirm_new_folder(
@@ -158,19 +158,19 @@ def _make_new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTe
 
 
 def _list_database_additions(
-    tx: Connection, settings: Settings | None, *, is_ours: bool
+    tx: Connection, settings: Settings | None, *, has_workspace: bool
 ) -> list[str]:
     """Return what a command would add to the database, as phrases; write nothing.
 
     Args:
         settings: Settings whose task the command is about; None if it makes no tables of a task.
-        is_ours: The database has a workspace. Otherwise findable's own tables are listed first.
+        has_workspace: The database has one. Otherwise findable's own tables are listed first.
 
     Raises:
         ConfigurationError: An existing table cannot be adopted.
     """
     additions: list[str] = []
-    if not is_ours:
+    if not has_workspace:
         additions.append(f"its own tables ({', '.join(sorted(schema.metadata.tables))})")
     if settings is None:
         return additions
@@ -179,7 +179,7 @@ def _list_database_additions(
     if names_user_task(settings):
         from pipeline.engine import task_registry
 
-        if not is_ours or task_registry.find_registered_task_name(tx, settings) is None:
+        if not has_workspace or task_registry.find_registered_task_name(tx, settings) is None:
             names_by_kind["view"] = task_registry.list_planned_views(settings)
     for kind, names in names_by_kind.items():
         if names:

@@ -19,25 +19,19 @@ from pipeline.gemini.requests import Prompt, make_request_line
 from pipeline.gemini.responses import ResponseParser
 from pipeline.gemini.usage import Usage, estimate_tokens
 
-# What decisions can answer, for messages.
-CLOSED_KINDS = "choices, yes or no, whole numbers with bounds, and lists of these"
-
-
-def list_closed_fields(task: Task) -> list[str]:
-    """Return the names of the task's fields that a decision model can answer, in their order."""
-    return list(task.closed_fields)
-
 
 def list_open_fields(task: Task) -> list[str]:
     """Return the names of the task's fields that a decision model cannot answer."""
-    closed_fields = list_closed_fields(task)
-    return [field.name for field in task.answer_fields if field.name not in closed_fields]
+    return [field.name for field in task.answer_fields if field.name not in task.closed_fields]
 
 
 def describe_open_fields(field_names: Sequence[str]) -> str:
     """Return that decisions cannot answer some fields; at least one."""
     names = ", ".join(f"`{name}`" for name in field_names)
-    return f"decisions cannot answer {names}, but only {CLOSED_KINDS}"
+    return (
+        f"decisions cannot answer {names}, but only choices, yes or no, whole numbers with bounds, "
+        "and lists of these"
+    )
 
 
 @dataclass(frozen=True)

@@ -260,7 +260,7 @@ def _check_no_table_is_missing(
         raise InconsistentError(
             f"{store.display_name} no longer has {' and '.join(missing_parts)}; nothing was made",
             hint=f"`{CommandHint('restore')}` restores a backup; "
-            "a command that writes makes what is missing, without content",
+            "a writing command about the task makes what is missing, without content",
         )
 
 

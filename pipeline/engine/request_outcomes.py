@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
@@ -22,7 +22,7 @@ from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
 from pipeline.engine.closed_questions import choose_response_parser
 from pipeline.engine.task import Task
-from pipeline.engine.task_values import ValidAnswer, WriteResult
+from pipeline.engine.task_values import WriteResult
 from pipeline.gemini import models, responses, usage
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import NO_USAGE
@@ -270,7 +270,7 @@ def write_outcomes(
         ConfigurationError: Another process changed the task's vocabulary meanwhile.
     """
     answered = [
-        (request_outcome, request_outcome.answer)
+        request_outcome
         for request_outcome in request_outcomes
         if request_outcome.answer is not None
     ]
@@ -278,25 +278,14 @@ def write_outcomes(
         request_outcome for request_outcome in request_outcomes if request_outcome.answer is None
     ]
 
-    valid_answers = [
-        ValidAnswer(
-            request_outcome.claim.row_id,
-            answer,
-            request_outcome.claim.input_hash,
-            request_outcome.is_unchecked,
-        )
-        for request_outcome, answer in answered
-    ]
-    write_result = _write_acceptable_answers(
-        tx, task, valid_answers, provenance=provenance, now=now
-    )
+    write_result = _write_acceptable_answers(tx, task, answered, provenance=provenance, now=now)
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
     shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
     answer_rows = [
-        shared_columns | _answer_columns(request_outcome, answer, provenance, now, write_result)
-        for request_outcome, answer in answered
+        shared_columns | _answer_columns(request_outcome, provenance, now, write_result)
+        for request_outcome in answered
     ]
     attempt_rows = [
         shared_columns | _attempt_columns(request_outcome, provenance, now)
@@ -356,7 +345,7 @@ def _sort_claims_by_outcome(
 def _write_acceptable_answers(
     tx: Connection,
     task: Task,
-    valid_answers: Sequence[ValidAnswer],
+    answered: Sequence[RequestOutcome],
     *,
     provenance: Provenance,
     now: datetime,
@@ -368,12 +357,12 @@ def _write_acceptable_answers(
     """
     written = list[WriteResult]()
 
-    def write(accepted_answers: Sequence[ValidAnswer]) -> None:
-        result = task.write_answers(tx, accepted_answers, version=provenance.version, now=now)
+    def write(accepted: Sequence[RequestOutcome]) -> None:
+        result = task.write_answers(tx, accepted, version=provenance.version, now=now)
         written.append(result)
 
-    refused = write_rows_and_list_refused(tx, valid_answers, write, refusals=RefusedRowError)
-    unwritable = {answer.row_id: error.reason for answer, error in refused}
+    refused = write_rows_and_list_refused(tx, answered, write, refusals=RefusedRowError)
+    unwritable = {outcome.claim.row_id: error.reason for outcome, error in refused}
     return reduce(or_, written, WriteResult(unwritable=unwritable))
 
 
@@ -503,12 +492,12 @@ def _attempt_columns(
 
 def _answer_columns(
     request_outcome: RequestOutcome,
-    answer: "BaseModel",
     provenance: Provenance,
     now: datetime,
     write_result: WriteResult,
 ) -> dict[str, Any]:
     """Return the columns of a stored answer."""
+    answer = cast("BaseModel", request_outcome.answer)
     reply = request_outcome.reply
     row_id = request_outcome.claim.row_id
     # The serializer takes half the time of `model_dump_json`.

@@ -53,9 +53,8 @@ class ShippedTask:
         """
         from pipeline.store import marks, schema
 
-        if schema.has_index(tx, self.indexed_table, self.adoption_index):
-            return True
-        return schema.is_workspace(tx) and self.indexed_table in marks.read_created_tables(tx)
+        has_index = schema.has_index(tx, self.indexed_table, self.adoption_index)
+        return has_index or self.indexed_table in marks.read_created_tables(tx)
 
 
 _registered_tasks: dict[str, ShippedTask] = {}

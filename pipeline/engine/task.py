@@ -36,7 +36,6 @@ from pipeline.engine.task_values import (
     RowsById,
     TaskNouns,
     TaskRow,
-    ValidAnswer,
     WriteResult,
 )
 from pipeline.store import answers
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from pipeline.engine.prompt_builder import PromptBuilder
+    from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.engine.task_file import UserFile
     from pipeline.gemini.closed_fields import ClosedField
     from pipeline.tables.grid import Grid
@@ -177,8 +177,6 @@ class Task(ABC):
     # Version under which rows are decided; empty if no decision is possible.
     decision_version: str = ""
 
-    # Word for a column that is computed from other columns of a row, such as a score.
-    derived_noun: str = "row"
     # Word for a row of an export.
     exported_noun: str = "item"
     # Members of `ExportOptions` that the task supports.
@@ -393,7 +391,7 @@ class Task(ABC):
     def write_answers(
         self,
         tx: Connection,
-        answers: Sequence[ValidAnswer],
+        outcomes: Sequence["RequestOutcome"],
         *,
         version: str,
         now: datetime,
@@ -403,6 +401,7 @@ class Task(ABC):
         Answers to rows that were deleted or answered meanwhile are not applied.
 
         Args:
+            outcomes: Outcomes of requests that have a valid answer.
             version: The version (`task@n/model`) of all answers.
             now: Time of the answers.
         """
@@ -516,7 +515,3 @@ class Task(ABC):
         asked.
         """
         return ()
-
-    def refresh_derived(self, tx: Connection) -> int:  # noqa: ARG002 - optional
-        """Recompute columns that depend on others; return the number of rows that changed."""
-        return 0

@@ -12,8 +12,6 @@ from pipeline.core.text import join_first, plural
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from pipeline.gemini.requests import Prompt
 
 # Rows by id; each row has its cells by column.
@@ -29,17 +27,6 @@ class TaskRow(NamedTuple):
     input_hash: str
     # The row itself, if the task needs it to validate an answer.
     context: Any = None
-
-
-class ValidAnswer(NamedTuple):
-    """A validated answer that is about to be written."""
-
-    row_id: str
-    answer: "BaseModel"
-    # Hash of the input in the request.
-    input_hash: str
-    # It must be checked against its row, but the row was gone or had another input.
-    is_unchecked: bool = False
 
 
 @dataclass

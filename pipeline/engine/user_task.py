@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import ColumnElement, Connection, Subquery, select
 
@@ -37,7 +37,6 @@ from pipeline.engine.task_values import (
     RowsById,
     TaskNouns,
     TaskRow,
-    ValidAnswer,
     WriteResult,
 )
 from pipeline.store import answers as stored_answers
@@ -67,6 +66,8 @@ from pipeline.tables.write_to import (
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from pipeline.engine.request_outcomes import RequestOutcome
 
 DEFAULT_SETTINGS = Settings()
 # Longest name of a row.
@@ -289,8 +290,7 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        if self.answer_target is not None:
-            self.answer_target.sync(tx, [row_id], removed_version="")
+        self.remove_answers(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
     def add_kept_values(
@@ -452,7 +452,7 @@ class UserTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        answers: Sequence[ValidAnswer],
+        outcomes: Sequence["RequestOutcome"],
         *,
         version: str,
         now: datetime,
@@ -492,19 +492,19 @@ class UserTask(Task):
         Raises:
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
-        answers_by_id = {answer.row_id: answer for answer in answers}
+        outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
         table = self.make_row_table(tx)
         stored_rows = table.read_rows(
             tx,
-            list(answers_by_id),
+            list(outcomes_by_id),
             [HASH_COLUMN, VALUES_COLUMN],
             should_lock=True,
         )
         outdated = {
             row_id
             for row_id, row in stored_rows.items()
-            if row[HASH_COLUMN] != answers_by_id[row_id].input_hash
-            or answers_by_id[row_id].is_unchecked
+            if row[HASH_COLUMN] != outcomes_by_id[row_id].claim.input_hash
+            or outcomes_by_id[row_id].is_unchecked
         }
 
         # A row that changed and changed back has an answer to its present input.
@@ -520,22 +520,18 @@ class UserTask(Task):
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
-        if self.record.members.write_to:
+        if self.answer_target is not None:
             current_values = {
                 row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
             }
             outdated |= self._find_rows_changed_in_source(current_values)
-        current = [
-            TargetValue(row_id, version, answer.answer.model_dump_json(), now)
-            for row_id, answer in answers_by_id.items()
-            if row_id in applied and row_id not in outdated
-        ]
-        if self.answer_target is not None:
-            self.answer_target.sync(
-                tx,
-                [value.row_id for value in current],
-                later_answers=current,
-            )
+            current = list[TargetValue]()
+            for row_id, outcome in outcomes_by_id.items():
+                if row_id in applied and row_id not in outdated:
+                    answer = cast("BaseModel", outcome.answer)
+                    current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
+            current_ids = [value.row_id for value in current]
+            self.answer_target.sync(tx, current_ids, later_answers=current)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _is_answered(

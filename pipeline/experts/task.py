@@ -23,7 +23,6 @@ from pipeline.engine.task_values import (
     ExportRows,
     RowFault,
     TaskNouns,
-    ValidAnswer,
     WriteResult,
 )
 from pipeline.experts import HOW_TO_BEGIN, table
@@ -48,6 +47,7 @@ from pipeline.tables.row_table import RowTable
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.experts.declaration import Tags
 
 NOTHING_CHANGED = "nothing was changed"
@@ -79,7 +79,6 @@ class PeopleTask(Task):
     name_columns = (table.USERNAME,)
     # The mean of the local engine's answers.
     answer_tokens = 11
-    derived_noun = "score"
     exported_noun = "expert"
 
     def __init__(self, index: IndexedTask, *, vocabulary_file: Path | None = None) -> None:
@@ -201,7 +200,7 @@ class PeopleTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        answers: Sequence[ValidAnswer],
+        outcomes: Sequence["RequestOutcome"],
         *,
         version: str,  # noqa: ARG002 - a row of tags does not store whose they are
         now: datetime,  # noqa: ARG002 - nor their time
@@ -222,11 +221,11 @@ class PeopleTask(Task):
             and again, with the reason: the database prevented the change, or the model found no tag
             in the current text.
         """
-        answers_by_id = {answer.row_id: answer for answer in answers}
+        outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
         merge_rules = marks.active_merge_rules(tx, table.TASK)
         rows = table.people_table(tx).read_rows(
             tx,
-            list(answers_by_id),
+            list(outcomes_by_id),
             table.COLUMNS_TO_WRITE_TAGS,
             should_lock=True,
         )
@@ -235,7 +234,7 @@ class PeopleTask(Task):
         outdated_ids: set[str] = set()
         other_person_ids: set[str] = set()
         for row_id, current_hash in hashes.items():
-            asked_hash = answers_by_id[row_id].input_hash
+            asked_hash = outcomes_by_id[row_id].claim.input_hash
             if current_hash == asked_hash:
                 continue
             outdated_ids.add(row_id)
@@ -245,7 +244,7 @@ class PeopleTask(Task):
 
         tags_by_id: dict[str, str | None] = {}
         for row_id in rows.keys() - other_person_ids:
-            tags = cast("Tags", answers_by_id[row_id].answer).tags
+            tags = cast("Tags", outcomes_by_id[row_id].answer).tags
             if tags:
                 tags_by_id[row_id] = to_compact_json(
                     marks.apply_rules(tags, merge_rules) if merge_rules else tags,
@@ -263,7 +262,7 @@ class PeopleTask(Task):
         written_ids = table.write_tags(tx, tags_by_id, rows=rows)
         written_ids |= table.write_tags(tx, replacements, rows=rows, overwrite=True)
 
-        unwritten_ids = list(answers_by_id.keys() - other_person_ids - written_ids)
+        unwritten_ids = list(outcomes_by_id.keys() - other_person_ids - written_ids)
         open_ids = table.people_table(tx).filter_ids(tx, unwritten_ids, table.untagged)
         open_ids |= replaceable_ids - written_ids
         unwritable = {}
@@ -370,10 +369,6 @@ class PeopleTask(Task):
         from pipeline.experts.show import check_people
 
         return check_people(tx, display)
-
-    def refresh_derived(self, tx: Connection) -> int:
-        """Correct wrong scores, and return the number of corrected rows."""
-        return table.refresh_scores(tx)
 
     def make_server_tables(
         self,

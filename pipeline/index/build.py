@@ -1,13 +1,12 @@
-"""Build the index of a collection, promote it, and roll it back.
+"""Build the index of a task, promote it, and roll it back.
 
 A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
 promote. Searches meanwhile use either the old or the new build, never a mixture.
 
-A collection is a task that is indexed, and an entry is a row of it in a build. The share of words
-is the weight of the word score in a score by words and vectors. A meaningless query is one of the
-nonsense queries in `nonsense.txt`; the floor is the scores that most of them do not reach, and hits
-below it are weak. The position of the database is a counter that grows with each change of a task's
-rows.
+An entry is a row of the indexed task in a build. The share of words is the weight of the word score
+in a score by words and vectors. A meaningless query is one of the nonsense queries in
+`nonsense.txt`; the floor is the scores that most of them do not reach, and hits below it are weak.
+The position of the database is a counter that grows with each change of a task's rows.
 
 Vectors are cached by content. Texts are embedded under a lock of their own, so that no text is paid
 for twice. Other processes wait for the index lock only for texts that arrived after that step.
@@ -37,7 +36,7 @@ from pipeline.store.locks import Lock
 RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
 # Beginning of the name of the lock of a task's texts.
 EMBED_LOCK = "embed"
-# Share of words in a score with Gemini's vectors. A collection has the share for the local engine.
+# Share of words in a score with Gemini's vectors; that for the local engine is in `IndexedTask`.
 GEMINI_WORD_SHARE = 0.3
 
 

@@ -4,7 +4,7 @@
     DATA/index/builds/<n>/              verified
     DATA/index/current                  a symlink to builds/<n>, which every reader follows
     DATA/faiss.index, metadata.json     links through `current`, for other programs
-    DATA/index/tasks/<name>/            the same for another collection, without such links
+    DATA/index/tasks/<name>/            the same for another indexed task, without such links
 
 A build number is unique in the whole workspace, so the database's record of a build needs no other
 key. The database decides which build is in service: the build that was promoted last. The link
@@ -54,7 +54,7 @@ INDEX_LOCK = "index"
 STAGING_SUFFIX = ".staging"
 # Files of the people's build that have a link in DATA.
 LINKED_FILES = (manifest.INDEX_FILE, manifest.METADATA_FILE)
-# Folder below DATA/index with a folder for each collection except people.
+# Folder below DATA/index with a folder for each indexed task except people.
 COLLECTIONS_FOLDER = "tasks"
 # A reader fails if this many builds are promoted while it opens the index.
 MAX_OPEN_TRIES = 10
@@ -65,14 +65,14 @@ def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]
 
     Args:
         data_dir: The workspace's folder DATA.
-        folders: `IndexedTask.folder` of all collections that are still indexed.
+        folders: `IndexedTask.folder` of all tasks that are still indexed.
     """
     existing_paths = sorted((data_dir / "index").glob(f"{COLLECTIONS_FOLDER}/*"))
     return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
 
 
 def open_synced_builds(ws: WorkspaceSession) -> "Builds":
-    """Return the builds of the collection in use, after its link was set to the database's build.
+    """Return the builds of the indexed task in use, after its link was set to the database's build.
 
     Waits for the index lock only if the link must change.
     """
@@ -84,14 +84,14 @@ def open_synced_builds(ws: WorkspaceSession) -> "Builds":
 
 
 class Builds:
-    """The builds of a collection."""
+    """The builds of an indexed task."""
 
     def __init__(self, data_dir: Path, folder: str = "") -> None:
         """Set the paths; nothing is read or created yet.
 
         Args:
             data_dir: The workspace's folder DATA.
-            folder: Folder of the collection below DATA/index; empty for people.
+            folder: Folder of the indexed task below DATA/index; empty for people.
         """
         self._data_dir = data_dir
         self._index_dir = data_dir / "index" / folder
@@ -145,7 +145,7 @@ class Builds:
         return manifests
 
     def next_number(self) -> int:
-        """Return a build number that is larger than all in this workspace, in any collection."""
+        """Return a build number that is larger than all in this workspace, in any indexed task."""
         build_paths = (self._data_dir / "index").glob("**/builds/*")
         number_texts = (path.name.partition(".")[0] for path in build_paths)
         numbers = [int(text) for text in number_texts if text.isdecimal()]
@@ -489,7 +489,7 @@ class Builds:
 
 
 def count_stale(
-    collection: IndexedTask,
+    indexed_task: IndexedTask,
     tx: Connection,
     index: Index | None,
     *,
@@ -509,20 +509,20 @@ def count_stale(
     only.
 
     Args:
-        collection: The indexed task.
+        indexed_task: The indexed task.
         tx: Snapshot of the database.
         index: The open build; without a build, all entries of the task are counted.
         exact: Always compare, to find changes by other programs.
     """
     if index is None:
-        return collection.count_entries(tx)
+        return indexed_task.count_entries(tx)
     build_number = index.manifest.number
     position = index.manifest.position
     # Another setting changes the entries, too.
-    has_other_columns = index.ranking.groups != collection.ranking.groups
+    has_other_columns = index.ranking.groups != indexed_task.ranking.groups
     if not (exact or has_other_columns) and not workspace.has_changed(
         tx,
-        collection.task,
+        indexed_task.task,
         build_number=build_number,
         position=position,
     ):
@@ -531,7 +531,7 @@ def count_stale(
     refused_hashes = {entry_id: text.content for entry_id, text in index.manifest.refused.items()}
     built_hashes = index.content_hashes() | refused_hashes
     outdated_count = 0
-    for entry in collection.read_entries(tx):
+    for entry in indexed_task.read_entries(tx):
         if built_hashes.pop(entry.id, None) != content_hash(entry):
             outdated_count += 1
 
@@ -542,7 +542,7 @@ def count_stale(
 
 def describe_index_state(
     data: Path,
-    collection: IndexedTask,
+    indexed_task: IndexedTask,
     row_id: str,
     entry: Entry | None,
 ) -> dict[str, Any]:
@@ -558,13 +558,13 @@ def describe_index_state(
 
     Args:
         data: The workspace's folder DATA.
-        collection: The indexed task of the row.
+        indexed_task: The indexed task of the row.
         row_id: The row.
         entry: Its entry as it would be indexed now, or None if it would not be indexed.
     """
     not_indexed = {"indexed": False, "up_to_date": False, "build": None}
     try:
-        with Builds(data, collection.folder).open_current() as index:
+        with Builds(data, indexed_task.folder).open_current() as index:
             indexed_entry = index.find_entry(row_id)
             if indexed_entry is not None and indexed_entry[0] >= len(index):
                 # Untagged rows are found by words, but they are no entries.

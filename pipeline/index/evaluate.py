@@ -94,7 +94,7 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
         raise InputError(
             f"{qrels_path} has no grade above 0 for a question of {queries_path}; "
             "nothing was measured",
-            hint="check that both files are of the same collection",
+            hint="check that both files are of the same task",
         )
     return JudgedQueries(relevant_queries, grades)
 
@@ -249,7 +249,7 @@ def measure_search(
     about judged names that are not in the index.
 
     Args:
-        ws: The workspace; the build in service of its collection is measured.
+        ws: The workspace; the build in service of its indexed task is measured.
         queries: JSON lines of queries.
         qrels: TREC judgements.
 
@@ -272,17 +272,17 @@ def measure_search(
     # Before the queries are embedded, which may cost money.
     check_measures_installed()
     judged_queries = read_judged_queries(queries, qrels)
-    collection = ws.indexed_task
+    indexed_task = ws.indexed_task
     weak_by_system = dict[str, list[bool]]()
-    with Builds(ws.data, collection.folder).open_current() as index:
+    with Builds(ws.data, indexed_task.folder).open_current() as index:
         check_embedding_model(
             ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
         )
         texts_by_name = dict[str, str]()
         for row in range(index.row_count):
             document = index.read_metadata(row)
-            texts = collection.texts_of(document, index.read_extra_cells(row))
-            texts_by_name[collection.name_of(document)] = " ".join(texts)
+            texts = indexed_task.texts_of(document, index.read_extra_cells(row))
+            texts_by_name[indexed_task.name_of(document)] = " ".join(texts)
         _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
         settings = replace(
             ws.settings,
@@ -302,7 +302,7 @@ def measure_search(
                 ),
             )
             rankings[rank] = [
-                [collection.name_of(hit.metadata) for hit in hits] for hits in hit_lists
+                [indexed_task.name_of(hit.metadata) for hit in hits] for hits in hit_lists
             ]
             if index.manifest.floor is not None:
                 weak_by_system[rank] = [

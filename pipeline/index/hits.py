@@ -97,7 +97,7 @@ class _HitDescriber:
     """Describes the ranked entries of one query."""
 
     index: Index
-    collection: IndexedTask
+    indexed_task: IndexedTask
     query: SearchQuery
     # The floor for the script of the query.
     floor: Floor | None
@@ -131,7 +131,7 @@ class _HitDescriber:
         """
         metadata = self.index.read_metadata(row)
         terms_by_tag = {
-            tag: set(extract_terms_cached(tag)) for tag in self.collection.tags_of(metadata)
+            tag: set(extract_terms_cached(tag)) for tag in self.indexed_task.tags_of(metadata)
         }
         is_weak = self._is_weak(row, similarity, terms_by_tag)
         hit = Hit(
@@ -149,7 +149,7 @@ class _HitDescriber:
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
         ]
-        texts = self.collection.texts_of(metadata, self.index.read_extra_cells(row))
+        texts = self.indexed_task.texts_of(metadata, self.index.read_extra_cells(row))
         return replace(
             hit,
             why=self._explain_hit(hit, row, self.query.words_by_term),
@@ -209,7 +209,7 @@ class _HitDescriber:
 
 def make_hits(
     index: Index,
-    collection: IndexedTask,
+    indexed_task: IndexedTask,
     ranked: RankedEntries,
     query: SearchQuery,
 ) -> list[Hit]:
@@ -221,7 +221,7 @@ def make_hits(
 
     Args:
         index: The build in which the entries were ranked.
-        collection: Its collection, which names texts and tags.
+        indexed_task: Its indexed task, which names texts and tags.
         ranked: The entries, best first.
         query: The query by which they were ranked. If its `terms` are None, or the build has no
             floor, `is_weak` is None, which means unknown. If its `words_by_term` is None, the hits
@@ -248,7 +248,7 @@ def make_hits(
     spelled_terms = query.words_by_term or ()
     describer = _HitDescriber(
         index,
-        collection,
+        indexed_task,
         query,
         floor,
         query_idf=index.total_idf(distinct_terms),
@@ -396,14 +396,14 @@ def _merge_marks(marks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged_marks
 
 
-def hit_to_document(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
+def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return a hit as JSON for programs; a similarity that was not computed is null."""
     snippet = None
     if hit.snippet is not None:
         marks = [list(mark) for mark in hit.snippet.marks]
         snippet = {"text": hit.snippet.text, "marks": marks}
     return {
-        **collection.hit_document(hit.rank, hit.similarity, hit.metadata),
+        **indexed_task.hit_document(hit.rank, hit.similarity, hit.metadata),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
         "untagged": hit.is_untagged,
@@ -414,7 +414,7 @@ def hit_to_document(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
 
 
 def format_hit_heading(
-    collection: IndexedTask,
+    indexed_task: IndexedTask,
     hit: Hit,
 ) -> tuple[str, list[str]]:
     """Return the display name of a hit, and up to four short details to show after it.
@@ -423,8 +423,8 @@ def format_hit_heading(
     hit, and the key. Details are the key, then job title, company and source if they are not empty.
     A detail that equals the name is left out.
     """
-    fields = collection.hit_fields(hit.metadata)
-    key = collection.name_of(hit.metadata)
+    fields = indexed_task.hit_fields(hit.metadata)
+    key = indexed_task.name_of(hit.metadata)
     names = (fields.get("name"), fields.get("label"), key)
     display_name = next(str(name) for name in names if name)
 

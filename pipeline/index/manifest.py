@@ -1,6 +1,6 @@
 """File names of a build, and the manifest that describes a build.
 
-A build is a directory, `builds/<number>/` in the folder of its collection. Its files:
+A build is a directory, `builds/<number>/` in the folder of its indexed task. Its files:
 
     faiss.index        an IndexFlatIP, or an index of 8-bit numbers, as faiss.write_index writes it
     metadata.json      a JSON list in vector order, one entry per line

@@ -258,8 +258,8 @@ def build_measured_queries(
         InputError: A query or a filter is invalid.
         ConfigurationError: The build has vectors of another embedding model.
     """
-    collection = ws.indexed_task
-    filler_words = collection.ranking.question_words
+    indexed_task = ws.indexed_task
+    filler_words = indexed_task.ranking.question_words
     for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
         queries = [parse_query(typed_query) for typed_query in page]
         vectors: Vectors | Sequence[None] = [None] * len(queries)
@@ -270,7 +270,7 @@ def build_measured_queries(
             vectors = embed_queries(ws, [query.text for query in queries])
         for query, vector in zip(queries, vectors, strict=True):
             yield replace(
-                _select_entries(index, collection, options, query),
+                _select_entries(index, indexed_task, options, query),
                 rank=options.rank,
                 terms=tokenizer.extract_query_terms(query.text, filler_words=filler_words),
                 vector=vector,
@@ -279,7 +279,7 @@ def build_measured_queries(
 
 def _select_entries(
     index: "Index",
-    collection: "IndexedTask",
+    indexed_task: "IndexedTask",
     options: SearchOptions,
     query: SearchQuery,
 ) -> SearchQuery:
@@ -292,12 +292,12 @@ def _select_entries(
         InputError: A filter is invalid.
     """
     phrases = query.phrases
-    mask = build_mask(index, collection, options, query)
+    mask = build_mask(index, indexed_task, options, query)
     if not phrases:
         return replace(query, mask=mask)
 
     has_phrases = np.logical_and.reduce(
-        [_make_phrase_mask(index, collection, phrase) for phrase in phrases],
+        [_make_phrase_mask(index, indexed_task, phrase) for phrase in phrases],
     )
     if mask is not None:
         has_phrases &= mask
@@ -308,7 +308,7 @@ def _select_entries(
 
 def build_similar_query(
     index: "Index",
-    collection: "IndexedTask",
+    indexed_task: "IndexedTask",
     entry_index: int,
     options: SearchOptions,
 ) -> SearchQuery:
@@ -318,14 +318,14 @@ def build_similar_query(
 
     Args:
         index: The build to search.
-        collection: Its collection.
+        indexed_task: Its indexed task.
         entry_index: Row number of the entry in the build, from 0.
         options: The filters.
 
     Raises:
         InputError: A filter is invalid.
     """
-    mask = build_mask(index, collection, options)
+    mask = build_mask(index, indexed_task, options)
     if mask is None:
         mask = np.ones(index.row_count, dtype=bool)
     mask[entry_index] = False
@@ -340,7 +340,7 @@ def build_similar_query(
 
 def build_mask(
     index: "Index",
-    collection: "IndexedTask",
+    indexed_task: "IndexedTask",
     options: SearchOptions,
     query: SearchQuery | None = None,
 ) -> "Mask | None":
@@ -362,7 +362,7 @@ def build_mask(
         masks.append(filter_mask)
 
     if query:
-        masks.extend(~_make_phrase_mask(index, collection, phrase) for phrase in query.exclusions)
+        masks.extend(~_make_phrase_mask(index, indexed_task, phrase) for phrase in query.exclusions)
     return np.logical_and.reduce(masks) if masks else None
 
 
@@ -478,7 +478,7 @@ def find_matching_rows(
         yield row
 
 
-def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) -> "Mask":
+def _make_phrase_mask(index: "Index", indexed_task: "IndexedTask", phrase: str) -> "Mask":
     """Return which rows contain the stems of a phrase in one of their texts, as bool (rows,).
 
     The stems must follow each other with no word between them, or the phrase is a joined word of
@@ -488,7 +488,7 @@ def _make_phrase_mask(index: "Index", collection: "IndexedTask", phrase: str) ->
     mask = np.zeros(index.row_count, dtype=bool)
     for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
         extra_cells = index.read_extra_cells(row)
-        for text in collection.texts_of(index.read_metadata(row), extra_cells):
+        for text in indexed_task.texts_of(index.read_metadata(row), extra_cells):
             joined_terms = [term for _, _, term in tokenizer.find_joined_terms(text)]
             stems = [*tokenizer.split_stems(text), "&", *joined_terms]
             text_stems = " ".join(stems)

@@ -89,11 +89,11 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         """Open the build in service, or use a build that is open already.
 
         Args:
-            ws: The workspace; its collection is searched.
+            ws: The workspace; its indexed task is searched.
             index: An open build, which `__exit__` closes, or None to open the build in service.
         """
         self._ws = ws
-        self.collection = ws.indexed_task
+        self.indexed_task = ws.indexed_task
         self.nouns = ws.task.nouns
         self.index = open_synced_builds(ws).open_current() if index is None else index
 
@@ -123,7 +123,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
         hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
-            stale_count = count_stale(self.collection, tx, self.index)
+            stale_count = count_stale(self.indexed_task, tx, self.index)
         return SearchReport(hits, stale_count, query.missing_phrases)
 
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
@@ -149,7 +149,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
 
         with self._ws.store.read() as tx:
             entry = self.index.find_entry(self._ws.task.find_row_id(tx, row_name))
-            stale_count = count_stale(self.collection, tx, self.index)
+            stale_count = count_stale(self.indexed_task, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(
                 f"{row_name!r} is not in the index in service",
@@ -159,7 +159,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         entry_index, _ = entry
         query = build_similar_query(
             self.index,
-            self.collection,
+            self.indexed_task,
             entry_index,
             options,
         )
@@ -194,7 +194,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         ranked = rank_entries(self.index, query, k)
         return make_hits(
             self.index,
-            self.collection,
+            self.indexed_task,
             ranked,
             query,
         )

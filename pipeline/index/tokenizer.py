@@ -45,7 +45,7 @@ EXEMPT_STOP_WORDS = (
     "mine mod non os par sea sean si sin sit son sur till ton un van ville want war"
 )
 
-# Words of a query that do not describe its subject, in any collection.
+# Words of a query that do not describe its subject, in any indexed task.
 QUERY_FILLER_WORDS = (
     "advise anybody anyone connait conoce experienced find finden kennt know knowing knows looking "
     "need needs person please quien recommend sabe somebody someone wer"
@@ -120,7 +120,7 @@ def extract_query_terms(query: str, *, filler_words: str = "") -> list[str]:
 
     Args:
         query: The text of the query.
-        filler_words: Words of the collection that are ignored in addition to QUERY_FILLER_WORDS.
+        filler_words: Words of the indexed task that are ignored in addition to QUERY_FILLER_WORDS.
     """
     joined_terms = [term for _, _, term in find_joined_terms(query, _WORD_JOINED_BY_AMPERSAND)]
     terms = extract_terms(query) + joined_terms

@@ -214,7 +214,7 @@ def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
 
     While another process has INDEX_LOCK, the staging folder of its build is among them.
     """
-    folders = [collection.folder for collection in ws.indexed_tasks]
+    folders = [indexed_task.folder for indexed_task in ws.indexed_tasks]
     leftovers = find_orphaned_folders(ws.data, folders)
     for folder in folders:
         leftovers += Builds(ws.data, folder).find_leftovers()
@@ -227,8 +227,8 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
     The build that a rollback of the index would return to is no exception. If `report.dry`, they
     are only reported.
     """
-    for collection in ws.indexed_tasks:
-        builds = Builds(ws.data, collection.folder)
+    for indexed_task in ws.indexed_tasks:
+        builds = Builds(ws.data, indexed_task.folder)
         manifests = builds.read_manifests()
         old_numbers = [
             number
@@ -260,8 +260,8 @@ def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dr
         for width in (widths | {ws.settings.dim}) - {0}:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                for collection in ws.indexed_tasks:
-                    texts = (entry.text for entry in collection.read_entries(tx))
+                for indexed_task in ws.indexed_tasks:
+                    texts = (entry.text for entry in indexed_task.read_entries(tx))
                     needed_keys.update(cache.make_keys(texts))
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))
 

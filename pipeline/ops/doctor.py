@@ -279,11 +279,11 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Check for each indexed task that its build in service is intact and current."""
-    for collection in report.ws.indexed_tasks:
-        yield from _check_index(report.ws, collection)
+    for indexed_task in report.ws.indexed_tasks:
+        yield from _check_index(report.ws, indexed_task)
 
 
-def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowFault]:
+def _check_index(ws: WorkspaceSession, indexed_task: IndexedTask) -> Iterator[RowFault]:
     """Check that the build in service is intact, that links lead to it, and that it is current.
 
     A damaged build is a contradiction, and the only finding. A task without a build has no finding.
@@ -295,8 +295,8 @@ def _check_index(ws: WorkspaceSession, collection: IndexedTask) -> Iterator[RowF
     Raises:
         InconsistentError: The build in service cannot be read.
     """
-    builds = Builds(ws.data, collection.folder)
-    rebuild_hint = ws.find_task(collection.task).nouns.command("index")
+    builds = Builds(ws.data, indexed_task.folder)
+    rebuild_hint = ws.find_task(indexed_task.task).nouns.command("index")
     build = builds.read_current_manifest()
     if build is None:
         return

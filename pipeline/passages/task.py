@@ -22,7 +22,6 @@ from pipeline.engine.task_values import (
     ExportRows,
     RowFault,
     TaskNouns,
-    ValidAnswer,
     WriteResult,
 )
 from pipeline.passages import HOW_TO_BEGIN, table
@@ -39,6 +38,7 @@ from pipeline.tables.row_table import RowTable
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.passages.declaration import PassageConcepts
     from pipeline.passages.evidence import GroundedConcepts
 
@@ -216,7 +216,7 @@ class PassagesTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        answers: Sequence[ValidAnswer],
+        outcomes: Sequence["RequestOutcome"],
         *,
         version: str,
         now: datetime,
@@ -243,13 +243,13 @@ class PassagesTask(Task):
         from pipeline.passages.evidence import GroundedConcepts
 
         prompt_version, _, model = version.partition("/")
-        answer_by_id = {answer.row_id: answer for answer in answers}
-        texts = table.read_passage_texts(tx, self.shape, list(answer_by_id), should_lock=True)
+        outcome_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
+        texts = table.read_passage_texts(tx, self.shape, list(outcome_by_id), should_lock=True)
         outdated_ids = {
             key
             for key, text in texts.items()
-            if answer_by_id[key].input_hash != hash_text(text)
-            or not isinstance(answer_by_id[key].answer, GroundedConcepts)
+            if outcome_by_id[key].claim.input_hash != hash_text(text)
+            or not isinstance(outcome_by_id[key].answer, GroundedConcepts)
         }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
         answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
@@ -258,8 +258,8 @@ class PassagesTask(Task):
         )
         refused_ids = outdated_ids | (answered_ids - renewed_ids)
         applied_answers = {
-            key: cast("GroundedConcepts", answer.answer)
-            for key, answer in answer_by_id.items()
+            key: cast("GroundedConcepts", outcome.answer)
+            for key, outcome in outcome_by_id.items()
             if key in texts and key not in refused_ids
         }
         for counts in stored_answers.list_versions(tx, table.TASK):

@@ -135,7 +135,7 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
             raise
         is_words_only = True
         report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
-    hits = [_hit_values(open_index.collection, hit) for hit in report.hits]
+    hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
     tag_counts = Counter(chain.from_iterable(hit["tags"] for hit in hits))
     return {
         "search": {"report": report, "hits": hits},
@@ -144,13 +144,13 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
     }
 
 
-def _hit_values(collection: IndexedTask, hit: Hit) -> dict[str, Any]:
+def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit, with at most MAX_TAGS tags."""
-    fields = collection.hit_fields(hit.metadata)
-    title, subtitle_parts = format_hit_heading(collection, hit)
-    tags = dict.fromkeys(collection.tags_of(hit.metadata))
+    fields = indexed_task.hit_fields(hit.metadata)
+    title, subtitle_parts = format_hit_heading(indexed_task, hit)
+    tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
     return {
-        "key": collection.name_of(hit.metadata),
+        "key": indexed_task.name_of(hit.metadata),
         "title": title,
         "subtitle": " · ".join(subtitle_parts),
         "reason": hit.why,
