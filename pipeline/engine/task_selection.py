@@ -14,7 +14,7 @@ from pipeline.engine.shipped_task import ShippedTask, find_shipped_task, shipped
 from pipeline.engine.workspace_folder import check_folder
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
-from pipeline.tables.reflection import read_object_kind
+from pipeline.tables.reflection import read_columns
 
 
 def names_user_task(settings: Settings) -> bool:
@@ -46,7 +46,7 @@ def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
     if task is None:
         return []
     names = task.load_tables().list_made_columns(tx, settings)
-    return [name for name in names if read_object_kind(tx, name) is None]
+    return [name for name in names if not read_columns(tx, name)]
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:

@@ -59,7 +59,6 @@ from pipeline.tables.stored_rows import (
     parse_stored_values,
 )
 from pipeline.tables.write_to import (
-    TargetColumn,
     TargetValue,
     make_answer_target,
 )
@@ -97,17 +96,17 @@ class UserTask(Task):
         *,
         declaration: Declaration | None = None,
         nouns: TaskNouns | None = None,
-        target: TargetColumn | None = None,
+        write_to: str | None = None,
     ) -> None:
         """Make the task of a record; its file is not loaded.
 
-        `nouns` and `target` are for shipped tasks.
+        `nouns` and `write_to` are for shipped tasks.
 
         Args:
             provider: The backend that answers now.
             declaration: The declaration of a draft; that of the file if None.
             nouns: Words of the task; those of any user's task if None.
-            target: Another program's column that shows the answers; that of `write_to=` if None.
+            write_to: Another program's column that shows the answers; that of the record if None.
         """
         members = record.members
         self.record = record
@@ -136,7 +135,7 @@ class UserTask(Task):
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
-        self.answer_target = make_answer_target(record, provider, self.preferred_versions, target)
+        self.answer_target = make_answer_target(record, provider, self.preferred_versions, write_to)
         if members.index_template:
             self.index = user_views.make_index(self, members.index_template)
 

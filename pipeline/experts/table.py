@@ -32,6 +32,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.command_hint import CommandHint
@@ -59,7 +60,7 @@ from pipeline.store.schema import answers as stored_answers
 from pipeline.store.sqlite import WAL_SWITCH_KEY
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from pipeline.tables.adoption_errors import replace_nulls, translate_refusals, write_each
+from pipeline.tables.adoption_errors import translate_refusals, write_each
 from pipeline.tables.cells import (
     EMPTY_LIST_TEXTS,
     JSON_WHITE_SPACE,
@@ -70,7 +71,7 @@ from pipeline.tables.cells import (
     to_compact_json,
 )
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
-from pipeline.tables.reflection import null_substitutes, read_columns
+from pipeline.tables.reflection import read_columns
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import (
     is_not_blank,
@@ -96,6 +97,8 @@ HEADERS: dict[str, str] = {
     "profile_url_utm": "Profile URL with UTM",
     "category": "category",
 }
+# Values in columns that do not accept NULL; "" in all others.
+_BLANKS_BY_COLUMN = {"hourly_rate": 0, "tags": "[]"}
 # Columns that the prompt contains.
 PROMPT_COLUMNS = (USERNAME, "job_title", "bio")
 # Columns that `write_tags` needs, including those of the score.
@@ -150,7 +153,7 @@ SPEC = TableSpec(
     column_needs={
         USERNAME: ColumnNeed.NAME,
         "hourly_rate": ColumnNeed.NUMBER,
-        "findability_score": ColumnNeed.REAL,
+        "findability_score": ColumnNeed.FRACTION,
     },
     adds_columns=True,
     indexed_columns=("id", USERNAME),
@@ -191,7 +194,7 @@ class _Shape:
     """Properties in which an adopted table may differ from findable's own."""
 
     # The id column as it is in the database.
-    id_column: Column[Any]
+    id_column: ReflectedColumn
     ids: IdColumnFacts
     # Values that are stored instead of NULL, by column that does not accept NULL.
     blanks: Mapping[str, Any]
@@ -208,9 +211,11 @@ def reflect_shape(tx: Connection) -> _Shape:
         return cached_shape
 
     columns = read_columns(tx, experts.name)
-    blanks = null_substitutes(columns, (*HEADERS, "tags"))
-    if "tags" in blanks:
-        blanks["tags"] = "[]"
+    blanks = {
+        name: _BLANKS_BY_COLUMN.get(name, "")
+        for name in (*HEADERS, "tags")
+        if not columns[name]["nullable"]
+    }
     shape = _Shape(columns["id"], describe_id_column(tx, columns["id"]), blanks)
     tx.info[_Shape] = shape
     return shape
@@ -283,7 +288,7 @@ class _People(TaskTables):
         return True
 
 
-PEOPLE = _People(lambda _tx, _settings: (SPEC,), names=(experts.name,))
+PEOPLE = _People(lambda _tx, _settings: (SPEC,))
 
 
 # ---- find people
@@ -482,7 +487,8 @@ def count_people_by_version(tx: Connection) -> dict[str, int]:
 
 def to_stored_values(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return values with None replaced in columns that do not accept NULL."""
-    return replace_nulls(values, reflect_shape(tx).blanks)
+    blanks = reflect_shape(tx).blanks
+    return {name: blanks.get(name) if value is None else value for name, value in values.items()}
 
 
 def insert_person(tx: Connection, username: str, values: Mapping[Any, Any]) -> str:
@@ -518,7 +524,7 @@ def insert_people(tx: Connection, people: Sequence[tuple[str, Mapping[Any, Any]]
 
     if rows:
         highest_id = partial(claims.find_highest_claimed_id, tx, TASK)
-        ids = make_new_ids(tx, shape.id_column, len(rows), find_highest_id=highest_id)
+        ids = make_new_ids(tx, EXPERTS, shape.id_column, len(rows), find_highest_id=highest_id)
         # None: the database assigns ids.
         if ids is not None:
             rows = [{**row, "id": new_id} for row, new_id in zip(rows, ids, strict=True)]

@@ -24,7 +24,6 @@ from pipeline.core.settings import Settings
 from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import TableSpec, TaskTables
-from pipeline.tables.adoption_errors import check_required_columns
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column
 from pipeline.tables.reflection import read_columns
 
@@ -89,9 +88,9 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     indexes = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
     made_assets = _assets_table(new_id_column, *indexes, sqlite_autoincrement=True)
-    id_column = read_columns(tx, ASSETS).get("id", new_id_column)
-    made_asset_ai = _asset_ai_table(id_column.type, Text(), sqlite_with_rowid=False)
-    asset_ai_columns = made_asset_ai.c.keys()
+    id_column = read_columns(tx, ASSETS).get("id")
+    id_type = new_id_column.type if id_column is None else id_column["type"]
+    made_asset_ai = _asset_ai_table(id_type, Text(), sqlite_with_rowid=False)
     return (
         TableSpec(
             definition=made_assets,
@@ -101,17 +100,13 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
         ),
         TableSpec(
             definition=made_asset_ai,
-            required_columns=tuple(asset_ai_columns),
+            required_columns=tuple(made_asset_ai.c.keys()),
             column_needs={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
             reference=("asset_id", describe_id_column(tx, id_column)),
             marker_index=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
-            check_suitability=lambda _tx, columns: check_required_columns(
-                ASSET_AI,
-                columns,
-                written_columns=asset_ai_columns,
-            ),
+            gets_answers=True,
         ),
     )
 
 
-LIBRARY = TaskTables(_specs, names=(ASSETS, ASSET_AI))
+LIBRARY = TaskTables(_specs)

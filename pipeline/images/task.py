@@ -17,7 +17,6 @@ from pipeline.images.table import LIBRARY, asset_ai, assets
 from pipeline.store.database import Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.stored_rows import HASH_COLUMN
-from pipeline.tables.write_to import TargetColumn
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -44,8 +43,7 @@ class ImagesTask(UserTask):
 
     def __init__(self, record: TaskRecord, settings: Settings, provider: str) -> None:
         """Make the task of a record; see `UserTask`."""
-        target = TargetColumn(None, ASSET_AI, "asset_id", None)
-        super().__init__(record, settings, provider, nouns=NOUNS, target=target)
+        super().__init__(record, settings, provider, nouns=NOUNS, write_to=f"{ASSET_AI}.asset_id")
         self.fill_hint = HOW_TO_BEGIN
         self.source_hint = HOW_TO_BEGIN
         self.answer_tokens = 220

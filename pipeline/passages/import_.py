@@ -196,16 +196,15 @@ def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
     """Return an id as the id column of passages stores it.
 
     Raises:
-        InputError: The id does not fit the type or length of the column.
+        InputError: The id does not fit the type of the column.
     """
     stored_key = shape.ids.to_row_id(key)
     if stored_key is not None:
         return stored_key
 
-    max_length = f" of at most {shape.ids.max_chars} characters" if shape.ids.max_chars else ""
     raise InputError(
         f"line {line}: the id {make_excerpt(key)!r} does not fit the column `id` of "
-        f"`{shape.passages.name}`, which accepts {shape.ids.kind}{max_length}; nothing was written",
+        f"`{shape.passages.name}`, which accepts {shape.ids.kind}; nothing was written",
         hint=f"change the ids in the file, or set another table by {OptionHint('passages_table')}",
     )
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text, cast
+from sqlalchemy.engine.interfaces import ReflectedColumn
 
 from pipeline.passages import CONCEPTS, PASSAGES
 from pipeline.store.schema import ColumnTyped, IsoTime
@@ -44,13 +45,10 @@ class PassagesShape:
     passages: Table
     # All columns of concepts that are read and written.
     concepts: Table
-    # Type of the ids of passages, and of `passage_id` in concepts.
+    # Ids of passages, which `passage_id` of concepts stores, too.
     ids: IdColumnFacts
-    concept_ids: IdColumnFacts
     # The id column of concepts, or None if it is missing or the table does not exist yet.
-    concept_id_column: Column[Any] | None
-    # Values to write instead of NULL, for columns of passages that are NOT NULL.
-    null_substitutes: dict[str, str]
+    concept_id_column: ReflectedColumn | None
     # Names of tables that do not exist yet. They are described as they will be made.
     missing: frozenset[str] = frozenset()
 
@@ -60,18 +58,9 @@ class PassagesShape:
         return cast(self.passages.c.id, Text)
 
     @property
-    def compared_id(self) -> ColumnElement[Any]:
-        """The id of a passage to compare with that of a concept.
-
-        Ids are compared as text if the two tables have different types of passage ids.
-        """
-        has_same_ids = self.ids.kind == self.concept_ids.kind
-        return self.passages.c.id if has_same_ids else self.row_id
-
-    @property
     def is_of_passage(self) -> ColumnElement[bool]:
         """The SQL condition that a concept belongs to a passage, for queries on both tables."""
-        return self.concepts.c.passage_id == self.compared_id
+        return self.concepts.c.passage_id == self.passages.c.id
 
     @property
     def value_columns(self) -> list[str]:
@@ -86,8 +75,8 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     table that does not exist is listed in `missing`, and described with the columns that findable
     would give it.
 
-    The shape also has the kinds of the id columns, and the values to write instead of NULL into
-    columns that forbid it. A column for source or metadata whose type does not fit is left out.
+    The shape also has the kind of the ids. A column for source or metadata whose type does not fit
+    is left out.
 
     Args:
         tx: The transaction that reads.
@@ -99,22 +88,16 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     fitting_columns = [
         name
         for name in OPTIONAL_COLUMNS
-        if name in passage_columns and not contents[name].find_misfit(tx, passage_columns[name])
+        if name in passage_columns and contents[name].accepts(tx, passage_columns[name])
     ]
     optional_columns = fitting_columns if passage_columns else OPTIONAL_COLUMNS
 
-    empty_values = {"source": "", "metadata": "{}"}
-    null_substitutes = {
-        name: empty_values[name] for name in fitting_columns if not passage_columns[name].nullable
-    }
     columns_by_table = {passages: passage_columns, CONCEPTS: concept_columns}
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
         ids=describe_id_column(tx, passage_columns.get("id")),
-        concept_ids=describe_id_column(tx, concept_columns.get("passage_id")),
         concept_id_column=concept_columns.get("id"),
-        null_substitutes=null_substitutes,
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )
 

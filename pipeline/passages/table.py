@@ -38,8 +38,8 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.engine.interfaces import ReflectedColumn
 
-from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.settings import Settings
 from pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.passages.shape import (
@@ -61,23 +61,18 @@ from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped,
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.adoption_errors import (
-    adoption_error,
-    check_required_columns,
-    replace_nulls,
     translate_refusals,
 )
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
-from pipeline.tables.reflection import ReflectedColumns, find_unique_keys, read_columns
+from pipeline.tables.reflection import read_columns
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import is_not_blank
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB, "postgresql")
 _JSON_COLUMNS = ("aliases", "evidence")
-# No two concepts that findable writes agree in all of these columns.
-_UNIQUE_COLUMNS = ("passage_id", "concept_name", "extractor_version")
 
 
 def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
@@ -87,33 +82,31 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:
     of passages.
     """
     table_name = settings.passages_table
-    id_column: Column[Any] = Column("id", Text, primary_key=True)
     passages = TableSpec(
         definition=Table(
             table_name,
             MetaData(),
-            id_column,
+            Column("id", Text, primary_key=True),
             Column("text", Text, nullable=False),
             Column("source", Text),
             Column("metadata", _JSON),
         ),
         required_columns=("id", "text"),
-        alternative_hint=HintTemplate("name another table with {}", OptionHint("passages_table")),
         indexed_columns=("id",),
     )
-    existing_id_column = read_columns(tx, table_name).get("id", id_column)
-    return passages, _concepts_spec(tx, existing_id_column)
+    return passages, _concepts_spec(tx, read_columns(tx, table_name).get("id"))
 
 
-def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
+def _concepts_spec(tx: Connection, passage_id_column: ReflectedColumn | None) -> TableSpec:
     """Return the requirements on concepts. Missing columns are added to an existing table.
 
     Args:
         tx: The transaction that reads the existing table.
-        passage_id_column: The id column of passages; concepts refer to its ids.
+        passage_id_column: The id column of an existing table of passages; concepts refer to its
+            ids.
     """
     types = {
-        "passage_id": passage_id_column.type,
+        "passage_id": Text() if passage_id_column is None else passage_id_column["type"],
         **dict.fromkeys(_JSON_COLUMNS, _JSON),
         "confidence": NUMBER_COLUMN_TYPE,
         "created_at": IsoTime(),
@@ -137,28 +130,8 @@ def _concepts_spec(tx: Connection, passage_id_column: Column[Any]) -> TableSpec:
         reference=("passage_id", describe_id_column(tx, passage_id_column)),
         adds_columns=True,
         marker_index=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
-        check_suitability=_check_rows_fit,
+        gets_answers=True,
     )
-
-
-def _check_rows_fit(tx: Connection, concepts: ReflectedColumns) -> None:
-    """Check that an existing table of concepts can take every row that findable writes.
-
-    Raises:
-        ConfigurationError: A column demands a value that is not written, or a unique key does not
-            distinguish the concepts of several versions.
-    """
-    check_required_columns(CONCEPTS, concepts, written_columns={"id", *COLUMNS} - {"evidence"})
-    table = concepts["passage_id"].table
-    for key in find_unique_keys(tx, table):
-        if key <= set(COLUMNS) and not set(_UNIQUE_COLUMNS) <= key:
-            key_columns = ", ".join(sorted(key))
-            needed_columns = ", ".join(f"`{name}`" for name in _UNIQUE_COLUMNS)
-            raise adoption_error(
-                CONCEPTS,
-                f"has the unique key ({key_columns}), which refuses some concepts of findable",
-                hint=f"include {needed_columns} in that key, or use another database",
-            )
 
 
 class _Passages(TaskTables):
@@ -183,7 +156,7 @@ class _Passages(TaskTables):
         return lines
 
 
-TABLES = _Passages(_specs, names=(PASSAGES, CONCEPTS))
+TABLES = _Passages(_specs)
 
 
 # ---- find and write rows
@@ -323,7 +296,7 @@ def read_concept_names(
     query = select(passage_id, name).where(name.is_not(None), is_current(shape))
 
     names_by_id = dict[str, set[str]]()
-    for row in select_matching(tx, query, passage_id, shape.concept_ids.to_native_ids(ids)):
+    for row in select_matching(tx, query, passage_id, shape.ids.to_native_ids(ids)):
         names_by_id.setdefault(cell_to_text(row[0]), set()).add(cell_to_text(row[1]))
     return {key: sorted(names) for key, names in names_by_id.items()}
 
@@ -337,7 +310,7 @@ def store_passages(
     """Insert new passages and update existing passages, in the caller's transaction.
 
     Each row has id, text, source and metadata (JSON text). Columns that the table lacks are
-    ignored. In columns that are NOT NULL, an empty source or metadata is stored in place of None.
+    ignored.
 
     Args:
         changed_rows: Rows whose ids exist.
@@ -346,12 +319,8 @@ def store_passages(
         RefusedRowError: A rule of the table refuses a row.
     """
     column_names = (*shape.value_columns, "id")
-
-    def stored(row: Mapping[str, Any]) -> dict[str, Any]:
-        return replace_nulls({name: row[name] for name in column_names}, shape.null_substitutes)
-
-    new_cells = [stored(row) for row in new_rows]
-    changed_cells = [tuple(stored(row).values()) for row in changed_rows]
+    new_cells = [{name: row[name] for name in column_names} for row in new_rows]
+    changed_cells = [[row[name] for name in column_names] for row in changed_rows]
     with _refusals(shape):
         run_many(tx, insert(shape.passages), new_cells)
         update_rows(tx, shape.passages, shape.value_columns, changed_cells)
@@ -368,7 +337,7 @@ def add_concepts(tx: Connection, shape: PassagesShape, concepts: Sequence[Concep
     rows = [concept._asdict() for concept in concepts]
     ids = None
     if shape.concept_id_column is not None:
-        ids = make_new_ids(tx, shape.concept_id_column, len(rows))
+        ids = make_new_ids(tx, CONCEPTS, shape.concept_id_column, len(rows))
     if ids is not None:
         rows = [{"id": key, **row} for key, row in zip(ids, rows, strict=True)]
     with _refusals(shape):
@@ -399,7 +368,7 @@ def remove_concepts(
         return tx.execute(statement).rowcount
 
     deleted_count = 0
-    for page in split_into_pages(shape.concept_ids.to_native_ids(ids)):
+    for page in split_into_pages(shape.ids.to_native_ids(ids)):
         is_in_page = shape.concepts.c.passage_id.in_(page)
         deleted_count += tx.execute(statement.where(is_in_page)).rowcount
     return deleted_count
@@ -494,7 +463,7 @@ def _iterate_page_conditions(
     """
     id_column = shape.concepts.c.passage_id
     if passage_id is not None:
-        yield id_column.in_(shape.concept_ids.to_native_ids([passage_id]))
+        yield id_column.in_(shape.ids.to_native_ids([passage_id]))
         return
     if conditions:
         passages = select(literal(1)).select_from(shape.passages)

@@ -1,12 +1,11 @@
 """Detect and describe rules of another program's table that stop an adoption or a change.
 
 - `write_each` writes rows, and names the row that a table refuses.
-- `check_required_columns` finds columns that every new row must fill.
-- `translate_refusals` reports a refused row, and `replace_nulls` fills columns that are NOT NULL.
+- `translate_refusals` reports a refused row.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -16,9 +15,6 @@ from sqlalchemy import (
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.store.database import describe_error
-from pipeline.tables.reflection import (
-    ReflectedColumns,
-)
 
 # A row to write; its last cell is its name in messages.
 Row = TypeVar("Row", bound=Sequence[Any])
@@ -36,7 +32,12 @@ _GENERATED_COLUMN_STATE = "428C9"
 _POLICY_CHECK_FUNCTION = "ExecWithCheckOptions"
 
 
-def adoption_error(name: str, reason: str, *, hint: str) -> ConfigurationError:
+def adoption_error(
+    name: str,
+    reason: str,
+    *,
+    hint: str = "change the table, or use another database",
+) -> ConfigurationError:
     """Return the error for a table that cannot be adopted.
 
     Args:
@@ -114,36 +115,6 @@ def is_constraint_error(error: exc.DBAPIError) -> bool:
     return _FOREIGN_KEY_MISMATCH in str(error.orig)
 
 
-def check_required_columns(
-    name: str,
-    columns: ReflectedColumns,
-    *,
-    written_columns: Collection[str],
-) -> None:
-    """Raise ConfigurationError if a new row would lack a value that the table requires.
-
-    A column requires a value if it is NOT NULL and has no default.
-
-    Args:
-        name: Name of the table.
-        columns: The existing columns of the table.
-        written_columns: Names of the columns that are written into every new row.
-    """
-    required_columns = [
-        f"`{column.name}`"
-        for column_name, column in columns.items()
-        if column_name not in written_columns
-        and not column.nullable
-        and column.server_default is None
-    ]
-    if required_columns:
-        raise adoption_error(
-            name,
-            f"needs values that findable does not write: {', '.join(required_columns)}",
-            hint="give these columns defaults, or allow NULL",
-        )
-
-
 @contextlib.contextmanager
 def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
     """Turn a database error of the block into RefusedRowError if the table refuses a row.
@@ -166,8 +137,3 @@ def translate_refusals(table: str, *, hint: str = _ROW_HINT) -> Iterator[None]:
             f"the table {table} of this database refuses a row: {describe_error(error)}",
             hint=hint,
         ) from error
-
-
-def replace_nulls(values: Mapping[str, Any], blanks: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with each None replaced by the column's value in `blanks`, if it exists."""
-    return {name: blanks.get(name) if value is None else value for name, value in values.items()}

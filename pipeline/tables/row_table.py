@@ -118,12 +118,13 @@ class RowTable:
         subqueries, which is fast if few rows are read.
         """
         *own_states, default_state = self.states
+        has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
         branches = [
             (self.is_missing, GONE_STATE),
             (self.is_refused, REFUSED_STATE),
             (_is_selected(self.row_id, claims.claimed_ids(self.task)), claims.CLAIMED),
             (self.is_parked, claims.PARKED),
-            (self.is_stale, STALE_STATE),
+            (self.is_askable_again & has_reason_to_ask, STALE_STATE),
             *((self.states[name], name) for name in own_states),
         ]
         known_branches = [
@@ -183,12 +184,6 @@ class RowTable:
     def is_marked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a person asked for an answered row again."""
         return self.is_askable_again & again.is_marked(self.task, self.row_id)
-
-    @property
-    def is_stale(self) -> ColumnElement[bool]:
-        """Return the SQL condition that an answered row changed, or was asked for again."""
-        is_marked = again.is_marked(self.task, self.row_id)
-        return self.is_askable_again & (self.has_other_input | is_marked)
 
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
@@ -299,12 +294,10 @@ class RowTable:
 
     def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
         """Return the names for people of the existing rows with these ids, by id."""
-        if self.name_columns:
-            rows = self.read_rows(tx, ids, self.name_columns)
-            return {row_id: self.format_name(row) for row_id, row in rows.items()}
-
-        existing_ids = self.filter_ids(tx, ids)
-        return {row_id: row_id for row_id in ids if row_id in existing_ids}
+        rows = self.read_rows(tx, ids, self.name_columns)
+        if not self.name_columns:
+            return {row_id: row_id for row_id in rows}
+        return {row_id: self.format_name(row) for row_id, row in rows.items()}
 
     def count_states(self, tx: Connection) -> dict[str, int]:
         """Return the number of rows in the source: `total`, and by each of `names`.

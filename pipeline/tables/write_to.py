@@ -56,13 +56,17 @@ from pipeline.store.schema import answers as answers_table
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.adoption_errors import translate_refusals
 from pipeline.tables.cells import to_column_value
-from pipeline.tables.reflection import fold_column_name, is_sqlite, read_columns
+from pipeline.tables.reflection import (
+    ReflectedColumns,
+    fold_column_name,
+    is_sqlite,
+    read_columns,
+    read_keys,
+)
 
 # Part of a name; in quotation marks it may contain any character.
 _NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
 _NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART}){{1,2}}")
-# Parts of a name with a schema: schema, table and column.
-_MAX_NAME_PARTS = 3
 # When the answer of a record was given.
 _TIME_COLUMN = "created_at"
 # The types of answer fields, by their kind.
@@ -76,42 +80,6 @@ _TYPES_BY_KIND: Mapping[str, TypeEngine[Any]] = {
     "time": DateTime(timezone=True),
     "json": JSONB,
 }
-
-
-class TargetColumn(NamedTuple):
-    """The column that `write_to=` names, and the field that is written into it."""
-
-    # Only on PostgreSQL, or None for the search path.
-    schema: str | None
-    table: str
-    column: str
-    # None: the table gets a record for each answer, and the column stores the row id.
-    field: str | None
-
-
-def parse_target(write_to: str) -> TargetColumn:
-    """Parse the value of `write_to=`; the database is not read.
-
-    For example, `people.note=summary` names the column `note` of the table `people` and the field
-    `summary`. A schema may precede the table. Schema and field may be left out and are None then.
-    Names in quotation marks may contain any character.
-
-    Raises:
-        InputError: The value names no table with a column.
-    """
-    before_field, _, field = write_to.rpartition("=")
-    for name, field_name in ((before_field, field.strip()), (write_to, None)):
-        if _NAME.fullmatch(name):
-            parts = [
-                quoted_part.replace('""', '"') or bare_part.strip()
-                for quoted_part, bare_part in re.findall(_NAME_PART, name)
-            ]
-            schema = parts[0] if len(parts) == _MAX_NAME_PARTS else None
-            return TargetColumn(schema, parts[-2], parts[-1], field_name)
-    raise InputError(
-        f"write_to={write_to!r} does not name a column",
-        hint='write it like "table.column=field"',
-    )
 
 
 class TargetValue(NamedTuple):
@@ -135,7 +103,13 @@ class AnswerTarget:
     """A column or a table of another program that shows the answers of a task."""
 
     task: TaskRecord
-    name: TargetColumn
+    # Only on PostgreSQL, or None for the search path.
+    schema: str | None
+    table_name: str
+    column_name: str
+    # The field that the column shows. None: the table gets a record for each answer, and the column
+    # stores the row id.
+    field: str | None
     # Value of the column `provider` of records, which marks the records of this workspace.
     provider: str = ""
     # Labels of versions in the order of preference. All other versions come last, and their newest
@@ -145,27 +119,29 @@ class AnswerTarget:
     @property
     def has_records(self) -> bool:
         """Return whether the table gets a record for each answer."""
-        return self.name.field is None
+        return self.field is None
 
     @property
     def label(self) -> str:
         """Return the name of the table for messages, with its column if only that is written."""
-        column_name = None if self.has_records else self.name.column
-        return ".".join(filter(None, (self.name.schema, self.name.table, column_name)))
+        names = [self.schema, self.table_name]
+        if not self.has_records:
+            names.append(self.column_name)
+        return ".".join(filter(None, names))
 
     @cached_property
     def key_names(self) -> tuple[str, ...]:
         """Return the columns that identify a row of the table."""
         if self.has_records:
-            return (self.name.column, "provider", "model")
+            return (self.column_name, "provider", "model")
         return tuple(name for name, _ in self.task.key)
 
     @cached_property
     def fields(self) -> dict[str, tuple[str, str]]:
         """Return the field of the answer and its kind for each column that shows a field."""
         kinds = dict(self.task.fields)
-        if self.name.field is not None:
-            return {self.name.column: (self.name.field, kinds[self.name.field])}
+        if self.field is not None:
+            return {self.column_name: (self.field, kinds[self.field])}
         return {name: (name, kind) for name, kind in kinds.items()}
 
     @cached_property
@@ -181,7 +157,7 @@ class AnswerTarget:
         """Return the table with the columns that are used, without their types."""
         names = dict.fromkeys((*self.key_names, *self.written_kinds))
         columns = (column(name, ColumnTyped()) for name in names)
-        return table_of(self.name.table, *columns, schema=self.name.schema)
+        return table_of(self.table_name, *columns, schema=self.schema)
 
     # ---- check the table
 
@@ -194,19 +170,19 @@ class AnswerTarget:
         Raises:
             InputError: Answers cannot be written: the database refuses the statements, the answer
                 lacks the field, the table is findable's own, the column has no NULL cells because
-                it is NOT NULL, or the key of records has several columns.
+                it is NOT NULL, the key of the task is not a unique key of the table, or the key of
+                records has several columns.
         """
-        field = self.name.field
-        if self.name.table.startswith("findable_"):
-            raise self._error(f"`{self.name.table}` belongs to findable")
-        if field is not None and field not in dict(self.task.fields):
-            raise self._error(f"the answer has no field `{field}`")
+        if self.table_name.startswith("findable_"):
+            raise self._error(f"`{self.table_name}` belongs to findable")
+        if self.field not in {None, *dict(self.task.fields)}:
+            raise self._error(f"the answer has no field `{self.field}`")
         if self.has_records and len(self.task.key) > 1:
             raise self._error("a record per answer needs a key of one column")
 
-        columns = read_columns(tx, self.name.table, self.name.schema)
-        target_column = columns.get(fold_column_name(tx, self.name.column))
-        if field is not None and target_column is not None and not target_column.nullable:
+        columns = read_columns(tx, self.table_name, self.schema)
+        target_column = columns.get(fold_column_name(tx, self.column_name))
+        if self.field is not None and target_column is not None and not target_column["nullable"]:
             raise self._error(
                 f"`{self.label}` is NOT NULL, and only NULL cells are filled",
                 "name a column that can be NULL, or remove NOT NULL from this column",
@@ -228,9 +204,19 @@ class AnswerTarget:
         except exc.DBAPIError as error:
             raise self._error(
                 f"the database refuses to write there: {describe_error(error)}",
-                "name another column, or change the table or the rights of the database's user, "
-                "then run the same command again",
+                "change the table or write_to=, or grant the rights SELECT and UPDATE on the "
+                "column and SELECT on the key (for records also INSERT), then run the same "
+                "command again",
             ) from error
+
+        key_names = {fold_column_name(tx, name) for name in self.key_names}
+        unique_keys = read_keys(tx, self.table_name, self.schema, unique=True)
+        if self.field is not None and not any(key_names.issuperset(key) for key in unique_keys):
+            key_label = ", ".join(self.key_names)
+            raise self._error(
+                f"the key of the task ({key_label}) is not a unique key of the table",
+                "add a unique key: CREATE UNIQUE INDEX …",
+            )
 
     def _error(
         self, reason: str, hint: str = "name a table of your own in write_to="
@@ -353,7 +339,9 @@ class AnswerTarget:
 
     def _make_cells(self, answer: TargetValue | None) -> dict[str, Any]:
         """Return the fields of an answer as column values, by column; without one all are None."""
-        values = {} if answer is None else json.loads(answer.answer_json)
+        values = {}
+        if answer is not None:
+            values = json.loads(answer.answer_json)
         return {
             name: to_column_value(kind, values.get(field))
             for name, (field, kind) in self.fields.items()
@@ -379,32 +367,35 @@ class AnswerTarget:
         changes: list[dict[str, Any]] = []
         removals: list[dict[str, Any]] = []
         for key, answer in preferred_answers.items():
-            new_cells = self._make_cells(answer)
-            written_cells = dict(new_cells)
-            if self.has_records and answer is not None:
-                written_cells[_TIME_COLUMN] = to_column_value("time", answer.answered_at)
             row = _number_values("key", key) | _number_values("text", key)
-            row |= _number_values("new", written_cells.values())
-            if self.has_records and answer is not None:
-                inserts.append(row | _number_values("inserted", key))
-
             former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
             if not self.has_records:
                 former_cells.append(self._make_cells(None))
             if overwrite:
                 former_cells = [{}]
-            is_removed = self.has_records and answer is None
-            guarded_rows = removals if is_removed else changes
-            guarded_rows += [
+            if self.has_records and answer is None:
+                removals += [row | _number_values("old", cells.values()) for cells in former_cells]
+                continue
+
+            new_cells = self._make_cells(answer)
+            written_cells = dict(new_cells)
+            if self.has_records and answer is not None:
+                written_cells[_TIME_COLUMN] = to_column_value("time", answer.answered_at)
+            row |= _number_values("new", written_cells.values())
+            changes += [
                 row | _number_values("old", cells.values())
                 for cells in former_cells
-                if is_removed or cells != new_cells
+                if cells != new_cells
             ]
+            if self.has_records:
+                inserts.append(row | _number_values("inserted", key))
 
         key_values = _make_parameters("key", self.key_names)
         new_values = _make_parameters("new", self.written_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
-        is_former = true() if overwrite else self._shows_former(tx)
+        is_former: ColumnElement[bool] = true()
+        if not overwrite:
+            is_former = self._shows_former(tx)
         run_many(tx, update(self.table).where(has_key, is_former).values(new_values), changes)
         run_many(tx, delete(self.table).where(has_key, is_former), removals)
         inserted_values = _make_parameters("inserted", self.key_names) | new_values
@@ -440,14 +431,16 @@ class AnswerTarget:
         Texts are compared by their bytes. PostgreSQL compares all values as text, as the columns
         would store them, because it does not compare values of the type json.
         """
-        columns = {} if is_sqlite(tx) else read_columns(tx, self.name.table, self.name.schema)
+        columns: ReflectedColumns = {}
+        if not is_sqlite(tx):
+            columns = read_columns(tx, self.table_name, self.schema)
         conditions: list[ColumnElement[bool]] = []
         for name, value in _make_parameters("old", self.fields).items():
             cell: ColumnElement[Any] = self.table.c[name]
             former: ColumnElement[Any] = value
             if name in columns:
                 cell = cast(cell, Text)
-                former = cast(cast(former, columns[name].type), Text)
+                former = cast(cast(former, columns[name]["type"]), Text)
             conditions.append(collate(cell, _byte_collation(tx)).is_not_distinct_from(former))
         return and_(*conditions)
 
@@ -477,7 +470,7 @@ class AnswerTarget:
         For a column, values of other programs count, too.
         """
         names = self.key_names
-        is_written: ColumnElement[bool] = self.table.c[self.name.column].is_not(None)
+        is_written: ColumnElement[bool] = self.table.c[self.column_name].is_not(None)
         if self.has_records:
             names = names[:1]
             is_written = self.table.c.provider == self.provider
@@ -495,7 +488,7 @@ class AnswerTarget:
         """
         table = self.table
         is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
-        written_ids = select(cast(table.c[self.name.column], Text)).where(is_own_row)
+        written_ids = select(cast(table.c[self.column_name], Text)).where(is_own_row)
         return cast(row_id, Text).in_(written_ids)
 
 
@@ -514,28 +507,53 @@ def _make_parameters(prefix: str, names: Iterable[str]) -> dict[str, ColumnEleme
 
 def _byte_collation(tx: Connection) -> str:
     """Return the name of the collation that compares texts by their bytes."""
-    return "BINARY" if is_sqlite(tx) else "C"
+    if is_sqlite(tx):
+        return "BINARY"
+    return "C"
 
 
 def make_answer_target(
     record: TaskRecord,
     provider: str = "",
     preferred_versions: Sequence[str] = (),
-    target: TargetColumn | None = None,
+    write_to: str | None = None,
 ) -> AnswerTarget | None:
     """Return the table or column of another program that shows the answers; None without one.
+
+    For example, `people.note=summary` names the column `note` of the table `people` and the field
+    `summary`. A schema may precede the table. Without a field, the table gets records. Names in
+    quotation marks may contain any character. The database is not read.
 
     Args:
         record: The task.
         provider: The backend that answers now.
         preferred_versions: Versions in the order of preference.
-        target: The column that is written; that of `write_to=` if None.
+        write_to: The column that is written; `write_to=` of the task if None.
 
     Raises:
-        InputError: `write_to=` names no column.
+        InputError: `write_to=` names no table with a column.
     """
-    if target is None and record.members.write_to is not None:
-        target = parse_target(record.members.write_to)
-    if target is None:
+    write_to = write_to or record.members.write_to
+    if write_to is None:
         return None
-    return AnswerTarget(record, target, provider, preferred_versions)
+
+    before_field, _, field = write_to.rpartition("=")
+    for name, field_name in ((before_field, field.strip()), (write_to, None)):
+        if _NAME.fullmatch(name):
+            *schemas, table, column_name = (
+                quoted_part.replace('""', '"') or bare_part.strip()
+                for quoted_part, bare_part in re.findall(_NAME_PART, name)
+            )
+            return AnswerTarget(
+                record,
+                schema=schemas[0] if schemas else None,
+                table_name=table,
+                column_name=column_name,
+                field=field_name,
+                provider=provider,
+                preferred_labels=preferred_versions,
+            )
+    raise InputError(
+        f"write_to={write_to!r} does not name a column",
+        hint='write it like "table.column=field"',
+    )

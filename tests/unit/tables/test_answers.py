@@ -19,7 +19,7 @@ from pipeline.core.quotes import Quote
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import make_views
-from pipeline.tables.write_to import AnswerTarget, TargetValue, parse_target
+from pipeline.tables.write_to import TargetValue, make_answer_target
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL
@@ -224,12 +224,20 @@ REFUSED = {
     "own.other=said": "other",
     "findable_rows.row=said": "`findable_rows` belongs to findable",
     "keyless.said=said": "lang",
+    "loose.said=said": "the key of the task (id, lang) is not a unique key of the table",
     "own.id": "a key of one column",
 }
 if ON_POSTGRESQL:
     REFUSED["own.stars=said"] = 'column "stars" is of type bigint'
 else:
     REFUSED["seen.said=said"] = "view"
+
+
+def check_target(tx: Connection, record: TaskRecord) -> None:
+    """Check the target that a record names."""
+    target = make_answer_target(record)
+    assert target is not None
+    target.check(tx)
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
@@ -239,8 +247,12 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
         create_own_table(tx, id_type="TEXT")
         tx.exec_driver_sql("CREATE VIEW seen AS SELECT id, lang, said FROM own")
         tx.exec_driver_sql("CREATE TABLE keyless (id TEXT PRIMARY KEY, said TEXT)")
+        tx.exec_driver_sql("CREATE TABLE loose (id TEXT, lang TEXT, said TEXT, UNIQUE (id, said))")
+        tx.exec_driver_sql(
+            "CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL"
+        )
         for write_to, message in REFUSED.items():
             record = replace(spec, members=TaskMembers(write_to=write_to))
             with pytest.raises(InputError) as error_info:
-                AnswerTarget(record, parse_target(write_to)).check(tx)
+                check_target(tx, record)
             assert message in error_info.value.message

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, Table, text
+from sqlalchemy import text
 
 from pipeline.tables.column_needs import describe_id_column
+from pipeline.tables.reflection import read_columns
 from tests.unit.store.facts import open_notes
 
 
@@ -15,9 +16,8 @@ def test_sqlite_numbers_of_any_type_have_64_bits(tmp_path: Path, type_name: str)
     with open_notes(f"sqlite:///{tmp_path / 'notes.db'}") as store, store.write() as tx:
         tx.execute(text(f"CREATE TABLE orders (id {type_name} PRIMARY KEY)"))
         tx.execute(text("INSERT INTO orders VALUES (70000)"))
-        orders = Table("orders", MetaData(), autoload_with=tx)
 
-        facts = describe_id_column(tx, orders.c.id)
+        facts = describe_id_column(tx, read_columns(tx, "orders")["id"])
 
     assert facts.to_row_id("70000") == "70000"
     assert facts.to_row_id(str(2**63 - 1)) is not None
