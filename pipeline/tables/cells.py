@@ -42,7 +42,6 @@ _KIND_BY_CLASS = {
     list: "json",
     dict: "json",
 }
-_WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_WHITE_SPACE))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 # Numbers that the fast JSON parser may round.
@@ -143,14 +142,13 @@ def parse_text_list(cell: Any) -> list[str] | None:
         list.
     """
     text = cell_to_text(cell)
-    if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in EMPTY_LIST_TEXTS:
-        return []
-
     try:
-        elements = orjson.loads(text)
+        elements = orjson.loads(text.strip(JSON_WHITE_SPACE) or "null")
     except orjson.JSONDecodeError:
         return None
 
+    if elements is None:
+        return []
     if not isinstance(elements, list):
         return None
     return [

@@ -174,11 +174,9 @@ class CsvTable(HeadedTable):
 
         If fields are missing, the finding names the first column without a field.
         """
-        missing_column = ""
-        if len(fields) < len(self.names):
-            missing_column = make_excerpt(self.names[len(fields)])
+        missing_columns = map(make_excerpt, self.names[len(fields) :])
         reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return self._reject_record(line_number, reason, fields, column=missing_column)
+        return self._reject_record(line_number, reason, fields, column=next(missing_columns, ""))
 
     def _reject_broken_record(self, line_number: int, texts: Sequence[str], error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.

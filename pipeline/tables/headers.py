@@ -9,7 +9,7 @@ A first row is refused in two cases:
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
@@ -157,11 +157,12 @@ class HeadedTable:
             excerpt: The text that the finding shows; the cells if it is empty.
             column: The faulty column; empty if the whole record is faulty.
         """
+        made_names = (f"column_{number}" for number in count(len(self.names) + 1))
         # A page of findings must not fill the memory; the stored row has a cut cell with a mark.
-        cells = dict[str, str]()
-        for number, text in enumerate(texts, start=1):
-            name = self.names[number - 1] if number <= len(self.names) else f"column_{number}"
-            cells[name] = text[: MAX_STORED_CHARS + 1]
+        cells = {
+            name: text[: MAX_STORED_CHARS + 1]
+            for name, text in zip(chain(self.names, made_names), texts, strict=False)
+        }
         value = excerpt or self.delimiter.join(texts)
         return make_rejection(line, reason, value, column=column, cells=cells)
 
