@@ -1,9 +1,8 @@
 """Convert cells of any database, file or library to text, numbers, lists and plain values.
 
 The kinds of columns are text, integer, real, boolean and json; fields of answers also have the
-kinds decimal, date and time. A plain value is a value that JSON
-can express: None, a truth value, number, text, list or dict. pandas and pyarrow are optional
-extras. Neither is imported if the object of another library lists its rows itself.
+kinds decimal, date and time. A plain value is a value that JSON can express: None, a truth value,
+number, text, list or dict. pyarrow, an optional extra, reads data frames of pandas and Arrow tables.
 """
 
 import hashlib
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -250,18 +248,17 @@ def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
     The data frame is one of pandas or polars. An index of pandas is left out, and names become
-    texts. A missing value is None, except that it is NaN in pandas if pyarrow is not installed.
+    texts. A missing value is None.
 
     Raises:
+        ConfigurationError: pyarrow, which the data need, is not installed.
         InputError: The object is of another type, or a row is not a mapping.
     """
     rows: Any = None
     if hasattr(data, "to_dicts"):  # polars
         rows = data.to_dicts()
-    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # Arrow and pandas
-        rows = list_arrow_rows(import_pyarrow("an Arrow table").table(data))
-    elif hasattr(data, "to_dict"):  # pandas
-        rows = data.to_dict("records")
+    elif hasattr(data, "__arrow_c_stream__"):  # Arrow and pandas
+        rows = list_arrow_rows(import_pyarrow("a data frame").table(data))
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         rows = list(data)
 

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import SURROGATES
-from pipeline.tables.row_findings import MAX_EXCERPT_CHARS, make_excerpt
+from pipeline.tables.row_findings import make_excerpt
 
 CHUNK_BYTES = 1 << 20
 DEFAULT_CODE_PAGE = "cp1252"
@@ -48,7 +48,7 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
     - if `start` has a NUL: UTF-16 if it is detected, else UTF-8;
     - UTF-8 if the file begins like JSON, if all its lines are ASCII, or if at least half of the
       sampled lines beyond ASCII are valid UTF-8;
-    - a guess of the code page, with a note that shows a line of the file.
+    - a guess of the code page, with a note that shows a word of the file.
 
     The lines are read from the file, up to MAX_SAMPLED_LINES lines beyond ASCII.
 
@@ -77,13 +77,12 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
 
     codec, other_codec = guess_code_pages(b"\n".join(line for _, line in bad_lines))
     line_number, line = bad_lines[0]
-    # The first character beyond ASCII is shown, also if it is far behind the beginning of the line.
-    text = line.decode(codec, "replace").strip()
-    first_index = next((index for index, letter in enumerate(text) if not letter.isascii()), 0)
-    excerpt = make_excerpt(text[max(0, first_index - MAX_EXCERPT_CHARS * 3 // 4) :])
+    # The first characters of a long line may be ASCII.
+    word, *_ = _WORD_BEYOND_ASCII.findall(line) or [line]
+    excerpt = make_excerpt(word.decode(codec, "replace"))
     name = "cp1252 (Windows-1252, Latin-1)" if codec == DEFAULT_CODE_PAGE else codec
     note = (
-        f"read as {name}, a guess: line {line_number} is {excerpt!r}; "
+        f"read as {name}, a guess: line {line_number} has {excerpt!r}; "
         f"if that is wrong, try {OptionHint(encoding=other_codec)}"
     )
     return codec, note

@@ -14,7 +14,6 @@ from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import parse_json
 from pipeline.tables.encodings import check_encoding, find_encoding
 from pipeline.tables.row_findings import make_excerpt
 
@@ -43,6 +42,8 @@ _FORMATS_BY_OPTION = {
 }
 # The beginning of JSON that cannot be the header of a table.
 _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+# A first line that may be a whole object: JSON lines.
+_WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
@@ -170,7 +171,7 @@ class InputFile:
 
         - Parquet and .xlsx are recognized by their first bytes.
         - A text that begins with `[` is JSON.
-        - A text that begins with `{` is JSON lines if its first line is a whole object, or by its
+        - A text that begins with `{` is JSON lines if its first line ends with `}`, or by its
           suffix. Else it is JSON.
         - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
           text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
@@ -196,7 +197,7 @@ class InputFile:
 
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            is_lines = suffix_format == "jsonl" or _is_json(text.splitlines()[0])
+            is_lines = suffix_format == "jsonl" or _WHOLE_OBJECT.match(text)
             return "jsonl" if text[0] == "{" and is_lines else "json"
         if suffix_format in {"json", "parquet"}:
             raise self.make_error(
@@ -244,13 +245,6 @@ def _parse_header(header: int | str) -> int | None:
             ),
         )
     return int(text) if text else None
-
-
-def _is_json(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        parse_json(text)
-        return True
-    return False
 
 
 def _find_line_end(text: str) -> str:
