@@ -32,11 +32,10 @@ class JsonLinesTable:
     def __init__(self, file: InputFile) -> None:
         """Read the first rows, to find the names."""
         self._file = file
-        names = dict[str, None]()
-        for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
-            if isinstance(row, SourceRow):
-                names.update(dict.fromkeys(row.values))
-        self.names = list(names)
+        first_rows = [
+            row for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
+        ]
+        self.names = list(dict.fromkeys(name for row in first_rows for name in row.values))
 
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield the row of each line of JSON; blank lines are skipped.
