@@ -47,10 +47,10 @@ _WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
-# Bytes that are checked for control characters.
-_CHECKED_BYTES = 4_096
+# Characters that are checked for control characters.
+_CHECKED_CHARS = 4_096
 # Text has hardly any of these: control characters except tab, line ends, form feed and escape.
-_CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 # More than this number and this share of control characters is no text. A text with some damaged
 # rows has fewer; a tenth of compressed data are control characters.
 _MAX_CONTROL_COUNT = 8
@@ -191,7 +191,17 @@ class InputFile:
         for signature, name in _FORMAT_BY_SIGNATURE.items():
             if start.startswith(signature):
                 return name
-        self._check_text_format(start)
+        checked = text[:_CHECKED_CHARS]
+        control_count = len(_CONTROLS.findall(checked))
+        is_binary = control_count > max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
+        if is_binary or start.startswith(_DOCUMENT_SIGNATURES):
+            raise self.make_error(
+                " is a binary file or a document, not a table",
+                hint=(
+                    "save a table as CSV, .xlsx without a password, JSON lines or Parquet; "
+                    f"read a database with a SELECT and {OptionHint(source='sqlite:///…')}"
+                ),
+            )
         if not text:
             raise self.make_error(" is empty")
 
@@ -204,23 +214,6 @@ class InputFile:
                 f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",
             )
         return suffix_format
-
-    def _check_text_format(self, start: bytes) -> None:
-        """Raise InputError if the first bytes are not those of a text."""
-        # In UTF-16 and UTF-32 NUL bytes are normal.
-        is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
-        checked = start[:_CHECKED_BYTES]
-        control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
-        max_count = max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
-        has_controls = control_count > max_count and not is_wide_text
-        if has_controls or start.startswith(_DOCUMENT_SIGNATURES):
-            raise self.make_error(
-                " is a binary file or a document, not a table",
-                hint=(
-                    "save a table as CSV, .xlsx without a password, JSON lines or Parquet; "
-                    f"read a database with a SELECT and {OptionHint(source='sqlite:///…')}"
-                ),
-            )
 
 
 def _parse_header(header: int | str) -> int | None:

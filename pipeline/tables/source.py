@@ -447,16 +447,14 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         return query
 
     column = f"q.{quote_name(name)}"
-    condition = ""
-    null_condition = ""
+    condition = "1 = 1"
     if cursor.min_value is not None:
         is_text = isinstance(cursor.min_value, str)
         literal = quote_text(cursor.min_value) if is_text else cursor.min_value
-        condition = f" WHERE {column} >= {literal}"
-        null_condition = f" OR {column} IS NULL"
+        condition = f"{column} >= {literal}"
 
     counts = f"max({column}) AS highest, count(*) - count({column}) AS empty_rows"
-    counting_query = f"SELECT {counts} {source}{condition}{null_condition}"
+    counting_query = f"SELECT {counts} {source} WHERE {condition} OR {column} IS NULL"
     with store.select_rows(counting_query, timeout_s=timeout_s) as selection:
         max_value, null_count = next(selection.rows)
 
@@ -468,9 +466,9 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         )
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
-    if condition:
-        return f"SELECT * {source}{condition}"
-    return query
+    if cursor.min_value is None:
+        return query
+    return f"SELECT * {source} WHERE {condition}"
 
 
 def read_rows_by_id(
