@@ -234,7 +234,7 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
-def note_binary(name: str, values: Sequence[Any], notes: list[str]) -> None:
+def note_undecodable_bytes(name: str, values: Sequence[Any], notes: list[str]) -> None:
     """Add a note on a column, once, if a value is or contains bytes that are not text."""
     note = f"column {name!r}: bytes that are not text are read as blank"
     if note not in notes and any(

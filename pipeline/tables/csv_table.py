@@ -42,10 +42,10 @@ class CsvTable(HeadedTable):
         """Detect the delimiter and the names of the columns.
 
         Raises:
-            InputError: There is no header, or its quotes are not paired; see `_find_header`.
+            InputError: There is no header, or its quotes are not paired.
         """
         super().__init__(file)
-        head = self._read_head()
+        head = self._read_first_lines()
         self.delimiter = self._choose_delimiter(head)
         if self.delimiter != ",":
             file.notes.append(f"fields are separated by {self.delimiter!r}")
@@ -56,9 +56,9 @@ class CsvTable(HeadedTable):
         self._skips_space = len(first_names) > 1 and all(
             name.startswith(" ") for name in first_names[1:]
         )
-        self._find_header()
+        self._set_names_by_header()
 
-    def _read_head(self) -> list[str]:
+    def _read_first_lines(self) -> list[str]:
         """Return the first lines that are not blank, from the header on.
 
         A first line like `sep=;`, by which spreadsheets announce the delimiter, is skipped.
@@ -89,7 +89,7 @@ class CsvTable(HeadedTable):
         may_have_title = self._file.header_line is None
 
         def rank(delimiter: str) -> tuple[int, bool, int, int]:
-            names, *rows = _split_lines(head, delimiter) or [[]]
+            names, *rows = _split_first_records(head, delimiter) or [[]]
             is_even = len(names) > 1 and all(len(row) == len(names) for row in rows[:-1])
             split_rows = sum(len(row) > 1 for row in rows) if may_have_title else 0
             return sum(map(self._file.is_known_column, names)), is_even, len(names), split_rows
@@ -214,7 +214,7 @@ class CsvTable(HeadedTable):
         return self._reject_record(line_number, reason, fields, excerpt=texts[0].rstrip("\r\n"))
 
 
-def _split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Return the first records that are not blank, as a reader splits them that allows any quotes.
 
     Cells are stripped of outer spaces. The records end before a line with a stray line break.

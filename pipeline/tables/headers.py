@@ -53,7 +53,7 @@ class HeadedTable:
     delimiter = ", "
 
     def __init__(self, file: InputFile) -> None:
-        """Begin without columns; the subclass calls `_find_header`."""
+        """Begin without columns; the subclass calls `_set_names_by_header`."""
         self._file = file
         self.names = list[str]()
         # The line from which records are read.
@@ -69,7 +69,7 @@ class HeadedTable:
         """
         raise NotImplementedError
 
-    def _find_header(self) -> None:
+    def _set_names_by_header(self) -> None:
         """Set the names of the columns.
 
         The header is the first record that is not blank, or the record on the line of `HEADER=`.

@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import count
 
-from pipeline.tables.cells import import_pyarrow, list_arrow_rows, note_binary, to_plain_row
+from pipeline.tables.cells import (
+    import_pyarrow,
+    list_arrow_rows,
+    note_undecodable_bytes,
+    to_plain_row,
+)
 from pipeline.tables.input_file import InputFile
 from pipeline.tables.row_findings import SourceRow, make_excerpt
 
@@ -63,9 +68,11 @@ class ParquetTable:
             ):
                 rows = list_arrow_rows(batch)
                 for name in byte_names:
-                    note_binary(name, [values[name] for values in rows], self._file.notes)
-                for values in rows:
-                    yield SourceRow(next(row_number), to_plain_row(values))
+                    note_undecodable_bytes(
+                        name, [values[name] for values in rows], self._file.notes
+                    )
+                for row in rows:
+                    yield SourceRow(next(row_number), to_plain_row(row))
 
     @contextlib.contextmanager
     def _translate_arrow_errors(self) -> Iterator[None]:

@@ -34,7 +34,7 @@ from pipeline.tables.cells import (
     find_value_kind,
     hash_text,
     merge_kinds,
-    note_binary,
+    note_undecodable_bytes,
     to_compact_json,
     to_plain_row,
     to_plain_value,
@@ -258,7 +258,7 @@ class MemorySource:
         self.notes = list[str]()
         for page in split_into_columns(rows):
             for name, values in page.items():
-                note_binary(name, values, self.notes)
+                note_undecodable_bytes(name, values, self.notes)
         self._rows = [to_plain_row(row) for row in rows]
         columns = split_into_columns(self._rows)
         self.columns = find_column_kinds(columns, (), source=MEMORY_ROWS)
@@ -365,7 +365,7 @@ class QuerySource:
         self.notes = list[str]()
         query = sql.strip().removesuffix(";")
         if cursor is not None:
-            query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
+            query = _apply_cursor(store, query, cursor, timeout_s=timeout_s)
             self.read = cursor.read
             self.is_part = cursor.min_value is not None
             if self.is_part:
@@ -421,14 +421,14 @@ class QuerySource:
         """Return values of a column as plain values, and note bytes that are not text."""
         if set(map(type, values)) <= _PLAIN_CLASSES:
             return values
-        note_binary(name, values, self.notes)
+        note_undecodable_bytes(name, values, self.notes)
         return [to_plain_value(value) for value in values]
 
 
 RowSource = FileSource | QuerySource | MemorySource
 
 
-def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
+def _apply_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Rows with the cursor's value itself are included. The next value, the greatest value of the
