@@ -91,7 +91,7 @@ class CsvTable(HeadedTable):
         def rank(delimiter: str) -> tuple[int, bool, int, int]:
             names, *rows = _split_first_records(head, delimiter) or [[]]
             is_even = len(names) > 1 and all(len(row) == len(names) for row in rows[:-1])
-            split_rows = sum(len(row) > 1 for row in rows) if may_have_title else 0
+            split_rows = may_have_title and sum(len(row) > 1 for row in rows)
             return sum(map(self._file.is_known_column, names)), is_even, len(names), split_rows
 
         return max(_DELIMITERS, key=rank)
@@ -137,7 +137,14 @@ class CsvTable(HeadedTable):
                     reason = f"longer than {max_chars:,} characters"
                     yield self._reject_record(line_number, reason, fields)
                 elif self.names and len(fields) != len(self.names):
-                    yield self._reject_misfit(line_number, fields)
+                    reason = (
+                        f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
+                    )
+                    # The first column without a field.
+                    missing_names = map(make_excerpt, self.names[len(fields) :])
+                    yield self._reject_record(
+                        line_number, reason, fields, column=next(missing_names, "")
+                    )
                 else:
                     cells = [
                         restore_formula(field) if field.startswith("'") else field
@@ -168,15 +175,6 @@ class CsvTable(HeadedTable):
                     hint="close the quote, or shorten the record",
                 )
             yield text.removeprefix(BYTE_ORDER_MARK)
-
-    def _reject_misfit(self, line_number: int, fields: list[str]) -> Finding:
-        """Return the finding for a record with too many or too few fields.
-
-        If fields are missing, the finding names the first column without a field.
-        """
-        missing_columns = map(make_excerpt, self.names[len(fields) :])
-        reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return self._reject_record(line_number, reason, fields, column=next(missing_columns, ""))
 
     def _reject_broken_record(self, line_number: int, texts: Sequence[str], error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.

@@ -184,9 +184,11 @@ def check_header(file: InputFile, records: Sequence[Record]) -> None:
             line of the header, and for a table without a header.
     """
     header, *rows = records
+    if not rows:
+        return
     wide_rows = [row for row in rows if sum(map(bool, row.cells)) > 1]
     has_title = header.cells[0] and not any(header.cells[1:]) and 2 * len(wide_rows) > len(rows)
-    value = _find_data_value(header, rows[0]) if rows else ""
+    value = _find_data_value(header, rows[0])
     if has_title:
         header_line = wide_rows[0].line_number
         reason = f"the header is on line {header_line}, below a title"

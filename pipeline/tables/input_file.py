@@ -44,6 +44,8 @@ _FORMATS_BY_OPTION = {
 _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
 # A first line that may be a whole object: JSON lines.
 _WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
+# A first line that ends with a carriage return alone.
+_OLD_LINE_END = re.compile(r"[^\r\n]*\r(?!\n)")
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
@@ -105,7 +107,7 @@ class InputFile:
             reason = files.unreadable_reason(path) or "is not a regular file"
             raise InputError(
                 f"{path} {reason}; nothing was read",
-                hint=hint if path.is_dir() else "check the path",
+                hint="check the path",
             )
 
         with self.translate_os_errors():
@@ -121,7 +123,9 @@ class InputFile:
                 self.notes += filter(None, [note])
 
         start_text = start.decode(self.encoding, "ignore").strip()
-        self.line_end = _find_line_end(start_text)
+        self.line_end = "\n"
+        if _OLD_LINE_END.match(start_text):
+            self.line_end = "\r"
         self.header_line = _parse_header(options.header)
         self.format = self._detect_format(start, start_text)
         for option_name in options.given_options:
@@ -207,8 +211,9 @@ class InputFile:
 
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            is_lines = suffix_format == "jsonl" or _WHOLE_OBJECT.match(text)
-            return "jsonl" if text[0] == "{" and is_lines else "json"
+            if text[0] == "{" and (suffix_format == "jsonl" or _WHOLE_OBJECT.match(text)):
+                return "jsonl"
+            return "json"
         if suffix_format in {"json", "parquet"}:
             raise self.make_error(
                 f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",
@@ -226,9 +231,11 @@ def _parse_header(header: int | str) -> int | None:
         InputError: It is neither a line from 1 on nor `none`.
     """
     text = str(header).strip().casefold()
+    if not text:
+        return None
     if text == NO_HEADER:
         return 0
-    if text and not (text.isdecimal() and int(text)):
+    if not (text.isdecimal() and int(text)):
         raise InputError(
             f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
             "nothing was read",
@@ -237,10 +244,4 @@ def _parse_header(header: int | str) -> int | None:
                 f"or {OptionHint(header=NO_HEADER)} for a file without a header"
             ),
         )
-    return int(text) if text else None
-
-
-def _find_line_end(text: str) -> str:
-    r"""Return the line end of a text: "\r" if the first line ends with that alone, else "\n"."""
-    line_end = re.search("\r\n?|\n", text)
-    return "\r" if line_end is not None and line_end[0] == "\r" else "\n"
+    return int(text)

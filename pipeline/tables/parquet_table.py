@@ -45,7 +45,7 @@ class ParquetTable:
             dataset.dataset,
             list(map(str, file.parts)),
             format=file_format,
-            partitioning="hive" if file.path.is_dir() else None,
+            partitioning="hive",
             partition_base_dir=str(file.path),
         )
         with self._translate_arrow_errors():

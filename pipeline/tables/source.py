@@ -540,7 +540,9 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         InputError: The variable is not set.
         FindableError: The database cannot be opened.
     """
-    address = read_variable(source[1:]) if source.startswith("$") else source
+    address = source
+    if source.startswith("$"):
+        address = read_variable(source[1:])
     if not address:
         raise InputError(
             f"source= names {source}, which is neither in the environment nor in .env; "

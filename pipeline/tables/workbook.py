@@ -96,8 +96,7 @@ class SheetTable(HeadedTable):
                 for sheet in book.sheets_metadata
                 if sheet.visible == SheetVisibleEnum.Visible
             ]
-            first_name = next(iter(visible_names), book.sheet_names[0])
-            sheet_name = self._file.options.sheet or first_name
+            sheet_name = self._file.options.sheet or (visible_names or book.sheet_names)[0]
             if sheet_name not in book.sheet_names:
                 raise self._file.make_error(
                     f" has no sheet {sheet_name!r}",
