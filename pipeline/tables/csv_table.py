@@ -21,8 +21,8 @@ from pipeline.tables.headers import MAX_SAMPLED_RECORDS, HeadedTable, Record
 from pipeline.tables.input_file import BYTE_ORDER_MARK, InputFile
 from pipeline.tables.row_findings import Finding, make_excerpt
 
-# Lines that are searched for the header, and that a header spans at most.
-_MAX_HEADER_LINES = 50
+# Lines by which the delimiter is chosen.
+_MAX_HEAD_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
 _DELIMITERS = (",", ";", "\t", "|")
 # The delimiter as spreadsheets announce it; a tab is stripped.
@@ -65,7 +65,7 @@ class CsvTable(HeadedTable):
         """
         start = self._first_line - 1
         with self._file.open() as text_file:
-            lines = islice(self._file.read_lines(text_file), start, start + _MAX_HEADER_LINES)
+            lines = islice(self._file.read_lines(text_file), start, start + _MAX_HEAD_LINES)
             head = [text for text in lines if text.strip()]
         if head and _DELIMITER_LINE.fullmatch(head[0].strip()):
             del head[0]

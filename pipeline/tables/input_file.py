@@ -20,6 +20,7 @@ from pipeline.tables.row_findings import make_excerpt
 BYTE_ORDER_MARK = "\ufeff"
 # The value of HEADER= for a table without a header.
 NO_HEADER = "none"
+# The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
@@ -105,10 +106,7 @@ class InputFile:
         if not self.parts:
             files.check_no_address(path, "nothing was read")
             reason = files.unreadable_reason(path) or "is not a regular file"
-            raise InputError(
-                f"{path} {reason}; nothing was read",
-                hint="check the path",
-            )
+            raise self.make_error(f" {reason}", hint="check the path")
 
         with self.translate_os_errors():
             with self.parts[0].open("rb") as start_file:
@@ -166,7 +164,7 @@ class InputFile:
             yield
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", error)
-            raise self.make_error(f" cannot be read: {reason}") from None
+            raise self.make_error(f" cannot be read: {reason}", hint="check the file") from None
 
     def _detect_format(self, start: bytes, text: str) -> str:
         """Return the format by the first bytes of the file, or else by its suffix.
