@@ -82,17 +82,6 @@ def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
 
 
-def test_parquet_with_a_column_of_bytes_twice_is_refused(tmp_path: Path) -> None:
-    """The rows cannot tell the two columns."""
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    path = tmp_path / "table.parquet"
-    parquet.write_table(pa.table([[b"ab"], [b"cd"]], names=["text", "text"]), path)
-    with pytest.raises(InputError, match="duplicate field names"):
-        FileSource(path)
-
-
 @pytest.mark.parametrize(
     ("text", "codec"), [(CZECH, "cp1250"), (MIXED, "cp1250"), (JAPANESE, "euc_jp")]
 )
