@@ -2,7 +2,7 @@
 
 The kinds of columns are text, integer, real, boolean and json; fields of answers also have the
 kinds decimal, date and time. A plain value is a value that JSON can express: None, a truth value,
-number, text, list or dict. pyarrow, an optional extra, reads data frames of pandas and Arrow tables.
+number, text, list or dict. pyarrow, an optional extra, reads data frames and Arrow tables.
 """
 
 import hashlib
