@@ -1,9 +1,8 @@
 """Convert cells of any database, file or library to text, numbers, lists and plain values.
 
 The kinds of columns are text, integer, real, boolean and json; fields of answers also have the
-kinds decimal, date and time. A plain value is a value that JSON
-can express: None, a truth value, number, text, list or dict. pandas and pyarrow are optional
-extras. Neither is imported if the object of another library lists its rows itself.
+kinds decimal, date and time. A plain value is a value that JSON can express: None, a truth value,
+number, text, list or dict. pyarrow, an optional extra, reads data frames and Arrow tables.
 """
 
 import hashlib
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -42,7 +40,6 @@ _KIND_BY_CLASS = {
     list: "json",
     dict: "json",
 }
-_WITHOUT_JSON_SPACE = dict.fromkeys(map(ord, JSON_WHITE_SPACE))
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 # Numbers that the fast JSON parser may round.
@@ -143,14 +140,13 @@ def parse_text_list(cell: Any) -> list[str] | None:
         list.
     """
     text = cell_to_text(cell)
-    if not text.startswith('["') and text.translate(_WITHOUT_JSON_SPACE) in EMPTY_LIST_TEXTS:
-        return []
-
     try:
-        elements = orjson.loads(text)
+        elements = orjson.loads(text.strip(JSON_WHITE_SPACE) or "null")
     except orjson.JSONDecodeError:
         return None
 
+    if elements is None:
+        return []
     if not isinstance(elements, list):
         return None
     return [
@@ -238,7 +234,7 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
-def note_binary(name: str, values: Sequence[Any], notes: list[str]) -> None:
+def note_undecodable_bytes(name: str, values: Sequence[Any], notes: list[str]) -> None:
     """Add a note on a column, once, if a value is or contains bytes that are not text."""
     note = f"column {name!r}: bytes that are not text are read as blank"
     if note not in notes and any(
@@ -252,18 +248,17 @@ def list_rows(data: Any) -> list[Mapping[str, Any]]:
     """Return the rows of an iterable of mappings, an Arrow table, or a data frame, as dicts.
 
     The data frame is one of pandas or polars. An index of pandas is left out, and names become
-    texts. A missing value is None, except that it is NaN in pandas if pyarrow is not installed.
+    texts. A missing value is None.
 
     Raises:
+        ConfigurationError: pyarrow, which the data need, is not installed.
         InputError: The object is of another type, or a row is not a mapping.
     """
     rows: Any = None
     if hasattr(data, "to_dicts"):  # polars
         rows = data.to_dicts()
-    elif hasattr(data, "__arrow_c_stream__") and find_spec("pyarrow"):  # Arrow and pandas
-        rows = list_arrow_rows(import_pyarrow("an Arrow table").table(data))
-    elif hasattr(data, "to_dict"):  # pandas
-        rows = data.to_dict("records")
+    elif hasattr(data, "__arrow_c_stream__"):  # Arrow and pandas
+        rows = list_arrow_rows(import_pyarrow("a data frame").table(data))
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
         rows = list(data)
 

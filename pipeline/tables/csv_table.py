@@ -21,8 +21,8 @@ from pipeline.tables.headers import MAX_SAMPLED_RECORDS, HeadedTable, Record
 from pipeline.tables.input_file import BYTE_ORDER_MARK, InputFile
 from pipeline.tables.row_findings import Finding, make_excerpt
 
-# Lines that are searched for the header, and that a header spans at most.
-_MAX_HEADER_LINES = 50
+# Lines by which the delimiter is chosen.
+_MAX_HEAD_LINES = 50
 _OPEN_QUOTE_REASON = "a quote is opened and not closed"
 _DELIMITERS = (",", ";", "\t", "|")
 # The delimiter as spreadsheets announce it; a tab is stripped.
@@ -42,10 +42,10 @@ class CsvTable(HeadedTable):
         """Detect the delimiter and the names of the columns.
 
         Raises:
-            InputError: There is no header, or its quotes are not paired; see `_find_header`.
+            InputError: There is no header, or its quotes are not paired.
         """
         super().__init__(file)
-        head = self._read_head()
+        head = self._read_first_lines()
         self.delimiter = self._choose_delimiter(head)
         if self.delimiter != ",":
             file.notes.append(f"fields are separated by {self.delimiter!r}")
@@ -56,16 +56,16 @@ class CsvTable(HeadedTable):
         self._skips_space = len(first_names) > 1 and all(
             name.startswith(" ") for name in first_names[1:]
         )
-        self._find_header()
+        self._set_names_by_header()
 
-    def _read_head(self) -> list[str]:
+    def _read_first_lines(self) -> list[str]:
         """Return the first lines that are not blank, from the header on.
 
         A first line like `sep=;`, by which spreadsheets announce the delimiter, is skipped.
         """
         start = self._first_line - 1
         with self._file.open() as text_file:
-            lines = islice(self._file.read_lines(text_file), start, start + _MAX_HEADER_LINES)
+            lines = islice(self._file.read_lines(text_file), start, start + _MAX_HEAD_LINES)
             head = [text for text in lines if text.strip()]
         if head and _DELIMITER_LINE.fullmatch(head[0].strip()):
             del head[0]
@@ -89,9 +89,9 @@ class CsvTable(HeadedTable):
         may_have_title = self._file.header_line is None
 
         def rank(delimiter: str) -> tuple[int, bool, int, int]:
-            names, *rows = _split_lines(head, delimiter) or [[]]
+            names, *rows = _split_first_records(head, delimiter) or [[]]
             is_even = len(names) > 1 and all(len(row) == len(names) for row in rows[:-1])
-            split_rows = sum(len(row) > 1 for row in rows) if may_have_title else 0
+            split_rows = may_have_title and sum(len(row) > 1 for row in rows)
             return sum(map(self._file.is_known_column, names)), is_even, len(names), split_rows
 
         return max(_DELIMITERS, key=rank)
@@ -137,7 +137,14 @@ class CsvTable(HeadedTable):
                     reason = f"longer than {max_chars:,} characters"
                     yield self._reject_record(line_number, reason, fields)
                 elif self.names and len(fields) != len(self.names):
-                    yield self._reject_misfit(line_number, fields)
+                    reason = (
+                        f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
+                    )
+                    # The first column without a field.
+                    missing_names = map(make_excerpt, self.names[len(fields) :])
+                    yield self._reject_record(
+                        line_number, reason, fields, column=next(missing_names, "")
+                    )
                 else:
                     cells = [
                         restore_formula(field) if field.startswith("'") else field
@@ -168,17 +175,6 @@ class CsvTable(HeadedTable):
                     hint="close the quote, or shorten the record",
                 )
             yield text.removeprefix(BYTE_ORDER_MARK)
-
-    def _reject_misfit(self, line_number: int, fields: list[str]) -> Finding:
-        """Return the finding for a record with too many or too few fields.
-
-        If fields are missing, the finding names the first column without a field.
-        """
-        missing_column = ""
-        if len(fields) < len(self.names):
-            missing_column = make_excerpt(self.names[len(fields)])
-        reason = f"wrong number of fields: found {len(fields)}, expected {len(self.names)}"
-        return self._reject_record(line_number, reason, fields, column=missing_column)
 
     def _reject_broken_record(self, line_number: int, texts: Sequence[str], error: str) -> Finding:
         """Return the finding for a record that `csv.reader` refused.
@@ -216,7 +212,7 @@ class CsvTable(HeadedTable):
         return self._reject_record(line_number, reason, fields, excerpt=texts[0].rstrip("\r\n"))
 
 
-def _split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
+def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """Return the first records that are not blank, as a reader splits them that allows any quotes.
 
     Cells are stripped of outer spaces. The records end before a line with a stray line break.

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import SURROGATES
-from pipeline.tables.row_findings import MAX_EXCERPT_CHARS, make_excerpt
+from pipeline.tables.row_findings import make_excerpt
 
 CHUNK_BYTES = 1 << 20
 DEFAULT_CODE_PAGE = "cp1252"
@@ -30,11 +30,6 @@ _MIN_OTHER_SHARE = 0.5
 # How many times more probable than cp1252 another code page must be.
 _MIN_CONFIDENCE_RATIO = 1.4
 _UNICODE_CODECS = ("utf-8", "utf-16-le", "utf-16-be")
-_CODEC_BY_MARK = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _WORD_BEYOND_ASCII = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
 _ASCII = bytes(range(0x80))
 
@@ -48,7 +43,7 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
     - if `start` has a NUL: UTF-16 if it is detected, else UTF-8;
     - UTF-8 if the file begins like JSON, if all its lines are ASCII, or if at least half of the
       sampled lines beyond ASCII are valid UTF-8;
-    - a guess of the code page, with a note that shows a line of the file.
+    - a guess of the code page, with a note that shows a word of the file.
 
     The lines are read from the file, up to MAX_SAMPLED_LINES lines beyond ASCII.
 
@@ -56,11 +51,10 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
         path: The file.
         start: Its first bytes.
     """
-    for mark, marked_codec in _CODEC_BY_MARK.items():
-        if start.startswith(mark):
-            is_utf_8 = mark == codecs.BOM_UTF8
-            note = f"read as {marked_codec.upper()}, because of its byte order mark"
-            return marked_codec, "" if is_utf_8 else note
+    if start.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig", ""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16", "read as UTF-16, because of its byte order mark"
     if b"\0" in start:
         from chardet import detect
 
@@ -77,13 +71,11 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
 
     codec, other_codec = guess_code_pages(b"\n".join(line for _, line in bad_lines))
     line_number, line = bad_lines[0]
-    # The first character beyond ASCII is shown, also if it is far behind the beginning of the line.
-    text = line.decode(codec, "replace").strip()
-    first_index = next((index for index, letter in enumerate(text) if not letter.isascii()), 0)
-    excerpt = make_excerpt(text[max(0, first_index - MAX_EXCERPT_CHARS * 3 // 4) :])
-    name = "cp1252 (Windows-1252, Latin-1)" if codec == DEFAULT_CODE_PAGE else codec
+    # The first characters of a long line may be ASCII.
+    word, *_ = _WORD_BEYOND_ASCII.findall(line) or [line]
+    excerpt = make_excerpt(word.decode(codec, "replace"))
     note = (
-        f"read as {name}, a guess: line {line_number} is {excerpt!r}; "
+        f"read as {codec}, a guess: line {line_number} has {excerpt!r}; "
         f"if that is wrong, try {OptionHint(encoding=other_codec)}"
     )
     return codec, note
@@ -122,7 +114,7 @@ def check_encoding(path: Path, name: str) -> str:
                     hint=f"set {OptionHint('encoding')} to the file's encoding, or leave it out",
                 ) from None
             line_count += line.endswith(b"\n")
-    return "utf-8-sig" if codec == "utf-8" else codec
+    return {"utf-8": "utf-8-sig"}.get(codec, codec)
 
 
 def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:

@@ -9,7 +9,7 @@ A first row is refused in two cases:
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, count, islice
 from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
@@ -53,7 +53,7 @@ class HeadedTable:
     delimiter = ", "
 
     def __init__(self, file: InputFile) -> None:
-        """Begin without columns; the subclass calls `_find_header`."""
+        """Begin without columns; the subclass calls `_set_names_by_header`."""
         self._file = file
         self.names = list[str]()
         # The line from which records are read.
@@ -69,7 +69,7 @@ class HeadedTable:
         """
         raise NotImplementedError
 
-    def _find_header(self) -> None:
+    def _set_names_by_header(self) -> None:
         """Set the names of the columns.
 
         The header is the first record that is not blank, or the record on the line of `HEADER=`.
@@ -157,11 +157,12 @@ class HeadedTable:
             excerpt: The text that the finding shows; the cells if it is empty.
             column: The faulty column; empty if the whole record is faulty.
         """
+        made_names = (f"column_{number}" for number in count(len(self.names) + 1))
         # A page of findings must not fill the memory; the stored row has a cut cell with a mark.
-        cells = dict[str, str]()
-        for number, text in enumerate(texts, start=1):
-            name = self.names[number - 1] if number <= len(self.names) else f"column_{number}"
-            cells[name] = text[: MAX_STORED_CHARS + 1]
+        cells = {
+            name: text[: MAX_STORED_CHARS + 1]
+            for name, text in zip(chain(self.names, made_names), texts, strict=False)
+        }
         value = excerpt or self.delimiter.join(texts)
         return make_rejection(line, reason, value, column=column, cells=cells)
 
@@ -183,9 +184,11 @@ def check_header(file: InputFile, records: Sequence[Record]) -> None:
             line of the header, and for a table without a header.
     """
     header, *rows = records
+    if not rows:
+        return
     wide_rows = [row for row in rows if sum(map(bool, row.cells)) > 1]
     has_title = header.cells[0] and not any(header.cells[1:]) and 2 * len(wide_rows) > len(rows)
-    value = _find_data_value(header, rows[0]) if rows else ""
+    value = _find_data_value(header, rows[0])
     if has_title:
         header_line = wide_rows[0].line_number
         reason = f"the header is on line {header_line}, below a title"

@@ -14,13 +14,13 @@ from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import parse_json
 from pipeline.tables.encodings import check_encoding, find_encoding
 from pipeline.tables.row_findings import make_excerpt
 
 BYTE_ORDER_MARK = "\ufeff"
 # The value of HEADER= for a table without a header.
 NO_HEADER = "none"
+# The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
 # memory.
@@ -43,13 +43,17 @@ _FORMATS_BY_OPTION = {
 }
 # The beginning of JSON that cannot be the header of a table.
 _CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+# A first line that may be a whole object: JSON lines.
+_WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
+# A first line that ends with a carriage return alone.
+_OLD_LINE_END = re.compile(r"[^\r\n]*\r(?!\n)")
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
-# Bytes that are checked for control characters.
-_CHECKED_BYTES = 4_096
+# Characters that are checked for control characters.
+_CHECKED_CHARS = 4_096
 # Text has hardly any of these: control characters except tab, line ends, form feed and escape.
-_CONTROL_BYTES = bytes({*range(32)} - {9, 10, 11, 12, 13, 27})
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
 # More than this number and this share of control characters is no text. A text with some damaged
 # rows has fewer; a tenth of compressed data are control characters.
 _MAX_CONTROL_COUNT = 8
@@ -102,10 +106,7 @@ class InputFile:
         if not self.parts:
             files.check_no_address(path, "nothing was read")
             reason = files.unreadable_reason(path) or "is not a regular file"
-            raise InputError(
-                f"{path} {reason}; nothing was read",
-                hint=hint if path.is_dir() else "check the path",
-            )
+            raise self.make_error(f" {reason}", hint="check the path")
 
         with self.translate_os_errors():
             with self.parts[0].open("rb") as start_file:
@@ -120,7 +121,9 @@ class InputFile:
                 self.notes += filter(None, [note])
 
         start_text = start.decode(self.encoding, "ignore").strip()
-        self.line_end = _find_line_end(start_text)
+        self.line_end = "\n"
+        if _OLD_LINE_END.match(start_text):
+            self.line_end = "\r"
         self.header_line = _parse_header(options.header)
         self.format = self._detect_format(start, start_text)
         for option_name in options.given_options:
@@ -161,7 +164,7 @@ class InputFile:
             yield
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", error)
-            raise self.make_error(f" cannot be read: {reason}") from None
+            raise self.make_error(f" cannot be read: {reason}", hint="check the file") from None
 
     def _detect_format(self, start: bytes, text: str) -> str:
         """Return the format by the first bytes of the file, or else by its suffix.
@@ -170,7 +173,7 @@ class InputFile:
 
         - Parquet and .xlsx are recognized by their first bytes.
         - A text that begins with `[` is JSON.
-        - A text that begins with `{` is JSON lines if its first line is a whole object, or by its
+        - A text that begins with `{` is JSON lines if its first line ends with `}`, or by its
           suffix. Else it is JSON.
         - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
           text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
@@ -190,29 +193,10 @@ class InputFile:
         for signature, name in _FORMAT_BY_SIGNATURE.items():
             if start.startswith(signature):
                 return name
-        self._check_text_format(start)
-        if not text:
-            raise self.make_error(" is empty")
-
-        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
-        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            is_lines = suffix_format == "jsonl" or _is_json(text.splitlines()[0])
-            return "jsonl" if text[0] == "{" and is_lines else "json"
-        if suffix_format in {"json", "parquet"}:
-            raise self.make_error(
-                f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",
-            )
-        return suffix_format
-
-    def _check_text_format(self, start: bytes) -> None:
-        """Raise InputError if the first bytes are not those of a text."""
-        # In UTF-16 and UTF-32 NUL bytes are normal.
-        is_wide_text = self.encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32"))
-        checked = start[:_CHECKED_BYTES]
-        control_count = len(checked) - len(checked.translate(None, _CONTROL_BYTES))
-        max_count = max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
-        has_controls = control_count > max_count and not is_wide_text
-        if has_controls or start.startswith(_DOCUMENT_SIGNATURES):
+        checked = text[:_CHECKED_CHARS]
+        control_count = len(_CONTROLS.findall(checked))
+        is_binary = control_count > max(_MAX_CONTROL_COUNT, _MAX_CONTROL_SHARE * len(checked))
+        if is_binary or start.startswith(_DOCUMENT_SIGNATURES):
             raise self.make_error(
                 " is a binary file or a document, not a table",
                 hint=(
@@ -220,6 +204,19 @@ class InputFile:
                     f"read a database with a SELECT and {OptionHint(source='sqlite:///…')}"
                 ),
             )
+        if not text:
+            raise self.make_error(" is empty")
+
+        suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
+        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
+            if text[0] == "{" and (suffix_format == "jsonl" or _WHOLE_OBJECT.match(text)):
+                return "jsonl"
+            return "json"
+        if suffix_format in {"json", "parquet"}:
+            raise self.make_error(
+                f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",
+            )
+        return suffix_format
 
 
 def _parse_header(header: int | str) -> int | None:
@@ -232,9 +229,11 @@ def _parse_header(header: int | str) -> int | None:
         InputError: It is neither a line from 1 on nor `none`.
     """
     text = str(header).strip().casefold()
+    if not text:
+        return None
     if text == NO_HEADER:
         return 0
-    if text and not (text.isdecimal() and int(text)):
+    if not (text.isdecimal() and int(text)):
         raise InputError(
             f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
             "nothing was read",
@@ -243,17 +242,4 @@ def _parse_header(header: int | str) -> int | None:
                 f"or {OptionHint(header=NO_HEADER)} for a file without a header"
             ),
         )
-    return int(text) if text else None
-
-
-def _is_json(text: str) -> bool:
-    with contextlib.suppress(ValueError):
-        parse_json(text)
-        return True
-    return False
-
-
-def _find_line_end(text: str) -> str:
-    r"""Return the line end of a text: "\r" if the first line ends with that alone, else "\n"."""
-    line_end = re.search("\r\n?|\n", text)
-    return "\r" if line_end is not None and line_end[0] == "\r" else "\n"
+    return int(text)

@@ -19,7 +19,8 @@ _CHUNK_CHARS = 1 << 20
 _MAX_ELEMENT_CHARS = 32 << 20
 # Finds the end of an element. Numbers of any length are read.
 _ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
-_SEPARATORS = re.compile(r"[\s,]*")
+# The first character of an element, or the end of the list.
+_VALUE = re.compile(r"[^\s,]")
 
 
 class JsonLinesTable:
@@ -32,11 +33,10 @@ class JsonLinesTable:
     def __init__(self, file: InputFile) -> None:
         """Read the first rows, to find the names."""
         self._file = file
-        names = dict[str, None]()
-        for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS):
-            if isinstance(row, SourceRow):
-                names.update(dict.fromkeys(row.values))
-        self.names = list(names)
+        first_rows = [
+            row for row in islice(self.read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
+        ]
+        self.names = list(dict.fromkeys(name for row in first_rows for name in row.values))
 
     def read_rows(self) -> Iterator[SourceRow | Finding]:
         """Yield the row of each line of JSON; blank lines are skipped.
@@ -100,7 +100,9 @@ class JsonTable(JsonLinesTable):
         position = 0
         end = text.index("[") + 1
         while True:
-            start = _find_value(text, end)
+            start = len(text)
+            if value := _VALUE.search(text, end):
+                start = value.start()
             line_number += text.count("\n", position, start)
             position = start
             if text.startswith("]", start):
@@ -130,9 +132,3 @@ class JsonTable(JsonLinesTable):
             f", line {line_number}: the list is not valid, not closed, or followed by other text",
             hint="correct the file; perhaps its end is missing",
         )
-
-
-def _find_value(text: str, start: int) -> int:
-    """Return the index of the first character from `start` on that separates no elements."""
-    separators = _SEPARATORS.match(text, start)
-    return separators.end() if separators else start

@@ -59,7 +59,7 @@ class SheetSize:
         """
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartElementHandler = self._handle_element
+        parser.StartElementHandler = self._count_element_start
         parser.CharacterDataHandler = self._count_text
         with archive.open(name) as part:
             while chunk := part.read(_CHUNK_BYTES):
@@ -75,7 +75,7 @@ class SheetSize:
                 hint="delete large or far cells, or save the sheet as CSV",
             )
 
-    def _handle_element(self, name: str, attributes: dict[str, str]) -> None:
+    def _count_element_start(self, name: str, attributes: dict[str, str]) -> None:
         """Count the start of a cell, a row or a shared text; raises InputError above a limit."""
         self._element_bytes = 0
         previous_element = self._element

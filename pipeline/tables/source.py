@@ -34,7 +34,7 @@ from pipeline.tables.cells import (
     find_value_kind,
     hash_text,
     merge_kinds,
-    note_binary,
+    note_undecodable_bytes,
     to_compact_json,
     to_plain_row,
     to_plain_value,
@@ -65,7 +65,6 @@ _PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
-_RENAME_HINT = "rename it in the query with AS"
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 _TABLE_BY_FORMAT: Mapping[
     str, Callable[[InputFile], CsvTable | JsonLinesTable | ParquetTable | SheetTable]
@@ -205,12 +204,11 @@ class FileSource(SourceFile):
         self.stamp = read_file_stamp(path)
         super().__init__(path, FILE_HINT, options=options)
         self.sha256 = self._compute_digest()
-        check_column_names(self.names, source=path)
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
             split_into_columns(row.values for row in rows if isinstance(row, SourceRow)),
-            dict.fromkeys(self.names),
+            self.names,
             source=path,
             stored_kinds=stored_kinds,
         )
@@ -260,12 +258,11 @@ class MemorySource:
         self.notes = list[str]()
         for page in split_into_columns(rows):
             for name, values in page.items():
-                note_binary(name, values, self.notes)
+                note_undecodable_bytes(name, values, self.notes)
         self._rows = [to_plain_row(row) for row in rows]
         columns = split_into_columns(self._rows)
-        self.columns = find_column_kinds(columns, {}, source=MEMORY_ROWS)
-        rows_json = to_compact_json(self._rows)
-        self.sha256 = hashlib.sha256(rows_json.encode("utf-8", "surrogatepass")).hexdigest()
+        self.columns = find_column_kinds(columns, (), source=MEMORY_ROWS)
+        self.sha256 = hash_text(to_compact_json(self._rows))
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield each row, numbered from 1."""
@@ -281,7 +278,6 @@ class QueryCursor:
 
     Attributes:
         column: The column as the task declares it.
-        known_kinds: The kinds of the columns at the last reading; empty if all rows are read.
         min_value: The greatest value of the last reading; None if all rows are read.
         read: The state to record for the next reading. `QuerySource` adds the greatest value.
     """
@@ -316,7 +312,6 @@ class QueryCursor:
         )
         self.column = column
         self.task_name = record.name
-        self.known_kinds = {} if is_full_read else record.columns
         self.min_value = None if is_full_read else last_read["seen"]
         self.read = {
             "of": query_id,
@@ -369,10 +364,8 @@ class QuerySource:
         """
         self.notes = list[str]()
         query = sql.strip().removesuffix(";")
-        known_kinds: Mapping[str, str] = {}
         if cursor is not None:
-            known_kinds = cursor.known_kinds
-            query = _narrow_query(store, query, cursor, timeout_s=timeout_s)
+            query = _apply_cursor(store, query, cursor, timeout_s=timeout_s)
             self.read = cursor.read
             self.is_part = cursor.min_value is not None
             if self.is_part:
@@ -386,12 +379,14 @@ class QuerySource:
         try:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
                 self._names = selection.column_names
-                check_column_names(self._names, source="the query", hint=_RENAME_HINT)
-                first_kinds = {name: known_kinds.get(name) for name in self._names}
                 self._digest = hashlib.sha256(json.dumps(self._names).encode())
                 pages = self._save_pages(selection.rows)
                 self.columns = find_column_kinds(
-                    pages, first_kinds, source="the query", stored_kinds=stored_kinds
+                    pages,
+                    self._names,
+                    source="the query",
+                    stored_kinds=stored_kinds,
+                    is_part=self.is_part,
                 )
                 self._file.flush()
         except OSError as error:
@@ -426,14 +421,14 @@ class QuerySource:
         """Return values of a column as plain values, and note bytes that are not text."""
         if set(map(type, values)) <= _PLAIN_CLASSES:
             return values
-        note_binary(name, values, self.notes)
+        note_undecodable_bytes(name, values, self.notes)
         return [to_plain_value(value) for value in values]
 
 
 RowSource = FileSource | QuerySource | MemorySource
 
 
-def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
+def _apply_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Rows with the cursor's value itself are included. The next value, the greatest value of the
@@ -452,16 +447,14 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         return query
 
     column = f"q.{quote_name(name)}"
-    condition = ""
-    null_condition = ""
+    condition = "1 = 1"
     if cursor.min_value is not None:
         is_text = isinstance(cursor.min_value, str)
         literal = quote_text(cursor.min_value) if is_text else cursor.min_value
-        condition = f" WHERE {column} >= {literal}"
-        null_condition = f" OR {column} IS NULL"
+        condition = f"{column} >= {literal}"
 
     counts = f"max({column}) AS highest, count(*) - count({column}) AS empty_rows"
-    counting_query = f"SELECT {counts} {source}{condition}{null_condition}"
+    counting_query = f"SELECT {counts} {source} WHERE {condition} OR {column} IS NULL"
     with store.select_rows(counting_query, timeout_s=timeout_s) as selection:
         max_value, null_count = next(selection.rows)
 
@@ -473,9 +466,9 @@ def _narrow_query(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
         )
     if max_value is not None:
         cursor.read["seen"] = to_plain_value(max_value)
-    if condition:
-        return f"SELECT * {source}{condition}"
-    return query
+    if cursor.min_value is None:
+        return query
+    return f"SELECT * {source} WHERE {condition}"
 
 
 def read_rows_by_id(
@@ -591,28 +584,31 @@ def split_into_columns(
 
 def find_column_kinds(
     pages: Iterable[Mapping[str, Sequence[Any]]],
-    first: Mapping[str, str | None],
+    first_names: Sequence[str],
     *,
     source: object,
     stored_kinds: Mapping[str, str] = NO_KINDS,
+    is_part: bool = False,
 ) -> dict[str, str]:
     """Return the columns of plain values with their kinds.
 
     Args:
         pages: The values of pages of rows, by column; they are read to the end, or until there are
             too many columns.
-        first: Columns that are known before, in order, with their kinds or None.
+        first_names: Names of columns that are known before, in order.
         source: The source of the rows, for messages.
         stored_kinds: Kinds that columns without any value keep.
+        is_part: The pages have only some rows; columns keep a stored kind that fits the values.
 
     Returns:
-        The kind of each column, `first` before new columns. It is text for a column without any
-        value that has no stored kind.
+        The kind of each column, `first_names` before new columns. It is text for a column without
+        any value that has no stored kind.
 
     Raises:
         InputError: A table cannot have these columns.
     """
-    kinds = dict(first)
+    check_column_names(first_names, source=source)
+    kinds = {name: stored_kinds.get(name) if is_part else None for name in first_names}
     for page in pages:
         for name, values in page.items():
             for kind in set(map(find_value_kind, values)):
@@ -627,14 +623,12 @@ def check_column_names(
     names: Sequence[str],
     *,
     source: object = "",
-    hint: str = "rename it in the source",
 ) -> None:
     """Check that a database view can have columns with these names.
 
     Args:
         names: The names.
         source: The beginning of the message; may be empty.
-        hint: The hint of the error for a faulty name.
 
     Raises:
         InputError: A name is empty, not text, reserved or used twice (in any case), or there are
@@ -653,7 +647,7 @@ def check_column_names(
         if fault:
             raise InputError(
                 f"{message_start}the column {make_excerpt(name)!r} {fault}; nothing was changed",
-                hint=hint,
+                hint="rename it in the source, for example in a query with AS",
             )
         folded_names.add(name.casefold())
 

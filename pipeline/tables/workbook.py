@@ -65,7 +65,7 @@ class SheetTable(HeadedTable):
         merged_count = len(self._sheet.merged_cell_ranges or ())
         if merged_count:
             file.notes.append(f"merged areas: {merged_count:,}; only the first cell has the value")
-        self._find_header()
+        self._set_names_by_header()
 
     def _load_sheet(self, archive: ZipFile) -> None:
         """Check the sizes of the parts, and load the sheet into memory.
@@ -96,8 +96,7 @@ class SheetTable(HeadedTable):
                 for sheet in book.sheets_metadata
                 if sheet.visible == SheetVisibleEnum.Visible
             ]
-            first_name = next(iter(visible_names), book.sheet_names[0])
-            sheet_name = self._file.options.sheet or first_name
+            sheet_name = self._file.options.sheet or (visible_names or book.sheet_names)[0]
             if sheet_name not in book.sheet_names:
                 raise self._file.make_error(
                     f" has no sheet {sheet_name!r}",
@@ -121,12 +120,12 @@ class SheetTable(HeadedTable):
         """Yield the rows from the first line on with plain values; blank rows are left out."""
         # The library leaves out blank columns before the first cell, but not blank rows.
         for line_number, row in enumerate(self._sheet.iter_rows(), start=1):
-            cells = [_plain_cell(cell) for cell in row]
+            cells = [_to_plain_cell(cell) for cell in row]
             if line_number >= self._first_line and any(cell is not None for cell in cells):
                 yield Record(line_number, cells)
 
 
-def _plain_cell(cell: Any) -> Any:
+def _to_plain_cell(cell: Any) -> Any:
     """Convert a cell of the library to a plain value; a blank text is None, 3.0 is 3."""
     if isinstance(cell, str):
         return cell if cell.strip() else None

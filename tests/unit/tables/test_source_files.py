@@ -82,17 +82,6 @@ def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
 
 
-def test_parquet_with_a_column_of_bytes_twice_is_refused(tmp_path: Path) -> None:
-    """The message names the column."""
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    path = tmp_path / "table.parquet"
-    parquet.write_table(pa.table([[b"ab"], [b"cd"]], names=["text", "text"]), path)
-    with pytest.raises(InputError, match="'text' occurs twice"):
-        FileSource(path)
-
-
 @pytest.mark.parametrize(
     ("text", "codec"), [(CZECH, "cp1250"), (MIXED, "cp1250"), (JAPANESE, "euc_jp")]
 )
@@ -113,4 +102,4 @@ def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
         path.write_bytes(b"\r".join([*lines, b"20,The guard" + stray + b"s words", b""]))
         found, note = find_encoding(path, path.read_bytes())
         assert found in {"cp1252", "utf-8"}, (stray, found)
-        assert "line 22 is '20,The guard" in note or found == "utf-8"
+        assert "line 22 has 'guard" in note or found == "utf-8"
