@@ -3,7 +3,7 @@
 // notices. The other scripts use it.
 
 // A notice of success disappears after this time.
-const NOTICE_MS = 20000;
+const NOTICE_MS = 8000;
 // Checks whether the server answers.
 const SERVER_CHECK_MS = 5000;
 // Relative times are updated.
