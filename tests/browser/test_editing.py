@@ -74,21 +74,21 @@ def test_a_choice_that_is_corrected_in_the_table_stays_until_the_next_reload(
         tab.select_option("form.cell select", "blame")
         tab.fill("#who-name", "Bea")
         tab.keyboard.press("Enter")
-        reader.wait_for("td .said", "Saved")
+        reader.wait_for("td .saved", "Saved")
         reader.wait_for("#rows .empty", "No row matches")
         assert tab.locator("#rows tbody tr").count() == 1
         assert tab.locator("button.choice.corrected").inner_text() == "blame"
         assert read_answer(client)["tone"] == "blame"
         assert reader.violations() == ""
 
-        tab.click("td .said button")
-        reader.wait_for("td .said", "Undone")
+        tab.click("td .saved button")
+        reader.wait_for("td .saved", "Undone")
         assert read_answer(client)["tone"] == "praise"
         reader.until("!document.querySelector('#rows .empty')")
         assert tab.locator("#rows tbody tr").count() == 1
         tab.reload()
         reader.wait_until_loaded()
-        assert tab.locator("td .said").count() == 0
+        assert tab.locator("td .saved").count() == 0
 
 
 def test_a_filter_that_cannot_be_read_is_refused_beside_its_field(

@@ -210,7 +210,7 @@ let keptRows = [];
 
 function keepCorrectedRows({ detail }) {
   if (detail.requestConfig.triggeringEvent?.type === "rows-changed") {
-    const rows = detail.target.querySelectorAll("tr:has(.said)");
+    const rows = detail.target.querySelectorAll("tr:has(.saved)");
     keptRows = [...rows].map((row) => [row, row.sectionRowIndex]);
   }
 }
