@@ -258,7 +258,8 @@ def _make_field(typed_field: TypedField) -> FieldDraft:
     Raises:
         InputError: The bounds are invalid, or the form has no such kind.
     """
-    name = typed_field.name.strip()
+    # The page shows each _ as a blank, so both may be typed.
+    name = "_".join(typed_field.name.split())
     description = " ".join(typed_field.description.split())
     field = FieldDraft(name, typed_field.kind, description=description)
     if field.kind == RANGE_KIND:
@@ -287,7 +288,7 @@ def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
         message = f"exactly 1 column must be the text, not {len(texts)}"
         raise InputError(message, field="roles")
     if len(keys) > 1:
-        raise InputError(f"at most 1 column can be the key, not {len(keys)}", field="roles")
+        raise InputError(f"only 1 column can name the rows, not {len(keys)}", field="roles")
 
     sent_columns = tuple(column for column, role in roles.items() if role == SENT_ROLE)
     return ColumnChoice(texts[0], keys[0] if keys else HASH_KEY, sent_columns)

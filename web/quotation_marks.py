@@ -44,7 +44,7 @@ class _QuotationColorer:
             topic: The short text of the nearest object that has one, or "".
         """
         if isinstance(value, Mapping) and is_quotation(value):
-            return self._mark_quotation(value, topic or field_name)
+            return self._mark_quotation(value, topic or field_name.replace("_", " "))
         if isinstance(value, Mapping):
             return self._add_hues_to_object(value, field_name, topic)
         if isinstance(value, list):

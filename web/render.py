@@ -21,6 +21,7 @@ from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.workflows.table_replacement import find_replacement_obstacle
 from web.app_state import FILE_TASKS, AppState
 from web.background_work import BackgroundJob
+from web.columns import EMPTY_VALUES
 from web.field_shapes import empty_texts, find_input_kind
 from web.page_texts import (
     capitalize_first,
@@ -66,7 +67,7 @@ STATE_LABELS = {
 }
 # Models of the local engine, and what they are called.
 LOCAL_MODEL_PREFIX = "findable-local"
-LOCAL_ENGINE_LABEL = "local engine"
+LOCAL_ENGINE_LABEL = "this machine"
 # The plural noun of every user task; such a task is displayed by its name.
 USER_TASK_PLURAL = "rows"
 SECTION_PATHS = {
@@ -139,6 +140,12 @@ def render_page(
         values: Further variables of the template.
     """
     task = ws.settings.task
+    with ws.store.read() as tx:
+        tasks = [
+            other
+            for other in ws.tasks
+            if other.subject == task or other.user_file or other.make_row_table(tx).count_rows(tx)
+        ]
     frame = {
         "task": task,
         "task_nouns": ws.task.nouns,
@@ -151,7 +158,8 @@ def render_page(
             for name, path in SECTION_PATHS.items()
             if name != "search" or ws.task.index is not None
         ],
-        "tasks": [(other_task.subject, task_title(other_task)) for other_task in ws.tasks],
+        # A shipped task is listed once it has rows.
+        "tasks": [(other.subject, task_title(other)) for other in tasks],
         "task_title": task_title(ws.task),
         "has_question": ws.task.user_file is not None and ws.task.user_file.path is not None,
     }
@@ -242,10 +250,10 @@ def list_changed_members(old_value: Any, new_value: Any) -> tuple[Any, Any]:
 
 
 def summarize_value(value: Any) -> str:
-    """Return a value of an answer as one line: quotations as text, empty values as "nothing".
+    """Return a value of an answer as one line: quotations as text, an empty value as "nothing".
 
     Members of a list of objects are separated by semicolons, members of another list by commas, and
-    values of an object by blanks.
+    values of an object, without the empty ones, by blanks.
     """
     if isinstance(value, list) and any(isinstance(member, dict) for member in value):
         return "; ".join(map(summarize_value, value))
@@ -254,7 +262,9 @@ def summarize_value(value: Any) -> str:
     if isinstance(value, dict):
         if is_quotation(value):
             return str(value["quote"])
-        return " ".join(map(summarize_value, value.values()))
+        return " ".join(
+            summarize_value(member) for member in value.values() if member not in EMPTY_VALUES
+        )
     return to_text(value) or "nothing"
 
 

@@ -19,7 +19,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/row?**")
-        reader.wait_for("#position", "row 1 of 11")
+        reader.wait_for("#position", "1 of 11 in the list")
         tab.keyboard.press("2")
         assert reader.focus == "who-name"
         tab.keyboard.type("Bea")

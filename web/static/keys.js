@@ -1,15 +1,7 @@
 "use strict";
-// Keys of lists: j and k move the focus between the elements with data-hit, and so do the arrow
-// keys once such an element has the focus.
+// Keys of lists: j and k move the focus between the elements with data-hit.
 
-const STEP_BY_KEY = {
-  j: 1,
-  k: -1,
-  ArrowDown: 1,
-  ArrowUp: -1,
-  ArrowRight: 1,
-  ArrowLeft: -1,
-};
+const STEP_BY_KEY = { j: 1, k: -1 };
 
 document.addEventListener("keydown", (event) => {
   const step = STEP_BY_KEY[event.key];
@@ -17,12 +9,7 @@ document.addEventListener("keydown", (event) => {
   if (isTyping(event) || !step || !hits.length) {
     return;
   }
-  const currentIndex = hits.indexOf(event.target);
-  const isArrow = event.key.startsWith("Arrow");
-  if (isArrow && currentIndex === -1) {
-    return;
-  }
   event.preventDefault();
-  const nextIndex = Math.min(Math.max(currentIndex + step, 0), hits.length - 1);
-  hits[nextIndex].focus();
+  const nextIndex = hits.indexOf(event.target) + step;
+  hits[Math.min(Math.max(nextIndex, 0), hits.length - 1)].focus();
 });

@@ -3,7 +3,7 @@
 // notices. The other scripts use it.
 
 // A notice of success disappears after this time.
-const NOTICE_MS = 20000;
+const NOTICE_MS = 8000;
 // Checks whether the server answers.
 const SERVER_CHECK_MS = 5000;
 // Relative times are updated.
@@ -210,7 +210,7 @@ let keptRows = [];
 
 function keepCorrectedRows({ detail }) {
   if (detail.requestConfig.triggeringEvent?.type === "rows-changed") {
-    const rows = detail.target.querySelectorAll("tr:has(.said)");
+    const rows = detail.target.querySelectorAll("tr:has(.saved)");
     keptRows = [...rows].map((row) => [row, row.sectionRowIndex]);
   }
 }

@@ -21,11 +21,12 @@ from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from pipeline.core.declaration import ReadOptions
+from pipeline.core.declaration import HASH_KEY, ReadOptions
 from pipeline.core.errors import FindableError, InputError
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
 from pipeline.engine.session import WorkspaceSession
+from pipeline.engine.task import Task
 from pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from pipeline.experts import import_ as people
 from pipeline.experts.person_rows import LAYOUT
@@ -208,7 +209,7 @@ def render_add(
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         if number is None:
             return render_start(app_state, ws, task=task or NEW_TASK)
-        values = _upload_values(app_state.uploads.get(number))
+        values = _upload_values(app_state.uploads.get(number), ws.task)
         return render_page(app_state, "add.html", ws, is_empty=is_empty_workspace(ws), **values)
 
 
@@ -512,8 +513,6 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     )
     upload.tried_task = unwritten_task
     upload.trial_work = None
-    if unwritten_task.draft is not None:
-        upload.table_guess = unwritten_task.draft.guess
     _start_step(app_state, upload, "try", try_question)
 
 
@@ -616,7 +615,7 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
     """
     upload = app_state.uploads.get(number)
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
-        values = {**_upload_values(upload), "error_message": error_message}
+        values = {**_upload_values(upload, ws.task), "error_message": error_message}
         response = render_page(app_state, "parts/import.html", ws, **values)
     # Checked last: a part that was rendered when the work had ended does not load itself again.
     if upload.asked_task:
@@ -647,8 +646,8 @@ def _find_importer(app_state: AppState, task: str) -> Importer:
     )
 
 
-def _upload_values(upload: Upload) -> dict[str, Any]:
-    """Return the variables of the template `parts/import.html`.
+def _upload_values(upload: Upload, task: Task) -> dict[str, Any]:
+    """Return the variables of the template `parts/import.html`; `task` is that of the page.
 
     Without a preview, the columns are empty, and the findings are those of a new task's file.
     """
@@ -660,6 +659,7 @@ def _upload_values(upload: Upload) -> dict[str, Any]:
         "upload": upload,
         "upload_document": document,
         "importers": IMPORTERS,
+        "has_row_names": list(task.key_columns) != [HASH_KEY],
         "work": upload.work.document if upload.work else None,
         # Labels of the imported columns by their name in the file.
         "column_targets": {

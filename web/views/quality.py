@@ -12,7 +12,6 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from pipeline.core.quotes import to_display_value
 from pipeline.engine.task import Task
 from pipeline.experts import tags
 from pipeline.ops import items
@@ -20,7 +19,7 @@ from pipeline.quality.report import read_report_documents
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
-from web.render import PageState, render_page
+from web.render import PageState, render_page, summarize_value
 from web.row_titles import read_row_titles
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
@@ -32,7 +31,6 @@ from web.work_summary import summarize_ended_work
 
 router = APIRouter()
 
-MAX_REPORTS = 12
 MAX_SAMPLES = 8
 # Rows that are named for each reason to park.
 MAX_NAMED_ROWS = 10
@@ -50,9 +48,8 @@ def render_quality(
 ) -> HTMLResponse:
     """Render the quality of a task: the newest report with gates and samples, and parked rows.
 
-    The page also lists the newest MAX_REPORTS reports, the pilots, background work, and for people
-    the counts of tags. The versions `a` and `b` are compared on labelled rows; without `a` and `b`,
-    the newest two versions with answers to labelled rows.
+    The page also lists background work, and for people the counts of tags. The versions `a` and `b`
+    are compared on labelled rows; without them, the newest two versions with answers to such rows.
     """
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
@@ -65,7 +62,7 @@ def render_quality(
             for work in documents
             if work["state"] != "done"
         ]
-        reports = read_report_documents(ws.data, ws.task.name, limit=MAX_REPORTS)
+        reports = read_report_documents(ws.data, ws.task.name, limit=1)
         newest_report = reports[0] if reports else None
         samples = _sample_values(newest_report) if newest_report else []
         parked_groups = _group_parked(ws.store, ws.task)
@@ -80,7 +77,6 @@ def render_quality(
             "quality",
             report=newest_report,
             samples=samples,
-            reports=reports,
             parked_groups=parked_groups,
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
@@ -107,7 +103,7 @@ def _summarize_answer(text: str) -> str:
     """Return a JSON object as one line; any other text is returned unchanged."""
     with contextlib.suppress(ValueError, AttributeError):
         answer = json.loads(text)
-        return " · ".join(f"{name}: {to_display_value(value)}" for name, value in answer.items())
+        return " · ".join(f"{name}: {summarize_value(value)}" for name, value in answer.items())
     return text
 
 

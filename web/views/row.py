@@ -25,7 +25,7 @@ from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
-from pipeline.store import claims
+from pipeline.store import claims, edits
 from pipeline.store.confidences import decode_confidences
 from pipeline.tables.row_table import REASON_COLUMN, UNUSABLE_STATE
 from pipeline.workflows import try_out
@@ -172,7 +172,7 @@ def act_on_row(
     correction = None
     try:
         if act == "forget":
-            _start_forgetting(app_state, task, key, form.get("name", ""))
+            _start_forgetting(app_state, task, key, form)
         elif act in {"review", "unreview", "correct"}:
             with app_state.open_to_write(task) as ws:
                 correction = submit_correction(ws, key, form, editor)
@@ -339,6 +339,7 @@ def _row_values(
     with ws.store.read() as tx:
         can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
+        row_edits = edits.list_edits(tx, ws.task.name, [row_id])[row_id]
         row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
@@ -370,6 +371,7 @@ def _row_values(
         "editors": editors,
         "quick_choices": next(filter(None, map(list_choices, editors.values())), []),
         "review": stored_answer,
+        "corrected_fields": edits.list_set_fields(row_edits),
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
@@ -534,19 +536,24 @@ def start_asking(
     return app_state.background_work.start(kind, ask_rows, task=task, row_key=row_key)
 
 
-def _start_forgetting(app_state: AppState, task: str, key: str, typed_key: str) -> BackgroundJob:
+def _start_forgetting(
+    app_state: AppState, task: str, key: str, form: Mapping[str, str]
+) -> BackgroundJob:
     """Start to delete a row everywhere ("forget"), or return the running work that does.
 
-    The typed key is the confirmation. At the end, finished work on this row is deleted, because it
-    names the row. The result of the deletion contains no names.
+    The typed name is the confirmation: the title of the row in the form, or its key. At the end,
+    finished work on this row is deleted, because it names the row. The result of the deletion
+    contains no names.
 
     Raises:
-        RequestRefusedError: 422, the person typed another key than the row's.
+        RequestRefusedError: 422, the person typed another name than the row's.
     """
-    if typed_key != key:
+    typed_name = form.get("name", "")
+    asked_name = form.get("title", key)
+    if typed_name != asked_name:
         raise RequestRefusedError(
             422,
-            f"{typed_key!r} is not {key!r}; nothing was changed",
+            f"{typed_name!r} is not {asked_name!r}; nothing was changed",
             hint="type the name of the row",
             field="name",
         )

@@ -16,6 +16,7 @@ from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
+from pipeline.store import edits
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store
 from pipeline.tables.row_table import REFUSED_STATE
@@ -63,6 +64,7 @@ COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
     "extractor": "answered by",
+    "reviewed": "checked by a person",
     "tokens_in": "tokens sent",
     "tokens_out": "tokens received",
     "versions": "answered by",
@@ -310,7 +312,8 @@ def describe_row_source(task: Task) -> str:
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
-    # Each row has `id`, `name`, `title`, `state`, and `values` and `confidences` by column.
+    # Each row has `id`, `name`, `title`, `state`, `values` and `confidences` by column, and the
+    # fields of the answer that a person set, as `corrected`.
     rows: list[dict[str, Any]]
     column_names: Sequence[str]
     # Position of the next page, or None on the last page.
@@ -320,8 +323,9 @@ class _RowsPage(NamedTuple):
     available_names: Sequence[str]
     # Columns of the source that are not in the prompt.
     unsent_names: Collection[str]
-    # Answer fields with a list of choices, by column.
-    closed_fields: Mapping[str, str]
+    # Answer fields by column, and those with a list of choices.
+    answer_fields: Mapping[str, str]
+    closed_fields: Collection[str]
 
 
 def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
@@ -367,6 +371,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     with store.read() as tx:
         names = task.make_row_table(tx).read_names(tx, row_ids)
         titles = read_row_titles(tx, task, row_ids)
+        edits_by_id = edits.list_edits(tx, task.name, row_ids)
 
     rows = [
         {
@@ -376,6 +381,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
             "state": row.state,
             "values": dict(row.values),
             "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
+            "corrected": edits.list_set_fields(edits_by_id[row.id]),
         }
         for row in page.items
     ]
@@ -386,11 +392,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         [name for name, column in grid.columns.items() if column.sort_keys],
         [] if query.state == REFUSED_STATE else available_names,
         set(source_names) - set(grid.default_names),
-        {
-            column: name
-            for column, name in grid.answer_fields.items()
-            if name in corrections_form.list_closed_fields(task)
-        },
+        grid.answer_fields,
+        corrections_form.list_closed_fields(task),
     )
 
 
@@ -450,8 +453,8 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
 
     `href` is the address that a click opens; it is None if the column cannot be sorted. The first
     click sorts in ascending order, or numbers with the largest first. A click on a sorted column
-    reverses the order. `order` is the present order, as the value of `aria-sort`. `closed_field` is
-    the field of the answer whose listed choices the column shows, or None.
+    reverses the order. `order` is the present order, as the value of `aria-sort`. `field` is the
+    field of the answer in the column, or None, and `is_closed` whether it has listed choices.
     """
     order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
     # A truth value is no number.
@@ -459,6 +462,7 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
     is_next_descending = order == "ascending" or (is_number and order == "none")
     next_sort = f"-{name}" if is_next_descending else name
     is_sortable = name in page.sortable_names
+    field = page.answer_fields.get(name)
     return {
         "name": name,
         "label": _column_label(name),
@@ -466,5 +470,6 @@ def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> di
         "order": order,
         "is_number": is_number,
         "is_unsent": name in page.unsent_names,
-        "closed_field": page.closed_fields.get(name),
+        "field": field,
+        "is_closed": field in page.closed_fields,
     }

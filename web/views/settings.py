@@ -4,7 +4,6 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import list_setting_rows
-from pipeline.index.builds import Builds
 from pipeline.ops import status
 from web.app_state import AppState
 from web.render import PageState, render_page
@@ -12,7 +11,7 @@ from web.views.command_api import price_index
 
 router = APIRouter()
 
-# Settings that are listed first even if they have their default.
+# Settings that are listed even if they have their default.
 PROMINENT_SETTINGS = ("DATA", "MODEL", "BUDGET_PER_DAY")
 
 
@@ -30,9 +29,6 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
         work = app_state.background_work.find_newest(f"index {ws.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
         report = status.read_status(ws)
-        other_builds = []
-        if ws.is_indexed:
-            other_builds = Builds(ws.data, ws.indexed_task.folder).unused_numbers()
         return render_page(
             app_state,
             "parts/index.html",
@@ -40,7 +36,6 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
             "search",
             index=report.document["index"],
             can_build=bool(report.counts.done),
-            other_builds=other_builds,
             cost=price_index(ws),
             work_documents=work_documents,
         )
@@ -55,7 +50,7 @@ def render_health(app_state: PageState, task: str) -> HTMLResponse:
 def _render_settings_template(app_state: AppState, template: str, task: str | None) -> HTMLResponse:
     """Render a template with the settings and the newest health check that this page started.
 
-    Settings that were set or are in PROMINENT_SETTINGS are listed first, apart from the others.
+    The settings are those that were set or are in PROMINENT_SETTINGS.
 
     Args:
         template: Path of the template: the whole page or a part.
@@ -64,10 +59,9 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
     with app_state.open_to_read(task) as ws:
         work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
         work_documents = {} if work is None else {"doctor": work.document}
-        settings = list_setting_rows(app_state.settings)
-        prominent = [
+        settings = [
             setting
-            for setting in settings
+            for setting in list_setting_rows(app_state.settings)
             if setting.source != "default"
             or setting.name.removeprefix("FINDABLE_") in PROMINENT_SETTINGS
         ]
@@ -76,8 +70,6 @@ def _render_settings_template(app_state: AppState, template: str, task: str | No
             template,
             ws,
             "settings",
-            prominent_settings=prominent,
-            default_settings=[setting for setting in settings if setting not in prominent],
-            document=status.read_status(ws).document,
+            settings=settings,
             work_documents=work_documents,
         )

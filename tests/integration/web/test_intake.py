@@ -63,7 +63,7 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
     number = drop_file(page, content, "new", "kettles.csv")["number"]
     html = unescape(page.get("/parts/import", params={"number": number}).text)
-    assert "no column names the rows: 'id' has 'r1' twice, again on line 9" in html
+    assert "'id' has 'r1' twice, again on line 9, so rows are called by their numbers" in html
     params = {"number": number, **KEY_TEXT}
     text = page.get("/parts/import/rows", params=params).text
     left_out = "1 is left out: it has no usable text, or no name of its own"
@@ -98,9 +98,9 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
         ({"question": " ?"}, "question", "Write a question"),
         ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
         ({"field0.choices": "a\na"}, "field0", "'tone' needs at least 2 choices, all different"),
-        ({"new1.name": "my tone"}, "field1", "'my tone' is not a name"),
+        ({"new1.name": "my-tone"}, "field1", "'my-tone' is not a name"),
         ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
-        ({"role.1": "key"}, "roles", "At most 1 column can be the key, not 2"),
+        ({"role.1": "key"}, "roles", "Only 1 column can name the rows, not 2"),
     ],
 )
 def test_a_refusal_is_beside_its_control(
@@ -169,3 +169,12 @@ def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
     html = unescape(page.get("/parts/import", params={"number": read["number"]}).text)
     assert "<h2>What was noticed in the file</h2>" in html
     assert re.findall(r'data-label="line">(\d+)<', html) == ["21", "26"]
+
+
+def test_a_file_of_people_is_read_again_as_people(page: Page) -> None:
+    """The button imports a file for a new task as people instead."""
+    number = drop_file(page, "username,bio\nada,I keep bees.\n", "new", "p.csv")["number"]
+    press_button(page, number, task="experts")
+    page.settle()
+    html = page.get("/parts/import", params={"number": number}).text
+    assert "Import 1 row" in html

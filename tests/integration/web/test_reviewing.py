@@ -62,10 +62,10 @@ def test_neighbours_follow_the_list(page: Page) -> None:
         [place] = re.findall(r"<span>(.*?)</span>", get_part(key, **parameters), re.DOTALL)
         return " ".join(place.split())
 
-    assert read_place("3") == "row 3 of 4"
-    assert read_place("4", sort="-text") == "row 2 of 4"
-    assert read_place("2", state="answered") == "row 2 of 2"
-    assert read_place("3", state="answered") == "not among the 2 rows of the list"
+    assert read_place("3") == "3 of 4 in the list"
+    assert read_place("4", sort="-text") == "2 of 4 in the list"
+    assert read_place("2", state="answered") == "2 of 2 in the list"
+    assert read_place("3", state="answered") == "not among the 2 in the list"
 
 
 @pytest.mark.full
@@ -91,9 +91,9 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     # A correction is no mark: nobody looked at the other fields, until they are confirmed.
     _act(page, "1", "correct", field="tone", value="blame")
     assert list_ids(page, where="reviewed = true") == []
-    assert "Mark the rest as checked" in _get_row(page, "1")
-    assert "Mark the rest as checked" not in _act(page, "1", "review")
-    assert "Mark the rest as checked" in _act(page, "1", "unreview")
+    assert "Mark the other fields as checked" in _get_row(page, "1")
+    assert "Mark the other fields as checked" not in _act(page, "1", "review")
+    assert "Mark the other fields as checked" in _act(page, "1", "unreview")
     _act(page, "1", "correct", undo="1")
     assert list_ids(page, where="reviewed = true") == []
 

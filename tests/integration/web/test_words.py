@@ -58,12 +58,3 @@ def test_a_search_has_one_way_to_an_index_and_no_quotation_as_tag(
         tags = re.findall(r'class="chip[^"]*"[^>]*>\s*([^<]+?)\s*<', html)
         assert "praise" in tags
         assert "Boils in two minutes" not in tags
-
-
-def test_the_filter_by_review_is_named_in_words(reviewed_page: Page) -> None:
-    """A table of reviews has its own word for them."""
-    html = reviewed_page.get("/parts/facets", params=TASK).text
-    assert "checked by a person" in html
-    assert "not reviewed" not in html
-    html = reviewed_page.get("/", params={**TASK, "reviewed": "no"}).text
-    assert "checked by a person: no" in html
