@@ -238,7 +238,10 @@ def _check_typed_task(task_name: str | None) -> None:
 
     raise InputError(
         f"this command is about {task_name}, not about {typed_task}; nothing was done",
-        hint=f"leave out {OptionHint('task')}, or name a row of the task by {OptionHint('item')}",
+        hint=(
+            f"leave out {OptionHint('task')}, or name a row of the task by {OptionHint('item')}, "
+            f"a file by {OptionHint('from')}"
+        ),
     )
 
 
