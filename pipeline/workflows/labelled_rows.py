@@ -129,7 +129,12 @@ def _choose_next_command(
         row_count = report.measured_rows + report.unasked_rows
     if row_count:
         tried_count = min(row_count, MAX_TRIED_ROWS)
-        return nouns.command("try", labelled=True, mode=mode, n=tried_count)
+        return nouns.command(
+            "try",
+            labelled=True,
+            mode=mode,
+            n=tried_count,
+        )
     if report.missing_labelled_rows:
         return CommandHint("web")
     return None
