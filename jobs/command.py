@@ -188,7 +188,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     all_options = {**options, **entry.fixed_options}
     has_task = not entry.task_option or all_options.get(entry.task_option)
     task_name = entry.task if has_task else None
-    _check_typed_task(task_name)
+    _check_typed_task(entry, task_name)
     if not entry.access:
         # The command opens its own workspace, for the task of the settings.
         if task_name:
@@ -219,12 +219,13 @@ def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
         report.next_step = read_status(ws).next_command
 
 
-def _check_typed_task(task_name: str | None) -> None:
+def _check_typed_task(entry: Command, task_name: str | None) -> None:
     """Check that a task typed by option or on make's command line is the task of the command.
 
     Tasks that are set in the environment or in `.env` are not checked.
 
     Args:
+        entry: The command.
         task_name: The task that the command is about, or None if it may be about any.
 
     Raises:
@@ -236,9 +237,12 @@ def _check_typed_task(task_name: str | None) -> None:
     if not task_name or not typed_task or typed_task == task_name:
         return
 
+    hint = f"leave out {OptionHint('task')}"
+    if "ITEM" in entry.variables:
+        hint += f", or name a row of the task by {OptionHint('item')}"
     raise InputError(
         f"this command is about {task_name}, not about {typed_task}; nothing was done",
-        hint=f"leave out {OptionHint('task')}, or name a row of the task by {OptionHint('item')}",
+        hint=hint,
     )
 
 

@@ -235,6 +235,7 @@ COMMANDS = {
         summary="List the tags of people; merge tags.",
         access="read",
         write_options=("merge", "undo", "add", "remove"),
+        renamed_options={"editor": "who"},
         task="experts",
         page_access="run",
     ),
@@ -245,6 +246,7 @@ COMMANDS = {
         access="read",
         dry_access="read",
         write_options=("set_", "undo", "file", "reviewed"),
+        renamed_options={"editor": "who"},
         example='TASK=reviews ITEM=7 SET="tone=praise; stars=4"',
         local_options=("file", "sheet", "encoding", "header", "dry"),
         page_access="run",
@@ -430,14 +432,14 @@ ALIASES = {
 ALL_COMMANDS = {**COMMANDS, **ALIASES}
 
 
-def format_targets(*, has_all: bool) -> str:
+def format_targets(*, is_complete: bool) -> str:
     """Return the text of `make help`: a line for each command with its summary and an example.
 
     Args:
-        has_all: List all commands and the setup (`make help ALL=1`). Otherwise list the first
+        is_complete: List all commands and the setup (`make help ALL=1`). Otherwise list the first
             DAILY_COMMAND_COUNT commands and BATCH_STEPS.
     """
-    if has_all:
+    if is_complete:
         setup_line = "  setup         Install into .venv; the first command does this by itself."
         return "\n".join([*_command_lines(COMMANDS), setup_line])
 
@@ -464,4 +466,4 @@ def _command_lines(names: Iterable[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print(format_targets(has_all="all" in sys.argv))  # noqa: T201 - runs before setup
+    print(format_targets(is_complete="all" in sys.argv))  # noqa: T201 - runs before setup

@@ -225,8 +225,9 @@ def ask(
                 "text": text,
                 "key": key,
                 "with": with_,
-                "mode": "" if mode == Mode.LIVE else mode,
             }
+            if mode == Mode.DECIDE:
+                options["mode"] = mode
             typed_options = {option: typed for option, typed in options.items() if typed}
             task_name = new_task_files.suggest_task_name(from_, ws.data)
             report.next_step = CommandHint("ask", **typed_options, name=task_name)

@@ -386,8 +386,8 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
         "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
         "unneeded_vectors=vectors",
     )
-    nothing = f"nothing; no unneeded file is older than {report.keep_days:g} days"
-    return Report(document, f"{'would remove' if dry else 'removed'} {figures or nothing}")
+    nothing_text = f"nothing; no unneeded file is older than {report.keep_days:g} days"
+    return Report(document, f"{'would remove' if dry else 'removed'} {figures or nothing_text}")
 
 
 def remove_tables(

@@ -331,7 +331,7 @@ Version = Annotated[
     Parameter("A version, or version/model. Default: the version of the task.", VERSION),
 ]
 Tag = Annotated[str, Parameter("Only rows that have all of these tags.", metavar="TAG,…")]
-Where = Annotated[
+WhereCondition = Annotated[
     str,
     Parameter(
         "Only rows that match, such as: stars < 3 AND NOT verdict = 'praise'.",

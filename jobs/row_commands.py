@@ -26,7 +26,7 @@ from jobs.options import (
     Sheet,
     Tag,
     Version,
-    Where,
+    WhereCondition,
     check_exclusive,
 )
 from jobs.output import system_user
@@ -76,7 +76,7 @@ def items(
     extractor: Annotated[
         str | None, Parameter("Only rows that this version answered.", VERSION)
     ] = None,
-    where: Where = "",
+    where: WhereCondition = "",
     sort: Annotated[
         str | None, Parameter("Sort by this column; -COLUMN sorts downwards.", metavar="COLUMN")
     ] = None,
@@ -263,7 +263,7 @@ def tags(
         int | None,
         Parameter("Undo the merge with this number.", COUNT, metavar="NUMBER"),
     ] = None,
-    who: Editor = None,
+    editor: Editor = None,
 ) -> Report:
     """List the tags of people, and the merges of tags.
 
@@ -274,10 +274,12 @@ def tags(
 
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
-        report = expert_tags.merge_tags(ws.store, rules, who or system_user(), merged_at=ws.now())
+        report = expert_tags.merge_tags(
+            ws.store, rules, editor or system_user(), merged_at=ws.now()
+        )
         return _report_merges(report)
     if undo is not None:
-        report = expert_tags.undo_merge(ws.store, undo, who or system_user(), undone_at=ws.now())
+        report = expert_tags.undo_merge(ws.store, undo, editor or system_user(), undone_at=ws.now())
         return _report_merges(report)
     return _report_tags(expert_tags.count_tags(ws.store), find, k)
 
@@ -322,7 +324,7 @@ def correct(
         int | None,
         Parameter("Undo the edit with this number.", COUNT, metavar="NUMBER"),
     ] = None,
-    who: Editor = None,
+    editor: Editor = None,
 ) -> Report:
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
@@ -345,7 +347,7 @@ def correct(
     file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
     for name, value in file_options.items():
         check_exclusive(consequence, item=item, **{name: value or None})
-    editor_name = who or system_user()
+    editor_name = editor or system_user()
     if file is not None:
         read_options = ReadOptions(sheet, encoding, header)
         return correct_rows.correct_by_file(

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import click
 
-from jobs.options import TEXT, NumberParam, Parameter, Tag, Where
+from jobs.options import TEXT, NumberParam, Parameter, Tag, WhereCondition
 from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -132,7 +132,7 @@ def search(
         ),
     ] = str(RankMode.HYBRID),
     tag: Tag = "",
-    where: Where = "",
+    where: WhereCondition = "",
     like: Annotated[
         str,
         Parameter("Find the rows most similar to this row.", TEXT, metavar="NAME"),

@@ -28,7 +28,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
     Wait,
-    Where,
+    WhereCondition,
 )
 from jobs.output import system_user
 from pipeline.core.report import Report
@@ -48,7 +48,7 @@ def tag(
         ),
     ] = "auto",
     limit: Limit = None,
-    where: Where = "",
+    where: WhereCondition = "",
     item: Item = None,
     again: Annotated[
         bool | None,

@@ -105,14 +105,20 @@ class Report:
     next_step: CommandHint | str | None = None
 
 
-def warn_of_errors(errors: Sequence[Failure], display: Progress) -> None:
+def warn_of_errors(
+    errors: Sequence[Failure],
+    display: Progress,
+) -> None:
     """Print a warning for each error, with its hint."""
     for error in errors:
         if isinstance(error, FindableError):
             display.warn(f"{error.message}; {error.hint}")
 
 
-def raise_first_error(errors: Sequence[Failure], display: Progress) -> None:
+def raise_first_error(
+    errors: Sequence[Failure],
+    display: Progress,
+) -> None:
     """Warn of all errors but the first, then raise the first; no error is fine."""
     warn_of_errors(errors[1:], display)
     if errors:
@@ -196,7 +202,10 @@ MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def format_member(name: str, value: Any) -> str:
+def format_member(
+    name: str,
+    value: Any,
+) -> str:
     """Return the value of a member as text, in the unit of its name; no value is a hyphen.
 
     An integer has commas. The members of a list are joined by commas, and those of an object are
@@ -228,7 +237,10 @@ def format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
 
 
-def format_figures(document: Mapping[str, Any], names: str) -> str:
+def format_figures(
+    document: Mapping[str, Any],
+    names: str,
+) -> str:
     """Return members of a document as a phrase, such as "22 added, $0.10 spent".
 
     A member without a value, and a count of 0, is left out. A list, which names what it counts, is
@@ -248,7 +260,10 @@ def format_figures(document: Mapping[str, Any], names: str) -> str:
     return ", ".join(parts)
 
 
-def format_fields(document: Mapping[str, Any], names: str) -> str:
+def format_fields(
+    document: Mapping[str, Any],
+    names: str,
+) -> str:
     """Return headings and values of members as a line, such as "batch 2; cost $0.10".
 
     Args:
@@ -261,7 +276,10 @@ def format_fields(document: Mapping[str, Any], names: str) -> str:
     return "; ".join(f"{heading} {text}" for heading, text in fields if text != NO_VALUE)
 
 
-def show_document(document: Mapping[str, Any], names: str) -> list[Part]:
+def show_document(
+    document: Mapping[str, Any],
+    names: str,
+) -> list[Part]:
     """Return the parts of a report about some members of a document, in their order.
 
     A list of records is a table if TABLE_COLUMNS has its name. Other members are lines (see
@@ -281,7 +299,11 @@ def show_document(document: Mapping[str, Any], names: str) -> list[Part]:
     return parts
 
 
-def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
+def format_lines(
+    name: str,
+    value: Any,
+    indent: str = "",
+) -> Iterator[str]:
     """Yield the lines of a nested value, such as an answer.
 
     Members of an object are on further lines, indented by INDENT. If a list contains objects or
@@ -301,7 +323,10 @@ def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
         for member_name, member in value.items():
             yield from format_lines(member_name, member, indent + INDENT)
     elif is_list and any(isinstance(element, list | Mapping) for element in value):
-        for number, element in enumerate(value, start=1):
+        for number, element in enumerate(
+            value,
+            start=1,
+        ):
             yield from format_lines(f"{name} {number}", element, indent)
     elif is_list:
         yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
@@ -311,7 +336,10 @@ def format_lines(name: str, value: Any, indent: str = "") -> Iterator[str]:
         yield f"{indent}{name}: {to_display_value(value)}"
 
 
-def make_table(documents: Iterable[Mapping[str, Any]], names: str) -> Table:
+def make_table(
+    documents: Iterable[Mapping[str, Any]],
+    names: str,
+) -> Table:
     """Return a table of records.
 
     Args:

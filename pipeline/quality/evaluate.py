@@ -140,12 +140,11 @@ def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
     if quality is not None:
         ws.announce_placeholders()
         figures = {**quality.document, "placeholder": ws.has_placeholder_answers}
-        return Report(
-            figures,
-            f"{quality.line}; report: {quality.path}",
-            [make_table(figures["gates"], GATE_COLUMNS)],
-            errors=[] if quality.error is None else [quality.error],
-        )
+        report = Report(figures, f"{quality.line}; report: {quality.path}")
+        report.parts.append(make_table(figures["gates"], GATE_COLUMNS))
+        if quality.error is not None:
+            report.errors = [quality.error]
+        return report
 
     # A task without answers is an error only if the user named a version.
     if version is not None:

@@ -451,12 +451,10 @@ def _replace_bounds(gate: Figure, text: str) -> Figure | None:
     elif not separator and gate.high is not None:
         raise ValueError(text)
 
-    bounds = [float(bound) for bound in (low, high) if bound.strip()]
+    bounds = {side: float(bound) for side, bound in (("low", low), ("high", high)) if bound.strip()}
+    numbers = list(bounds.values())
     max_bound = 1.0 if gate.unit == "share" else sys.float_info.max
-    has_valid_bounds = all(0 <= bound <= max_bound for bound in bounds)
-    if not bounds or not has_valid_bounds or bounds != sorted(bounds):
+    has_valid_bounds = all(0 <= number <= max_bound for number in numbers)
+    if not numbers or not has_valid_bounds or numbers != sorted(numbers):
         raise ValueError(text)
-    return gate._replace(
-        low=bounds[0] if low.strip() else None,
-        high=bounds[-1] if high.strip() else None,
-    )
+    return gate._replace(low=bounds.get("low"), high=bounds.get("high"))

@@ -310,19 +310,14 @@ def _locate_vocabularies(fields: Sequence[FieldDraft], folder: Path) -> Iterator
             yield field
             continue
         path = Path(field.vocabulary)
-        if not path.is_file() and field.vocabulary.casefold().startswith("list of "):
-            raise InputError(
-                f"FIELDS: {field.name!r} cannot be a list of terms here; nothing was asked",
-                hint=(
-                    "a list of terms is written in the task's file, as "
-                    'list[Annotated[str, Vocabulary("topics.csv")]]'
-                ),
-            )
         if not path.is_file():
             raise InputError(
                 f"FIELDS: the vocabulary {field.vocabulary!r} of {field.name!r} does not exist; "
                 "nothing was asked",
-                hint="write its path relative to the current folder",
+                hint=(
+                    "write its path relative to the current folder; a list of terms is written in "
+                    'the task\'s file, as list[Annotated[str, Vocabulary("topics.csv")]]'
+                ),
             )
         yield field._replace(vocabulary=make_relative_path(folder, path))
 
@@ -344,15 +339,10 @@ def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str
     """
     if isinstance(items, str | Path):
         return parse_new_task(name, str(items), data=None, reading=reading, source=source)
-    if reading.given_options:
-        option = OptionHint(next(iter(reading.given_options)))
+    if name or reading.given_options:
+        option = next(iter(reading.given_options), "name")
         raise InputError(
-            f"{option} works only with a file, but these are rows; nothing was asked",
-            hint=f"leave out {option}",
-        )
-    if name:
-        raise InputError(
-            "name= works only with a file, but these are rows; nothing was asked",
+            f"{OptionHint(option)} works only with a file, but these are rows; nothing was asked",
             hint="write the rows to a file",
         )
     return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(items)))

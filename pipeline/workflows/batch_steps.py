@@ -182,7 +182,13 @@ def _report_batch(ws: WorkspaceSession, number: int, message: str) -> Report:
     return Report(figures, f"batch {number}: {message}", next_step=next_step)
 
 
-def plan_move(ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None) -> Report:
+def plan_move(
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None,
+) -> Report:
     """Report the costs of moving a batch to a mode; nothing is written.
 
     The costs are that of the cancelled batch and that of asking its rows again in the mode. A
@@ -203,7 +209,12 @@ def plan_move(ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: floa
     batch = ws.store.query(batches.get_batch, number)
     move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
     _set_budget(ws, budget_usd)
-    other_mode_usd = move.estimate_move(batch, mode, model=ws.model, now=ws.now())
+    other_mode_usd = move.estimate_move(
+        batch,
+        mode,
+        model=ws.model,
+        now=ws.now(),
+    )
     figures = {
         "batch": number,
         "to": mode.value,
@@ -237,7 +248,11 @@ def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
 
 
 def move_batch(
-    ws: WorkspaceSession, number: int, mode: Mode, *, budget_usd: float | None
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None,
 ) -> Report:
     """Cancel a batch, wait until it is over, and ask its unanswered rows in a mode.
 
@@ -268,7 +283,12 @@ def move_batch(
     tag_rounds = rounds.TagRounds(ws)
     if batch.state is BatchState.SUBMITTED:
         move.cancel_for_move(ws, batch, mode)
-    _wait_and_ingest(ws.store, ws.task, tag_rounds=tag_rounds, number=number)
+    _wait_and_ingest(
+        ws.store,
+        ws.task,
+        tag_rounds=tag_rounds,
+        number=number,
+    )
     row_ids = ws.store.query(move.list_remaining_rows, ws.task, number)
     if row_ids:
         ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
@@ -305,7 +325,12 @@ def move_batch(
     if tag_report.stop.budget_error is not None:
         errors.append(tag_report.stop.budget_error)
     warnings = tag_report.list_warnings(ws.task.nouns)
-    return Report(figures, f"batch is over: {fields}", warnings=warnings, errors=errors)
+    return Report(
+        figures,
+        f"batch is over: {fields}",
+        warnings=warnings,
+        errors=errors,
+    )
 
 
 def _wait_and_ingest(

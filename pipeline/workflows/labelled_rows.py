@@ -59,8 +59,9 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.with_declared_version(ws.task)
         draft_rows = 0
-        if accuracy.versions:
-            draft_rows = count_draft_rows(tx, present_task)
+        has_answers = answers.has_answers_of_version(tx, ws.task.name, present_task.prompt_version)
+        if accuracy.versions and not has_answers:
+            draft_rows = len(right_value_accuracy.read_valid_right_values(tx, present_task))
 
     report = Report({**accuracy.to_document(), "placeholder": ws.has_placeholder_answers})
     report.next_step = _choose_next_command(accuracy, nouns, draft_rows=draft_rows)
@@ -97,9 +98,13 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
             "answers are right"
         )
     if accuracy.missing_labelled_rows:
-        measured_count = accuracy.measured_rows + accuracy.unasked_rows
+        measured_rows = plural(
+            accuracy.measured_rows + accuracy.unasked_rows,
+            f"labelled {nouns.singular}",
+            f"labelled {nouns.plural}",
+        )
         report.parts.append(
-            f"{measured_count:,} labelled {nouns.plural} can be measured, at least "
+            f"{measured_rows} can be measured, at least "
             f"{MIN_LABELLED_ROWS} are needed: label {accuracy.missing_labelled_rows} more; "
             f"{review_hint}"
         )
@@ -124,7 +129,12 @@ def _choose_next_command(
         row_count = report.measured_rows + report.unasked_rows
     if row_count:
         tried_count = min(row_count, MAX_TRIED_ROWS)
-        return nouns.command("try", labelled=True, mode=mode, n=tried_count)
+        return nouns.command(
+            "try",
+            labelled=True,
+            mode=mode,
+            n=tried_count,
+        )
     if report.missing_labelled_rows:
         return CommandHint("web")
     return None
@@ -175,10 +185,3 @@ def put_labelled_first(
     draw_seed = pilot.DEFAULT_PILOT_SEED if seed is None else seed
     labelled_ids = pilot.draw_row_ids(right_values_by_id, size=size, seed=draw_seed)
     return list(dict.fromkeys([*labelled_ids, *other_ids]))[:size]
-
-
-def count_draft_rows(tx: Connection, task: Task) -> int:
-    """Return on how many labelled rows a task's new version can be tried; 0 if it has answers."""
-    if answers.has_answers_of_version(tx, task.name, task.prompt_version):
-        return 0
-    return len(right_value_accuracy.read_valid_right_values(tx, task))

@@ -258,8 +258,18 @@ def estimate_rows(
         row_count = len(row_ids)
     selection = Selection(limit, row_ids=row_ids)
     with ws.display.bar("counting tokens", min(row_count, limit or row_count)) as bar:
-        plan = plan_batches(ws, selection, bar=bar, rows_mode=rows_mode)
-    return estimate_plan(ws, plan, deadline_s=deadline_s, is_pilot_waived=is_pilot_waived)
+        plan = plan_batches(
+            ws,
+            selection,
+            bar=bar,
+            rows_mode=rows_mode,
+        )
+    return estimate_plan(
+        ws,
+        plan,
+        deadline_s=deadline_s,
+        is_pilot_waived=is_pilot_waived,
+    )
 
 
 def estimate_plan(
@@ -352,7 +362,13 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate |
 class _PlanEstimator:
     """Estimates a plan by each mode, from figures that are read once."""
 
-    def __init__(self, ws: WorkspaceSession, plan: BatchPlan, *, is_pilot_waived: bool) -> None:
+    def __init__(
+        self,
+        ws: WorkspaceSession,
+        plan: BatchPlan,
+        *,
+        is_pilot_waived: bool,
+    ) -> None:
         """Read the budgets, quotas, past durations and pilot as they are now, in one transaction.
 
         Args:
@@ -532,7 +548,15 @@ class _PlanEstimator:
         tier = self.ws.settings.tier
         # Live calls need no control requests, because their replies need no keys.
         control_cost = self.plan.control_cost if mode is Mode.BATCH else 0.0
-        cost = calculate_cost(model, self.plan.usage, mode.tier, day=self.now.date()) + control_cost
+        cost = (
+            calculate_cost(
+                model,
+                self.plan.usage,
+                mode.tier,
+                day=self.now.date(),
+            )
+            + control_cost
+        )
         room = self.budget_room
         is_affordable = room is None or budget.add_reserve(cost) <= room
         spending_cap = MONTHLY_SPENDING_CAPS.get(tier, math.inf)

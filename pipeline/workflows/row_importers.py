@@ -55,7 +55,12 @@ def check_readable(file: Path, participle: str) -> None:
         raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
 
 
-def check_file(file: Path, task_name: str, options: ImportOptions, data: Path) -> None:
+def check_file(
+    file: Path,
+    task_name: str,
+    options: ImportOptions,
+    data: Path,
+) -> None:
     """Check that a file or folder can be imported, before a workspace is created for it.
 
     The rows of a file are only read if there is no workspace yet.

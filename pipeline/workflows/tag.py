@@ -272,7 +272,12 @@ def _tag_open_rows(
     _print_tag_estimate(ws, options, estimate, report, open_work)
     _confirm_cost(ws, options, estimate, report.mode)
     if options.skip_pilot:
-        pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
+        pilot.waive_required_pilot(
+            ws.store,
+            ws.task,
+            version=ws.version,
+            now=ws.now,
+        )
     run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
 
     _ask_in_chosen_mode(ws, options, tag_rounds)
@@ -280,7 +285,12 @@ def _tag_open_rows(
     if _is_run_over(report, options):
         reason = report.budget_message or "nobody is left"
         with ws.store.write() as tx:
-            runs.end_run(tx, run_number, reason=reason, now=ws.now())
+            runs.end_run(
+                tx,
+                run_number,
+                reason=reason,
+                now=ws.now(),
+            )
     return report
 
 
@@ -449,7 +459,13 @@ def _begin_or_continue_run(
     with ws.store.write() as tx:
         if options.again:
             row_filter = ws.task.asked_rows.row_filter
-            asking_again.mark_rows(tx, ws.task, row_filter, who=options.who, now=ws.now())
+            asking_again.mark_rows(
+                tx,
+                ws.task,
+                row_filter,
+                who=options.who,
+                now=ws.now(),
+            )
         unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
         if unfinished_run is not None:
             runs.update_run(tx, unfinished_run.number, **columns)

@@ -223,7 +223,12 @@ class TagReport:
         figures = {**self.document(), "placeholder": ws.has_placeholder_answers}
         errors = self.list_errors(nouns, strict=strict)
         warnings = self.list_warnings(nouns, strict=strict)
-        report = Report(figures, self._title(nouns), warnings=warnings, errors=errors)
+        report = Report(
+            figures,
+            self._title(nouns),
+            warnings=warnings,
+            errors=errors,
+        )
         if self.drawn_pilot is not None:
             report.title = self.pilot_line
         elif not self.mode:

@@ -256,7 +256,10 @@ def try_task(
             row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
         if labelled:
             row_ids = labelled_rows.put_labelled_first(
-                right_values_by_id, row_ids, size=size, seed=seed
+                right_values_by_id,
+                row_ids,
+                size=size,
+                seed=seed,
             )
 
     ws.announce_placeholders()
@@ -490,10 +493,20 @@ def _validate_row_reply(
     tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
     tried_row.outcome = OUTCOME_NOT_JUDGED
     tried_row.reply = reply.text or reply.excerpt
-    tried_row.cost = calculate_cost(ws.model, reply.usage, STANDARD, day=ws.now().date())
+    tried_row.cost = calculate_cost(
+        ws.model,
+        reply.usage,
+        STANDARD,
+        day=ws.now().date(),
+    )
 
     claim = RowClaim(task_row.id, task_row.input_hash)
-    request_outcome = validate_reply(ws.task, claim, reply, row=task_row.context)
+    request_outcome = validate_reply(
+        ws.task,
+        claim,
+        reply,
+        row=task_row.context,
+    )
     tried_row.outcome = request_outcome.outcome.value
     if request_outcome.answer is None:
         tried_row.reason = request_outcome.reason
@@ -549,4 +562,10 @@ def _select_rows(
         if open_ids:
             return open_ids
         seed = pilot.DEFAULT_PILOT_SEED
-    return pilot.draw_pilot(tx, task, version, size=size, seed=seed)
+    return pilot.draw_pilot(
+        tx,
+        task,
+        version,
+        size=size,
+        seed=seed,
+    )

@@ -139,7 +139,10 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     rounds.sync_and_recover_task(check_ws)
     tag_rounds = rounds.TagRounds(check_ws, limit=CHECK_ROW_COUNT - 1, should_report=False)
 
-    _confirm_check_cost(check_ws)
+    cost = preflight.estimate_rows(check_ws).live_cost
+    rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
+    check_ws.display.say(f"{check_ws.model.name}: {rows_text}")
+    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
     list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
     if list_lag_s is not None:
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
@@ -184,20 +187,6 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         "cost": round(spent_usd, 6),
         "facts": measurements,
     }
-
-
-def _confirm_check_cost(check_ws: WorkspaceSession) -> None:
-    """Print the model and the estimated cost of the invented rows, and confirm any cost.
-
-    Raises:
-        InputError: The cost was not confirmed.
-    """
-    cost = preflight.estimate_rows(check_ws).live_cost
-    model = check_ws.model
-    check_ws.display.say(
-        f"{model.name}: {CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
-    )
-    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
 
 
 def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:

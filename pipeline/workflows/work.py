@@ -41,7 +41,12 @@ class WorkPass:
     and `failures` the errors in the order in which they occurred.
     """
 
-    def __init__(self, ws: WorkspaceSession, units: Collection[str], number: int | None) -> None:
+    def __init__(
+        self,
+        ws: WorkspaceSession,
+        units: Collection[str],
+        number: int | None,
+    ) -> None:
         """Read the current state of the task; nothing is run.
 
         Quality reports are off if only the units of one batch run.

@@ -78,7 +78,7 @@ def test_versions_are_compared_on_corrected_rows(
     swapped = workspace.read_json("eval", a="2", b=first["version"])["fields"][0]
     assert swapped["verdict"] == "B is better"
     declare(workspace, "version=3")
-    sentence = "the version that notes asks now is notes@3\n"
+    sentence = "notes@3, which notes asks now, has no answer to"
     assert sentence in workspace.run_command("eval").stdout
     assert "right B" not in workspace.run_command("eval", a="notes@1").stdout
     for options in ({"a": "9"}, {"a": "1", "b": "notes@1"}, {"a": "x"}):
