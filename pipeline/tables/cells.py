@@ -84,6 +84,18 @@ def iterate_texts(value: Any) -> Iterator[str]:
             yield to_prompt_text(leaf)
 
 
+def iterate_names_and_values(document: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield (name, value) for each name and each plain value in a document, at any depth.
+
+    The name is that of the member of the document that contains the value.
+    """
+    for name, member in document.items():
+        for path, leaf in iterate_leaves(member, (name,)):
+            leaf_values = leaf.values() if isinstance(leaf, Mapping) else [leaf]
+            for value in (*path, *leaf_values):
+                yield name, value
+
+
 def find_cell_text(cells: Mapping[str, Any], name: str) -> str:
     """Return the text of the cell whose column has a name or a similar name; "" without it.
 
@@ -386,10 +398,8 @@ def find_unstorable_reason(answer: "BaseModel") -> str:
     be turned into JSON also gets a reason; no error is raised.
     """
     try:
-        for path, leaf in iterate_leaves(answer.model_dump(mode="json")):
-            leaf_values = leaf.values() if isinstance(leaf, dict) else [leaf]
-            reasons = map(_find_scalar_fault, [*path, *leaf_values])
-            reason = next(filter(None, reasons), "")
+        for _, value in iterate_names_and_values(answer.model_dump(mode="json")):
+            reason = _find_scalar_fault(value)
             if reason:
                 return reason
     except (ValueError, RecursionError):

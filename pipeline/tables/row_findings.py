@@ -7,15 +7,14 @@
 import sqlite3
 import unicodedata
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from pipeline.core.quotes import iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.rows import RefusedRow
-from pipeline.tables.cells import to_compact_json
+from pipeline.tables.cells import iterate_names_and_values, to_compact_json
 
 # Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
 MAX_KEPT_FINDINGS = 1000
@@ -154,41 +153,21 @@ def find_unsound_text(
         labels: Displayed names of columns, by column.
         key: The row's key; the finding has it if it is a sound text.
     """
-    for name, cell in values.items():
-        for text in _iterate_names_and_texts(name, cell):
-            match = INVALID_TEXT.search(text)
-            if match is None:
-                continue
+    for name, text in iterate_names_and_values(values):
+        match = INVALID_TEXT.search(text) if isinstance(text, str) else None
+        if match is None:
+            continue
 
-            reason = "not valid UTF-8"
-            if match[0] == "\0":
-                reason = "a NUL character"
-            value = text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :]
-            is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
-            return make_rejection(
-                line,
-                reason,
-                value,
-                column=labels.get(name, make_excerpt(name)),
-                key=key if is_sound_key else None,
-            )
+        reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
+        is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
+        return make_rejection(
+            line,
+            reason,
+            text[max(0, match.start() - _EXCERPT_CONTEXT_CHARS) :],
+            column=labels.get(name, make_excerpt(name)),
+            key=key if is_sound_key else None,
+        )
     return None
-
-
-def _iterate_names_and_texts(name: str, cell: Any) -> Iterator[str]:
-    """Yield a column's name, and the cell's text or all texts and names nested in the cell.
-
-    Other values, such as numbers, are left out.
-    """
-    yield name
-    if isinstance(cell, str):
-        yield cell
-        return
-
-    for path, value in iterate_leaves(cell):
-        for element in (*path, value):
-            if isinstance(element, str):
-                yield element
 
 
 def make_refused_row(finding: Finding) -> RefusedRow:

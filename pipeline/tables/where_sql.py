@@ -26,6 +26,7 @@ import sys
 import unicodedata
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
 from typing import Any, NamedTuple
@@ -145,7 +146,7 @@ def compile_where(
     is_server = tx is not None and tx.dialect.name != "sqlite"
     if tx is not None and not is_server:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _Compiler(scopes, is_server=is_server).make_condition(expression)
+    return _Compiler(scopes, is_server).make_condition(expression)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -207,18 +208,14 @@ class _CellValues(NamedTuple):
     is_whole_cell: ColumnElement[bool]
 
 
+@dataclass(frozen=True)
 class _Compiler:
     """Makes conditions from expressions."""
 
-    def __init__(self, scopes: Scopes, *, is_server: bool) -> None:
-        """Remember the cells that expressions can name, and the kind of the database.
-
-        Args:
-            scopes: As in `compile_where`.
-            is_server: The database is PostgreSQL, else SQLite.
-        """
-        self._scopes = scopes
-        self._is_server = is_server
+    # As in `compile_where`.
+    scopes: Scopes
+    # The database is PostgreSQL, else SQLite.
+    is_server: bool
 
     def make_condition(self, expression: Expression) -> ColumnElement[bool]:
         """Return the SQL condition of an expression; see `compile_where`.
@@ -249,7 +246,7 @@ class _Compiler:
 
         cell = self._find_cell(expression)
         list_values = _list_file_values
-        if self._is_server:
+        if self.is_server:
             list_values = _list_server_values
         values = list_values(cell)
         is_present = values.text != ""
@@ -312,7 +309,7 @@ class _Compiler:
             yield case((values.kind.in_(_TRUTH_KINDS), fit))
         if numbers:
             is_number = case(
-                (is_text, _matches_number(values.text, is_server=self._is_server)),
+                (is_text, _matches_number(values.text, is_server=self.is_server)),
                 else_=values.kind.in_(_NUMBER_KINDS),
             )
             number = case((is_number, cast(values.text, Numeric)))
@@ -338,7 +335,7 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            position = func.strpos if self._is_server else func.instr
+            position = func.strpos if self.is_server else func.instr
             return position(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
@@ -360,12 +357,12 @@ class _Compiler:
         """
         column = comparison.column
         # An exact name of a later scope precedes a similar name of an earlier scope.
-        for cells in (ChainMap(*map(dict, self._scopes)), *self._scopes):
+        for cells in (ChainMap(*map(dict, self.scopes)), *self.scopes):
             name = find_column(column, cells)
             if name is not None:
                 return cells[name]
 
-        first_names, second_names, *_ = map(list, self._scopes)
+        first_names, second_names, *_ = map(list, self.scopes)
         more_names = second_names if first_names else ()
         hint = format_column_hint(column, first_names or second_names, more_names)
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
@@ -375,7 +372,7 @@ class _Compiler:
 
         PostgreSQL changes the letters that the database's locale knows.
         """
-        if not self._is_server:
+        if not self.is_server:
             return func.findable_fold(text)
         folded_text = func.lower(func.normalize(text, literal_column("NFKD")))
         for letter, folding in _FOLDINGS_BESIDE_LOWER.items():
