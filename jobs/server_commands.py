@@ -8,7 +8,7 @@ from jobs.exit_codes import listen_on_port
 from jobs.options import NumberParam, Parameter
 from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
-from pipeline.engine.workspace_folder import check_folder, make_directory
+from pipeline.engine.workspace_folder import check_no_link_leads_out, make_directory
 
 Port = Annotated[
     int,
@@ -70,7 +70,7 @@ def emulator(
     from emulator.server import serve
 
     workspace_folder = read_settings().data
-    check_folder(workspace_folder)
+    check_no_link_leads_out(workspace_folder)
     make_directory(workspace_folder)
 
     serve(

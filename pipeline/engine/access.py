@@ -112,14 +112,14 @@ def check_access_and_find_workspace(
             hint = _make_new_workspace_hint(settings, brings_rows=brings_rows)
             raise _make_no_workspace_error(settings, store, other_tables, hint)
     elif not settings.data.is_dir():
-        _confirm_new_folder(settings, store, access, confirm)
+        _confirm_replacing_lost_folder(settings, store, access, confirm)
 
     if additions and other_tables:
         _confirm_additions(store, confirm, additions, other_tables)
     return has_workspace
 
 
-def _confirm_new_folder(
+def _confirm_replacing_lost_folder(
     settings: Settings, store: Store, access: Access, confirm: Callable[[str], bool]
 ) -> None:
     """Ask whether a writing command may make a new folder for a workspace that lost its folder.

@@ -58,7 +58,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     conditions = grid.make_conditions(tx, row_filter)
     is_markable = make_condition_to_ask_again(tx, task, row_filter)
     counts_by_state = table.count_by_state(tx, *conditions)
-    is_asked_already = _make_asked_by_unfinished_run_condition(tx, task) & table.is_askable_again
+    was_marked = _make_marked_by_unfinished_command_condition(tx, task)
     is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
@@ -66,7 +66,9 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
             tx, is_markable, *grid.make_conditions(tx, RowFilter(is_reviewed=True))
         ),
         already_marked=table.count_rows(tx, *conditions, table.is_marked),
-        asked_already=table.count_rows(tx, *conditions, is_asked_already, ~table.is_marked),
+        asked_already=table.count_rows(
+            tx, *conditions, was_marked, table.is_askable_again, ~table.is_marked
+        ),
         corrected=table.count_rows(tx, *conditions, is_corrected),
         claimed=counts_by_state["claimed"],
         parked=counts_by_state["parked"],
@@ -121,7 +123,7 @@ def make_condition_to_ask_again(
 
     The row has a model's answer that counts, and no correction. It is not claimed, not parked,
     and not marked already. A killed command with a condition may be repeated: rows that it has
-    asked are not marked again; see `_make_asked_by_unfinished_run_condition`.
+    asked are not marked again; see `_make_marked_by_unfinished_command_condition`.
 
     Raises:
         InputError: The filter is invalid.
@@ -135,12 +137,12 @@ def make_condition_to_ask_again(
         ~again.is_marked(task.name, table.row_id),
     ]
     if row_filter.where:
-        conditions.append(~_make_asked_by_unfinished_run_condition(tx, task))
+        conditions.append(~_make_marked_by_unfinished_command_condition(tx, task))
     return and_(*conditions)
 
 
-def _make_asked_by_unfinished_run_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
-    """Return the SQL condition that a command that is not over has marked a row.
+def _make_marked_by_unfinished_command_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition that a command that is not over marked a row to be asked again.
 
     A command is not over if its run has no end, or if another row that it marked waits to be
     asked.

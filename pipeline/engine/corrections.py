@@ -44,6 +44,7 @@ STATE_HASH_DIGITS = 16
 UNCHANGED_MESSAGE = "nothing was changed"
 
 Document = dict[str, Any]
+NumberOfUndoneEdit = int
 
 # Pydantic's messages after the path of a field, and plain words.
 _PLAIN_WORDS = (
@@ -141,7 +142,7 @@ def correct_answer(
     task: Task,
     now: Callable[[], datetime],
     row_name: str,
-    change: Mapping[str, Any] | int,
+    change: Mapping[str, Any] | NumberOfUndoneEdit,
     *,
     editor_name: str,
     expected_state: str | None = None,
@@ -287,7 +288,7 @@ def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) ->
 def _make_validated_edit(
     task: Task,
     row_id: str,
-    change: Mapping[str, Any] | int,
+    change: Mapping[str, Any] | NumberOfUndoneEdit,
     current: _RowsToCorrect,
     *,
     editor_name: str,
@@ -500,7 +501,7 @@ def _check_answer_unchanged(current: Document, expected_state: str | None) -> No
 def _make_changed_answer(
     task: Task,
     answer: Document,
-    change: Mapping[str, Any] | int,
+    change: Mapping[str, Any] | NumberOfUndoneEdit,
     row_edits: Sequence[AnswerEdit],
 ) -> Document:
     """Return a copy of `answer` with new values, or with an edit undone; do not validate it.

@@ -93,22 +93,22 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def merge_task_records(stored_record: TaskRecord | None, declared_record: TaskRecord) -> TaskRecord:
+def with_stored_parts(declared_record: TaskRecord, stored_record: TaskRecord | None) -> TaskRecord:
     """Return the record of a task's present file, with what the stored record has in addition.
 
     Nothing is stored. Without a stored record, the declared record is returned unchanged.
 
     - Former fields follow the current fields, because stored answers have them.
     - A column whose kind changed gets a kind that can store the values of both kinds.
-    - The hash of the source, which avoids that an unchanged source is read again, stays only if
-      both records read sources by the same rules and have the same columns of the prompt and of
-      required quotations.
+    - The size and time of the source stay. Its hash, which avoids that an unchanged source is read
+      again, stays only if both records have the same columns of the prompt and of required
+      quotations.
     - Members that are only in the database stay: the place up to which `cursor=` has read the
       query, and the preferred versions.
 
     Args:
-        stored_record: The record in the database; None for a new task.
         declared_record: The record that was made from the task's present file.
+        stored_record: The record in the database; None for a new task.
     """
     if stored_record is None:
         return declared_record

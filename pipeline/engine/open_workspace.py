@@ -28,7 +28,11 @@ from pipeline.engine.task_selection import (
     with_first_used_task,
     with_people,
 )
-from pipeline.engine.workspace_folder import check_folder, has_no_workspace_files, make_directory
+from pipeline.engine.workspace_folder import (
+    check_no_link_leads_out,
+    has_no_workspace_files,
+    make_directory,
+)
 from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
@@ -66,7 +70,7 @@ def open_workspace(
         InputError: The first use of the user task would be refused.
         InconsistentError: `access` is READ, and tables or columns of a task are missing.
     """
-    check_folder(settings.data)
+    check_no_link_leads_out(settings.data)
     database_url = settings.confirmed_database_url.reveal()
     with contextlib.closing(Store(database_url, writes=access is not Access.READ)) as store:
         # Opening a SQLite store creates its file.
@@ -85,8 +89,10 @@ def open_workspace(
             # A command about all tasks creates no tables of a task.
             tables_task = None if has_workspace and is_whole_workspace else settings.task
             settings = _prepare_folder_and_tables(settings, store, display, tables_task=tables_task)
-        checks_tables = access is Access.READ or is_whole_workspace
-        session = _make_session(settings, store, display, checks_tables=checks_tables)
+        refuses_missing_tables = access is Access.READ or is_whole_workspace
+        session = _make_session(
+            settings, store, display, refuses_missing_tables=refuses_missing_tables
+        )
         with contextlib.closing(session) as opened:
             opened.ask_person = confirm
             yield opened
@@ -142,12 +148,12 @@ def _prepare_folder_and_tables(
 
 
 def _make_session(
-    settings: Settings, store: Store, display: Progress, *, checks_tables: bool
+    settings: Settings, store: Store, display: Progress, *, refuses_missing_tables: bool
 ) -> WorkspaceSession:
     """Return the session of an existing workspace; write nothing.
 
     Args:
-        checks_tables: Refuse a workspace in which tables or columns of a task are missing.
+        refuses_missing_tables: Refuse a workspace in which tables or columns of a task are missing.
 
     Raises:
         ConfigurationError: The workspace is bound to another backend, the folder belongs to another
@@ -170,7 +176,7 @@ def _make_session(
         workspace.check_sealed_folder(
             settings.data, workspace_row.workspace_id, database_name=store.display_name
         )
-        if checks_tables:
+        if refuses_missing_tables:
             _check_no_table_is_missing(tx, settings, store, used_tasks)
 
         lag_s = marks.read_list_delay_s(tx)

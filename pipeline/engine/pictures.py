@@ -114,7 +114,7 @@ def is_printable_path(path: str) -> bool:
     return _CONTROL_CHARS.search(path) is None
 
 
-def read_file(
+def read_image_file(
     path: str | Path,
     *,
     should_read: Callable[[bytes], object] = lambda _head: True,
@@ -285,7 +285,7 @@ def make_thumbnail(path: str, sha256: str, *, side: int) -> bytes:
 
     with _thumbnail_lock:
         try:
-            file_read = read_file(path)
+            file_read = read_image_file(path)
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from error
 

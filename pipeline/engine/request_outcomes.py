@@ -414,7 +414,7 @@ def _find_reasons_to_park(
         if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
             reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
         elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
-            reasons[row_id] = _describe_failed_attempts(request_outcome, charged_counts[row_id])
+            reasons[row_id] = _make_parking_reason(request_outcome, charged_counts[row_id])
         elif service_failure_counts.get(row_id, 0) >= max_service_failures:
             reason = service_reason.format(n=service_failure_counts[row_id])
             reasons[row_id] = (
@@ -423,7 +423,7 @@ def _find_reasons_to_park(
     return reasons
 
 
-def _describe_failed_attempts(request_outcome: RequestOutcome, attempt_count: int) -> str:
+def _make_parking_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
     """Return why a row with too many failed attempts is parked, with its last failure.
 
     If the last answer failed because a required quotation is not in the text, the reason begins

@@ -179,7 +179,7 @@ def correct_by_file(
     source = FileSource(path, options)
     with store.read() as tx:
         columns = _match_columns(task, source, task.make_grid(tx))
-    lines, faults = _read_lines(task, source, columns)
+    lines, faults = _read_labelled_lines(task, source, columns)
     if not lines and not faults:
         filled_columns = [*columns.by_field.values(), *filter(None, [columns.review])]
         raise InputError(
@@ -318,7 +318,7 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
 # ---- the lines of the file
 
 
-def _read_lines(
+def _read_labelled_lines(
     task: Task, source: FileSource, columns: _Columns
 ) -> tuple[list[_Line], list[LineFault]]:
     """Read the lines of a file that have a right value or a mark; return them, and the faults.

@@ -22,7 +22,7 @@ from pipeline.engine.pictures import (
     inspect_image,
     is_printable_path,
     make_stamp,
-    read_file,
+    read_image_file,
     too_long_reason,
 )
 from pipeline.engine.task_values import TaskRow
@@ -50,7 +50,7 @@ class RowImages:
     # Maximum pixels of the longer side of a sent image.
     side: int
 
-    def inspect(
+    def inspect_row(
         self, values: Mapping[str, Any], state_json: str | None
     ) -> Mapping[str, str | None]:
         """Read the images of a row and check that they can be sent; write nothing.
@@ -208,7 +208,7 @@ class RowImages:
         path = self._resolve_path(location)
         try:
             size = path.stat().st_size
-            file_read = read_file(path) if size <= MAX_IMAGE_BYTES else None
+            file_read = read_image_file(path) if size <= MAX_IMAGE_BYTES else None
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
         if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:

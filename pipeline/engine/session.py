@@ -179,7 +179,7 @@ class WorkspaceSession:
         if self.is_deciding:
             return self.decision_model
 
-        return self._find_model(self.generating_model_name, kind="generate")
+        return self._require_model(self.generating_model_name, kind="generate")
 
     @property
     def generating_model_name(self) -> str:
@@ -224,14 +224,14 @@ class WorkspaceSession:
     @property
     def embedding_model(self) -> Model:
         """Return the embedding model, after checking that it has vectors of the set width."""
-        model = self._find_model(self.settings.embedding_model, kind="embed")
+        model = self._require_model(self.settings.embedding_model, kind="embed")
         model.check_vector_width(self.settings.dim)
         return model
 
     @property
     def decision_model(self) -> Model:
         """Return the model that decides closed questions."""
-        return self._find_model(self.settings.decision_model, kind="decide")
+        return self._require_model(self.settings.decision_model, kind="decide")
 
     @property
     def limits(self) -> RateLimits:
@@ -497,7 +497,7 @@ class WorkspaceSession:
         service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
         return f"{self.task.nouns.inputs_noun} leave this machine from now on: they go to {service}"
 
-    def _find_model(self, name: str, *, kind: ModelKind) -> Model:
+    def _require_model(self, name: str, *, kind: ModelKind) -> Model:
         """Return a model by name, and warn once if it will be shut down soon.
 
         A model that was returned before is returned again.

@@ -81,7 +81,12 @@ def find_column_faults(
 def _find_prompt_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield (member, message, hint) of the faults of templates and of their columns."""
+    """Yield (member, message, hint) of the faults of templates.
+
+    A name in braces has characters that are not allowed, the prompt names no column and the task no
+    image, or it is unclear which text column quotations are from. Missing columns are found
+    elsewhere.
+    """
     for member in ("prompt", "index", "label"):
         template = getattr(declaration, member)
         for column, placeholder in invalid_placeholders(template, columns).items():

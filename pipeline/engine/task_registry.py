@@ -30,7 +30,7 @@ from pipeline.engine.declaration_changes import (
     check_table_prefix,
     hash_document,
     make_fingerprint_document,
-    merge_task_records,
+    with_stored_parts,
 )
 from pipeline.engine.shipped_task import (
     find_shipped_task,
@@ -78,7 +78,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask,
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_with_path_of_copied_file(record, settings), settings, backend)
+        make_recorded_task(_with_path_of_copied_task_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -91,7 +91,7 @@ def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) ->
     return shipped_task.make_recorded_task(record, settings, provider)
 
 
-def with_declared_version(task: Task) -> Task:
+def with_version_in_file(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
@@ -106,7 +106,7 @@ def with_declared_version(task: Task) -> Task:
     return UserTask(present_record, task.settings, task.provider)
 
 
-def _with_path_of_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _with_path_of_copied_task_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -144,7 +144,7 @@ def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """
     setting = settings.task
     path_by_name = {
-        record.name: _with_path_of_copied_file(record, settings).path
+        record.name: _with_path_of_copied_task_file(record, settings).path
         for record in workspace.list_tasks(tx)
     }
     if setting in path_by_name:
@@ -459,7 +459,7 @@ def register_declaration(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = merge_task_records(stored_record, declared_record)
+        merged_record = with_stored_parts(declared_record, stored_record)
         if stored_record is not None:
             # Its own program may have changed the table of `write_to=` since the last command.
             _check_write_target(tx, merged_record)
@@ -473,13 +473,13 @@ def register_declaration(
         if stored_record is not None:
             lines += accept_declaration_change(
                 tx,
-                _with_path_of_copied_file(stored_record, settings),
+                _with_path_of_copied_task_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = merge_task_records(stored_record, declared_record)
+        merged_record = with_stored_parts(declared_record, stored_record)
         check_column_names(list(merged_record.columns))
         lines += make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):

@@ -11,7 +11,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, TaskNeverUsedError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
 from pipeline.engine.shipped_task import ShippedTask, find_shipped_task, shipped_tasks
-from pipeline.engine.workspace_folder import check_folder
+from pipeline.engine.workspace_folder import check_no_link_leads_out
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflection import read_columns
@@ -68,7 +68,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
     if "task" in settings.sources:
         return settings
 
-    check_folder(settings.data)
+    check_no_link_leads_out(settings.data)
     with (
         contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store,
         store.open_foreign_snapshot() as tx,

@@ -16,7 +16,7 @@ from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import (
     hash_document,
     make_fingerprint_document,
-    merge_task_records,
+    with_stored_parts,
 )
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
 from pipeline.engine.user_task import UserTask
@@ -154,7 +154,7 @@ def preview_table_replacement(
     source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = merge_task_records(task.record, declared_record)
+    record = with_stored_parts(declared_record, task.record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
@@ -165,7 +165,7 @@ def _find_image_inspection(task: UserTask) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
     if not task.sends_images:
         return None
-    return task.row_images().inspect
+    return task.row_images().inspect_row
 
 
 def _make_cursor(

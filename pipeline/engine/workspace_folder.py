@@ -42,7 +42,7 @@ def has_no_workspace_files(data: Path) -> bool:
     return not any(_WRITTEN_NAMES.fullmatch(path.name) for path in data.iterdir())
 
 
-def check_folder(data: Path) -> None:
+def check_no_link_leads_out(data: Path) -> None:
     """Check that the workspace's directory is no file, and that no link leads out of it.
 
     Otherwise a command would change files in other places. Only names that commands write are

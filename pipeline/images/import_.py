@@ -29,7 +29,7 @@ from pipeline.engine.pictures import (
     PictureError,
     inspect_image,
     is_printable_path,
-    read_file,
+    read_image_file,
     register_heic_reader,
 )
 from pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
@@ -273,7 +273,7 @@ def _read_image(path: str) -> _ImageFile | str:
         return path.lower().endswith(IMAGE_SUFFIXES) or bool(_IMAGE_MAGIC.match(head))
 
     try:
-        content = read_file(path, should_read=is_image)
+        content = read_image_file(path, should_read=is_image)
     except (FileNotFoundError, FileChangedError):
         return CHANGED_FILES
     except (NoFileError, OSError):

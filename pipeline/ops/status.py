@@ -92,7 +92,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
     recorded_task = ws.task
     with ws.store.read() as tx:
-        ws = replace(ws, task=task_registry.with_declared_version(ws.task))
+        ws = replace(ws, task=task_registry.with_version_in_file(ws.task))
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
