@@ -279,7 +279,7 @@ class AnswerTarget:
                 key: self._select_preferred(new_answers.get(key, ())) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-                self._write(tx, preferred_answers, former_answers, overwrite=overwrite)
+                self._write_rows(tx, preferred_answers, former_answers, overwrite=overwrite)
             self._check_written(tx, preferred_answers)
 
     def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
@@ -347,7 +347,7 @@ class AnswerTarget:
             for name, (field, kind) in self.fields.items()
         }
 
-    def _write(
+    def _write_rows(
         self,
         tx: Connection,
         preferred_answers: Mapping[_Key, TargetValue | None],
@@ -355,13 +355,19 @@ class AnswerTarget:
         *,
         overwrite: bool,
     ) -> None:
-        """Insert, update and delete rows of the table; leave alone what findable did not write.
+        """Write the preferred answers into the rows of the table with their keys, and no others.
+
+        - Without records, a row's cells are set if they are NULL or show a former answer. The
+          answer None sets them to NULL.
+        - With records, a missing row is inserted, a row that shows a former answer is updated, and
+          the answer None deletes it.
+        - A row that shows anything else is left alone.
 
         Args:
             tx: The caller's transaction.
-            preferred_answers: What each row of the table is to show.
-            former_answers: What it may show from earlier writes.
-            overwrite: Replace any values.
+            preferred_answers: What each row of the table is to show, by its key.
+            former_answers: What it may show from earlier writes, by its key.
+            overwrite: Also update or delete a row that shows anything else.
         """
         inserts: list[dict[str, Any]] = []
         changes: list[dict[str, Any]] = []
