@@ -22,7 +22,7 @@ def costs_by_mode(estimate: dict[str, Any]) -> dict[str, float]:
 
 
 def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: Workspace) -> None:
-    """`ask` and `tag DRY=1` print the estimate that a workspace with a key prints."""
+    """The estimate is that of a workspace with a key; calls of the local engine predict no time."""
     file_name = write_notes(workspace)
     workspace.run_command("new_task", "notes", **{"from": file_name})
     # The other workspace has a key and the same rows.
@@ -44,3 +44,5 @@ def test_estimate_without_a_key_has_price_and_time_of_the_real_model(workspace: 
     estimates = local_workspace.read_json("ask", file_name, q="Praise?")["all"]
     assert all(cost > 0 for cost in costs_by_mode(estimates["with_key"]).values())
     assert estimates["with_key"]["items"] == 12
+    local_document = local_workspace.read_json("tag", dry=True, TASK="notes")
+    assert {local_document[mode]["seconds"] for mode in MODES} == {None}

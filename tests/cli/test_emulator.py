@@ -39,11 +39,8 @@ def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
         # An engine that does not print its last line of the start is ended, which ends its output.
         watchdog = threading.Timer(MAX_START_S, engine.kill)
         watchdog.start()
-        startup_text = ""
-        for line in iter(engine.stderr.readline, ""):
-            startup_text += line
-            if "export " in line:
-                break
+        # The address, and the variables of a client.
+        startup_text = engine.stderr.readline() + engine.stderr.readline()
         watchdog.cancel()
         try:
             yield startup_text, engine
