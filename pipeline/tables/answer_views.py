@@ -410,14 +410,16 @@ def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:
         sqlite: Return SQL for SQLite, else for PostgreSQL.
     """
     cell = f"{answers.name}.item_id"
-    if sqlite:
-        if part_index is not None:
-            cell = f"json_extract({cell}, '$[{part_index}]')"
-        return f"CAST({cell} AS INTEGER)" if kind == "integer" else cell
-
-    if part_index is not None:
+    if part_index is not None and sqlite:
+        cell = f"json_extract({cell}, '$[{part_index}]')"
+    elif part_index is not None:
         cell = f"(CASE WHEN {cell} LIKE '[%' THEN {cell}::jsonb ->> {part_index} END)"
-    return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END" if kind == "integer" else cell
+
+    if kind != "integer":
+        return cell
+    if sqlite:
+        return f"CAST({cell} AS INTEGER)"
+    return f"CASE WHEN {cell} ~ '^-?[0-9]+$' THEN {cell}::bigint END"
 
 
 def _make_sqlite_cell(kind: str, name: str, document: str) -> str:

@@ -178,6 +178,13 @@ def to_compact_json(value: Any, *, sort: bool = False) -> str:
     return encoder.encode(value)
 
 
+def to_json_text(value: Any) -> str:
+    """Return a text unchanged, and any other value as JSON."""
+    if isinstance(value, str):
+        return value
+    return to_compact_json(value)
+
+
 def to_plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Convert a row's values to plain JSON values, by column."""
     return {str(name): to_plain_value(value) for name, value in row.items()}
@@ -378,7 +385,7 @@ def _to_time_text(value: Any) -> str | None:
 
 
 _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
-    "text": lambda value: value if isinstance(value, str) else to_compact_json(value),
+    "text": to_json_text,
     "integer": _to_integer,
     "real": parse_number,
     # The text has all digits of a finite number.

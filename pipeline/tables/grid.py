@@ -370,7 +370,10 @@ class Grid:
                 total, earlier_count, own_count = tx.execute(query).one()
         except SlowError:
             return None
-        return RowPosition(earlier_count + 1 if own_count else None, total)
+        number = None
+        if own_count:
+            number = earlier_count + 1
+        return RowPosition(number, total)
 
     def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
@@ -525,8 +528,10 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         conditions = self._make_conditions(tx, row_filter)
+        source = None
         # Without a filter, answers need not be looked up.
-        source = self._join_answers() if conditions else None
+        if conditions:
+            source = self._join_answers()
         row_counts = self.table.count_by_state(tx, *conditions, source=source)
         if not conditions and self.table.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.rows import RefusedRow
-from pipeline.tables.cells import iterate_names_and_values, to_compact_json
+from pipeline.tables.cells import iterate_names_and_values, to_json_text
 
 # Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
 MAX_KEPT_FINDINGS = 1000
@@ -154,11 +154,13 @@ def find_unsound_text(
         key: The row's key; the finding has it if it is a sound text.
     """
     for name, text in iterate_names_and_values(values):
-        match = INVALID_TEXT.search(text) if isinstance(text, str) else None
-        if match is None:
+        match = isinstance(text, str) and INVALID_TEXT.search(text)
+        if not match:
             continue
 
-        reason = "a NUL character" if match[0] == "\0" else "not valid UTF-8"
+        reason = "not valid UTF-8"
+        if match[0] == "\0":
+            reason = "a NUL character"
         is_sound_key = isinstance(key, str) and not INVALID_TEXT.search(key)
         return make_rejection(
             line,
@@ -192,7 +194,7 @@ def _make_storable_cell(cell: Any) -> Any:
     if cell is None or isinstance(cell, bool | int | float):
         return cell
 
-    text = cell if isinstance(cell, str) else to_compact_json(cell)
+    text = to_json_text(cell)
     if len(text) > MAX_STORED_CHARS:
         text = f"{text[:MAX_CUT_CELL]}{CUT_MARK}"
     return _escape_unsound(text)

@@ -487,8 +487,9 @@ def import_rows(
     """
 
     def count_chars(row: SoundRow | Finding) -> int:
-        cells = row.cells if isinstance(row, Finding) else row.values
-        return sum(len(str(cell)) for cell in cells.values())
+        if isinstance(row, Finding):
+            return len(str(row.cells))
+        return len(str(row.values))
 
     file_name = Path(report.path).name
     with (

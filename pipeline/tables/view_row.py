@@ -160,8 +160,9 @@ class RowJudgements:
         names = name_added_columns(other_names, JUDGEMENT_NAMES, ANSWER_PREFIX)
         self.review_name = names[REVIEWED]
         self.doubtful_name = names[DOUBTFUL]
-        # Empty without confidences.
-        self.least_name = names[CONFIDENCE] if self.confidence_names else ""
+        self.least_name = ""
+        if self.confidence_names:
+            self.least_name = names[CONFIDENCE]
         self.columns = {
             name: ViewColumn(
                 lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]

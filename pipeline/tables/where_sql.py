@@ -172,11 +172,12 @@ def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnEl
         tx: The connection that will run the expression.
         text: Expression for the text, never NULL.
     """
-    is_server = not is_sqlite(tx)
-    if not is_server:
+    number_type: Any = Numeric
+    if is_sqlite(tx):
+        number_type = Float
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    number_text = case((_matches_number(text, is_server=is_server), text))
-    return cast(number_text, Numeric if is_server else Float)
+    number_text = case((_matches_number(text, is_server=not is_sqlite(tx)), text))
+    return cast(number_text, number_type)
 
 
 def _matches_number(text: ColumnElement[Any], *, is_server: bool) -> ColumnElement[bool]:
@@ -335,8 +336,9 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            position = func.strpos if self.is_server else func.instr
-            return position(value, operands[0]) > 0
+            if self.is_server:
+                return func.strpos(value, operands[0]) > 0
+            return func.instr(value, operands[0]) > 0
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
@@ -363,8 +365,9 @@ class _Compiler:
                 return cells[name]
 
         first_names, second_names, *_ = map(list, self.scopes)
-        more_names = second_names if first_names else ()
-        hint = format_column_hint(column, first_names or second_names, more_names)
+        hint = format_column_hint(column, second_names)
+        if first_names:
+            hint = format_column_hint(column, first_names, second_names)
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
     def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
