@@ -93,7 +93,13 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         _clean_batches(ws, cutoff, report)
         _, leftovers = find_unknown_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws)
-        old_reports = _find_old_reports(ws, cutoff)
+        pilots = ws.store.query(runs.list_pilots)
+        pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
+        old_reports = []
+        for task in ws.tasks:
+            old_reports += reports.find_old_reports(
+                ws.data, task.name, cutoff, kept_names=pilot_reports
+            )
         report.litter = [path.name for path in leftovers]
         report.reports = [path.name for path in old_reports]
         if not dry:
@@ -103,19 +109,6 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         if (ws.data / "index").is_dir():
             report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
     return report
-
-
-def _find_old_reports(ws: WorkspaceSession, cutoff: datetime) -> list[Path]:
-    """Return the quality reports of all tasks from before `cutoff`, except those of pilots.
-
-    The newest report of each task that has a JSON file is left out, too.
-    """
-    pilots = ws.store.query(runs.list_pilots)
-    pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
-    paths = []
-    for task in ws.tasks:
-        paths += reports.find_old_reports(ws.data, task.name, cutoff, kept_names=pilot_reports)
-    return paths
 
 
 def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:

@@ -431,22 +431,19 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
       reviewed
     - `answered`: rows whose preferred answer has a confidence; other answered rows do not count
     - `below`: the setting DOUBTFUL
-    - `hint`: the command that lists the doubtful rows; empty if there are none
+    - `hint`: the command that lists the doubtful rows
     """
     grid = task.make_grid(tx)
     counts = grid.count_doubtful(tx)
     if counts is None:
         return None
 
-    hint = ""
-    if counts.doubtful_rows:
-        condition = f"{grid.judgements.doubtful_name} = true"
-        hint = str(task.nouns.command("items", where=condition))
+    condition = f"{grid.judgements.doubtful_name} = true"
     return {
         "count": counts.doubtful_rows,
         "answered": counts.rows_with_confidence,
         "below": settings.doubtful,
-        "hint": hint,
+        "hint": str(task.nouns.command("items", where=condition)),
     }
 
 
