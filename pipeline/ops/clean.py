@@ -111,7 +111,11 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     return report
 
 
-def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_batches(
+    ws: WorkspaceSession,
+    cutoff: datetime,
+    report: CleanReport,
+) -> None:
     """Record that files of batches that ended before `cutoff` are removed, then delete them.
 
     They are sealed files and lock files. If a sealed file was changed, a warning is printed, and
@@ -179,7 +183,9 @@ class SealedFile(NamedTuple):
 
 
 def list_sealed_files(
-    data: Path, batch: batches.BatchRow, cleaned_batches: Collection[int] = ()
+    data: Path,
+    batch: batches.BatchRow,
+    cleaned_batches: Collection[int] = (),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
 
@@ -214,7 +220,11 @@ def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
     return leftovers
 
 
-def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_builds(
+    ws: WorkspaceSession,
+    cutoff: datetime,
+    report: CleanReport,
+) -> None:
     """Delete builds that are not in service, if they are damaged or older than `cutoff`.
 
     The build that a rollback of the index would return to is no exception. If `report.dry`, they
@@ -233,7 +243,12 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
             builds.delete(old_numbers)
 
 
-def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
+def delete_unneeded_vectors(
+    ws: WorkspaceSession,
+    *,
+    before: datetime | None,
+    dry: bool,
+) -> int:
     """Delete cached vectors, of all models, whose text no index entry and no meaningless query has.
 
     Args:

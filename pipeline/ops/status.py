@@ -154,7 +154,9 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
 
 def _choose_held_step(
-    tx: Connection, task: Task, task_batches: Sequence[BatchRow]
+    tx: Connection,
+    task: Task,
+    task_batches: Sequence[BatchRow],
 ) -> CommandHint | None:
     """Return the command for the held batches of a task; None if no batch is held.
 
@@ -371,7 +373,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     ]
 
 
-def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> dict[str, Any] | None:
+def _describe_failures(
+    data: Path,
+    task: Task,
+    reasons: Mapping[str, str],
+) -> dict[str, Any] | None:
     """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
 
     Rows that are parked because their text supports no answer are not counted. The members
@@ -411,7 +417,11 @@ def _shorten_reason(reason: str) -> str:
     return describe_reason(f"{short_cause}{introduction}{short_failure}")
 
 
-def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | None:
+def _describe_stale(
+    tx: Connection,
+    task: Task,
+    count: int,
+) -> dict[str, Any] | None:
     """Return {count, marked, hint} of the stale rows, for JSON; None if there are none.
 
     `marked` is the number of rows that a person asked for again, which the next `tag` asks.
@@ -424,7 +434,12 @@ def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | 
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 
 
-def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
+def _describe_doubtful(
+    tx: Connection,
+    task: Task,
+    *,
+    settings: Settings,
+) -> dict[str, Any] | None:
     """Return {count, answered, below, hint} of doubtful rows; None if no row has a confidence.
 
     - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was not
@@ -448,7 +463,12 @@ def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dic
 
 
 def _describe_index(
-    tx: Connection, task: Task, *, settings: Settings, indexed_task: IndexedTask, exact: bool
+    tx: Connection,
+    task: Task,
+    *,
+    settings: Settings,
+    indexed_task: IndexedTask,
+    exact: bool,
 ) -> dict[str, Any]:
     """Return the build in service of the task's index, for JSON.
 
