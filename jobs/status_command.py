@@ -102,7 +102,7 @@ def _format_stale(stale: Mapping[str, Any]) -> str:
 def _format_doubtful(doubtful: Mapping[str, Any]) -> str:
     """Return the number of doubtful rows among those with confidences, and how to list them."""
     text = f"{doubtful['count']:,} of {plural(doubtful['answered'], 'row')} with confidences"
-    hint = f"; `{doubtful['hint']}`" if doubtful["hint"] else ""
+    hint = f"; `{doubtful['hint']}`" if doubtful["count"] else ""
     return f"{text} (below {doubtful['below']:g}){hint}"
 
 

@@ -117,7 +117,11 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
     return BackupReport(str(target), len(hashes), size_bytes)
 
 
-def _list_server_commands(data: Path, store: Store, target: Path) -> tuple[str, ...]:
+def _list_server_commands(
+    data: Path,
+    store: Store,
+    target: Path,
+) -> tuple[str, ...]:
     """Return the shell commands, in their order, that back up a workspace on PostgreSQL.
 
     The database is dumped before the files are copied, because it names the files.
@@ -192,7 +196,11 @@ def _copy_database(connection: Connection, target: Path) -> str:
     return files.sync_part(target).sha256
 
 
-def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str, str]:
+def _copy_sealed_files(
+    data: Path,
+    display: Progress,
+    staging: Path,
+) -> dict[str, str]:
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
     A request or reply file is sealed when it is complete and its hash is in the database. Reads
@@ -233,7 +241,11 @@ def _copy_sealed_files(data: Path, display: Progress, staging: Path) -> dict[str
     return hashes
 
 
-def copy_files(folder: Path, staging: Path, paths: Iterable[Path]) -> dict[str, str]:
+def copy_files(
+    folder: Path,
+    staging: Path,
+    paths: Iterable[Path],
+) -> dict[str, str]:
     """Copy files of a folder into another; return the copies' hashes by name.
 
     A missing file is left out. A file that another process appends to is copied up to some point.

@@ -93,7 +93,13 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         _clean_batches(ws, cutoff, report)
         _, leftovers = find_unknown_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws)
-        old_reports = _find_old_reports(ws, cutoff)
+        pilots = ws.store.query(runs.list_pilots)
+        pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
+        old_reports = []
+        for task in ws.tasks:
+            old_reports += reports.find_old_reports(
+                ws.data, task.name, cutoff, kept_names=pilot_reports
+            )
         report.litter = [path.name for path in leftovers]
         report.reports = [path.name for path in old_reports]
         if not dry:
@@ -105,20 +111,11 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
     return report
 
 
-def _find_old_reports(ws: WorkspaceSession, cutoff: datetime) -> list[Path]:
-    """Return the quality reports of all tasks from before `cutoff`, except those of pilots.
-
-    The newest report of each task that has a JSON file is left out, too.
-    """
-    pilots = ws.store.query(runs.list_pilots)
-    pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
-    paths = []
-    for task in ws.tasks:
-        paths += reports.find_old_reports(ws.data, task.name, cutoff, kept_names=pilot_reports)
-    return paths
-
-
-def _clean_batches(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_batches(
+    ws: WorkspaceSession,
+    cutoff: datetime,
+    report: CleanReport,
+) -> None:
     """Record that files of batches that ended before `cutoff` are removed, then delete them.
 
     They are sealed files and lock files. If a sealed file was changed, a warning is printed, and
@@ -186,7 +183,9 @@ class SealedFile(NamedTuple):
 
 
 def list_sealed_files(
-    data: Path, batch: batches.BatchRow, cleaned_batches: Collection[int] = ()
+    data: Path,
+    batch: batches.BatchRow,
+    cleaned_batches: Collection[int] = (),
 ) -> list[SealedFile]:
     """Return the sealed files of a batch: its request and result file.
 
@@ -221,7 +220,11 @@ def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
     return leftovers
 
 
-def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -> None:
+def _clean_builds(
+    ws: WorkspaceSession,
+    cutoff: datetime,
+    report: CleanReport,
+) -> None:
     """Delete builds that are not in service, if they are damaged or older than `cutoff`.
 
     The build that a rollback of the index would return to is no exception. If `report.dry`, they
@@ -240,7 +243,12 @@ def _clean_builds(ws: WorkspaceSession, cutoff: datetime, report: CleanReport) -
             builds.delete(old_numbers)
 
 
-def delete_unneeded_vectors(ws: WorkspaceSession, *, before: datetime | None, dry: bool) -> int:
+def delete_unneeded_vectors(
+    ws: WorkspaceSession,
+    *,
+    before: datetime | None,
+    dry: bool,
+) -> int:
     """Delete cached vectors, of all models, whose text no index entry and no meaningless query has.
 
     Args:

@@ -47,7 +47,11 @@ from pipeline.store.database import Connection
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 
 
-def _create_notice(message: str, consequence: str, next_step: object) -> RowFault:
+def _create_notice(
+    message: str,
+    consequence: str,
+    next_step: object,
+) -> RowFault:
     """Return a finding that does not mean that stored data are wrong.
 
     Args:
@@ -446,7 +450,11 @@ def _check_submitted_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[Ro
 
 
 def _check_duplicate(
-    task: Task, owner: BatchRow, *, remote_batch: RemoteBatch, cancelled_duplicates: Collection[str]
+    task: Task,
+    owner: BatchRow,
+    *,
+    remote_batch: RemoteBatch,
+    cancelled_duplicates: Collection[str],
 ) -> Iterator[RowFault]:
     """Yield a finding if a remote batch is a duplicate of `owner` that was not cancelled.
 

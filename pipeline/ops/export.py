@@ -151,7 +151,11 @@ def iterate_chunks(
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
-def _choose_format(task: Task, path: Path | None, format_: str | None) -> str:
+def _choose_format(
+    task: Task,
+    path: Path | None,
+    format_: str | None,
+) -> str:
     """Return the given format, else that of the path's ending, else the task's first format.
 
     The first format is used only without a path. A path without a known ending raises.
@@ -208,7 +212,10 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
 
 
 def _read_rows(
-    tx: Connection, task: Task, settings: Settings, options: ExportOptions
+    tx: Connection,
+    task: Task,
+    settings: Settings,
+    options: ExportOptions,
 ) -> ExportRows:
     """Return the rows of an export, which are read when iterated.
 
@@ -259,7 +266,12 @@ def _count_rows(
             bar.show(report.count)
 
 
-def check_target(path: Path, store: Store, *, overwrite: bool) -> None:
+def check_target(
+    path: Path,
+    store: Store,
+    *,
+    overwrite: bool,
+) -> None:
     """Check that a file can be created at a path; write nothing.
 
     Args:

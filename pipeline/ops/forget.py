@@ -335,7 +335,11 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
     return list(dict.fromkeys(row_id for row_id, _ in named_rows)), is_continuation
 
 
-def _find_rows(tx: Connection, task: Task, names: Sequence[str]) -> list[tuple[str, str]]:
+def _find_rows(
+    tx: Connection,
+    task: Task,
+    names: Sequence[str],
+) -> list[tuple[str, str]]:
     """Return the id and the typed name of each row to forget; refuse unknown names and busy rows.
 
     A name is the row's key, or the user name of a person. A name has several rows if a killed
@@ -370,7 +374,11 @@ def _find_rows(tx: Connection, task: Task, names: Sequence[str]) -> list[tuple[s
     return named_rows
 
 
-def _read_row_batches(tx: Connection, task: Task, row_ids: Sequence[str]) -> list[BatchRow]:
+def _read_row_batches(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+) -> list[BatchRow]:
     """Return all batches that may have asked about any of the rows, oldest first."""
     numbers = set[int]().union(
         *(erasure.list_batches_that_may_have_row(tx, task.name, row_id) for row_id in row_ids)
@@ -396,7 +404,12 @@ def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> Inconsistent
     )
 
 
-def _check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequence[str]) -> None:
+def _check_sealed_files(
+    data: Path,
+    task: Task,
+    tx: Connection,
+    row_ids: Sequence[str],
+) -> None:
     """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
 
     Reads the existing files of all batches that may have asked about the rows. The check is skipped
@@ -413,7 +426,10 @@ def _check_sealed_files(data: Path, task: Task, tx: Connection, row_ids: Sequenc
 
 
 def _drop_lines(
-    ws: WorkspaceSession, batch: BatchRow, row_ids: Collection[str], report: ForgetReport
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    row_ids: Collection[str],
+    report: ForgetReport,
 ) -> None:
     """Rewrite the sealed files of a batch without the lines about some rows of its task.
 
@@ -519,7 +535,11 @@ def _erase_rows(
     workspace.record_row_change(tx, task.name)
 
 
-def _rebuild_index(ws: WorkspaceSession, row_ids: Collection[str], report: ForgetReport) -> None:
+def _rebuild_index(
+    ws: WorkspaceSession,
+    row_ids: Collection[str],
+    report: ForgetReport,
+) -> None:
     """Build the index again if it may contain a forgotten row, and delete all other builds.
 
     Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If

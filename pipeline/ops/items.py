@@ -43,7 +43,11 @@ from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
 # Lists of rows
 
 
-def read_page(store: Store, task: Task, options: RowListOptions) -> RowsPage:
+def read_page(
+    store: Store,
+    task: Task,
+    options: RowListOptions,
+) -> RowsPage:
     """Return a page of the rows of a task.
 
     Raises:
@@ -158,7 +162,12 @@ def write_csv(
 # Details of a row
 
 
-def describe_row(ws: WorkspaceSession, name: str, *, raw: bool = False) -> dict[str, Any]:
+def describe_row(
+    ws: WorkspaceSession,
+    name: str,
+    *,
+    raw: bool = False,
+) -> dict[str, Any]:
     """Return all that the workspace has about a row, for JSON, from a single snapshot.
 
     Args:
@@ -278,7 +287,11 @@ def read_newest_requests(
     return requests
 
 
-def _add_sealed_lines(tx: Connection, requests: Iterable[dict[str, Any]], data: Path) -> None:
+def _add_sealed_lines(
+    tx: Connection,
+    requests: Iterable[dict[str, Any]],
+    data: Path,
+) -> None:
     """Add `wire` to each request: the lines about its row in the sealed files of its batch.
 
     `wire` has `request` (the line without images, None if there is no line) and `replies` (all
@@ -402,7 +415,11 @@ def unpark_rows(
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
 
 
-def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
+def can_be_asked_anew(
+    tx: Connection,
+    task: Task,
+    row_id: str,
+) -> bool:
     """Return whether a person can ask for a row again: it is open, stale, answered or parked.
 
     The result is for display: `ask_again` checks again whether it may mark the row.
@@ -412,7 +429,12 @@ def can_be_asked_anew(tx: Connection, task: Task, row_id: str) -> bool:
 
 
 def ask_again(
-    store: Store, task: Task, row_ids: Sequence[str], *, who: str, now: datetime
+    store: Store,
+    task: Task,
+    row_ids: Sequence[str],
+    *,
+    who: str,
+    now: datetime,
 ) -> list[str]:
     """Unpark rows and mark answered rows, so that they are asked; return the ids of these rows.
 

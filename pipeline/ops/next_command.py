@@ -104,7 +104,10 @@ def choose_next_command(
 
 
 def _choose_ask_command(
-    document: Mapping[str, Any], task: Task, *, is_decided: bool
+    document: Mapping[str, Any],
+    task: Task,
+    *,
+    is_decided: bool,
 ) -> CommandHint:
     """Return the command that asks the open rows of a task.
 

@@ -38,7 +38,10 @@ class RemovableObjects:
 
 
 def remove_findable_tables(
-    store: Store, *, confirm: Callable[[str], None], should_abandon_batches: bool = False
+    store: Store,
+    *,
+    confirm: Callable[[str], None],
+    should_abandon_batches: bool = False,
 ) -> RemovableObjects:
     """Ask a person, then drop all tables, views and indexes that findable made; return them.
 
@@ -152,7 +155,12 @@ def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
         ) from error
 
 
-def _check_references(tx: Connection, removed: RemovableObjects, *, hint: str) -> None:
+def _check_references(
+    tx: Connection,
+    removed: RemovableObjects,
+    *,
+    hint: str,
+) -> None:
     """Raise ConfigurationError if a foreign key of a kept table refers to a dropped table.
 
     Args:

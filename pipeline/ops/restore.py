@@ -133,7 +133,11 @@ def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
     return made_at, hashes
 
 
-def _copy_backup_files(source: Path, staging: Path, hashes: Mapping[str, str]) -> None:
+def _copy_backup_files(
+    source: Path,
+    staging: Path,
+    hashes: Mapping[str, str],
+) -> None:
     """Copy all files of a backup, and check the hash of each copy.
 
     Raises:
@@ -318,7 +322,11 @@ def _copy_tables(
     return row_counts
 
 
-def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
+def _copy_rows(
+    tx: Connection,
+    target: Connection,
+    table: Table,
+) -> int:
     """Send all rows of a table by COPY, and return their number.
 
     Rows are read in pages of COPIED_PAGE_ROWS.
@@ -351,7 +359,12 @@ def _copy_rows(tx: Connection, target: Connection, table: Table) -> int:
     return count
 
 
-def _continue_numbers(tx: Connection, target: Connection, table: Table, min_number: int) -> None:
+def _continue_numbers(
+    tx: Connection,
+    target: Connection,
+    table: Table,
+    min_number: int,
+) -> None:
     """Set the sequence of a table so that a new row gets an unused number above `min_number`.
 
     The number is also above all numbers that rows of the SQLite table had, deleted rows included.

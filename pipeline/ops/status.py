@@ -154,7 +154,9 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
 
 def _choose_held_step(
-    tx: Connection, task: Task, task_batches: Sequence[BatchRow]
+    tx: Connection,
+    task: Task,
+    task_batches: Sequence[BatchRow],
 ) -> CommandHint | None:
     """Return the command for the held batches of a task; None if no batch is held.
 
@@ -371,7 +373,11 @@ def describe_open_batches(ws: WorkspaceSession) -> list[str]:
     ]
 
 
-def _describe_failures(data: Path, task: Task, reasons: Mapping[str, str]) -> dict[str, Any] | None:
+def _describe_failures(
+    data: Path,
+    task: Task,
+    reasons: Mapping[str, str],
+) -> dict[str, Any] | None:
     """Return failed rows and failed gates of the newest report for JSON; None if nothing failed.
 
     Rows that are parked because their text supports no answer are not counted. The members
@@ -411,7 +417,11 @@ def _shorten_reason(reason: str) -> str:
     return describe_reason(f"{short_cause}{introduction}{short_failure}")
 
 
-def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | None:
+def _describe_stale(
+    tx: Connection,
+    task: Task,
+    count: int,
+) -> dict[str, Any] | None:
     """Return {count, marked, hint} of the stale rows, for JSON; None if there are none.
 
     `marked` is the number of rows that a person asked for again, which the next `tag` asks.
@@ -424,34 +434,41 @@ def _describe_stale(tx: Connection, task: Task, count: int) -> dict[str, Any] | 
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 
 
-def _describe_doubtful(tx: Connection, task: Task, *, settings: Settings) -> dict[str, Any] | None:
+def _describe_doubtful(
+    tx: Connection,
+    task: Task,
+    *,
+    settings: Settings,
+) -> dict[str, Any] | None:
     """Return {count, answered, below, hint} of doubtful rows; None if no row has a confidence.
 
     - `count`: rows whose preferred answer has a confidence below the setting DOUBTFUL, and was not
       reviewed
     - `answered`: rows whose preferred answer has a confidence; other answered rows do not count
     - `below`: the setting DOUBTFUL
-    - `hint`: the command that lists the doubtful rows; empty if there are none
+    - `hint`: the command that lists the doubtful rows
     """
     grid = task.make_grid(tx)
     counts = grid.count_doubtful(tx)
     if counts is None:
         return None
 
-    hint = ""
-    if counts.doubtful_rows:
-        condition = f"{grid.judgements.doubtful_name} = true"
-        hint = str(task.nouns.command("items", where=condition))
+    condition = f"{grid.judgements.doubtful_name} = true"
     return {
         "count": counts.doubtful_rows,
         "answered": counts.rows_with_confidence,
         "below": settings.doubtful,
-        "hint": hint,
+        "hint": str(task.nouns.command("items", where=condition)),
     }
 
 
 def _describe_index(
-    tx: Connection, task: Task, *, settings: Settings, indexed_task: IndexedTask, exact: bool
+    tx: Connection,
+    task: Task,
+    *,
+    settings: Settings,
+    indexed_task: IndexedTask,
+    exact: bool,
 ) -> dict[str, Any]:
     """Return the build in service of the task's index, for JSON.
 

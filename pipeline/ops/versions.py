@@ -252,7 +252,11 @@ def _delete_version(
         workspace.record_row_change(tx, task.name)
 
 
-def _unbind_local_engine(data: Path, store: Store, now: Callable[[], datetime]) -> bool:
+def _unbind_local_engine(
+    data: Path,
+    store: Store,
+    now: Callable[[], datetime],
+) -> bool:
     """Unbind the workspace from the local engine if no request of any task is left.
 
     A request is left if the database has a version, an answer of a model, or a batch that is not
