@@ -105,7 +105,8 @@ def nest_texts(form: Mapping[str, str]) -> Texts:
 def parse_texts(field: AnswerField, texts: Texts) -> Any:
     """Return the value of the texts of a form; nothing is validated.
 
-    Elements of a list without any text are left out. A text is read as `AnswerField.parse` says.
+    Elements of a list without any text are left out. A checkbox is true if its text is
+    CHECKED_TEXT. Any other text is read as `AnswerField.parse` says.
 
     Args:
         field: The field, or the part of it.

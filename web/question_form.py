@@ -216,7 +216,7 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     return QuestionForm(form.get("question", ""), typed_fields, roles)
 
 
-def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
+def check_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     """Return the fields of an answer, as a form declares them; raise if any of them is invalid.
 
     All fields are checked before the error is raised: then `typed.messages` has a message about
@@ -273,7 +273,7 @@ def _make_field(typed_field: TypedField) -> FieldDraft:
     return field
 
 
-def choose_columns(roles: Mapping[str, str]) -> ColumnChoice:
+def parse_column_roles(roles: Mapping[str, str]) -> ColumnChoice:
     """Return the columns of a new task by their roles: text, key, and other sent columns.
 
     A column with any other role is not sent. No column is guessed. If no column has the role of the

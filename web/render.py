@@ -235,7 +235,7 @@ def to_text(value: object) -> str:
     return str(value)
 
 
-def list_changed_members(old_value: Any, new_value: Any) -> tuple[Any, Any]:
+def drop_common_objects(old_value: Any, new_value: Any) -> tuple[Any, Any]:
     """Return both values; of two lists of objects, only the objects that the other one lacks."""
     has_objects = all(
         isinstance(value, list) and any(isinstance(member, dict) for member in value)
@@ -249,21 +249,21 @@ def list_changed_members(old_value: Any, new_value: Any) -> tuple[Any, Any]:
     return (removed, added) if removed or added else (old_value, new_value)
 
 
-def summarize_value(value: Any) -> str:
+def to_one_line(value: Any) -> str:
     """Return a value of an answer as one line: quotations as text, an empty value as "nothing".
 
     Members of a list of objects are separated by semicolons, members of another list by commas, and
     values of an object, without the empty ones, by blanks.
     """
     if isinstance(value, list) and any(isinstance(member, dict) for member in value):
-        return "; ".join(map(summarize_value, value))
+        return "; ".join(map(to_one_line, value))
     if isinstance(value, list):
         return to_text(value)
     if isinstance(value, dict):
         if is_quotation(value):
             return str(value["quote"])
         return " ".join(
-            summarize_value(member) for member in value.values() if member not in EMPTY_VALUES
+            to_one_line(member) for member in value.values() if member not in EMPTY_VALUES
         )
     return to_text(value) or "nothing"
 
@@ -361,13 +361,13 @@ _FILTERS: Mapping[str, Any] = {
     "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,
-    "list_changed_members": list_changed_members,
+    "drop_common_objects": drop_common_objects,
     "for_page": select_clauses,
     "render_message": to_html,
     "short_hash": short_hash,
     "shorten": shorten,
     "state_label": state_label,
-    "summarize_value": summarize_value,
+    "to_one_line": to_one_line,
     "thousands": "{:,}".format,
     "to_plain_text": to_plain_text,
     "to_text": to_text,

@@ -12,11 +12,11 @@ from web.page_texts import to_plain_text
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
 
-def summarize_ended_work(work: Mapping[str, Any]) -> str:
-    """Return a line on how background work ended, or "".
+def summarize_asking(work: Mapping[str, Any]) -> str:
+    """Return a line on how background work that asks rows ended, or "" for any other work.
 
-    Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a finished command that
-    asks rows is described by the number of answered rows; for `tag` also by the reason if it
+    Failed work has none. Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a
+    finished command is described by the number of answered rows; for `tag` also by the reason if it
     stopped early.
 
     Args:

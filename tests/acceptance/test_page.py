@@ -620,7 +620,7 @@ def test_page_refuses_a_folder_without_a_workspace(workspace: Workspace) -> None
         home_page = client.get("/").text
         # The workspace on PostgreSQL has a person.
         assert "Drop a table here" in home_page or ON_POSTGRESQL
-        assert 'data-post="/api/admin/experts"' in client.get("/add?task=experts").text
+        assert 'hx-post="/api/admin/experts"' in client.get("/add?task=experts").text
         port = client.base_url.port
         assert "in use" in workspace.run_command("web", no_open=True, port=port, code=3).stderr
 

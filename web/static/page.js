@@ -349,6 +349,10 @@ document.addEventListener("htmx:afterRequest", (event) => {
     showNotice("warn", joinSentences(reply.detail, reply.hint));
   } else {
     showNotice("done", reply.said || "");
+    if (reply.page) {
+      const link = ` <a href="${reply.page}">Show</a>`;
+      document.querySelector("#told p").insertAdjacentHTML("beforeend", link);
+    }
     updatePage(element.dataset);
   }
 });

@@ -28,7 +28,7 @@ from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
 from web.render import PageState, accepted_response, render_page, short_hash
-from web.work_summary import summarize_ended_work
+from web.work_summary import summarize_asking
 
 router = APIRouter()
 
@@ -103,10 +103,10 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
     form |= BUTTON_OPTIONS.get(next_step.command, {})
-    return accepted_response(start_command(app_state, next_step.command, form, task, cost))
+    return accepted_response(start_or_join_command(app_state, next_step.command, form, task, cost))
 
 
-def start_command(
+def start_or_join_command(
     app_state: AppState,
     command: str,
     form: Mapping[str, str],
@@ -227,9 +227,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
-            work_documents=[
-                {**work, "summary": summarize_ended_work(work)} for work in work_documents
-            ],
+            work_documents=[{**work, "summary": summarize_asking(work)} for work in work_documents],
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
             rows_version=rows_version,
             stoppable_commands=STOPPABLE_COMMANDS,
@@ -389,4 +387,4 @@ def begin_command(
     It spends at most `cost` USD, as estimated before it sends.
     """
     task_name = task or app_state.settings_for(task).task
-    return accepted_response(start_command(app_state, command, body.root, task_name, cost))
+    return accepted_response(start_or_join_command(app_state, command, body.root, task_name, cost))

@@ -46,15 +46,15 @@ from web.question_form import (
     UNSENT_ROLE,
     QuestionForm,
     assign_roles,
+    check_answer_fields,
     check_question,
-    choose_columns,
-    parse_answer_fields,
+    parse_column_roles,
     place_message,
     read_question_form,
 )
 from web.render import FormFields, PageState, find_drop_task, render_page
 from web.uploads import NEW_TASK, Upload
-from web.views.command_api import start_command
+from web.views.command_api import start_or_join_command
 
 router = APIRouter()
 
@@ -134,6 +134,7 @@ async def add_person(app_state: PageState, request: Request) -> JSONResponse:
     document = {
         "ok": True,
         "said": "; ".join([f"{person.username} is saved", result, *notes]),
+        "page": f"/row?{urlencode({'task': PEOPLE_TASK, 'key': person.username})}",
         "username": person.username,
         "tags": person.tags or None,
         "findability_score": person.findability_score,
@@ -149,7 +150,7 @@ def _reload_person(app_state: AppState, person: add_expert.AddedExpert) -> add_e
 
 
 @router.post("/api/imports", status_code=202)
-async def drop_file(
+async def upload_file(
     app_state: PageState,
     request: Request,
     *,
@@ -433,7 +434,7 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
     Raises:
         FindableError: The roles of the columns are invalid, or the file cannot be read.
     """
-    choice = choose_columns(upload.typed_question.roles)
+    choice = parse_column_roles(upload.typed_question.roles)
     with app_state.open_to_read() as ws:
         upload.row_count, upload.row_report = ask.count_rows(ws, _parse_table(upload, choice))
 
@@ -455,8 +456,10 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
             hint="correct the file, and drop it again",
         )
 
-    def import_file(display: BackgroundJob) -> dict[str, Any]:
+    def import_and_ask(display: BackgroundJob) -> dict[str, Any]:
         """Import the file and delete it; return the summary of the import.
+
+        If a mode was chosen, asking the rows is started then, for at most `cost`.
 
         Raises:
             FindableError: The import failed, or its report says that it imported no row. The file
@@ -472,7 +475,7 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
             _ask_rows(app_state, upload, upload.task, {"mode": mode, "refresh": "1"}, cost)
         return {"summary": report.summary}
 
-    _start_step(app_state, upload, "import", import_file)
+    _start_step(app_state, upload, "import", import_and_ask)
 
 
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
@@ -528,8 +531,8 @@ def _prepare_task(
         FindableError: The file cannot be read.
     """
     check_question(typed)
-    fields = parse_answer_fields(typed)
-    choice = choose_columns(typed.roles)
+    fields = check_answer_fields(typed)
+    choice = parse_column_roles(typed.roles)
     try:
         return ask.parse_question(
             upload.path,
@@ -603,7 +606,7 @@ def _ask_rows(
     app_state: AppState, upload: Upload, task: str, form: Mapping[str, str], cost: float
 ) -> None:
     """Start to ask the rows of a task for at most `cost` USD; the browser then opens the task."""
-    start_command(app_state, "tag", {**form, "wait": "1"}, task, cost)
+    start_or_join_command(app_state, "tag", {**form, "wait": "1"}, task, cost)
     upload.asked_task = task
 
 

@@ -19,7 +19,7 @@ from pipeline.quality.report import read_report_documents
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
-from web.render import PageState, render_page, summarize_value
+from web.render import PageState, render_page, to_one_line
 from web.row_titles import read_row_titles
 from web.views.version_accuracy import (
     LEFT_OUT_REASONS,
@@ -27,7 +27,7 @@ from web.views.version_accuracy import (
     VersionText,
     find_version_accuracy,
 )
-from web.work_summary import summarize_ended_work
+from web.work_summary import summarize_asking
 
 router = APIRouter()
 
@@ -58,7 +58,7 @@ def render_quality(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
         displayed_work = [
-            {**work, "summary": summarize_ended_work(work)}
+            {**work, "summary": summarize_asking(work)}
             for work in documents
             if work["state"] != "done"
         ]
@@ -103,7 +103,7 @@ def _summarize_answer(text: str) -> str:
     """Return a JSON object as one line; any other text is returned unchanged."""
     with contextlib.suppress(ValueError, AttributeError):
         answer = json.loads(text)
-        return " · ".join(f"{name}: {summarize_value(value)}" for name, value in answer.items())
+        return " · ".join(f"{name}: {to_one_line(value)}" for name, value in answer.items())
     return text
 
 

@@ -50,7 +50,7 @@ from web.render import (
 )
 from web.row_query import RowQuery
 from web.row_titles import read_row_titles
-from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, passage_values
+from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, make_passage_values
 
 router = APIRouter()
 
@@ -179,7 +179,7 @@ def act_on_row(
         else:
             with app_state.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.find_row_id(tx, key)
-            start_asking(app_state, task, [row_id], row_key=key)
+            mark_and_start_asking(app_state, task, [row_id], row_key=key)
     except FindableError as error:
         error_message = to_line(error)
 
@@ -343,7 +343,7 @@ def _row_values(
         row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
-        passage = passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
+        passage = make_passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
         marks = passage["marks"]
         concepts = passage["concepts"]
 
@@ -425,7 +425,7 @@ class RowSelection(BaseModel):
 @router.post("/api/tasks/{task}/items/ask", status_code=202)
 def ask_selected_rows(app_state: PageState, task: str, body: RowSelection) -> JSONResponse:
     """Start to ask the chosen rows again, with live calls at full price."""
-    return accepted_response(start_asking(app_state, task, body.ids))
+    return accepted_response(mark_and_start_asking(app_state, task, body.ids))
 
 
 @router.post("/api/tasks/{task}/items/free")
@@ -481,7 +481,7 @@ def price_selected_rows(
         return {"cost": estimate_cost(ws, body.ids)}
 
 
-def start_asking(
+def mark_and_start_asking(
     app_state: AppState,
     task: str,
     row_ids: Sequence[str],

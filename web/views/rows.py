@@ -179,7 +179,7 @@ def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse
 
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
-    """Render the facets of the selected rows, and their number.
+    """Render the facets of the selected rows with counts, their number, and links by review.
 
     All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
     """
@@ -253,7 +253,7 @@ def _rows_values(
     if layout == PASSAGES_TASK:
         for row in page.rows:
             passage = read_quoted_passage(settings, store, task, row["id"])
-            row["passage"] = passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
+            row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
 
     empty_names = []
     if not query.field_names:
@@ -397,7 +397,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     )
 
 
-def passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:
+def make_passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:
     """Return the source, text, marks and concepts of a passage, for templates.
 
     Each type of concept has its own hue, by the order of types in the passage. Concepts are

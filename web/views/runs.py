@@ -32,7 +32,7 @@ from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
 from web.row_titles import read_row_titles
 from web.views.command_api import MAX_DISPLAYED_WORK, list_budgets
-from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, start_asking
+from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 
 router = APIRouter()
 
@@ -124,7 +124,7 @@ def render_runs(
 def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]]:
     """Return the newest MAX_LISTED_RUNS runs of all tasks except trials, newest first.
 
-    Each run is a document of `_run_values`, to which these members are added:
+    Each run is a document of `_make_run_values`, to which these members are added:
 
     - `live`: the progress of a live run that is not over, else None.
     - `wait`: the `BatchWait` of a batch that waits at the API, else None.
@@ -140,7 +140,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
         for number, parts in newest_groups:
             run = run_summary.make_run(tx, parts)
             summary = make_batch_summary(run.batch, now=now)
-            values = _run_values(app_state, run, summary)
+            values = _make_run_values(app_state, run, summary)
             values["live"] = progress_by_number.get(number)
             values["wait"] = status_report.waits_by_number.get(number)
             values["commonest_failure"] = run_summary.describe_commonest_failure(
@@ -167,7 +167,7 @@ def render_batch(
 
 
 @router.post("/parts/batch", include_in_schema=False)
-def cancel_or_retry_batch(
+def cancel_run_or_ask_failed_rows(
     app_state: PageState,
     number: BatchNumberQuery,
     task: str,
@@ -186,7 +186,7 @@ def cancel_or_retry_batch(
             run_task = ws.find_task(run.batch.task)
             failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         if form.get("act") == "retry":
-            start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
+            mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
             start_cancelling(app_state, number, run_task.subject)
     except FindableError as error:
@@ -233,7 +233,7 @@ def _render_batch(
         titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
         failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
         summary = make_batch_summary(run.batch, now=ws.now())
-        batch = {**_run_values(app_state, run, summary), **document}
+        batch = {**_make_run_values(app_state, run, summary), **document}
 
     retry_ids: list[str] = []
     retry_cost = None
@@ -283,7 +283,7 @@ def _list_run_work(
     return documents[-MAX_DISPLAYED_WORK:]
 
 
-def _run_values(
+def _make_run_values(
     app_state: AppState,
     run: run_summary.Run,
     summary: BatchSummary,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.quotes import to_display_value
-from web.render import list_changed_members, to_text
+from web.render import drop_common_objects, to_text
 
 
 @pytest.mark.parametrize(
@@ -22,9 +22,9 @@ def test_only_changed_objects_of_a_list_are_listed() -> None:
     first = {"name": "a"}
     second = {"name": "b"}
     third = {"name": "c"}
-    assert list_changed_members([first, second], [first, third]) == ([second], [third])
-    assert list_changed_members([first, second], [second, first]) == (
+    assert drop_common_objects([first, second], [first, third]) == ([second], [third])
+    assert drop_common_objects([first, second], [second, first]) == (
         [first, second],
         [second, first],
     )
-    assert list_changed_members(["a", "b"], ["a"]) == (["a", "b"], ["a"])
+    assert drop_common_objects(["a", "b"], ["a"]) == (["a", "b"], ["a"])
