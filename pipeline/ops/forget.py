@@ -64,8 +64,6 @@ class ForgetReport:
     # The names, joined by commas.
     username: str
     usernames: list[str] = field(default_factory=list)
-    # An earlier run, which was killed, had begun to forget these names.
-    is_continuation: bool = False
     # Deleted lines of sealed files.
     lines: int = 0
     # Sealed files that lost lines, as paths relative to DATA.
@@ -164,7 +162,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     names = list(dict.fromkeys(names))
     task = ws.task
     report = ForgetReport(", ".join(names), names)
-    row_ids, report.is_continuation = _confirm_and_park(ws, names)
+    row_ids = _confirm_and_park(ws, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
 
@@ -297,15 +295,15 @@ def _delete_remains(ws: WorkspaceSession) -> int:
     return vector_count
 
 
-def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[str], bool]:
+def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
     """Check all rows, ask the user, then journal and park the rows that are to be forgotten.
 
     A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
     earlier run already has entries for all names, the user is not asked again.
 
     Returns:
-        The ids to forget, and whether an earlier run has entries for all names. The ids are those
-        of this run and those of earlier, unfinished runs for the same names.
+        The ids to forget: those of this run and those of earlier, unfinished runs for the same
+        names.
 
     Raises:
         InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
@@ -332,7 +330,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> tuple[list[
             task.delete_row(tx, row_id, unchanged_text="nothing was changed")
             savepoint.rollback()
             erasure.begin_erasure(tx, task.name, row_id, name=name, now=ws.now())
-    return list(dict.fromkeys(row_id for row_id, _ in named_rows)), is_continuation
+    return list(dict.fromkeys(row_id for row_id, _ in named_rows))
 
 
 def _find_rows(

@@ -402,14 +402,25 @@ def unpark_rows(
             hint=f"`{task.nouns.command('parked')}` lists them; {OptionHint(all=True)} chooses all",
         )
 
+    with store.read() as tx:
+        row_ids = None if name is None else [task.find_row_id(tx, name)]
+        unparkable_ids = claims.list_unparkable_ids(
+            tx,
+            task.name,
+            prompt_version=task.parked_version,
+            row_ids=row_ids,
+        )
+    if not unparkable_ids:
+        return []
+
     if all_rows:
-        confirm(f"Let all parked {task.nouns.plural} be asked again?")
+        confirm(f"Let {len(unparkable_ids)} parked {task.nouns.plural} be asked again?")
     with store.write() as tx:
         unparked_ids = claims.unpark(
             tx,
             task.name,
             prompt_version=task.parked_version,
-            row_ids=None if name is None else [task.find_row_id(tx, name)],
+            row_ids=row_ids,
         )
         names = task.make_row_table(tx).read_names(tx, unparked_ids)
     return sorted(names.get(row_id, row_id) for row_id in unparked_ids)

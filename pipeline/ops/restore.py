@@ -214,7 +214,14 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
         if store.path is None:
             with store.read() as tx:
                 existing_tables = schema.our_tables(tx, {"experts"})
-                if existing_tables and _is_copied(tx, restore_report):
+                # A killed restore copied all tables, if nothing has changed them since.
+                if schema.is_workspace(tx) and workspace.is_unchanged_since(
+                    tx,
+                    RESTORED_EVENT,
+                    restore_report.path,
+                    old=restore_report.made_at,
+                    new=str(workspace.get_workspace(tx).position),
+                ):
                     restore_report.database = store.address
         if existing_tables and not restore_report.database:
             raise ConfigurationError(
@@ -223,17 +230,6 @@ def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[
                 hint="leave DATABASE_URL out, or name an empty database that createdb made",
             )
         yield store
-
-
-def _is_copied(tx: Connection, restore_report: RestoreReport) -> bool:
-    """Return whether a database is unchanged since a restore of this backup into this folder."""
-    return schema.is_workspace(tx) and workspace.is_unchanged_since(
-        tx,
-        RESTORED_EVENT,
-        restore_report.path,
-        old=restore_report.made_at,
-        new=str(workspace.get_workspace(tx).position),
-    )
 
 
 def _copy_tables_to_server(

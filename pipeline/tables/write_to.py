@@ -25,6 +25,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     Insert,
+    Integer,
     Numeric,
     TableClause,
     Text,
@@ -180,14 +181,7 @@ class AnswerTarget:
         if self.has_records and len(self.task.key) > 1:
             raise self._error("a record per answer needs a key of one column")
 
-        columns = read_columns(tx, self.table_name, self.schema)
-        target_column = columns.get(fold_column_name(tx, self.column_name))
-        if self.field is not None and target_column is not None and not target_column["nullable"]:
-            raise self._error(
-                f"`{self.label}` is NOT NULL, and only NULL cells are filled",
-                "name a column that can be NULL, or remove NOT NULL from this column",
-            )
-
+        self._check_columns(tx)
         key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
         new_values: dict[str, ColumnElement[Any]] = {
             name: cast(null(), _TYPES_BY_KIND[kind]) for name, kind in self.written_kinds.items()
@@ -217,6 +211,29 @@ class AnswerTarget:
                 f"the key of the task ({key_label}) is not a unique key of the table",
                 "add a unique key: CREATE UNIQUE INDEX …",
             )
+
+    def _check_columns(self, tx: Connection) -> None:
+        """Check that the columns can have blank cells and store the values without rounding.
+
+        Raises:
+            InputError: The column is NOT NULL, or whole numbers are to store fractions.
+        """
+        columns = read_columns(tx, self.table_name, self.schema)
+        target_column = columns.get(fold_column_name(tx, self.column_name))
+        if self.field is not None and target_column is not None and not target_column["nullable"]:
+            raise self._error(
+                f"`{self.label}` is NOT NULL, and only NULL cells are filled",
+                "name a column that can be NULL, or remove NOT NULL from this column",
+            )
+        for name, kind in self.written_kinds.items():
+            column = columns.get(fold_column_name(tx, name))
+            is_whole = column is not None and isinstance(column["type"], Integer)
+            # PostgreSQL would round without a message.
+            if is_whole and kind in {"real", "decimal"} and not is_sqlite(tx):
+                raise self._error(
+                    f"`{name}` stores whole numbers, but answers may be fractions",
+                    "give the column a type such as double precision",
+                )
 
     def _error(
         self, reason: str, hint: str = "name a table of your own in write_to="

@@ -234,7 +234,6 @@ def test_query_is_asked_about(workspace: Workspace) -> None:
             "'_year' is not a name (a letter, then letters, digits and _",
         ),
         ({"fields": "my tone"}, "FIELDS: 'my tone' is not a name"),
-        ({"fields": "id: text"}, "the field `id` and the key column `id`"),
         ({"fields": "stars: 5-1"}, "'stars' needs two whole numbers, the lower first"),
         ({"fields": "stars: 1-1"}, "'stars' needs two whole numbers, the lower first"),
         ({"fields": "stars: 1-"}, "'1-' is not a kind of field"),

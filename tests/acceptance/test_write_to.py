@@ -35,10 +35,13 @@ def declare(
     *options: str,
     items: str = QUERY,
     prompt: str = "{t}",
+    field_type: str = "str",
 ) -> Path:
     """Write the file of the task."""
     arguments = [f"write_to={write_to!r}", *options]
-    text = write_declaration({"v": "str"}, prompt=prompt, items=items, extra_arguments=arguments)
+    text = write_declaration(
+        {"v": field_type}, prompt=prompt, items=items, extra_arguments=arguments
+    )
     return workspace.write_file("tasks/notes.py", text)
 
 
@@ -116,18 +119,30 @@ def test_wrong_target_is_refused_before_any_table_is_added(
     assert read_schema(workspace) == schema_before
 
 
-def test_column_that_is_never_null_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    """Only NULL cells are filled, so a column that is NOT NULL would get no answer."""
+@pytest.mark.parametrize(
+    ("column_type", "field_type", "message"),
+    [
+        ("TEXT NOT NULL DEFAULT ''", "str", "`orders.v` is NOT NULL"),
+        pytest.param(
+            "INTEGER",
+            "float",
+            "`v` stores whole numbers",
+            marks=pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite rounds nothing"),
+        ),
+    ],
+)
+def test_column_that_cannot_show_the_answers_is_refused_before_anything_is_asked(
+    tmp_path: Path, column_type: str, field_type: str, message: str
+) -> None:
+    """Only NULL cells are filled, and PostgreSQL would round fractions without a message."""
     workspace = Workspace(tmp_path / "here", task="notes", settings={"YES": "1"})
-    columns = "id INTEGER PRIMARY KEY, t TEXT, v TEXT NOT NULL DEFAULT ''"
-    run_sql(workspace, f"CREATE TABLE orders ({columns})")
+    run_sql(workspace, f"CREATE TABLE orders (id INTEGER PRIMARY KEY, t TEXT, v {column_type})")
     run_sql(workspace, "INSERT INTO orders (id, t) VALUES (1, 'a')")
-    declare(workspace, "orders.v=v")
+    declare(workspace, "orders.v=v", field_type=field_type)
     schema_before = read_schema(workspace)
 
     for verb in ("submit", "tag"):
-        output = workspace.run_command(verb, code=2).stderr
-        assert "`orders.v` is NOT NULL" in output
+        assert message in workspace.run_command(verb, code=2).stderr
     assert read_schema(workspace) == schema_before
 
 
