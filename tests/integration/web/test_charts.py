@@ -55,34 +55,12 @@ def _read_names(page: Page, address: str) -> list[str]:
 
 @pytest.mark.full
 @pytest.mark.alike
-def test_each_field_has_a_distribution_whose_values_filter(task: Workspace) -> None:
-    """Numbers are in their order, texts by their counts; each value lists its rows."""
-    with Page(task) as page:
-        values = _read_values(page)
-        assert [(label, count) for label, (count, _) in values["stars"].items()] == [
-            ("2", 2),
-            ("4", 1),
-            ("5", 1),
-        ]
-        assert {label: count for label, (count, _) in values["praise"].items()} == {
-            "light": 3,
-            "oak": 2,
-        }
-        assert _read_names(page, values["stars"]["2"][1]) == ["1", "3"]
-        assert _read_names(page, values["praise"]["oak"][1]) == ["2", "3"]
-
-
-@pytest.mark.full
-@pytest.mark.alike
 def test_several_values_of_a_field_are_chosen(task: Workspace) -> None:
     """Values of a field are alternatives with their own counts; another field narrows them."""
     with Page(task) as page:
         values = _read_values(page, only=["stars = 2"])
-        assert {label: count for label, (count, _) in values["stars"].items()} == {
-            "2": 2,
-            "4": 1,
-            "5": 1,
-        }
+        counts = [(label, count) for label, (count, _) in values["stars"].items()]
+        assert counts == [("2", 2), ("4", 1), ("5", 1)]
         assert {label: count for label, (count, _) in values["praise"].items()} == {
             "light": 1,
             "oak": 1,

@@ -5,10 +5,8 @@ import pytest
 from pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
 from web.page_texts import (
     describe_setting,
-    select_clauses,
     to_html,
     to_plain_text,
-    work_label,
 )
 
 
@@ -55,11 +53,6 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
     assert html is None or rendered == html
 
 
-def test_a_hint_for_a_terminal_is_empty() -> None:
-    """A hint that only names settings says nothing to a reader of the page."""
-    assert not select_clauses("set `MODEL=x` in `.env`; or leave out --header")
-
-
 def test_command_of_any_program_becomes_a_place() -> None:
     """A page that Python started names no program."""
     form = current_form()
@@ -69,12 +62,6 @@ def test_command_of_any_program_becomes_a_place() -> None:
         assert to_plain_text(message) == "“Runs” lists all batches"
     finally:
         set_command_form(form)
-
-
-def test_work_is_named_in_plain_words() -> None:
-    """A command has a label without its task; other work is in plain words already."""
-    assert work_label("tag-live reviews") == "asking the rows"
-    assert work_label("cancel batch 3") == "cancel batch 3"
 
 
 def test_settings_are_named_as_on_their_page() -> None:
