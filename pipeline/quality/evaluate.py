@@ -16,7 +16,7 @@ from pipeline.engine.shipped_task import find_shipped_task
 from pipeline.engine.task import Task
 from pipeline.quality import figures
 from pipeline.quality.figures import Figure, TaskMeasure
-from pipeline.quality.report import QualityReport
+from pipeline.quality.report import QualityReport, delete_partial_reports
 from pipeline.store import answer_counts, answers
 from pipeline.store.database import Connection
 
@@ -128,6 +128,8 @@ def write_report(
 def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
     """Measure the answers of a version, write the report's files, and report the gates.
 
+    Partly written reports of dead processes are deleted first.
+
     Args:
         ws: The session.
         version: The version, as in `write_report`.
@@ -136,6 +138,7 @@ def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
         InputError: A version was named that has no answers; no file was written.
         ConfigurationError: The gates are malformed.
     """
+    delete_partial_reports(ws.data, ws.task.name)
     quality = write_report(ws, version=version)
     if quality is not None:
         ws.announce_placeholders()

@@ -38,7 +38,7 @@ def full_answer(_request: Json) -> Json:
 
 @pytest.mark.promise("gates")
 def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
-    """`ingest` warns and stores the answers, and `qc` fails.
+    """`ingest` warns and stores the answers, and `qc` fails and deletes what a killed one left.
 
     Mark-up of the answers is escaped in the report.
     """
@@ -54,7 +54,11 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
         workspace.run_command("poll")
 
         assert "full" in workspace.run_command("ingest").stderr
+        # A killed `qc` left it. No process has such a high id.
+        part = workspace.data / "reports" / "passage-concepts-1.json.7fffffff-0123456789.part"
+        part.touch()
         assert "full" in workspace.run_command("qc", code=GATE_FAILED).output
+        assert not part.exists()
         assert len(workspace.exported_rows()) == MIN_PASSAGES * MAX_CONCEPTS
 
         reports = [
