@@ -423,7 +423,7 @@ def versions(ws: WorkspaceSession) -> Report:
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
-    document = [summary.document for summary in answer_versions.read_all_versions(ws)]
+    document = [summary.document for summary in answer_versions.read_versions_of_tasks(ws)]
     return Report(document, parts=[make_table(document, VERSION_COLUMNS)])
 
 
@@ -442,7 +442,7 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
     settings = replace(read_settings(), backend=None)
     # The version names its task.
     with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
-        rolled_back = answer_versions.roll_back(ws, extractor)
+        rolled_back = answer_versions.delete_version_answers(ws, extractor)
         report = Report(
             {
                 "task": rolled_back.subject,

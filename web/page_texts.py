@@ -72,7 +72,7 @@ def to_plain_text(text: object) -> str:
     of code spans are removed. Clauses for a terminal are left out, unless no clause is left; then
     settings are named as on the page.
     """
-    message = select_clauses(text) or describe_setting(str(text))
+    message = drop_terminal_clauses(text) or describe_setting(str(text))
     return _CODE_SPAN.sub(r"\1", _COMMAND.sub(_quote_place, message))
 
 
@@ -86,13 +86,13 @@ def to_html(text: object, task: str = "") -> Markup:
         text: The message.
         task: The task of the links; "" for the default task.
     """
-    message = str(escape(select_clauses(text) or describe_setting(str(text))))
+    message = str(escape(drop_terminal_clauses(text) or describe_setting(str(text))))
     linked = _COMMAND.sub(lambda match: _link_place(match, task), message)
     linked = _BATCH.sub(r'<a href="/batch?number=\1">batch \1</a>', linked)
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", linked))  # noqa: S704 - it is escaped
 
 
-def select_clauses(text: object) -> str:
+def drop_terminal_clauses(text: object) -> str:
     """Return a message without its clauses for a terminal, which semicolons separate.
 
     A clause is for a terminal if it has a setting, or a command without a place on the page. Of the

@@ -27,8 +27,8 @@ from web.page_texts import (
     capitalize_first,
     describe_price,
     describe_setting,
+    drop_terminal_clauses,
     format_cost,
-    select_clauses,
     to_html,
     to_plain_text,
     work_label,
@@ -236,7 +236,10 @@ def to_text(value: object) -> str:
 
 
 def drop_common_objects(old_value: Any, new_value: Any) -> tuple[Any, Any]:
-    """Return both values; of two lists of objects, only the objects that the other one lacks."""
+    """Return both values; of two lists of objects, only the objects that the other one lacks.
+
+    Two lists that differ only in their order are returned whole.
+    """
     has_objects = all(
         isinstance(value, list) and any(isinstance(member, dict) for member in value)
         for value in (old_value, new_value)
@@ -362,7 +365,7 @@ _FILTERS: Mapping[str, Any] = {
     "likeness": format_likeness,
     "link_address": link_address,
     "drop_common_objects": drop_common_objects,
-    "for_page": select_clauses,
+    "for_page": drop_terminal_clauses,
     "render_message": to_html,
     "short_hash": short_hash,
     "shorten": shorten,

@@ -12,7 +12,7 @@ from web.page_texts import to_plain_text
 STOPPED_SUMMARY = "The answers so far are stored; the other rows are waiting."
 
 
-def summarize_asking(work: Mapping[str, Any]) -> str:
+def summarize_ended_asking(work: Mapping[str, Any]) -> str:
     """Return a line on how background work that asks rows ended, or "" for any other work.
 
     Failed work has none. Work that was stopped has the fixed text STOPPED_SUMMARY. The result of a

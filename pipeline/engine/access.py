@@ -42,7 +42,7 @@ class Access(Enum):
     CREATE = "create"
 
 
-def _check_if_task_brings_rows(settings: Settings, store: Store) -> bool:
+def _check_first_use_and_if_task_brings_rows(settings: Settings, store: Store) -> bool:
     """Check the first use of a user task; return whether a workspace can begin with its rows.
 
     Returns:
@@ -105,7 +105,7 @@ def check_access_and_find_workspace(
             other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
 
     if not has_workspace:
-        brings_rows = _check_if_task_brings_rows(settings, store)
+        brings_rows = _check_first_use_and_if_task_brings_rows(settings, store)
         has_database = tx is not None and not is_whole_workspace
         may_write = access is Access.WRITE and (brings_rows or has_database)
         if access is not Access.CREATE and not may_write:

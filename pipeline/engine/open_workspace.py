@@ -88,7 +88,9 @@ def open_workspace(
         if access is not Access.READ:
             # A command about all tasks creates no tables of a task.
             tables_task = None if has_workspace and is_whole_workspace else settings.task
-            settings = _prepare_folder_and_tables(settings, store, display, tables_task=tables_task)
+            settings = _prepare_folder_tables_and_task(
+                settings, store, display, tables_task=tables_task
+            )
         refuses_missing_tables = access is Access.READ or is_whole_workspace
         session = _make_session(
             settings, store, display, refuses_missing_tables=refuses_missing_tables
@@ -98,7 +100,7 @@ def open_workspace(
             yield opened
 
 
-def _prepare_folder_and_tables(
+def _prepare_folder_tables_and_task(
     settings: Settings,
     store: Store,
     display: Progress,

@@ -47,7 +47,7 @@ class RequestBuilder:
         return answer_schema.make_response_schema(
             self.task.answer_model,
             describe_limits=self.task.fingerprint is not None,
-            quoted_source=self.task.quoted_source,
+            quoted_source=self.task.quoted_text_name,
         )
 
     @cached_property

@@ -289,13 +289,13 @@ class Task(ABC):
             unchanged_text: Text in a ConfigurationError about the changes made before.
         """
 
-    def add_kept_values(  # noqa: B027
+    def count_kept_values(  # noqa: B027
         self,
         tx: Connection,
         row_ids: Sequence[str],
         kept_values: KeptValues,
     ) -> None:
-        """Add the values that stay in another program's table for rows whose answers were deleted.
+        """Add the number of values that stay in another program's table without their answers.
 
         Rows that still have the answer of a model are left out.
         """
@@ -330,7 +330,7 @@ class Task(ABC):
         return False
 
     @property
-    def quoted_source(self) -> str:
+    def quoted_text_name(self) -> str:
         """Return what quotations are copied from, in words for a model."""
         return "the text"
 

@@ -292,10 +292,13 @@ class UserTask(Task):
         self.remove_answers(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
-    def add_kept_values(
+    def count_kept_values(
         self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
     ) -> None:
-        """Add the values that stay in the table or column of `write_to=`; see `Task`."""
+        """Add the number of values that stay in the table or column of `write_to=`; see `Task`.
+
+        Does nothing without `write_to=`.
+        """
         if self.answer_target is None:
             return
         answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
@@ -326,14 +329,17 @@ class UserTask(Task):
         return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
 
     @property
-    def quoted_source(self) -> str:
-        """Return the tag of the quoted column if the prompt has several columns."""
+    def quoted_text_name(self) -> str:
+        """Return the tag of the quoted column, such as `<letter>`, if the prompt has more columns.
+
+        Else, or if none of them is quoted, return the words of `Task`.
+        """
         quoted_column = self.record.members.quoted_column
         columns_by_name = self.prompt_builder.columns_by_name
         quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
         if len(columns_by_name) > 1 and quoted_names:
             return f"<{quoted_names[0]}>"
-        return super().quoted_source
+        return super().quoted_text_name
 
     def list_image_folders(self) -> list[Path]:
         """Return the folder that must contain all images, as a list of one path.

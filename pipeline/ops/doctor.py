@@ -380,7 +380,7 @@ def _check_backend(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_submitted_batch(ws, batch)
+            yield from _check_backend_has_batch(ws, batch)
         elif batch.state is BatchState.SUBMITTING:
             yield _create_notice(
                 f"a run was killed while it created batch {batch.number}",
@@ -426,7 +426,7 @@ def _check_models(ws: WorkspaceSession) -> Iterator[RowFault]:
             )
 
 
-def _check_submitted_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[RowFault]:
+def _check_backend_has_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
     For a missing batch that the API may still list late, the hint is to wait.

@@ -190,8 +190,9 @@ def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
 def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     """Yield the lines for the user: counts of each version, corrections, and changed cells.
 
-    An export of a single version has only answers of that version, without corrections. A cell that
-    begins like a formula was changed: it got an apostrophe. Lines with a count of 0 are left out.
+    An export of a single version has only answers of that version, without corrections: the lines
+    of other versions begin with "not written". A cell that begins like a formula was changed: it
+    got an apostrophe. Lines with a count of 0 are left out.
     """
     for version in report.versions:
         name = version["extractor"] or "no version (imported with the table)"

@@ -182,13 +182,13 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            task.add_kept_values(tx, row_ids, report.kept_values)
+            task.count_kept_values(tx, row_ids, report.kept_values)
             report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     report.reports = reports.delete_reports(ws.data, task.name)
     if ws.is_indexed:
         _rebuild_index(ws, row_ids, report)
-    report.vectors = _delete_remains(ws)
+    report.vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
         for name in names:
@@ -241,7 +241,7 @@ def forget_task(ws: WorkspaceSession) -> None:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=ws.now())
     ws.tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
-    _delete_remains(ws)
+    _delete_index_leftovers_and_compact(ws)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
@@ -269,7 +269,7 @@ def delete_local_engine(data: Path) -> None:
         files.remove_path(data / name)
 
 
-def _delete_remains(ws: WorkspaceSession) -> int:
+def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
     """Delete index leftovers and unneeded vectors, and compact the database.
 
     Then deleted rows are not in the database's file. If the database has tables of another program,

@@ -23,7 +23,7 @@ GAUGES = {
 }
 
 
-def serve_health(
+def start_health_server(
     server_socket: socket.socket,
     *,
     is_ready: Callable[[], bool],

@@ -74,7 +74,7 @@ class RollbackReport:
     is_unbound: bool = False
 
 
-def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
+def read_versions_of_tasks(ws: WorkspaceSession) -> list[VersionSummary]:
     """Return the versions of all tasks, or only of the task in use if TASK= is set.
 
     Reads all rows, from a single snapshot.
@@ -89,7 +89,7 @@ def read_all_versions(ws: WorkspaceSession) -> list[VersionSummary]:
     return summaries
 
 
-def roll_back(ws: WorkspaceSession, name: str) -> RollbackReport:
+def delete_version_answers(ws: WorkspaceSession, name: str) -> RollbackReport:
     """Delete the answers and records of a version after the user confirmed it.
 
     This is not the rollback of the index, which deletes nothing (`roll_back_index`). Replies of
@@ -167,7 +167,7 @@ def _find_versions(ws: WorkspaceSession, name: str) -> list[VersionSummary]:
     """
     summaries = [
         summary
-        for summary in read_all_versions(ws)
+        for summary in read_versions_of_tasks(ws)
         if name in {summary.counts.version, summary.counts.prompt_version}
     ]
     return [summary for summary in summaries if summary.task is summaries[0].task]
@@ -243,7 +243,7 @@ def _delete_version(
         counts.version,
         now=now,
     )
-    task.add_kept_values(tx, answered_ids, report.kept_values)
+    task.count_kept_values(tx, answered_ids, report.kept_values)
     report.rows += row_count
     report.answers += answer_count
     report.attempts += attempt_count

@@ -705,6 +705,9 @@ def make_grid(
 ) -> Grid:
     """Return a grid with the columns of the judgements, of the reason and of the state added.
 
+    A field is also found as `FIELD` or `answer.FIELD`, and its confidence with `.confidence` behind
+    it, if no column has that name.
+
     Args:
         tx: Must stay open while the grid is used.
         table: The rows.

@@ -94,7 +94,7 @@ def run_worker(
     for library in ("procrastinate", "asyncio"):
         logging.getLogger(library).addHandler(_JsonLogHandler(logging.WARNING))
     if health_socket is not None:
-        health.serve_health(
+        health.start_health_server(
             health_socket, is_ready=worker.can_accept_jobs, get_metrics=worker.metrics
         )
         port = health_socket.getsockname()[1]

@@ -55,8 +55,9 @@ def test_lists_that_are_always_full_fail_their_gate(tmp_path: Path) -> None:
 
         assert "full" in workspace.run_command("ingest").stderr
         # A killed `qc` left it. No process has such a high id.
-        part = workspace.data / "reports" / "passage-concepts-1.json.7fffffff-0123456789.part"
-        part.touch()
+        part = workspace.write_file(
+            "data/reports/passage-concepts-1.json.7fffffff-0123456789.part", ""
+        )
         assert "full" in workspace.run_command("qc", code=GATE_FAILED).output
         assert not part.exists()
         assert len(workspace.exported_rows()) == MIN_PASSAGES * MAX_CONCEPTS

@@ -28,7 +28,7 @@ from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
 from web.render import PageState, accepted_response, render_page, short_hash
-from web.work_summary import summarize_asking
+from web.work_summary import summarize_ended_asking
 
 router = APIRouter()
 
@@ -227,7 +227,9 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
-            work_documents=[{**work, "summary": summarize_asking(work)} for work in work_documents],
+            work_documents=[
+                {**work, "summary": summarize_ended_asking(work)} for work in work_documents
+            ],
             max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
             rows_version=rows_version,
             stoppable_commands=STOPPABLE_COMMANDS,

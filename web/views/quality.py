@@ -27,7 +27,7 @@ from web.views.version_accuracy import (
     VersionText,
     find_version_accuracy,
 )
-from web.work_summary import summarize_asking
+from web.work_summary import summarize_ended_asking
 
 router = APIRouter()
 
@@ -58,7 +58,7 @@ def render_quality(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
         displayed_work = [
-            {**work, "summary": summarize_asking(work)}
+            {**work, "summary": summarize_ended_asking(work)}
             for work in documents
             if work["state"] != "done"
         ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from web.work_summary import summarize_asking
+from web.work_summary import summarize_ended_asking
 
 TAGGED = {
     "live": None,
@@ -31,4 +31,4 @@ TAGGED = {
 def test_finished_work_is_summarized(result: Any, summary: str) -> None:
     """Answers and reasons are named; no line of a command's log is."""
     work = {"state": "done", "result": result, "lines": ["1 row read"]}
-    assert summarize_asking(work) == summary
+    assert summarize_ended_asking(work) == summary
