@@ -141,11 +141,17 @@ def render_page(
     """
     task = ws.settings.task
     with ws.store.read() as tx:
-        tasks = [
-            other
+        used_tasks = {
+            other.subject
             for other in ws.tasks
-            if other.subject == task or other.user_file or other.make_row_table(tx).count_rows(tx)
-        ]
+            if other.user_file or other.make_row_table(tx).count_rows(tx)
+        }
+    # Without a table, no page is about people, whom the workspace does not have.
+    task_query = ""
+    menu_title = "No table yet"
+    if used_tasks:
+        task_query = f"?task={quote(task)}"
+        menu_title = task_title(ws.task)
     frame = {
         "task": task,
         "task_nouns": ws.task.nouns,
@@ -154,12 +160,18 @@ def render_page(
         "backend": ws.backend,
         "section": section,
         "sections": [
-            (name, f"{path}?task={quote(task)}")
+            (name, f"{path}{task_query}")
             for name, path in SECTION_PATHS.items()
             if name != "search" or ws.task.index is not None
         ],
+        "task_query": task_query,
         # A shipped task is listed once it has rows.
-        "tasks": [(other.subject, task_title(other)) for other in tasks],
+        "tasks": [
+            (other.subject, task_title(other))
+            for other in ws.tasks
+            if used_tasks and other.subject in used_tasks | {task}
+        ],
+        "menu_title": menu_title,
         "task_title": task_title(ws.task),
         "has_question": ws.task.user_file is not None and ws.task.user_file.path is not None,
     }
@@ -188,6 +200,8 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
         "section": "",
         "tasks": [],
         "sections": list(SECTION_PATHS.items()),
+        "menu_title": "findable",
+        "task_query": "",
         "task_title": "findable",
         "problem": problem,
     }

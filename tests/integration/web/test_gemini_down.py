@@ -57,12 +57,15 @@ def test_a_run_says_that_gemini_fails(workspace: Workspace, api: Api) -> None:
 def test_answers_of_the_local_engine_are_called_placeholders(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Each page of a workspace on the local engine has the bar; with Gemini there is none."""
+    """Each page of a workspace on the local engine has the bar; with Gemini there is none.
+
+    No page of a workspace without a table leads to people.
+    """
     note = "Rehearsal: this machine invents all answers. Use none of them."
     with Page(workspace.begin()) as page:
         assert note not in page.get("/").text
     environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}
     environ["FINDABLE_DATA"] = str(tmp_path / "rehearsal")
     with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
-        for path in ("/", "/runs", "/quality", "/settings", "/add"):
-            assert note in page.get(path).text
+        texts = [page.get(path).text for path in ("/", "/runs", "/quality", "/settings", "/add")]
+        assert all(note in text and 'href="/?task=experts"' not in text for text in texts)
