@@ -140,18 +140,11 @@ def render_page(
         values: Further variables of the template.
     """
     task = ws.settings.task
-    with ws.store.read() as tx:
-        used_tasks = {
-            other.subject
-            for other in ws.tasks
-            if other.user_file or other.make_row_table(tx).count_rows(tx)
-        }
+    used_tasks = find_used_tasks(ws)
     # Without a table, no page is about people, whom the workspace does not have.
     task_query = ""
-    menu_title = "No table yet"
     if used_tasks:
         task_query = f"?task={quote(task)}"
-        menu_title = task_title(ws.task)
     frame = {
         "task": task,
         "task_nouns": ws.task.nouns,
@@ -171,11 +164,20 @@ def render_page(
             for other in ws.tasks
             if used_tasks and other.subject in used_tasks | {task}
         ],
-        "menu_title": menu_title,
         "task_title": task_title(ws.task),
         "has_question": ws.task.user_file is not None and ws.task.user_file.path is not None,
     }
     return _render(app_state, template, {**frame, **values})
+
+
+def find_used_tasks(ws: WorkspaceSession) -> set[str]:
+    """Return the names of the tasks of users, and of the shipped tasks that have rows."""
+    with ws.store.read() as tx:
+        return {
+            task.subject
+            for task in ws.tasks
+            if task.user_file or task.make_row_table(tx).has_rows(tx)
+        }
 
 
 def find_drop_task(ws: WorkspaceSession, task: str) -> str:
@@ -200,8 +202,7 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
         "section": "",
         "tasks": [],
         "sections": list(SECTION_PATHS.items()),
-        "menu_title": "findable",
-        "task_query": "",
+        "task_query": f"?task={quote(app_state.settings.task)}",
         "task_title": "findable",
         "problem": problem,
     }

@@ -95,7 +95,7 @@ def _has_people(tx: Connection, settings: Settings) -> bool:
     if list_missing_task_tables(tx, settings):
         return False
     people = shipped_tasks()[0].make_task(tx, settings)
-    return people is not None and people.make_row_table(tx).count_rows(tx) > 0
+    return people is not None and people.make_row_table(tx).has_rows(tx)
 
 
 def with_first_used_task(tx: Connection, settings: Settings) -> Settings:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 
 from pipeline.core.states import describe_reason
 from pipeline.store import again, claims
-from pipeline.store.database import count_rows, select_matching, stream_rows
+from pipeline.store.database import count_rows, has_row, select_matching, stream_rows
 from pipeline.store.rows import count_refused
 from pipeline.tables.column_needs import IdColumnFacts
 
@@ -188,6 +188,10 @@ class RowTable:
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
         return count_rows(tx, self.table, *conditions)
+
+    def has_rows(self, tx: Connection) -> bool:
+        """Return whether the table has a row. Reads no more than one row."""
+        return has_row(tx, select(self.table.c[self.id_column]))
 
     def select_rows(
         self,

@@ -52,7 +52,7 @@ from web.question_form import (
     place_message,
     read_question_form,
 )
-from web.render import FormFields, PageState, find_drop_task, render_page
+from web.render import FormFields, PageState, find_drop_task, find_used_tasks, render_page
 from web.uploads import NEW_TASK, Upload
 from web.views.command_api import start_or_join_command
 
@@ -211,7 +211,7 @@ def render_add(
         if number is None:
             return render_start(app_state, ws, task=task or NEW_TASK)
         values = _upload_values(app_state.uploads.get(number), ws.task)
-        return render_page(app_state, "add.html", ws, is_empty=is_empty_workspace(ws), **values)
+        return render_page(app_state, "add.html", ws, is_empty=not find_used_tasks(ws), **values)
 
 
 def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTMLResponse:
@@ -223,18 +223,9 @@ def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTM
         upload=None,
         drop_task=find_drop_task(ws, task),
         is_own_source=task == ws.task.subject and ws.task.user_file is not None,
-        is_empty=is_empty_workspace(ws),
+        is_empty=not find_used_tasks(ws),
         person_fields=PERSON_FIELDS if task == PEOPLE_TASK else (),
     )
-
-
-def is_empty_workspace(ws: WorkspaceSession) -> bool:
-    """Return whether no task has a row, and no user has a task."""
-    with ws.store.read() as tx:
-        return not any(
-            task.user_file is not None or task.make_row_table(tx).count_rows(tx)
-            for task in ws.tasks
-        )
 
 
 @router.get("/parts/import", include_in_schema=False)

@@ -31,12 +31,19 @@ from web.facets import (
     make_link,
     make_links,
 )
-from web.render import Mark, PageState, render_page, state_label, version_label
+from web.render import (
+    Mark,
+    PageState,
+    find_used_tasks,
+    render_page,
+    state_label,
+    version_label,
+)
 from web.row_query import RowQuery, RowQueryParameters
 from web.row_titles import read_row_titles
 from web.uploads import NEW_TASK
 from web.views.command_api import ROWS_CHANGED_EVENT
-from web.views.imports import is_empty_workspace, render_start
+from web.views.imports import render_start
 
 router = APIRouter()
 
@@ -152,7 +159,7 @@ def render_rows_page(
 ) -> HTMLResponse:
     """Render a page of a task's rows, below the state of the task."""
     with app_state.open_to_read(query.task) as ws:
-        if not query.task and is_empty_workspace(ws):
+        if not (query.task or find_used_tasks(ws)):
             return render_start(app_state, ws, task=NEW_TASK)
         values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
