@@ -39,12 +39,12 @@ class HeldBatchError(InconsistentError):
         super().__init__(
             f"batch {batch.number} is held: {batch.held}; "
             "nothing of it was stored, and it stays downloaded",
-            hint=describe_ways_out(batch.number, nouns),
+            hint=make_hold_hint(batch.number, nouns),
         )
 
 
-def describe_ways_out(number: int, nouns: TaskNouns) -> HintTemplate:
-    """Return the commands that end the hold of a batch, in words."""
+def make_hold_hint(number: int, nouns: TaskNouns) -> HintTemplate:
+    """Return the hint with the three commands that end the hold of a batch."""
     return HintTemplate(
         "`{}` downloads the result again, `{}` lets its rows be asked again, "
         "`{}` stores the replies as they are",

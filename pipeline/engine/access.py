@@ -42,19 +42,16 @@ class Access(Enum):
     CREATE = "create"
 
 
-def _check_first_use_and_if_task_brings_rows(settings: Settings, store: Store) -> bool:
-    """Check the first use of a user task; return whether a workspace can begin with its rows.
+def _check_first_use(settings: Settings, store: Store) -> bool:
+    """Check the first use of a user task.
 
     Returns:
-        True if the rows come from a file, from Python or from a database of its own. False for a
-        task that is not a user task.
+        Whether its rows come from a file, from Python or from a database of its own, so that a
+        workspace can begin with them.
 
     Raises:
         ConfigurationError, InputError: The first use would be refused.
     """
-    if not names_user_task(settings):
-        return False
-
     from pipeline.engine import task_registry
 
     declaration, path = task_registry.load_named_declaration(settings)
@@ -105,7 +102,7 @@ def check_access_and_find_workspace(
             other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
 
     if not has_workspace:
-        brings_rows = _check_first_use_and_if_task_brings_rows(settings, store)
+        brings_rows = names_user_task(settings) and _check_first_use(settings, store)
         has_database = tx is not None and not is_whole_workspace
         may_write = access is Access.WRITE and (brings_rows or has_database)
         if access is not Access.CREATE and not may_write:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.batch import batch_files, report
 from pipeline.batch.budget import find_quota_refusal
-from pipeline.batch.held_batches import describe_ways_out
+from pipeline.batch.held_batches import make_hold_hint
 from pipeline.batch.report import BatchWait, find_waits
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError
@@ -333,8 +333,8 @@ def _describe_open_batch(
     notes = [shorten(reason, MAX_REFUSAL_CHARACTERS)]
     if batch.is_held:
         state = "held"
-        ways_out = describe_ways_out(batch.number, task.nouns)
-        notes = [batch.held or "", str(ways_out)]
+        hold_hint = make_hold_hint(batch.number, task.nouns)
+        notes = [batch.held or "", str(hold_hint)]
 
     live_run = live_runs.get(batch.number)
     if live_run is not None:

@@ -128,8 +128,8 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> Report:
     """Download the result of a held batch again, and report whether it is another one."""
     message = "the API sent another result, which replaced the old result"
     if not held_batches.replace_held_result(ws, number):
-        ways_out = held_batches.describe_ways_out(number, ws.task.nouns)
-        message = f"the API sent the same bytes again, so it is still held; {ways_out}"
+        hold_hint = held_batches.make_hold_hint(number, ws.task.nouns)
+        message = f"the API sent the same bytes again, so it is still held; {hold_hint}"
     return _report_batch(ws, number, message)
 
 
