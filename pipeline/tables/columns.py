@@ -22,7 +22,6 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.input_file import MAX_LINE_CHARS
 from pipeline.tables.row_findings import (
     Finding,
     SourceRow,
@@ -30,6 +29,7 @@ from pipeline.tables.row_findings import (
     make_excerpt,
     make_rejection,
 )
+from pipeline.tables.source_file import MAX_LINE_CHARS
 
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")

@@ -8,17 +8,17 @@ stored with its place in the row.
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import orjson
 
 from pipeline.core import text
+from pipeline.core.errors import InputError
 from pipeline.core.files import iterate_pieces
-from pipeline.core.quotes import is_stored_quotation
+from pipeline.core.quotes import MAX_EXACT_FLOAT, is_stored_quotation
 from pipeline.store.database import split_into_pages
 from pipeline.store.schema import to_utc_time
-from pipeline.tables import workbook
 from pipeline.tables.cells import (
     import_pyarrow,
     parse_number,
@@ -61,11 +61,7 @@ def encode_rows(
     if format_ == "csv":
         return _encode_csv(rows, kinds, guard)
     if format_ == "xlsx":
-        return workbook.encode_xlsx(
-            _parse_dates(rows, kinds),
-            kinds,
-            lambda value, kind: to_spreadsheet_cell(value, texts=kind == TEXTS_KIND),
-        )
+        return _encode_xlsx(_parse_dates(rows, kinds), kinds)
     return _encode_parquet(_parse_dates(rows, kinds), kinds, import_pyarrow("Parquet"))
 
 
@@ -130,6 +126,80 @@ def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
         yield separator + orjson.dumps(row)
         separator = b",\n"
     yield b"\n]\n"
+
+
+def _encode_xlsx(
+    rows: Iterable[Mapping[str, Any]],
+    kinds: Mapping[str, str],
+) -> Iterator[bytes]:
+    """Write rows to a temporary .xlsx file, and then yield its bytes in chunks.
+
+    Nothing is yielded before all rows were written. Finite numbers up to 2^53, booleans and dates
+    keep their types. All other values, also times, are written as texts, never as a formula or a
+    link. The file has a header and is deleted at the end.
+
+    Args:
+        rows: The rows by column.
+        kinds: The kinds of the columns, in the order of the sheet.
+
+    Raises:
+        InputError: A sheet has no room for the rows, columns or texts, or the disk is full.
+    """
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    options = {"constant_memory": True, "default_date_format": "yyyy-mm-dd"}
+    with tempfile.TemporaryFile() as file:
+        try:
+            with Workbook(file, options) as book:
+                sheet = book.add_worksheet()
+                for column_index, name in enumerate(kinds):
+                    _write_cell(sheet, 0, column_index, name, "text")
+                for row_index, row in enumerate(rows, start=1):
+                    for column_index, (name, kind) in enumerate(kinds.items()):
+                        _write_cell(sheet, row_index, column_index, row[name], kind)
+        except XlsxWriterException as error:
+            raise InputError(
+                f"the file cannot be made in {tempfile.gettempdir()}: {error}",
+                hint="free disk space there",
+            ) from error
+
+        yield from iterate_pieces(file)
+
+
+def _write_cell(sheet: Any, row_index: int, column_index: int, value: Any, kind: str) -> None:
+    """Write a boolean, number or date as such, and any other value as its text.
+
+    A time, and a number above 2^53, is written as its text. An empty text writes nothing.
+
+    Args:
+        sheet: The sheet of xlsxwriter.
+        row_index: The row, from 0.
+        column_index: The column, from 0.
+        value: The value.
+        kind: The kind of its column.
+
+    Raises:
+        InputError: The sheet has no such row or column, or the text is too long for a cell.
+    """
+    cell_text = to_spreadsheet_cell(value, texts=kind == TEXTS_KIND)
+    # The library returns a code other than 0 if a limit of the format is exceeded.
+    fault = 0
+    if isinstance(value, bool):
+        fault = sheet.write_boolean(row_index, column_index, value)
+    elif isinstance(value, int | float) and abs(value) <= MAX_EXACT_FLOAT:
+        fault = sheet.write_number(row_index, column_index, value)
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        fault = sheet.write_datetime(row_index, column_index, value)
+    elif cell_text:
+        fault = sheet.write_string(row_index, column_index, str(cell_text))
+    if fault:
+        raise InputError(
+            f"row {row_index + 1:,}, column {column_index + 1:,} does not fit into a sheet, which "
+            "has at most 1,048,576 rows, 16,384 columns and 32,767 characters in a cell; nothing "
+            "was written",
+            hint="write .csv or .jsonl, which have no such limit",
+        )
 
 
 def _encode_parquet(

@@ -1,4 +1,4 @@
-"""Tables with a header: detect a first row that is not a header, and read the rows.
+"""Tables with a header, CSV and sheets: detect a first row that is not a header, and read the rows.
 
 A first row is refused in two cases:
 
@@ -8,13 +8,13 @@ A first row is refused in two cases:
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain, count, islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.tables.input_file import NO_HEADER, InputFile
 from pipeline.tables.row_findings import (
     MAX_STORED_CHARS,
     Finding,
@@ -23,6 +23,11 @@ from pipeline.tables.row_findings import (
     make_rejection,
 )
 
+if TYPE_CHECKING:
+    from pipeline.tables.source_file import SourceFile, Table
+
+# The value of HEADER= for a table without a header.
+NO_HEADER = "none"
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
 # Records that an error message shows.
@@ -39,132 +44,124 @@ class Record(NamedTuple):
     line_number: int
     # Its cells; those by which a header is found are texts without surrounding blanks.
     cells: Sequence[Any]
+    # Why it is rejected; empty for a sound record.
+    reason: str = ""
+    # The text that a finding shows; the cells if it is empty.
+    excerpt: str = ""
 
 
-class HeadedTable:
-    """A table of records with the same columns: CSV, or a sheet. A subclass reads the records.
+def open_records(
+    file: "SourceFile",
+    read_records: Callable[[], Iterator[Record]],
+    *,
+    separator: str = ", ",
+) -> "Table":
+    """Return the names of the columns, and a function that reads the rows.
 
-    Attributes:
-        names: The names of the columns. A column without a name is called `column_4` by its
-            position.
+    The header is the first record that is not blank, or the record on the line of `HEADER=`. With
+    `HEADER=none`, names are made up. A column without a name is called `column_4` by its position.
+
+    Args:
+        file: The file.
+        read_records: Yields the records from the first line on.
+        separator: The text between two cells in an excerpt of a record.
+
+    Raises:
+        InputError: The header's line is blank or faulty, or the first record is certainly not a
+            header.
     """
+    first_records = [
+        record._replace(cells=list(map(_join_words, record.cells)))
+        for record in islice(read_records(), MAX_SAMPLED_RECORDS)
+    ]
+    records = [record for record in first_records if not record.reason]
+    header = first_records[0] if first_records else None
+    if header is None or header.reason or file.header_line not in {None, 0, header.line_number}:
+        raise file.make_error(
+            f": the names of the columns on line {file.first_line} cannot be read",
+            hint=(
+                f"set {OptionHint('header')} to a line with column names and paired quotes, or "
+                f"{OptionHint('sheet')} to another sheet of a workbook"
+            ),
+        )
 
-    # The text between two cells in an excerpt of a record.
-    delimiter = ", "
+    made_names = [f"column_{number}" for number in range(1, len(header.cells) + 1)]
+    if file.header_line == 0:
+        return made_names, partial(_read_rows, read_records, made_names, Record(0, ()), separator)
 
-    def __init__(self, file: InputFile) -> None:
-        """Begin without columns; the subclass calls `_set_names_by_header`."""
-        self._file = file
-        self.names = list[str]()
-        # The line from which records are read.
-        self._first_line = max(1, file.header_line or 1)
-        # The line of the header, and its folded cells; 0 and empty without a header.
-        self._header_line = 0
-        self._header_texts = list[str]()
+    if file.header_line is None and not any(map(file.is_known_column, header.cells)):
+        _check_header(file, records)
+    names = [name or made_name for name, made_name in zip(header.cells, made_names, strict=True)]
+    added_names = [name for name in names if name not in header.cells]
+    if added_names:
+        file.notes.append(f"columns without a name are called {', '.join(added_names)}")
+    return names, partial(_read_rows, read_records, names, header, separator)
 
-    def _read_records(self) -> Iterator[Record | Finding]:
-        """Yield each record from the first line on, and a finding for each faulty record.
 
-        Once the columns are known, each record has a cell for each of `names`.
-        """
-        raise NotImplementedError
+def _read_rows(
+    read_records: Callable[[], Iterator[Record]],
+    names: Sequence[str],
+    header: Record,
+    separator: str,
+) -> Iterator[SourceRow | Finding]:
+    """Yield the row of each record below the header, and a finding for each faulty record.
 
-    def _set_names_by_header(self) -> None:
-        """Set the names of the columns.
+    A record is faulty if it has a reason, has not as many cells as the header, or repeats the
+    header.
 
-        The header is the first record that is not blank, or the record on the line of `HEADER=`.
-        With `HEADER=none`, names are made up.
+    Args:
+        read_records: Yields the records.
+        names: The names of the columns.
+        header: The header; without cells, and on line 0, if the table has none.
+        separator: The text between two cells in an excerpt of a record.
+    """
+    header_texts = list(map(str.casefold, header.cells))
+    for record in read_records():
+        if record.line_number <= header.line_number:
+            continue
 
-        Raises:
-            InputError: The header's line is blank or faulty, or the first record is certainly not a
-                header.
-        """
-        asked_line = self._file.header_line
-        first_records = list(islice(self._read_records(), MAX_SAMPLED_RECORDS))
-        records = [
-            Record(record.line_number, list(map(_join_words, record.cells)))
-            for record in first_records
-            if isinstance(record, Record)
-        ]
-        is_readable = bool(records) and isinstance(first_records[0], Record)
-        if not is_readable or asked_line not in {None, 0, records[0].line_number}:
-            raise self._file.make_error(
-                f": the names of the columns on line {self._first_line} cannot be read",
-                hint=(
-                    f"set {OptionHint('header')} to a line with column names and paired quotes, or "
-                    f"{OptionHint('sheet')} to another sheet of a workbook"
-                ),
-            )
+        cells = record.cells
+        if record.reason:
+            yield _reject_record(record, names, separator)
+        elif len(cells) != len(names):
+            reason = f"wrong number of fields: found {len(cells)}, expected {len(names)}"
+            # The first column without a field.
+            column = next(map(make_excerpt, names[len(cells) :]), "")
+            yield _reject_record(record._replace(reason=reason), names, separator, column=column)
+        elif _has_texts(cells, header_texts):
+            reason = "the header is repeated, as in joined files"
+            repeated_header = Record(record.line_number, list(map(_join_words, cells)), reason)
+            yield _reject_record(repeated_header, names, separator)
+        else:
+            yield SourceRow(record.line_number, dict(zip(names, cells, strict=True)))
 
-        header = records[0]
-        made_names = [f"column_{number}" for number in range(1, len(header.cells) + 1)]
-        if asked_line == 0:
-            self.names = made_names
-            return
-        if asked_line is None and not any(map(self._file.is_known_column, header.cells)):
-            check_header(self._file, records)
-        self._header_line = header.line_number
-        self._header_texts = list(map(str.casefold, header.cells))
-        self.names = [
-            name or made_name for name, made_name in zip(header.cells, made_names, strict=True)
-        ]
-        added_names = [name for name in self.names if name not in header.cells]
-        if added_names:
-            self._file.notes.append(f"columns without a name are called {', '.join(added_names)}")
 
-    def read_rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each faulty row, in the order of the file.
+def _reject_record(
+    record: Record, names: Sequence[str], separator: str, *, column: str = ""
+) -> Finding:
+    """Return the finding that rejects a record, with its cells by column.
 
-        A row that repeats the header is faulty.
-        """
-        for record in self._read_records():
-            if isinstance(record, Finding):
-                yield record
-            elif record.line_number <= self._header_line:
-                continue
-            elif self._repeats_header(record.cells):
-                texts = list(map(_join_words, record.cells))
-                reason = "the header is repeated, as in joined files"
-                yield self._reject_record(record.line_number, reason, texts)
-            else:
-                values = dict(zip(self.names, record.cells, strict=True))
-                yield SourceRow(record.line_number, values)
-
-    def _repeats_header(self, cells: Sequence[Any]) -> bool:
-        """Return whether a record repeats the header; case and white space do not matter."""
-        if [_join_words(cells[0]).casefold()] != self._header_texts[:1]:
-            return False
-        return [_join_words(cell).casefold() for cell in cells] == self._header_texts
-
-    def _reject_record(
-        self,
-        line: int,
-        reason: str,
-        texts: Sequence[str],
-        *,
-        excerpt: str = "",
-        column: str = "",
-    ) -> Finding:
-        """Return the finding that rejects a record, with its cells by column.
-
-        A cell beyond the header is named by its number, such as `column_3` for the third cell. Long
-        cells are cut.
-
-        Args:
-            line: The line where the record starts.
-            reason: Why it is rejected.
-            texts: Its cells.
-            excerpt: The text that the finding shows; the cells if it is empty.
-            column: The faulty column; empty if the whole record is faulty.
-        """
-        made_names = (f"column_{number}" for number in count(len(self.names) + 1))
-        # A page of findings must not fill the memory; the stored row has a cut cell with a mark.
-        cells = {
+    A cell beyond the header is named by its number, such as `column_3` for the third cell. Long
+    cells are cut: a page of findings must not fill the memory.
+    """
+    more_names = (f"column_{number}" for number in count(len(names) + 1))
+    return make_rejection(
+        record.line_number,
+        record.reason,
+        record.excerpt or separator.join(record.cells),
+        column=column,
+        cells={
             name: text[: MAX_STORED_CHARS + 1]
-            for name, text in zip(chain(self.names, made_names), texts, strict=False)
-        }
-        value = excerpt or self.delimiter.join(texts)
-        return make_rejection(line, reason, value, column=column, cells=cells)
+            for name, text in zip(chain(names, more_names), record.cells, strict=False)
+        },
+    )
+
+
+def _has_texts(cells: Sequence[Any], folded_texts: Sequence[str]) -> bool:
+    """Return whether cells have these texts; case and white space do not matter."""
+    if [_join_words(cells[0]).casefold()] != folded_texts[:1]:
+        return False
+    return [_join_words(cell).casefold() for cell in cells] == folded_texts
 
 
 def _join_words(cell: Any) -> str:
@@ -172,7 +169,7 @@ def _join_words(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
-def check_header(file: InputFile, records: Sequence[Record]) -> None:
+def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
     """Check that the first record of a table may be a header.
 
     Args:

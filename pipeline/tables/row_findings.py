@@ -28,7 +28,7 @@ CUT_MARK = " … [cut]"
 # A longer text is cut and marked.
 MAX_STORED_CHARS = MAX_CUT_CELL + len(CUT_MARK)
 # Undecodable bytes are read as the lone surrogates U+DC80 to U+DCFF (see
-# `pipeline.tables.input_file`).
+# `pipeline.tables.source_file`).
 _FIRST_BAD_BYTE = 0xDC00
 _LAST_BAD_BYTE = 0xDCFF
 # Keys with lines in a temporary file: 60 bytes a key, constant memory.

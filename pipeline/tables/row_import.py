@@ -42,7 +42,8 @@ from pipeline.tables.row_findings import (
     make_refused_row,
     make_rejection,
 )
-from pipeline.tables.source import SourceFile, check_column_names
+from pipeline.tables.source import check_column_names
+from pipeline.tables.source_file import SourceFile
 
 # Precedes the key of a rejected row. No key contains NUL.
 _REJECTED_PREFIX = "\0"

@@ -13,9 +13,8 @@ import json
 import re
 import tempfile
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -39,13 +38,9 @@ from pipeline.tables.cells import (
     to_plain_row,
     to_plain_value,
 )
-from pipeline.tables.csv_table import CsvTable
-from pipeline.tables.input_file import InputFile
-from pipeline.tables.json_rows import JsonLinesTable, JsonTable
-from pipeline.tables.parquet_table import ParquetTable
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
-from pipeline.tables.workbook import SheetTable
+from pipeline.tables.source_file import SourceFile
 
 FILE_HINT = (
     "use a CSV file with a header, a JSON list of objects, JSON lines, an .xlsx or a Parquet file"
@@ -66,15 +61,6 @@ _PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
-_TABLE_BY_FORMAT: Mapping[
-    str, Callable[[InputFile], CsvTable | JsonLinesTable | ParquetTable | SheetTable]
-] = {
-    "csv": CsvTable,
-    "json": JsonTable,
-    "jsonl": JsonLinesTable,
-    "parquet": ParquetTable,
-    "xlsx": SheetTable,
-}
 
 
 def resolve_items(declaration: Declaration, path: Path) -> str:
@@ -128,44 +114,6 @@ def read_file_stamp(path: Path) -> str | None:
         return None
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
-
-
-class SourceFile(InputFile):
-    """A file with rows.
-
-    The columns are found when they, or rows, are read first. That reads the first rows of JSON, a
-    whole sheet, and the columns of bytes of Parquet files.
-    """
-
-    @cached_property
-    def _table(self) -> CsvTable | JsonLinesTable | ParquetTable | SheetTable:
-        with self.translate_os_errors():
-            return _TABLE_BY_FORMAT[self.format](self)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Return the names of the columns.
-
-        A column without a name is called `column_4` by its position. For JSON they are the names in
-        the first rows.
-
-        Raises:
-            InputError: The file cannot be read, has no header, or an option does not fit it.
-            ConfigurationError: The file is Parquet, and pyarrow is not installed.
-        """
-        return self._table.names
-
-    def read_rows(self) -> Iterator[SourceRow | Finding]:
-        """Yield each row, and a finding for each faulty row, in the order of the file.
-
-        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
-        finding describes why its row is rejected.
-
-        Raises:
-            InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
-        """
-        with self.translate_os_errors():
-            yield from self._table.read_rows()
 
 
 class FileSource(SourceFile):
@@ -234,7 +182,7 @@ class FileSource(SourceFile):
         For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
         options.
         """
-        with self.translate_os_errors():
+        with self.translate_errors(OSError):
             if self.path.is_file():
                 given_options = self.options.given_options.items()
                 option_marks = [f"{name}={value}" for name, value in given_options]

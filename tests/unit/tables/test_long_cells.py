@@ -13,7 +13,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.tables.cells import list_arrow_rows
 from pipeline.tables.row_findings import CUT_MARK, MAX_CUT_CELL, SourceRow, make_refused_row
-from pipeline.tables.source import SourceFile
+from pipeline.tables.source_file import SourceFile
 
 LIMIT = 80_000
 # Cells are made of these, in sizes around the limits at which a piece of a file ends.

@@ -1,12 +1,14 @@
-"""A file with rows: its format, encoding and reading options, which are detected.
+"""A file with rows: its format and encoding, which are detected, its columns and its rows.
 
-Undecodable bytes become the surrogates U+DC80 to U+DCFF, so a lone surrogate in a row means
-invalid bytes.
+A format is a function that takes the file, and returns the names of its columns and a function that
+reads its rows. Undecodable bytes become the surrogates U+DC80 to U+DCFF, so a lone surrogate in a
+row means invalid bytes.
 """
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TextIO
 
@@ -14,12 +16,13 @@ from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
+from pipeline.tables.csv_table import BYTE_ORDER_MARK, open_csv
 from pipeline.tables.encodings import check_encoding, find_encoding
-from pipeline.tables.row_findings import make_excerpt
+from pipeline.tables.headers import NO_HEADER
+from pipeline.tables.named_cells import open_json, open_parquet
+from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.sheet import open_sheet
 
-BYTE_ORDER_MARK = "\ufeff"
-# The value of HEADER= for a table without a header.
-NO_HEADER = "none"
 # The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
 # Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
@@ -34,6 +37,15 @@ _FORMAT_BY_SUFFIX = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+}
+# The names of the columns, and a function that reads the rows.
+Table = tuple[Sequence[str], Callable[[], Iterator[SourceRow | Finding]]]
+_OPENER_BY_FORMAT: Mapping[str, Callable[["SourceFile"], Table]] = {
+    "csv": open_csv,
+    "json": open_json,
+    "jsonl": open_json,
+    "parquet": open_parquet,
+    "xlsx": open_sheet,
 }
 # The formats that an option is for, and what other formats lack.
 _FORMATS_BY_OPTION = {
@@ -60,8 +72,11 @@ _MAX_CONTROL_COUNT = 8
 _MAX_CONTROL_SHARE = 0.05
 
 
-class InputFile:
+class SourceFile:
     """A file with rows, or a folder of Parquet files.
+
+    The columns are found when they, or rows, are read first. That reads the first rows of JSON, a
+    whole sheet, and the columns of bytes of Parquet files.
 
     Attributes:
         format: "csv", "json", "jsonl", "xlsx" or "parquet".
@@ -71,6 +86,7 @@ class InputFile:
         line_end: The characters that end a line: a line feed, or a carriage return.
         header_line: The line of the header, from 1, or 0 without a header; None if it is to be
             found.
+        first_line: The line from which a table with a header is read.
     """
 
     def __init__(
@@ -108,7 +124,7 @@ class InputFile:
             reason = files.unreadable_reason(path) or "is not a regular file"
             raise self.make_error(f" {reason}", hint="check the path")
 
-        with self.translate_os_errors():
+        with self.translate_errors(OSError, UnicodeError):
             with self.parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
             # The user's encoding is ignored for Parquet, .xlsx and documents.
@@ -125,6 +141,7 @@ class InputFile:
         if _OLD_LINE_END.match(start_text):
             self.line_end = "\r"
         self.header_line = _parse_header(options.header)
+        self.first_line = self.header_line or 1
         self.format = self._detect_format(start, start_text)
         for option_name in options.given_options:
             formats, noun = _FORMATS_BY_OPTION[option_name]
@@ -133,6 +150,36 @@ class InputFile:
                     f" is read as {self.format}, which has no {noun}",
                     hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
                 )
+
+    @cached_property
+    def _table(self) -> Table:
+        with self.translate_errors(OSError, UnicodeError):
+            return _OPENER_BY_FORMAT[self.format](self)
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of the columns.
+
+        A column without a name is called `column_4` by its position. For JSON they are the names in
+        the first rows.
+
+        Raises:
+            InputError: The file cannot be read, has no header, or an option does not fit it.
+            ConfigurationError: The file is Parquet, and pyarrow is not installed.
+        """
+        return self._table[0]
+
+    def read_rows(self) -> Iterator[SourceRow | Finding]:
+        """Yield each row, and a finding for each faulty row, in the order of the file.
+
+        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
+        finding describes why its row is rejected.
+
+        Raises:
+            InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
+        """
+        with self.translate_errors(OSError, UnicodeError):
+            yield from self._table[1]()
 
     def open(self) -> TextIO:
         """Open the file as text for reading; the caller closes it."""
@@ -158,13 +205,20 @@ class InputFile:
         return InputError(f"{self.path}{reason}; nothing was read", hint=hint or self._hint)
 
     @contextlib.contextmanager
-    def translate_os_errors(self) -> Iterator[None]:
-        """Raise an OSError of the block, or an error of decoding, as InputError for the file."""
+    def translate_errors(self, *error_classes: type[Exception], noun: str = "") -> Iterator[None]:
+        """Raise an error of the block as InputError for the file.
+
+        Args:
+            error_classes: The classes of errors that a damaged or unreadable file causes.
+            noun: The format in the message, such as "Parquet"; empty without a format.
+        """
         try:
             yield
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", error)
-            raise self.make_error(f" cannot be read: {reason}", hint="check the file") from None
+        except error_classes as error:
+            reason = make_excerpt(str(getattr(error, "strerror", None) or error))
+            as_format = f" as {noun}" if noun else ""
+            hint = "check the file, or save it again as CSV"
+            raise self.make_error(f" cannot be read{as_format}: {reason}", hint=hint) from None
 
     def _detect_format(self, start: bytes, text: str) -> str:
         """Return the format by the first bytes of the file, or else by its suffix.
@@ -174,7 +228,7 @@ class InputFile:
         - Parquet and .xlsx are recognized by their first bytes.
         - A text that begins with `[` is JSON.
         - A text that begins with `{` is JSON lines if its first line ends with `}`, or by its
-          suffix. Else it is JSON.
+          suffix. Else it is refused.
         - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
           text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
           header.
@@ -186,9 +240,9 @@ class InputFile:
             text: Their text, without surrounding white space.
 
         Raises:
-            InputError: The file is empty, or is a document, image or other binary file. Or the
-                suffix is that of JSON or Parquet, and the content is a text that begins with
-                neither `[` nor `{`.
+            InputError: The file is empty, is a document, image or other binary file, or is a JSON
+                object on several lines. Or the suffix is that of JSON or Parquet, and the content
+                is a text that begins with neither `[` nor `{`.
         """
         for signature, name in _FORMAT_BY_SIGNATURE.items():
             if start.startswith(signature):
@@ -209,9 +263,14 @@ class InputFile:
 
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
         if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
-            if text[0] == "{" and (suffix_format == "jsonl" or _WHOLE_OBJECT.match(text)):
+            if text[0] == "[":
+                return "json"
+            if suffix_format == "jsonl" or _WHOLE_OBJECT.match(text):
                 return "jsonl"
-            return "json"
+            raise self.make_error(
+                " is a JSON object, not a list of objects",
+                hint="write [ before the object and ] after it, or each row on a line of its own",
+            )
         if suffix_format in {"json", "parquet"}:
             raise self.make_error(
                 f" is named {self.path.suffix}, but starts with {make_excerpt(text[:20])!r}",

@@ -1,0 +1,163 @@
+"""Read rows whose cells have names: JSON lines, a JSON list of objects, and Parquet files."""
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain, count, islice
+from typing import TYPE_CHECKING
+
+from pipeline.tables.cells import (
+    import_pyarrow,
+    list_arrow_rows,
+    note_undecodable_bytes,
+    parse_json,
+    to_plain_row,
+)
+from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
+
+if TYPE_CHECKING:
+    from pipeline.tables.source_file import SourceFile, Table
+
+# Rows of JSON whose names are the columns.
+_MAX_SAMPLED_ROWS = 50
+# Characters of a JSON list that are read at a time.
+_CHUNK_CHARS = 1 << 20
+# An element of a list above the limit of a row is skipped; above this one, the file is refused.
+_MAX_ELEMENT_CHARS = 32 << 20
+# Finds the end of an element. Numbers of any length are read.
+_ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+# The first character of an element, or the end of the list.
+_VALUE = re.compile(r"[^\s,]")
+# Rows of Parquet in memory.
+_BATCH_ROWS = 200
+
+
+def open_json(file: "SourceFile") -> "Table":
+    """Read the first rows of JSON lines or of a JSON list, to find the names; see `SourceFile`.
+
+    A row that is too long, is not JSON, or is not an object gives a finding.
+    """
+    iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
+
+    def read_rows() -> Iterator[SourceRow | Finding]:
+        for line_number, text in iterate_texts(file):
+            yield _parse_row(line_number, text, max_chars=file.max_line_chars)
+
+    first_rows = [
+        row.values for row in islice(read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
+    ]
+    return list(dict.fromkeys(chain.from_iterable(first_rows))), read_rows
+
+
+def _parse_row(line_number: int, text: str, *, max_chars: int) -> SourceRow | Finding:
+    """Return the row of a JSON object; a finding for any other, invalid or too long text."""
+    if len(text) >= max_chars:
+        return make_rejection(line_number, f"longer than {max_chars:,} characters", text)
+    try:
+        value = parse_json(text.strip())
+    except ValueError as error:
+        return make_rejection(line_number, str(error), text.strip())
+    if not isinstance(value, dict):
+        return make_rejection(line_number, "not an object", value)
+    return SourceRow(line_number, value)
+
+
+def _iterate_lines(file: "SourceFile") -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each line that is not blank."""
+    with file.open() as text_file:
+        for line_number, text in enumerate(file.read_lines(text_file), start=1):
+            if not text.isspace():
+                yield line_number, text.strip(file.line_end)
+
+
+def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
+    """Yield the line and the text of each element of a JSON list, which is read in chunks.
+
+    Commas between elements are not checked: no row is lost without them.
+
+    Raises:
+        InputError: The list is invalid or not closed, an element is far too long or nested too
+            deeply, or text follows the list.
+    """
+    with file.open() as text_file:
+        text = text_file.read(_CHUNK_CHARS)
+        # The end of the last element in the text.
+        end = text.index("[") + 1
+        line_number = 1 + text.count("\n", 0, end)
+        while True:
+            start = len(text)
+            if value := _VALUE.search(text, end):
+                start = value.start()
+            try:
+                _, element_end = _ELEMENT_DECODER.raw_decode(text, start)
+            except (ValueError, RecursionError):
+                element_end = len(text)
+            if element_end < len(text):
+                line_number += text.count("\n", end, start)
+                yield line_number, text[start:element_end]
+                line_number += text.count("\n", start, element_end)
+                end = element_end
+                continue
+
+            # The element may continue in the next chunk.
+            rest = text[end:]
+            chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
+            if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
+                break
+            text = rest + chunk
+            end = 0
+
+    if rest.strip(", \t\r\n") != "]":
+        line_number += text.count("\n", end, start)
+        raise file.make_error(
+            f", line {line_number}: the list is not valid, not closed, or followed by other text",
+            hint="correct the file; perhaps its end is missing",
+        )
+
+
+def open_parquet(file: "SourceFile") -> "Table":
+    """Read the columns of a Parquet file, or of a folder of them; see `SourceFile`.
+
+    The columns of the folders' names (`year=2024/`) come last. A name that is twice in a file is
+    there twice, so that it is refused later. The rows are numbered from 1 across all files. A
+    column that a file lacks is None.
+
+    Raises:
+        InputError: A file is damaged, or a column has types that do not fit in two files.
+        ConfigurationError: pyarrow is not installed.
+    """
+    pa = import_pyarrow(f"{file.path} is a Parquet file, which")
+    from pyarrow import dataset
+
+    # Nanoseconds, the default of an old type of times, end in the year 2262.
+    file_format = dataset.ParquetFileFormat(
+        coerce_int96_timestamp_unit="us", use_buffered_stream=True, pre_buffer=False
+    )
+    open_files = partial(
+        dataset.dataset,
+        list(map(str, file.parts)),
+        format=file_format,
+        partitioning="hive",
+        partition_base_dir=str(file.path),
+    )
+    with file.translate_errors(pa.ArrowException, noun="Parquet"):
+        files = open_files()
+        schemas = [part.physical_schema for part in files.get_fragments()]
+        schema = pa.unify_schemas([*schemas, files.schema], promote_options="permissive")
+        table = open_files(schema=schema)
+
+    def read_rows() -> Iterator[SourceRow]:
+        byte_names = [field.name for field in table.schema if "binary" in str(field.type)]
+        row_number = count(1)
+        with file.translate_errors(pa.ArrowException, noun="Parquet"):
+            for batch in table.to_batches(
+                batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0, use_threads=False
+            ):
+                rows = list_arrow_rows(batch)
+                for name in byte_names:
+                    note_undecodable_bytes(name, [row[name] for row in rows], file.notes)
+                for row in rows:
+                    yield SourceRow(next(row_number), to_plain_row(row))
+
+    return table.schema.names, read_rows
