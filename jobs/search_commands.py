@@ -95,7 +95,7 @@ def _format_index_report(report: build.IndexReport, indexed_task: IndexedTask) -
 
 
 def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
-    """Measure the search with judged questions: a table of each rank and a fixed BM25.
+    """Measure the search with judged questions: a table of each rank.
 
     Each line has nDCG@10, MRR, P@5 and R@10 with 95 % intervals. Embeds the questions, which a
     service may charge.
@@ -113,7 +113,7 @@ def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
         }
         for row in rows
     ]
-    columns = " ".join(("system type queries", *evaluate.MEASURES, "weak"))
+    columns = " ".join(("system queries", *evaluate.MEASURES, "weak"))
     return Report(rows, parts=[make_table(documents, columns)])
 
 

@@ -85,8 +85,7 @@ def evaluate(
 
     With both QUERIES (JSON lines) and QRELS (TREC judgements) it measures the search; one of them
     alone is an error. It embeds the questions, and prints nDCG@10, MRR, P@5 and R@10 with 95 %
-    intervals, for each choice of `search --rank` and for a fixed BM25 over the same rows. It also
-    prints the share of questions with only weak hits.
+    intervals, for each choice of `search --rank`, and the share of questions with only weak hits.
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None and a is None and b is None:

@@ -166,7 +166,7 @@ class _IndexBuilder:
     def build(self) -> IndexReport:
         """Embed missing texts, write a build, verify it and promote it.
 
-        Texts that the model refused in earlier runs are tried again. Waits for the index lock after
+        Texts that the model refused in earlier runs are sent again. Waits for the index lock after
         the texts are embedded. The floor of a build is learned from meaningless queries, and hits
         below it are called weak. If the service fails to embed these queries, the build gets no
         floor.
@@ -187,7 +187,6 @@ class _IndexBuilder:
         if not has_entries:
             return self._delete_index()
 
-        self._embedder.cache.delete_refused_rows()
         self._embed_missing()
         meaningless_vectors: Vectors | None = None
         # If the service does not embed them, the build gets no floor.
@@ -262,7 +261,6 @@ class _IndexBuilder:
                 lock_name = f"{EMBED_LOCK}-{ws.indexed_task.folder or ws.task.name}"
                 with ws.lock(lock_name), ws.display.bar("embedding", count) as bar:
                     self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
-        embedder.add_refusals_of_others()
 
     def _build_and_promote(
         self,
@@ -388,8 +386,7 @@ class _IndexBuilder:
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
         """Return {entry id: hash and reason} of the texts that the model refused in this run.
 
-        Texts that earlier runs had refused were tried again in this run. If no text was refused, it
-        reads no entries; otherwise it reads all.
+        If no text was refused, it reads no entries; otherwise it reads all.
         """
         reasons_by_key = self._embedder.refusal_reasons
         if not reasons_by_key:

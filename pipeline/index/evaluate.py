@@ -1,14 +1,14 @@
 """Measure the search on judged queries, for `eval`.
 
-    {"qid": "q1", "text": "who knows water law", "type": "topic"}
+    {"qid": "q1", "text": "who knows water law"}
     q1 0 ada 2
 
 A judged query is a query with grades of entries, given by people. The first line is a query of
 `queries.jsonl`, the second a judgement of `qrels.tsv`: query id, 0, name of an entry, grade. Grade
 0 means that the entry is not an answer. Errors name file, line and field.
 
-A system is a way to rank: one of the ranks of the search, or plain BM25. A hit is weak if it is
-below the floor of its build: the scores that most nonsense queries do not reach.
+A hit is weak if it is below the floor of its build: the scores that most nonsense queries do not
+reach.
 
 Figures are those of trec_eval. Judgements are never complete, so figures compare systems and have
 no absolute meaning.
@@ -17,8 +17,6 @@ no absolute meaning.
 import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -29,14 +27,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
-from pipeline.core.ranking import BM25_B, BM25_K1, RankMode
+from pipeline.core.ranking import RankMode
 from pipeline.core.text import INVALID_TEXT, join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index.builds import Builds
 from pipeline.index.query import SearchOptions, parse_query
 from pipeline.index.search import SearchSession
-from pipeline.index.tokenizer import split_stems
-from pipeline.index.vectors import check_embedding_model
 
 # Gains of nDCG are the grades themselves.
 MEASURES = ("nDCG@10", "MRR", "P@5", "R@10")
@@ -44,8 +39,6 @@ MEASURES = ("nDCG@10", "MRR", "P@5", "R@10")
 WEAK_DEPTH = 10
 # Hits per query for all measures of `eval`.
 EVALUATION_DEPTH = 100
-BM25_SYSTEM = "bm25"
-ALL_TYPES = "all"
 
 # Seed of the bootstrap.
 SEED = 20261122
@@ -57,13 +50,12 @@ JUDGEMENT_LINE = re.compile(r"\s*(\S+)\s+\S+\s+(\S+)\s+(-[0-9]|[0-9]{1,2})(?!\S)
 
 
 class JudgedQuery(BaseModel):
-    """One line of `queries.jsonl`; `type` groups queries in a report and may be empty."""
+    """One line of `queries.jsonl`; other members are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, str_strip_whitespace=True)
 
     qid: Annotated[str, Field(min_length=1)]
     text: str
-    type: str = ""
 
 
 class JudgedQueries(NamedTuple):
@@ -72,11 +64,6 @@ class JudgedQueries(NamedTuple):
     queries: Sequence[JudgedQuery]
     # Grade by query id and name of an entry.
     grades: Mapping[str, Mapping[str, int]]
-
-    @property
-    def texts(self) -> list[str]:
-        """Return the texts of the queries in their order."""
-        return [query.text for query in self.queries]
 
 
 def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
@@ -118,7 +105,7 @@ def read_queries(path: Path) -> list[JudgedQuery]:
 
 
 def _parse_judged_query(location: str, line: str) -> JudgedQuery:
-    """Parse a line {"qid", "text"} (and "type", if known); check that its text is a valid query.
+    """Parse a line {"qid", "text"}, and check that its text is a valid query.
 
     Args:
         location: File and line number, for the error message.
@@ -208,42 +195,12 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}, line {line_number}", line
 
 
-def rank_by_bm25(
-    texts_by_name: Mapping[str, str],
-    queries: Iterable[str],
-    depth: int,
-) -> list[list[str]]:
-    """Return for each query the names of at most `depth` texts that share a word with it.
-
-    The best text is first; texts with equal scores keep their order. This is a fixed baseline:
-    Okapi BM25 as Lucene computes it, by bm25s. It compares stems of words without case and accents;
-    a script without spaces, such as Chinese, is compared by pairs of neighbouring characters. Stop
-    words count, and so does each repetition of a word of a query.
-    """
-    import bm25s
-
-    names = list(texts_by_name)
-    words_by_text = [split_stems(text) for text in texts_by_name.values()]
-    vocabulary = set(chain.from_iterable(words_by_text))
-    bm25 = bm25s.BM25(k1=BM25_K1, b=BM25_B, method="lucene")
-    if vocabulary:
-        bm25.index(words_by_text, show_progress=False)
-
-    rankings = list[list[str]]()
-    for query in queries:
-        query_words = [word for word in split_stems(query) if word in vocabulary]
-        scores = bm25.get_scores(query_words) if query_words else np.empty(0)
-        order = np.argsort(-scores, kind="stable")[:depth]
-        rankings.append([names[text_index] for text_index in order if scores[text_index] > 0])
-    return rankings
-
-
 def measure_search(
     ws: WorkspaceSession,
     queries: Path,
     qrels: Path,
 ) -> list[dict[str, Any]]:
-    """Measure the search in service by each rank, and plain BM25, on judged queries.
+    """Measure the search in service by each rank on judged queries.
 
     Embeds the queries with the build's model, for which a service may charge. Prints a warning
     about judged names that are not in the index.
@@ -254,15 +211,13 @@ def measure_search(
         qrels: TREC judgements.
 
     Returns:
-        A dict for each query type and system. The type "all" is first. If the queries have at least
-        two types, each of them follows. The members:
+        A dict for each rank. The members:
 
-        - `system`: a rank, or "bm25".
-        - `type`: the query type.
+        - `system`: the rank.
         - `queries`: how many queries were measured.
         - `figures`: for each measure, its mean and the ends of its 95 % interval.
-        - `weak`: the share of queries whose first ten hits are all weak. It is None for "bm25", and
-          if the build has no floor.
+        - `weak`: the share of queries whose first ten hits are all weak. It is None if the build
+          has no floor.
 
     Raises:
         InputError: A file is invalid, or there is no index.
@@ -272,84 +227,31 @@ def measure_search(
     # Before the queries are embedded, which may cost money.
     check_measures_installed()
     judged_queries = read_judged_queries(queries, qrels)
-    indexed_task = ws.indexed_task
-    weak_by_system = dict[str, list[bool]]()
-    with Builds(ws.data, indexed_task.folder).open_current() as index:
-        check_embedding_model(
-            ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
-        )
-        texts_by_name = dict[str, str]()
-        for row in range(index.row_count):
-            document = index.read_metadata(row)
-            texts = indexed_task.texts_of(document, index.read_extra_cells(row))
-            texts_by_name[indexed_task.name_of(document)] = " ".join(texts)
-        _warn_about_unknown_names(ws.display, judged_queries, texts_by_name)
-        settings = replace(
-            ws.settings,
-            embedding_model=index.manifest.model,
-            dim=index.manifest.dim,
-        )
-        index_ws = replace(ws, settings=settings)
-        search = SearchSession(index_ws, index=index)
-        rankings = {
-            BM25_SYSTEM: rank_by_bm25(texts_by_name, judged_queries.texts, EVALUATION_DEPTH),
-        }
-        for rank in RankMode:
-            hit_lists = list(
-                search.search_many(
-                    judged_queries.texts,
-                    SearchOptions(EVALUATION_DEPTH, rank),
-                ),
-            )
-            rankings[rank] = [
-                [indexed_task.name_of(hit.metadata) for hit in hits] for hits in hit_lists
-            ]
-            if index.manifest.floor is not None:
-                weak_by_system[rank] = [
-                    all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists
-                ]
-
-    systems = [*RankMode, BM25_SYSTEM]
-    values = {system: compute_measures(judged_queries, rankings[system]) for system in systems}
+    texts = [query.text for query in judged_queries.queries]
     rows = []
-    for type_name, query_indexes in _group_query_indexes(judged_queries.queries).items():
-        for system, system_values in values.items():
+    with SearchSession(ws) as search:
+        index = search.index
+        name_of = search.indexed_task.name_of
+        indexed_names = {name_of(index.read_metadata(row)) for row in range(index.row_count)}
+        _warn_about_unknown_names(ws.display, judged_queries, indexed_names)
+
+        for rank in RankMode:
+            hit_lists = list(search.search_many(texts, SearchOptions(EVALUATION_DEPTH, rank)))
+            rankings = [[name_of(hit.metadata) for hit in hits] for hits in hit_lists]
             weak_share = None
-            if system in weak_by_system:
-                weak_flags = weak_by_system[system]
-                weak_count = sum(weak_flags[query_index] for query_index in query_indexes)
-                weak_share = weak_count / len(query_indexes)
+            if index.manifest.floor is not None:
+                weak_flags = [all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists]
+                weak_share = sum(weak_flags) / len(weak_flags)
+            values = compute_measures(judged_queries, rankings)
             rows.append(
                 {
-                    "system": str(system),
-                    "type": type_name,
-                    "queries": len(query_indexes),
-                    "figures": {
-                        measure: mean_with_interval(measure_values[query_indexes])
-                        for measure, measure_values in system_values.items()
-                    },
+                    "system": str(rank),
+                    "queries": len(texts),
+                    "figures": {name: mean_with_interval(values[name]) for name in MEASURES},
                     "weak": weak_share,
                 },
             )
     return rows
-
-
-def _group_query_indexes(queries: Sequence[JudgedQuery]) -> dict[str, list[int]]:
-    """Return the indexes of the queries of each type; the first type is "all", with all queries.
-
-    The other types are sorted by name. Queries without a type have the type "none". If there are
-    fewer than two types, only "all" is returned. A type that is called "all" has no group of its
-    own, and does not count.
-    """
-    indexes_by_type = dict[str, list[int]]()
-    for query_index, query in enumerate(queries):
-        indexes_by_type.setdefault(query.type or "none", []).append(query_index)
-
-    indexes_by_type.pop(ALL_TYPES, None)
-    groups = {ALL_TYPES: list(range(len(queries)))}
-    if len(indexes_by_type) > 1:
-        groups |= dict(sorted(indexes_by_type.items()))
-    return groups
 
 
 def _warn_about_unknown_names(

@@ -11,7 +11,6 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index.build_reader import Index
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.index.hits import Hit, make_hits
 from pipeline.index.query import (
@@ -80,22 +79,16 @@ class SearchReport:
 class SearchSession(AbstractContextManager["SearchSession"]):
     """An open build that answers any number of queries."""
 
-    def __init__(
-        self,
-        ws: WorkspaceSession,
-        *,
-        index: Index | None = None,
-    ) -> None:
-        """Open the build in service, or use a build that is open already.
+    def __init__(self, ws: WorkspaceSession) -> None:
+        """Open the build in service.
 
         Args:
             ws: The workspace; its indexed task is searched.
-            index: An open build, which `__exit__` closes, or None to open the build in service.
         """
         self._ws = ws
         self.indexed_task = ws.indexed_task
         self.nouns = ws.task.nouns
-        self.index = open_synced_builds(ws).open_current() if index is None else index
+        self.index = open_synced_builds(ws).open_current()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)

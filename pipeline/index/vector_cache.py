@@ -4,8 +4,7 @@ The table is in the workspace's PostgreSQL database, or else in an SQLite file b
 Adding the first vector creates it. Several processes can share the cache. Added vectors are on disk
 when the call returns. A vector with a wrong checksum counts as absent.
 
-The width is the number of dimensions of a vector. A refusal is stored as an empty vector: the
-embedding model refused the text, so it is not sent again.
+The width is the number of dimensions of a vector.
 """
 
 import contextlib
@@ -22,7 +21,6 @@ from numpy.typing import NDArray
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Connection,
     DateTime,
     LargeBinary,
@@ -118,8 +116,7 @@ class VectorCache:
     def find_missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the ascending positions in `keys` of texts that must still be embedded.
 
-        Only the first position of equal keys is returned. Texts that the model refused are not
-        missing, although they have no vector.
+        Only the first position of equal keys is returned.
         """
         with self.open_snapshot() as tx:
             stored_keys = {
@@ -158,42 +155,21 @@ class VectorCache:
             rows,
             subject=f"what {self.model!r} returned",
         )
-        raw_vectors = {key: bytes(row) for key, row in zip(keys, rows, strict=True)}
-        self._insert(raw_vectors)
-
-    def add_refused(self, keys: Sequence[bytes]) -> None:
-        """Save that the model refused these texts, as empty vectors; on disk on return."""
-        self._insert(dict.fromkeys(keys, b""))
-
-    def _insert(self, raw_vectors: dict[bytes, bytes]) -> None:
-        """Insert vectors with their checksums in a transaction; keys that exist are skipped."""
+        records = []
+        for key, row in zip(keys, rows, strict=True):
+            raw = bytes(row)
+            records.append(
+                {"key": key, "model": self.model, "vector": raw, "crc": _checksum(key, raw)}
+            )
         with self.store.write() as tx:
             self.table.create(tx, checkfirst=True)
-            records = [
-                {"key": key, "model": self.model, "vector": raw, "crc": _checksum(key, raw)}
-                for key, raw in raw_vectors.items()
-            ]
             insert_new(tx, self.table, records)
-
-    def delete_refused_rows(self) -> int:
-        """Delete the marks of texts that this model refused, so that they are embedded again.
-
-        Returns the number of deleted marks.
-        """
-        return self.delete(self.find_refused_keys())
-
-    def find_refused_keys(self) -> list[bytes]:
-        """Return the keys of all texts that this model refused."""
-        is_of_model = self.table.c.model == self.model
-        is_refused = func.length(self.vector) == 0
-        with self.open_snapshot() as tx:
-            return self._select_where(tx, is_of_model & is_refused)
 
     def fetch(self, keys: Sequence[bytes]) -> Vectors:
         """Return the vectors of keys in their order, float32 (len(keys), dim).
 
-        A vector with a wrong checksum, and the mark of a refused text, is deleted, so that the text
-        can be embedded again, and then raises.
+        A vector with a wrong checksum is deleted, so that the text can be embedded again, and then
+        raises.
 
         Raises:
             InconsistentError: A vector is missing or was damaged.
@@ -203,9 +179,7 @@ class VectorCache:
             stored = {key: (raw, checksum) for key, raw, checksum in records}
 
         intact = {
-            key: raw
-            for key, (raw, checksum) in stored.items()
-            if raw and _checksum(key, raw) == checksum
+            key: raw for key, (raw, checksum) in stored.items() if _checksum(key, raw) == checksum
         }
         damaged_keys = list(stored.keys() - intact.keys())
         if damaged_keys:
@@ -251,7 +225,7 @@ class VectorCache:
         *,
         before: datetime | None = None,
     ) -> list[bytes]:
-        """Return the keys of all vectors and refusals of this model, except the given keys.
+        """Return the keys of all vectors of this model, except the given keys.
 
         Vectors of any number of dimensions are included.
 
@@ -262,16 +236,16 @@ class VectorCache:
         condition = self.table.c.model == self.model
         if before is not None:
             condition &= self.table.c.at < before
+        query = select(self.key).where(condition)
         with self.open_snapshot() as tx:
-            stored_keys = self._select_where(tx, condition)
+            stored_keys = [] if tx is None else tx.execute(query).scalars().all()
         return [key for key in stored_keys if key not in keys]
 
     def delete(self, keys: Sequence[bytes]) -> int:
-        """Delete vectors and marks of refused texts by key; return how many rows were deleted.
+        """Delete vectors by key, and return how many were deleted.
 
-        A mark says that the embedding model refused a text. On SQLite the bytes of deleted rows are
-        overwritten, because vectors can reveal forgotten texts. If there are no keys, nothing is
-        opened, and the result is 0.
+        On SQLite the bytes of deleted rows are overwritten, because vectors can reveal forgotten
+        texts. If there are no keys, nothing is opened, and the result is 0.
         """
         if not keys:
             return 0
@@ -317,17 +291,6 @@ class VectorCache:
             return iter(())
         return select_matching(tx, query, self.key, keys)
 
-    def _select_where(
-        self,
-        tx: Connection | None,
-        condition: ColumnElement[bool],
-    ) -> list[bytes]:
-        """Return all keys whose record meets a condition; an empty list without a cache."""
-        if tx is None:
-            return []
-        query = select(self.key).where(condition)
-        return list(tx.execute(query).scalars())
-
 
 def _checksum(key: bytes, raw_vector: bytes) -> int:
     return zlib.crc32(raw_vector, zlib.crc32(key))
@@ -354,7 +317,7 @@ def open_vector_cache(ws: WorkspaceSession) -> VectorCache:
 
 
 def read_stored_widths(store: Store) -> dict[str, set[int]]:
-    """Return the widths of the stored vectors by model name; a refused text has the width 0."""
+    """Return the widths of the stored vectors by model name."""
     width = func.length(VectorCache.vector) / 4
     statement = select(VectorCache.table.c.model, width).distinct()
     with VectorCache(store, model="", dim=0).open_snapshot() as tx:

@@ -201,8 +201,8 @@ class Embedder:
 
         The vectors of a call are on disk when the call ends, so a killed run loses only running
         calls. A text that the API refuses gets no vector; its reason is added to `refusal_reasons`,
-        and the cache remembers the refusal. The first result binds the workspace to its backend, so
-        that later commands cannot mix vectors of another one.
+        and it is not sent again. The first result binds the workspace to its backend, so that later
+        commands cannot mix vectors of another one.
 
         Returns:
             How many texts were embedded.
@@ -214,17 +214,16 @@ class Embedder:
         entry_count = 0
         for page in split_into_pages(entries, LOOKUP_PAGE_ENTRIES):
             keys = self.make_keys(page)
-            calls = list(
-                self._group_into_calls(
-                    page,
-                    self.cache.find_missing(keys),
-                ),
-            )
+            missing_positions = [
+                position
+                for position in self.cache.find_missing(keys)
+                if keys[position] not in self.refusal_reasons
+            ]
+            calls = list(self._group_into_calls(page, missing_positions))
             for positions, vectors_or_reason in self._run_calls(calls):
                 self._bind_backend()
                 call_keys = [keys[position] for position in positions]
                 if isinstance(vectors_or_reason, str):
-                    self.cache.add_refused(call_keys)
                     self.refusal_reasons |= dict.fromkeys(call_keys, vectors_or_reason)
                     continue
                 self.cache.add(call_keys, vectors_or_reason)
@@ -237,12 +236,6 @@ class Embedder:
                 note=f"{embedded_count} embedded" if embedded_count else "",
             )
         return embedded_count
-
-    def add_refusals_of_others(self) -> None:
-        """Add the texts that the API refused to other processes to `refusal_reasons`."""
-        refused_keys = self.cache.find_refused_keys()
-        reasons = dict.fromkeys(refused_keys, "the embedding model refused the text")
-        self.refusal_reasons = reasons | self.refusal_reasons
 
     def _run_calls(self, calls: Sequence[EmbeddingCall]) -> Iterator[CallResult]:
         """Run calls in parallel and yield their vectors, or the reason for each refused text.

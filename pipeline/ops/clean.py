@@ -264,8 +264,7 @@ def delete_unneeded_vectors(
     store = open_vector_store(ws.store, ws.data)
     for model, widths in read_stored_widths(store).items():
         needed_keys = set[bytes]()
-        # A refused text is stored without a width, so the keys of every width of its model count.
-        for width in (widths | {ws.settings.dim}) - {0}:
+        for width in widths:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
                 for indexed_task in ws.indexed_tasks:

@@ -16,7 +16,6 @@ from pipeline.index.evaluate import (
     check_measures_installed,
     compute_measures,
     mean_with_interval,
-    rank_by_bm25,
     read_grades,
     read_queries,
 )
@@ -68,18 +67,3 @@ def test_interval_contains_its_mean(values: "np.ndarray[tuple[int], np.dtype[np.
     assert low - 1e-9 <= mean <= high + 1e-9
     assert (mean, low, high) == mean_with_interval(values)
     assert mean_with_interval(0 * values) == (0, 0, 0)
-
-
-def test_plain_bm25_by_hand() -> None:
-    """Terms match in any script and case; short documents come first, ties keep their order."""
-    documents = {"one": "Bees honey", "two": "law ÉCOLE Ωμέγα школа 我教水法律"}
-    queries = ["bees", "école", "ωμέγα", "ШКОЛА", "a"]
-    assert rank_by_bm25(documents, queries, 5) == [["one"], *[["two"]] * 3, []]
-    assert rank_by_bm25(
-        {"long": "bees " + "other " * 20, "b": "bees", "a": "bees"}, ["bees bees"], 2
-    ) == [["b", "a"]]
-    assert rank_by_bm25({"a": ""}, ["bees"], 5) == [[]]
-    # Stems match other forms of a word, and a repeated word of a query counts each time.
-    assert rank_by_bm25({"a": "teaching", "b": "река"}, ["teaches", "реки"], 5) == [["a"], ["b"]]
-    pair = {"a": "bees", "b": "honey"}
-    assert rank_by_bm25(pair, ["bees honey honey"], 1) == [["b"]]
