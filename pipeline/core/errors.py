@@ -70,11 +70,15 @@ class TaskNeverUsedError(ConfigurationError):
 
 
 class RefusedRowError(ConfigurationError):
-    """A table of another program rejects a row. `reason` has no content of the row."""
+    """A table of another program rejects a row.
 
-    def __init__(self, reason: str, *, hint: object) -> None:
+    `reason` and the message of the database have no content of the row.
+    """
+
+    def __init__(self, reason: str, *, hint: object, database_message: str = "") -> None:
         super().__init__(f"{reason}; nothing was changed", hint=hint)
         self.reason = reason
+        self.database_message = database_message
 
 
 class RemoteError(FindableError):

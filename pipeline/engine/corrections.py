@@ -27,7 +27,6 @@ from pipeline.core.errors import (
     RefusedRowError,
 )
 from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from pipeline.engine.request_outcomes import write_rows_and_list_refused
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import RowsById
 from pipeline.store import claims, edits, workspace
@@ -35,6 +34,7 @@ from pipeline.store.answers import PERSON, set_reviews
 from pipeline.store.confidences import ConfidentAnswer, FieldConfidence, read_confident_answers
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
+from pipeline.tables.refusals import write_rows_and_list_refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -9,12 +9,12 @@ claim: the row is then answered, parked or open again.
 - A parked row is not asked again until a user unparks it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
@@ -31,12 +31,11 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.claims import RowClaim
 from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.database import Connection
+from pipeline.tables.refusals import write_rows_and_list_refused
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-T = TypeVar("T")
-E = TypeVar("E", bound=Exception)
 # Reasons of parked rows, as users read them.
 FINAL_ERROR_REASON = "Gemini refused the request permanently"
 MAX_ATTEMPTS_REASON = "it failed {n} times"
@@ -512,35 +511,3 @@ def _answer_columns(
         "model_version": reply.model_version if reply else "",
         "response_id": reply.response_id if reply else "",
     }
-
-
-def write_rows_and_list_refused(
-    tx: Connection,
-    rows: Sequence[T],
-    write: Callable[[Sequence[T]], object],
-    *,
-    refusals: type[E] | tuple[type[E], ...],
-) -> list[tuple[T, E]]:
-    """Write the rows that the database accepts; return the refused rows, each with its error.
-
-    Each write has a savepoint. If it is refused, the halves of the rows are written on their own,
-    until the refused rows are found.
-
-    Args:
-        write: Writes some of the rows in the caller's transaction.
-        refusals: The errors by which `write` refuses a row.
-    """
-    if not rows:
-        return []
-    try:
-        with tx.begin_nested():
-            write(rows)
-    except refusals as error:
-        if len(rows) == 1:
-            return [(rows[0], error)]
-    else:
-        return []
-
-    middle = len(rows) // 2
-    first_refused = write_rows_and_list_refused(tx, rows[:middle], write, refusals=refusals)
-    return first_refused + write_rows_and_list_refused(tx, rows[middle:], write, refusals=refusals)

@@ -473,22 +473,15 @@ class Task(ABC):
             hint=f"`{self.nouns.command('versions')}` lists the versions with answers",
         )
 
-    def make_server_tables(
+    def list_tables(
         self,
         tx: Connection,  # noqa: ARG002 - most tasks have none
     ) -> Sequence[Table]:
-        """Return the task's own tables in the form that they get on a server after a move."""
+        """Return the task's own tables, with all columns that findable writes."""
         return ()
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Create the task's tables and views in the target database of a move.
-
-        Args:
-            tx: The database that is moved.
-            target: The target database.
-        """
-        for table in self.make_server_tables(tx):
-            table.create(target)
+    def make_tables(self, target: Connection) -> None:  # noqa: B027 - most tasks have none
+        """Create the task's tables and views in the target database of a move."""
 
     def refresh_views(self, store: Store) -> None:  # noqa: B027 - optional
         """Give the task's views columns for the confidences of answers, if they have none."""

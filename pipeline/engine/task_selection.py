@@ -45,8 +45,8 @@ def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
     task = find_shipped_task(settings.task)
     if task is None:
         return []
-    names = task.load_tables().list_made_columns(tx, settings)
-    return [name for name in names if not read_columns(tx, name)]
+    tables = task.load_tables().list_definitions(tx, settings)
+    return [table.name for table in tables if not read_columns(tx, table.name)]
 
 
 def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:

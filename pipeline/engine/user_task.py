@@ -594,9 +594,8 @@ class UserTask(Task):
         """Return the rows to export with their answers; see `user_views`."""
         return user_views.read_export(tx, self, options)
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:
+    def make_tables(self, target: Connection) -> None:
         """Create the task's views in the target database of a move."""
-        super().make_tables(tx, target)
         make_views(target, self.record)
 
     def refresh_views(self, store: Store) -> None:

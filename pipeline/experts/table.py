@@ -36,7 +36,7 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.command_hint import CommandHint
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.experts import ADOPTION_INDEX, EXPERTS
@@ -60,7 +60,6 @@ from pipeline.store.schema import answers as stored_answers
 from pipeline.store.sqlite import WAL_SWITCH_KEY
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from pipeline.tables.adoption_errors import translate_refusals, write_each
 from pipeline.tables.cells import (
     EMPTY_LIST_TEXTS,
     JSON_WHITE_SPACE,
@@ -72,6 +71,11 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
 from pipeline.tables.reflection import read_columns
+from pipeline.tables.refusals import (
+    adoption_error,
+    translate_refusals,
+    write_rows_and_list_refused,
+)
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import (
     is_not_blank,
@@ -618,13 +622,26 @@ def refresh_scores(tx: Connection, condition: ColumnElement[bool] | None = None)
     )
     if condition is not None:
         query = query.where(condition)
-    write_scores = partial(update_rows, tx, experts, ("findability_score",))
+
+    def write_scores(scores: Sequence[tuple[float, Any]]) -> None:
+        with translate_refusals(experts.name):
+            update_rows(tx, experts, ("findability_score",), scores)
 
     corrected_rows = 0
     page = tx.execute(query).all()
     while page:
         corrections = list(_score_corrections(page))
-        write_each(tx, experts.name, corrections, write_scores)
+        refused_rows = write_rows_and_list_refused(
+            tx, corrections, write_scores, refusals=RefusedRowError
+        )
+        if refused_rows:
+            (_, person_id), error = refused_rows[0]
+            raise adoption_error(
+                experts.name,
+                f"refuses a change of its row {person_id}: {error.database_message}",
+                hint="correct this row, or the rule or trigger that refuses it, "
+                "then run the same command again",
+            ) from error
         corrected_rows += len(corrections)
         last_id = page[-1][0]
         page = tx.execute(query.where(id_column > last_id)).all()

@@ -32,7 +32,6 @@ from pipeline.store.database import (
     describe_error,
 )
 from pipeline.store.edits import NewEdit
-from pipeline.tables.adoption_errors import is_constraint_error
 from pipeline.tables.cells import (
     cell_to_text,
     hash_text,
@@ -42,6 +41,7 @@ from pipeline.tables.cells import (
 )
 from pipeline.tables.grid import Grid
 from pipeline.tables.reflection import is_sqlite
+from pipeline.tables.refusals import is_constraint_error
 from pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
@@ -370,20 +370,15 @@ class PeopleTask(Task):
 
         return check_people(tx, display)
 
-    def make_server_tables(
+    def list_tables(
         self,
         tx: Connection,  # noqa: ARG002 - same in each database
     ) -> Sequence[Table]:
         """Return the table of people."""
         return (table.experts,)
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:  # noqa: ARG002 - fixed
-        """Create the table of people in another database.
-
-        Args:
-            tx: Transaction of this workspace; not used.
-            target: Transaction of the other database.
-        """
+    def make_tables(self, target: Connection) -> None:
+        """Create the table of people in another database."""
         table.PEOPLE.adopt(target)
 
 

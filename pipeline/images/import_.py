@@ -38,7 +38,7 @@ from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
-from pipeline.tables.adoption_errors import translate_refusals
+from pipeline.tables.refusals import translate_refusals
 from pipeline.tables.row_import import split_into_blocks
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.

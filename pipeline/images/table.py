@@ -11,7 +11,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Identity,
-    Index,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
@@ -31,7 +30,7 @@ from pipeline.tables.reflection import read_columns
 KEY = ("asset_id", "provider", "model")
 
 
-def _assets_table(id_column: Column[Any], *indexes: Index, **options: Any) -> Table:
+def _assets_table(id_column: Column[Any], **options: Any) -> Table:
     return Table(
         ASSETS,
         MetaData(),
@@ -50,7 +49,6 @@ def _assets_table(id_column: Column[Any], *indexes: Index, **options: Any) -> Ta
         Column("bytes", BigInteger),
         # Reason why the image cannot be asked about; the file is not read again before it changes.
         Column("problem", Text),
-        *indexes,
         **options,
     )
 
@@ -85,9 +83,8 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
     `asset_ai.asset_id` gets the type of the ids of assets. Missing columns and indexes are added to
     an existing table `assets`; an existing table `asset_ai` must have all columns.
     """
-    indexes = [Index(f"findable_assets_{name}", name) for name in ("path", "hash")]
     new_id_column: Column[Any] = Column("id", BigId, Identity(), primary_key=True)
-    made_assets = _assets_table(new_id_column, *indexes, sqlite_autoincrement=True)
+    made_assets = _assets_table(new_id_column, sqlite_autoincrement=True)
     id_column = read_columns(tx, ASSETS).get("id")
     id_type = new_id_column.type if id_column is None else id_column["type"]
     made_asset_ai = _asset_ai_table(id_type, Text(), sqlite_with_rowid=False)

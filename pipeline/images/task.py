@@ -98,18 +98,13 @@ class ImagesTask(UserTask):
         left_out_tags = tag_count - sum(map(len, first_tags.values()))
         return answer.model_copy(update={"buckets": buckets}), left_out_tags
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+    def list_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables that other programs read."""
-        return LIBRARY.list_server_tables(tx)
+        return LIBRARY.list_definitions(tx)
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make all tables and the view of the task in another database.
-
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
+    def make_tables(self, target: Connection) -> None:
+        """Make all tables and the views of the task in another database."""
+        super().make_tables(target)
         LIBRARY.adopt(target)
 
 

@@ -286,7 +286,7 @@ def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
     table_names = []
     with ws.store.read() as tx:
         for task in ws.tasks:
-            table_names += [table.name for table in task.make_server_tables(tx)]
+            table_names += [table.name for table in task.list_tables(tx)]
     if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
             "the database was not compacted, because it has tables of another program; "

@@ -32,6 +32,7 @@ from pipeline.ops.backup import (
 )
 from pipeline.store import batches, claims, schema, sqlite, workspace
 from pipeline.store.database import Connection, Store
+from pipeline.tables.reflection import read_columns
 
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
 # made, and the position of the database.
@@ -262,13 +263,13 @@ def _copy_tables_to_server(
     ):
         schema.metadata.create_all(server_tx, checkfirst=False)
         for task in ws.tasks:
-            task.make_tables(tx, server_tx)
+            task.make_tables(server_tx)
         restore_report.rows = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
         for task in ws.tasks:
             restore_report.rows |= _copy_tables(
                 tx,
                 server_tx,
-                task.make_server_tables(tx),
+                task.list_tables(tx),
                 # New rows get higher numbers than any row that was ever asked about.
                 min_number=claims.find_highest_claimed_id(tx, task.name),
             )
@@ -325,7 +326,7 @@ def _copy_rows(
 ) -> int:
     """Send all rows of a table by COPY, and return their number.
 
-    Rows are read in pages of COPIED_PAGE_ROWS.
+    Rows are read in pages of COPIED_PAGE_ROWS. A column that the file lacks becomes NULL.
 
     Raises:
         ConfigurationError: PostgreSQL cannot store a row; the message names its place in the table
@@ -335,8 +336,10 @@ def _copy_rows(
 
     count = 0
     driver: Any = target.connection.driver_connection
-    column_names = ", ".join(f'"{column.name}"' for column in table.c)
-    rows = tx.execute(select(*table.c).execution_options(yield_per=COPIED_PAGE_ROWS))
+    file_columns = read_columns(tx, table.name)
+    columns = [column for column in table.c if column.name in file_columns]
+    column_names = ", ".join(f'"{column.name}"' for column in columns)
+    rows = tx.execute(select(*columns).execution_options(yield_per=COPIED_PAGE_ROWS))
     try:
         with (
             driver.cursor() as cursor,

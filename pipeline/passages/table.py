@@ -60,13 +60,13 @@ from pipeline.store.database import (
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from pipeline.tables.adoption_errors import (
-    translate_refusals,
-)
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
 from pipeline.tables.reflection import read_columns
+from pipeline.tables.refusals import (
+    translate_refusals,
+)
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import is_not_blank
 

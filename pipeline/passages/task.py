@@ -459,18 +459,12 @@ class PassagesTask(Task):
             return [false()]
         return grid.make_conditions(tx, row_filter)
 
-    def make_server_tables(self, tx: Connection) -> Sequence[Table]:
+    def list_tables(self, tx: Connection) -> Sequence[Table]:
         """Return the two tables."""
-        return table.TABLES.list_server_tables(tx, self._settings)
+        return table.TABLES.list_definitions(tx, self._settings)
 
-    def make_tables(self, tx: Connection, target: Connection) -> None:
-        """Make the two tables in another database.
-
-        Args:
-            tx: A transaction of this workspace.
-            target: A transaction of the other database.
-        """
-        super().make_tables(tx, target)
+    def make_tables(self, target: Connection) -> None:
+        """Make the two tables in another database."""
         table.TABLES.adopt(target, self._settings)
 
     def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:

@@ -12,15 +12,11 @@ marker index of a task is made last, so its existence proves that the adoption w
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
     ColumnElement,
     Connection,
     Integer,
-    MetaData,
     Table,
     Text,
     cast,
@@ -35,7 +31,6 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.store.database import count_rows, describe_error
 from pipeline.store.schema import has_index
-from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.reflection import (
     ReflectedColumns,
@@ -43,6 +38,7 @@ from pipeline.tables.reflection import (
     read_columns,
     read_keys,
 )
+from pipeline.tables.refusals import adoption_error
 
 DEFAULT_SETTINGS = Settings()
 
@@ -220,30 +216,6 @@ class TableSpec:
         first_columns = {key[0] for key in read_keys(tx, self.name, unique=False)}
         return [name for name in self.indexed_columns if name not in first_columns]
 
-    def make_server_definition(self, tx: Connection) -> Table:
-        """Return the definition that the table of an SQLite file gets on a PostgreSQL server.
-
-        Used to copy a workspace's SQLite file to a server. The result has the columns of
-        `definition` that exist in the file, so it has no columns if the file lacks the table.
-        Columns that only the file has are left out, and their values are not copied. The id and the
-        column of `reference`, which contains ids of another table, become text unless they have an
-        integer type in the file. Makes no table.
-        """
-        existing_columns = read_columns(tx, self.name)
-        reference_name, _ = self.reference or ("", None)
-        server_columns = list[Column[Any]]()
-        for column in self.definition.columns:
-            if column.name not in existing_columns:
-                continue
-            column_type = column.type
-            if column.name in {"id", reference_name}:
-                column_type = Text()
-                ids = describe_id_column(tx, existing_columns[column.name])
-                if ids.kind == "whole numbers":
-                    column_type = BigInteger()
-            server_columns.append(Column(column.name, column_type, primary_key=column.primary_key))
-        return Table(self.name, MetaData(), *server_columns)
-
 
 class TaskTables:
     """The tables of a task, which are made, adopted and moved to a server together."""
@@ -316,20 +288,10 @@ class TaskTables:
         specs = self.make_specs(tx, settings)
         return list(chain.from_iterable(spec.find_missing_parts(tx) for spec in specs))
 
-    def list_made_columns(
-        self,
-        tx: Connection,
-        settings: Settings = DEFAULT_SETTINGS,
-    ) -> dict[str, tuple[str, ...]]:
-        """Return the column names of each table that `adopt` makes if it is missing, by table."""
-        return {
-            spec.name: tuple(spec.definition.c.keys()) for spec in self.make_specs(tx, settings)
-        }
-
-    def list_server_tables(
+    def list_definitions(
         self,
         tx: Connection,
         settings: Settings = DEFAULT_SETTINGS,
     ) -> list[Table]:
-        """Return a server's definitions of all tables; see `TableSpec.make_server_definition`."""
-        return [spec.make_server_definition(tx) for spec in self.make_specs(tx, settings)]
+        """Return the definitions of the tables that `adopt` makes in a database without them."""
+        return [spec.definition for spec in self.make_specs(tx, settings)]

@@ -48,9 +48,9 @@ from pipeline.store.confidences import (
 )
 from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
 from pipeline.store.task_record import TaskRecord
-from pipeline.tables.adoption_errors import adoption_error
 from pipeline.tables.cells import hash_text
 from pipeline.tables.reflection import is_sqlite, quote_identifier, quote_text, read_columns
+from pipeline.tables.refusals import adoption_error
 from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
 from pipeline.tables.stored_rows import (
     KEY_COLUMN,

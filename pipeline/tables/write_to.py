@@ -55,7 +55,6 @@ from pipeline.store.database import describe_error, run_many, select_matching, s
 from pipeline.store.schema import JSONB, ColumnTyped
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.task_record import TaskRecord
-from pipeline.tables.adoption_errors import translate_refusals
 from pipeline.tables.cells import to_column_value
 from pipeline.tables.reflection import (
     ReflectedColumns,
@@ -64,6 +63,7 @@ from pipeline.tables.reflection import (
     read_columns,
     read_keys,
 )
+from pipeline.tables.refusals import translate_refusals
 
 # Part of a name; in quotation marks it may contain any character.
 _NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'

@@ -127,7 +127,7 @@ def create_job_tables(
     with store.read() as tx:
         foreign_tables = set(schema.other_tables(tx))
         for task in tasks:
-            foreign_tables -= {table.name for table in task.make_server_tables(tx)}
+            foreign_tables -= {table.name for table in task.list_tables(tx)}
     if foreign_tables:
         confirm(
             f"Create the schema {JOB_SCHEMA} in {store.display_name}, which has tables of "
