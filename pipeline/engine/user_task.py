@@ -135,7 +135,7 @@ class UserTask(Task):
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
-        self.answer_target = make_answer_target(record, provider, self.preferred_versions, write_to)
+        self.answer_target = make_answer_target(record, provider, write_to)
         if members.index_template:
             self.index = user_views.make_index(self, members.index_template)
 
@@ -536,7 +536,8 @@ class UserTask(Task):
                     answer = cast("BaseModel", outcome.answer)
                     current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
             current_ids = [value.row_id for value in current]
-            self.answer_target.sync(tx, current_ids, later_answers=current)
+            preference = self.make_preference(tx)
+            self.answer_target.sync(tx, current_ids, preference, later_answers=current)
         return WriteResult(applied=applied, outdated=outdated)
 
     def _is_answered(
@@ -575,7 +576,8 @@ class UserTask(Task):
             new_edits: The stored edits by row id.
         """
         if self.answer_target is not None:
-            self.answer_target.sync(tx, new_edits.keys(), overwrite=True)
+            preference = self.make_preference(tx)
+            self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
 
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
@@ -585,7 +587,8 @@ class UserTask(Task):
         Then the table or column that `write_to=` names shows the next preferred answers.
         """
         if self.answer_target is not None:
-            self.answer_target.sync(tx, row_ids, removed_version=version or "")
+            preference = self.make_preference(tx)
+            self.answer_target.sync(tx, row_ids, preference, removed_version=version or "")
         return len(row_ids)
 
     # ---- exports and views

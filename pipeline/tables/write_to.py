@@ -50,7 +50,7 @@ from sqlalchemy import table as table_of
 from sqlalchemy.types import TypeEngine
 
 from pipeline.core.errors import InputError, RefusedRowError
-from pipeline.store.answers import PERSON, is_applied
+from pipeline.store.answers import PERSON, VersionPreference, is_applied
 from pipeline.store.database import describe_error, run_many, select_matching, split_into_pages
 from pipeline.store.schema import JSONB, ColumnTyped
 from pipeline.store.schema import answers as answers_table
@@ -67,7 +67,10 @@ from pipeline.tables.refusals import translate_refusals
 
 # Part of a name; in quotation marks it may contain any character.
 _NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
-_NAME = re.compile(rf"{_NAME_PART}(?:\.{_NAME_PART}){{1,2}}")
+# A schema, a table, a column and a field; the schema and the field may be missing.
+_WRITE_TO = re.compile(
+    rf"(?:{_NAME_PART}\.)?{_NAME_PART}\.{_NAME_PART}(?:=(?P<field>.*))?", re.DOTALL
+)
 # When the answer of a record was given.
 _TIME_COLUMN = "created_at"
 # The types of answer fields, by their kind.
@@ -94,6 +97,11 @@ class TargetValue(NamedTuple):
     # When the answer was given, with a time zone.
     answered_at: datetime
 
+    @property
+    def model(self) -> str:
+        """Return the model that gave the answer, or "" for an answer of a person."""
+        return self.version.partition("/")[2]
+
 
 # The values of the key columns of a row in another program's table, as texts.
 _Key = tuple[str, ...]
@@ -113,9 +121,6 @@ class AnswerTarget:
     field: str | None
     # Value of the column `provider` of records, which marks the records of this workspace.
     provider: str = ""
-    # Labels of versions in the order of preference. All other versions come last, and their newest
-    # answer is preferred.
-    preferred_labels: Sequence[str] = ()
 
     @property
     def has_records(self) -> bool:
@@ -135,28 +140,21 @@ class AnswerTarget:
         """Return the columns that identify a row of the table."""
         if self.has_records:
             return (self.column_name, "provider", "model")
-        return tuple(name for name, _ in self.task.key)
+        key_column, _ = self.task.key[0]
+        return (key_column,)
 
     @cached_property
-    def fields(self) -> dict[str, tuple[str, str]]:
-        """Return the field of the answer and its kind for each column that shows a field."""
+    def column_kinds(self) -> dict[str, str]:
+        """Return the kinds of the columns that show an answer: its fields, and a record's time."""
         kinds = dict(self.task.fields)
         if self.field is not None:
-            return {self.column_name: (self.field, kinds[self.field])}
-        return {name: (name, kind) for name, kind in kinds.items()}
-
-    @cached_property
-    def written_kinds(self) -> dict[str, str]:
-        """Return the kinds of the columns that are written, except those of the key."""
-        kinds = {name: kind for name, (_, kind) in self.fields.items()}
-        if self.has_records:
-            kinds[_TIME_COLUMN] = "time"
-        return kinds
+            return {self.column_name: kinds[self.field]}
+        return {_TIME_COLUMN: "time", **kinds}
 
     @cached_property
     def table(self) -> TableClause:
         """Return the table with the columns that are used, without their types."""
-        names = dict.fromkeys((*self.key_names, *self.written_kinds))
+        names = dict.fromkeys((*self.key_names, *self.column_kinds))
         columns = (column(name, ColumnTyped()) for name in names)
         return table_of(self.table_name, *columns, schema=self.schema)
 
@@ -171,20 +169,20 @@ class AnswerTarget:
         Raises:
             InputError: Answers cannot be written: the database refuses the statements, the answer
                 lacks the field, the table is findable's own, the column has no NULL cells because
-                it is NOT NULL, the key of the task is not a unique key of the table, or the key of
-                records has several columns.
+                it is NOT NULL, or the key of the task is not a unique key of the table or has
+                several columns.
         """
         if self.table_name.startswith("findable_"):
             raise self._error(f"`{self.table_name}` belongs to findable")
         if self.field not in {None, *dict(self.task.fields)}:
             raise self._error(f"the answer has no field `{self.field}`")
-        if self.has_records and len(self.task.key) > 1:
-            raise self._error("a record per answer needs a key of one column")
+        if len(self.task.key) > 1:
+            raise self._error("the task needs a key of one column")
 
         self._check_columns(tx)
         key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
         new_values: dict[str, ColumnElement[Any]] = {
-            name: cast(null(), _TYPES_BY_KIND[kind]) for name, kind in self.written_kinds.items()
+            name: cast(null(), _TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
         }
         statements: list[Update | Insert] = [
             update(self.table).where(self._has_key(tx, key, key)).values(new_values)
@@ -203,12 +201,11 @@ class AnswerTarget:
                 "command again",
             ) from error
 
-        key_names = {fold_column_name(tx, name) for name in self.key_names}
+        key_name = self.key_names[0]
         unique_keys = read_keys(tx, self.table_name, self.schema, unique=True)
-        if self.field is not None and not any(key_names.issuperset(key) for key in unique_keys):
-            key_label = ", ".join(self.key_names)
+        if not self.has_records and [fold_column_name(tx, key_name)] not in unique_keys:
             raise self._error(
-                f"the key of the task ({key_label}) is not a unique key of the table",
+                f"the key of the task ({key_name}) is not a unique key of the table",
                 "add a unique key: CREATE UNIQUE INDEX …",
             )
 
@@ -225,7 +222,7 @@ class AnswerTarget:
                 f"`{self.label}` is NOT NULL, and only NULL cells are filled",
                 "name a column that can be NULL, or remove NOT NULL from this column",
             )
-        for name, kind in self.written_kinds.items():
+        for name, kind in self.column_kinds.items():
             column = columns.get(fold_column_name(tx, name))
             is_whole = column is not None and isinstance(column["type"], Integer)
             # PostgreSQL would round without a message.
@@ -247,6 +244,7 @@ class AnswerTarget:
         self,
         tx: Connection,
         row_ids: Collection[str],
+        preference: VersionPreference,
         *,
         later_answers: Sequence[TargetValue] = (),
         removed_version: str | None = None,
@@ -254,8 +252,7 @@ class AnswerTarget:
     ) -> None:
         """Write, replace or remove answers, so that the table shows the preferred answer of rows.
 
-        - The preferred answer is a person's, else that of the most preferred version. Answers to an
-          input that changed before they were stored are never shown.
+        - Answers to an input that changed before they were stored are never shown.
         - A column shows one answer for each row, and NULL if there is none. Rows that the table
           lacks are skipped.
         - Of records, there is one for each row id and each model that answered it, with `provider`
@@ -268,6 +265,7 @@ class AnswerTarget:
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
             row_ids: Ids of the task's rows.
+            preference: The order of preference among the answers.
             later_answers: Answers that the caller stores later in this transaction.
             removed_version: Treat the stored answers of this version as deleted. "" means the
                 answers of all versions, None means no answers.
@@ -293,7 +291,7 @@ class AnswerTarget:
 
         for page_keys in split_into_pages(sorted(keys)):
             preferred_answers = {
-                key: self._select_preferred(new_answers.get(key, ())) for key in page_keys
+                key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
                 self._write_rows(tx, preferred_answers, former_answers, overwrite=overwrite)
@@ -314,10 +312,7 @@ class AnswerTarget:
         """Return the key in the table of a row, or of its record for a model."""
         if self.has_records:
             return (row_id, self.provider, model)
-        if len(self.task.key) == 1:
-            return (row_id,)
-        # An id of several columns is a JSON list.
-        return tuple(str(part) for part in json.loads(row_id))
+        return (row_id,)
 
     def _group_by_key(self, answers: Sequence[TargetValue]) -> dict[_Key, list[TargetValue]]:
         """Return the answers that each row of the table can show, in their order.
@@ -327,41 +322,24 @@ class AnswerTarget:
         """
         models_by_id: dict[str, set[str]] = {answer.row_id: set() for answer in answers}
         for answer in answers:
-            _, _, model = answer.version.partition("/")
-            if model:
-                models_by_id[answer.row_id].add(model)
+            if answer.model:
+                models_by_id[answer.row_id].add(answer.model)
 
         grouped: dict[_Key, list[TargetValue]] = {}
         for answer in answers:
-            _, _, model = answer.version.partition("/")
-            models = {model} if model else models_by_id[answer.row_id] or {PERSON}
-            for key in {self._make_key(answer.row_id, name) for name in models}:
+            models = {answer.model} if answer.model else models_by_id[answer.row_id] or {PERSON}
+            for key in {self._make_key(answer.row_id, model) for model in models}:
                 grouped.setdefault(key, []).append(answer)
         return grouped
 
-    def _select_preferred(self, answers: Sequence[TargetValue]) -> TargetValue | None:
-        """Return the preferred answer, or None without answers.
-
-        A person's answer comes first, then the preferred versions in their order, then the rest.
-        Of several answers of a version, and of the rest, the newest is preferred.
-        """
-        labels = [PERSON, *self.preferred_labels]
-
-        def rank(answer: TargetValue) -> tuple[int, datetime]:
-            label, _, _ = answer.version.partition("/")
-            position = labels.index(label) if label in labels else len(labels)
-            return -position, answer.answered_at
-
-        return max(reversed(answers), key=rank, default=None)
-
     def _make_cells(self, answer: TargetValue | None) -> dict[str, Any]:
-        """Return the fields of an answer as column values, by column; without one all are None."""
+        """Return an answer as column values, by column; without one all are None."""
         values = {}
         if answer is not None:
-            values = json.loads(answer.answer_json)
+            values = {_TIME_COLUMN: answer.answered_at, **json.loads(answer.answer_json)}
         return {
-            name: to_column_value(kind, values.get(field))
-            for name, (field, kind) in self.fields.items()
+            name: to_column_value(kind, values.get(self.field or name))
+            for name, kind in self.column_kinds.items()
         }
 
     def _write_rows(
@@ -390,31 +368,30 @@ class AnswerTarget:
         changes: list[dict[str, Any]] = []
         removals: list[dict[str, Any]] = []
         for key, answer in preferred_answers.items():
-            row = _number_values("key", key) | _number_values("text", key)
             former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
             if not self.has_records:
                 former_cells.append(self._make_cells(None))
             if overwrite:
                 former_cells = [{}]
-            if self.has_records and answer is None:
-                removals += [row | _number_values("old", cells.values()) for cells in former_cells]
-                continue
 
             new_cells = self._make_cells(answer)
-            written_cells = dict(new_cells)
-            if self.has_records and answer is not None:
-                written_cells[_TIME_COLUMN] = to_column_value("time", answer.answered_at)
-            row |= _number_values("new", written_cells.values())
-            changes += [
+            row = _number_values("key", key) | _number_values("text", key)
+            row |= _number_values("new", new_cells.values())
+            former_rows = [
                 row | _number_values("old", cells.values())
                 for cells in former_cells
                 if cells != new_cells
             ]
+            if self.has_records and answer is None:
+                removals += former_rows
+                continue
+
+            changes += former_rows
             if self.has_records:
                 inserts.append(row | _number_values("inserted", key))
 
         key_values = _make_parameters("key", self.key_names)
-        new_values = _make_parameters("new", self.written_kinds)
+        new_values = _make_parameters("new", self.column_kinds)
         has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
         is_former: ColumnElement[bool] = true()
         if not overwrite:
@@ -458,7 +435,7 @@ class AnswerTarget:
         if not is_sqlite(tx):
             columns = read_columns(tx, self.table_name, self.schema)
         conditions: list[ColumnElement[bool]] = []
-        for name, value in _make_parameters("old", self.fields).items():
+        for name, value in _make_parameters("old", self.column_kinds).items():
             cell: ColumnElement[Any] = self.table.c[name]
             former: ColumnElement[Any] = value
             if name in columns:
@@ -477,7 +454,7 @@ class AnswerTarget:
             if any(value is not None for value in self._make_cells(answer).values())
         ]
         keys = [self.table.c[name] for name in self.key_names]
-        is_empty = and_(*(self.table.c[name].is_(None) for name in self.fields))
+        is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
         query = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty).limit(1)
         if tx.execute(query).first() is not None:
             raise RefusedRowError(
@@ -492,15 +469,12 @@ class AnswerTarget:
 
         For a column, values of other programs count, too.
         """
-        names = self.key_names
         is_written: ColumnElement[bool] = self.table.c[self.column_name].is_not(None)
         if self.has_records:
-            names = names[:1]
             is_written = self.table.c.provider == self.provider
-        key_texts: list[ColumnElement[Any]] = [cast(self.table.c[name], Text) for name in names]
-        query = select(*key_texts).where(is_written)
-        keys = [self._make_key(row_id, "")[: len(names)] for row_id in row_ids]
-        return len({tuple(row) for row in select_matching(tx, query, tuple_(*key_texts), keys)})
+        key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
+        query = select(key_text).where(is_written)
+        return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
 
     def has_written_row(self, row_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
         """Return the condition that there is a record of this provider for a row id and a model.
@@ -538,7 +512,6 @@ def _byte_collation(tx: Connection) -> str:
 def make_answer_target(
     record: TaskRecord,
     provider: str = "",
-    preferred_versions: Sequence[str] = (),
     write_to: str | None = None,
 ) -> AnswerTarget | None:
     """Return the table or column of another program that shows the answers; None without one.
@@ -550,7 +523,6 @@ def make_answer_target(
     Args:
         record: The task.
         provider: The backend that answers now.
-        preferred_versions: Versions in the order of preference.
         write_to: The column that is written; `write_to=` of the task if None.
 
     Raises:
@@ -560,23 +532,32 @@ def make_answer_target(
     if write_to is None:
         return None
 
-    before_field, _, field = write_to.rpartition("=")
-    for name, field_name in ((before_field, field.strip()), (write_to, None)):
-        if _NAME.fullmatch(name):
-            *schemas, table, column_name = (
-                quoted_part.replace('""', '"') or bare_part.strip()
-                for quoted_part, bare_part in re.findall(_NAME_PART, name)
-            )
-            return AnswerTarget(
-                record,
-                schema=schemas[0] if schemas else None,
-                table_name=table,
-                column_name=column_name,
-                field=field_name,
-                provider=provider,
-                preferred_labels=preferred_versions,
-            )
-    raise InputError(
-        f"write_to={write_to!r} does not name a column",
-        hint='write it like "table.column=field"',
+    match = _WRITE_TO.fullmatch(write_to)
+    if match is None:
+        raise InputError(
+            f"write_to={write_to!r} does not name a column",
+            hint='write it like "table.column=field"',
+        )
+    *name_parts, field = match.groups(default="")
+    has_field = match["field"] is not None
+    schema, table_name, column_name = (
+        quoted_part.replace('""', '"') or bare_part.strip()
+        for quoted_part, bare_part in zip(name_parts[::2], name_parts[1::2], strict=True)
+    )
+    return AnswerTarget(
+        record,
+        schema=schema or None,
+        table_name=table_name,
+        column_name=column_name,
+        field=field.strip() if has_field else None,
+        provider=provider,
+    )
+
+
+def _select_preferred(
+    answers: Sequence[TargetValue], preference: VersionPreference
+) -> TargetValue | None:
+    """Return the preferred answer, the newest of a version; None without answers."""
+    return min(
+        reversed(answers), key=lambda answer: preference.sort_key(answer.version), default=None
     )

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, insert
 from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import Quote
+from pipeline.store.answers import VersionPreference
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskMembers, TaskRecord
 from pipeline.tables.answer_views import make_views
@@ -198,7 +199,7 @@ def test_field_gets_the_column_of_its_type() -> None:
 
 
 CREATE_OWN_TABLE = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE,
-seen {time}, doc {json}, sure BOOLEAN, share {real}, UNIQUE (id, lang))"""
+seen {time}, doc {json}, sure BOOLEAN, share {real}, UNIQUE (id))"""
 TARGET_TYPES = {"said": "text", "stars": "integer", "day": "date", "seen": "time", "doc": "json"}
 TARGET_TYPES |= {"sure": "boolean", "share": "real"}
 
@@ -206,7 +207,7 @@ TARGET_TYPES |= {"sure": "boolean", "share": "real"}
 def create_own_table(tx: Connection, *, id_type: str) -> None:
     """Create a table of the user with ids of a type."""
     postgresql_types = {
-        "text": "VARCHAR(9)",
+        "text": "VARCHAR(20)",
         "time": "TIMESTAMPTZ",
         "json": "JSONB",
         "real": "DOUBLE PRECISION",
@@ -223,9 +224,8 @@ REFUSED = {
     "other.said=said": "other",
     "own.other=said": "other",
     "findable_rows.row=said": "`findable_rows` belongs to findable",
-    "keyless.said=said": "lang",
-    "loose.said=said": "the key of the task (id, lang) is not a unique key of the table",
-    "own.id": "a key of one column",
+    "keyless.said=said": "id",
+    "loose.said=said": "the key of the task (id) is not a unique key of the table",
 }
 if ON_POSTGRESQL:
     REFUSED["own.stars=said"] = 'column "stars" is of type bigint'
@@ -241,18 +241,36 @@ def check_target(tx: Connection, record: TaskRecord) -> None:
 
 
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
-    """The error names the table, the column or the field."""
-    spec = make_record(tuple(TARGET_TYPES.items()), (("id", "text"), ("lang", "text")))
+    """The error names the table, the column or the field; a key has one column."""
+    spec = make_record(tuple(TARGET_TYPES.items()))
+    several_keys = (("id", "text"), ("lang", "text"))
     with database(tmp_path) as tx:
         create_own_table(tx, id_type="TEXT")
         tx.exec_driver_sql("CREATE VIEW seen AS SELECT id, lang, said FROM own")
-        tx.exec_driver_sql("CREATE TABLE keyless (id TEXT PRIMARY KEY, said TEXT)")
+        tx.exec_driver_sql("CREATE TABLE keyless (said TEXT PRIMARY KEY)")
         tx.exec_driver_sql("CREATE TABLE loose (id TEXT, lang TEXT, said TEXT, UNIQUE (id, said))")
-        tx.exec_driver_sql(
-            "CREATE UNIQUE INDEX of_a_part ON loose (id, lang) WHERE said IS NOT NULL"
-        )
+        tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id) WHERE said IS NOT NULL")
         for write_to, message in REFUSED.items():
             record = replace(spec, members=TaskMembers(write_to=write_to))
             with pytest.raises(InputError) as error_info:
                 check_target(tx, record)
             assert message in error_info.value.message
+        record = replace(spec, key=several_keys, members=TaskMembers(write_to="own.said=said"))
+        with pytest.raises(InputError, match="needs a key of one column"):
+            check_target(tx, record)
+
+
+def test_column_shows_the_current_version_after_a_late_answer(tmp_path: Path) -> None:
+    """A late answer under an earlier version does not replace that of the current version."""
+    spec = make_record((("said", "text"),))
+    record = replace(spec, members=TaskMembers(write_to="own.said=said"))
+    target = make_answer_target(record)
+    assert target is not None
+    with database(tmp_path) as tx:
+        create_own_table(tx, id_type="TEXT")
+        tx.exec_driver_sql("INSERT INTO own (id) VALUES ('a')")
+        for version in ("reviews@2/model", VERSION):
+            answer = json.dumps({"said": version})
+            insert_answers(tx, [TargetValue("a", version, answer, ANSWERED_AT)])
+        target.sync(tx, ["a"], VersionPreference("reviews", "reviews@2"))
+        assert select_rows(tx, "SELECT said FROM own") == [("reviews@2/model",)]
