@@ -481,7 +481,7 @@ def register_declaration(
         check_table_prefix(tx, declared_record)
         merged_record = with_stored_parts(declared_record, stored_record)
         check_column_names(list(merged_record.columns))
-        lines += make_views(tx, merged_record)
+        make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
         _check_write_target(tx, merged_record)
@@ -517,21 +517,18 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def store_preferred_versions(
-    store: Store, name: str, settings: Settings, *, display: Progress
-) -> None:
+def store_preferred_versions(store: Store, name: str, settings: Settings) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
     A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`
     removes the stored preference. If PREFER_VERSIONS is not set, the stored preference stays, and
     only missing or outdated views are made. It is not checked that the versions exist. Writes
-    nothing if the task does not exist or all is up to date. Lines about new views are printed.
+    nothing if the task does not exist or all is up to date.
 
     Args:
         store: The database.
         name: The name of the task.
         settings: They contain the preferred versions.
-        display: Gets the lines.
     """
     versions = settings.prefer_versions
     with store.read() as tx:
@@ -548,7 +545,4 @@ def store_preferred_versions(
             workspace.update_members(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
             record = workspace.get_task(tx, name) or record
-        lines = make_views(tx, record)
-
-    for line in lines:
-        display.say(line)
+        make_views(tx, record)

@@ -54,7 +54,6 @@ from pipeline.store.schema import (
     ColumnTyped,
     events,
     has_index,
-    is_workspace,
 )
 from pipeline.store.schema import answers as stored_answers
 from pipeline.store.sqlite import WAL_SWITCH_KEY
@@ -69,8 +68,13 @@ from pipeline.tables.cells import (
     stripped_text,
     to_compact_json,
 )
-from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column, make_new_ids
-from pipeline.tables.reflection import read_columns
+from pipeline.tables.reflection import (
+    ColumnNeed,
+    IdColumnFacts,
+    describe_ids,
+    make_new_ids,
+    read_columns,
+)
 from pipeline.tables.refusals import (
     adoption_error,
     translate_refusals,
@@ -155,7 +159,6 @@ SPEC = TableSpec(
     definition=experts,
     required_columns=("id", USERNAME),
     column_needs={
-        USERNAME: ColumnNeed.NAME,
         "hourly_rate": ColumnNeed.NUMBER,
         "findability_score": ColumnNeed.FRACTION,
     },
@@ -220,7 +223,7 @@ def reflect_shape(tx: Connection) -> _Shape:
         for name in (*HEADERS, "tags")
         if not columns[name]["nullable"]
     }
-    shape = _Shape(columns["id"], describe_id_column(tx, columns["id"]), blanks)
+    shape = _Shape(columns["id"], describe_ids(tx, columns["id"]["type"]), blanks)
     tx.info[_Shape] = shape
     return shape
 
@@ -262,14 +265,11 @@ class _People(TaskTables):
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to a table of another program, in lines.
 
-        The last line is "a score to each of its rows". The list is empty in a workspace, because
-        its table is already adopted, and if the table does not exist.
+        The last line is "a score to each of its rows".
 
         Raises:
             ConfigurationError: The table cannot be adopted.
         """
-        if is_workspace(tx):
-            return []
         plan = super().adoption_plan(tx, settings)
         if plan:
             return [*plan, "a score to each of its rows"]

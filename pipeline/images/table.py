@@ -23,8 +23,7 @@ from pipeline.core.settings import Settings
 from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
 from pipeline.store.schema import BigId, ColumnTyped, IsoTime
 from pipeline.tables.adopt import TableSpec, TaskTables
-from pipeline.tables.column_needs import ColumnNeed, describe_id_column
-from pipeline.tables.reflection import read_columns
+from pipeline.tables.reflection import ColumnNeed, read_columns
 
 # The primary key of `asset_ai`.
 KEY = ("asset_id", "provider", "model")
@@ -99,7 +98,7 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
             definition=made_asset_ai,
             required_columns=tuple(made_asset_ai.c.keys()),
             column_needs={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
-            reference=("asset_id", describe_id_column(tx, id_column)),
+            reference="asset_id",
             marker_index=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
             gets_answers=True,
         ),

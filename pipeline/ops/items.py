@@ -37,7 +37,7 @@ from pipeline.ops.export import ExportReport, check_target, write_file
 from pipeline.store import again, answers, batches, claims, marks, request_history
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
-from pipeline.tables.row_table import STALE_STATE, describe_stale_row
+from pipeline.tables.row_table import STALE_STATE
 from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
 
 # Lists of rows
@@ -211,10 +211,10 @@ def describe_row(
         display_name = task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
         if view_row is not None and view_row.state == STALE_STATE:
+            stale_reason = view_row.reason
             marker = again.find_marker(tx, task.name, row_id)
-            stale_reason = describe_stale_row(is_marked=marker is not None)
             if marker is not None:
-                stale_reason += f" by {marker}"
+                stale_reason = f"{stale_reason} by {marker}"
 
         index_state = None
         if ws.is_indexed:

@@ -17,7 +17,7 @@ from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches, schema, workspace
 from pipeline.store.database import Connection, Store, describe_error
 from pipeline.tables.answer_views import is_our_view
-from pipeline.tables.reflection import is_sqlite, quote_identifier
+from pipeline.tables.reflection import is_sqlite, quote_name
 
 _SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
 _SERVER_INDEXES_QUERY = text(
@@ -136,9 +136,9 @@ def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
     _check_references(tx, removed, hint=hint)
     try:
         for name in removed.views:
-            tx.execute(text(f"DROP VIEW {quote_identifier(tx, name)}"))
+            tx.execute(text(f"DROP VIEW {quote_name(name)}"))
         for name in removed.indexes:
-            tx.execute(text(f"DROP INDEX {quote_identifier(tx, name)}"))
+            tx.execute(text(f"DROP INDEX {quote_name(name)}"))
 
         metadata = MetaData()
         # SQLAlchemy warns of indexes that it cannot describe. They are dropped with their tables.

@@ -7,11 +7,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, Text, cast
 from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.types import TypeEngine
 
 from pipeline.passages import CONCEPTS, PASSAGES
 from pipeline.store.schema import ColumnTyped, IsoTime
-from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
-from pipeline.tables.reflection import ReflectedColumns, read_columns
+from pipeline.tables.reflection import (
+    ColumnNeed,
+    IdColumnFacts,
+    ReflectedColumns,
+    describe_ids,
+    read_columns,
+)
 
 OPTIONAL_COLUMNS = ("source", "metadata")
 
@@ -92,11 +98,14 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     ]
     optional_columns = fitting_columns if passage_columns else OPTIONAL_COLUMNS
 
+    id_type: TypeEngine[Any] = Text()
+    if "id" in passage_columns:
+        id_type = passage_columns["id"]["type"]
     columns_by_table = {passages: passage_columns, CONCEPTS: concept_columns}
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
-        ids=describe_id_column(tx, passage_columns.get("id")),
+        ids=describe_ids(tx, id_type),
         concept_id_column=concept_columns.get("id"),
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )

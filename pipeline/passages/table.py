@@ -61,9 +61,8 @@ from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped,
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.cells import cell_to_text, parse_json_cell
-from pipeline.tables.column_needs import ColumnNeed, describe_id_column, make_new_ids
 from pipeline.tables.grid import distinct_value_pages
-from pipeline.tables.reflection import read_columns
+from pipeline.tables.reflection import ColumnNeed, make_new_ids, read_columns
 from pipeline.tables.refusals import (
     translate_refusals,
 )
@@ -127,7 +126,7 @@ def _concepts_spec(tx: Connection, passage_id_column: ReflectedColumn | None) ->
             "confidence": ColumnNeed.FRACTION,
             "created_at": ColumnNeed.TIME,
         },
-        reference=("passage_id", describe_id_column(tx, passage_id_column)),
+        reference="passage_id",
         adds_columns=True,
         marker_index=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
         gets_answers=True,

@@ -31,10 +31,11 @@ from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.store.database import count_rows, describe_error
 from pipeline.store.schema import has_index
-from pipeline.tables.column_needs import ColumnNeed, IdColumnFacts, describe_id_column
 from pipeline.tables.reflection import (
+    ColumnNeed,
     ReflectedColumns,
-    quote_identifier,
+    describe_ids,
+    quote_name,
     read_columns,
     read_keys,
 )
@@ -59,8 +60,8 @@ class TableSpec:
     indexed_columns: tuple[str, ...] = ()
     # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
     marker_index: tuple[str, str] | None = None
-    # Column that refers to rows of another table by their ids, and which ids that table has.
-    reference: tuple[str, IdColumnFacts] | None = None
+    # Column that refers to rows of another table by their ids; its type is that of these ids.
+    reference: str = ""
     # Answers are inserted, so no other column may require a value.
     gets_answers: bool = False
 
@@ -125,23 +126,24 @@ class TableSpec:
         """Return a phrase with the values that a column must store, but cannot; else nothing.
 
         The column of `reference` must store the same ids as the other table. The need of another
-        column is the entry of `column_needs`, else ids for the column `id`, whole numbers for an
-        integer column of the definition, and text for all others.
+        column is ids for the column `id`, whole numbers for an integer column of the definition,
+        the entry of `column_needs`, and text for all others.
         """
-        reference_name, referred_ids = self.reference or ("", IdColumnFacts())
-        need = ColumnNeed.TEXT
-        if name in {"id", reference_name}:
+        defined_type = self.definition.c[name].type
+        need = self.column_needs.get(name, ColumnNeed.TEXT)
+        if name in {"id", self.reference}:
             need = ColumnNeed.ID
-        elif isinstance(self.definition.c[name].type, Integer):
+        elif isinstance(defined_type, Integer):
             need = ColumnNeed.INTEGER
-        need = self.column_needs.get(name, need)
         if not need.accepts(tx, columns[name]):
             return [f"`{name}` must store {need.value[0]} (not computed)"]
-        if name == reference_name and describe_id_column(tx, columns[name]) != referred_ids:
+
+        referred_ids = describe_ids(tx, defined_type)
+        if name == self.reference and describe_ids(tx, columns[name]["type"]) != referred_ids:
             return [f"`{name}` must store {referred_ids.kind} like the ids it refers to"]
         return []
 
-    def adopt(self, tx: Connection, *, is_first: bool) -> list[str]:
+    def adopt(self, tx: Connection) -> list[str]:
         """Make the table, or add to an existing table the columns and indexes that it lacks.
 
         An existing table is checked before it is changed. Then missing columns are added, then
@@ -149,11 +151,10 @@ class TableSpec:
 
         Args:
             tx: The caller's transaction, which must be rolled back after an error.
-            is_first: The task's tables were never adopted completely.
 
         Returns:
-            One line for the user, with the number of rows and the new columns, if the table existed
-            before, and `is_first` is set or columns were added. Else an empty list.
+            One line for the user, with the number of rows and the new columns, if columns were
+            added to an existing table. Else an empty list.
 
         Raises:
             ConfigurationError: The table cannot be adopted, or the database refuses a change.
@@ -170,13 +171,10 @@ class TableSpec:
             reason = f"cannot be adopted: {describe_error(error)}"
             raise adoption_error(self.name, reason) from error
 
-        if not columns or not (is_first or missing_columns):
+        if not columns or not missing_columns:
             return []
-        count = count_rows(tx, self.definition)
-        line = f"adopted the {self.name} table ({plural(count, 'row')})"
-        if missing_columns:
-            line += f": added {', '.join(missing_columns)}"
-        return [line]
+        count = plural(count_rows(tx, self.definition), "row")
+        return [f"adopted the {self.name} table ({count}): added {', '.join(missing_columns)}"]
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns to an existing table whose ids are usable; all may be NULL.
@@ -184,7 +182,7 @@ class TableSpec:
         Raises:
             ConfigurationError: An id is missing, empty or not unique.
         """
-        table = quote_identifier(tx, self.name)
+        table = quote_name(self.name)
         for name in names:
             column_type = self.definition.c[name].type.compile(tx.dialect)
             tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
@@ -200,12 +198,10 @@ class TableSpec:
 
     def _add_indexes(self, tx: Connection) -> None:
         """Make the missing indexes, then the marker index if it is missing."""
-        table = quote_identifier(tx, self.name)
+        table = quote_name(self.name)
         for name in self._find_unindexed_columns(tx):
-            index = quote_identifier(tx, f"findable_{self.name}_{name}")
-            # The index may be left from an earlier table of the same name.
-            tx.execute(text(f"DROP INDEX IF EXISTS {index}"))
-            tx.execute(text(f"CREATE INDEX {index} ON {table} ({name})"))
+            index = quote_name(f"findable_{self.name}_{name}")
+            tx.execute(text(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({name})"))
 
         if self.marker_index is not None:
             mark_name, mark_sql = self.marker_index
@@ -239,18 +235,13 @@ class TaskTables:
             settings: Settings that the requirements of the tables depend on.
 
         Returns:
-            A line for the user on each existing table that was adopted for the first time or got
-            new columns. New tables have no line.
+            A line for the user on each existing table that got new columns.
 
         Raises:
             ConfigurationError: A table cannot be adopted. The caller must roll back.
         """
         specs = self.make_specs(tx, settings)
-        is_first = not specs[-1].is_marked(tx)
-        lines: list[str] = []
-        for spec in specs:
-            lines += spec.adopt(tx, is_first=is_first)
-        return lines
+        return list(chain.from_iterable(spec.adopt(tx) for spec in specs))
 
     def adoption_plan(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> list[str]:
         """Return what `adopt` would add to existing tables, in one line per table. Writes nothing.

@@ -21,23 +21,19 @@ whether it is current.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
     Select,
-    Text,
     case,
     exc,
     literal_column,
     select,
     text,
 )
-from sqlalchemy.types import TypeEngine
 
 from pipeline.core.declaration import MAX_COLUMN_BYTES
 from pipeline.core.errors import ConfigurationError
@@ -46,10 +42,16 @@ from pipeline.store.confidences import (
     has_confidences,
     make_probability_expression,
 )
-from pipeline.store.schema import NUMBER_COLUMN_TYPE, answers
+from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text
-from pipeline.tables.reflection import is_sqlite, quote_identifier, quote_text, read_columns
+from pipeline.tables.reflection import (
+    TYPES_BY_KIND,
+    is_sqlite,
+    quote_name,
+    quote_text,
+    read_columns,
+)
 from pipeline.tables.refusals import adoption_error
 from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
 from pipeline.tables.stored_rows import (
@@ -81,13 +83,6 @@ _NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
 # SQLSTATE of a statement that fails because other objects depend on an object.
 _DEPENDENT_OBJECTS_STATE = "2BP01"
 
-# Types of source columns, by kind.
-_SOURCE_TYPES: Mapping[str, TypeEngine[Any]] = {
-    "text": Text(),
-    "integer": BigInteger(),
-    "real": NUMBER_COLUMN_TYPE,
-    "boolean": Boolean(),
-}
 # Kinds that a view shows as another kind.
 _VIEW_KINDS = {"date": "text", "time": "text"}
 
@@ -212,7 +207,7 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
     """Drop both views of a task; objects of other programs stay."""
     for name in view_names_of(task):
         if is_our_view(tx, name):
-            _run_sql(tx, f"DROP VIEW {quote_identifier(tx, name)}")
+            _run_sql(tx, f"DROP VIEW {quote_name(name)}")
 
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
@@ -240,26 +235,21 @@ def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) 
     return f"{_MARK_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
-def make_views(tx: Connection, task: TaskRecord) -> list[str]:
+def make_views(tx: Connection, task: TaskRecord) -> None:
     """Make both views of a task, or replace them with their current definitions.
 
     They are the views of its answers and of its answered rows (see `view_names_of`). Existing views
     are made again even if they are current; `are_views_made` returns whether they are. Runs in the
     caller's transaction.
 
-    Returns:
-        One line for the user if at least one of the views did not exist, else an empty list.
-
     Raises:
         ConfigurationError: Another program's object has the name of a view, or depends on a view
             whose columns change. The caller must roll back.
     """
     check_view_names(tx, task)
-    names = view_names_of(task)
-    have_views = all(is_our_view(tx, name) for name in names)
     preference = _read_preference(tx, task)
     mark = _make_mark(tx, task, preference)
-    for name, per_version in zip(names, (True, False), strict=True):
+    for name, per_version in zip(view_names_of(task), (True, False), strict=True):
         query = _make_view_query(
             tx,
             task,
@@ -269,9 +259,6 @@ def make_views(tx: Connection, task: TaskRecord) -> list[str]:
             existing_names=[column.casefold() for column in read_columns(tx, name)],
         )
         _make_view(tx, name, query, mark)
-    if have_views:
-        return []
-    return [f"made the views `{names[0]}` and `{names[1]}`"]
 
 
 def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
@@ -299,7 +286,7 @@ def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None
     Raises:
         ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
     """
-    view = quote_identifier(tx, name)
+    view = quote_name(name)
     sql = to_sql(tx, query)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
@@ -338,7 +325,7 @@ def _read_mark(tx: Connection, name: str) -> str | None:
     query = text(
         "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass(:name)",
     )
-    row = tx.execute(query, {"name": quote_identifier(tx, name)}).first()
+    row = tx.execute(query, {"name": quote_name(name)}).first()
     if row is None:
         return None
     return row[0] or ""
@@ -353,7 +340,7 @@ def _drop_server_view(tx: Connection, name: str) -> None:
     """
     try:
         with tx.begin_nested():
-            _run_sql(tx, f"DROP VIEW {quote_identifier(tx, name)}")
+            _run_sql(tx, f"DROP VIEW {quote_name(name)}")
     except exc.DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
             raise
@@ -394,7 +381,7 @@ def source_column_expression(
     make_cell = _make_sqlite_cell if is_sqlite(tx) else _make_server_cell
     row_sql = str(row.compile(dialect=tx.dialect))
     cell_kind = "text" if kind == JSON else kind
-    return literal_column(make_cell(cell_kind, name, row_sql), _SOURCE_TYPES[cell_kind])
+    return literal_column(make_cell(cell_kind, name, row_sql), TYPES_BY_KIND[cell_kind])
 
 
 def _make_key_cell(kind: str, part_index: int | None, *, sqlite: bool) -> str:

@@ -138,7 +138,6 @@ class ColumnMapping:
             for folded_name, column in layout.columns_by_own_name.items()
             if column not in chosen_names
         }
-        self._add_note(f"matched by {OptionHint('map')}", self._columns_by_name)
         self._match_known_names(chosen_names)
 
     def _match_known_names(self, chosen_names: Mapping[str, str]) -> None:
@@ -158,16 +157,12 @@ class ColumnMapping:
                 columns_by_name[name] = column
 
         self._columns_by_name = {**columns_by_name, **self._columns_by_name}
-        self._add_note("matched by other names", columns_by_name)
-
-    def _add_note(self, reason: str, columns_by_name: Mapping[str, str]) -> None:
-        """Add a note that lists matched names, if there are any."""
         pairs = [
             f"{make_excerpt(name)} → {self.layout.columns[column]}"
             for name, column in columns_by_name.items()
         ]
         if pairs:
-            self.notes.append(f"columns {reason}: {', '.join(pairs)}")
+            self.notes.append(f"columns matched by other names: {', '.join(pairs)}")
 
     def find_column(self, name: str) -> str | None:
         """Return the column of the layout that a name in the file means, or None."""

@@ -7,7 +7,6 @@ the id column.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -28,9 +27,9 @@ from sqlalchemy import (
 
 from pipeline.core.states import describe_reason
 from pipeline.store import again, claims
-from pipeline.store.database import count_rows, has_row, select_matching, stream_rows
+from pipeline.store.database import count_rows, has_row, select_matching
 from pipeline.store.rows import count_refused
-from pipeline.tables.column_needs import IdColumnFacts
+from pipeline.tables.reflection import IdColumnFacts
 
 # Columns with the state of a row and its reason, in lists, exports and views.
 STATE_COLUMN = "state"
@@ -43,18 +42,6 @@ STALE_STATE = "stale"
 # State of a row with an image that cannot be sent.
 UNUSABLE_STATE = "unusable"
 STATES_WITH_REASON = (REFUSED_STATE, UNUSABLE_STATE, claims.PARKED, STALE_STATE)
-# Rows that are read at once if only a few of their columns are used: they fit into the cache of a
-# processor.
-_CELL_PAGE_ROWS = 256
-
-
-def describe_stale_row(*, is_marked: bool) -> str:
-    """Return why a row is stale.
-
-    Args:
-        is_marked: A person asked for the row again, and it was not asked yet.
-    """
-    return "asked for again" if is_marked else "its input changed after the answer"
 
 
 def describe_state_reason(
@@ -67,10 +54,10 @@ def describe_state_reason(
         row_reason: Why the row is refused or unusable, if it is. It takes precedence over the
             reason for parking the row.
         parked_reason: The stored reason why the row is parked, if it is.
-        is_marked: As in `describe_stale_row`.
+        is_marked: A person asked for the row again, and it was not asked yet.
     """
     if state == STALE_STATE:
-        return describe_stale_row(is_marked=is_marked)
+        return "asked for again" if is_marked else "its input changed after the answer"
     if state == claims.PARKED and not row_reason:
         return describe_reason(parked_reason or "")
     return row_reason
@@ -227,7 +214,7 @@ class RowTable:
     def select_by_ids(
         self,
         tx: Connection,
-        ids: Sequence[str],
+        ids: Sequence[str] | None,
         columns: Sequence[ColumnElement[Any]],
         *conditions: Any,
         locked: bool = False,
@@ -238,7 +225,8 @@ class RowTable:
 
         Args:
             tx: The caller's transaction.
-            ids: Any number of row ids; they are looked up page by page.
+            ids: Any number of row ids, which are looked up page by page. None means all rows, in
+                their order and in constant memory.
             columns: The expressions to select.
             *conditions: Further conditions of the rows.
             locked: No other transaction can change the rows until this transaction ends.
@@ -246,8 +234,11 @@ class RowTable:
         query = select(*columns).where(*conditions)
         if locked:
             query = query.with_for_update()
-        native_ids = self.ids.to_native_ids(ids)
-        return select_matching(tx, query, self.table.c[self.id_column], native_ids)
+        id_column = self.table.c[self.id_column]
+        if ids is None:
+            order_column = self.table.c[self.order_column]
+            return select_matching(tx, query.order_by(order_column), id_column, None)
+        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
 
     def read_rows(
         self,
@@ -274,18 +265,9 @@ class RowTable:
         *conditions: ColumnElement[bool],
         row_ids: Sequence[str] | None = None,
     ) -> Iterator[Sequence[Any]]:
-        """Yield the named columns of rows that meet all conditions.
-
-        All rows are read in their order and in constant memory. If `row_ids` is given, only rows
-        with these ids are read, in the order of the ids' pages.
-        """
+        """Yield the named columns of rows that meet all conditions; see `select_by_ids`."""
         columns = [self.table.c[name] for name in names]
-        if row_ids is not None:
-            return self.select_by_ids(tx, row_ids, columns, *conditions)
-
-        order_column = self.table.c[self.order_column]
-        query = select(*columns).where(*conditions).order_by(order_column)
-        return chain.from_iterable(stream_rows(tx, query, page=_CELL_PAGE_ROWS).partitions())
+        return self.select_by_ids(tx, row_ids, columns, *conditions)
 
     def filter_ids(
         self,

@@ -17,16 +17,10 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
-    Date,
-    DateTime,
-    Double,
     Insert,
     Integer,
-    Numeric,
     TableClause,
     Text,
     Update,
@@ -47,16 +41,16 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy import table as table_of
-from sqlalchemy.types import TypeEngine
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, VersionPreference, is_applied
 from pipeline.store.database import describe_error, run_many, select_matching, split_into_pages
-from pipeline.store.schema import JSONB, ColumnTyped
+from pipeline.store.schema import ColumnTyped
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import to_column_value
 from pipeline.tables.reflection import (
+    TYPES_BY_KIND,
     ReflectedColumns,
     fold_column_name,
     is_sqlite,
@@ -73,17 +67,6 @@ _WRITE_TO = re.compile(
 )
 # When the answer of a record was given.
 _TIME_COLUMN = "created_at"
-# The types of answer fields, by their kind.
-_TYPES_BY_KIND: Mapping[str, TypeEngine[Any]] = {
-    "text": Text(),
-    "integer": BigInteger(),
-    "real": Double(),
-    "decimal": Numeric(),
-    "boolean": Boolean(),
-    "date": Date(),
-    "time": DateTime(timezone=True),
-    "json": JSONB,
-}
 
 
 class TargetValue(NamedTuple):
@@ -182,7 +165,7 @@ class AnswerTarget:
         self._check_columns(tx)
         key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
         new_values: dict[str, ColumnElement[Any]] = {
-            name: cast(null(), _TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
+            name: cast(null(), TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
         }
         statements: list[Update | Insert] = [
             update(self.table).where(self._has_key(tx, key, key)).values(new_values)

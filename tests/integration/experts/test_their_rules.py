@@ -8,14 +8,6 @@ import pytest
 from tests.lab import ON_POSTGRESQL, Workspace, ran
 
 KEY = "SERIAL PRIMARY KEY" if ON_POSTGRESQL else "INTEGER PRIMARY KEY"
-IS_LIST = "tags::json IS NOT NULL" if ON_POSTGRESQL else "json_valid(tags)"
-TABLE = f"""
-CREATE TABLE experts (
-    id {KEY}, username TEXT NOT NULL, bio TEXT, currency VARCHAR(9) NOT NULL DEFAULT 'EUR: 1',
-    hourly_rate FLOAT NOT NULL DEFAULT 50, tags TEXT NOT NULL DEFAULT '[]' CHECK ({IS_LIST})
-)"""
-
-
 # Ignore updates of locked rows.
 SILENT_RULE = [
     (

@@ -220,6 +220,17 @@ def test_an_unsuitable_table_is_refused_and_unchanged(
         assert not table_kind.is_adopted(tx)
 
 
+def test_adoption_is_planned_in_a_workspace_that_never_used_the_task(store: Store) -> None:
+    """A person is asked before people are adopted, also after another task made the workspace."""
+    _run(store, f"CREATE TABLE experts ({EXPERTS})")
+    schema.ensure_schema(store, [])
+    with store.read() as tx:
+        assert people.PEOPLE.adoption_plan(tx)[-1] == "a score to each of its rows"
+    schema.ensure_schema(store, [people.PEOPLE.adopt])
+    with store.read() as tx:
+        assert people.PEOPLE.adoption_plan(tx) == []
+
+
 def test_rows_are_found_without_reading_the_table(store: Store) -> None:
     """An index is added if no key or index of the owner begins with the column."""
     cases = {
