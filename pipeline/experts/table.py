@@ -45,6 +45,7 @@ from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
     cached_in_snapshot,
+    has_row,
     split_into_pages,
     update_rows,
 )
@@ -167,7 +168,7 @@ SPEC = TableSpec(
     # This index finds rows without a score. If it is missing, the table is not adopted.
     marker_index=(ADOPTION_INDEX, "(id) WHERE findability_score IS NULL"),
 )
-row_id = SPEC.row_id
+row_id = cast(experts.c.id, Text)
 
 _tags_text = cast(experts.c.tags, Text)
 _tags_without_space: ColumnElement[str] = reduce(
@@ -285,11 +286,10 @@ class _People(TaskTables):
         if not has_index(tx, experts.name, SCORE_INDEX):
             return False
 
-        for incomplete in (_unscored, experts.c.id.is_(None)):
-            query = select(literal(1)).where(incomplete).limit(1)
-            if tx.execute(query).first() is not None:
-                return False
-        return True
+        incomplete_rows = (
+            select(literal(1)).where(condition) for condition in (_unscored, experts.c.id.is_(None))
+        )
+        return not any(has_row(tx, rows) for rows in incomplete_rows)
 
 
 PEOPLE = _People(lambda _tx, _settings: (SPEC,))

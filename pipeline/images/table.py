@@ -100,7 +100,6 @@ def _specs(tx: Connection, settings: Settings) -> Sequence[TableSpec]:  # noqa: 
             column_needs={"buckets": ColumnNeed.JSON, "created_at": ColumnNeed.TIME},
             reference="asset_id",
             marker_index=(ADOPTION_INDEX, f"({', '.join(KEY)})"),
-            gets_answers=True,
         ),
     )
 

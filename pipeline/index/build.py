@@ -297,9 +297,9 @@ class _IndexBuilder:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
             count = ws.indexed_task.count_entries(tx) - len(refused_texts)
-            # The first two states are all rows and the answered rows.
+            # The first two states are all rows and the answered rows, and the last gone rows.
             state_counts = ws.task.make_row_table(tx).count_states(tx)
-            (_, row_count), _, *unindexed = state_counts.items()
+            (_, row_count), _, *unindexed, _ = state_counts.items()
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,

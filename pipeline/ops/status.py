@@ -37,7 +37,7 @@ from pipeline.store import answer_counts, answers, batches, claims, money, works
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.tables.row_table import REFUSED_STATE, STALE_STATE
+from pipeline.tables.row_table import GONE_STATE, REFUSED_STATE, STALE_STATE
 from pipeline.tables.source import read_file_stamp
 
 MAX_REASON_CHARACTERS = 200
@@ -204,7 +204,8 @@ def _read_document(
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    counts_by_state, gone_count = task.make_row_table(tx).count_states_and_missing(tx)
+    counts_by_state = task.make_row_table(tx).count_states(tx)
+    gone_count = counts_by_state.pop(GONE_STATE)
 
     index_document = None
     if ws.is_indexed:

@@ -129,7 +129,6 @@ def _concepts_spec(tx: Connection, passage_id_column: ReflectedColumn | None) ->
         reference="passage_id",
         adds_columns=True,
         marker_index=(ADOPTION_INDEX, "(passage_id, extractor_version)"),
-        gets_answers=True,
     )
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     Integer,
     Table,
@@ -60,20 +59,14 @@ class TableSpec:
     indexed_columns: tuple[str, ...] = ()
     # Name and remaining SQL of the index that is made last. The table is adopted if it exists.
     marker_index: tuple[str, str] | None = None
-    # Column that refers to rows of another table by their ids; its type is that of these ids.
+    # Column that refers to rows of another table by their ids; its type is that of these ids. Such
+    # a table gets answers, so no other column may require a value.
     reference: str = ""
-    # Answers are inserted, so no other column may require a value.
-    gets_answers: bool = False
 
     @property
     def name(self) -> str:
         """Return the table's name."""
         return self.definition.name
-
-    @property
-    def row_id(self) -> ColumnElement[str]:
-        """Return an expression for a row's id as text."""
-        return cast(self.definition.c.id, Text)
 
     @property
     def _checked_columns(self) -> Sequence[str]:
@@ -110,7 +103,7 @@ class TableSpec:
         for name in self._checked_columns:
             if name in columns:
                 problems += self._find_misfit(tx, name, columns)
-        if self.gets_answers:
+        if self.reference:
             problems += [
                 f"`{name}` needs a value that findable does not write"
                 for name, column in columns.items()
@@ -174,7 +167,8 @@ class TableSpec:
         if not columns or not missing_columns:
             return []
         count = plural(count_rows(tx, self.definition), "row")
-        return [f"adopted the {self.name} table ({count}): added {', '.join(missing_columns)}"]
+        added_names = ", ".join(missing_columns)
+        return [f"adopted the {self.name} table ({count}): added {added_names}"]
 
     def _add_columns(self, tx: Connection, names: Sequence[str]) -> None:
         """Add columns to an existing table whose ids are usable; all may be NULL.
@@ -188,7 +182,8 @@ class TableSpec:
             tx.execute(text(f"ALTER TABLE {table} ADD COLUMN {name} {column_type}"))
 
         if "id" in self.indexed_columns:
-            distinct_ids = func.count(distinct(func.nullif(self.row_id, "")))
+            row_id = cast(self.definition.c.id, Text)
+            distinct_ids = func.count(distinct(func.nullif(row_id, "")))
             counting = select(func.count(), distinct_ids).select_from(self.definition)
             count, usable_count = tx.execute(counting).one()
             if count != usable_count:

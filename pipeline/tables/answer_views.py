@@ -250,13 +250,14 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
     preference = _read_preference(tx, task)
     mark = _make_mark(tx, task, preference)
     for name, per_version in zip(view_names_of(task), (True, False), strict=True):
+        # Existing columns keep their positions.
+        existing_names = [column.casefold() for column in read_columns(tx, name)]
         query = _make_view_query(
             tx,
             task,
             preference,
             per_version=per_version,
-            # Existing columns keep their positions.
-            existing_names=[column.casefold() for column in read_columns(tx, name)],
+            existing_names=existing_names,
         )
         _make_view(tx, name, query, mark)
 

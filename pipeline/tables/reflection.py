@@ -124,11 +124,10 @@ def read_keys(
         indexes = inspector.get_indexes(name, schema)
 
     for index in indexes:
-        column_names = [column for column in index["column_names"] if column is not None]
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
-        identifies_rows = not is_partial and len(column_names) == len(index["column_names"])
+        identifies_rows = not is_partial and None not in index["column_names"]
         if identifies_rows and (index["unique"] or not unique):
-            keys.append(column_names)
+            keys.append([column for column in index["column_names"] if column])
     return [[fold_column_name(tx, column) for column in key] for key in keys if key]
 
 
@@ -137,11 +136,9 @@ def generates_ids(tx: Connection, table: str, id_column: ReflectedColumn) -> boo
 
     So it does on PostgreSQL if the id has a default, and on SQLite with AUTOINCREMENT.
     """
-    if id_column["default"] is not None or "identity" in id_column:
-        return True
-    definition = None
-    if is_sqlite(tx):
-        definition = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table}).first()
+    if not is_sqlite(tx):
+        return id_column["default"] is not None or "identity" in id_column
+    definition = tx.execute(_SQLITE_DEFINITION_QUERY, {"table": table}).first()
     return definition is not None and "AUTOINCREMENT" in str(definition.sql).upper()
 
 

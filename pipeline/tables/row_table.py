@@ -288,20 +288,16 @@ class RowTable:
     def count_states(self, tx: Connection) -> dict[str, int]:
         """Return the number of rows in the source: `total`, and by each of `names`.
 
-        Each row has a single state, so the counts add up to the total.
-        """
-        return self.count_states_and_missing(tx)[0]
-
-    def count_states_and_missing(self, tx: Connection) -> tuple[dict[str, int], int]:
-        """Return the counts of `count_states`, and the number of rows missing from the source.
-
-        Refused rows are counted in `findable_rows` if the table does not contain them.
+        Each row has a single state, so the counts add up to the total. The last count is that of
+        rows that are gone, which are not in the total. Refused rows are counted in `findable_rows`
+        if the table does not contain them.
         """
         row_counts = self.count_by_state(tx)
         if self.is_refused is None:
             row_counts[REFUSED_STATE] = count_refused(tx, self.task)
         source_counts = {name: row_counts[name] for name in self.names}
-        return {"total": sum(source_counts.values()), **source_counts}, row_counts[GONE_STATE]
+        total = sum(source_counts.values())
+        return {"total": total, **source_counts, GONE_STATE: row_counts[GONE_STATE]}
 
     def count_by_state(
         self,

@@ -44,7 +44,13 @@ from sqlalchemy import table as table_of
 
 from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.store.answers import PERSON, VersionPreference, is_applied
-from pipeline.store.database import describe_error, run_many, select_matching, split_into_pages
+from pipeline.store.database import (
+    describe_error,
+    has_row,
+    run_many,
+    select_matching,
+    split_into_pages,
+)
 from pipeline.store.schema import ColumnTyped
 from pipeline.store.schema import answers as answers_table
 from pipeline.store.task_record import TaskRecord
@@ -63,7 +69,7 @@ from pipeline.tables.refusals import translate_refusals
 _NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
 # A schema, a table, a column and a field; the schema and the field may be missing.
 _WRITE_TO = re.compile(
-    rf"(?:{_NAME_PART}\.)?{_NAME_PART}\.{_NAME_PART}(?:=(?P<field>.*))?", re.DOTALL
+    rf"(?:{_NAME_PART}\.)?{_NAME_PART}\.{_NAME_PART}(?:=\s*(?P<field>.*?)\s*)?", re.DOTALL
 )
 # When the answer of a record was given.
 _TIME_COLUMN = "created_at"
@@ -162,7 +168,6 @@ class AnswerTarget:
         if len(self.task.key) > 1:
             raise self._error("the task needs a key of one column")
 
-        self._check_columns(tx)
         key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
         new_values: dict[str, ColumnElement[Any]] = {
             name: cast(null(), TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
@@ -184,6 +189,7 @@ class AnswerTarget:
                 "command again",
             ) from error
 
+        self._check_columns(tx)
         key_name = self.key_names[0]
         unique_keys = read_keys(tx, self.table_name, self.schema, unique=True)
         if not self.has_records and [fold_column_name(tx, key_name)] not in unique_keys:
@@ -199,15 +205,14 @@ class AnswerTarget:
             InputError: The column is NOT NULL, or whole numbers are to store fractions.
         """
         columns = read_columns(tx, self.table_name, self.schema)
-        target_column = columns.get(fold_column_name(tx, self.column_name))
-        if self.field is not None and target_column is not None and not target_column["nullable"]:
+        target_column = columns[fold_column_name(tx, self.column_name)]
+        if not self.has_records and not target_column["nullable"]:
             raise self._error(
                 f"`{self.label}` is NOT NULL, and only NULL cells are filled",
                 "name a column that can be NULL, or remove NOT NULL from this column",
             )
         for name, kind in self.column_kinds.items():
-            column = columns.get(fold_column_name(tx, name))
-            is_whole = column is not None and isinstance(column["type"], Integer)
+            is_whole = isinstance(columns[fold_column_name(tx, name)]["type"], Integer)
             # PostgreSQL would round without a message.
             if is_whole and kind in {"real", "decimal"} and not is_sqlite(tx):
                 raise self._error(
@@ -310,7 +315,9 @@ class AnswerTarget:
 
         grouped: dict[_Key, list[TargetValue]] = {}
         for answer in answers:
-            models = {answer.model} if answer.model else models_by_id[answer.row_id] or {PERSON}
+            models = models_by_id[answer.row_id] or {PERSON}
+            if answer.model:
+                models = {answer.model}
             for key in {self._make_key(answer.row_id, model) for model in models}:
                 grouped.setdefault(key, []).append(answer)
         return grouped
@@ -438,8 +445,8 @@ class AnswerTarget:
         ]
         keys = [self.table.c[name] for name in self.key_names]
         is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
-        query = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty).limit(1)
-        if tx.execute(query).first() is not None:
+        empty_rows = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty)
+        if has_row(tx, empty_rows):
             raise RefusedRowError(
                 f"{self.label} stays NULL: a trigger or a rule of the database discards the value",
                 hint="change the type of the column, or remove the trigger or rule",
@@ -521,8 +528,7 @@ def make_answer_target(
             f"write_to={write_to!r} does not name a column",
             hint='write it like "table.column=field"',
         )
-    *name_parts, field = match.groups(default="")
-    has_field = match["field"] is not None
+    *name_parts, _ = match.groups(default="")
     schema, table_name, column_name = (
         quoted_part.replace('""', '"') or bare_part.strip()
         for quoted_part, bare_part in zip(name_parts[::2], name_parts[1::2], strict=True)
@@ -532,7 +538,7 @@ def make_answer_target(
         schema=schema or None,
         table_name=table_name,
         column_name=column_name,
-        field=field.strip() if has_field else None,
+        field=match["field"],
         provider=provider,
     )
 

@@ -28,8 +28,9 @@ if ON_POSTGRESQL:
     ]
 
 
-def _insert_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
-    """Insert two people into an adopted table, with a rule for the locked person."""
+@pytest.mark.full
+def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Path) -> None:
+    """An answer that the row rejects counts as not applied, and is paid once."""
     workspace.data.mkdir(parents=True, exist_ok=True)
     workspace.change(f"CREATE TABLE experts (id {KEY}, username TEXT, bio TEXT, locked INTEGER)")
     workspace.change(
@@ -37,14 +38,8 @@ def _insert_free_and_locked(workspace: Workspace, rule: list[str]) -> None:
         " ('free', 'I teach water law.', 0), ('locked', 'I keep bees.', 1)"
     )
     workspace.begin()
-    for statement in rule:
+    for statement in SILENT_RULE:
         workspace.change(statement)
-
-
-@pytest.mark.full
-def test_a_row_that_rejects_updates_is_parked(workspace: Workspace, tmp_path: Path) -> None:
-    """An answer that the row rejects counts as not applied, and is paid once."""
-    _insert_free_and_locked(workspace, SILENT_RULE)
     people = tmp_path / "people.csv"
     people.write_text("Username,Company,Hourly Rate\nfree,Farm,80\nlocked,,90\n")
     ran(workspace, "import", str(people))

@@ -243,7 +243,6 @@ def check_target(tx: Connection, record: TaskRecord) -> None:
 def test_invalid_target_is_refused(tmp_path: Path) -> None:
     """The error names the table, the column or the field; a key has one column."""
     spec = make_record(tuple(TARGET_TYPES.items()))
-    several_keys = (("id", "text"), ("lang", "text"))
     with database(tmp_path) as tx:
         create_own_table(tx, id_type="TEXT")
         tx.exec_driver_sql("CREATE VIEW seen AS SELECT id, lang, said FROM own")
@@ -255,7 +254,8 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
             with pytest.raises(InputError) as error_info:
                 check_target(tx, record)
             assert message in error_info.value.message
-        record = replace(spec, key=several_keys, members=TaskMembers(write_to="own.said=said"))
+        two_columns = (("id", "text"), ("lang", "text"))
+        record = replace(spec, key=two_columns, members=TaskMembers(write_to="own.said=said"))
         with pytest.raises(InputError, match="needs a key of one column"):
             check_target(tx, record)
 
