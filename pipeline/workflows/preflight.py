@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.batch import budget, submit
+from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
@@ -48,6 +48,8 @@ MIN_DEARER_USD = 0.01
 USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
 # Columns of the table of modes; see `make_table`.
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
+# Commands that ask by batch only.
+BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
 
@@ -71,7 +73,7 @@ class Preflight:
     # Corrections of estimates, from past answers.
     calibration: budget.Calibration
     deadline_s: float | None = None
-    # Prepared batches of an earlier run, which are sent too.
+    # Prepared batches and stopped live runs of earlier commands, whose rows are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
     # The estimate of decisions, which are never chosen automatically. None if no user declared the
     # task, or if only decisions are estimated.
@@ -144,6 +146,18 @@ class Preflight:
         if self.decide is None or self.decide.absence_reason:
             return self.mode_estimates
         return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
+
+    @property
+    def offered_mode(self) -> str:
+        """Return the recommended mode, else the first that can be chosen, else ""."""
+        if self.recommended is not None:
+            return self.recommended
+        estimates = self.possible_mode_estimates.items()
+        return next((mode for mode, estimate in estimates if not estimate.obstacle), "")
+
+    def sent_cost(self, mode: str) -> float:
+        """Return the cost in USD of all rows to send in a mode, and of batches of earlier runs."""
+        return self.possible_mode_estimates[mode].cost + self.waiting.cost
 
     def to_report(self, nouns: TaskNouns) -> Report:
         """Return the report of `tag --dry`: tokens, cost and time of each mode, recommendation.
@@ -224,7 +238,7 @@ class Preflight:
             requests=self.plan.requests + self.waiting.requests,
             batches=self.plan.batches + self.waiting.batches,
         )
-        return plan, self.mode_estimates[mode].cost + self.waiting.cost
+        return plan, self.sent_cost(mode)
 
 
 def estimate_rows(
@@ -270,6 +284,23 @@ def estimate_rows(
         deadline_s=deadline_s,
         is_pilot_waived=is_pilot_waived,
     )
+
+
+def estimate_command(ws: WorkspaceSession, command: str) -> Preflight | None:
+    """Return the estimate of a command that asks rows; None for any other command.
+
+    The rows are all open rows, or the random rows of the next pilot, which are drawn again when it
+    runs. Commands of BATCH_COMMANDS have the mode batch.
+    """
+    if command not in {"tag", *BATCH_COMMANDS}:
+        return None
+    row_ids = None
+    if command == "passages-pilot":
+        _, _, row_ids = ws.store.query(pilot.plan_next_pilot, ws.task, ws.version)
+    estimate = estimate_rows(ws, row_ids=row_ids)
+    if command in BATCH_COMMANDS:
+        return replace(estimate, recommended=Mode.BATCH.value, reason="")
+    return estimate
 
 
 def estimate_plan(
@@ -386,8 +417,8 @@ class _PlanEstimator:
         quota_day = budget.quota_day(self.now).isoformat()
         with ws.store.read() as tx:
             self.calibration = budget.load_calibration(tx, ws.version)
-            # Prepared batches of an earlier run.
-            self.waiting_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
+            # Prepared batches of earlier commands.
+            prepared_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
             # USD that all budgets still allow, or None without a budget.
             self.budget_room = budget.read_current_budgets(ws).remaining_usd(tx)
             # Live calls that already count for today's quota.
@@ -401,6 +432,14 @@ class _PlanEstimator:
             self.pilot_reason = (
                 "" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version)
             )
+
+        # The rows of a stopped live run are asked again, at most at its price.
+        stopped_runs = (
+            batch
+            for batch in batch_files.find_dead_batches(ws.store, ws.locks)
+            if batch.task == ws.task.name and batch.mode.claims_rows
+        )
+        self.waiting_plan = submit.add_batches(prepared_plan, stopped_runs)
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.

@@ -588,8 +588,8 @@ def _find_cost(upload: Upload, mode: str) -> float:
     """
     if upload.estimate is not None:
         choice = upload.estimate.possible_mode_estimates.get(mode)
-        if choice is not None and not (choice.absence_reason or choice.refusal_reason):
-            return choice.cost + upload.estimate.waiting.cost
+        if choice is not None and not choice.obstacle:
+            return upload.estimate.sent_cost(mode)
     raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
 
@@ -673,7 +673,7 @@ def _upload_values(upload: Upload, task: Task) -> dict[str, Any]:
             preview.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
         ),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
-        "finding_count": sum(preview.counts.values()),
+        "has_more_findings": len(preview.findings) > MAX_LISTED_FINDINGS,
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",

@@ -17,20 +17,12 @@ from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store import edits
-from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store
 from pipeline.tables.row_table import REFUSED_STATE
 from web import columns, conditions, corrections_form
 from web.app_state import AppState
 from web.editor_cookie import LastEditor
-from web.facets import (
-    DOUBT_LABELS,
-    Facet,
-    FilterLink,
-    build_facets,
-    make_link,
-    make_links,
-)
+from web.facets import FilterLink, build_facets, make_link
 from web.render import (
     Mark,
     PageState,
@@ -89,8 +81,6 @@ STATE_MEANINGS = {
     "set aside": "got no usable answer twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
 }
-# Display name of the filter by review.
-REVIEW_NAME = "checked by a person"
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
@@ -99,8 +89,8 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
-    "reviewed": f"{REVIEW_NAME}: {{}}".format,
-    "doubtful": DOUBT_LABELS.__getitem__,
+    "reviewed": f"{COLUMN_LABELS['reviewed']}: {{}}".format,
+    "doubtful": "doubtful: {}".format,
 }
 
 
@@ -186,49 +176,24 @@ def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse
 
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
-    """Render the facets of the selected rows with counts, their number, and links by review.
+    """Render the facets of the selected rows with counts, and their number.
 
     All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
     """
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
-        review_links = make_links(query, task, "reviewed", {"yes": "yes", "no": "no"})
-        confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
-        facets = [
-            *build_facets(counts, query, task),
-            Facet(REVIEW_NAME, review_links),
-            Facet("confidence", confidence_links),
-        ]
         return render_page(
             app_state,
             "parts/facets.html",
             ws,
             "rows",
             total=counts.total,
-            facets=facets,
+            facets=build_facets(counts, query, task),
             is_counted=counts.versions is not None,
             labels=COLUMN_LABELS,
             state_meanings=STATE_MEANINGS,
         )
-
-
-def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[FilterLink]:
-    """Return links by confidence: doubtful rows, rows not doubtful, least certain rows first.
-
-    A row is doubtful if a confidence is below the setting DOUBTFUL and no person corrected or
-    reviewed the answer. The list is empty if no answer of the task has a confidence. The third
-    link, which sorts all rows, is missing if the task's table cannot be sorted by confidence.
-    """
-    with store.read() as tx:
-        if not has_confidences(tx, task.name):
-            return []
-        sort_name = task.make_grid(tx).judgements.least_name
-
-    links = make_links(query, task.subject, "doubtful", DOUBT_LABELS)
-    if sort_name:
-        links += make_links(query, task.subject, "sort", {sort_name: "least certain first"})
-    return links
 
 
 @router.get("/api/images/thumbnail")
