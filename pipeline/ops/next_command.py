@@ -28,11 +28,6 @@ class StatusCounts(NamedTuple):
     # Rows that are no longer in their source. They are not in the total.
     gone: int = 0
 
-    @property
-    def answered(self) -> int:
-        """Return the number of answered rows that are not stale."""
-        return self.done - self.stale
-
 
 def choose_next_command(
     ws: WorkspaceSession,

@@ -175,7 +175,7 @@ class StagedRows(NamedTuple):
         """Return the rows that a sync would insert or change and that can be asked about.
 
         Returns:
-            The id, the input hash and the values as JSON of each row.
+            The id, the input hash and the values as JSON of each row; changed rows come first.
         """
         is_changed = rows.c.input_hash.is_distinct_from(_staged.c.input_hash)
         is_askable = ~_staged.c.is_empty & _staged.c.unusable.is_(None)
@@ -183,6 +183,7 @@ class StagedRows(NamedTuple):
             select(_staged.c.item_id, _staged.c.input_hash, _staged.c.row)
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .where(is_changed, _staged.c.input_hash != NO_HASH, is_askable)
+            .order_by(rows.c.item_id.is_(None), _staged.c.n)
         )
         with self.connection.begin():
             return [tuple(row) for row in self.connection.execute(query)]

@@ -48,8 +48,6 @@ MIN_DEARER_USD = 0.01
 USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
 # Columns of the table of modes; see `make_table`.
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
-# Commands that ask by batch only.
-BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
 
@@ -147,14 +145,6 @@ class Preflight:
             return self.mode_estimates
         return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
-    @property
-    def offered_mode(self) -> str:
-        """Return the recommended mode, else the first that can be chosen, else ""."""
-        if self.recommended is not None:
-            return self.recommended
-        estimates = self.possible_mode_estimates.items()
-        return next((mode for mode, estimate in estimates if not estimate.obstacle), "")
-
     def sent_cost(self, mode: str) -> float:
         """Return the cost in USD of all rows to send in a mode, and of batches of earlier runs."""
         return self.possible_mode_estimates[mode].cost + self.waiting.cost
@@ -226,19 +216,18 @@ class Preflight:
         estimate = self.mode_estimates.get(Mode.LIVE) or self.mode_estimates[Mode.DECIDE]
         return estimate.cost
 
-    def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
+    @property
+    def sent_plan(self) -> BatchPlan:
+        """Return the plan of all rows to send, with those of prepared batches.
 
-        Rows, requests, batches and cost of the prepared batches are added, but not their tokens and
-        bytes.
+        Rows, requests and batches of the prepared batches are added, but not their tokens.
         """
-        plan = replace(
+        return replace(
             self.plan,
             items=self.plan.items + self.waiting.items,
             requests=self.plan.requests + self.waiting.requests,
             batches=self.plan.batches + self.waiting.batches,
         )
-        return plan, self.sent_cost(mode)
 
 
 def estimate_rows(
@@ -284,23 +273,6 @@ def estimate_rows(
         deadline_s=deadline_s,
         is_pilot_waived=is_pilot_waived,
     )
-
-
-def estimate_command(ws: WorkspaceSession, command: str) -> Preflight | None:
-    """Return the estimate of a command that asks rows; None for any other command.
-
-    The rows are all open rows, or the random rows of the next pilot, which are drawn again when it
-    runs. Commands of BATCH_COMMANDS have the mode batch.
-    """
-    if command not in {"tag", *BATCH_COMMANDS}:
-        return None
-    row_ids = None
-    if command == "passages-pilot":
-        _, _, row_ids = ws.store.query(pilot.plan_next_pilot, ws.task, ws.version)
-    estimate = estimate_rows(ws, row_ids=row_ids)
-    if command in BATCH_COMMANDS:
-        return replace(estimate, recommended=Mode.BATCH.value, reason="")
-    return estimate
 
 
 def estimate_plan(

@@ -7,7 +7,6 @@ reads the table syncs the rows.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,8 +24,8 @@ from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.stored_rows import parse_stored_values
 from pipeline.workflows import preflight
 
-# Changed, added and gone rows of a dry run whose values are reported, of each kind.
-MAX_EXAMPLES = 10
+# Changed and added rows of a dry run whose values are reported.
+MAX_EXAMPLES = 20
 
 
 @dataclass(repr=False)
@@ -37,7 +36,7 @@ class TableReport(ImportReport):
     corrected: int = 0
     # Unchanged rows with other values in columns that are not asked about; they are not asked.
     unasked_changes: int = 0
-    # Of a dry run: "changed", "added" or "gone", and the values, of the first rows of each kind.
+    # Of a dry run: "changed", "added" or "gone", and the values, of the first such rows.
     examples: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     # Of a dry run: the estimate of asking all rows that are new, changed or open.
     estimate: preflight.Preflight | None = None
@@ -120,12 +119,11 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         with ws.store.read() as tx:
             corrected_ids = find_corrected(tx, task.name, changed_ids)
             known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
-        examples = [("gone", values) for values in preview.missing_rows]
-        examples += [
-            ("changed" if row_id in known_ids else "added", values)
-            for row_id, _, values in preview.changed_rows
+        report.examples = [
+            ("changed" if row_id in known_ids else "added", parse_stored_values(values))
+            for row_id, _, values in preview.changed_rows[:MAX_EXAMPLES]
         ]
-        report.examples = _list_examples(examples)
+        report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]
         report.corrected = len(corrected_ids)
         asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
         report.estimate = _estimate_run(ws, asked_rows)
@@ -133,21 +131,6 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         files.seal_copy(path, table)
         ws.sync_rows()
     return report
-
-
-def _list_examples(examples: Sequence[tuple[str, str]]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the first MAX_EXAMPLES rows of each kind, with their values.
-
-    Args:
-        examples: Kind and values as JSON of each row.
-    """
-    listed_examples = []
-    for kind in ("changed", "added", "gone"):
-        rows = (values for row_kind, values in examples if row_kind == kind)
-        listed_examples += [
-            (kind, parse_stored_values(values)) for values in islice(rows, MAX_EXAMPLES)
-        ]
-    return listed_examples
 
 
 def _estimate_run(

@@ -21,8 +21,9 @@ from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.vectors import estimate_index_cost
 from pipeline.ops import status
+from pipeline.quality.pilot import plan_next_pilot
 from pipeline.store import workspace
-from pipeline.workflows.preflight import estimate_command
+from pipeline.workflows.preflight import estimate_rows
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
@@ -48,6 +49,8 @@ BUTTON_LABELS = {
 }
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
+# Commands that ask by batch only.
+BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 INDEX_COMMAND = "index"
 # First words of the kinds of work that make live calls.
 STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
@@ -169,8 +172,9 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             ws,
             "rows",
             counts=report.counts,
+            row_counts=document[report.subject],
+            # The names of the states of answered, open and unaskable rows.
             states=list(document[report.subject])[1:],
-            unusable_count=document[report.subject].get("unusable", 0),
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
@@ -246,11 +250,16 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
 def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
     """Return the next step, and if it asks rows, its estimate with the `cost` of all rows."""
     command = button_command(step)
-    estimate = estimate_command(ws, command)
     plan = None
-    if estimate is not None:
-        cost = round(estimate.sent_cost(estimate.recommended or Mode.BATCH), 6)
-        plan = {**estimate.document(), "cost": cost}
+    if command in {"tag", *BATCH_COMMANDS}:
+        row_ids = None
+        if command == "passages-pilot":
+            _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
+        estimate = estimate_rows(ws, row_ids=row_ids)
+        plan = estimate.document()
+        if command in BATCH_COMMANDS:
+            plan |= {"recommended": "batch", "reason": ""}
+        plan["cost"] = round(estimate.sent_cost(plan["recommended"] or "batch"), 6)
     return {"next": str(step or ""), "command": command, "plan": plan}
 
 
