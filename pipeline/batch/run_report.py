@@ -14,7 +14,7 @@ from pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from pipeline.batch.report import make_batch_summary
 from pipeline.core.states import BatchState, Outcome
 from pipeline.engine.task import Task
-from pipeline.store import answer_counts, answers, batches
+from pipeline.store import answer_counts, answers, batches, workspace
 from pipeline.store.batches import CANCEL_REASONS, BatchRow
 from pipeline.store.claims import PARKED
 from pipeline.store.database import Connection
@@ -79,9 +79,10 @@ class RunReport:
         return ""
 
     def describe(self, tx: Connection, task: Task, now: datetime) -> dict[str, Any]:
-        """Return the run as JSON members: its summary and its errors.
+        """Return the run as JSON members: its summary, state changes and errors.
 
         - The members of `BatchSummary.document`.
+        - `moves`: the state changes of its first and last batch, sorted by time.
         - `reasons`: the errors of all batches.
         - `is_over`: whether the run has ended.
         - `unapplied`: names of rows whose answers were not written to the row.
@@ -90,8 +91,14 @@ class RunReport:
         - `other_versions`: models that answered although another model was asked.
         """
         summary = self.summarize(tx, task)
+        moves = [
+            {name: event[name] for name in ("at", "old", "new", "why")}
+            for number in sorted({self.numbers[0], self.numbers[-1]})
+            for event in workspace.events_of(tx, "batch", number)
+        ]
         return {
             **make_batch_summary(self.batch, now=now).document,
+            "moves": sorted(moves, key=lambda move: move["at"]),
             "is_over": self.batch.is_finished,
             "reasons": [asdict(anomaly) for anomaly in summary.anomalies],
             **{name: getattr(summary, name) for name in SUMMARY_FIELD_NAMES},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter
@@ -63,17 +62,16 @@ COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
     "extractor": "answered by",
-    "reviewed": "checked by a person",
-    "tokens_in": "tokens sent",
-    "tokens_out": "tokens received",
+    "reviewed": "marked as checked",
+    "doubtful": "doubtful answer",
+    "reason": "reason of the state",
     "versions": "answered by",
     "states": "state",
 }
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
     "waiting": "not asked yet",
-    "asked": "its question was sent; the answer is not here yet",
-    "answered": "has an answer",
+    "being asked": "its question was sent; the answer is not here yet",
     "out of date": "changed, or to be asked again; its old answer counts until then",
     "no text": "has nothing to ask about",
     "unusable": "its image cannot be sent",
@@ -159,7 +157,6 @@ def render_rows_page(
             "rows",
             is_part=False,
             editor=last_editor,
-            source=describe_row_source(ws.task),
             **values,
         )
 
@@ -267,20 +264,6 @@ def _rows_values(
     }
 
 
-def describe_row_source(task: Task) -> str:
-    """Return a text on the rows of a user task; "" for a shipped task.
-
-    It is "from reviews.csv", with the name of the file or folder of the rows, or "a query".
-    """
-    if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
-        return ""
-    record = task.user_file.record
-    source = "a query"
-    if not record.is_query:
-        source = PurePath(record.items).name
-    return f"from {source}"
-
-
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
@@ -338,7 +321,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
-    available_names = list({**usual_names, **dict.fromkeys(grid.columns)})
+    other_names = [name for name in grid.columns if name not in grid.cost_names]
+    available_names = list(dict.fromkeys([*usual_names, *other_names]))
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
         names = task.make_row_table(tx).read_names(tx, row_ids)
@@ -405,7 +389,7 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
     """
     chips = []
     if query.differ:
-        label = " ≠ ".join(map(version_label, query.differ))
+        label = f"different answers: {' and '.join(map(version_label, query.differ))}"
         address = query.address("/", task, differ=())
         chips.append(FilterLink(label, 0, address, is_selected=True))
     chips += [

@@ -56,7 +56,10 @@ CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 @router.get("/api/batches/{number}")
 def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
-    """Return one batch with its errors, the most frequent first, and examples (`reasons`)."""
+    """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
+
+    State changes are sorted by time, and errors by falling number.
+    """
     with app_state.open_to_read() as ws, ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
         return make_run(tx, [batch]).describe(tx, ws.find_task(batch.task), ws.now())
