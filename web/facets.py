@@ -1,7 +1,6 @@
 """Facets beside a list of rows: values with their numbers of rows, as bars that filter the list."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.core.row_listing import FieldCount, RowCounts
@@ -15,8 +14,8 @@ MAX_FACET_VALUES = 8
 MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
 # Display names of truth values.
 BOOLEAN_LABELS = {"true": "yes", "false": "no"}
-# Filters by confidence, with their labels.
-DOUBT_LABELS = {"yes": "doubtful", "no": "not doubtful"}
+# Facets with query parameters of their own, by their names.
+JUDGEMENT_PARAMETERS = ("reviewed", "doubtful")
 
 
 class FilterLink(NamedTuple):
@@ -75,23 +74,8 @@ def make_link(
     return FilterLink(label or text, row_count, address, is_selected)
 
 
-def make_links(
-    query: RowQuery, task: str, parameter: str, labels: Mapping[str, str]
-) -> list[FilterLink]:
-    """Return a link for each text that a query parameter can have, by `labels`."""
-    return [make_link(query, task, parameter, text, label=label) for text, label in labels.items()]
-
-
-def _are_numbers(labels: Iterable[str]) -> bool:
-    """Return whether all labels are numbers."""
-    try:
-        return all(math.isfinite(float(label)) for label in labels)
-    except ValueError:
-        return False
-
-
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
-    """Return the facets of a task's rows: answer fields, tags, states, versions.
+    """Return the facets of a task's rows: answer fields, tags, states, versions, judgements.
 
     - A chosen value is listed even if no row has it. A facet may have no values.
     - The facet of tags has only chosen tags, because tags are values of other facets.
@@ -105,11 +89,17 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
     if len(version_counts) <= 1 and not query.extractor:
         version_counts = {}
 
+    judgement_counts = {
+        name: {BOOLEAN_LABELS[count.value]: count.items for count in counts.fields.get(name, ())}
+        for name in JUDGEMENT_PARAMETERS
+    }
     facets = _build_field_facets(counts.fields, query, task)
     for name, parameter, selected, row_counts, to_label in (
         ("tags", "tag", query.tag, {}, str),
         ("states", "state", [query.state], state_counts, state_label),
         ("versions", "extractor", [query.extractor], version_counts, version_label),
+        ("reviewed", "reviewed", [query.reviewed], judgement_counts["reviewed"], str),
+        ("doubtful", "doubtful", [query.doubtful], judgement_counts["doubtful"], str),
     ):
         missing_texts = [text for text in selected if text and text not in row_counts]
         all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}
@@ -126,14 +116,11 @@ def _build_field_facets(
     query: RowQuery,
     task: str,
 ) -> list[Facet]:
-    """Return the facets of answer fields; numbers and ranges of numbers are in ascending order."""
+    """Return the facets of answer fields."""
     facets = []
     for name, counts in counts_by_field.items():
-        is_counted_by_range = any(count.is_range for count in counts)
-        has_numbers = is_counted_by_range or _are_numbers(count.value for count in counts)
-        values = list(counts)
-        if has_numbers and not is_counted_by_range:
-            values.sort(key=lambda count: float(count.value))
+        if name in JUDGEMENT_PARAMETERS:
+            continue
         links = [
             make_link(
                 query,
@@ -143,10 +130,10 @@ def _build_field_facets(
                 label=BOOLEAN_LABELS.get(count.value, count.value),
                 row_count=count.items,
             )
-            for count in values
+            for count in counts
         ]
         facet = Facet(name, links)
-        if has_numbers:
+        if counts[0].is_number:
             kept_conditions = [text for text in query.only if find_column(text) != name]
             address = query.address("/", task, only=kept_conditions)
             facet = facet._replace(number_column=name, unlimited_address=address)

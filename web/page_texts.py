@@ -54,6 +54,7 @@ _PLACES = {
 # Background work by the command in its kind, in plain words.
 _WORK_LABELS = {
     **dict.fromkeys(("tag", "tag-live", "passages-backfill"), "asking the rows"),
+    "ask": "asking the chosen rows",
     "batch-ingest": "storing the answers",
     "batch-poll": "getting the results",
     "batch-submit": "sending batches",

@@ -58,12 +58,14 @@ SENT_ROLE = "sent"
 UNSENT_ROLE = "unsent"
 # Roles of columns with their labels.
 ROLE_LABELS = {
-    KEY_ROLE: "Names the row",
-    TEXT_ROLE: "Text, sent to Gemini",
-    SENT_ROLE: "Also sent to Gemini",
+    KEY_ROLE: "Name of the row",
+    TEXT_ROLE: "Text to ask about, sent",
+    SENT_ROLE: "Sent with the text",
     UNSENT_ROLE: "Not sent",
 }
 _FIELD_PART = re.compile(r"(\w+)\.(name|kind|choices|bounds|description)")
+# Characters of a heading that are not in the name of a field.
+_NOT_IN_NAME = re.compile(r"\W+")
 _SETTING_PREFIX = "FIELDS: "
 _UNCHANGED_SUFFIX = "; nothing was asked"
 
@@ -250,6 +252,14 @@ def check_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     return tuple(fields) or (FieldDraft("answer", "text"),)
 
 
+def to_name(heading: str) -> str:
+    """Return the name of a typed heading, such as `good_1_5` of "good? (1-5)".
+
+    The page shows each _ as a blank.
+    """
+    return _NOT_IN_NAME.sub("_", heading).strip("_")
+
+
 def _make_field(typed_field: TypedField) -> FieldDraft:
     """Return a field of an answer from its typed texts.
 
@@ -258,8 +268,7 @@ def _make_field(typed_field: TypedField) -> FieldDraft:
     Raises:
         InputError: The bounds are invalid, or the form has no such kind.
     """
-    # The page shows each _ as a blank, so both may be typed.
-    name = "_".join(typed_field.name.split())
+    name = to_name(typed_field.name)
     description = " ".join(typed_field.description.split())
     field = FieldDraft(name, typed_field.kind, description=description)
     if field.kind == RANGE_KIND:

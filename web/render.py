@@ -50,7 +50,7 @@ _PARTIAL_WORD = re.compile(r"\s+\S{0,20}$")
 STATE_LABELS = {
     "open": "waiting",
     "untagged": "waiting",
-    "claimed": "asked",
+    "claimed": "being asked",
     "tagged": "answered",
     "described": "answered",
     "with_concepts": "answered",
@@ -204,6 +204,7 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
         "sections": list(SECTION_PATHS.items()),
         "task_query": f"?task={quote(app_state.settings.task)}",
         "task_title": "findable",
+        "has_question": False,
         "problem": problem,
     }
     return _render(app_state, "problem.html", values, status_code=int(problem["status"]))

@@ -11,11 +11,15 @@ from pipeline.tables.stored_rows import ROW_NUMBER_COLUMN
 def read_row_titles(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, str]:
     """Return the titles of the existing rows with these ids, by id.
 
-    A row whose key is a hash, and that has no label, is called by its number in the table, such as
-    "row 17".
+    A row whose key is a hash, and that has no label, is called by its place in the newest table,
+    such as "row 17", or "gone row".
     """
     table = task.make_row_table(tx)
     if table.name_columns or list(task.key_columns) != [HASH_KEY]:
         return table.read_names(tx, row_ids)
     rows = table.read_rows(tx, row_ids, [ROW_NUMBER_COLUMN])
-    return {row_id: f"row {row[ROW_NUMBER_COLUMN]:,}" for row_id, row in rows.items()}
+    numbers = {row_id: row[ROW_NUMBER_COLUMN] for row_id, row in rows.items()}
+    return {
+        row_id: f"row {number:,}" if number > 0 else "gone row"
+        for row_id, number in numbers.items()
+    }

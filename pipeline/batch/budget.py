@@ -170,6 +170,17 @@ def read_current_budgets(ws: WorkspaceSession, running: Budget | None = None) ->
     return Budgets(tuple(active_budgets), now)
 
 
+def list_used_budgets(ws: WorkspaceSession) -> list[tuple[Budget, float]]:
+    """Return each budget of the task in use, with the USD of it that are used.
+
+    The budget of an unfinished `tag` is among them. The amount is at most that of the budget.
+    """
+    with ws.store.read() as tx:
+        budgets = read_current_budgets(ws, find_unfinished_tag_budget(tx, ws.task))
+        remaining_amounts = budgets.remaining_amounts(tx)
+    return [(budget, budget.usd - max(0.0, amount)) for budget, amount in remaining_amounts]
+
+
 def correct_tag_start(store: Store, task: Task, *, now: Callable[[], datetime]) -> None:
     """Set the start of an unfinished `tag` to now if a wrong clock recorded it in the future.
 

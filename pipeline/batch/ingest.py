@@ -28,7 +28,7 @@ from pipeline.batch.batch_files import (
     sealed_result,
 )
 from pipeline.batch.held_batches import HeldBatchError, describe_broken_lines
-from pipeline.batch.ingest_report import IngestSummary, summarize_batch
+from pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import AccountError, FindableError, InconsistentError
@@ -328,9 +328,9 @@ class _BatchIngest:
 
         own_reply_count = count_own_replies(nonces, control_replies)
         summary = ws.store.query(
-            summarize_batch,
+            summarize_batches,
             self.task,
-            batch.number,
+            [batch.number],
             examples=examples,
             unproven_controls=batch.control_requests - own_reply_count,
             copied_rows=self.copied_rows,
@@ -563,7 +563,7 @@ class _BatchIngest:
         number = self.batch.number
         with self.ws.store.read() as tx:
             usage_account = answers.sum_usage(tx, number)
-            not_applied, *_ = answers.find_anomalies(tx, number, model=self.batch.model)
+            not_applied, *_ = answers.find_anomalies(tx, [number], model=self.batch.model)
 
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})

@@ -183,32 +183,33 @@ class IngestSummary:
         return f"{requests_text} of batch {self.batch.number}"
 
 
-def summarize_batch(
+def summarize_batches(
     tx: Connection,
     task: Task,
-    number: int,
+    numbers: Sequence[int],
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
     unproven_controls: int = 0,
     copied_rows: int = 0,
     left_out_values: int = 0,
 ) -> IngestSummary:
-    """Return the summary of a batch from the database: its problems by reason, with examples.
+    """Return the summary of a batch, or of a live run: its problems by reason, with examples.
 
     Lines that belong to no request come first, then control requests that prove nothing, then
-    failed attempts. Nothing is written.
+    failed attempts, the most frequent reason first. Nothing is written.
 
     Args:
+        numbers: The number of a batch, or those of all batches of a live run.
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
         unproven_controls: Number of control requests that prove nothing; it is not stored either.
         copied_rows: Number of other rows with the same inputs that got an answer; not stored.
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
-    batch = batches.get_batch(tx, number)
+    batch = batches.combine_run([batches.get_batch(tx, number) for number in numbers])
     unapplied_ids, outdated_ids, other_versions = answers.find_anomalies(
         tx,
-        number,
+        numbers,
         model=batch.model,
     )
     names = task.make_row_table(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
@@ -237,12 +238,14 @@ def summarize_batch(
         copied_rows=copied_rows,
         left_out_values=left_out_values,
     )
-    _add_failures(tx, task, summary)
+    _add_failures(tx, task, summary, numbers)
     return summary
 
 
-def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
-    """Add the failed attempts of a batch to its summary, one anomaly per group, sorted by group.
+def _add_failures(
+    tx: Connection, task: Task, summary: IngestSummary, numbers: Sequence[int]
+) -> None:
+    """Add the failed attempts of batches to their summary, one anomaly per group, largest first.
 
     Attempts are in the same group if they have the same outcome, error code and beginning of the
     reason, up to its first colon. The first MAX_EXAMPLES attempts of each group are its examples.
@@ -250,7 +253,7 @@ def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
     counts = Counter[tuple[str, str]]()
     # Row id and excerpt of the first attempts of each group.
     examples = defaultdict[tuple[str, str], list[tuple[str, str]]](list)
-    attempts = answers.attempts_of_batch(tx, summary.batch.number)
+    attempts = answers.attempts_of_batches(tx, numbers)
     for outcome, reason, code, row_id, excerpt in attempts:
         if code is not None:
             reply = ParsedReply(
@@ -268,7 +271,7 @@ def _add_failures(tx: Connection, task: Task, summary: IngestSummary) -> None:
 
     row_ids = [row_id for row_id, _ in chain.from_iterable(examples.values())]
     names = task.make_row_table(tx).read_names(tx, row_ids)
-    for group, count in sorted(counts.items()):
+    for group, count in sorted(counts.items(), key=lambda group: (-group[1], group[0])):
         named_examples = tuple(
             (names.get(row_id, row_id), text) for row_id, text in examples[group]
         )

@@ -22,6 +22,7 @@ from pipeline.engine.task import Task
 from pipeline.gemini.models import Model
 from pipeline.gemini.usage import Usage
 from pipeline.store import answers, batches
+from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 
 # Rounds of batches with a refused line each, in a run, before a person should look.
@@ -256,7 +257,12 @@ def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPl
 
     Batches with an unclear create are not added.
     """
-    for batch in batches.batches_in_states(tx, BatchState.PREPARED, task=task.name):
+    return add_batches(plan, batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
+
+
+def add_batches(plan: BatchPlan, added_batches: Iterable[BatchRow]) -> BatchPlan:
+    """Return a plan with batches added to it, at their estimates."""
+    for batch in added_batches:
         plan = BatchPlan(
             items=plan.items + batch.requests,
             batches=plan.batches + 1,

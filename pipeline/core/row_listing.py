@@ -104,8 +104,8 @@ class FieldCount(NamedTuple):
     items: int
     # The WHERE= condition that lists these rows.
     condition: str
-    # Whether `value` is a range of numbers.
-    is_range: bool = False
+    # Whether `value` is a number or a range of numbers, and the counts ascend.
+    is_number: bool = False
 
 
 class RowCounts(NamedTuple):

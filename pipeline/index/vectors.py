@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.core.errors import ConfigurationError, RefusedError
-from pipeline.core.progress import ProgressBar
+from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
@@ -453,3 +453,17 @@ def fit_text(text: str, *, limit: int | None) -> str:
         end_chars = min(KEPT_END_CHARS, kept_chars // 2)
         fitted_text = f"{text[: kept_chars - end_chars]} … {text[len(text) - end_chars :]}"
     return fitted_text
+
+
+def estimate_index_cost(ws: WorkspaceSession) -> float:
+    """Return the cost in USD of a new build of the index; 0 if it is free or not possible.
+
+    Reads the texts of all rows that the index would have, and calls no service.
+    """
+    embedder = Embedder(ws)
+    index = ws.task.index
+    if index is None or not embedder.is_paid():
+        return 0.0
+    with ws.store.read() as tx:
+        _, _, cost = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
+    return round(cost, 6)

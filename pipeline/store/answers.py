@@ -10,7 +10,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -217,11 +217,11 @@ def list_answers_and_attempts(
     return read_rows(answers), read_rows(attempts)
 
 
-def attempts_of_batch(
+def attempts_of_batches(
     tx: Connection,
-    batch: int,
+    numbers: Collection[int],
 ) -> Iterator[tuple[str, str, int | None, str, str]]:
-    """Yield (outcome, reason, code, row id, excerpt) of a batch's failed attempts.
+    """Yield (outcome, reason, code, row id, excerpt) of the failed attempts of batches.
 
     Shorter row ids come first, equally long ids in their order. A missing excerpt is "".
     """
@@ -233,7 +233,7 @@ def attempts_of_batch(
             attempts.c.item_id,
             func.coalesce(attempts.c.excerpt, ""),
         )
-        .where(attempts.c.batch == batch)
+        .where(attempts.c.batch.in_(numbers))
         .order_by(func.length(attempts.c.item_id), attempts.c.item_id, attempts.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
@@ -241,11 +241,11 @@ def attempts_of_batch(
 
 def find_anomalies(
     tx: Connection,
-    batch: int,
+    numbers: Collection[int],
     *,
     model: str,
 ) -> tuple[list[str], list[str], list[str]]:
-    """Return unapplied answers, changed inputs and foreign model versions of a batch's answers.
+    """Return unapplied answers, changed inputs and foreign model versions of batches' answers.
 
     Args:
         model: The model that was asked. `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite`
@@ -256,7 +256,7 @@ def find_anomalies(
         changed before the answer arrived, and the sorted names of model versions that are not of
         `model`. The prefix `models/` of names is removed. Ids are sorted by length, then by text.
     """
-    is_in_batch = answers.c.batch == batch
+    is_in_batch = answers.c.batch.in_(numbers)
     query = (
         select(answers.c.item_id, answers.c.applied, answers.c.outdated)
         .where(is_in_batch, or_(~answers.c.applied, answers.c.outdated))

@@ -13,7 +13,7 @@ ends a batch also writes its counts and costs.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -156,6 +156,15 @@ def combine_runs(batch_rows: Iterable[BatchRow]) -> list[BatchRow]:
         else:
             combined[number] = batch
     return list(combined.values())
+
+
+def combine_run(parts: Sequence[BatchRow]) -> BatchRow:
+    """Return all batches of a live run combined into one batch, or the only batch.
+
+    Args:
+        parts: At least one batch; a trial is the only one.
+    """
+    return next(iter(combine_runs(parts)), parts[0])
 
 
 def _add_batch_figures(run: BatchRow, batch: BatchRow) -> BatchRow:

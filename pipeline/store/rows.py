@@ -42,7 +42,6 @@ from pipeline.store.database import (
     PAGE_ROWS,
     Store,
     count_rows,
-    has_row,
     insert_into,
     run_many,
     select_matching,
@@ -102,6 +101,8 @@ class SyncCounts(NamedTuple):
     changed: int = 0
     # Known rows with the same input hash.
     unchanged: int = 0
+    # Those of them with other values in columns that are not asked about.
+    unasked_changes: int = 0
     # Changed or unchanged rows that had been missing from the source.
     returned: int = 0
     # Rows that are missing from the source now.
@@ -134,12 +135,12 @@ class StagedRows(NamedTuple):
 
         The sync comes before the block, and the commit at its end. New and changed rows are
         written, and rows that were gone are restored. Rows that are not staged are marked as gone,
-        and refused rows that are not staged are deleted. Rows get new numbers if they are no longer
-        in the order of the source.
+        and refused rows that are not staged are deleted. The number of a row is its place in the
+        source; a gone row has a number below 1.
 
         Args:
             is_part: Only some rows of the source were read. No row is marked, deleted or
-                renumbered.
+                renumbered, and new rows are numbered after all others.
 
         Yields:
             The transaction, and the counts.
@@ -150,22 +151,16 @@ class StagedRows(NamedTuple):
                 tx.exec_driver_sql(f"ANALYZE {_staged.name}")
 
             counts = self._count_changes(tx, task, is_part=is_part)
-            last_n = _read_last_n(tx, task)
-            # This must be read before the rows are written.
-            is_in_order = is_part or self._is_in_order(tx, task, last_n=last_n)
-
-            written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
+            written_count = tx.execute(self._build_upsert(tx, task, now, is_part=is_part)).rowcount
             if not is_part:
                 is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
                 # Missing rows are searched for only if there are any.
                 if counts.missing:
-                    tx.execute(update(rows).where(is_present, ~_is_staged()).values(gone_at=now))
+                    # They leave their numbers to rows of the source, and keep their order.
+                    gone_n = rows.c.n - _read_number_range(tx, task)
+                    vanished = update(rows).where(is_present, ~_is_staged())
+                    tx.execute(vanished.values(gone_at=now, n=gone_n))
                 tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
-            if not is_in_order:
-                source_n = select(_staged.c.n + last_n).where(_staged.c.item_id == rows.c.item_id)
-                is_renumbered = (rows.c.task == task) & _is_staged()
-                renumber = update(rows).where(is_renumbered).values(n=source_n.scalar_subquery())
-                tx.execute(renumber)
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             rewritten_count = written_count - counts.new + counts.missing
@@ -180,7 +175,7 @@ class StagedRows(NamedTuple):
         """Return the rows that a sync would insert or change and that can be asked about.
 
         Returns:
-            The id, the input hash and the values as JSON of each row.
+            The id, the input hash and the values as JSON of each row; changed rows come first.
         """
         is_changed = rows.c.input_hash.is_distinct_from(_staged.c.input_hash)
         is_askable = ~_staged.c.is_empty & _staged.c.unusable.is_(None)
@@ -188,9 +183,17 @@ class StagedRows(NamedTuple):
             select(_staged.c.item_id, _staged.c.input_hash, _staged.c.row)
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .where(is_changed, _staged.c.input_hash != NO_HASH, is_askable)
+            .order_by(rows.c.item_id.is_(None), _staged.c.n)
         )
         with self.connection.begin():
             return [tuple(row) for row in self.connection.execute(query)]
+
+    def read_missing(self, task: str, *, limit: int) -> list[str]:
+        """Return the values as JSON of rows that a sync would mark as gone."""
+        is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+        query = select(rows.c.row).where(is_present, ~_is_staged()).order_by(rows.c.n)
+        with self.connection.begin():
+            return list(self.connection.execute(query.limit(limit)).scalars())
 
     def _count_changes(self, tx: Connection, task: str, *, is_part: bool) -> SyncCounts:
         """Count the changes of a sync before it; no row counts as rewritten.
@@ -204,12 +207,15 @@ class StagedRows(NamedTuple):
                 func.count(),
                 func.count(rows.c.item_id),
                 func.count(case((is_changed, 1))),
+                func.count(case((~is_changed & (rows.c.row != _staged.c.row), 1))),
                 func.count(rows.c.gone_at),
             )
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
             .where(_staged.c.input_hash != NO_HASH)
         )
-        staged_count, known_count, changed_count, returned_count = tx.execute(query).one()
+        staged_count, known_count, changed_count, unasked_count, returned_count = tx.execute(
+            query
+        ).one()
         missing_count = 0
         if not is_part:
             is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
@@ -218,40 +224,35 @@ class StagedRows(NamedTuple):
             new=staged_count - known_count,
             changed=changed_count,
             unchanged=known_count - changed_count,
+            unasked_changes=unasked_count,
             returned=returned_count,
             missing=missing_count,
         )
 
-    def _is_in_order(self, tx: Connection, task: str, *, last_n: int) -> bool:
-        """Return whether the rows have the order of the source if new rows are added at the end."""
-        n = func.coalesce(rows.c.n, _staged.c.n + last_n)
-        previous_n = func.lag(n).over(order_by=_staged.c.n)
-        pairs = (
-            select(n.label("place"), previous_n.label("before"))
-            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
-            .subquery()
-        )
-        return not has_row(tx, select(pairs).where(pairs.c.place < pairs.c.before))
-
-    def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
+    def _build_upsert(self, tx: Connection, task: str, now: datetime, *, is_part: bool) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
 
         Equal rows are left out. An updated row is no longer gone. Its `changed_at` becomes `now`
         only if its input hash is new.
 
         Args:
-            last_n: The highest `n` of the task; new rows are numbered after it.
+            is_part: As in `sync_task_rows`.
         """
+        staged_n: ColumnElement[int] = _staged.c.n
+        updated_columns: tuple[str, ...] = ("n", *STAGED_COLUMNS)
+        if is_part:
+            staged_n = _staged.c.n + _read_last_n(tx, task)
+            updated_columns = STAGED_COLUMNS
         # A server locks every row that the statement gets, so rows that are equal are left out.
         differs = or_(
             rows.c.gone_at.is_not(None),
-            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in STAGED_COLUMNS),
+            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in updated_columns),
         )
         changed_rows = (
             select(
                 literal(task),
                 _staged.c.item_id,
-                _staged.c.n + last_n,
+                staged_n,
                 *(_staged.c[name] for name in STAGED_COLUMNS),
             )
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
@@ -267,7 +268,7 @@ class StagedRows(NamedTuple):
         new_row = statement.excluded
         has_new_hash = rows.c.input_hash != new_row.input_hash
         new_time = literal(now, rows.c.changed_at.type)
-        values = {name: new_row[name] for name in STAGED_COLUMNS}
+        values = {name: new_row[name] for name in updated_columns}
         values["gone_at"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
         return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
@@ -307,6 +308,13 @@ def stage_rows(store: Store) -> Iterator[StagedRows]:
 def _read_last_n(tx: Connection, task: str) -> int:
     """Return the highest `n` of a task's rows; 0 if it has none."""
     return tx.execute(select(func.max(rows.c.n)).where(rows.c.task == task)).scalar() or 0
+
+
+def _read_number_range(tx: Connection, task: str) -> int:
+    """Return how far the numbers of a task's rows reach from the lowest, or 1, to the highest."""
+    query = select(func.min(rows.c.n), func.max(rows.c.n)).where(rows.c.task == task)
+    lowest, highest = tx.execute(query).one()
+    return int(highest - min(lowest, 1) + 1)
 
 
 def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:

@@ -474,7 +474,7 @@ rows = Table(
     metadata,
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
-    # Grows in the order of the source as it was last read whole.
+    # The place in the source as it was last read whole; below 1 for a gone row.
     Column("n", BigInteger, nullable=False),
     # JSON of the row's cells by column, without empty cells; the hash of its prompt's input.
     *_columns("row input_hash"),

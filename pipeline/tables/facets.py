@@ -49,9 +49,9 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     """Return the counts of the 12 commonest values of a cell, the commonest first.
 
     The members of a list are counted instead of the list. Values of None and "" are not counted.
-    Equally common values are ordered by their texts. Members of lists with more than 30 characters
-    are left out. If a cell has more than 12 different numbers, they are counted in at most 12
-    ranges of equal width, in ascending order.
+    Equally common values are ordered by their texts. If all listed values are numbers, they ascend.
+    Members of lists with more than 30 characters are left out. If a cell has more than 12 different
+    numbers, they are counted in at most 12 ranges of equal width, in ascending order.
 
     Args:
         name: Name of the cell in WHERE=. Each count has a condition with this name, such as
@@ -92,9 +92,22 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     if not has_lists and (has_long_values or len(row_counts) > _MAX_VALUES):
         return []
     short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
+    listed_values = short_values[:_MAX_VALUES]
+    are_numbers = all(_is_number(value) for value, _ in listed_values)
+    if are_numbers:
+        listed_values.sort(key=lambda pair: float(pair[0]))
     return [
-        _make_field_count(name, value, row_count) for value, row_count in short_values[:_MAX_VALUES]
+        _make_field_count(name, value, row_count)._replace(is_number=are_numbers)
+        for value, row_count in listed_values
     ]
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number, or a text that is one."""
+    try:
+        return value.__class__ is not bool and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
@@ -142,7 +155,7 @@ def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) ->
     high_text = _format_number(high)
     quoted_name = quote_where_name(name)
     condition = f"{quoted_name} >= {low_text} AND {quoted_name} < {high_text}"
-    return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_range=True)
+    return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_number=True)
 
 
 def _format_number(number: Decimal) -> str:

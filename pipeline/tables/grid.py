@@ -567,8 +567,9 @@ class Grid:
     ) -> RowCounts:
         """Return the counts with the numbers of rows by version and by value of each facet.
 
-        The rows are read once. Only the 50 commonest versions are returned. A facet is counted
-        without its own condition in `row_filter.choices`.
+        Reviewed and doubtful rows are counted as facets, too. The rows are read once. Only the 50
+        commonest versions are returned. A facet is counted without its own condition in
+        `row_filter.choices`.
 
         Args:
             within_s: The limit of the reading, in seconds; None means no limit.
@@ -576,11 +577,12 @@ class Grid:
         Raises:
             SlowError: It takes longer than `within_s` seconds.
         """
-        chosen_names = [name for name in self.facets if name in row_filter.choices]
+        facet_names = [*self.facets, *self.judgements.counted_names]
+        chosen_names = [name for name in facet_names if name in row_filter.choices]
         other_choices = {
             name: text for name, text in row_filter.choices.items() if name not in chosen_names
         }
-        cells = [cell for cell in (self.columns[name].cell for name in self.facets) if cell]
+        cells = [cell for cell in (self.columns[name].cell for name in facet_names) if cell]
         query = self.select_rows(
             tx,
             row_filter._replace(choices=other_choices),
@@ -591,7 +593,7 @@ class Grid:
 
         timer = start_timer(tx)
         versions = Counter[str]()
-        rows_by_json = {name: Counter[str | None]() for name in self.facets}
+        rows_by_json = {name: Counter[str | None]() for name in facet_names}
         for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
             version_column, *columns = zip(*rows, strict=True)
             fits = dict(zip(chosen_names, columns[len(cells) :], strict=True))

@@ -45,6 +45,8 @@ PAGE_ROWS = 2_000
 MAX_LOOKUP_KEYS = 200
 # Bytes of a key that an index of PostgreSQL takes.
 MAX_KEY_BYTES = 2_000
+# Rows of a preview that would be gone.
+MAX_MISSING_EXAMPLES = 10
 # Kinds of columns that may be a key.
 KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
@@ -68,6 +70,8 @@ class RowSyncReport:
     """
 
     counts: stored_rows.SyncCounts = field(default_factory=stored_rows.SyncCounts)
+    # All rows of the source.
+    rows: int = 0
     # Rows without anything to ask about.
     empty: int = 0
     # Rows that were left out because they were forgotten.
@@ -78,6 +82,8 @@ class RowSyncReport:
     unusable_example: tuple[str, str] = "", ""
     # Of a preview: id, input hash and values as JSON of the new and changed rows.
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
+    # Of a preview: the values as JSON of the first rows that would be gone.
+    missing_rows: list[str] = field(default_factory=list)
     refused: int = 0
     # The first thousand refused rows.
     findings: list[Finding] = field(default_factory=list)
@@ -195,6 +201,9 @@ class RowSync:
             self._stage_source(staged_rows, source, display)
             self.report.counts = staged_rows.count_changes(self.record.name)
             self.report.changed_rows = staged_rows.read_changed(self.record.name)
+            self.report.missing_rows = staged_rows.read_missing(
+                self.record.name, limit=MAX_MISSING_EXAMPLES
+            )
         return self.report
 
     def _stage_source(
@@ -255,6 +264,7 @@ class RowSync:
                 repeat_counts[row_id] += 1
                 row["item_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
             row["n"] = row_number
+            self.report.rows = row_number
             del row["line"]
             yield row
 

@@ -163,6 +163,10 @@ class RowJudgements:
         self.least_name = ""
         if self.confidence_names:
             self.least_name = names[CONFIDENCE]
+        # Names of the columns whose values are counted.
+        self.counted_names = [self.review_name]
+        if self.confidence_names:
+            self.counted_names.append(self.doubtful_name)
         self.columns = {
             name: ViewColumn(
                 lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]

@@ -45,6 +45,11 @@ class ModeEstimate:
         return self.cost - self.control_cost
 
     @property
+    def obstacle(self) -> str:
+        """Return why the mode cannot be chosen; empty if it can."""
+        return self.absence_reason or self.refusal_reason
+
+    @property
     def duration_text(self) -> str:
         """Return the likely duration as text."""
         if self.seconds is None:

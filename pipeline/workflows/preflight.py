@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.batch import budget, submit
+from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
@@ -71,7 +71,7 @@ class Preflight:
     # Corrections of estimates, from past answers.
     calibration: budget.Calibration
     deadline_s: float | None = None
-    # Prepared batches of an earlier run, which are sent too.
+    # Prepared batches and stopped live runs of earlier commands, whose rows are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
     # The estimate of decisions, which are never chosen automatically. None if no user declared the
     # task, or if only decisions are estimated.
@@ -145,6 +145,10 @@ class Preflight:
             return self.mode_estimates
         return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
 
+    def sent_cost(self, mode: str) -> float:
+        """Return the cost in USD of all rows to send in a mode, and of batches of earlier runs."""
+        return self.possible_mode_estimates[mode].cost + self.waiting.cost
+
     def to_report(self, nouns: TaskNouns) -> Report:
         """Return the report of `tag --dry`: tokens, cost and time of each mode, recommendation.
 
@@ -212,19 +216,18 @@ class Preflight:
         estimate = self.mode_estimates.get(Mode.LIVE) or self.mode_estimates[Mode.DECIDE]
         return estimate.cost
 
-    def plan_sent_rows(self, mode: str) -> tuple[BatchPlan, float]:
-        """Return the plan and cost (USD) of all rows to send in a mode, and of prepared batches.
+    @property
+    def sent_plan(self) -> BatchPlan:
+        """Return the plan of all rows to send, with those of prepared batches.
 
-        Rows, requests, batches and cost of the prepared batches are added, but not their tokens and
-        bytes.
+        Rows, requests and batches of the prepared batches are added, but not their tokens.
         """
-        plan = replace(
+        return replace(
             self.plan,
             items=self.plan.items + self.waiting.items,
             requests=self.plan.requests + self.waiting.requests,
             batches=self.plan.batches + self.waiting.batches,
         )
-        return plan, self.mode_estimates[mode].cost + self.waiting.cost
 
 
 def estimate_rows(
@@ -386,8 +389,8 @@ class _PlanEstimator:
         quota_day = budget.quota_day(self.now).isoformat()
         with ws.store.read() as tx:
             self.calibration = budget.load_calibration(tx, ws.version)
-            # Prepared batches of an earlier run.
-            self.waiting_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
+            # Prepared batches of earlier commands.
+            prepared_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
             # USD that all budgets still allow, or None without a budget.
             self.budget_room = budget.read_current_budgets(ws).remaining_usd(tx)
             # Live calls that already count for today's quota.
@@ -401,6 +404,14 @@ class _PlanEstimator:
             self.pilot_reason = (
                 "" if is_pilot_waived else pilot.find_blocking_reason(tx, ws.version)
             )
+
+        # The rows of a stopped live run are asked again, at most at its price.
+        stopped_runs = (
+            batch
+            for batch in batch_files.find_dead_batches(ws.store, ws.locks)
+            if batch.task == ws.task.name and batch.mode.claims_rows
+        )
+        self.waiting_plan = submit.add_batches(prepared_plan, stopped_runs)
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.

@@ -6,7 +6,7 @@ reads the table syncs the rows.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +21,11 @@ from pipeline.engine.task_values import AskedRows
 from pipeline.engine.unregistered_task import with_rows_in_memory
 from pipeline.store.answers import find_corrected
 from pipeline.tables.row_import import ImportOptions, ImportReport
+from pipeline.tables.stored_rows import parse_stored_values
 from pipeline.workflows import preflight
+
+# Changed and added rows of a dry run whose values are reported.
+MAX_EXAMPLES = 20
 
 
 @dataclass(repr=False)
@@ -30,10 +34,14 @@ class TableReport(ImportReport):
 
     # Rows with a person's correction that changed; they are not asked.
     corrected: int = 0
+    # Unchanged rows with other values in columns that are not asked about; they are not asked.
+    unasked_changes: int = 0
+    # Of a dry run: "changed", "added" or "gone", and the values, of the first such rows.
+    examples: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     # Of a dry run: the estimate of asking all rows that are new, changed or open.
     estimate: preflight.Preflight | None = None
 
-    FIELDS: ClassVar[tuple[str, ...]] = (*ImportReport.FIELDS, "corrected")
+    FIELDS: ClassVar[tuple[str, ...]] = (*ImportReport.FIELDS, "corrected", "unasked_changes")
 
 
 def find_replacement_obstacle(task: Task, data: Path) -> str:
@@ -102,6 +110,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     report.updated = preview.counts.changed
     report.unchanged = preview.counts.unchanged
     report.missing = preview.counts.missing
+    report.unasked_changes = preview.counts.unasked_changes
     # The sentence that the commands print about a table that changed.
     if preview.summary:
         report.notes.append(preview.summary)
@@ -109,6 +118,12 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
         with ws.store.read() as tx:
             corrected_ids = find_corrected(tx, task.name, changed_ids)
+            known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
+        report.examples = [
+            ("changed" if row_id in known_ids else "added", parse_stored_values(values))
+            for row_id, _, values in preview.changed_rows[:MAX_EXAMPLES]
+        ]
+        report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]
         report.corrected = len(corrected_ids)
         asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
         report.estimate = _estimate_run(ws, asked_rows)

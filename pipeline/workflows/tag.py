@@ -316,7 +316,7 @@ def _confirm_cost(
     Raises:
         InputError: The cost was not confirmed; nothing was started.
     """
-    _, cost = estimate.plan_sent_rows(mode)
+    cost = estimate.sent_cost(mode)
     is_dear = options.mode == "auto" and estimate.is_dear
     live_hint = ""
     if is_dear:
@@ -354,9 +354,9 @@ def _print_tag_estimate(
     for description in open_work:
         ws.display.say(f"continuing {description}")
 
-    plan, cost = estimate.plan_sent_rows(report.mode)
+    plan = estimate.sent_plan
     if plan.items:
-        cost_text = f"estimated {format_usd(cost)}"
+        cost_text = f"estimated {format_usd(estimate.sent_cost(report.mode))}"
         rows_text = plan.describe_rows(ws.task.nouns)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:

@@ -145,7 +145,7 @@ class TryReport:
         rows = [
             {
                 "name": row.name,
-                "request": _list_prompt_texts(row.request),
+                "request": list_prompt_texts(row.request),
                 "reason": row.reason,
                 "answer": row.answer,
                 "confidences": row.confidences,
@@ -194,7 +194,7 @@ class TryReport:
         return ask_command if is_decided else None
 
 
-def _list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
+def list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
     """Return the texts that a request sends about its row; an attachment is its description."""
     blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
     if isinstance(blocks, str):

@@ -292,6 +292,8 @@ function askName(continueNamed) {
     if (dialog.returnValue && name) {
       editorName = name;
       continueNamed();
+    } else {
+      document.querySelector("form.cell")?.reset();
     }
   };
   dialog.showModal();
@@ -570,7 +572,7 @@ function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
   const bar = form.querySelector(".chosen");
   bar.hidden = !chosenCount;
-  bar.querySelector(".num").textContent = `${chosenCount} chosen`;
+  bar.querySelector(".num").textContent = `${chosenCount} of this page`;
 }
 
 document.addEventListener("click", async ({ target }) => {
@@ -596,8 +598,7 @@ document.addEventListener("click", async ({ target }) => {
 });
 
 async function confirmCost(path, ids) {
-  const { cost } = await postJson(`${path}/cost`, { ids });
-  const price = cost ? `about $${cost.toPrecision(2)}` : "free";
+  const { price } = await postJson(`${path}/cost`, { ids });
   return confirm(`Ask ${ids.length} rows again, ${price}? Their answers are replaced.`);
 }
 

@@ -13,17 +13,17 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import RootModel
 
-from pipeline.batch import batch_files, budget
+from pipeline.batch.budget import list_used_budgets
 from pipeline.batch.report import summarize_costs
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index.vectors import Embedder
+from pipeline.index.vectors import estimate_index_cost
 from pipeline.ops import status
 from pipeline.quality.pilot import plan_next_pilot
 from pipeline.store import workspace
-from pipeline.workflows import preflight
+from pipeline.workflows.preflight import estimate_rows
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
@@ -49,7 +49,7 @@ BUTTON_LABELS = {
 }
 # Options that a button adds to its command, so the command runs until all rows are answered.
 BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
-# Commands that always use batch mode.
+# Commands that ask by batch only.
 BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
 INDEX_COMMAND = "index"
 # First words of the kinds of work that make live calls.
@@ -136,7 +136,7 @@ def start_or_join_command(
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
-                ws.confirm_cost(price_index(ws), unchanged_text="nothing was embedded")
+                ws.confirm_cost(estimate_index_cost(ws), unchanged_text="nothing was embedded")
         return app_state.run_command(page_command, form, task, display, cost=cost)
 
     return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
@@ -147,49 +147,6 @@ def button_command(step: CommandHint | None) -> str:
     if step is None or step.command not in BUTTON_LABELS:
         return ""
     return step.command
-
-
-def plan_command(ws: WorkspaceSession, command: str) -> dict[str, Any] | None:
-    """Return the estimate of a command that asks rows, as its dry run prints it, plus `cost`.
-
-    For any other command the result is None. The estimate is for all open rows, or for the random
-    rows of the next pilot, which are drawn again when it runs. `cost` in USD is that of the
-    recommended mode. It includes the estimate for rows whose live run was killed, because they are
-    asked again. The commands of BATCH_COMMANDS always use batch mode.
-    """
-    if command not in {"tag", *BATCH_COMMANDS}:
-        return None
-    if command == "passages-pilot":
-        _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
-        estimate = preflight.estimate_rows(ws, row_ids=row_ids)
-    else:
-        estimate = preflight.estimate_rows(ws)
-
-    plan = estimate.document()
-    if command in BATCH_COMMANDS:
-        plan |= {"recommended": "batch", "reason": ""}
-    _, new_cost = estimate.plan_sent_rows(plan["recommended"] or "batch")
-    # A stopped run's rows are asked again, at most at the price that was estimated for them.
-    stopped_cost = sum(
-        batch.estimated_cost
-        for batch in batch_files.find_dead_batches(ws.store, ws.locks)
-        if batch.task == ws.task.name
-    )
-    return {**plan, "cost": round(new_cost + stopped_cost, 6)}
-
-
-def price_index(ws: WorkspaceSession) -> float:
-    """Return the price in USD of a new build of the index; 0 if it is free or not possible.
-
-    Reads the texts of all rows that the index would have, and calls no service.
-    """
-    embedder = Embedder(ws)
-    index = ws.task.index
-    if index is None or not embedder.is_paid():
-        return 0.0
-    with ws.store.read() as tx:
-        _, _, cost = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
-    return round(cost, 6)
 
 
 @router.get("/parts/state", include_in_schema=False)
@@ -208,22 +165,21 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
         # It differs after rows were asked, answered, corrected or imported.
         position = ws.store.query(workspace.last_row_change, ws.task.name)
         rows_version = short_hash(f"{position} {report.counts}")
-        costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)[
-            "total"
-        ]
+        costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)
         response = render_page(
             app_state,
             "parts/state.html",
             ws,
             "rows",
             counts=report.counts,
+            row_counts=document[report.subject],
+            # The names of the states of answered, open and unaskable rows.
             states=list(document[report.subject])[1:],
-            unusable_count=document[report.subject].get("unusable", 0),
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
-            spent=costs["cost"] + costs["under_way"],
-            budgets=list_budgets(ws),
+            costs=costs["total"],
+            budgets=list_used_budgets(ws),
             doubtful=document.get("doubtful") or {"count": 0},
             next_step=document["next"],
             command=button_command(report.next_command),
@@ -292,28 +248,19 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
 
 
 def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
+    """Return the next step, and if it asks rows, its estimate with the `cost` of all rows."""
     command = button_command(step)
-    return {"next": str(step or ""), "command": command, "plan": plan_command(ws, command)}
-
-
-def list_budgets(ws: WorkspaceSession) -> list[dict[str, Any]]:
-    """Return the budgets of the task in use, with the remaining amount of each in USD.
-
-    They include the budget of an unfinished `tag`. The remaining amount is at least 0.
-    """
-    with ws.store.read() as tx:
-        budgets = budget.read_current_budgets(ws, budget.find_unfinished_tag_budget(tx, ws.task))
-        remaining_amounts = budgets.remaining_amounts(tx)
-
-    return [
-        {
-            "name": limit.name,
-            "usd": limit.usd,
-            "since": limit.starts_at.isoformat(),
-            "left": round(max(0.0, remaining), 6),
-        }
-        for limit, remaining in remaining_amounts
-    ]
+    plan = None
+    if command in {"tag", *BATCH_COMMANDS}:
+        row_ids = None
+        if command == "passages-pilot":
+            _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
+        estimate = estimate_rows(ws, row_ids=row_ids)
+        plan = estimate.document()
+        if command in BATCH_COMMANDS:
+            plan |= {"recommended": "batch", "reason": ""}
+        plan["cost"] = round(estimate.sent_cost(plan["recommended"] or "batch"), 6)
+    return {"next": str(step or ""), "command": command, "plan": plan}
 
 
 @router.get("/api/work")

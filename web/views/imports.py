@@ -51,6 +51,7 @@ from web.question_form import (
     parse_column_roles,
     place_message,
     read_question_form,
+    to_name,
 )
 from web.render import FormFields, PageState, find_drop_task, find_used_tasks, render_page
 from web.uploads import NEW_TASK, Upload
@@ -283,8 +284,8 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
         if "question" in form:
             _start_trial(app_state, upload, typed)
         elif "keep" in form:
-            upload.suggested_name = form["keep"]
-            _start_run(app_state, upload, form["keep"], mode=form.get("mode", ""))
+            upload.suggested_name = to_name(form["keep"]).lower()
+            _start_run(app_state, upload, upload.suggested_name, mode=form.get("mode", ""))
         elif "task" in form:
             _read_again(app_state, upload, form)
         else:
@@ -406,6 +407,8 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
         column: roles.get(column, UNSENT_ROLE) for column in upload.columns
     }
     _count_rows(app_state, upload)
+    if not upload.row_report.rows:
+        raise InputError(f"{upload.path.name} has no rows below its headings")
     upload.source_findings = ImportReport("")
     for row in draft.source:
         if isinstance(row, Finding):
@@ -588,8 +591,8 @@ def _find_cost(upload: Upload, mode: str) -> float:
     """
     if upload.estimate is not None:
         choice = upload.estimate.possible_mode_estimates.get(mode)
-        if choice is not None and not (choice.absence_reason or choice.refusal_reason):
-            return choice.cost + upload.estimate.waiting.cost
+        if choice is not None and not choice.obstacle:
+            return upload.estimate.sent_cost(mode)
     raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
 
@@ -649,7 +652,12 @@ def _upload_values(upload: Upload, task: Task) -> dict[str, Any]:
     # An upload that was busy then loads its part again.
     document = upload.document
     preview = upload.preview or upload.source_findings
+    # What a newer table does with rows, and the rows; else the first rows.
+    preview_rows = [("", row) for row in upload.first_rows]
+    if isinstance(preview, table_replacement.TableReport):
+        preview_rows = preview.examples
     return {
+        "preview_rows": preview_rows,
         "upload": upload,
         "upload_document": document,
         "importers": IMPORTERS,
@@ -673,7 +681,7 @@ def _upload_values(upload: Upload, task: Task) -> dict[str, Any]:
             preview.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
         ),
         "findings": preview.findings[:MAX_LISTED_FINDINGS],
-        "finding_count": sum(preview.counts.values()),
+        "has_more_findings": len(preview.findings) > MAX_LISTED_FINDINGS,
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",

@@ -6,18 +6,15 @@ rows are asked.
 
 import contextlib
 import json
-from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from pipeline.engine.task import Task
 from pipeline.experts import tags
-from pipeline.ops import items
+from pipeline.ops import status
 from pipeline.quality.report import read_report_documents
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
-from pipeline.store.database import Store
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page, to_one_line
 from web.row_titles import read_row_titles
@@ -32,8 +29,6 @@ from web.work_summary import summarize_ended_asking
 router = APIRouter()
 
 MAX_SAMPLES = 8
-# Rows that are named for each reason to park.
-MAX_NAMED_ROWS = 10
 MAX_LISTED_TAGS = 60
 # Commands whose progress the page shows.
 WORK_KINDS = ("qc", "tags")
@@ -65,11 +60,8 @@ def render_quality(
         reports = read_report_documents(ws.data, ws.task.name, limit=1)
         newest_report = reports[0] if reports else None
         samples = _sample_values(newest_report) if newest_report else []
-        parked_groups = _group_parked(ws.store, ws.task)
-        shown_names = chain.from_iterable(names for _, names, _ in parked_groups)
-        shown_ids = [*(sample["id"] for sample in samples), *shown_names]
         with ws.store.read() as tx:
-            titles = read_row_titles(tx, ws.task, shown_ids)
+            titles = read_row_titles(tx, ws.task, [sample["id"] for sample in samples])
         return render_page(
             app_state,
             "quality.html",
@@ -77,7 +69,7 @@ def render_quality(
             "quality",
             report=newest_report,
             samples=samples,
-            parked_groups=parked_groups,
+            parked_counts=status.read_status(ws).document["parked"],
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
@@ -105,13 +97,3 @@ def _summarize_answer(text: str) -> str:
         answer = json.loads(text)
         return " · ".join(f"{name}: {to_one_line(value)}" for name, value in answer.items())
     return text
-
-
-def _group_parked(store: Store, task: Task) -> list[tuple[str, list[str], int]]:
-    """Return (reason, first row names, row count) of the parked rows, the largest group first."""
-    names_by_reason: dict[str, list[str]] = {}
-    for parked_row in items.list_parked(store, task):
-        names_by_reason.setdefault(parked_row.reason, []).append(parked_row.name)
-
-    largest_first = sorted(names_by_reason.items(), key=lambda group: -len(group[1]))
-    return [(reason, names[:MAX_NAMED_ROWS], len(names)) for reason, names in largest_first]

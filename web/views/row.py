@@ -4,6 +4,7 @@ A row can be asked again, corrected or forgotten. To forget a row is to delete i
 is doubtful if a confidence of its answer is low and nobody looked at the answer.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -40,6 +41,7 @@ from web.corrections_form import (
 )
 from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
+from web.page_texts import describe_price
 from web.quotation_marks import color_quotations
 from web.render import (
     FormFields,
@@ -333,6 +335,8 @@ def _row_values(
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
     columns = _text_columns(row.pop("columns"), task, row_id)
+    for request in row["requests"]:
+        request["texts"] = _list_sent_texts(request)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
@@ -387,6 +391,16 @@ def _row_values(
         "work_documents": work_documents,
         "error_message": error_message,
     }
+
+
+def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
+    """Return the question and the texts of a request that was read with its lines; else []."""
+    line = request.get("wire", {}).get("request")
+    if line is None:
+        return []
+    body = json.loads(line)["request"]
+    instruction = body.get("systemInstruction", {"parts": []})
+    return [part["text"] for part in instruction["parts"]] + try_out.list_prompt_texts(body)
 
 
 def _text_columns(columns: Mapping[str, Any], task: str, row_id: str) -> list[tuple[str, str]]:
@@ -473,12 +487,14 @@ def review_row(app_state: PageState, task: str, body: ReviewRequest) -> dict[str
 
 
 @router.post("/api/tasks/{task}/items/cost")
-def price_selected_rows(
-    app_state: PageState, task: str, body: RowSelection
-) -> dict[str, float | None]:
-    """Return the estimated cost in USD of asking the chosen rows again; null if it is unknown."""
+def price_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
+    """Return the estimated cost of asking the chosen rows again, in USD and in words.
+
+    The cost in USD is null if it is unknown.
+    """
     with app_state.open_to_read(task) as ws:
-        return {"cost": estimate_cost(ws, body.ids)}
+        cost = estimate_cost(ws, body.ids)
+        return {"cost": cost, "price": describe_price(cost or 0.0)}
 
 
 def mark_and_start_asking(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
-from pathlib import PurePath
 from typing import Any, Literal, NamedTuple
 
 from fastapi import APIRouter
@@ -17,20 +16,12 @@ from pipeline.images.task import render_thumbnail
 from pipeline.ops import export, items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store import edits
-from pipeline.store.confidences import has_confidences
 from pipeline.store.database import Store
 from pipeline.tables.row_table import REFUSED_STATE
 from web import columns, conditions, corrections_form
 from web.app_state import AppState
 from web.editor_cookie import LastEditor
-from web.facets import (
-    DOUBT_LABELS,
-    Facet,
-    FilterLink,
-    build_facets,
-    make_link,
-    make_links,
-)
+from web.facets import FilterLink, build_facets, make_link
 from web.render import (
     Mark,
     PageState,
@@ -71,17 +62,16 @@ COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
     "extractor": "answered by",
-    "reviewed": "checked by a person",
-    "tokens_in": "tokens sent",
-    "tokens_out": "tokens received",
+    "reviewed": "marked as checked",
+    "doubtful": "doubtful answer",
+    "reason": "reason of the state",
     "versions": "answered by",
     "states": "state",
 }
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
     "waiting": "not asked yet",
-    "asked": "its question was sent; the answer is not here yet",
-    "answered": "has an answer",
+    "being asked": "its question was sent; the answer is not here yet",
     "out of date": "changed, or to be asked again; its old answer counts until then",
     "no text": "has nothing to ask about",
     "unusable": "its image cannot be sent",
@@ -89,8 +79,6 @@ STATE_MEANINGS = {
     "set aside": "got no usable answer twice; it is asked again only if you say so",
     "gone": "is no longer in the table",
 }
-# Display name of the filter by review.
-REVIEW_NAME = "checked by a person"
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "words: {}".format,
@@ -99,8 +87,8 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
-    "reviewed": f"{REVIEW_NAME}: {{}}".format,
-    "doubtful": DOUBT_LABELS.__getitem__,
+    "reviewed": f"{COLUMN_LABELS['reviewed']}: {{}}".format,
+    "doubtful": "doubtful: {}".format,
 }
 
 
@@ -169,7 +157,6 @@ def render_rows_page(
             "rows",
             is_part=False,
             editor=last_editor,
-            source=describe_row_source(ws.task),
             **values,
         )
 
@@ -186,49 +173,24 @@ def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse
 
 @router.get("/parts/facets", include_in_schema=False)
 def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
-    """Render the facets of the selected rows with counts, their number, and links by review.
+    """Render the facets of the selected rows with counts, and their number.
 
     All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
     """
     with app_state.open_to_read(query.task) as ws:
         task = ws.settings.task
         counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
-        review_links = make_links(query, task, "reviewed", {"yes": "yes", "no": "no"})
-        confidence_links = _list_confidence_links(ws.store, ws.task, query=query)
-        facets = [
-            *build_facets(counts, query, task),
-            Facet(REVIEW_NAME, review_links),
-            Facet("confidence", confidence_links),
-        ]
         return render_page(
             app_state,
             "parts/facets.html",
             ws,
             "rows",
             total=counts.total,
-            facets=facets,
+            facets=build_facets(counts, query, task),
             is_counted=counts.versions is not None,
             labels=COLUMN_LABELS,
             state_meanings=STATE_MEANINGS,
         )
-
-
-def _list_confidence_links(store: Store, task: Task, *, query: RowQuery) -> list[FilterLink]:
-    """Return links by confidence: doubtful rows, rows not doubtful, least certain rows first.
-
-    A row is doubtful if a confidence is below the setting DOUBTFUL and no person corrected or
-    reviewed the answer. The list is empty if no answer of the task has a confidence. The third
-    link, which sorts all rows, is missing if the task's table cannot be sorted by confidence.
-    """
-    with store.read() as tx:
-        if not has_confidences(tx, task.name):
-            return []
-        sort_name = task.make_grid(tx).judgements.least_name
-
-    links = make_links(query, task.subject, "doubtful", DOUBT_LABELS)
-    if sort_name:
-        links += make_links(query, task.subject, "sort", {sort_name: "least certain first"})
-    return links
 
 
 @router.get("/api/images/thumbnail")
@@ -302,20 +264,6 @@ def _rows_values(
     }
 
 
-def describe_row_source(task: Task) -> str:
-    """Return a text on the rows of a user task; "" for a shipped task.
-
-    It is "from reviews.csv", with the name of the file or folder of the rows, or "a query".
-    """
-    if task.user_file is None or task.subject in {IMAGES_TASK, PASSAGES_TASK}:
-        return ""
-    record = task.user_file.record
-    source = "a query"
-    if not record.is_query:
-        source = PurePath(record.items).name
-    return f"from {source}"
-
-
 class _RowsPage(NamedTuple):
     """One page of rows."""
 
@@ -373,7 +321,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
-    available_names = list({**usual_names, **dict.fromkeys(grid.columns)})
+    other_names = [name for name in grid.columns if name not in grid.cost_names]
+    available_names = list(dict.fromkeys([*usual_names, *other_names]))
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
         names = task.make_row_table(tx).read_names(tx, row_ids)
@@ -440,7 +389,7 @@ def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
     """
     chips = []
     if query.differ:
-        label = " ≠ ".join(map(version_label, query.differ))
+        label = f"different answers: {' and '.join(map(version_label, query.differ))}"
         address = query.address("/", task, differ=())
         chips.append(FilterLink(label, 0, address, is_selected=True))
     chips += [

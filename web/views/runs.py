@@ -4,34 +4,35 @@ A run is an API batch, or all live batches of a command. A trial is a run whose 
 stored. A batch is held if its replies belong to other requests; then it waits for a person.
 """
 
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
-from itertools import chain, product
+from datetime import datetime
+from itertools import product
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import FileResponse, HTMLResponse
 
 from pipeline.batch import batch_files
-from pipeline.batch.report import (
-    COST_KEYS,
-    BatchSummary,
-    make_batch_summary,
-    summarize_costs,
+from pipeline.batch.budget import list_used_budgets
+from pipeline.batch.report import COST_KEYS, make_batch_summary, summarize_costs
+from pipeline.batch.run_report import (
+    CANCELLED_WORD,
+    RunReport,
+    list_newest_runs,
+    make_run,
+    read_run,
 )
 from pipeline.core.errors import FindableError
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
-from pipeline.store import answers, batches
-from web import run_summary
+from pipeline.store import batches
 from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
 from web.row_titles import read_row_titles
-from web.views.command_api import MAX_DISPLAYED_WORK, list_budgets
+from web.views.command_api import MAX_DISPLAYED_WORK
 from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 
 router = APIRouter()
@@ -53,16 +54,6 @@ BatchNumberQuery = Annotated[int, Query(ge=1, le=MAX_BATCH_NUMBER)]
 CostKey = Annotated[str, Query(pattern=f"^({'|'.join(COST_KEYS)})$")]
 
 
-class DailyCost(NamedTuple):
-    """The cost of a day, as a bar."""
-
-    day: str
-    # In USD.
-    cost: float
-    # Percentage of the height of the chart.
-    height: float
-
-
 @router.get("/api/batches/{number}")
 def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """Return one batch with its state changes (`moves`) and errors with examples (`reasons`).
@@ -71,8 +62,7 @@ def get_batch(app_state: PageState, number: BatchNumber) -> dict[str, Any]:
     """
     with app_state.open_to_read() as ws, ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        run = run_summary.make_run(tx, [batch])
-        return run_summary.describe_run(tx, ws.find_task(batch.task), run, ws.now())
+        return make_run(tx, [batch]).describe(tx, ws.find_task(batch.task), ws.now())
 
 
 @router.get("/api/batches/{number}/{which}.jsonl")
@@ -111,10 +101,9 @@ def render_runs(
             "runs",
             runs=_list_runs(app_state, ws),
             task_titles={listed_task.name: task_title(listed_task) for listed_task in ws.tasks},
-            daily_costs=_list_daily_costs(days["rows"]),
-            today=days["rows"][-1] if days["rows"] else None,
+            daily_costs=days["rows"][-MAX_CHART_DAYS:],
             total=days["total"],
-            budgets=list_budgets(ws),
+            budgets=list_used_budgets(ws),
             by=by,
             cost_keys=COST_KEYS,
             costs={row[by]: row for row in costs["rows"]},
@@ -132,22 +121,17 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     """
     status_report = status.read_status(ws)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
-    now = ws.now()
     with ws.store.read() as tx:
-        groups = run_summary.group_runs(batches.batches_in_states(tx))
-        newest_groups = list(groups.items())[: -MAX_LISTED_RUNS - 1 : -1]
-        runs = []
-        for number, parts in newest_groups:
-            run = run_summary.make_run(tx, parts)
-            summary = make_batch_summary(run.batch, now=now)
-            values = _make_run_values(app_state, run, summary)
+        documents = []
+        for run in list_newest_runs(tx, limit=MAX_LISTED_RUNS):
+            values = _make_run_values(app_state, run, ws.now())
+            number = values["number"]
             values["live"] = progress_by_number.get(number)
             values["wait"] = status_report.waits_by_number.get(number)
-            values["commonest_failure"] = run_summary.describe_commonest_failure(
-                tx, ws.find_task(run.batch.task), run
-            )
-            runs.append(values)
-    return runs
+            task = ws.find_task(run.batch.task)
+            values["commonest_failure"] = run.describe_commonest_failure(tx, task)
+            documents.append(values)
+    return documents
 
 
 @router.get("/batch", include_in_schema=False)
@@ -182,9 +166,9 @@ def cancel_run_or_ask_failed_rows(
     error_message = ""
     try:
         with app_state.open_to_read() as ws, ws.store.read() as tx:
-            run = run_summary.read_run(tx, number)
+            run = read_run(tx, number)
             run_task = ws.find_task(run.batch.task)
-            failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
+            failed_ids = run.list_failed_row_ids(tx, run_task)
         if form.get("act") == "retry":
             mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
@@ -222,18 +206,14 @@ def _render_batch(
         job.document for job in app_state.background_work.list_jobs() if not job.row_key
     ]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
-        run = run_summary.read_run(tx, number)
+        run = read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
-        document = run_summary.describe_run(tx, run_task, run, ws.now())
-        ids_by_part = (
-            answers.list_row_ids_of_batch(tx, part.number, claimed=True) for part in run.parts
-        )
-        row_ids = list(dict.fromkeys(chain.from_iterable(ids_by_part)))
+        document = run.describe(tx, run_task, ws.now())
+        row_ids = run.list_row_ids(tx)
         example_names = [name for error in document["reasons"] for name, _ in error["examples"]]
         titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
-        failed_ids = run_summary.list_failed_row_ids(tx, run_task, run)
-        summary = make_batch_summary(run.batch, now=ws.now())
-        batch = {**_make_run_values(app_state, run, summary), **document}
+        failed_ids = run.list_failed_row_ids(tx, run_task)
+        batch = {**document, **_make_run_values(app_state, run, ws.now())}
 
     retry_ids: list[str] = []
     retry_cost = None
@@ -253,7 +233,7 @@ def _render_batch(
             subject=run_task.subject,
             row_ids=row_ids[:MAX_NAMED_ROWS],
             titles=titles,
-            unnamed_count=max(0, len(row_ids) - MAX_NAMED_ROWS),
+            has_more_rows=len(row_ids) > MAX_NAMED_ROWS,
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
@@ -263,7 +243,7 @@ def _render_batch(
 
 def _list_run_work(
     job_documents: list[dict[str, Any]],
-    run: run_summary.Run,
+    run: RunReport,
     task: str,
 ) -> list[dict[str, Any]]:
     """Return the documents of the background work on a run, in the order of `job_documents`.
@@ -272,7 +252,7 @@ def _list_run_work(
     task again, and any work of the task that runs until the run is over. Only the last
     MAX_DISPLAYED_WORK are returned.
     """
-    kinds = [CANCEL_WORK_KIND.format(part.number) for part in run.parts]
+    kinds = [CANCEL_WORK_KIND.format(number) for number in run.numbers]
     kinds.append(ASK_WORK_KIND.format(task))
     states = () if run.batch.is_finished else ("running",)
     documents = [
@@ -283,11 +263,7 @@ def _list_run_work(
     return documents[-MAX_DISPLAYED_WORK:]
 
 
-def _make_run_values(
-    app_state: AppState,
-    run: run_summary.Run,
-    summary: BatchSummary,
-) -> dict[str, Any]:
+def _make_run_values(app_state: AppState, run: RunReport, now: datetime) -> dict[str, Any]:
     """Return a run as JSON members, with further members for the templates.
 
     - `number`: the number of the run.
@@ -298,17 +274,18 @@ def _make_run_values(
     - `is_over`, `can_cancel`: for the polls and the button.
     """
     cancellations = app_state.background_work.describe_newest(
-        CANCEL_WORK_KIND.format(part.number) for part in run.parts
+        CANCEL_WORK_KIND.format(number) for number in run.numbers
     )
     is_over = run.batch.is_finished
     word = run.word
-    if has_running(cancellations) and word != run_summary.CANCELLED_WORD:
+    if has_running(cancellations) and word != CANCELLED_WORD:
         word = "being cancelled"
+    summary = make_batch_summary(run.batch, now=now)
     return {
         **summary.document,
         "number": run.batch.run or run.batch.number,
         "took": summary.age_words,
-        "outcomes": {"answered": run.answered, "failed": run.failed, "waiting": run.open},
+        "outcomes": run.outcomes,
         "files": _list_files(app_state.settings.data, run),
         "is_over": is_over,
         "can_cancel": run.batch.mode is Mode.BATCH and not is_over and "cancelled" not in word,
@@ -316,38 +293,11 @@ def _make_run_values(
     }
 
 
-def _list_files(data: FilePath, run: run_summary.Run) -> list[tuple[int, str]]:
+def _list_files(data: FilePath, run: RunReport) -> list[tuple[int, str]]:
     """Return (number, kind) of each request or result file on disk of a run's first batches."""
-    numbers = [part.number for part in run.parts[:MAX_LISTED_PARTS]]
+    numbers = run.numbers[:MAX_LISTED_PARTS]
     return [
         (number, kind)
         for number, kind in product(numbers, FILE_PATHS)
         if FILE_PATHS[kind](data, number).is_file()
-    ]
-
-
-def _list_daily_costs(days: Sequence[Mapping[str, Any]]) -> list[DailyCost]:
-    """Return the costs of the newest MAX_CHART_DAYS days; none if these days cost nothing.
-
-    The last day is the newest day with a document; a day without a document costs 0. A cost
-    contains the estimates of unfinished batches.
-
-    Args:
-        days: Documents with `day` (YYYY-MM-DD), `cost` and `under_way` in USD.
-    """
-    costs = {row["day"]: row["cost"] + row["under_way"] for row in days}
-    if not costs:
-        return []
-
-    last_day = date.fromisoformat(max(costs))
-    names = [
-        (last_day - timedelta(days=number)).isoformat()
-        for number in reversed(range(MAX_CHART_DAYS))
-    ]
-    highest = max(costs.get(name, 0.0) for name in names)
-    if not highest:
-        return []
-    return [
-        DailyCost(name, costs.get(name, 0.0), round(100 * costs.get(name, 0.0) / highest, 1))
-        for name in names
     ]

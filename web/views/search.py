@@ -1,7 +1,5 @@
 """Search page: the best matches of a query, and a note if they are weak."""
 
-from collections import Counter
-from itertools import chain
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -136,10 +134,9 @@ def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any
         is_words_only = True
         report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
     hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
-    tag_counts = Counter(chain.from_iterable(hit["tags"] for hit in hits))
     return {
         "search": {"report": report, "hits": hits},
-        "tag_counts": tag_counts.most_common(MAX_TAGS),
+        "tag_counts": open_index.count_tags(report).most_common(MAX_TAGS),
         "is_words_only": is_words_only,
     }
 

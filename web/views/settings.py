@@ -4,10 +4,10 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from pipeline.core.settings import list_setting_rows
+from pipeline.index.vectors import estimate_index_cost
 from pipeline.ops import status
 from web.app_state import AppState
 from web.render import PageState, render_page
-from web.views.command_api import price_index
 
 router = APIRouter()
 
@@ -36,7 +36,7 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
             "search",
             index=report.document["index"],
             can_build=bool(report.counts.done),
-            cost=price_index(ws),
+            cost=estimate_index_cost(ws),
             work_documents=work_documents,
         )
 

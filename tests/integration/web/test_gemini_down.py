@@ -61,7 +61,7 @@ def test_answers_of_the_local_engine_are_called_placeholders(
 
     No page of a workspace without a table leads to people.
     """
-    note = "Rehearsal: this machine invents all answers. Use none of them."
+    note = "Rehearsal: the answers are made up. Do not use them."
     with Page(workspace.begin()) as page:
         assert note not in page.get("/").text
     environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}

@@ -66,8 +66,8 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     assert "'id' has 'r1' twice, again on line 9, so rows are called by their numbers" in html
     params = {"number": number, **KEY_TEXT}
     text = page.get("/parts/import/rows", params=params).text
-    left_out = "1 is left out: it has no usable text, or no name of its own"
-    assert text.strip() == f"9 rows · 1 has no text · {left_out}"
+    left_out = "1 left out (line 9: its name is already on line 3)"
+    assert f'9 rows · 1 has no text · <span class="warn">{left_out}</span>' in text
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
     )
@@ -98,7 +98,7 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
         ({"question": " ?"}, "question", "Write a question"),
         ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
         ({"field0.choices": "a\na"}, "field0", "'tone' needs at least 2 choices, all different"),
-        ({"new1.name": "my-tone"}, "field1", "'my-tone' is not a name"),
+        ({"new1.name": "1 tone?"}, "field1", "'1_tone' is not a name"),
         ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
         ({"role.1": "key"}, "roles", "Only 1 column can name the rows, not 2"),
     ],
@@ -141,7 +141,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     """The preview of a newer table names it, and asks the other changed row alone."""
     number = drop_reviews(page)
     html = try_question(page, number, **TONE, **KEY_TEXT)
-    assert 'label="live: full price, at once · less than $0.01' in html
+    assert "at once, full price · less than $0.01" in html
     press_button(page, number, keep="kettles", mode="live")
     page.settle()
     page.settle()
@@ -156,7 +156,28 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
     html = unescape(page.get("/parts/import", params={"number": found["number"]}).text)
     assert "Ask 1 row ·" in html
+    assert html.count(">changed</span>") == 2
     assert "1 corrected row changed; check its correction." in html
+
+
+def test_rows_without_a_key_have_their_place_in_the_newest_table(page: Page) -> None:
+    """A preview lists added and gone rows; then the answers follow the texts of moved rows."""
+    number = drop_reviews(page)
+    try_question(page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"})
+    press_button(page, number, keep="Kettles!", mode="live")
+    page.settle()
+    page.settle()
+    lines = ROWS.splitlines(keepends=True)
+    newer_rows = [lines[6], "r9,Kettle 9,It hums.\n", *lines[1:6]]
+    number = drop_file(page, HEADER + "".join(newer_rows), "kettles", "kettles.csv")["number"]
+    html = page.get("/parts/import", params={"number": number}).text
+    assert re.findall(r'class="chip">(\w+)</span>', html) == ["added", "gone"]
+    press_button(page, number)
+    page.settle()
+    html = page.get("/", params={"task": "kettles"}).text
+    assert re.findall(r">row (\d+)<", html) == list("1234567")
+    assert html.count(">waiting<") == 1
+    assert "gone row" in page.get("/", params={"task": "kettles", "state": "gone"}).text
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
