@@ -5,7 +5,6 @@ build in service is the build that searches use. A judged question is a question
 answer it.
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -15,9 +14,9 @@ from jobs.variables import read_typed_settings
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
-from pipeline.core.report import Report, make_table
+from pipeline.core.report import Report
 from pipeline.engine.session import WorkspaceSession
-from pipeline.index import build, evaluate
+from pipeline.index import build
 from pipeline.index.search import make_search_options, report_search
 
 
@@ -39,29 +38,6 @@ def index(
     ws.sync_rows_and_enable_index()
     report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
     return report.to_report(ws, read_typed_settings(("embedding_model", "dim")))
-
-
-def evaluate_search(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
-    """Measure the search with judged questions: a table of each rank.
-
-    Each line has nDCG@10, MRR, P@5 and R@10 with 95 % intervals. Embeds the questions, which a
-    service may charge.
-
-    Args:
-        queries: A file of questions, as JSON lines.
-        qrels: A file of TREC judgements.
-    """
-    rows = evaluate.measure_search(ws, queries, qrels)
-    documents = [
-        row
-        | {
-            name: f"{mean:.3f} [{low:.3f}, {high:.3f}]"
-            for name, (mean, low, high) in row["figures"].items()
-        }
-        for row in rows
-    ]
-    columns = " ".join(("system queries", *evaluate.MEASURES, "weak"))
-    return Report(rows, parts=[make_table(documents, columns)])
 
 
 def search(

@@ -199,21 +199,16 @@ class BatchWait:
             "expires_at": self.expires_at.isoformat(),
         }
 
-    def describe(self, *, checked_at: datetime | None = None) -> str:
+    def describe(self) -> str:
         """Return a note that the batch is slow; "" if it is not.
 
-        The note has the time of the next check and of the batch's expiry, and the command that asks
-        its rows in another mode.
-
-        Args:
-            checked_at: When the batch is looked at again; None if that is not known.
+        The note has the time of the batch's expiry, and the command that asks its rows in another
+        mode.
         """
         if not self.is_slow:
             return ""
         target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
         notes = [f"longer than Google's target of {target_text}"]
-        if checked_at is not None:
-            notes.append(f"checked again at {checked_at:%Y-%m-%d %H:%M} UTC")
         expiry_text = "expires" if self.expires_at > self.now else "should have expired"
         notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
         move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
