@@ -7,7 +7,7 @@
 - A control request has a known answer. It shows whether Gemini mixed up replies.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import click
 
@@ -26,26 +26,12 @@ from jobs.options import (
     Strict,
 )
 from pipeline.batch.move import MOVE_MODES
-from pipeline.batch.report import (
-    COST_KEYS,
-    BatchSummary,
-    list_batches,
-    summarize_costs,
-)
-from pipeline.core.report import EstimatedCost, Report, make_table
+from pipeline.batch.report import COST_KEYS, report_batches, report_costs
+from pipeline.core.report import Report
 from pipeline.core.states import Mode
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_values import AskedRows
 from pipeline.workflows import batch_steps
-
-# Columns of the lists of batches and costs; see `make_table`.
-BATCH_COLUMNS = (
-    "batch=number task state remote=remote_name rows=requests done cost started=created_at "
-    "duration=age_s reason"
-)
-COST_COLUMNS = (
-    "batches live_calls=calls tokens_in tokens_out cost lost_calls perhaps_lost=lost under_way"
-)
 
 
 def batch_submit(
@@ -180,21 +166,7 @@ def batches(ws: WorkspaceSession) -> Report:
     and the reason why a batch failed or is held (see `batch-ingest`). A tilde marks an estimated
     cost.
     """
-    summaries = list_batches(ws.store, now=ws.now())
-    if "task" in ws.settings.sources:
-        summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
-    table = make_table(map(_batch_record, summaries), BATCH_COLUMNS)
-    return Report([summary.document for summary in summaries], parts=[table])
-
-
-def _batch_record(summary: BatchSummary) -> dict[str, Any]:
-    """Return a batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost."""
-    record = {**summary.document, "done": summary.done}
-    if not summary.is_actual:
-        record["cost"] = EstimatedCost(summary.cost)
-    if summary.batch.is_held:
-        record["reason"] = f"held: {summary.batch.held}"
-    return record
+    return report_batches(ws)
 
 
 def costs(
@@ -212,14 +184,7 @@ def costs(
     Gemini may have charged, and "under way" has the requests that still run. Embeddings are not
     counted.
     """
-    is_task_set = "task" in ws.settings.sources
-    task_name = ws.task.name if is_task_set else None
-    costs_document = summarize_costs(ws.store, ws.tasks, group_key=by, task_name=task_name)
-
-    total_row = {by: "all"} | costs_document["total"]
-    group_column = "day_(US/Pacific)=day" if by == "day" else by
-    table = make_table([*costs_document["rows"], total_row], f"{group_column} {COST_COLUMNS}")
-    report = Report(costs_document, parts=[table])
-    if not costs_document["rows"]:
+    report = report_costs(ws, by)
+    if not report.figures["rows"]:
         add_next_step(report, ws)
     return report

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from pipeline.engine.session import WorkspaceSession
     from web.app_state import PageCommand
 
-# The key of a click context that is true after a question was answered with yes.
-CONFIRMED_KEY = "findable_went_on"
 # Click converts the texts of a form in this context.
 FORM_CONTEXT = click.Context(click.Command("page"))
 # Click's settings of the options that all commands have, by name.
@@ -361,10 +359,7 @@ def ask_unless_yes(question: str) -> bool:
 
     The answer no does not return: it ends the command (see `ask_person`).
     """
-    if has_yes_option():
-        click.get_current_context().meta[CONFIRMED_KEY] = True
-        return True
-    return ask_person(question)
+    return has_yes_option() or ask_person(question)
 
 
 def ask_person(question: str) -> bool:
@@ -373,8 +368,8 @@ def ask_person(question: str) -> bool:
     Return false only if nobody can be asked: standard input is not a terminal, or a background
     thread of the web page asks. Callers refuse then.
 
-    The answer no does not return. It prints that nothing was changed (nothing more, if the person
-    confirmed an earlier question of this command), and ends the command with exit code 0.
+    The answer no does not return. It prints that nothing more was changed, and ends the command
+    with exit code 0.
 
     Raises:
         click.exceptions.Exit: The person said no.
@@ -385,11 +380,9 @@ def ask_person(question: str) -> bool:
         return False
 
     if click.confirm(printable(question), err=True):
-        context.meta[CONFIRMED_KEY] = True
         return True
 
-    has_confirmed = context.meta.get(CONFIRMED_KEY)
-    Terminal().say("nothing more was changed" if has_confirmed else "nothing was changed")
+    Terminal().say("nothing more was changed")
     raise click.exceptions.Exit(0)
 
 

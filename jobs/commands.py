@@ -146,7 +146,7 @@ COMMANDS = {
         page_access="read",
     ),
     "show": Command(
-        function_path="inspect_commands:show",
+        function_path="row_commands:show",
         summary="See all data about a row, or the newest requests.",
         arguments=("expert",),
         access="read",

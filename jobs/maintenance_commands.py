@@ -41,13 +41,9 @@ from pipeline.core.errors import InputError
 from pipeline.core.report import (
     Part,
     Report,
-    collect_error,
-    format_counts,
-    format_figures,
-    make_table,
     warn_of_errors,
 )
-from pipeline.core.text import format_usd, join_first, plural, split_names
+from pipeline.core.text import format_usd, plural, split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_values import AskedRows
 from pipeline.ops import backup as workspace_backup
@@ -68,9 +64,6 @@ UnitNames = Annotated[
         metavar="UNIT,…",
     ),
 ]
-# Columns of the lists of versions and parked rows; see `make_table`.
-VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
-PARKED_COLUMNS = "row=name reason since"
 
 
 def work(
@@ -255,12 +248,7 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
 
     For PostgreSQL it prints the commands to type instead.
     """
-    report = workspace_backup.back_up_workspace(ws, to)
-    files = f"{plural(report.files, 'file')}, {report.size:,} bytes in {report.path}"
-    title = f"{files}; all hashes checked"
-    if report.typed:
-        title = "The database is on a server, so its own programs copy it. Type these commands:"
-    return Report(asdict(report), title, [*report.typed])
+    return workspace_backup.back_up_workspace(ws, to)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
@@ -317,9 +305,7 @@ def forget(
     name_count = [bool(expert), item is not None, file is not None].count(True)
     # A task of the environment or of .env is not deleted by a bare `forget`.
     if not name_count and read_typed_settings(["task"]):
-        row_erasure.forget_task(ws)
-        title = f"the task {ws.task.subject} is forgotten; its costs stay"
-        return Report({"task": ws.task.subject}, title, next_step="")
+        return row_erasure.forget_task(ws)
     if name_count != 1:
         raise InputError(
             f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
@@ -332,16 +318,7 @@ def forget(
         names = row_erasure.read_names(ws.task, file)
     elif item is not None:
         names = [item]
-    report = row_erasure.forget_rows(ws, names)
-    figures = format_figures(
-        asdict(report),
-        "lines sealed_files=files vectors refused_rows report_files=reports",
-    )
-    title = f"{join_first(names)} forgotten, with {figures or 'no other data'}"
-    parts = [f"Not deleted: {report.out_of_reach}"]
-    if report.kept_values.rows:
-        parts.insert(0, report.kept_values.message)
-    return Report(asdict(report), title, [*parts])
+    return row_erasure.forget_rows(ws, names)
 
 
 def doctor(ws: WorkspaceSession) -> Report:
@@ -352,21 +329,7 @@ def doctor(ws: WorkspaceSession) -> Report:
     Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
     5: stored data contradict each other.
     """
-    report = workspace_check.check_workspace(ws)
-    document = report.document
-    lines = [
-        f"{subject}: {format_counts(figures) or 'no row'}"
-        for subject, figures in document["rows"].items()
-    ]
-    lines += [
-        "{check}: {said}: {why}. To repair it: {next}".format_map(finding)
-        for finding in document["findings"]
-    ]
-    if document["healthy"]:
-        checks = plural(report.check_count, "check")
-        notice_count = len(report.findings)
-        lines.append(f"{checks} passed, no contradiction found; notices: {notice_count}")
-    return Report(document, parts=[*lines], errors=collect_error(report.raise_errors))
+    return workspace_check.check_workspace(ws)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
@@ -379,15 +342,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
     Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
-    report = file_cleanup.clean_workspace(ws, dry=dry)
-    document = asdict(report)
-    figures = format_figures(
-        document,
-        "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
-        "unneeded_vectors=vectors",
-    )
-    nothing_text = f"nothing; no unneeded file is older than {report.keep_days:g} days"
-    return Report(document, f"{'would remove' if dry else 'removed'} {figures or nothing_text}")
+    return file_cleanup.clean_workspace(ws, dry=dry)
 
 
 def remove_tables(
@@ -406,15 +361,9 @@ def remove_tables(
     tables of people, passages and images are deleted if findable created them. The folder of the
     workspace stays.
     """
-    report = table_removal.remove_findable_tables(
+    return table_removal.remove_findable_tables(
         ws.store, confirm=ws.confirm, should_abandon_batches=give_up
     )
-    document = asdict(report)
-    figures = format_figures(document, "tables views indexes")
-    message = f"{figures or 'nothing'} deleted from {ws.store.display_name}"
-    if report.kept_tables:
-        message += f"; unchanged: {', '.join(report.kept_tables)}"
-    return Report(document, message)
 
 
 def versions(ws: WorkspaceSession) -> Report:
@@ -423,8 +372,7 @@ def versions(ws: WorkspaceSession) -> Report:
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
-    document = [summary.document for summary in answer_versions.read_versions_of_tasks(ws)]
-    return Report(document, parts=[make_table(document, VERSION_COLUMNS)])
+    return answer_versions.report_versions(ws)
 
 
 def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
@@ -442,32 +390,9 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
     settings = replace(read_settings(), backend=None)
     # The version names its task.
     with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
-        rolled_back = answer_versions.delete_version_answers(ws, extractor)
-        report = Report(
-            {
-                "task": rolled_back.subject,
-                "extractor": extractor,
-                "found": [summary.document for summary in rolled_back.versions],
-                "rows": rolled_back.rows,
-                "answers": rolled_back.answers,
-                "attempts": rolled_back.attempts,
-                "let_go": rolled_back.unparked_rows,
-                "kept_values": asdict(rolled_back.kept_values),
-                "unbound": rolled_back.is_unbound,
-            },
-            f"there are no answers of {extractor}",
-        )
+        report = answer_versions.delete_version_answers(ws, extractor)
         add_next_step(report, ws)
-    if rolled_back.versions:
-        figures = format_figures(report.figures, "answers rows rows_unparked=let_go")
-        report.title = f"{extractor} deleted: {figures or 'no answers'}"
-    if rolled_back.kept_values.rows:
-        report.parts.append(rolled_back.kept_values.message)
-    if rolled_back.is_unbound:
-        report.parts.append(
-            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini",
-        )
-    return report
+        return report
 
 
 def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
@@ -487,9 +412,7 @@ def parked(ws: WorkspaceSession) -> Report:
 
     `unpark` releases them.
     """
-    parked_rows = row_items.list_parked(ws.store, ws.task)
-    document = [row.__dict__ for row in parked_rows]
-    return Report(document, parts=[make_table(document, PARKED_COLUMNS)])
+    return row_items.report_parked_rows(ws)
 
 
 def unpark(
@@ -505,9 +428,4 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    nouns = ws.task.nouns
-    names = row_items.unpark_rows(ws.store, ws.task, name=item, all_rows=all_, confirm=ws.confirm)
-    title = f"no {nouns.singular} to unpark"
-    if names:
-        title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
-    return Report({"unparked": names}, title)
+    return row_items.unpark_rows(ws, name=item, all_rows=all_)

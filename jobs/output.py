@@ -13,14 +13,15 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
 import click
 
-from pipeline.core.report import NO_VALUE, Paragraph, Part, Report, Table
+from pipeline.core.report import NO_VALUE, Listing, Paragraph, Part, Report, Table
+from pipeline.core.text import shorten
 
 # People copy the cells of this column, so that its cells are never wrapped.
 UNWRAPPED_COLUMN = "username"
@@ -178,8 +179,12 @@ def print_report(report: Report) -> None:
 
 def print_part(part: Part) -> None:
     """Print a line, a table or a paragraph on standard output."""
-    if isinstance(part, Table):
-        print_table(part.headers, part.rows)
+    if isinstance(part, Listing):
+        entries: Sequence[Part] = part.paragraphs if sys.stdout.isatty() else [part.table]
+        for entry in entries:
+            print_part(entry)
+    elif isinstance(part, Table):
+        _print_table(part)
     elif isinstance(part, Paragraph):
         _print_paragraph(part)
     else:
@@ -202,14 +207,15 @@ def _print_paragraph(paragraph: Paragraph) -> None:
     Console(highlight=False).print(Padding(line, (0, 0, 0, paragraph.indent), expand=False))
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def _print_table(table: Table) -> None:
     """Print a table on standard output: drawn for a terminal, as TSV with headers for a pipe.
 
     A terminal gets only columns with values, and "none" for a table without rows.
 
     In every cell, blanks replace tabs, line ends and other control characters.
     """
-    cells = [[printable(str(value)) for value in row] for row in rows]
+    headers = table.headers
+    cells = [[printable(str(value)) for value in row] for row in table.rows]
     if not sys.stdout.isatty():
         for row in [headers, *cells]:
             click.echo("\t".join(row))
@@ -218,6 +224,8 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         print_line("none")
         return
 
+    if table.max_cell_chars is not None:
+        cells = [[shorten(cell, table.max_cell_chars) for cell in row] for row in cells]
     # A terminal has no room for columns without values.
     shown_indexes = [
         index

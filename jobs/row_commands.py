@@ -1,11 +1,10 @@
-"""Commands about rows: list, count, export and correct them, edit tags, and compute scores.
+"""Commands about rows: list, show, export and correct them, edit tags, and compute scores.
 
 - A right value (label) is the value of a field that a person set, confirmed or reviewed.
 - A merge replaces a tag by another tag in the answers of all people.
 """
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,12 @@ from jobs.options import (
     TEXT,
     VERSION,
     Encoding,
+    Expert,
     Header,
+    Item,
     Overwrite,
     Parameter,
+    Raw,
     Sheet,
     Tag,
     Version,
@@ -33,8 +35,7 @@ from jobs.output import system_user
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.core.quotes import to_display_value
-from pipeline.core.report import Report, Table, make_table
+from pipeline.core.report import Report
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
 from pipeline.engine import corrections
@@ -48,15 +49,9 @@ from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
 from pipeline.workflows import correct_rows
 
-MAX_CELL_CHARS = 60
-# As in the table of a search.
-SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 DEFAULT_PAGE_ROWS = 20
 # Rows that are read at once for a file.
 CSV_PAGE_ROWS = 1_000
-MAX_MERGE_ROWS = 10
-# Columns of merges; see `make_table`.
-MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
 
 Editor = Annotated[
     str | None,
@@ -118,66 +113,41 @@ def items(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
     if to is not None:
-        export_report = row_items.write_csv(
+        return row_items.write_csv(
             ws.store,
             ws.task,
             to,
             options._replace(limit=CSV_PAGE_ROWS, after=None),
             overwrite=overwrite,
             max_rows=limit,
-        )
-        count_text = plural(export_report.count, export_report.word)
-        return Report(asdict(export_report), f"{count_text} written to {export_report.path}")
+        ).to_report()
     if counts:
-        return _count_rows(ws, row_filter)
-
+        return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()
     page = row_items.read_page(ws.store, ws.task, options)
-    names = list(page.names)
-    # The default columns of a page have the review only if a row is reviewed.
-    has_review = any(row.values.get(page.review_name) for row in page.items)
-    if columns is None and page.review_name in names and not has_review:
-        names.remove(page.review_name)
-    headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, page.state_name)]
-    rows = [
-        [*(_format_row_value(row.values.get(name)) for name in names), row.state]
-        for row in page.items
-    ]
-    report = Report(page.document, parts=[Table(headers, rows)])
-    if page.after is not None:
-        report.notes.append(f"next page: the same command with {OptionHint(after=page.after)}")
-    return report
+    return page.to_report(has_chosen_columns=columns is not None)
 
 
-def _format_row_value(value: object) -> str:
-    """Return the text of a row's value for `items`: None is empty, list members have commas.
+def show(
+    ws: WorkspaceSession,
+    *,
+    expert: Expert = None,
+    item: Item = None,
+    n: Annotated[int, Parameter("List this many requests.", COUNT, metavar="REQUESTS")] = 10,
+    all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
+    raw: Raw = False,
+) -> Report:
+    """Show all stored data about a person, or about a row of TASK with --item.
 
-    If standard output is a terminal, the text is cut after MAX_CELL_CHARS characters.
+    Prints state, columns, the preferred answer, all answers and their origin, failed attempts,
+    requests with their cost (USD), and the index entry. --raw adds each request and its replies,
+    exactly as they were sent and received.
+
+    If neither EXPERT nor --item is named, it lists the newest requests: time (UTC), row, batch,
+    model, outcome, tokens and cost.
     """
-    members = value if isinstance(value, list) else [value]
-    text = ", ".join(to_display_value(member) for member in members if member is not None)
-    if sys.stdout.isatty() and len(text) > MAX_CELL_CHARS:
-        return f"{text[:MAX_CELL_CHARS]}…"
-    return text
-
-
-def _count_rows(ws: WorkspaceSession, row_filter: RowFilter) -> Report:
-    """Return the report of `items --counts`: how many rows a filter matches, in all and by kind.
-
-    The kinds are state, version, and each field that can be counted.
-
-    Counting has no time limit. Versions and fields have no lines if they were not counted, because
-    the table is too large.
-    """
-    counts = row_items.count_rows(ws.store, ws.task, row_filter, within_s=None)
-    rows = [{"by": "all", "value": "", "rows": counts.total}]
-    for kind, counts_by_name in (("state", counts.states), ("version", counts.versions)):
-        rows += [
-            {"by": kind, "value": name, "rows": count}
-            for name, count in (counts_by_name or {}).items()
-        ]
-    for name, value_counts in counts.fields.items():
-        rows += [{"by": name, "value": count.value, "rows": count.items} for count in value_counts]
-    return Report(counts.document, parts=[make_table(rows, "by value rows")])
+    if expert is None and item is None:
+        return row_items.report_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
+    return row_items.report_row(ws, item or expert or "", raw=raw)
 
 
 def export(
@@ -241,14 +211,8 @@ def export(
         write_chunks=sys.stdout.buffer.writelines if path is None else None,
     )
 
-    if path is None:
-        ws.display.say(f"{plural(report.count, report.word)} written")
-        return None
-    # Without rows, a note says that no file was written.
-    title = ""
-    if report.path is not None:
-        title = f"{plural(report.count, report.word)} written to {path}"
-    return Report(asdict(report), title)
+    # Standard output has the rows.
+    return None if path is None else report.to_report()
 
 
 def tags(
@@ -272,33 +236,13 @@ def tags(
     """
     check_exclusive("nothing was changed", merge=merge, undo=undo)
 
+    editor_name = editor or system_user()
     if merge is not None:
         rules = expert_tags.parse_merges(merge)
-        report = expert_tags.merge_tags(
-            ws.store, rules, editor or system_user(), merged_at=ws.now()
-        )
-        return _report_merges(report)
+        return expert_tags.merge_tags(ws.store, rules, editor_name, merged_at=ws.now())
     if undo is not None:
-        report = expert_tags.undo_merge(ws.store, undo, editor or system_user(), undone_at=ws.now())
-        return _report_merges(report)
-    return _report_tags(expert_tags.count_tags(ws.store), find, k)
-
-
-def _report_merges(merges: Document) -> Report:
-    """Report merges of tags, or an undone merge, and the number of people whose tags changed.
-
-    If a trigger or rule of the database refused changes, a warning says how many rows kept their
-    tags.
-    """
-    people = plural(merges["people"], "person", "people")
-    report = Report(merges, f"tags of {people} changed")
-    report.parts.append(make_table(merges["merges"], MERGE_COLUMNS))
-    if merges["kept"]:
-        row_count = plural(merges["kept"], "row")
-        report.warnings.append(
-            f"{row_count} not changed, because a trigger or rule of the database refused it"
-        )
-    return report
+        return expert_tags.undo_merge(ws.store, undo, editor_name, undone_at=ws.now())
+    return expert_tags.report_tags(ws.store, search_text=find, max_tags=k)
 
 
 def correct(
@@ -363,28 +307,6 @@ def correct(
     if set_ is not None:
         change = corrections.parse_typed_fields(ws.task, set_)
     return correct_rows.correct_row(ws, item, change, is_reviewed=reviewed, editor_name=editor_name)
-
-
-def _report_tags(report: Document, search_text: str, max_tags: int) -> Report:
-    """Return the command's report of the tags that contain a text (in any case), and all merges.
-
-    The JSON document has all of these tags and merges. The printed tables have the first `max_tags`
-    tags and the newest MAX_MERGE_ROWS merges.
-
-    Args:
-        report: The counts of `expert_tags.count_tags`.
-        search_text: The text; "" for all tags.
-        max_tags: Tags in the table.
-    """
-    matching_tags = [tag for tag in report["tags"] if search_text.lower() in tag["tag"].lower()]
-    people = plural(report["people"], "person", "people")
-    different_tags = plural(report["different"], "different tag")
-    rare_tags = plural(report["used_once"], "tag")
-    title = f"{people} with {different_tags}; {rare_tags} of a single person"
-    parts = [make_table(matching_tags[:max_tags], "tag people")]
-    if report["merges"]:
-        parts.append(make_table(report["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
-    return Report({**report, "tags": matching_tags}, title, [*parts])
 
 
 def score(ws: WorkspaceSession) -> Report:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 from jobs.options import COUNT, PATH, TEXT, VERSION, Parameter, Seed, SingleRowMode
-from jobs.search_commands import evaluate_search
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.report import Report
 from pipeline.engine.session import WorkspaceSession
+from pipeline.index.evaluate import report_search_quality
 from pipeline.workflows import labelled_rows, try_out
 
 # Rows of a try of labelled rows, unless another number is set.
@@ -89,7 +89,7 @@ def evaluate(
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None and a is None and b is None:
-        return evaluate_search(ws, queries, qrels)
+        return report_search_quality(ws, queries, qrels)
     if queries is not None or qrels is not None:
         raise InputError(
             f"a search is measured by {OptionHint('queries')} and {OptionHint('qrels')}, answers "

@@ -279,6 +279,11 @@ class BatchPlan:
     # In USD.
     control_cost: float = 0.0
 
+    def __add__(self, other: "BatchPlan") -> "BatchPlan":
+        """Return the plan of the batches of both plans."""
+        sums = {name: figure + getattr(other, name) for name, figure in vars(self).items()}
+        return BatchPlan(**sums)
+
     def describe_rows(self, nouns: TaskNouns) -> str:
         """Return the number of rows in words, and how many of them need no request.
 

@@ -28,8 +28,8 @@ from pipeline.store.database import Connection
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
 
 
-def estimate_move(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
-    """Estimate what asking all rows of a batch in another mode costs, in USD."""
+def price_in_other_mode(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
+    """Return the price of a batch's stored estimate of tokens in another mode, in USD."""
     usage = Usage(batch.estimated_in, batch.estimated_out)
     return calculate_cost(model, usage, mode.tier, day=now.date())
 
@@ -78,7 +78,7 @@ def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
             f"{ws.model.name} is not available in flex; nothing was changed",
             hint=f"{OptionHint(to='live')} asks at full price",
         )
-    other_mode_usd = estimate_move(batch, mode, model=ws.model, now=ws.now())
+    other_mode_usd = price_in_other_mode(batch, mode, model=ws.model, now=ws.now())
     ws.display.say(
         f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
         f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "

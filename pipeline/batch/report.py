@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from pipeline.batch.budget import quota_day
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.report import EstimatedCost, Report, make_table
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, Mode, remote_state
 from pipeline.core.text import duration_in_words, format_usd
 from pipeline.engine import claiming
+from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_models
 from pipeline.store import batches, claims, money, runs
@@ -46,6 +48,14 @@ BATCH_DOCUMENT_COLUMNS = (
     "held",
     "control_requests",
     "control_cost",
+)
+# Columns of the lists of batches and costs; see `make_table`.
+BATCH_COLUMNS = (
+    "batch=number task state remote=remote_name rows=requests done cost started=created_at "
+    "duration=age_s reason"
+)
+COST_COLUMNS = (
+    "batches live_calls=calls tokens_in tokens_out cost lost_calls perhaps_lost=lost under_way"
 )
 # How costs may be grouped.
 COST_KEYS = ("day", "task", "model", "batch")
@@ -117,6 +127,25 @@ class BatchSummary(NamedTuple):
             "age_s": round(self.age.total_seconds()),
         }
 
+    @property
+    def listed_columns(self) -> dict[str, Any]:
+        """Return the batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost."""
+        columns = {**self.document, "done": self.done}
+        if not self.is_actual:
+            columns["cost"] = EstimatedCost(self.cost)
+        if self.batch.is_held:
+            columns["reason"] = f"held: {self.batch.held}"
+        return columns
+
+
+def report_batches(ws: WorkspaceSession) -> Report:
+    """Report the batches of all tasks, or only of the task in use if TASK= is set."""
+    summaries = list_batches(ws.store, now=ws.now())
+    if "task" in ws.settings.sources:
+        summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
+    table = make_table((summary.listed_columns for summary in summaries), BATCH_COLUMNS)
+    return Report([summary.document for summary in summaries], parts=[table])
+
 
 def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
     """Return a summary of every batch of all tasks, oldest first.
@@ -170,21 +199,16 @@ class BatchWait:
             "expires_at": self.expires_at.isoformat(),
         }
 
-    def describe(self, *, checked_at: datetime | None = None) -> str:
+    def describe(self) -> str:
         """Return a note that the batch is slow; "" if it is not.
 
-        The note has the time of the next check and of the batch's expiry, and the command that asks
-        its rows in another mode.
-
-        Args:
-            checked_at: When the batch is looked at again; None if that is not known.
+        The note has the time of the batch's expiry, and the command that asks its rows in another
+        mode.
         """
         if not self.is_slow:
             return ""
         target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
         notes = [f"longer than Google's target of {target_text}"]
-        if checked_at is not None:
-            notes.append(f"checked again at {checked_at:%Y-%m-%d %H:%M} UTC")
         expiry_text = "expires" if self.expires_at > self.now else "should have expired"
         notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
         move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
@@ -216,6 +240,20 @@ def find_waits(open_batches: Iterable[BatchRow], *, now: datetime) -> dict[int, 
             now=now,
         )
     return waits
+
+
+def report_costs(ws: WorkspaceSession, group_key: str) -> Report:
+    """Report the spending of all tasks, or only of the task in use if TASK= is set.
+
+    Args:
+        group_key: The group of a row: one of COST_KEYS.
+    """
+    task_name = ws.task.name if "task" in ws.settings.sources else None
+    figures = summarize_costs(ws.store, ws.tasks, group_key=group_key, task_name=task_name)
+    total_row = {group_key: "all"} | figures["total"]
+    group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key
+    table = make_table([*figures["rows"], total_row], f"{group_column} {COST_COLUMNS}")
+    return Report(figures, parts=[table])
 
 
 def summarize_costs(

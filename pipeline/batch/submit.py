@@ -100,20 +100,6 @@ class SubmitReport:
         }
 
 
-def plan_submit(ws: WorkspaceSession, selection: Selection) -> BatchPlan:
-    """Return the plan of a submit: the selected claimable rows, and the prepared batches.
-
-    Counts the tokens of all new requests and shows the progress. Budgets are ignored. Writes
-    nothing.
-    """
-    new_plan = BatchPlan()
-    new_rows = _count_new_rows(ws.store, ws.task, selection)
-    if new_rows:
-        with ws.display.bar("counting tokens", new_rows) as bar:
-            new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
-    return ws.store.query(add_prepared_batches, ws.task, new_plan)
-
-
 def submit_batches(
     ws: WorkspaceSession,
     selection: Selection,
@@ -155,13 +141,13 @@ def submit_batches(
             BatchState.PREPARED,
             task=ws.task.name,
         )
-        prepared_plan = add_prepared_batches(tx, ws.task, BatchPlan())
-    if is_confirmed:
-        # Requests, tokens and cost of the new rows are not counted.
-        new_count = _count_new_rows(ws.store, ws.task, selection)
-        plan = replace(prepared_plan, items=prepared_plan.items + new_count)
-    else:
-        plan = plan_submit(ws, selection)
+        prepared_plan = plan_prepared_batches(tx, ws.task)
+    # Requests, tokens and cost of the new rows are not counted if they are confirmed.
+    new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
+    if new_plan.items and not is_confirmed:
+        with ws.display.bar("counting tokens", new_plan.items) as bar:
+            new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
+    plan = prepared_plan + new_plan
     report = SubmitReport(plan)
     if not plan.items and not earlier_batches:
         return report
@@ -175,16 +161,15 @@ def submit_batches(
         ws.display.say(f"{ws.model.name}, {announcement}")
         ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
 
-    new_rows = plan.items - prepared_plan.items
     # Without a token count it is unknown which rows share a request.
-    new_requests = new_rows if is_confirmed else plan.requests - prepared_plan.requests
+    new_requests = new_plan.items if is_confirmed else new_plan.requests
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
     earlier_numbers = [batch.number for batch in earlier_batches]
     submission = _Submission(ws, report)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
-        submission.send_new(selection, new_requests, has_new_rows=bool(new_rows))
+        submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.items))
     except (ThrottledError, QuotaFullError) as error:
         is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
         submitted = ws.store.query(
@@ -252,26 +237,26 @@ def _is_model_refused(store: Store, model: str) -> bool:
     return store.query(batches.read_last_create_outcome, model) == batches.MODEL_REFUSED
 
 
-def add_prepared_batches(tx: Connection, task: Task, plan: BatchPlan) -> BatchPlan:
-    """Return a plan with the task's prepared batches added to it, at their estimates.
+def plan_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
+    """Return the plan of the task's prepared batches, at their estimates.
 
-    Batches with an unclear create are not added.
+    Batches with an unclear create are left out.
     """
-    return add_batches(plan, batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
+    return plan_stored_batches(batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
 
 
-def add_batches(plan: BatchPlan, added_batches: Iterable[BatchRow]) -> BatchPlan:
-    """Return a plan with batches added to it, at their estimates."""
-    for batch in added_batches:
-        plan = BatchPlan(
-            items=plan.items + batch.requests,
-            batches=plan.batches + 1,
-            requests=plan.requests + batch.requests,
-            counted_prompt_tokens=plan.counted_prompt_tokens + (batch.counted_in or 0),
-            usage=plan.usage + Usage(batch.estimated_in, batch.estimated_out),
-            cost=plan.cost + batch.estimated_cost,
-            control_requests=plan.control_requests + batch.control_requests,
-            control_cost=plan.control_cost,
+def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
+    """Return the plan of stored batches, at their estimates."""
+    plan = BatchPlan()
+    for batch in stored_batches:
+        plan += BatchPlan(
+            items=batch.requests,
+            batches=1,
+            requests=batch.requests,
+            counted_prompt_tokens=batch.counted_in or 0,
+            usage=Usage(batch.estimated_in, batch.estimated_out),
+            cost=batch.estimated_cost,
+            control_requests=batch.control_requests,
         )
     return plan
 

@@ -71,6 +71,8 @@ class Table(NamedTuple):
 
     headers: Sequence[str]
     rows: Iterable[Sequence[object]]
+    # Longer cells are cut on a terminal; None for no limit.
+    max_cell_chars: int | None = None
 
 
 class Paragraph(NamedTuple):
@@ -81,7 +83,14 @@ class Paragraph(NamedTuple):
     indent: int = 0
 
 
-Part = str | Table | Paragraph
+class Listing(NamedTuple):
+    """Entries: paragraphs on a terminal, a table elsewhere."""
+
+    paragraphs: Sequence[Paragraph]
+    table: Table
+
+
+Part = str | Table | Paragraph | Listing
 # KeyboardInterrupt if a person interrupted the command after it had a result.
 Failure = FindableError | KeyboardInterrupt
 

@@ -3,8 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pipeline.core.command_hint import OptionHint
+from pipeline.core.quotes import to_display_value
+from pipeline.core.report import Report, Table, make_table
+
 # Time limit of the parts of a page.
 SORT_TIMEOUT_S = 0.2
+# Longer cells of a list are cut on a terminal.
+MAX_CELL_CHARS = 60
+# As in the table of a search.
+SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 
 
 class RowFilter(NamedTuple):
@@ -96,6 +104,33 @@ class RowsPage(NamedTuple):
         items = [{"id": row.id, **row.values, self.state_name: row.state} for row in self.items]
         return {"items": items, "after": self.after}
 
+    def to_report(self, *, has_chosen_columns: bool) -> Report:
+        """Return the report of `items`: the rows, and how to get the next page.
+
+        Args:
+            has_chosen_columns: A person chose the columns. Otherwise the review is a column only if
+                a row is reviewed.
+        """
+        names = list(self.names)
+        has_review = any(row.values.get(self.review_name) for row in self.items)
+        if not has_chosen_columns and self.review_name in names and not has_review:
+            names.remove(self.review_name)
+        headers = [SHORT_COLUMN_NAMES.get(name, name) for name in (*names, self.state_name)]
+        rows = [
+            [*(_format_row_value(row.values.get(name)) for name in names), row.state]
+            for row in self.items
+        ]
+        report = Report(self.document, parts=[Table(headers, rows, MAX_CELL_CHARS)])
+        if self.after is not None:
+            report.notes.append(f"next page: the same command with {OptionHint(after=self.after)}")
+        return report
+
+
+def _format_row_value(value: object) -> str:
+    """Return the text of a row's value for a list: None is empty, list members have commas."""
+    members = value if isinstance(value, list) else [value]
+    return ", ".join(to_display_value(member) for member in members if member is not None)
+
 
 class FieldCount(NamedTuple):
     """Number of rows with a value, or a range of values, in a cell such as a field of answers."""
@@ -147,3 +182,20 @@ class RowCounts(NamedTuple):
         if self.gone:
             document["gone"] = self.gone
         return document
+
+    def to_report(self) -> Report:
+        """Return the report of `items --counts`: the rows in all, by state, version and field.
+
+        Versions and fields have no lines if they were not counted, because the rows are too many.
+        """
+        rows = [{"by": "all", "value": "", "rows": self.total}]
+        for kind, counts_by_name in (("state", self.states), ("version", self.versions)):
+            rows += [
+                {"by": kind, "value": name, "rows": count}
+                for name, count in (counts_by_name or {}).items()
+            ]
+        for name, value_counts in self.fields.items():
+            rows += [
+                {"by": name, "value": count.value, "rows": count.items} for count in value_counts
+            ]
+        return Report(self.document, parts=[make_table(rows, "by value rows")])

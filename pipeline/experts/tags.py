@@ -1,4 +1,4 @@
-"""Count the tags of people, merge tags, and undo merges; the results are documents.
+"""Count the tags of people, merge tags, and undo merges.
 
 The tags of a single person are corrected like any answer, see `pipeline.engine.corrections`.
 """
@@ -11,6 +11,8 @@ from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.report import Report, make_table
+from pipeline.core.text import plural
 from pipeline.engine import corrections
 from pipeline.engine.corrections import UNCHANGED_MESSAGE
 from pipeline.experts import table
@@ -19,6 +21,9 @@ from pipeline.store.database import Connection, Store, split_into_pages
 from pipeline.tables.cells import parse_text_list, to_compact_json
 
 Document = dict[str, Any]
+MAX_MERGE_ROWS = 10
+# Columns of merges; see `make_table`.
+MERGE_COLUMNS = "merge=number from=old into=new who when=at undone=undone_at by=undone_by"
 
 
 def parse_merges(text: str) -> list[tuple[str, str]]:
@@ -67,13 +72,36 @@ def count_tags(store: Store) -> Document:
     }
 
 
+def report_tags(store: Store, *, search_text: str, max_tags: int) -> Report:
+    """Report the tags that contain a text (in any case), and all merges.
+
+    The JSON document has all of these tags and merges. The tables have the first `max_tags` tags
+    and the newest MAX_MERGE_ROWS merges.
+
+    Args:
+        search_text: The text; "" for all tags.
+        max_tags: Tags in the table.
+    """
+    counts = count_tags(store)
+    matching_tags = [tag for tag in counts["tags"] if search_text.lower() in tag["tag"].lower()]
+    people = plural(counts["people"], "person", "people")
+    different_tags = plural(counts["different"], "different tag")
+    rare_tags = plural(counts["used_once"], "tag")
+    title = f"{people} with {different_tags}; {rare_tags} of a single person"
+    report = Report({**counts, "tags": matching_tags}, title)
+    report.parts.append(make_table(matching_tags[:max_tags], "tag people"))
+    if counts["merges"]:
+        report.parts.append(make_table(counts["merges"][-MAX_MERGE_ROWS:], MERGE_COLUMNS))
+    return report
+
+
 def merge_tags(
     store: Store,
     pairs: Sequence[tuple[str, str]],
     editor: str,
     *,
     merged_at: datetime,
-) -> Document:
+) -> Report:
     """Merge tags into others, for all people who have them and for later answers.
 
     Stores the merges and rewrites the tags in one transaction, or nothing. A pair that is already
@@ -84,11 +112,6 @@ def merge_tags(
         pairs: Old and new tag of each merge; they are cleaned here.
         editor: Name of the editor.
         merged_at: Time of the merges.
-
-    Returns:
-        `merges` (the new merges; those in force are left out), `people` (number of people whose
-        tags changed) and `kept` (number of people whose tags should change, but whose rows the
-        database left unchanged).
 
     Raises:
         InputError: A tag is invalid, no person has an old tag, an old tag is already merged
@@ -149,7 +172,7 @@ def _add_rules(
         raise InputError(message, hint="leave out a merge of the circle")
 
 
-def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Document:
+def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -> Report:
     """Undo a merge by its number, and restore the tags of the answers; all or nothing.
 
     Tags that another program wrote stay merged, because their earlier form is not stored.
@@ -159,9 +182,6 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         number: Number of the merge.
         editor: Name of the editor.
         undone_at: Time of the undoing.
-
-    Returns:
-        The members of the result of `merge_tags`; `merges` has the undone merge.
 
     Raises:
         InputError: No merge with this number is in force.
@@ -186,7 +206,7 @@ def _rewrite_tags(
     tx: Connection,
     rules_before: Mapping[str, str],
     merge_numbers: Collection[int],
-) -> Document:
+) -> Report:
     """Write the tags of people that follow from the rules that are now in force.
 
     Checks all tagged people, page by page, and writes only tags that change. If the tags of a
@@ -201,7 +221,9 @@ def _rewrite_tags(
             written.
 
     Returns:
-        `merges`, `people` and `kept` of the result of `merge_tags`.
+        The report of the merge or undoing: `merges` (those that were added or undone), `people`
+        (number of people whose tags changed) and `kept` (number of people whose tags should change,
+        but whose rows the database left unchanged).
     """
     rules = marks.active_merge_rules(tx, table.TASK)
     people = table.people_table(tx)
@@ -236,4 +258,13 @@ def _rewrite_tags(
         for tag_merge in marks.list_merges(tx, table.TASK)
         if tag_merge.number in merge_numbers
     ]
-    return {"merges": merges, "people": written_count, "kept": changed_count - written_count}
+    kept_count = changed_count - written_count
+    report = Report({"merges": merges, "people": written_count, "kept": kept_count})
+    report.title = f"tags of {plural(written_count, 'person', 'people')} changed"
+    report.parts.append(make_table(merges, MERGE_COLUMNS))
+    if kept_count:
+        report.warnings.append(
+            f"{plural(kept_count, 'row')} not changed, because a trigger or rule of the database "
+            "refused it"
+        )
+    return report

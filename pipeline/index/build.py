@@ -14,14 +14,15 @@ for twice. Other processes wait for the index lock only for texts that arrived a
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry
-from pipeline.core.text import format_object
+from pipeline.core.report import Report, format_counts
+from pipeline.core.text import format_object, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import INDEX_LOCK, Builds
 from pipeline.index.manifest import Manifest, RefusedText, content_hash
@@ -66,6 +67,46 @@ class IndexReport:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     __repr__ = format_object
+
+    def to_report(self, ws: WorkspaceSession, typed_settings: Mapping[str, str]) -> Report:
+        """Return the report of `index`: the build in service, and its counts.
+
+        The counts are entries, texts that were embedded now, texts whose vectors were cached, and
+        rows without an entry by state. After a rollback the title has only the earlier build, which
+        is in service again, and its number of entries. If no row has an entry, the title only says
+        that the build was deleted.
+
+        Args:
+            ws: The workspace, with the indexed task in use.
+            typed_settings: Settings that were typed with the command. A search needs them, too.
+        """
+        report = Report(asdict(self))
+        report.warnings += [
+            f"a file had the name of a link of the index; it was moved to {moved_name}"
+            for moved_name in self.moved_aside
+        ]
+        if self.refused:
+            with ws.store.read() as tx:
+                names_by_id = ws.task.make_row_table(tx).read_names(tx, list(self.refused))
+            row_names = join_first([names_by_id.get(row_id, row_id) for row_id in self.refused])
+            texts = plural(len(self.refused), "text")
+            reason = next(iter(self.refused.values()))
+            report.warnings.append(f"the embedding model refused {texts}: {row_names} ({reason})")
+        if not self.count:
+            report.title = f"build {self.number} deleted; the search has no index now"
+            return report
+
+        entries = plural(self.count, ws.indexed_task.entry_noun)
+        report.title = f"build {self.number} is in service: {entries}"
+        report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
+        if self.rolled_back:
+            report.title = f"build {self.number} is in service again: {entries}"
+        if self.left_out:
+            report.title += f"; without an entry: {format_counts(self.left_out)}"
+        question = ws.indexed_task.example_question
+        search_command = ws.task.nouns.command("search", q=question, **typed_settings)
+        report.notes.append(f"`{search_command}` searches the index")
+        return report
 
 
 def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:

@@ -28,6 +28,7 @@ from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
+from pipeline.core.report import Report, make_table
 from pipeline.core.text import INVALID_TEXT, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.query import SearchOptions, parse_query
@@ -193,6 +194,23 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     for line_number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}, line {line_number}", line
+
+
+def report_search_quality(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
+    """Report the quality of the search by each rank: means with 95 % intervals.
+
+    The arguments and errors are those of `measure_search`.
+    """
+    figures = measure_search(ws, queries, qrels)
+    table_rows = []
+    for rank in figures:
+        intervals = {
+            measure: f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+            for measure, (mean, low, high) in rank["figures"].items()
+        }
+        table_rows.append({**rank, **intervals})
+    columns = " ".join(("system queries", *MEASURES, "weak"))
+    return Report(figures, parts=[make_table(table_rows, columns)])
 
 
 def measure_search(

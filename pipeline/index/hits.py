@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
-from pipeline.core.text import format_object
+from pipeline.core.report import Listing, Paragraph, Part, Table
+from pipeline.core.text import format_object, shorten, to_single_line
 from pipeline.engine.task import IndexedTask
 from pipeline.index.build_reader import Index
 from pipeline.index.manifest import Floor
@@ -27,6 +28,11 @@ from pipeline.index.tokenizer import extract_terms_cached, find_term_spans, has_
 TermSpan = tuple[int, int, str]
 
 MAX_SNIPPET_CHARS = 200
+MAX_CELL_CHARS = 120
+# Columns before the lines below the heading of a hit.
+HIT_INDENT_WIDTH = 5
+# Surrounds matching words if the output has no bold text.
+MATCH_MARK = "**"
 # Characters that are shown before the first marked word, if the beginning is cut.
 _SNIPPET_LEAD_CHARS = 40
 ELLIPSIS = "…"
@@ -431,3 +437,52 @@ def format_hit_heading(
     detail_fields = [fields.get(name) for name in ("job_title", "company", "source")]
     details = [key, *(str(detail) for detail in detail_fields if detail)]
     return display_name, [detail for detail in details if detail != display_name]
+
+
+def list_hits(
+    indexed_task: IndexedTask,
+    hits: Sequence[Hit],
+    documents: Sequence[Mapping[str, Any]],
+) -> Part:
+    """Return the hits of a search as a part of a report; a line says so if there are none.
+
+    Args:
+        documents: The JSON documents of the hits, in the same order.
+    """
+    if not hits:
+        return f"no {indexed_task.entry_noun} found"
+
+    rows = []
+    for hit, document in zip(hits, documents, strict=True):
+        cells = [_format_cell(document[member]) for member in indexed_task.columns.values()]
+        # Every second piece of a snippet matches the question.
+        marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""
+        rows.append([*cells, hit.why, marked_snippet])
+    table = Table((*indexed_task.columns, "why", "matched"), rows)
+    paragraphs = chain.from_iterable(_describe_hit(indexed_task, hit) for hit in hits)
+    return Listing(list(paragraphs), table)
+
+
+def _describe_hit(indexed_task: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
+    """Yield the paragraphs of a hit.
+
+    The heading has its rank, name and details. Indented paragraphs below it have the best sentence
+    with matching words in bold, the matching tags, and why the search returned the entry. A
+    paragraph without content is left out.
+    """
+    name, details = format_hit_heading(indexed_task, hit)
+    details_text = f"  {_format_cell(details)}" if details else ""
+    yield Paragraph([f"{hit.rank:>3}  ", _format_cell(name), details_text])
+
+    if hit.snippet is not None and hit.snippet.text:
+        yield Paragraph(hit.snippet.pieces, HIT_INDENT_WIDTH)
+    if hit.tags:
+        yield Paragraph([f"tags: {', '.join(hit.tags)}"], HIT_INDENT_WIDTH)
+    if hit.why:
+        yield Paragraph([hit.why], HIT_INDENT_WIDTH)
+
+
+def _format_cell(value: Any) -> str:
+    """Return a value as one line of at most MAX_CELL_CHARS; members of a list have commas."""
+    text = ", ".join(value) if isinstance(value, list) else str(value)
+    return shorten(to_single_line(text), MAX_CELL_CHARS)

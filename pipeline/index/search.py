@@ -12,9 +12,11 @@ from itertools import chain
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.ranking import RankMode
+from pipeline.core.report import Report
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import count_stale, open_synced_builds
-from pipeline.index.hits import Hit, make_hits
+from pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
 from pipeline.index.query import (
     SearchOptions,
     SearchQuery,
@@ -76,6 +78,43 @@ class SearchReport:
     def is_weak(self) -> bool:
         """Whether there are hits and all of them are weak."""
         return bool(self.hits) and all(hit.is_weak for hit in self.hits)
+
+
+def report_search(
+    ws: WorkspaceSession, question: str, options: SearchOptions, *, similar_name: str = ""
+) -> Report:
+    """Report the entries that match a question best, or that are most similar to an entry.
+
+    Warnings, which are printed before, are about an index that is behind, missing phrases, and weak
+    hits. If no entry contains a phrase of the question, weak hits are not mentioned.
+
+    Args:
+        similar_name: Name of an entry; then there is no question.
+
+    Raises:
+        InputError: There is no index, or the question or a filter is invalid.
+    """
+    with SearchSession(ws) as session:
+        if similar_name:
+            search_report = session.search_similar(similar_name, options)
+        else:
+            search_report = session.search(question, options)
+        nouns = session.nouns
+        if search_report.behind:
+            rows = plural(search_report.behind, nouns.singular, nouns.plural)
+            ws.display.warn(
+                f"the index is behind the database by {rows}: `{nouns.command('index')}`"
+            )
+        if search_report.missing_phrases:
+            phrases = " and ".join(map(repr, search_report.missing_phrases))
+            ws.display.warn(f"no match contains {phrases}; closest results without it:")
+        elif search_report.is_weak:
+            ws.display.warn("no good match; closest results:")
+
+        indexed_task = session.indexed_task
+        figures = [hit_to_document(indexed_task, hit) for hit in search_report.hits]
+        parts = [list_hits(indexed_task, search_report.hits, figures)]
+    return Report(figures, parts=parts)
 
 
 class SearchSession(AbstractContextManager["SearchSession"]):

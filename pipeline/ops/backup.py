@@ -29,7 +29,6 @@ import shlex
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,8 @@ from pipeline.core import __version__, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError
 from pipeline.core.progress import Progress
+from pipeline.core.report import Report
+from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from pipeline.index.vector_cache import open_vector_cache
@@ -62,27 +63,14 @@ CHANGING_FILES = (
 )
 
 
-@dataclass(frozen=True)
-class BackupReport:
-    """A complete backup, or the commands that back up a workspace on a server."""
-
-    # The backup's folder.
-    path: str
-    # Number of copied files, without the manifest.
-    files: int = 0
-    # Bytes in these files.
-    size: int = 0
-    # Shell commands for a person to type, if the database is on a server; no file was copied then.
-    typed: tuple[str, ...] = ()
-
-
-def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
+def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
     The copy is made in another folder, which gets the name `target` when it is complete, so there
     is never half a backup. The manifest with the hash of each file is written last. Missing parent
     folders are created. If the database is on a server, nothing at all is copied: the report has
-    the shell commands that back up the database and the files.
+    the shell commands that back up the database and the files. The files of a report are the copied
+    files without the manifest, and its size is their bytes.
 
     Raises:
         InputError: `target` exists already.
@@ -98,7 +86,9 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
         )
     if ws.store.path is None:
         server_commands = _list_server_commands(ws.data, ws.store, target)
-        return BackupReport(str(target), typed=server_commands)
+        figures = {"path": str(target), "files": 0, "size": 0, "typed": server_commands}
+        title = "The database is on a server, so its own programs copy it. Type these commands:"
+        return Report(figures, title, [*server_commands])
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
@@ -114,7 +104,9 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> BackupReport:
         rename_folder(staging, target)
 
     size_bytes = sum((target / name).stat().st_size for name in hashes)
-    return BackupReport(str(target), len(hashes), size_bytes)
+    figures = {"path": str(target), "files": len(hashes), "size": size_bytes, "typed": ()}
+    copied_files = f"{plural(len(hashes), 'file')}, {size_bytes:,} bytes in {target}"
+    return Report(figures, f"{copied_files}; all hashes checked")
 
 
 def _list_server_commands(

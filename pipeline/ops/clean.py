@@ -10,7 +10,7 @@
 import contextlib
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from pipeline.batch.batch_files import (
     sealed_result,
 )
 from pipeline.core import files
+from pipeline.core.report import Report, format_figures
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
@@ -37,6 +38,11 @@ from pipeline.store.database import Store
 
 # Names of batch files, and of part files without a process: number and kind.
 BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl|jsonl\.part|asked|calls)")
+# Figures of the report; see `make_table`.
+REMOVED_FIGURES = (
+    "files bytes=size builds report_files=reports leftovers=litter lock_files=locks "
+    "unneeded_vectors=vectors"
+)
 AWAITED_STATES = frozenset({BatchState.SUBMITTED, BatchState.ASKING})
 
 
@@ -63,7 +69,7 @@ class CleanReport:
     changed: list[str] = field(default_factory=list)
 
 
-def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
+def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
     """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
 
     - Of batches that are over: request, result and lock files. Before, the removal is recorded in
@@ -108,7 +114,13 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> CleanReport:
         _clean_builds(ws, cutoff, report)
         if (ws.data / "index").is_dir():
             report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
-    return report
+
+    figures = asdict(report)
+    removed = format_figures(figures, REMOVED_FIGURES)
+    if not removed:
+        removed = f"nothing; no unneeded file is older than {report.keep_days:g} days"
+    verb = "would remove" if dry else "removed"
+    return Report(figures, f"{verb} {removed}")
 
 
 def _clean_batches(

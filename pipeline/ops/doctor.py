@@ -13,7 +13,6 @@ never used it.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.batch import reconcile
 from pipeline.core import files
@@ -25,6 +24,7 @@ from pipeline.core.errors import (
     MissingError,
     RemoteError,
 )
+from pipeline.core.report import Report, format_counts
 from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from pipeline.core.text import plural
 from pipeline.engine import source_lines
@@ -81,9 +81,11 @@ class DoctorReport:
         """Return the findings that contradict the stored data."""
         return [finding for _, finding in self.findings if finding.is_contradiction]
 
-    @property
-    def document(self) -> dict[str, Any]:
-        """Return the report as a dictionary for JSON output."""
+    def to_report(self) -> Report:
+        """Return the report of `doctor`: the rows of each task, and the findings.
+
+        It has an error if a finding is a contradiction, or else if the backend was not compared.
+        """
         findings = [
             {
                 "said": finding.message,
@@ -94,39 +96,42 @@ class DoctorReport:
             }
             for check_name, finding in self.findings
         ]
-        return {
-            "healthy": not self.contradictions,
+        contradictions = self.contradictions
+        figures = {
+            "healthy": not contradictions,
             "checks": self.check_count,
             "rows": self.row_figures,
             "findings": findings,
         }
-
-    def raise_errors(self) -> None:
-        """Raise an error if a finding is a contradiction, or else if the backend was not compared.
-
-        Raises:
-            InconsistentError: At least one finding contradicts the stored data.
-            ConfigurationError: The backend refused the API key or another setting.
-            RemoteError: The backend cannot be reached.
-        """
-        contradictions = self.contradictions
+        report = Report(figures)
+        report.parts += [
+            f"{subject}: {format_counts(counts) or 'no row'}"
+            for subject, counts in self.row_figures.items()
+        ]
+        report.parts += [
+            "{check}: {said}: {why}. To repair it: {next}".format_map(finding)
+            for finding in findings
+        ]
         if contradictions:
             count = plural(len(contradictions), "finding contradicts", "findings contradict")
-            raise InconsistentError(
-                f"{count} the stored data",
-                hint=contradictions[0].hint,
-            )
+            error = InconsistentError(f"{count} the stored data", hint=contradictions[0].hint)
+            report.errors = [error]
+            return report
 
+        checks = plural(self.check_count, "check")
+        notices = f"no contradiction found; notices: {len(findings)}"
+        report.parts.append(f"{checks} passed, {notices}")
         if self.backend_error is not None:
-            raise self.backend_error
+            report.errors = [self.backend_error]
+        return report
 
 
 # A check yields its findings, and may add figures to the report.
 WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 
 
-def check_workspace(ws: WorkspaceSession) -> DoctorReport:
-    """Run all checks of CHECKS in their order and return their findings.
+def check_workspace(ws: WorkspaceSession) -> Report:
+    """Run all checks of CHECKS in their order and report their findings.
 
     A check that raises FindableError adds that error as a finding, and nothing is raised. If the
     first check has a finding, the later checks are skipped, because they rely on an intact database
@@ -146,7 +151,7 @@ def check_workspace(ws: WorkspaceSession) -> DoctorReport:
         # A row with an unknown state would cause misleading findings in the later checks.
         if check_name == "database" and report.findings:
             break
-    return report
+    return report.to_report()
 
 
 def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFault:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
+from pipeline.core.report import Report
 from pipeline.core.settings import Settings
 from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
@@ -44,6 +45,13 @@ class ExportReport:
     changed_cells: int = 0
 
     __repr__ = format_object
+
+    def to_report(self) -> Report:
+        """Return the report of an export to a file; without rows, a note said so before."""
+        title = ""
+        if self.path is not None:
+            title = f"{plural(self.count, self.word)} written to {self.path}"
+        return Report(asdict(self), title)
 
 
 def export_answers(
@@ -204,6 +212,8 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
         yield f"corrections: {plural(report.corrected_rows, nouns.singular, nouns.plural)}"
     if report.left_out_corrections:
         yield f"not written: {plural(report.left_out_corrections, 'correction')}"
+    if report.path is None:
+        yield f"{plural(report.count, report.word)} written"
     if report.changed_cells:
         cells = plural(report.changed_cells, "cell begins", "cells begin")
         yield (

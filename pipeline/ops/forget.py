@@ -14,7 +14,7 @@
 import contextlib
 import csv
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
+from pipeline.core.report import Report, format_figures
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
@@ -53,31 +54,10 @@ OUT_OF_REACH = (
     "your own files, exports and backups; files that Gemini keeps for two days; "
     "mentions of them in other rows"
 )
+# Figures of the report; see `make_table`.
+DELETED_FIGURES = "lines sealed_files=files vectors refused_rows report_files=reports"
 # Shorter names are not erased from reasons and notes, because they are part of too many texts.
 MIN_ERASED_NAME_CHARACTERS = 4
-
-
-@dataclass
-class ForgetReport:
-    """Rows and files that `forget` removed. The command prints the report as JSON."""
-
-    # The names, joined by commas.
-    username: str
-    usernames: list[str] = field(default_factory=list)
-    # Deleted lines of sealed files.
-    lines: int = 0
-    # Sealed files that lost lines, as paths relative to DATA.
-    files: list[str] = field(default_factory=list)
-    vectors: int = 0
-    # Deleted rows of these names that an import had refused.
-    refused_rows: int = 0
-    # Deleted files of quality reports.
-    reports: int = 0
-    # Number of the new build, or None if no build was necessary.
-    build: int | None = None
-    # Values of another program's table that stay.
-    kept_values: KeptValues = field(default_factory=KeptValues)
-    out_of_reach: str = OUT_OF_REACH
 
 
 def read_names(task: Task, path: Path) -> list[str]:
@@ -120,7 +100,7 @@ def read_names(task: Task, path: Path) -> list[str]:
     return names
 
 
-def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
+def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     """Delete named rows of the task in use and everything about them, after a confirmation.
 
     Afterwards no text of the rows is in the database, the batch files, the reports, the index or
@@ -161,7 +141,8 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
     """
     names = list(dict.fromkeys(names))
     task = ws.task
-    report = ForgetReport(", ".join(names), names)
+    dropped_lines = dict[str, int]()
+    kept_values = KeptValues()
     row_ids = _confirm_and_park(ws, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
@@ -178,25 +159,42 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> ForgetReport:
         for path in chain.from_iterable(clean.find_unknown_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
-            _drop_lines(ws, batch, row_ids, report)
+            dropped_lines |= _drop_lines(ws, batch, row_ids)
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            task.count_kept_values(tx, row_ids, report.kept_values)
-            report.refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
+            task.count_kept_values(tx, row_ids, kept_values)
+            refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
-    report.reports = reports.delete_reports(ws.data, task.name)
-    if ws.is_indexed:
-        _rebuild_index(ws, row_ids, report)
-    report.vectors = _delete_index_leftovers_and_compact(ws)
+    deleted_reports = reports.delete_reports(ws.data, task.name)
+    build_number = _rebuild_index(ws, names, row_ids) if ws.is_indexed else None
+    deleted_vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
         for name in names:
             marks.finish_erasure(tx, task.name, name)
+
+    figures = {
+        "username": ", ".join(names),
+        "usernames": names,
+        "lines": sum(dropped_lines.values()),
+        "files": list(dropped_lines),
+        "vectors": deleted_vectors,
+        "refused_rows": refused_rows,
+        "reports": deleted_reports,
+        "build": build_number,
+        "kept_values": asdict(kept_values),
+        "out_of_reach": OUT_OF_REACH,
+    }
+    deleted = format_figures(figures, DELETED_FIGURES) or "no other data"
+    report = Report(figures, f"{join_first(names)} forgotten, with {deleted}")
+    if kept_values.rows:
+        report.parts.append(kept_values.message)
+    report.parts.append(f"Not deleted: {OUT_OF_REACH}")
     return report
 
 
-def forget_task(ws: WorkspaceSession) -> None:
+def forget_task(ws: WorkspaceSession) -> Report:
     """Delete the task in use with its rows, answers and files, after a confirmation.
 
     Its batches keep their counts and costs. The task's file and its table are deleted if they are
@@ -250,6 +248,8 @@ def forget_task(ws: WorkspaceSession) -> None:
     for path in paths:
         if path.is_file() and path.resolve().is_relative_to(data):
             path.unlink()
+    title = f"the task {task.subject} is forgotten; its costs stay"
+    return Report({"task": task.subject}, title, next_step="")
 
 
 def _check_no_open_batch(tx: Connection, task: Task) -> None:
@@ -427,22 +427,25 @@ def _drop_lines(
     ws: WorkspaceSession,
     batch: BatchRow,
     row_ids: Collection[str],
-    report: ForgetReport,
-) -> None:
+) -> dict[str, int]:
     """Rewrite the sealed files of a batch without the lines about some rows of its task.
 
-    Files that do not exist are skipped. The new hashes are recorded in the database. Rewritten
-    files and deleted lines are added to the report.
+    Files that do not exist are skipped. The new hashes are recorded in the database.
+
+    Returns:
+        The number of deleted lines of each rewritten file, by its path relative to DATA.
 
     Raises:
         InconsistentError: A file, or its record, was changed.
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
-    for file in _find_sealed_files(ws.data, batch):
-        dropped_count = _drop_lines_of_file(ws.store, batch, file, forgotten_keys)
-        if dropped_count:
-            report.files.append(file.path.relative_to(ws.data).as_posix())
-            report.lines += dropped_count
+    dropped_lines = {
+        file.path.relative_to(ws.data).as_posix(): _drop_lines_of_file(
+            ws.store, batch, file, forgotten_keys
+        )
+        for file in _find_sealed_files(ws.data, batch)
+    }
+    return {name: count for name, count in dropped_lines.items() if count}
 
 
 def _drop_lines_of_file(
@@ -535,15 +538,17 @@ def _erase_rows(
 
 def _rebuild_index(
     ws: WorkspaceSession,
+    names: Sequence[str],
     row_ids: Collection[str],
-    report: ForgetReport,
-) -> None:
+) -> int | None:
     """Build the index again if it may contain a forgotten row, and delete all other builds.
 
     Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
     the index contains none of the rows, the build in service stays as it is, and the others are
-    deleted all the same. Leftovers of killed builds are deleted. The number of a new build is set
-    in `report.build`.
+    deleted all the same. Leftovers of killed builds are deleted.
+
+    Returns:
+        The number of the new build, or None if no build was necessary.
 
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
@@ -551,14 +556,15 @@ def _rebuild_index(
     builds = open_synced_builds(ws)
     entry_count = ws.store.query(ws.indexed_task.count_entries)
     may_contain_rows = _may_contain_entries(builds, row_ids)
+    build_number: int | None = None
 
     try:
         if may_contain_rows and entry_count:
             # The rows must leave the index, even if its quality is lower afterwards.
-            report.build = build.build_index(ws, worse_ok=True).number
+            build_number = build.build_index(ws, worse_ok=True).number
     except RemoteError as error:
         raise RemoteError(
-            f"{join_first(report.usernames)} was deleted from the database and the sealed files, "
+            f"{join_first(names)} was deleted from the database and the sealed files, "
             f"but not yet from the index: {error.message}",
             hint="run the same command again; it continues",
             code=error.code,
@@ -568,6 +574,7 @@ def _rebuild_index(
         if may_contain_rows and not entry_count:
             builds.delete_all()
         builds.delete(builds.unused_numbers())
+    return build_number
 
 
 def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:

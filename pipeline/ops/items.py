@@ -5,7 +5,7 @@ applied, or in force, if the task's table shows it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,6 +17,7 @@ from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import FindableError, InputError
+from pipeline.core.report import Report, format_fields, format_lines, make_table, show_document
 from pipeline.core.row_listing import (
     NO_FILTER,
     SORT_TIMEOUT_S,
@@ -26,7 +27,7 @@ from pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
-from pipeline.core.text import format_object
+from pipeline.core.text import format_object, plural
 from pipeline.engine import asking_again, claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -39,6 +40,14 @@ from pipeline.store.database import Connection, Store
 from pipeline.tables import export
 from pipeline.tables.row_table import STALE_STATE
 from pipeline.tables.stored_rows import CHANGED_AT_COLUMN
+
+# Columns of parked rows and of the newest requests, and members of a row; see `make_table`.
+PARKED_COLUMNS = "row=name reason since"
+REQUEST_COLUMNS = "when=at row=name batch state outcome reason in=tokens_in out=tokens_out cost"
+ROW_MEMBERS = (
+    "row=name state parked stale changed=changed_at columns answer confidences answers attempts "
+    "requests index wire"
+)
 
 # Lists of rows
 
@@ -256,6 +265,43 @@ def _parse_answer(
     }
 
 
+def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
+    """Report all that the workspace has about a row, with its preferred answer.
+
+    Args:
+        name: Name or id of the row.
+        raw: Add the lines of each request in the sealed files.
+
+    Raises:
+        InputError: No row has this name.
+    """
+    document = describe_row(ws, name, raw=raw)
+    preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
+    preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
+    index_state = document["index"] or {}
+    members = {
+        **document,
+        "answer": preferred_answer.get("answer"),
+        "confidences": {
+            name: confidence["probability"]
+            for name, confidence in preferred_answer.get("confidences", {}).items()
+        },
+        "index": format_fields(index_state, " ".join(index_state)),
+        "wire": [request["wire"] for request in document["requests"] if raw],
+    }
+    return Report(document, parts=show_document(members, ROW_MEMBERS))
+
+
+def report_newest_requests(
+    ws: WorkspaceSession, *, limit: int, all_tasks: bool, raw: bool
+) -> Report:
+    """Report the newest requests as a table; with `raw`, also their lines in the sealed files."""
+    requests = read_newest_requests(ws, limit=limit, all_tasks=all_tasks, raw=raw)
+    if raw:
+        return Report(requests, parts=[*format_lines("request", requests)])
+    return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
+
+
 def read_newest_requests(
     ws: WorkspaceSession,
     *,
@@ -376,15 +422,14 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
     ]
 
 
-def unpark_rows(
-    store: Store,
-    task: Task,
-    *,
-    name: str | None,
-    all_rows: bool,
-    confirm: Callable[[str], None],
-) -> list[str]:
-    """Unpark a row, or all parked rows after the user confirmed it, and return their names.
+def report_parked_rows(ws: WorkspaceSession) -> Report:
+    """Report every parked row of the task in use with the reason and the time."""
+    figures = [vars(row) for row in list_parked(ws.store, ws.task)]
+    return Report(figures, parts=[make_table(figures, PARKED_COLUMNS)])
+
+
+def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Report:
+    """Unpark a row, or all parked rows after the user confirmed it, and report their names.
 
     The names are sorted. Rows that are being forgotten stay parked.
 
@@ -396,13 +441,15 @@ def unpark_rows(
         InputError: Both or neither of the arguments are given, no row has the name, or the user did
             not confirm.
     """
+    task = ws.task
+    nouns = task.nouns
     if (name is None) == (not all_rows):
         raise InputError(
             "name one row, or choose all; nothing was changed",
-            hint=f"`{task.nouns.command('parked')}` lists them; {OptionHint(all=True)} chooses all",
+            hint=f"`{nouns.command('parked')}` lists them; {OptionHint(all=True)} chooses all",
         )
 
-    with store.read() as tx:
+    with ws.store.read() as tx:
         row_ids = None if name is None else [task.find_row_id(tx, name)]
         unparkable_ids = claims.list_unparkable_ids(
             tx,
@@ -411,19 +458,21 @@ def unpark_rows(
             row_ids=row_ids,
         )
     if not unparkable_ids:
-        return []
+        return Report({"unparked": []}, f"no {nouns.singular} to unpark")
 
     if all_rows:
-        confirm(f"Let {len(unparkable_ids)} parked {task.nouns.plural} be asked again?")
-    with store.write() as tx:
+        ws.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
+    with ws.store.write() as tx:
         unparked_ids = claims.unpark(
             tx,
             task.name,
             prompt_version=task.parked_version,
             row_ids=row_ids,
         )
-        names = task.make_row_table(tx).read_names(tx, unparked_ids)
-    return sorted(names.get(row_id, row_id) for row_id in unparked_ids)
+        names_by_id = task.make_row_table(tx).read_names(tx, unparked_ids)
+    names = sorted(names_by_id.get(row_id, row_id) for row_id in unparked_ids)
+    title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
+    return Report({"unparked": names}, title)
 
 
 def can_be_asked_anew(

@@ -6,12 +6,13 @@ table that findable adopted from another program is kept, with all columns and v
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sqlalchemy import MetaData, exc, inspect, text
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.report import Report, format_figures
 from pipeline.core.text import join_first, plural
 from pipeline.engine.shipped_task import shipped_tasks
 from pipeline.store import batches, schema, workspace
@@ -42,8 +43,8 @@ def remove_findable_tables(
     *,
     confirm: Callable[[str], None],
     should_abandon_batches: bool = False,
-) -> RemovableObjects:
-    """Ask a person, then drop all tables, views and indexes that findable made; return them.
+) -> Report:
+    """Ask a person, then drop all tables, views and indexes that findable made; report them.
 
     The answers and costs in them are lost. All are dropped in one transaction. The files of the
     workspace and the tables of other programs stay.
@@ -75,7 +76,12 @@ def remove_findable_tables(
         removable = _list_removable(tx)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
-    return removable
+    figures = asdict(removable)
+    removed = format_figures(figures, "tables views indexes") or "nothing"
+    report = Report(figures, f"{removed} deleted from {store.display_name}")
+    if removable.kept_tables:
+        report.title += f"; unchanged: {', '.join(removable.kept_tables)}"
+    return report
 
 
 def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:

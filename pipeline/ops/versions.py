@@ -7,8 +7,9 @@
 - A version is `task@n/model`, and a prompt version is `task@n`, which means all its models.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 from pipeline.batch import ingest
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InputError
+from pipeline.core.report import Report, format_figures, make_table
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
@@ -27,6 +29,9 @@ from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
 
 ROLLBACK_LOCK = "rollback"
+# Columns of versions, and figures of a rollback; see `make_table`.
+VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
+ROLLBACK_FIGURES = "answers rows rows_unparked=let_go"
 
 
 class VersionSummary(NamedTuple):
@@ -54,27 +59,13 @@ class VersionSummary(NamedTuple):
         }
 
 
-@dataclass
-class RollbackReport:
-    """Result of a rollback."""
-
-    # The task, as TASK= names it.
-    subject: str
-    # The versions before the rollback; empty if no version has the name.
-    versions: list[VersionSummary]
-    # Deleted table rows (or rows that lost their answer), answers and failed attempts.
-    rows: int = 0
-    answers: int = 0
-    attempts: int = 0
-    # Rows that are no longer parked.
-    unparked_rows: int = 0
-    # Values of another program's table that stay.
-    kept_values: KeptValues = field(default_factory=KeptValues)
-    # The workspace is no longer bound to the local engine.
-    is_unbound: bool = False
+def report_versions(ws: WorkspaceSession) -> Report:
+    """Report the versions of all tasks, or only of the task in use if TASK= is set."""
+    figures = [summary.document for summary in _read_versions_of_tasks(ws)]
+    return Report(figures, parts=[make_table(figures, VERSION_COLUMNS)])
 
 
-def read_versions_of_tasks(ws: WorkspaceSession) -> list[VersionSummary]:
+def _read_versions_of_tasks(ws: WorkspaceSession) -> list[VersionSummary]:
     """Return the versions of all tasks, or only of the task in use if TASK= is set.
 
     Reads all rows, from a single snapshot.
@@ -89,7 +80,7 @@ def read_versions_of_tasks(ws: WorkspaceSession) -> list[VersionSummary]:
     return summaries
 
 
-def delete_version_answers(ws: WorkspaceSession, name: str) -> RollbackReport:
+def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     """Delete the answers and records of a version after the user confirmed it.
 
     This is not the rollback of the index, which deletes nothing (`roll_back_index`). Replies of
@@ -116,7 +107,6 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> RollbackReport:
     summaries = _find_versions(ws, name)
     ws.store.query(_check_can_roll_back, task, summaries)
 
-    report = RollbackReport(task.subject, summaries)
     for summary in summaries:
         item_count = plural(summary.counts.items, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
@@ -126,13 +116,36 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> RollbackReport:
             "Delete these answers for good? Their cost is not refunded. Other versions stay."
         )
 
+    deleted = Counter[str]()
+    kept_values = KeptValues()
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
-                _delete_version(tx, task, summary.counts, report, now=ws.now())
-        report.is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
+                deleted.update(_delete_version(tx, task, summary.counts, kept_values, now=ws.now()))
+        is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
+    figures = {
+        "task": task.subject,
+        "extractor": name,
+        "found": [summary.document for summary in summaries],
+        "rows": deleted["rows"],
+        "answers": deleted["answers"],
+        "attempts": deleted["attempts"],
+        "let_go": deleted["let_go"],
+        "kept_values": asdict(kept_values),
+        "unbound": is_unbound,
+    }
+    report = Report(figures, f"there are no answers of {name}")
+    if summaries:
+        counts = format_figures(figures, ROLLBACK_FIGURES) or "no answers"
+        report.title = f"{name} deleted: {counts}"
+    if kept_values.rows:
+        report.parts.append(kept_values.message)
+    if is_unbound:
+        report.parts.append(
+            "no answer of the local engine is left: with GEMINI_API_KEY this workspace uses Gemini"
+        )
     return report
 
 
@@ -167,7 +180,7 @@ def _find_versions(ws: WorkspaceSession, name: str) -> list[VersionSummary]:
     """
     summaries = [
         summary
-        for summary in read_versions_of_tasks(ws)
+        for summary in _read_versions_of_tasks(ws)
         if name in {summary.counts.version, summary.counts.prompt_version}
     ]
     return [summary for summary in summaries if summary.task is summaries[0].task]
@@ -219,21 +232,26 @@ def _delete_version(
     tx: Connection,
     task: Task,
     counts: VersionCounts,
-    report: RollbackReport,
+    kept_values: KeptValues,
     *,
     now: datetime,
-) -> None:
+) -> dict[str, int]:
     """Delete the answers and attempts of a version, and what they wrote into the task's table.
 
     A row that the version added to the task's table is deleted. A row that another program owns
     only loses its answer. A row that somebody changed after the answer was written keeps its cells,
     but the stored answer is deleted. Rows that attempts of the version parked are no longer parked.
-    Corrections stay. The numbers are added to the report. If rows were changed, this is recorded,
-    so that the index of the task is outdated. Runs in the caller's transaction.
+    Corrections stay. If rows were changed, this is recorded, so that the index of the task is
+    outdated. Runs in the caller's transaction.
 
     Args:
         counts: The version, with its prompt version and model.
+        kept_values: Gets the values of another program's table that stay.
         now: The time of the rollback, for the journal.
+
+    Returns:
+        `rows` (deleted table rows, or rows that lost their answer), `answers`, `attempts`, and
+        `let_go` (rows that are no longer parked).
     """
     answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())
     row_count = task.roll_back_version(tx, counts, answered_ids)
@@ -243,13 +261,15 @@ def _delete_version(
         counts.version,
         now=now,
     )
-    task.count_kept_values(tx, answered_ids, report.kept_values)
-    report.rows += row_count
-    report.answers += answer_count
-    report.attempts += attempt_count
-    report.unparked_rows += unparked_count
-    if report.rows:
+    task.count_kept_values(tx, answered_ids, kept_values)
+    if row_count:
         workspace.record_row_change(tx, task.name)
+    return {
+        "rows": row_count,
+        "answers": answer_count,
+        "attempts": attempt_count,
+        "let_go": unparked_count,
+    }
 
 
 def _unbind_local_engine(

@@ -11,14 +11,13 @@ No file is overwritten. Only the text column is sent, and the columns that a per
 file.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from pipeline.batch import budget
-from pipeline.batch.batch_plan import BatchPlan
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from pipeline.core.errors import InputError
@@ -26,10 +25,8 @@ from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.quotes import to_display_value
 from pipeline.core.redact import mask_password
 from pipeline.core.report import Report, Table, format_counts, raise_first_error
-from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
-from pipeline.engine.request_builder import RequestBuilder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
 from pipeline.engine.task_template import (
@@ -625,10 +622,10 @@ def _estimate_all(
 ) -> preflight.Preflight | None:
     """Return the estimate for all rows of a task, from the replies about its first rows.
 
-    No request is sent. The mean tokens of the replies are extended to all rows. In the mode decide
-    the replies are those of a decision model, so the other modes, which use a generating model, are
-    estimated from the requests that they would send about the first rows. If the local engine
-    answered, the result also contains the estimate for Gemini's model.
+    No request is sent. The tokens are those of the replies. In the mode decide the replies are
+    those of a decision model, so the tokens of the other modes, which use a generating model, are
+    those of the requests that they would send about the first rows. If the local engine answered,
+    the result also contains the estimate for Gemini's model.
 
     Args:
         ws: The workspace.
@@ -647,62 +644,13 @@ def _estimate_all(
     if not measured_usages:
         return None
 
-    measured_plan = _plan_all_rows(ws.settings, row_count, measured_usages)
-    estimate = preflight.estimate_plan(ws, measured_plan)
-    estimate = replace(estimate, calibration=budget.Calibration(answers=len(measured_usages)))
+    estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, row_count=row_count)
+    estimate = estimate_all(ws, measured_usages=measured_usages)
     if ws.is_deciding:
         decide = estimate.mode_estimates[Mode.DECIDE]
-        generating_ws = replace(ws, is_deciding=False)
-        estimate = _estimate_from_requests(generating_ws, row_ids, row_count)
+        estimate = estimate_all(replace(ws, is_deciding=False))
         estimate = replace(estimate, decide=decide)
     gemini_ws = ws.with_gemini_model()
     if gemini_ws is None:
         return estimate
-    return replace(estimate, with_key=_estimate_from_requests(gemini_ws, row_ids, row_count))
-
-
-def _estimate_from_requests(
-    ws: WorkspaceSession,
-    row_ids: Sequence[str],
-    row_count: int,
-) -> preflight.Preflight:
-    """Return the estimate for all rows, from the counted tokens of requests about some of them.
-
-    The requests are built and not sent.
-
-    Args:
-        ws: The session whose model would be asked.
-        row_ids: The rows whose requests are built.
-        row_count: Number of all rows.
-    """
-    builder = RequestBuilder(ws.task, ws.model)
-    with ws.store.read() as tx:
-        usages = [
-            request.usage for request in builder.plan_requests(tx, ws.task.read_rows(tx, row_ids))
-        ]
-    return preflight.estimate_plan(ws, _plan_all_rows(ws.settings, row_count, usages))
-
-
-def _plan_all_rows(settings: Settings, row_count: int, usages: Sequence[Usage]) -> BatchPlan:
-    """Return the plan for all rows, from the mean token counts of some rows.
-
-    Each row counts as a request. The number of batches follows from rows and prompt tokens, not
-    from the size of the files.
-
-    Args:
-        settings: Limits of a batch: rows and prompt tokens.
-        row_count: Number of all rows.
-        usages: Tokens of some rows; at least one.
-    """
-    token_sums = [sum(tokens) for tokens in zip(*usages, strict=True)]
-    usage = Usage(*(round(token_sum * row_count / len(usages)) for token_sum in token_sums))
-    batches_for_rows = row_count / settings.batch_rows
-    batches_for_tokens = usage.prompt / settings.batch_tokens
-    batch_count = math.ceil(max(batches_for_rows, batches_for_tokens))
-    return BatchPlan(
-        row_count,
-        batch_count,
-        row_count,
-        counted_prompt_tokens=usage.prompt,
-        usage=usage,
-    )
+    return replace(estimate, with_key=estimate_all(gemini_ws))

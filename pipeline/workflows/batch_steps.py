@@ -7,7 +7,6 @@
 """
 
 from pipeline.batch import budget, cancel, held_batches, move, poll, submit
-from pipeline.batch.batch_plan import Selection
 from pipeline.core.report import Report, collect_error, format_fields, make_table
 from pipeline.core.settings import Budget
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
@@ -17,7 +16,7 @@ from pipeline.engine.task import Task
 from pipeline.ops.status import read_status
 from pipeline.store import batches
 from pipeline.store.database import Store
-from pipeline.workflows import rounds
+from pipeline.workflows import preflight, rounds
 from pipeline.workflows.pilot_run import check_or_run_pilot
 from pipeline.workflows.tag_report import make_failure_tables
 
@@ -79,7 +78,8 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
         InputError: The task has no rows at all.
     """
     ws.sync_rows()
-    plan = submit.plan_submit(ws, Selection(limit))
+    estimate = preflight.estimate_rows(ws, limit=limit)
+    plan = estimate.sent_plan
     report = _report_submit(ws, submit.SubmitReport(plan), dry=True)
     if plan.items:
         description = submit.describe_plan(ws, plan)
@@ -209,7 +209,7 @@ def plan_move(
     batch = ws.store.query(batches.get_batch, number)
     move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
     _set_budget(ws, budget_usd)
-    other_mode_usd = move.estimate_move(
+    other_mode_usd = move.price_in_other_mode(
         batch,
         mode,
         model=ws.model,

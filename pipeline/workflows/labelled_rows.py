@@ -18,7 +18,6 @@ from pipeline.engine.task_values import TaskNouns
 from pipeline.quality import pilot, right_value_accuracy
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, AccuracyReport
 from pipeline.store import answers
-from pipeline.store.database import Connection
 from pipeline.store.edits import RightValues
 
 # The largest trial that is proposed; its interval is narrow.
@@ -55,7 +54,7 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
     nouns = ws.task.nouns
     with ws.store.read() as tx:
         accuracy = right_value_accuracy.measure_versions(tx, ws.task, texts)
-        review_hint = str(make_review_hint(tx, ws.task))
+        review_hint = str(make_review_hint(ws.task))
         # The task's file may declare a version that no command has registered yet.
         present_task = task_registry.with_version_in_file(ws.task)
         draft_rows = 0
@@ -140,29 +139,13 @@ def _choose_next_command(
     return None
 
 
-def make_review_hint(tx: Connection, task: Task) -> HintTemplate:
-    """Return how to set right values of a task: by a file, or on the page.
-
-    Only a user task has files of right values. One command writes a file with the keys, the answers
-    and the marks of reviewed rows; another command reads the corrected file. The page is named
-    alone if the task is built in, has no column of review marks, or has a column with a comma in
-    its name.
-    """
-    page_hint = HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
+def make_review_hint(task: Task) -> HintTemplate:
+    """Return how to set right values of a task: on the page, or those of a user task by a file."""
     if task.user_file is None:
-        return page_hint
-    grid = task.make_grid(tx)
-    review_name = grid.judgements.review_name
-    columns = [*task.key_columns, *grid.answer_fields, review_name]
-    # Commas separate the names.
-    if not review_name or any("," in name for name in columns):
-        return page_hint
-    nouns = task.nouns
+        return HintTemplate("`{}` corrects and reviews answers on a page", CommandHint("web"))
     return HintTemplate(
-        f"`{{}}` writes the answers: correct them in the file, or type yes under "
-        f"{review_name}; then `{{}}` stores the labels; `{{}}` does the same on a page",
-        nouns.command("items", to=REVIEW_FILE, fields=",".join(columns)),
-        nouns.command("correct", file=REVIEW_FILE),
+        "`{}` stores the labels of a table; `{}` corrects and reviews answers on a page",
+        task.nouns.command("correct", file=REVIEW_FILE),
         CommandHint("web"),
     )
 

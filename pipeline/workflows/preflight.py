@@ -24,6 +24,7 @@ from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.report import Report, make_table
+from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd, plural
 from pipeline.engine import claiming, closed_questions
@@ -36,7 +37,7 @@ from pipeline.gemini.models import (
     MONTHLY_SPENDING_CAPS,
     TARGET_BATCH_AGE,
 )
-from pipeline.gemini.usage import Usage, calculate_cost
+from pipeline.gemini.usage import Usage, calculate_cost, sum_usage
 from pipeline.quality import pilot
 from pipeline.store import batches
 from pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
@@ -220,14 +221,9 @@ class Preflight:
     def sent_plan(self) -> BatchPlan:
         """Return the plan of all rows to send, with those of prepared batches.
 
-        Rows, requests and batches of the prepared batches are added, but not their tokens.
+        The cost of the plan is that of the mode batch.
         """
-        return replace(
-            self.plan,
-            items=self.plan.items + self.waiting.items,
-            requests=self.plan.requests + self.waiting.requests,
-            batches=self.plan.batches + self.waiting.batches,
-        )
+        return self.plan + self.waiting
 
 
 def estimate_rows(
@@ -235,6 +231,8 @@ def estimate_rows(
     *,
     limit: int | None = None,
     row_ids: Sequence[str] | None = None,
+    row_count: int | None = None,
+    measured_usages: Sequence[Usage] = (),
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
 ) -> Preflight:
@@ -247,6 +245,10 @@ def estimate_rows(
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         row_ids: Estimate these rows, whatever their state, instead of the open rows.
+        row_count: The named rows are the first of so many rows, which are all estimated, each as a
+            request with the mean tokens of the named rows.
+        measured_usages: Tokens of replies about named rows, which count instead of the tokens of
+            their requests.
         deadline_s: Seconds from now, or None for no deadline.
         is_pilot_waived: Ignore a pilot that blocks the rows.
 
@@ -256,22 +258,49 @@ def estimate_rows(
     rows_mode = Mode.TRIAL
     if row_ids is None:
         rows_mode = Mode.BATCH
-        row_count = ws.store.query(claiming.count_claimable, ws.task)
+        counted_rows = ws.store.query(claiming.count_claimable, ws.task)
     else:
-        row_count = len(row_ids)
+        counted_rows = len(row_ids)
     selection = Selection(limit, row_ids=row_ids)
-    with ws.display.bar("counting tokens", min(row_count, limit or row_count)) as bar:
+    with ws.display.bar("counting tokens", min(counted_rows, limit or counted_rows)) as bar:
         plan = plan_batches(
             ws,
             selection,
             bar=bar,
             rows_mode=rows_mode,
         )
-    return estimate_plan(
+    if row_count is not None:
+        plan = _extend_plan(plan, row_count, measured_usages, settings=ws.settings)
+    estimate = estimate_plan(
         ws,
         plan,
         deadline_s=deadline_s,
         is_pilot_waived=is_pilot_waived,
+    )
+    if measured_usages:
+        estimate = replace(estimate, calibration=budget.Calibration(answers=len(measured_usages)))
+    return estimate
+
+
+def _extend_plan(
+    plan: BatchPlan, row_count: int, measured_usages: Sequence[Usage], *, settings: Settings
+) -> BatchPlan:
+    """Return the plan for all rows, from the plan of some of them, or from replies about them.
+
+    Each row counts as a request. The number of batches follows from rows and prompt tokens, not
+    from the size of the files.
+    """
+    usage = sum_usage(measured_usages) if measured_usages else plan.usage
+    share = row_count / (len(measured_usages) or plan.requests)
+    usage = Usage(*(round(tokens * share) for tokens in usage))
+    batches_for_rows = row_count / settings.batch_rows
+    batches_for_tokens = usage.prompt / settings.batch_tokens
+    return BatchPlan(
+        row_count,
+        math.ceil(max(batches_for_rows, batches_for_tokens)),
+        row_count,
+        counted_prompt_tokens=usage.prompt,
+        usage=usage,
     )
 
 
@@ -390,7 +419,7 @@ class _PlanEstimator:
         with ws.store.read() as tx:
             self.calibration = budget.load_calibration(tx, ws.version)
             # Prepared batches of earlier commands.
-            prepared_plan = submit.add_prepared_batches(tx, ws.task, BatchPlan())
+            prepared_plan = submit.plan_prepared_batches(tx, ws.task)
             # USD that all budgets still allow, or None without a budget.
             self.budget_room = budget.read_current_budgets(ws).remaining_usd(tx)
             # Live calls that already count for today's quota.
@@ -411,7 +440,7 @@ class _PlanEstimator:
             for batch in batch_files.find_dead_batches(ws.store, ws.locks)
             if batch.task == ws.task.name and batch.mode.claims_rows
         )
-        self.waiting_plan = submit.add_batches(prepared_plan, stopped_runs)
+        self.waiting_plan = prepared_plan + submit.plan_stored_batches(stopped_runs)
 
     def estimate_calls(self, mode: Mode) -> ModeEstimate:
         """Return the estimate of live calls in a mode: cost, duration, warnings.

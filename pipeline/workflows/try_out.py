@@ -248,7 +248,7 @@ def try_task(
             raise InputError(
                 f"no {ws.task.nouns.singular} is labelled, except examples in the prompt; "
                 "nothing was asked",
-                hint=labelled_rows.make_review_hint(tx, ws.task),
+                hint=labelled_rows.make_review_hint(ws.task),
             )
         if name is not None:
             row_ids: Sequence[str] = [ws.task.find_row_id(tx, name)]

@@ -9,10 +9,9 @@
   and other open rows are asked by batch.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 from pipeline.batch import budget, live
@@ -27,7 +26,7 @@ from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build
 from pipeline.workflows import decisions
-from pipeline.workflows.due_units import DueUnit, is_pilot_clear, sync_and_check_index
+from pipeline.workflows.due_units import is_pilot_clear, sync_and_check_index
 from pipeline.workflows.rounds import TagRounds
 
 # Opens the workspace for a task.
@@ -240,26 +239,18 @@ class WorkPass:
             texts = plural(report.embedded, "text")
             self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
 
-    def describe_waits(self, due_units: Sequence[DueUnit]) -> None:
+    def describe_waits(self) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.
 
-        A line has the time that the batch has waited at the API, and when it is polled next. If the
-        local engine answers, nothing is added.
-
-        Args:
-            due_units: The units of the task that are due now or later.
+        If the local engine answers, nothing is added.
         """
         ws = self.ws
         if ws.backend == "local":
             return
-        now = ws.now()
-        checked_at = {
-            due_unit.number: now + timedelta(seconds=due_unit.in_s) for due_unit in due_units
-        }
         submitted_batches = self.tag_rounds.list_batches(BatchState.SUBMITTED)
         lines = [
-            f"batch {number} waits: {wait.describe(checked_at=checked_at.get(number))}"
-            for number, wait in find_waits(submitted_batches, now=now).items()
+            f"batch {number} waits: {wait.describe()}"
+            for number, wait in find_waits(submitted_batches, now=ws.now()).items()
             if wait.is_slow
         ]
         if lines:

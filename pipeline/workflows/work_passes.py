@@ -111,7 +111,7 @@ def run_pass(
             with open_workspace(name) as ws:
                 work_pass = run_due_units(ws, units)
                 due_units = list(list_due_units(ws))
-                work_pass.describe_waits(due_units)
+                work_pass.describe_waits()
                 with ws.store.read() as tx:
                     document["workspace_id"] = workspace.get_workspace(tx).workspace_id
         except FindableError as error:

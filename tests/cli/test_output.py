@@ -10,7 +10,7 @@ from pipeline.core import report
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:
     """Cells have no padding, and their tabs and line ends become spaces."""
-    output.print_table(("a", "long header"), [("1\t2", "x\ny"), ("wide cell", "")])
+    output.print_part(report.Table(("a", "long header"), [("1\t2", "x\ny"), ("wide cell", "")]))
     assert capsys.readouterr().out == "a\tlong header\n1 2\tx y\nwide cell\t\n"
 
 
@@ -21,9 +21,8 @@ def test_a_username_is_never_folded(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "50")
     name = "eleuterio-campoverde-ruz"
-    output.print_table(
-        ("username", "title"), [(name, "Ingeniero de estructuras y de muchas otras cosas")]
-    )
+    rows = [(name, "Ingeniero de estructuras y de muchas otras cosas")]
+    output.print_part(report.Table(("username", "title"), rows))
     assert any(line.startswith(f"{name} ") for line in capsys.readouterr().out.splitlines())
 
 

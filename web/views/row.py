@@ -7,7 +7,6 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import PurePath
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -579,11 +578,13 @@ def _start_forgetting(
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
-            report = asdict(forget.forget_rows(ws, [key]))
+            report = forget.forget_rows(ws, [key])
         app_state.background_work.delete_finished(row_key=key)
         # The result outlives the row, so it must not contain the name.
         return {
-            name: value for name, value in report.items() if name not in {"username", "usernames"}
+            name: value
+            for name, value in report.figures.items()
+            if name not in {"username", "usernames"}
         }
 
     return app_state.background_work.start(
