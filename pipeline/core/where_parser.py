@@ -307,7 +307,7 @@ class _Parser:
             return self._take().lower() == "true"
         if text.lower() == "null":
             raise _syntax_error(offset, "IS NULL finds empty cells")
-        if kind == "word":
+        if kind == "word" and text.lower() not in _KEYWORDS:
             raise _syntax_error(offset, f"a text needs single quotes: {text!r}")
         raise self._expected("a number, TRUE, FALSE or a text between single quotes")
 

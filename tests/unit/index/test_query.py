@@ -86,7 +86,7 @@ def test_any_text_is_a_question_or_refused(text: str) -> None:
         ("rate < 5 x = 1", "character 10: expected AND, OR or the end, found 'x'"),
         ("(rate < 5", r"character 10: expected '\)', found the end"),
         ("currency = 'EUR", "character 12: ' is not closed"),
-        ("currency = EUR", "between single quotes, found 'EUR'"),
+        ("currency = EUR", "character 12: a text needs single quotes: 'EUR'"),
         ("rate ! 5", "character 6: '!' is not an operator"),
         ("rate = NULL", "character 8: IS NULL finds empty cells"),
         ("rate IN (1; 2)", "character 11"),
