@@ -54,6 +54,9 @@ INTERRUPTED_ERROR = (
     "run the same command again to continue",
 )
 
+# A signal whose error Python dropped is sent again after this time. By then the code that drops
+# errors has usually ended.
+RESEND_DELAY_S = 0.01
 # Connections that wait until a server accepts them.
 SOCKET_BACKLOG = 256
 
@@ -158,9 +161,11 @@ def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt in a `with` block for SIGTERM and SIGINT.
 
-    If the caller has set a handler of SIGINT of its own, that handler is called for SIGINT instead.
-    A handler of SIGTERM is always replaced. Outside of the main thread this does nothing, because
-    Python handles signals only there.
+    - If the caller has set a handler of SIGINT of its own, that handler is called for SIGINT
+      instead. A handler of SIGTERM is always replaced.
+    - Python drops all errors in some places, for example in `__del__`. A signal that arrives there
+      is sent again.
+    - Outside of the main thread this does nothing, because Python handles signals only there.
 
     The former handlers are restored at the end.
     """
@@ -169,6 +174,8 @@ def interruptible() -> Iterator[None]:
         return
 
     _received_signals.clear()
+    former_hook = sys.unraisablehook
+    sys.unraisablehook = _handle_dropped_error
     former_handlers = {signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt)}
     # A handler of the caller stays.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -179,6 +186,7 @@ def interruptible() -> Iterator[None]:
     finally:
         for signal_number, handler in former_handlers.items():
             signal.signal(signal_number, handler)
+        sys.unraisablehook = former_hook
 
 
 def flush_output() -> None:
@@ -239,10 +247,35 @@ def _prepare_standard_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _interrupt(signal_number: int, _frame: FrameType | None) -> None:
-    """Handle a signal: record it, and raise KeyboardInterrupt."""
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    """Handle a signal: record it, and raise KeyboardInterrupt.
+
+    While a dropped error is handled, another error would be dropped, too. Then the signal is sent
+    again instead.
+    """
     _received_signals.append(signal_number)
+    for caller_frame, _ in traceback.walk_stack(frame):
+        if caller_frame.f_code is _handle_dropped_error.__code__:
+            return _resend_signal(signal_number)
     raise KeyboardInterrupt
+
+
+def _handle_dropped_error(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send the last signal again if Python dropped its KeyboardInterrupt; print other errors."""
+    if unraisable.exc_type is not KeyboardInterrupt or not _received_signals:
+        sys.__unraisablehook__(unraisable)
+    else:
+        _resend_signal(_received_signals[-1])
+
+
+def _resend_signal(signal_number: int) -> None:
+    """Send a signal to this process again after RESEND_DELAY_S, if it is still handled then."""
+
+    def resend() -> None:
+        if signal.getsignal(signal_number) is _interrupt:
+            os.kill(os.getpid(), signal_number)
+
+    threading.Timer(RESEND_DELAY_S, resend).start()
 
 
 def _help_hint(error: click.UsageError) -> str:

@@ -1,5 +1,7 @@
 """Errors are printed in at most three lines with a specific exit code and no traceback."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,30 @@ def test_unexpected_error_is_one_line_without_row_content(
     assert "Secret Street" not in stderr
     status_run = local.ran("status", "--debug", code=1)
     assert "Traceback" in status_run.stderr
+
+
+# The first pause ends before the waiting thread starts.
+@pytest.mark.parametrize("pause", [1e-4, 1e-2])
+def test_signal_during_a_destructor_is_repeated(pause: float) -> None:
+    """Python drops errors that are raised in `__del__`, so the signal is sent again."""
+    program = f"""
+import os, signal, time
+from jobs import exit_codes
+from jobs.exit_codes import exit_on_error, interruptible
+exit_codes.RESEND_DELAY_S = {pause}
+class Going:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+with exit_on_error([]), interruptible():
+    Going()
+    print("on", flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout.strip()) == (130, "on"), process.stderr
