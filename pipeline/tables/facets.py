@@ -91,10 +91,15 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     has_long_values = len(short_values) < len(row_counts)
     if not has_lists and (has_long_values or len(row_counts) > _MAX_VALUES):
         return []
-    short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
     return [
-        _make_field_count(name, value, row_count) for value, row_count in short_values[:_MAX_VALUES]
+        _make_field_count(name, value, row_count)
+        for value, row_count in list_commonest(short_values, _MAX_VALUES)
     ]
+
+
+def list_commonest(row_counts: Iterable[tuple[Any, int]], limit: int) -> list[tuple[Any, int]]:
+    """Return the commonest values with their counts; equally common values by their texts."""
+    return sorted(row_counts, key=lambda pair: (-pair[1], str(pair[0])))[:limit]
 
 
 def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
