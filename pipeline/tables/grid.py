@@ -10,9 +10,8 @@ values, such as tags, by which rows are counted.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +23,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    cast,
     false,
     func,
     literal,
@@ -32,6 +32,7 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union_all,
 )
 
 from pipeline.core.command_hint import HintTemplate, OptionHint
@@ -63,7 +64,6 @@ from pipeline.store.database import (
     limit_time,
     select_matching,
     split_into_pages,
-    start_timer,
     stream_rows,
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
@@ -72,6 +72,7 @@ from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.facets import (
     format_any_equality,
     is_countable,
+    list_commonest,
     list_value_counts,
     quote_where_name,
 )
@@ -102,9 +103,11 @@ from pipeline.tables.where_sql import (
 
 # Versions and values are only counted in tables of at most this size.
 _MAX_FACET_ROWS = 100_000
-_FACET_PAGE_ROWS = 2_000
+_FIRST_FACET_ROWS = 500
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
+# Name of the version among the counted columns; no column has it.
+_VERSION = ""
 NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -149,6 +152,11 @@ class Grid:
     def reason_name(self) -> str:
         """Return the name of the column with the reason of the state."""
         return list(self.columns)[-1]
+
+    @property
+    def _cells(self) -> dict[str, JsonCell]:
+        """Return what WHERE= compares, by the names of columns."""
+        return {name: column.cell for name, column in self.columns.items() if column.cell}
 
     def _join_answers(self, version: str | None = None) -> Join:
         """Return the rows, each joined with its preferred answer of a version, or of any."""
@@ -458,7 +466,7 @@ class Grid:
             name = quote_where_name(self.default_names[-1])
             hint = HintTemplate("write it like {}", OptionHint(where=f"{name} CONTAINS 'word'"))
             raise InputError(error.message, hint=hint) from None
-        cells = {name: column.cell for name, column in self.columns.items() if column.cell}
+        cells = self._cells
         for name, cell in self.find_more_cells().items():
             cells.setdefault(name, cell)
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
@@ -527,27 +535,37 @@ class Grid:
         if self.should_list_refused(row_filter):
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
-        conditions = self._make_conditions(tx, row_filter)
-        source = None
-        # Without a filter, answers need not be looked up.
-        if conditions:
-            source = self._join_answers()
-        row_counts = self.table.count_by_state(tx, *conditions, source=source)
-        if not conditions and self.table.is_refused is None:
-            row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
-        states = {name: row_counts[name] for name in self.table.listed_names}
+        counters = None
+        key = self.table.table.c[self.table.id_column]
+        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
+        if count_rows(tx, first_rows) <= _MAX_FACET_ROWS:
+            with contextlib.suppress(SlowError), limit_time(tx, within_s):
+                counters = self._count_facets(tx, row_filter)
+        if counters is None:
+            counters = self._count_values(tx, row_filter, [self.state_name])
 
+        state_counts = counters.pop(self.state_name)
+        if self.table.is_refused is None and not self._make_conditions(tx, row_filter):
+            state_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
+        states = {name: state_counts[name] for name in self.table.listed_names}
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
             gone_count = states.pop(GONE_STATE)
-        counts = RowCounts(sum(states.values()), states, None, gone=gone_count)
-        key = self.table.table.c[self.table.id_column]
-        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        if count_rows(tx, first_rows) > _MAX_FACET_ROWS:
-            return counts
-        with contextlib.suppress(SlowError), limit_time(tx, within_s):
-            return self._count_facets(tx, counts, row_filter, within_s)
-        return counts
+
+        versions = None
+        if _VERSION in counters:
+            version_counts = counters.pop(_VERSION)
+            # Rows without an answer.
+            del version_counts[None]
+            versions = dict(list_commonest(version_counts.items(), _MAX_VERSIONS))
+        fields = {name: list_value_counts(name, counter) for name, counter in counters.items()}
+        return RowCounts(
+            sum(states.values()),
+            states,
+            versions,
+            {name: value_counts for name, value_counts in fields.items() if value_counts},
+            gone_count,
+        )
 
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
@@ -559,58 +577,65 @@ class Grid:
         return self.table.is_missing
 
     def _count_facets(
+        self, tx: Connection, row_filter: RowFilter
+    ) -> dict[str, Counter[str | None]]:
+        """Count rows by state, by version, by judgement, and by each facet that has few values."""
+        names = [self.state_name, _VERSION, *self.facets, *self.judgements.counted_names]
+        # A column of texts that differ is found in a few rows, so that others are not counted.
+        first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
+        countable_names = [name for name in names if is_countable(first_counters[name])]
+        return self._count_values(tx, row_filter, countable_names)
+
+    def _count_values(
         self,
         tx: Connection,
-        counts: RowCounts,
         row_filter: RowFilter,
-        within_s: float | None,
-    ) -> RowCounts:
-        """Return the counts with the numbers of rows by version and by value of each facet.
+        names: Sequence[str],
+        *,
+        max_rows: int | None = None,
+    ) -> dict[str, Counter[str | None]]:
+        """Return, for each of some columns, the number of rows by value, as the database counts.
 
-        Reviewed and doubtful rows are counted as facets, too. The rows are read once. Only the 50
-        commonest versions are returned. A facet is counted without its own condition in
-        `row_filter.choices`.
+        The rows are selected once. A column is counted without its own condition: its condition in
+        `row_filter.choices`. That of the state is that a row is in its source.
 
         Args:
-            within_s: The limit of the reading, in seconds; None means no limit.
-
-        Raises:
-            SlowError: It takes longer than `within_s` seconds.
+            names: The name of the state, _VERSION, and names of columns with a cell.
+            max_rows: Count only so many rows, whichever the database finds first.
         """
-        facet_names = [*self.facets, *self.judgements.counted_names]
-        chosen_names = [name for name in facet_names if name in row_filter.choices]
-        other_choices = {
-            name: text for name, text in row_filter.choices.items() if name not in chosen_names
+        expressions: dict[str, ColumnElement[Any]] = {
+            **{name: select_json(tx, cell) for name, cell in self._cells.items() if name in names},
+            self.state_name: self.table.state_expression,
+            _VERSION: answers.c.extractor,
         }
-        cells = [cell for cell in (self.columns[name].cell for name in facet_names) if cell]
+        choices = dict(row_filter.choices)
+        own_conditions = {
+            name: self._compile_condition(tx, choices.pop(name))
+            for name in names
+            if name in choices
+        }
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None:
+            own_conditions[self.state_name] = ~is_excluded
         query = self.select_rows(
             tx,
-            row_filter._replace(choices=other_choices),
-            answers.c.extractor,
-            *(select_json(tx, cell) for cell in cells),
-            *(self._compile_condition(tx, row_filter.choices[name]) for name in chosen_names),
+            row_filter._replace(choices=choices),
+            *(expressions[name] for name in names),
+            *own_conditions.values(),
+            has_gone_rows=True,
         )
 
-        timer = start_timer(tx)
-        versions = Counter[str]()
-        rows_by_json = {name: Counter[str | None]() for name in facet_names}
-        for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            version_column, *columns = zip(*rows, strict=True)
-            fits = dict(zip(chosen_names, columns[len(cells) :], strict=True))
-            versions.update(filter(None, _select_fitting(version_column, fits.values())))
-            for (name, counter), column in zip(rows_by_json.items(), columns, strict=False):
-                other_fits = [fit for choice, fit in fits.items() if choice != name]
-                if is_countable(counter):
-                    counter.update(_select_fitting(column, other_fits))
-            if within_s is not None and timer.seconds > within_s:
-                raise SlowError
-
-        commonest_versions = sorted(versions.items(), key=lambda pair: (-pair[1], pair[0]))
-        fields = {name: list_value_counts(name, counter) for name, counter in rows_by_json.items()}
-        return counts._replace(
-            versions=dict(commonest_versions[:_MAX_VERSIONS]),
-            fields={name: value_counts for name, value_counts in fields.items() if value_counts},
-        )
+        columns = [*query.limit(max_rows).cte("listed_rows").c]
+        fits = dict(zip(own_conditions, columns[len(names) :], strict=True))
+        queries = []
+        for name, column in zip(names, columns, strict=False):
+            other_fits = [fit for other_name, fit in fits.items() if other_name != name]
+            counts = select(literal(name), cast(column, Text), func.count())
+            queries.append(counts.where(*other_fits).group_by(column))
+        counters = {name: Counter[str | None]() for name in names}
+        for name, value, row_count in tx.execute(union_all(*queries)):
+            counters[name][value] += row_count
+        return counters
 
     def _list_sort_keys(self, options: RowListOptions) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
@@ -681,18 +706,6 @@ class Grid:
 def _is_descending(options: RowListOptions) -> bool:
     """Return whether rows are sorted in descending order."""
     return (options.sort or "").startswith("-") != options.is_reversed
-
-
-def _select_fitting(column: Sequence[Any], fits: Collection[Sequence[Any]]) -> Iterable[Any]:
-    """Return the values of a column in the rows that meet all conditions.
-
-    Args:
-        column: The value of each row.
-        fits: The result of each condition for each row; NULL means that it is not met.
-    """
-    if not fits:
-        return column
-    return compress(column, map(all, zip(*fits, strict=True)))
 
 
 def make_grid(

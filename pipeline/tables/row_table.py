@@ -106,12 +106,14 @@ class RowTable:
         """
         *own_states, default_state = self.states
         has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
+        held_state = claims.select_held_state(
+            self.task, self.row_id, prompt_version=self.own_prompt_version
+        )
         branches = [
             (self.is_missing, GONE_STATE),
             (self.is_refused, REFUSED_STATE),
-            (_is_selected(self.row_id, claims.claimed_ids(self.task)), claims.CLAIMED),
-            (self.is_parked, claims.PARKED),
-            (self.is_askable_again & has_reason_to_ask, STALE_STATE),
+            (held_state.is_not(None), held_state),
+            (has_reason_to_ask & self.is_askable_again, STALE_STATE),
             *((self.states[name], name) for name in own_states),
         ]
         known_branches = [
