@@ -47,6 +47,7 @@ from pipeline.store.database import (
     PAGE_ROWS,
     change_matching,
     count_rows,
+    has_row,
     run_many,
     select_matching,
     stream_rows,
@@ -652,11 +653,6 @@ def find_answered(
     return {row[0] for row in answered}
 
 
-def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that have an applied correction by a person."""
-    return find_answered(tx, task, row_ids, PERSON)
-
-
 def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
     """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
 
@@ -739,8 +735,7 @@ def has_version(column: ColumnElement[str], version: str | None) -> ColumnElemen
 
 def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
     """Return whether a row has an answer of a version, applied or not."""
-    query = select(answers.c.item_id).where(_is_of_version(answers, task, version)).limit(1)
-    return tx.execute(query).first() is not None
+    return has_row(tx, select(answers.c.item_id).where(_is_of_version(answers, task, version)))
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:
