@@ -212,45 +212,33 @@ parse_task_reference = _make_pattern_parser(
 )
 
 
-def parse_prompt_versions(text: str) -> tuple[str, ...]:
-    """Return the prompt versions of a list with commas; raise ValueError if invalid or empty."""
-    prompt_versions = tuple(map(parse_prompt_version, split_names(text)))
-    if not prompt_versions:
-        raise ValueError("must be names separated by commas")
-    return prompt_versions
-
-
 def parse_confirmed_values(text: str) -> tuple[str, ...]:
     """Return words separated by blanks or commas, with masked passwords and no final slash."""
     words = re.split(r"[\s,]+", text.strip())
     return tuple(mask_password(word).rstrip("/") for word in words if word)
 
 
-def parse_preference(text: str) -> tuple[str, ...]:
-    """Return the prompt versions of a list with commas; `none` means no version.
+def parse_names(text: str, parse_name: Callable[[str], str] = str) -> tuple[str, ...]:
+    """Return the names of a list with commas, in its order; `none` means no name.
+
+    A repeated name is dropped.
+
+    Args:
+        text: The list.
+        parse_name: Returns a name, or raises ValueError if it is invalid.
 
     Raises:
-        ValueError: A prompt version is invalid, or the list is empty.
+        ValueError: A name is invalid, or there is no name.
     """
     if text.strip().lower() == "none":
         return ()
-    return parse_prompt_versions(text)
-
-
-def parse_column_names(text: str) -> tuple[str, ...]:
-    """Return the names of columns in a list with commas, in its order.
-
-    A repeated name is dropped. `none` means no column.
-
-    Raises:
-        ValueError: There is no name.
-    """
-    if text.strip().lower() == "none":
-        return ()
-    names = dict.fromkeys(split_names(text))
+    names = dict.fromkeys(map(parse_name, split_names(text)))
     if not names:
-        raise ValueError("must be names of columns separated by commas, or none")
+        raise ValueError("must be names separated by commas, or none")
     return tuple(names)
+
+
+parse_prompt_versions = partial(parse_names, parse_name=parse_prompt_version)
 
 
 def parse_boolean(text: str) -> bool:

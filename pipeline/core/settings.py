@@ -25,13 +25,12 @@ from pipeline.core.redact import Secret, mask_key, mask_password
 from pipeline.core.setting_parsers import (
     parse_backend,
     parse_boolean,
-    parse_column_names,
     parse_confirmed_values,
     parse_days,
+    parse_names,
     parse_path,
     parse_positive_count,
     parse_positive_size,
-    parse_preference,
     parse_prompt_version,
     parse_prompt_versions,
     parse_seconds,
@@ -249,7 +248,7 @@ class Settings:
     )
     index_columns: tuple[str, ...] | None = _setting(
         None,
-        parse_column_names,
+        parse_names,
         "other columns of people to index, or none; default: as before",
     )
     tags_from: Path | None = _setting(
@@ -274,7 +273,7 @@ class Settings:
     )
     prefer_versions: tuple[str, ...] | None = _setting(
         None,
-        parse_preference,
+        parse_prompt_versions,
         "versions whose answers are preferred, in order, or none; commands that write store it",
     )
     doubtful: float = _setting(

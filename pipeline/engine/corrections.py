@@ -30,8 +30,8 @@ from pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_si
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import RowsById
 from pipeline.store import claims, edits, workspace
-from pipeline.store.answers import PERSON, set_reviews
-from pipeline.store.confidences import ConfidentAnswer, FieldConfidence, read_confident_answers
+from pipeline.store.answers import PreferredAnswer, preferred_answers, set_reviews
+from pipeline.store.confidences import FieldConfidence, decode_confidences
 from pipeline.store.database import Connection, Store
 from pipeline.store.edits import AnswerEdit, NewEdit
 from pipeline.tables.refusals import write_rows_and_list_refused
@@ -262,26 +262,20 @@ class _RowsToCorrect(NamedTuple):
     edits: Mapping[str, Sequence[AnswerEdit]]
     # Ids of the rows that are being forgotten.
     forgotten_ids: Collection[str]
-    # All corrections of each row, newest first, then its preferred model answer, by row id. New
-    # corrections take confidences from them.
-    answer_sources: Mapping[str, Sequence[ConfidentAnswer]]
+    # By row id, the newest correction or else the model's answer, and the model's answer.
+    preferred_answers: Mapping[str, PreferredAnswer]
+    model_answers: Mapping[str, PreferredAnswer]
 
 
 def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) -> _RowsToCorrect:
     preference = task.make_preference(tx)
-    answer_sources = {}
-    answers_by_id = read_confident_answers(tx, task.name, row_ids)
-    for row_id, row_answers in answers_by_id.items():
-        corrections = [answer for answer in row_answers if answer.version == PERSON]
-        model_answers = [answer for answer in row_answers if answer.version != PERSON]
-        model_answers.sort(key=lambda answer: preference.sort_key(answer.version))
-        answer_sources[row_id] = corrections + model_answers[:1]
     return _RowsToCorrect(
         task.read_rows(tx, row_ids),
         task.read_current_answers(tx, row_ids),
         edits.list_edits(tx, task.name, row_ids),
         claims.list_forgotten_ids(tx, task.name, row_ids),
-        answer_sources,
+        preferred_answers(tx, task.name, row_ids, preference=preference),
+        preferred_answers(tx, task.name, row_ids, preference=preference, models_only=True),
     )
 
 
@@ -331,7 +325,7 @@ def _make_validated_edit(
     )
     is_corrected = bool(edits.list_active_edits([*row_edits, edit]))
     is_right_value_edit = confirms_values or edit.undoes is not None
-    answer_sources = current.answer_sources.get(row_id, ())
+    model_answer = current.model_answers.get(row_id)
     # An answer that keeps its values stays, even if it is no longer valid.
     if (
         answer
@@ -347,8 +341,7 @@ def _make_validated_edit(
         )
         edit = edit._replace(after=valid_answer)
     elif task.user_file is not None:
-        model_answers = [source.answer for source in answer_sources if source.version != PERSON]
-        edit = edit._replace(after=json.loads(model_answers[0]) if model_answers else {})
+        edit = edit._replace(after=json.loads(model_answer.answer) if model_answer else {})
     if not confirms_values:
         changed_fields = _list_changed_fields(edit)
         edit = edit._replace(fields=tuple(name for name in edit.fields if name in changed_fields))
@@ -362,7 +355,7 @@ def _make_validated_edit(
         confidences = _choose_kept_confidences(
             edit.after,
             edits.list_set_fields([*row_edits, edit]),
-            answer_sources,
+            filter(None, [current.preferred_answers.get(row_id), model_answer]),
         )
     return NewEdit(edit, task.hash_input(row), is_corrected, confidences)
 
@@ -370,7 +363,7 @@ def _make_validated_edit(
 def _choose_kept_confidences(
     values: Mapping[str, Any],
     corrected_fields: Collection[str],
-    sources: Iterable[ConfidentAnswer],
+    sources: Iterable[PreferredAnswer],
 ) -> dict[str, FieldConfidence]:
     """Return the confidences that a corrected answer keeps, by field.
 
@@ -381,12 +374,12 @@ def _choose_kept_confidences(
     Args:
         values: The corrected answer, by field.
         corrected_fields: Fields that a person set, in this correction or in an earlier one.
-        sources: Corrections and model answers of the row, in the order of their preference.
+        sources: The preferred answers of the row.
     """
     confidences: dict[str, FieldConfidence] = {}
     for source in sources:
         source_values = json.loads(source.answer)
-        for name, confidence in source.confidences.items():
+        for name, confidence in decode_confidences(source.confidences).items():
             is_kept = name in values and name not in corrected_fields
             if is_kept and source_values.get(name) == values[name]:
                 confidences.setdefault(name, confidence)

@@ -28,8 +28,7 @@ from pipeline.engine.task_values import RowFault, RowFaults
 from pipeline.experts import table
 from pipeline.experts.index_entries import METADATA_NAMES
 from pipeline.experts.person_rows import filter_export_columns, format_rate
-from pipeline.experts.score import score
-from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id
+from pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id, score_of
 from pipeline.store import answers
 from pipeline.store import rows as row_store
 from pipeline.store.text_hash import TextHash
@@ -309,14 +308,13 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     row_faults = RowFaults(FAULTS)
     answered_ids = tx.execute(answers.answered_ids(table.TASK)).scalars()
     orphaned_ids = row_store.all_ids(tx, table.TASK).union(answered_ids)
-    with display.bar(
-        "checking people",
-        table.people_table(tx).count_rows(tx),
-    ) as bar:
-        for row_number, row in enumerate(table.iterate_people(tx), start=1):
-            orphaned_ids.discard(str(row["id"]))
-            if score(row) != parse_number(row["findability_score"]):
-                row_faults.add(WRONG_SCORE_FAULT, [stripped_text(row["username"])])
+    people_table = table.people_table(tx)
+    rows = people_table.read_cells(tx, ("id", USERNAME, SCORED, *table.SCORE_COLUMNS))
+    with display.bar("checking people", people_table.count_rows(tx)) as bar:
+        for row_number, (person_id, username, score, *cells) in enumerate(rows, start=1):
+            orphaned_ids.discard(str(person_id))
+            if score_of(*cells) != parse_number(score):
+                row_faults.add(WRONG_SCORE_FAULT, [stripped_text(username)])
             bar.show(row_number)
 
     faults = row_faults.to_row_faults()

@@ -40,7 +40,6 @@ from pipeline.core.errors import InputError, RefusedRowError
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.experts import ADOPTION_INDEX, EXPERTS
-from pipeline.experts.score import SCORE_COLUMNS, score, score_of
 from pipeline.store import answers, claims
 from pipeline.store import rows as row_store
 from pipeline.store.database import (
@@ -113,6 +112,16 @@ PROMPT_COLUMNS = (USERNAME, "job_title", "bio")
 # Columns that `write_tags` needs, including those of the score.
 COLUMNS_TO_WRITE_TAGS = ("id", *PROMPT_COLUMNS, "profile_url", "hourly_rate", "tags")
 NAME_COLUMNS = (USERNAME, "first_name", "last_name")
+# Columns that the score depends on, in the order of the parameters of `score_of`.
+SCORE_COLUMNS = ("bio", "tags", "profile_url", "job_title", "hourly_rate")
+# Characters of a biography that earn all its points: min(40, length / 500 * 40).
+FULL_BIO_CHARS = 500
+# Points of the findability score; they add up to 100.
+BIO_POINTS = 40
+TAGS_POINTS = 25
+PROFILE_URL_POINTS = 15
+JOB_TITLE_POINTS = 10
+HOURLY_RATE_POINTS = 10
 
 
 class _Id(Integer):
@@ -399,13 +408,6 @@ def find_person(tx: Connection, username: str) -> Mapping[Any, Any]:
     )
 
 
-def iterate_people(tx: Connection) -> Iterator[dict[str, Any]]:
-    """Yield every row in the order of ids, in constant memory."""
-    # Plain dictionaries: SQLAlchemy's mappings look up every name again.
-    for row in people_table(tx).read_cells(tx, COLUMNS):
-        yield dict(zip(COLUMNS, row, strict=True))
-
-
 def store_extra_cells(
     tx: Connection,
     people: Sequence[tuple[str, str, Mapping[str, Any]]],
@@ -487,6 +489,31 @@ def count_people_by_version(tx: Connection) -> dict[str, int]:
 
 
 # ---- write people, their tags and scores
+
+
+def score(row: Mapping[Any, Any]) -> float:
+    """Return the findability score of a row, 0 to 100 with one decimal; see `score_of`."""
+    return score_of(*map(row.get, SCORE_COLUMNS))
+
+
+def score_of(bio: Any, tags: Any, profile_url: Any, job_title: Any, hourly_rate: Any) -> float:
+    """Return the findability score of the cells of a row, 0 to 100 with one decimal.
+
+    A bio earns points in proportion to its length without blanks at its ends: 40 points from 500
+    characters on. Tags, which are a JSON list in the cell, earn 25 points if the list is not empty.
+    A profile URL earns 15 points, a job title 10, and a positive hourly rate 10.
+    """
+    bio_length = min(len(stripped_text(bio)), FULL_BIO_CHARS)
+    points = bio_length / FULL_BIO_CHARS * BIO_POINTS
+    if parse_text_list(tags):
+        points += TAGS_POINTS
+    if stripped_text(profile_url):
+        points += PROFILE_URL_POINTS
+    if stripped_text(job_title):
+        points += JOB_TITLE_POINTS
+    if (parse_number(hourly_rate) or 0) > 0:
+        points += HOURLY_RATE_POINTS
+    return round(points, 1)
 
 
 def to_stored_values(tx: Connection, values: Mapping[Any, Any]) -> dict[Any, Any]:

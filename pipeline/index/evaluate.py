@@ -18,7 +18,7 @@ import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +59,11 @@ class JudgedQuery(BaseModel):
     text: str
 
 
-class JudgedQueries(NamedTuple):
-    """Queries that have a relevant entry, and the grades of all judged queries."""
-
-    queries: Sequence[JudgedQuery]
-    # Grade by query id and name of an entry.
-    grades: Mapping[str, Mapping[str, int]]
+# Grade by query id and name of an entry.
+Grades = Mapping[str, Mapping[str, int]]
 
 
-def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
+def read_judged_queries(queries_path: Path, qrels_path: Path) -> tuple[list[JudgedQuery], Grades]:
     """Read queries and judgements; a query is left out if none of its grades is above 0.
 
     Raises:
@@ -84,7 +80,7 @@ def read_judged_queries(queries_path: Path, qrels_path: Path) -> JudgedQueries:
             "nothing was measured",
             hint="check that both files are of the same task",
         )
-    return JudgedQueries(relevant_queries, grades)
+    return relevant_queries, grades
 
 
 def read_queries(path: Path) -> list[JudgedQuery]:
@@ -244,14 +240,14 @@ def measure_search(
     """
     # Before the queries are embedded, which may cost money.
     check_measures_installed()
-    judged_queries = read_judged_queries(queries, qrels)
-    texts = [query.text for query in judged_queries.queries]
+    judged_queries, grades = read_judged_queries(queries, qrels)
+    texts = [query.text for query in judged_queries]
     rows = []
     with SearchSession(ws) as search:
         index = search.index
         name_of = search.indexed_task.name_of
         indexed_names = {name_of(index.read_metadata(row)) for row in range(index.row_count)}
-        _warn_about_unknown_names(ws.display, judged_queries, indexed_names)
+        _warn_about_unknown_names(ws.display, grades, indexed_names)
 
         for rank in RankMode:
             hit_lists = list(search.search_many(texts, SearchOptions(EVALUATION_DEPTH, rank)))
@@ -260,7 +256,7 @@ def measure_search(
             if index.manifest.floor is not None:
                 weak_flags = [all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists]
                 weak_share = sum(weak_flags) / len(weak_flags)
-            values = compute_measures(judged_queries, rankings)
+            values = compute_measures(judged_queries, grades, rankings)
             rows.append(
                 {
                     "system": str(rank),
@@ -274,7 +270,7 @@ def measure_search(
 
 def _warn_about_unknown_names(
     display: Progress,
-    judged_queries: JudgedQueries,
+    grades: Grades,
     indexed_names: Collection[str],
 ) -> None:
     """Print a warning about names with a grade above 0 that are not in the index.
@@ -282,8 +278,8 @@ def _warn_about_unknown_names(
     Prints nothing if all are in the index.
     """
     relevant_names = dict[str, None]()
-    for grades in judged_queries.grades.values():
-        relevant_names |= {name: None for name, grade in grades.items() if grade > 0}
+    for query_grades in grades.values():
+        relevant_names |= {name: None for name, grade in query_grades.items() if grade > 0}
     unknown_names = [name for name in relevant_names if name not in indexed_names]
     if unknown_names:
         display.warn(
@@ -312,13 +308,15 @@ def check_measures_installed() -> None:
 
 
 def compute_measures(
-    judged_queries: JudgedQueries,
+    queries: Sequence[JudgedQuery],
+    grades: Grades,
     rankings: Iterable[Sequence[str]],
 ) -> dict[str, NDArray[Any]]:
     """Return the value of each measure for each query, float64 (queries,), by measure.
 
     Args:
-        judged_queries: Queries and grades.
+        queries: The queries.
+        grades: Grades of at least these queries.
         rankings: For each query, in order, the names of its hits, best first. An empty ranking
             scores zero.
     """
@@ -330,15 +328,15 @@ def compute_measures(
     }
 
     # trec_eval sorts by score, so the scores only have to descend.
-    indexes_by_qid = {query.qid: index for index, query in enumerate(judged_queries.queries)}
+    indexes_by_qid = {query.qid: index for index, query in enumerate(queries)}
     run_scores = {
         qid: {name: -float(position) for position, name in enumerate(ranking)}
         for qid, ranking in zip(indexes_by_qid, rankings, strict=True)
     }
-    grades = {qid: dict(judged_queries.grades[qid]) for qid in indexes_by_qid}
+    query_grades = {qid: dict(grades[qid]) for qid in indexes_by_qid}
 
     values = {name: np.zeros(len(indexes_by_qid)) for name in MEASURES}
-    for metric in ir_measures.iter_calc(list(names_by_measure), grades, run_scores):
+    for metric in ir_measures.iter_calc(list(names_by_measure), query_grades, run_scores):
         measure_name = names_by_measure[metric.measure]
         values[measure_name][indexes_by_qid[metric.query_id]] = metric.value
     return values

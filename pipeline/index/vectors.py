@@ -385,11 +385,10 @@ def _embed_around_refused(
     call: EmbeddingCall,
     embed_texts: Callable[[Sequence[str], int], Vectors | RefusedError],
 ) -> Iterator[CallResult]:
-    """Yield the vectors of a call; split a refused call until each refused text is on its own.
+    """Yield the vectors of a call; repeat a refused call text by text.
 
     After each refusal PLAIN_WORD is embedded as a test. If the API refuses it too, no text is at
-    fault. If it is accepted, the refused call is made again in two halves. A refused call costs
-    nothing. A text whose vector has only zeros counts as refused.
+    fault. A refused call costs nothing. A text whose vector has only zeros counts as refused.
 
     Args:
         call: The texts.
@@ -417,20 +416,9 @@ def _embed_around_refused(
         yield call.positions, reply.message
         return
 
-    middle = len(call.texts) // 2
-    half_tokens = call.tokens // 2
-    first_half = EmbeddingCall(
-        call.positions[:middle],
-        call.texts[:middle],
-        half_tokens,
-    )
-    second_half = EmbeddingCall(
-        call.positions[middle:],
-        call.texts[middle:],
-        call.tokens - half_tokens,
-    )
-    yield from _embed_around_refused(first_half, embed_texts)
-    yield from _embed_around_refused(second_half, embed_texts)
+    tokens = call.tokens // len(call.texts)
+    for position, text in zip(call.positions, call.texts, strict=True):
+        yield from _embed_around_refused(EmbeddingCall([position], [text], tokens), embed_texts)
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

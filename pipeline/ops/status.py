@@ -32,7 +32,7 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.index.builds import Builds, count_stale
 from pipeline.ops.next_command import StatusCounts, choose_next_command
-from pipeline.quality.report import REPORTS_FOLDER, read_report_documents
+from pipeline.quality.report import REPORTS_FOLDER, read_newest_report
 from pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.confidences import has_decisions
@@ -392,7 +392,7 @@ def _describe_failures(
         _shorten_reason(reason) for reason in reasons.values() if not is_unsupported(reason)
     )
     reason_counts = Counter(reason[:MAX_REASON_CHARACTERS] for reason in short_reasons)
-    newest_report = next(iter(read_report_documents(data, task.name, limit=1)), None)
+    newest_report = read_newest_report(data, task.name)
     gates = newest_report.get("gates", ()) if newest_report else ()
     failed_gates = [gate["name"] for gate in gates if gate["passed"] is False]
     if not reason_counts and not failed_gates:

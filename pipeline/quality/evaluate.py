@@ -17,8 +17,6 @@ from pipeline.engine.task import Task
 from pipeline.quality import figures
 from pipeline.quality.figures import Figure, TaskMeasure
 from pipeline.quality.report import QualityReport, delete_partial_reports
-from pipeline.store import answer_counts, answers
-from pipeline.store.database import Connection
 
 LOCAL_EVIDENCE_NOTE = (
     "the evidence of the local engine is always correct, because it copies quotations from the text"
@@ -90,9 +88,8 @@ def write_report(
 
     Args:
         ws: The session.
-        version: The version: `task@n/model`, or `task@n` for all models. If it is None, the
-            prompt version in use is measured; if that has no answers and VERSION= is not set, the
-            last prompt version with answers.
+        version: The version: `task@n/model`, or `task@n` for all models. None means the prompt
+            version in use.
         notes: Notes for the beginning of the report. If the answers are placeholders of the local
             engine, notes about that are added.
 
@@ -104,11 +101,7 @@ def write_report(
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
     with ws.store.read() as tx:
-        if not version:
-            version = (
-                ws.task.prompt_version if ws.settings.version else _answered_version(tx, ws.task)
-            )
-        quality = _measure_of(ws.task).measure(tx, ws.task, version)
+        quality = _measure_of(ws.task).measure(tx, ws.task, version or ws.task.prompt_version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
@@ -159,19 +152,3 @@ def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
     return Report(
         None, f"no answers about {rows} under {ws.task.prompt_version} yet: nothing to measure"
     )
-
-
-def _answered_version(tx: Connection, task: Task) -> str:
-    """Return the prompt version in use, or the last prompt version with answers if it has none.
-
-    A task that counts only answers of its own prompt version always gets that version.
-    """
-    versions = [] if task.parked_version else answers.list_versions(tx, task.name)
-    answered_versions = [
-        counts.prompt_version
-        for counts in versions
-        if answer_counts.count_answered(tx, task.name, counts.version)
-    ]
-    if answered_versions and task.prompt_version not in answered_versions:
-        return answered_versions[-1]
-    return task.prompt_version

@@ -276,20 +276,17 @@ def list_report_files_by_name(data: Path, task: str) -> dict[str, list[Path]]:
     return paths_by_name
 
 
-def read_report_documents(data: Path, task: str, *, limit: int) -> list[dict[str, Any]]:
-    """Return the documents of the newest `limit` reports of a task, each with its `name`.
+def read_newest_report(data: Path, task: str) -> dict[str, Any] | None:
+    """Return the document of the newest report of a task with its `name`; None if there is none.
 
-    The newest report is first. Reports without a readable JSON file are skipped.
+    Reports without a readable JSON file are skipped.
     """
-    documents: list[dict[str, Any]] = []
     for name in reversed(list_report_files_by_name(data, task)):
         # The report can be incomplete, or a user may have changed its file.
         with contextlib.suppress(OSError, ValueError):
             document = json.loads((data / REPORTS_FOLDER / f"{name}.json").read_bytes())
-            documents.append({**document, "name": name})
-        if len(documents) == limit:
-            break
-    return documents
+            return {**document, "name": name}
+    return None
 
 
 def delete_reports(data: Path, task: str) -> int:

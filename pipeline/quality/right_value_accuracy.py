@@ -18,7 +18,7 @@ from pipeline.engine.task import Task
 from pipeline.store import answers, edits
 from pipeline.store.confidences import has_decisions
 from pipeline.store.database import Connection
-from pipeline.store.edits import RightValues, VersionAnswer, is_right_value
+from pipeline.store.edits import RightValues, is_right_value
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20
@@ -316,16 +316,12 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     versions = _choose_versions(tx, task, texts)
     right_values_by_id = edits.read_right_values(tx, task.name)
     measured_versions = []
-    measured_answers = []
+    sides = []
     for version in versions:
         measured = MeasuredVersion(version, edits.read_cost_per_1000(tx, task.name, version))
-        measured_answers.append(_read_measured_answers(tx, task, right_values_by_id, measured))
+        sides.append(_read_measured_answers(tx, task, right_values_by_id, measured))
         measured_versions.append(measured)
 
-    sides = [
-        {row_id: answer.values for row_id, answer in version_answers.items()}
-        for version_answers in measured_answers
-    ]
     measured_ids = [
         row_id for row_id in right_values_by_id if all(row_id in side for side in sides)
     ]
@@ -405,7 +401,7 @@ def _read_measured_answers(
     task: Task,
     right_values_by_id: Mapping[str, RightValues],
     measured: MeasuredVersion,
-) -> dict[str, VersionAnswer]:
+) -> dict[str, dict[str, Any]]:
     """Return a version's answers to labelled rows by row id, and set `measured.left_out`.
 
     `left_out` counts the labelled rows that are left out, by reason, without zero counts. A row is
@@ -421,8 +417,8 @@ def _read_measured_answers(
     )
     changed_ids: Collection[str] = {
         row_id
-        for row_id, answer in stored_answers.items()
-        if answer.input_hash != right_values_by_id[row_id].input_hash
+        for row_id, (input_hash, _) in stored_answers.items()
+        if input_hash != right_values_by_id[row_id].input_hash
     }
     if len(changed_ids) == len(stored_answers):
         changed_ids = ()
@@ -431,7 +427,9 @@ def _read_measured_answers(
     reasons = {HAS_NO_ANSWER: len(missing_ids), HAS_OTHER_INPUT: len(changed_ids)}
     measured.left_out = {reason: count for reason, count in reasons.items() if count}
     return {
-        row_id: answer for row_id, answer in stored_answers.items() if row_id not in changed_ids
+        row_id: values
+        for row_id, (_, values) in stored_answers.items()
+        if row_id not in changed_ids
     }
 
 

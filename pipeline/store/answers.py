@@ -47,6 +47,7 @@ from pipeline.store.database import (
     PAGE_ROWS,
     change_matching,
     count_rows,
+    has_row,
     run_many,
     select_matching,
     stream_rows,
@@ -375,6 +376,7 @@ def is_preferred(
     *,
     version: str | None = None,
     per_version: bool = False,
+    models_only: bool = False,
 ) -> ColumnElement[bool]:
     """Return the SQL condition that an answer is the preferred one of its row.
 
@@ -388,9 +390,15 @@ def is_preferred(
         version: A version, or a prompt version for all its models.
         per_version: The newest candidate of each version meets the condition, instead of one answer
             of each row. Corrections count as a version.
+        models_only: Corrections are no candidates.
     """
     preferred_id = select_preferred(
-        "id", answers.c.item_id, preference, version=version, per_version=per_version
+        "id",
+        answers.c.item_id,
+        preference,
+        version=version,
+        per_version=per_version,
+        models_only=models_only,
     )
     return and_(is_applied(preference.task, version), answers.c.id == preferred_id)
 
@@ -420,6 +428,7 @@ def select_preferred(
     *,
     version: str | None = None,
     per_version: bool = False,
+    models_only: bool = False,
 ) -> ScalarSelect[Any]:
     """Return an expression for a column of the preferred applied answer of a row.
 
@@ -428,6 +437,7 @@ def select_preferred(
         key: Expression for the row id as text.
         version: As in `is_preferred`.
         per_version: As in `is_preferred`; `key` is that of an answer.
+        models_only: As in `is_preferred`.
     """
     candidates = answers.alias("others")
     query = select(candidates.c[name]).where(
@@ -435,6 +445,8 @@ def select_preferred(
     )
     if per_version:
         query = query.where(candidates.c.extractor == answers.c.extractor)
+    if models_only:
+        query = query.where(candidates.c.extractor != PERSON)
     query = query.order_by(*preference.sort_columns(candidates)).limit(1)
     return query.correlate_except(candidates).scalar_subquery()
 
@@ -534,16 +546,18 @@ def preferred_answers(
     row_ids: Sequence[str] | None = None,
     *,
     preference: VersionPreference | None = None,
+    models_only: bool = False,
 ) -> dict[str, PreferredAnswer]:
     """Return the preferred applied answer of each row that has an answer, by row id.
 
     Args:
         row_ids: Only these rows; None means all rows.
         preference: None means that a correction counts, else the newest answer.
+        models_only: Leave out corrections.
     """
     columns = (answers.c[name] for name in ANSWER_COLUMNS)
     query = select(answers.c.item_id, *columns).where(
-        is_preferred(preference or VersionPreference(task)),
+        is_preferred(preference or VersionPreference(task), models_only=models_only),
     )
     rows = select_matching(tx, query, answers.c.item_id, row_ids)
     return {row_id: PreferredAnswer(*columns) for row_id, *columns in rows}
@@ -639,11 +653,6 @@ def find_answered(
     return {row[0] for row in answered}
 
 
-def find_corrected(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that have an applied correction by a person."""
-    return find_answered(tx, task, row_ids, PERSON)
-
-
 def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
     """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
 
@@ -726,8 +735,7 @@ def has_version(column: ColumnElement[str], version: str | None) -> ColumnElemen
 
 def has_answers_of_version(tx: Connection, task: str, version: str) -> bool:
     """Return whether a row has an answer of a version, applied or not."""
-    query = select(answers.c.item_id).where(_is_of_version(answers, task, version)).limit(1)
-    return tx.execute(query).first() is not None
+    return has_row(tx, select(answers.c.item_id).where(_is_of_version(answers, task, version)))
 
 
 def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ parse the JSON.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -25,11 +25,8 @@ from sqlalchemy import (
 )
 
 from pipeline.core.states import Mode
-from pipeline.store.answers import (
-    has_version,
-    is_applied,
-)
-from pipeline.store.database import cached_in_snapshot, has_row, select_matching
+from pipeline.store.answers import has_version
+from pipeline.store.database import cached_in_snapshot, has_row
 from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, answers, batches
 
 
@@ -65,35 +62,6 @@ def decode_confidences(encoded_confidences: str | None) -> dict[str, FieldConfid
         name: FieldConfidence(member["probability"], member["model"])
         for name, member in json.loads(encoded_confidences).items()
     }
-
-
-class ConfidentAnswer(NamedTuple):
-    """An answer of a model, or a correction, with the confidences of its fields."""
-
-    version: str
-    # JSON.
-    answer: str
-    # By field. Fields without a probability are not members.
-    confidences: Mapping[str, FieldConfidence]
-
-
-def read_confident_answers(
-    tx: Connection,
-    task: str,
-    row_ids: Sequence[str],
-) -> dict[str, list[ConfidentAnswer]]:
-    """Return all applied answers of some rows, newest first, by row id; corrections, too."""
-    query = (
-        select(answers.c.item_id, answers.c.extractor, answers.c.answer, answers.c.confidences)
-        .where(is_applied(task))
-        .order_by(answers.c.id.desc())
-    )
-    answers_by_id: dict[str, list[ConfidentAnswer]] = {}
-    for row in select_matching(tx, query, answers.c.item_id, row_ids):
-        confidences = decode_confidences(row.confidences)
-        answer = ConfidentAnswer(row.extractor, row.answer, confidences)
-        answers_by_id.setdefault(row.item_id, []).append(answer)
-    return answers_by_id
 
 
 def make_probability_expression(tx: Connection, name: str) -> ColumnElement[Any]:

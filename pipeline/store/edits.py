@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, update
 
+from pipeline.store.answer_counts import count_replies
 from pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, has_version
 from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.database import change_matching, run_many, select_matching
-from pipeline.store.schema import answers, attempts
+from pipeline.store.schema import answers
 
 # Rows to which a cost refers.
 COST_ROWS = 1000
@@ -274,27 +275,13 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
     if not row_count:
         return 0.0
 
-    cost = 0.0
-    for table in (answers, attempts):
-        sum_costs = select(func.coalesce(func.sum(table.c.cost), 0.0)).where(
-            table.c.task == task, has_version(table.c.extractor, version)
-        )
-        cost += float(tx.execute(sum_costs).scalar_one())
-    return cost / row_count * COST_ROWS
-
-
-class VersionAnswer(NamedTuple):
-    """A version's answer to a row."""
-
-    input_hash: str
-    # Values by field.
-    values: dict[str, Any]
+    return count_replies(tx, task, version).cost / row_count * COST_ROWS
 
 
 def read_version_answers(
     tx: Connection, task: str, version: str, row_ids: list[str]
-) -> dict[str, VersionAnswer]:
-    """Return a version's newest answer to some rows, by row id.
+) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return (input hash, values by field) of a version's newest answer to some rows, by row id.
 
     Rows without an answer are left out, and so are forgotten answers. Answers that were not applied
     are included: an answer is not applied if a later version answered the row before.
@@ -312,7 +299,7 @@ def read_version_answers(
         .order_by(answers.c.id)
     )
     return {
-        row.item_id: VersionAnswer(row.input_hash, json.loads(row.answer))
+        row.item_id: (row.input_hash, json.loads(row.answer))
         for row in select_matching(tx, query, answers.c.item_id, row_ids)
     }
 

@@ -19,7 +19,7 @@ from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
 from pipeline.engine.task_values import AskedRows
 from pipeline.engine.unregistered_task import with_rows_in_memory
-from pipeline.store.answers import find_corrected
+from pipeline.store.answers import PERSON, find_answered
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.stored_rows import parse_stored_values
 from pipeline.workflows import preflight
@@ -117,7 +117,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     if options.dry:
         changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
         with ws.store.read() as tx:
-            corrected_ids = find_corrected(tx, task.name, changed_ids)
+            corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
         report.examples = [
             ("changed" if row_id in known_ids else "added", parse_stored_values(values))

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 
 from pipeline.experts import tags
 from pipeline.ops import status
-from pipeline.quality.report import read_report_documents
+from pipeline.quality.report import read_newest_report
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page, to_one_line
@@ -57,8 +57,7 @@ def render_quality(
             for work in documents
             if work["state"] != "done"
         ]
-        reports = read_report_documents(ws.data, ws.task.name, limit=1)
-        newest_report = reports[0] if reports else None
+        newest_report = read_newest_report(ws.data, ws.task.name)
         samples = _sample_values(newest_report) if newest_report else []
         with ws.store.read() as tx:
             titles = read_row_titles(tx, ws.task, [sample["id"] for sample in samples])

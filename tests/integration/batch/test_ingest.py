@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from pipeline.batch import ingest as batch_ingest
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
-from pipeline.experts.score import SCORE_COLUMNS, score_of
+from pipeline.experts.table import SCORE_COLUMNS, score_of
 from pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at

@@ -33,4 +33,6 @@ def people_file(path: Path, **bios: str) -> Path:
 def rows(ws: WorkspaceSession) -> dict[str, dict[str, Any]]:
     """Return every row of the table by username."""
     with ws.store.read() as tx:
-        return {str(row["username"]): dict(row) for row in table.iterate_people(tx)}
+        rows = table.people_table(tx).read_cells(tx, table.COLUMNS)
+        people = [dict(zip(table.COLUMNS, row, strict=True)) for row in rows]
+    return {str(person["username"]): person for person in people}

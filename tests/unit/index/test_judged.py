@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.index.evaluate import (
-    JudgedQueries,
     JudgedQuery,
     check_measures_installed,
     compute_measures,
@@ -41,7 +40,7 @@ def test_measures_by_hand() -> None:
     """Gains are grades, and a question without a ranking scores zero."""
     grades = {"q1": {"a": 1, "b": 1, "c": 2, "z": 0}, "q2": {"a": 1}}
     questions = [JudgedQuery(qid=qid, text=qid) for qid in ("q2", "q1")]
-    measures = compute_measures(JudgedQueries(questions, grades), [[], ["x", "c", "a"]])
+    measures = compute_measures(questions, grades, [[], ["x", "c", "a"]])
     gain = (2 / math.log2(3) + 1 / 2) / (2 + 1 / math.log2(3) + 1 / 2)
     expected_means = {"nDCG@10": gain, "MRR": 1 / 2, "P@5": 2 / 5, "R@10": 2 / 3}
     assert {name: values.tolist() for name, values in measures.items()} == {
