@@ -1,6 +1,7 @@
 """The program `findable`: run the command that a command line names."""
 
 import os
+import re
 from typing import Any
 
 import click
@@ -76,14 +77,14 @@ class CommandGroup(click.Group):
         first, click's own rules apply.
 
         Raises:
-            UsageError: There is no such command; the message suggests a similar name.
+            UsageError: There is no such command; the message suggests another.
         """
         joined_name = "-".join(args[:2])
         if joined_name in ALL_COMMANDS:
             args = [joined_name, *args[2:]]
 
         if args and not args[0].startswith("-") and args[0] not in ALL_COMMANDS:
-            question = format_suggestion(find_similar_name(args[0], ALL_COMMANDS))
+            question = format_suggestion(_find_suggestion(args[0]))
             raise click.UsageError(f"unknown command {args[0]!r}{question}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -104,6 +105,14 @@ class CommandGroup(click.Group):
             ctx.call_on_close(reset_output)
             super().invoke(ctx)
             flush_output()
+
+
+def _find_suggestion(word: str) -> str:
+    """Return the first command with a word in its summary, else one of a similar name, or ""."""
+    for name, entry in COMMANDS.items():
+        if word.casefold() in re.findall(r"\w+", entry.summary.casefold()):
+            return name
+    return find_similar_name(word, COMMANDS)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

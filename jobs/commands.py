@@ -165,7 +165,7 @@ COMMANDS = {
     ),
     "web": Command(
         function_path="server_commands:web",
-        summary="See, search, add and correct rows on a page in the browser.",
+        summary="Serve the page: see, search, add and correct rows in the browser.",
         has_json=False,
     ),
     "doctor": Command(

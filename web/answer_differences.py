@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
+from pipeline.store.answers import PERSON
 from web.render import to_one_line
 
 # Longer texts are compared as a whole, because the time grows with the square of the length.
 MAX_COMPARED_WORDS = 4_000
 # A comparison needs so many versions.
 COMPARED_VERSIONS = 2
-_WORD = re.compile(r"\s+|\w+|[^\w\s]")
+_WORD = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 
 
 class FieldDifference(NamedTuple):
@@ -42,17 +43,19 @@ def compare_versions(
 ) -> VersionComparison | None:
     """Compare the newest answers of two versions to a row, field by field.
 
-    Forgotten answers do not count. The result is None if fewer than two versions answered the row.
-    A version that did not answer the row is replaced: `first_version` by the version with the
-    second newest answer, `second_version` by the version with the newest answer. So both can become
-    the same version. A field that an answer lacks counts as None there.
+    Forgotten answers and undone corrections do not count. The result is None if fewer than two
+    versions answered the row. A version that did not answer the row is replaced: `first_version` by
+    the version with the second newest answer, `second_version` by the version with the newest
+    answer. So both can become the same version. A field that an answer lacks counts as None there.
 
     Args:
-        answers: The answers to the row with `extractor`, `answer` and `forgotten`, oldest first.
+        answers: The answers to the row with `extractor`, `answer`, `applied` and `forgotten`,
+            oldest first.
     """
     newest_answers: dict[str, Any] = {}
     for answer in answers:
-        if not answer["forgotten"]:
+        is_undone = answer["extractor"] == PERSON and not answer["applied"]
+        if not answer["forgotten"] and not is_undone:
             newest_answers.pop(answer["extractor"], None)
             newest_answers[answer["extractor"]] = answer["answer"]
     versions = list(newest_answers)

@@ -47,7 +47,7 @@ _PLACES = {
     ),
     **dict.fromkeys(("qc", "tags", "passages-pilot"), ("Quality", "/quality?task={}")),
     "doctor": ("Check everything", "/settings?task={}#doctor"),
-    "index": ("Search index", "/search?task={}#index"),
+    "index": ("Prepare the search", "/search?task={}#index"),
     "search": ("Search", "/search?task={}"),
 }
 
@@ -59,7 +59,7 @@ _WORK_LABELS = {
     "batch-poll": "getting the results",
     "batch-submit": "sending batches",
     "doctor": "checking everything",
-    "index": "updating the search index",
+    "index": "preparing the search",
     "passages-pilot": "trying some passages",
     "qc": "measuring the answers",
     "tags": "merging tags",

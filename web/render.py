@@ -148,7 +148,6 @@ def render_page(
     frame = {
         "task": task,
         "task_nouns": ws.task.nouns,
-        "workspace": ws.data.name,
         "drop_task": find_drop_task(ws, task),
         "backend": ws.backend,
         "section": section,
@@ -196,7 +195,6 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
     """
     values = {
         "task": app_state.settings.task,
-        "workspace": app_state.settings.data.name,
         "drop_task": NEW_TASK,
         "backend": "",
         "section": "",
@@ -290,12 +288,14 @@ def to_one_line(value: Any) -> str:
 def version_label(version: str) -> str:
     """Return the display name of a version: its model and question, or "a person".
 
-    A text without a version number is returned unchanged.
+    The first question is not named. A text without a version number is returned unchanged.
     """
     prompt_version, _, model = version.partition("/")
     _, separator, number = prompt_version.rpartition("@")
     if not separator:
         return "a person" if version == PERSON else version
+    if number == "1" and model:
+        return model_label(model)
     return ", ".join(filter(None, [model_label(model), f"question {number}"]))
 
 

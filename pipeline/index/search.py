@@ -161,8 +161,9 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         return SearchReport(hits, stale_count, query.missing_phrases)
 
     def count_tags(self, report: SearchReport) -> Counter[str]:
-        """Return how many hits of a report have each tag."""
-        tag_lists = (self.indexed_task.tags_of(hit.metadata) for hit in report.hits)
+        """Return how many hits of a report that are not weak have each tag."""
+        close_hits = (hit for hit in report.hits if not hit.is_weak)
+        tag_lists = (self.indexed_task.tags_of(hit.metadata) for hit in close_hits)
         return Counter(chain.from_iterable(map(dict.fromkeys, tag_lists)))
 
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:

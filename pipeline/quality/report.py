@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import GateError
-from pipeline.core.text import format_markdown_code, plural
+from pipeline.core.text import format_markdown_code
 from pipeline.engine.session import PLACEHOLDER_NOTE
 from pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
@@ -85,7 +85,7 @@ class QualityReport(NamedTuple):
 
     @property
     def error(self) -> GateError | None:
-        """An error that names the failed gates and their values; None if no gate failed.
+        """An error that describes the failed gates and their values; None if no gate failed.
 
         It is not raised here. Its message says that the answers are stored, because a failed gate
         deletes nothing.
@@ -94,18 +94,21 @@ class QualityReport(NamedTuple):
         if not failed_gates:
             return None
 
-        subject = plural(len(failed_gates), "quality gate")
-        verdicts = "; ".join(gate.verdict_text for gate in failed_gates)
+        verdicts = "; ".join(
+            f"{gate.figure.description}: {gate.value_text}, wanted: {gate.figure.bounds_text}"
+            for gate in failed_gates
+        )
+        other_bounds = OptionHint(gates=",".join(f"{gate.figure.name}=…" for gate in failed_gates))
         hint = (
             f"read {self.path}, then improve the prompt or the model under a new version, "
-            f"or set other bounds by {OptionHint('gates')}"
+            f"or set other bounds by {other_bounds}"
         )
         if PLACEHOLDER_NOTE in self.quality.notes:
             hint = (
                 "these are placeholder answers of the local engine, which say nothing about the "
-                f"prompt: set a key, or set other bounds by {OptionHint('gates')}"
+                f"prompt: set a key, or set other bounds by {other_bounds}"
             )
-        return GateError(f"{subject} failed: {verdicts}; the answers are stored", hint=hint)
+        return GateError(f"{verdicts}; the answers are stored", hint=hint)
 
     @property
     def line(self) -> str:

@@ -62,6 +62,7 @@ from pipeline.store.schema import (
     batches,
     pilots,
     row_claims,
+    rows,
     runs,
 )
 
@@ -478,7 +479,7 @@ def have_different_answers(
     """Return the SQL condition that a row's newest answers of two versions differ in a value.
 
     The order of fields is not compared. The condition is NULL if one of the versions has no answer
-    to the row.
+    to the row. A correction that was undone is no answer.
 
     Args:
         tx: The connection that will run the query. On SQLite, a function `findable_differ` is
@@ -487,7 +488,11 @@ def have_different_answers(
     """
     first_answer, second_answer = (
         select(answers.c.answer)
-        .where(_is_of_version(answers, task, version), answers.c.item_id == id_column)
+        .where(
+            _is_of_version(answers, task, version),
+            answers.c.item_id == id_column,
+            or_(answers.c.applied, answers.c.extractor != PERSON),
+        )
         .order_by(answers.c.id.desc())
         .limit(1)
         .correlate_except(answers)
@@ -656,12 +661,18 @@ def find_answered(
 def answers_of_version(tx: Connection, task: str, version: str | None) -> Iterator[tuple[str, str]]:
     """Yield (row id, answer as JSON) of each row's newest applied answer of a version.
 
+    Rows that left their source are left out.
+
     Args:
         version: None means all versions; a correction then comes before all answers.
     """
+    gone_row = select(rows.c.n).where(
+        rows.c.task == task, rows.c.item_id == answers.c.item_id, rows.c.gone_at.is_not(None)
+    )
     query = (
         select(answers.c.item_id, answers.c.answer)
         .where(is_preferred(VersionPreference(task), version=version))
+        .where(~gone_row.correlate(answers).exists())
         .order_by(answers.c.id)
     )
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))

@@ -135,7 +135,7 @@ def test_answers_on_wrong_rows_fail_a_gate(tmp_path: Path, task: str, gate: str)
             gates = "" if task == PEOPLE else "concepts=off,coverage=off"
             workspace.run_commands("submit", "poll", GATES=gates)
             ingest_run = workspace.run_command("ingest", GATES=gates)
-            assert (f"{gate} is" in ingest_run.stderr) == (offset == 1)
+            assert (f"{gate}=…" in ingest_run.stderr) == (offset == 1)
             workspace.run_command("qc", GATES=gates, code=GATE_FAILED if offset else 0)
 
 
@@ -161,7 +161,7 @@ def test_failed_gate_is_an_error_on_demand(
         names = workspace.import_people(MIN_PASSAGES)
         if verb in {"ingest", "run"}:
             workspace.run_commands("submit", "poll")
-        assert "tags is" in workspace.run_command(verb, code=code, **options).stderr
+        assert "tags=…" in workspace.run_command(verb, code=code, **options).stderr
         assert workspace.state_counts() == {"tagged": len(names)}
         workspace.import_people(MIN_PASSAGES, first=MIN_PASSAGES)
         workspace.run_command("tag", pilot=MIN_PASSAGES, mode="live", code=GATE_FAILED)

@@ -86,11 +86,11 @@ def read_linked_pages(client: httpx2.Client, *first_addresses: str) -> dict[str,
 
         address = f"{path}?{query}" if query else path
         response = client.get(address)
-        allowed_statuses = {200, 422} if "like=" in query else {200}
+        right_status = 303 if path == "/review" else 200
         details = (address, response.status_code, response.text)
-        assert response.status_code in allowed_statuses, details
+        assert response.status_code == right_status, details
 
-        is_html = response.headers["content-type"].startswith("text/html")
+        is_html = response.headers.get("content-type", "").startswith("text/html")
         pages[address] = response.text if is_html else ""
         waiting += map(unescape, LINK.findall(pages[address]))
 
@@ -260,7 +260,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
         assert problem["detail"] in error_output, error_output
         # The page names no folder of the server.
         search_page = client.get("/search", params={"q": "bees"}).text
-        assert "A search needs an index" in search_page
+        assert "Prepare the search" in search_page
         assert str(workspace.home) not in search_page
 
         refused_paths = {

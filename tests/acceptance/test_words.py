@@ -47,6 +47,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
             "next: `findable --help` lists the commands\n"
         ),
     ),
+    (("serve",), {}, 2, "unknown command 'serve'; did you mean web?"),
     (("--nope",), {}, 2, "No such option '--nope'."),
     (("tag", "--limt", "5"), {}, 2, "--limit"),
     (("tag", "--mode", "lvie"), {}, 2, "'lvie' is not one of 'auto', 'batch', 'flex', 'live'"),

@@ -50,12 +50,13 @@ def test_person_added_without_gemini_is_tagged_and_indexed_later(
         api.clear_faults()
         reader.wait_for("#state", "1 of 1 answered")
         tab.click("nav a:has-text('Search')")
+        tab.wait_for_url("**/search**")
+        tab.keyboard.press("/")
+        tab.keyboard.type("water law")
+        tab.keyboard.press("Enter")
+        reader.wait_for("#found", "Prepare the search below")
         tab.click("#rebuild")
         reader.wait_for("#index", "1 person can be found")
-        tab.keyboard.press("/")
-        tab.wait_for_url("**/search**")
-        tab.fill("[name=q]", "water law")
-        tab.press("[name=q]", "Enter")
         reader.wait_for(".hits", "ada")
 
 

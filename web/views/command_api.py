@@ -56,6 +56,8 @@ INDEX_COMMAND = "index"
 STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
 # Event in the browser after which the list of rows loads itself again.
 ROWS_CHANGED_EVENT = "rows-changed"
+# Event in the browser after which results of a search load themselves again.
+INDEX_EVENT = "search-prepared"
 
 
 @router.get("/api/tasks")
@@ -229,21 +231,23 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
 def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
     """Return the documents of the newest MAX_DISPLAYED_WORK works of a task, oldest first.
 
-    Work that is done is left out RECENT_WORK_S after its end, unless it has warnings or is the
-    newest. Work about a single row is never returned, because it belongs to the page of the row.
+    Work that is done is left out RECENT_WORK_S after its end, unless it has warnings or was the
+    newest to ask rows. Work about a single row is never returned, because it belongs to the page
+    of the row.
     """
     documents = [
         work.document
         for work in background_work.list_jobs()
         if work.task == task and not work.row_key
     ]
+    asking_documents = [document for document in documents if summarize_ended_asking(document)]
     return [
         document
         for document in documents[-MAX_DISPLAYED_WORK:]
         if document["state"] != "done"
         or document["warnings"]
         or document["ended_s"] < RECENT_WORK_S
-        or document is documents[-1]
+        or document in asking_documents[-1:]
     ]
 
 

@@ -18,12 +18,7 @@ from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFEREN
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, render_page, to_one_line
 from web.row_titles import read_row_titles
-from web.views.version_accuracy import (
-    LEFT_OUT_REASONS,
-    NO_DIFFERENCE_TEXT,
-    VersionText,
-    find_version_accuracy,
-)
+from web.views.version_accuracy import VersionText, find_version_accuracy
 from web.work_summary import summarize_ended_asking
 
 router = APIRouter()
@@ -74,10 +69,8 @@ def render_quality(
             max_listed_tags=MAX_LISTED_TAGS,
             displayed_work=displayed_work,
             accuracy=find_version_accuracy(ws.store, ws.task, a, b),
-            left_out_reasons=LEFT_OUT_REASONS,
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,
-            no_difference_text=NO_DIFFERENCE_TEXT,
             compared_versions=[("a", a), ("b", b)] if a or b else [],
         )
 

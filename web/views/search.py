@@ -16,6 +16,7 @@ from web import errors
 from web.app_state import MAX_SEARCH_CALL_S
 from web.render import PageState, render_page
 from web.row_titles import read_row_titles
+from web.views.command_api import INDEX_EVENT
 
 router = APIRouter()
 # Tags listed for each hit, and as filters of the whole result.
@@ -78,10 +79,10 @@ class SearchParameters(BaseModel):
 def render_search(
     app_state: PageState, query: Annotated[SearchParameters, Query()]
 ) -> HTMLResponse:
-    """Render the best matches, or the error of the search with its status.
+    """Render the best matches, or the error of the search.
 
     If Gemini does not answer, words alone rank the rows, and the page says so. Without a query the
-    page has only the form; an error of opening the index is then displayed with status 200.
+    page has only the form.
     """
     values: dict[str, Any] = {
         "search": None,
@@ -91,6 +92,7 @@ def render_search(
         "tag_counts": [],
         "example_query": "",
         "is_words_only": False,
+        "index_event": INDEX_EVENT,
     }
     with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
         try:
@@ -104,21 +106,17 @@ def render_search(
         with ws.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in hits)]
             values["titles"] = read_row_titles(tx, ws.task, names)
-        page = render_page(
+        return render_page(
             app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
         )
-
-    if values["failure"] and query.has_query:
-        page.status_code = values["failure"]["status"]
-    return page
 
 
 def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
     """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
 
     `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
-    tags of the hits. If Gemini does not embed the query, a hybrid search ranks by words alone, and
-    `is_words_only` is true.
+    tags of the hits that are not weak. If Gemini does not embed the query, a hybrid search ranks by
+    words alone, and `is_words_only` is true.
 
     Raises:
         RemoteError: Gemini does not answer, and the search is by vectors or for entries like
@@ -150,7 +148,7 @@ def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         "key": indexed_task.name_of(hit.metadata),
         "title": title,
         "subtitle": " · ".join(subtitle_parts),
-        "reason": hit.why,
+        "is_weak": bool(hit.is_weak),
         "pieces": hit.snippet.pieces if hit.snippet else [],
         "text": str(fields.get("text") or ""),
         "tags": list(tags)[:MAX_TAGS],

@@ -7,7 +7,8 @@ from pipeline.core.settings import list_setting_rows
 from pipeline.index.vectors import estimate_index_cost
 from pipeline.ops import status
 from web.app_state import AppState
-from web.render import PageState, render_page
+from web.render import PageState, has_running, render_page
+from web.views.command_api import INDEX_EVENT
 
 router = APIRouter()
 
@@ -23,13 +24,16 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
 
 @router.get("/parts/index", include_in_schema=False)
 def render_index(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the index and the price of a new build, for the search page."""
+    """Render the index and the price of a new build, for the search page.
+
+    After a build, the response triggers INDEX_EVENT in the browser.
+    """
     with app_state.open_to_read(task) as ws:
         # Work that ends while the index is read counts as running: the part loads itself again.
         work = app_state.background_work.find_newest(f"index {ws.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
         report = status.read_status(ws)
-        return render_page(
+        response = render_page(
             app_state,
             "parts/index.html",
             ws,
@@ -39,6 +43,9 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
             cost=estimate_index_cost(ws),
             work_documents=work_documents,
         )
+    if work_documents and not has_running(work_documents.values()):
+        response.headers["hx-trigger"] = INDEX_EVENT
+    return response
 
 
 @router.get("/parts/settings", include_in_schema=False)

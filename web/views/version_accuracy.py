@@ -7,8 +7,6 @@ from fastapi import APIRouter, Query
 
 from pipeline.engine.task import Task
 from pipeline.quality.right_value_accuracy import (
-    HAS_NO_ANSWER,
-    HAS_OTHER_INPUT,
     AccuracyReport,
     list_version_choices,
     measure_versions,
@@ -20,24 +18,16 @@ router = APIRouter()
 
 # A version as it is typed in an address: its number or its name.
 VersionText = Annotated[str, Query(max_length=200)]
-SAME_VERSION_MESSAGE = "Choose two different versions."
-NO_DIFFERENCE_TEXT = "could be chance"
-LEFT_OUT_REASONS = {
-    HAS_NO_ANSWER: "not answered by it",
-    HAS_OTHER_INPUT: "changed since it answered",
-}
 
 
 class VersionAccuracy(NamedTuple):
     """The accuracy of one or two versions, for its template."""
 
-    # Versions to choose from.
-    choices: Sequence[str] = ()
-    # None if no version answered a labelled row.
-    report: AccuracyReport | None = None
+    # Versions with answers to labelled rows, to choose from.
+    choices: Sequence[str]
+    report: AccuracyReport
     # The version in use, if it is measured and labelled rows lack its answers; else "".
-    unasked_version: str = ""
-    error_message: str = ""
+    unasked_version: str
 
 
 @router.get("/api/tasks/{task}/accuracy")
@@ -56,35 +46,27 @@ def get_accuracy(
 def find_version_accuracy(
     store: Store, task: Task, first_version: str, second_version: str
 ) -> VersionAccuracy | None:
-    """Return the accuracy of two versions; None if there is nothing to compare yet.
-
-    If no answer is labelled, nothing is measured: the result is None, or an empty `VersionAccuracy`
-    if at least two versions have answers, so that the page can say how to label. If both are the
-    same version, it is measured alone, and the result has an error message.
+    """Return the accuracy of two versions; None if no version has answers.
 
     Args:
         store: The database.
         task: The task.
         first_version: A version with answers, or "" for the default: the newest two with labelled
-            answers.
-        second_version: The other version, or "" to measure only `first_version`.
+            answers, or the newest version if no answer is labelled.
+        second_version: Another version, or "" to measure only `first_version`.
 
     Raises:
-        InputError: Answers are labelled, but a requested version has no answers.
+        InputError: A requested version has no answers.
     """
     choices = store.query(list_version_choices, task)
-    if not choices.labelled:
-        return VersionAccuracy() if len(choices.answered) > 1 else None
+    if not choices.answered:
+        return None
 
-    error_message = ""
-    versions: Sequence[str] = (first_version, second_version)
+    versions = list(dict.fromkeys((first_version, second_version)))
     if not any(versions):
-        versions = choices.labelled[-2:]
-    elif first_version == second_version:
-        versions = (first_version,)
-        error_message = SAME_VERSION_MESSAGE
+        versions = choices.labelled[-2:] or choices.answered[-1:]
     report = store.query(measure_versions, task, versions)
     unasked_version = ""
     if report.present_index is not None and report.unasked_rows:
         unasked_version = report.versions[report.present_index].version
-    return VersionAccuracy(choices.labelled, report, unasked_version, error_message)
+    return VersionAccuracy(choices.labelled, report, unasked_version)

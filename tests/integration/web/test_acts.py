@@ -1,5 +1,6 @@
 """Rows are tagged again, alone or selected, and forgotten."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,5 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
         response = page.post(ask_path, json={"ids": ["3", "4"]})
         assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
         assert is_applied() == [True]
+    # Quality counts the rows that the list counts.
+    assert json.loads(workspace.ran("qc", JSON="1").stdout)["items"] == 4 - is_gone

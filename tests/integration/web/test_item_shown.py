@@ -99,7 +99,7 @@ def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
         def read_note(key: str) -> str:
             """Return the note about the index on the page of a row."""
             html = read_page(page, "reviews", key)
-            note = re.search(r">([^<>]*)<a href=\"[^\"]*#index\">Update the index", html)
+            note = re.search(r">([^<>]*)<a href=\"[^\"]*#index\">Update the search", html)
             return note[1].strip() if note else ""
 
         # Row 2 is open: an update of the index would not add it.
@@ -109,5 +109,5 @@ def test_the_index_is_named_only_if_it_differs(workspace: Workspace) -> None:
         table.write_text(table.read_text(encoding="utf-8").replace("Boils", "Sings"), "utf-8")
         page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
         page.settle()
-        assert read_note("1") == "The search index has an earlier state of this row."
-        assert read_note("2") == "The row is not in the search index."
+        assert read_note("1") == "The search has an earlier state of this row."
+        assert read_note("2") == "The search does not find this row yet."

@@ -70,6 +70,18 @@ def test_neighbours_follow_the_list(page: Page) -> None:
 
 @pytest.mark.full
 @pytest.mark.alike
+def test_an_undone_correction_is_no_answer_of_a_person(page: Page) -> None:
+    """It is compared with no answer, and its row is not among those in which two answers differ."""
+    version = page.get("/api/show", params={**TASK, "item": "1"}).json()["answers"][0]["extractor"]
+    differing = {**TASK, "differ": [version, "person"]}
+    for form, is_person in (({"field": "tone", "value": "blame"}, True), ({"undo": "1"}, False)):
+        row = _act(page, "1", "correct", **form)
+        assert ("Compare two answers" in row) == is_person
+        assert ("key=1" in page.get("/parts/rows", params=differing).text) == is_person
+
+
+@pytest.mark.full
+@pytest.mark.alike
 def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     """A mark has its reviewer and time, filters rows, and ends with a new answer."""
     assert "Not checked by a person" in _get_row(page, "1")

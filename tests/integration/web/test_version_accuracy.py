@@ -58,10 +58,10 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         alone = _get_accuracy(page, a="2")
 
     tone = _get_cells(part)[1]
-    assert tone[:4] == ["tone", "22", "9 % (3 to 28 %)", "91 % (72 to 97 %)"]
-    assert tone[4].startswith("B is better only A right on 2: 21, 22 only B right on 20: 1, ")
+    assert tone[:2] == ["tone", "9 % of 22 right (3 to 28 %) alone right on 2: 21, 22"]
+    assert tone[2].startswith("91 % of 22 right (72 to 97 %) alone right on 20: 1, ")
     versions = [version["version"] for version in printed["versions"]]
-    assert "2 of the corrected values are of B." in part
+    assert "Check right answers, too" in part
     assert OPTION.findall(part) == [
         (versions[0], " selected"),
         (versions[1], ""),
@@ -69,14 +69,15 @@ def test_versions_are_compared_on_labelled_rows(compared: Workspace) -> None:
         (versions[1], " selected"),
     ]
     assert [version["version"] for version in chosen["versions"]] == ["reviews@2"]
-    assert _get_cells(alone)[1] == ["tone", "22", "91 % (72 to 97 %)"]
+    assert _get_cells(alone)[1] == ["tone", "91 % of 22 right (72 to 97 %)"]
 
 
 @pytest.mark.full
 @pytest.mark.alike
 def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
     """A row opens with both versions side by side, and the list has all rows that differ."""
-    label_tones(compared, "blame", range(1, 3))
+    label_tones(compared, "blame", range(1, 12))
+    label_tones(compared, "praise", range(12, 21))
     with Page(compared) as page:
         part = _get_accuracy(page)
         addresses = re.findall(r'<a href="([^"]*)"', part)
@@ -84,7 +85,6 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
         differing_rows = page.get(addresses[-1]).text
     assert addresses[0].startswith("/row?task=reviews&first=reviews%401")
     assert '<details id="versions" open>' in row
-    assert "Correct or check 18 more" in part
     assert "could be chance" in part
     assert "All rows in which these two differ" in part
     assert len(set(re.findall(r'href="/row\?[^"]*key=(\w+)', differing_rows))) >= 20
@@ -93,15 +93,14 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
 @pytest.mark.full
 @pytest.mark.alike
 def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -> None:
-    """The page says what to do, and the same version twice is refused with the form."""
+    """The page says how many rows to check; the same version twice is measured alone."""
     with Page(compared) as page:
         part = _get_accuracy(page)
-        assert "Correct some answers, or mark them as checked" in part
-        assert '<a class="b" href="/review?task=reviews">' in part
+        assert '<a class="b" href="/review?task=reviews">Check 20 more rows' in part
         assert "<select" not in part
 
         label_tones(compared, "blame", [1])
         version = OPTION.findall(_get_accuracy(page))[0][0]
         twice = _get_accuracy(page, a=version, b=version)
-        assert "Choose two different versions." in twice
+        assert "Check 19 more rows" in twice
         assert "<select" in twice

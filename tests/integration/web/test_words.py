@@ -51,7 +51,7 @@ def test_a_search_has_one_way_to_an_index_and_no_quotation_as_tag(
         assert "no index" not in html
         assert 'href="#index"' not in html
         html = page.get("/search", params={**TASK, "q": "minutes"}).text
-        assert "A search needs an index. Build it below, then search again." in html
+        assert "Prepare the search below. Then this page shows what it finds." in html
 
         workspace.ran("index", TASK="tasks/reviews.py")
         html = page.get("/search", params={**TASK, "q": "minutes"}).text

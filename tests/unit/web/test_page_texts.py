@@ -15,8 +15,8 @@ from web.page_texts import (
     [
         (
             "it is once it is answered: `make index TASK=reviews DATA=/tmp/a`",
-            "it is once it is answered: “Search index”",
-            'it is once it is answered: <a href="/search?task=a+b#index">Search index</a>',
+            "it is once it is answered: “Prepare the search”",
+            'it is once it is answered: <a href="/search?task=a+b#index">Prepare the search</a>',
         ),
         (
             "`make parked TASK=x` lists 2 <rows>; WHERE=… filters them",
