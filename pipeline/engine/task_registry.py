@@ -54,6 +54,7 @@ from pipeline.tables.answer_views import (
     are_views_made,
     check_view_names,
     make_views,
+    view_names_of,
 )
 from pipeline.tables.source import (
     check_column_names,
@@ -186,8 +187,7 @@ def _resolve_task_file(settings: Settings) -> Path:
 def list_planned_views(settings: Settings) -> list[str]:
     """Return the names of the views that the first use of the task of TASK creates."""
     declaration, _ = load_named_declaration(settings)
-    prefix = declaration.table or declaration.name
-    return [f"{prefix}_{suffix}" for suffix in ("answers", "answered")]
+    return list(view_names_of(declaration.table or declaration.name))
 
 
 def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
@@ -460,9 +460,8 @@ def register_declaration(
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
         merged_record = with_stored_parts(declared_record, stored_record)
-        if stored_record is not None:
-            # Its own program may have changed the table of `write_to=` since the last command.
-            _check_write_target(tx, merged_record)
+        # Its own program may have changed the table of `write_to=` since the last command.
+        _check_write_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
         return stored_record
 
@@ -484,7 +483,6 @@ def register_declaration(
         make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):
             workspace.record_row_change(tx, merged_record.name)
-        _check_write_target(tx, merged_record)
         workspace.save_task(tx, merged_record)
         workspace.save_fingerprint(
             tx,

@@ -15,15 +15,10 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.report import Report, format_figures
 from pipeline.core.text import join_first, plural
 from pipeline.engine.shipped_task import shipped_tasks
-from pipeline.store import batches, schema, workspace
+from pipeline.store import batches, marks, schema
 from pipeline.store.database import Connection, Store, describe_error
 from pipeline.tables.answer_views import is_our_view
 from pipeline.tables.reflection import is_sqlite, quote_name
-
-_SQLITE_INDEXES_QUERY = text("SELECT name, tbl_name FROM sqlite_master WHERE type = 'index'")
-_SERVER_INDEXES_QUERY = text(
-    "SELECT indexname, tablename FROM pg_indexes WHERE schemaname = current_schema()",
-)
 
 
 @dataclass
@@ -107,24 +102,17 @@ def _list_removable(tx: Connection) -> RemovableObjects:
     views have its mark, see `answer_views`. Its indexes are listed only if they are on kept tables;
     they begin with `findable_`, or mark an adopted table of a task. Only reads the database.
     """
-    inspector = inspect(tx)
-    events = workspace.events_of(tx, schema.TABLE_CREATED_EVENT)
-    created_names = {event["name"] for event in events}
-    table_names = sorted(inspector.get_table_names())
-    own_tables = [
-        name for name in table_names if name.startswith("findable_") or name in created_names
-    ]
-    kept_tables = [name for name in table_names if name not in own_tables]
-    own_views = [name for name in sorted(inspector.get_view_names()) if is_our_view(tx, name)]
+    created_names = marks.read_created_tables(tx)
+    own_tables = sorted(schema.our_tables(tx, created_names))
+    kept_tables = [name for name in schema.other_tables(tx) if name not in created_names]
+    view_names = sorted(inspect(tx).get_view_names())
+    own_views = [name for name in view_names if is_our_view(tx, name)]
 
-    indexes_query = _SERVER_INDEXES_QUERY
-    if is_sqlite(tx):
-        indexes_query = _SQLITE_INDEXES_QUERY
     marker_indexes = {task.adoption_index for task in shipped_tasks()}
     own_indexes = [
         name
-        for name, table_name in tx.execute(indexes_query).all()
-        if table_name in kept_tables and (name.startswith("findable_") or name in marker_indexes)
+        for table_name, name in schema.list_indexes(tx)
+        if table_name not in own_tables and (name.startswith("findable_") or name in marker_indexes)
     ]
     return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
 

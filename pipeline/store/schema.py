@@ -684,11 +684,11 @@ def has_index(tx: Connection, table: str, name: str) -> bool:
     """Return whether a table has an index of that name."""
     # SQLite ignores the case of a table's name.
     folded_table = table.lower() if tx.dialect.name == "sqlite" else table
-    return (folded_table, name) in _list_indexes(tx)
+    return (folded_table, name) in list_indexes(tx)
 
 
 @cached_in_snapshot
-def _list_indexes(tx: Connection) -> set[tuple[str, str]]:
+def list_indexes(tx: Connection) -> set[tuple[str, str]]:
     """Return the table and the name of each index; SQLite's tables in lower case.
 
     Every command calls it, so it does not use the slower reflection.

@@ -42,6 +42,7 @@ from pipeline.store.confidences import (
     has_confidences,
     make_probability_expression,
 )
+from pipeline.store.database import describe_error
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text
@@ -80,16 +81,14 @@ _MARK_PREFIX = "findable"
 _NAME_HASH_DIGITS = 6
 # SQLite's JSON paths have no escapes for these characters.
 _NOT_IN_SQLITE_PATHS = re.compile(r'["\\\x00-\x1f]')
-# SQLSTATE of a statement that fails because other objects depend on an object.
-_DEPENDENT_OBJECTS_STATE = "2BP01"
 
 # Kinds that a view shows as another kind.
 _VIEW_KINDS = {"date": "text", "time": "text"}
 
 
-def view_names_of(task: TaskRecord) -> tuple[str, str]:
-    """Return the names of the view of answers and of the view of answered rows."""
-    return f"{task.prefix}_answers", f"{task.prefix}_answered"
+def view_names_of(prefix: str) -> tuple[str, str]:
+    """Return the names of a task's view of answers and of its view of answered rows."""
+    return f"{prefix}_answers", f"{prefix}_answered"
 
 
 def _make_view_query(
@@ -193,7 +192,7 @@ def is_our_view(tx: Connection, name: str) -> bool:
 
 def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
-    for name in view_names_of(task):
+    for name in view_names_of(task.prefix):
         mark = _read_mark(tx, name)
         if mark is not None and not mark.startswith(_MARK_PREFIX):
             raise adoption_error(
@@ -205,7 +204,7 @@ def check_view_names(tx: Connection, task: TaskRecord) -> None:
 
 def drop_views(tx: Connection, task: TaskRecord) -> None:
     """Drop both views of a task; objects of other programs stay."""
-    for name in view_names_of(task):
+    for name in view_names_of(task.prefix):
         if is_our_view(tx, name):
             _run_sql(tx, f"DROP VIEW {quote_name(name)}")
 
@@ -213,7 +212,7 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether both views of a task are as `make_views` would make them now."""
     mark = _make_mark(tx, task, _read_preference(tx, task))
-    return all(_read_mark(tx, name) == mark for name in view_names_of(task))
+    return all(_read_mark(tx, name) == mark for name in view_names_of(task.prefix))
 
 
 def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
@@ -249,7 +248,7 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
     check_view_names(tx, task)
     preference = _read_preference(tx, task)
     mark = _make_mark(tx, task, preference)
-    for name, per_version in zip(view_names_of(task), (True, False), strict=True):
+    for name, per_version in zip(view_names_of(task.prefix), (True, False), strict=True):
         # Existing columns keep their positions.
         existing_names = [column.casefold() for column in read_columns(tx, name)]
         query = _make_view_query(
@@ -336,18 +335,17 @@ def _drop_server_view(tx: Connection, name: str) -> None:
     """Drop a view of PostgreSQL.
 
     Raises:
-        ConfigurationError: Another program's view depends on the view.
-        DBAPIError: Another error of the database.
+        ConfigurationError: The database refuses it, because another program's view uses the view.
     """
     try:
         with tx.begin_nested():
             _run_sql(tx, f"DROP VIEW {quote_name(name)}")
     except exc.DBAPIError as error:
-        if getattr(error.orig, "sqlstate", "") != _DEPENDENT_OBJECTS_STATE:
-            raise
         raise ConfigurationError(
-            f"a view of another program uses `{name}`, whose columns change; nothing was changed",
-            hint="drop that view, run the same command again, then create the view again",
+            f"the columns of the view `{name}` cannot change: {describe_error(error)}; "
+            "nothing was changed",
+            hint="drop the other views that use it, run the same command again, then create them "
+            "again",
         ) from error
 
 

@@ -27,33 +27,17 @@ NUMBERED_CONCEPTS = CONCEPTS.replace("passage_id TEXT", "passage_id INTEGER")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of table: its name, the functions that adopt it, and foreign columns with a row."""
+    """A kind of table: its name, and the functions that adopt it."""
 
     table: str
     adopt: Callable[[Connection], list[str]]
     is_adopted: Callable[[Connection], bool]
-    columns: str
-    row: str
 
 
 KINDS = {
-    "experts": Kind(
-        "experts", people.PEOPLE.adopt, people.PEOPLE.is_adopted, EXPERTS, "(1, 'a', 'Bees.')"
-    ),
-    "passages": Kind(
-        "passages",
-        passages.TABLES.adopt,
-        passages.TABLES.is_adopted,
-        "id TEXT, text TEXT",
-        "('a', 'Bees.')",
-    ),
-    "concepts": Kind(
-        "passage_concepts",
-        passages.TABLES.adopt,
-        passages.TABLES.is_adopted,
-        CONCEPTS,
-        "(1, 'a', 'bees', 'x@1', 'm', 0.5)",
-    ),
+    "experts": Kind("experts", people.PEOPLE.adopt, people.PEOPLE.is_adopted),
+    "passages": Kind("passages", passages.TABLES.adopt, passages.TABLES.is_adopted),
+    "concepts": Kind("passage_concepts", passages.TABLES.adopt, passages.TABLES.is_adopted),
 }
 
 
