@@ -532,6 +532,26 @@ def select_parked_reason(
     )
 
 
+def select_held_state(
+    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+) -> ColumnElement[str | None]:
+    """Return an SQL expression for CLAIMED or PARKED, claimed first; NULL if a row is neither.
+
+    Args:
+        task: Name of the task.
+        row_id: Expression for the row's id, of a table of the outer statement.
+        prompt_version: As in `parked_ids`.
+    """
+    # In alphabetical order, CLAIMED comes before PARKED.
+    return (
+        claimed_or_parked(task, prompt_version)
+        .with_only_columns(func.min(row_claims.c.state))
+        .where(row_claims.c.item_id == row_id)
+        .correlate_except(row_claims)
+        .scalar_subquery()
+    )
+
+
 def find_parked_reason(
     tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
 ) -> str | None:

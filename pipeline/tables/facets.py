@@ -91,8 +91,7 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     has_long_values = len(short_values) < len(row_counts)
     if not has_lists and (has_long_values or len(row_counts) > _MAX_VALUES):
         return []
-    short_values.sort(key=lambda pair: (-pair[1], str(pair[0])))
-    listed_values = short_values[:_MAX_VALUES]
+    listed_values = list_commonest(short_values, _MAX_VALUES)
     are_numbers = all(_is_number(value) for value, _ in listed_values)
     if are_numbers:
         listed_values.sort(key=lambda pair: float(pair[0]))
@@ -108,6 +107,11 @@ def _is_number(value: Any) -> bool:
         return value.__class__ is not bool and math.isfinite(float(value))
     except ValueError:
         return False
+
+
+def list_commonest(row_counts: Iterable[tuple[Any, int]], limit: int) -> list[tuple[Any, int]]:
+    """Return the commonest values with their counts; equally common values by their texts."""
+    return sorted(row_counts, key=lambda pair: (-pair[1], str(pair[0])))[:limit]
 
 
 def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:

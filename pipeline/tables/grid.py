@@ -10,9 +10,8 @@ values, such as tags, by which rows are counted.
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from types import MappingProxyType
 from typing import Any
 
@@ -24,6 +23,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    cast,
     false,
     func,
     literal,
@@ -32,9 +32,10 @@ from sqlalchemy import (
     select,
     true,
     tuple_,
+    union_all,
 )
 
-from pipeline.core.command_hint import HintTemplate, OptionHint
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
     NO_FILTER,
@@ -46,7 +47,7 @@ from pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
-from pipeline.core.where_parser import WhereSyntaxError, parse_where
+from pipeline.core.where_parser import parse_where
 from pipeline.store.answers import (
     ANSWER_COLUMNS,
     PreferredAnswer,
@@ -59,11 +60,9 @@ from pipeline.store.answers import (
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
-    count_rows,
     limit_time,
     select_matching,
     split_into_pages,
-    start_timer,
     stream_rows,
 )
 from pipeline.store.rows import IS_REFUSED, count_refused
@@ -72,8 +71,8 @@ from pipeline.store.schema import rows as stored_rows
 from pipeline.tables.facets import (
     format_any_equality,
     is_countable,
+    list_commonest,
     list_value_counts,
-    quote_where_name,
 )
 from pipeline.tables.row_table import (
     GONE_STATE,
@@ -86,6 +85,7 @@ from pipeline.tables.row_table import (
 )
 from pipeline.tables.view_row import (
     CONFIDENCE,
+    DOUBTFUL,
     RowJudgements,
     ViewColumn,
     ViewRow,
@@ -95,16 +95,17 @@ from pipeline.tables.where_sql import (
     JsonCell,
     compile_where,
     contains_word,
-    join_json_values,
+    has_word_in_values,
     make_json_cell,
     select_json,
 )
 
-# Versions and values are only counted in tables of at most this size.
-_MAX_FACET_ROWS = 100_000
-_FACET_PAGE_ROWS = 2_000
+# Rows that show whether the values of a column differ.
+_FIRST_FACET_ROWS = 500
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
+# Name of the version among the counted columns; no column has it.
+_VERSION = ""
 NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -150,6 +151,11 @@ class Grid:
         """Return the name of the column with the reason of the state."""
         return list(self.columns)[-1]
 
+    @property
+    def _cells(self) -> dict[str, JsonCell]:
+        """Return what WHERE= compares, by the names of columns."""
+        return {name: column.cell for name, column in self.columns.items() if column.cell}
+
     def _join_answers(self, version: str | None = None) -> Join:
         """Return the rows, each joined with its preferred answer of a version, or of any."""
         return join_preferred(self.table.table, self.table.row_id, self.preference, version=version)
@@ -187,23 +193,23 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter = NO_FILTER,
         *,
-        sort: str | None = None,
         version: str | None = None,
         has_gone_rows: bool = False,
         has_answer: bool = False,
         row_ids: Sequence[str] | None = None,
     ) -> Iterator[ViewRow]:
-        """Yield the rows that meet a filter, in constant memory.
+        """Yield the rows that meet a filter in the order in which they are asked.
+
+        They are read in constant memory.
 
         Args:
-            sort: As `RowListOptions.sort`; the order is ignored if there are `row_ids`.
             version: As in `select_rows`.
             has_gone_rows: As in `select_rows`.
             has_answer: Only rows that have an answer.
-            row_ids: Only rows with these ids, of any number.
+            row_ids: Only rows with these ids, of any number, which are sorted page by page.
 
         Raises:
-            InputError: The filter or the sort order is invalid.
+            InputError: The filter is invalid.
         """
         query = self.select_rows(
             tx, row_filter, *self._list_cells(), version=version, has_gone_rows=has_gone_rows
@@ -211,12 +217,12 @@ class Grid:
         if has_answer:
             query = query.where(answers.c.id.is_not(None))
         native_ids = None
-        if row_ids is None:
-            query = self._sort_rows(query, RowListOptions(0, sort=sort))
-        else:
+        if row_ids is not None:
             native_ids = self.table.ids.to_native_ids(row_ids)
-        id_column = self.table.table.c[self.table.id_column]
-        yield from map(self._read_row, select_matching(tx, query, id_column, native_ids))
+        columns = self.table.table.c
+        query = query.order_by(columns[self.table.order_column])
+        records = select_matching(tx, query, columns[self.table.id_column], native_ids)
+        return map(self._read_row, records)
 
     def _list_cells(self) -> list[ColumnElement[Any]]:
         """Return the expressions of which `_read_row` makes a row of the view."""
@@ -246,64 +252,62 @@ class Grid:
         )
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
-        """Return a page of rows, in the requested order, after the row `options.after`.
+        """Return a page of at most `options.limit` rows; see `read_list`.
 
-        - The page has at most `options.limit` rows. If more rows follow, it contains the id of its
-          last row, which is `options.after` of the next page.
-        - A table may lack refused rows (`is_refused` is None). If they are requested then, the page
-          lists the refused rows of the task in `findable_rows`; sort order and columns are ignored.
-        - Rows that are no longer in the source are left out, unless their state or their ids
-          request them.
+        If more rows follow, the page contains the id of its last row, which is `options.after` of
+        the next page.
 
         Raises:
-            InputError: The options name an unknown row, state, column or sort order, sorting takes
-                too long, or the filter is invalid; see `_make_conditions`.
+            InputError: The options are invalid, or sorting takes too long.
         """
-        if self.should_list_refused(options.row_filter):
-            refused_options = options._replace(sort=None, fields=None)
-            return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
-
-        names = self.select_names(options)
-        query = self.select_rows(tx, options.row_filter, *self._list_cells())
-        if options.after is not None:
-            query = query.where(self._make_after_condition(tx, options))
-        query = self._sort_rows(query, options)
+        limit = options.limit or 0
+        kinds, rows = self.read_list(tx, options._replace(limit=limit + 1))
         try:
             with limit_time(tx, options.within_s if options.sort else None):
-                records = tx.execute(query.limit(options.limit + 1)).all()
+                listed_rows = list(rows)
         except SlowError:
             raise InputError(
                 f"too many rows to sort by {options.sort} in time",
                 hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
 
-        rows = list(map(self._read_row, records[: options.limit]))
         last_id = None
-        if len(records) > options.limit:
-            last_id = rows[-1].id
-        listed_rows = [ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows]
-        return RowsPage(listed_rows, last_id, names, self.judgements.review_name, self.state_name)
+        if len(listed_rows) > limit:
+            last_id = listed_rows[limit - 1].id
+        return RowsPage(
+            listed_rows[:limit], last_id, tuple(kinds), self.judgements.review_name, self.state_name
+        )
 
     def read_list(
         self, tx: Connection, options: RowListOptions
-    ) -> tuple[Mapping[str, str], Iterator[tuple[str, dict[str, Any]]]]:
-        """Return all rows of a list; limit and position of the options are ignored.
+    ) -> tuple[Mapping[str, str], Iterator[ListedRow]]:
+        """Return the kinds of the listed columns by name, and the rows in the requested order.
 
-        Returns:
-            The kinds of the columns by name, and the id and the values of each row. The last column
-            is the state. The rows are read when iterated.
+        - The rows are read when iterated, in constant memory.
+        - The list begins after the row `options.after`, and has at most `options.limit` rows.
+        - A table may lack refused rows (`is_refused` is None). If they are requested then, the list
+          has the refused rows of the task in `findable_rows`; sort order and columns are ignored.
+        - Rows that are no longer in the source are left out, unless their state or their ids
+          request them.
 
         Raises:
-            InputError: The options are invalid; see `read_page`.
+            InputError: The options name an unknown row, state, column or sort order, or the filter
+                is invalid; see `_make_conditions`.
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(tx, self.table.task).read_list(tx, refused_options)
 
-        names = [*self.select_names(options), self.state_name]
-        kinds = {name: self.columns[name].kind for name in names}
-        rows = self.read_rows(tx, options.row_filter, sort=options.sort)
-        return kinds, ((row.id, self.list_values(row, names)) for row in rows)
+        names = self.select_names(options)
+        query = self.select_rows(tx, options.row_filter, *self._list_cells())
+        if options.after is not None:
+            query = query.where(self._make_after_condition(tx, options))
+        query = self._sort_rows(query, options).limit(options.limit)
+        rows = map(self._read_row, select_matching(tx, query, self.table.row_id, None))
+        return (
+            {name: self.columns[name].kind for name in names},
+            (ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows),
+        )
 
     def list_values(self, row: ViewRow, names: Iterable[str]) -> dict[str, Any]:
         """Return the values of a row in some columns, by name."""
@@ -401,14 +405,12 @@ class Grid:
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
 
-        They look up the preferred answer of each row. Without a filter there is no condition.
+        They look up the preferred answer of each row.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
         """
         conditions = self._make_conditions(tx, row_filter)
-        if not conditions:
-            return []
         one_row = select(literal_column("1")).subquery("one_row")
         preferred = join_preferred(one_row, self.table.row_id, self.preference)
         query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
@@ -452,32 +454,21 @@ class Grid:
         Raises:
             InputError: The text is invalid, or names an unknown column.
         """
-        try:
-            expression = parse_where(text)
-        except WhereSyntaxError as error:
-            name = quote_where_name(self.default_names[-1])
-            hint = HintTemplate("write it like {}", OptionHint(where=f"{name} CONTAINS 'word'"))
-            raise InputError(error.message, hint=hint) from None
-        cells = {name: column.cell for name, column in self.columns.items() if column.cell}
-        for name, cell in self.find_more_cells().items():
-            cells.setdefault(name, cell)
+        own_cells = self._cells
+        cells = {**own_cells, **self.find_more_cells(), **own_cells}
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
-        named_cells = cells | judgement_cells
         alias_cells = {
-            alias: named_cells[name] for alias, name in self.names.items() if name in named_cells
+            alias: own_cells[name] for alias, name in self.names.items() if name in own_cells
         }
-        return compile_where(expression, (cells, judgement_cells, alias_cells), tx=tx)
+        return compile_where(parse_where(text), (cells, judgement_cells, alias_cells), tx=tx)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
-        conditions = [contains_word(tx, self.searched_cells, word)]
-        for document in self.searched_documents:
-            is_in_values = contains_word(tx, [join_json_values(tx, document)], word)
-            if word.isascii() and word.isalnum():
-                # JSON does not escape such words, and its text is searched much faster.
-                is_in_values = and_(contains_word(tx, [document], word), is_in_values)
-            conditions.append(is_in_values)
-        return or_(*conditions)
+        in_cells = [contains_word(tx, cast(cell, Text), word) for cell in self.searched_cells]
+        in_documents = [
+            has_word_in_values(tx, document, word) for document in self.searched_documents
+        ]
+        return or_(*in_cells, *in_documents)
 
     def _make_answer_conditions(
         self,
@@ -518,8 +509,8 @@ class Grid:
         - A table may lack refused rows (`is_refused` is None). The refused rows of the task
           in `findable_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states.
-        - Versions are None, and values are empty, if the table has more than 100,000 rows, or if
-          counting takes longer than `within_s` seconds.
+        - Versions are None, and values are empty, if counting them takes longer than `within_s`
+          seconds.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
@@ -527,27 +518,34 @@ class Grid:
         if self.should_list_refused(row_filter):
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
-        conditions = self._make_conditions(tx, row_filter)
-        source = None
-        # Without a filter, answers need not be looked up.
-        if conditions:
-            source = self._join_answers()
-        row_counts = self.table.count_by_state(tx, *conditions, source=source)
-        if not conditions and self.table.is_refused is None:
-            row_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
-        states = {name: row_counts[name] for name in self.table.listed_names}
+        counters = None
+        with contextlib.suppress(SlowError), limit_time(tx, within_s):
+            counters = self._count_facets(tx, row_filter)
+        if counters is None:
+            counters = self._count_values(tx, row_filter, [self.state_name])
 
+        state_counts = counters.pop(self.state_name)
+        if self.table.is_refused is None and not self._make_conditions(tx, row_filter):
+            state_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
+        states = {name: state_counts[name] for name in self.table.listed_names}
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
             gone_count = states.pop(GONE_STATE)
-        counts = RowCounts(sum(states.values()), states, None, gone=gone_count)
-        key = self.table.table.c[self.table.id_column]
-        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        if count_rows(tx, first_rows) > _MAX_FACET_ROWS:
-            return counts
-        with contextlib.suppress(SlowError), limit_time(tx, within_s):
-            return self._count_facets(tx, counts, row_filter, within_s)
-        return counts
+
+        versions = None
+        if _VERSION in counters:
+            version_counts = counters.pop(_VERSION)
+            # Rows without an answer.
+            del version_counts[None]
+            versions = dict(list_commonest(version_counts.items(), _MAX_VERSIONS))
+        fields = {name: list_value_counts(name, counter) for name, counter in counters.items()}
+        return RowCounts(
+            sum(states.values()),
+            states,
+            versions,
+            {name: value_counts for name, value_counts in fields.items() if value_counts},
+            gone_count,
+        )
 
     def _make_excluded_condition(self, row_filter: RowFilter) -> ColumnElement[bool] | None:
         """Return the condition that a row is left out because it is no longer in its source.
@@ -559,58 +557,65 @@ class Grid:
         return self.table.is_missing
 
     def _count_facets(
+        self, tx: Connection, row_filter: RowFilter
+    ) -> dict[str, Counter[str | None]]:
+        """Count rows by state, version, review, doubt, and each facet that has few values."""
+        names = [self.state_name, _VERSION, *self.facets, *self.judgements.counted_names]
+        # A column of texts that differ is found in a few rows, so that others are not counted.
+        first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
+        countable_names = [name for name in names if is_countable(first_counters[name])]
+        return self._count_values(tx, row_filter, countable_names)
+
+    def _count_values(
         self,
         tx: Connection,
-        counts: RowCounts,
         row_filter: RowFilter,
-        within_s: float | None,
-    ) -> RowCounts:
-        """Return the counts with the numbers of rows by version and by value of each facet.
+        names: Sequence[str],
+        *,
+        max_rows: int | None = None,
+    ) -> dict[str, Counter[str | None]]:
+        """Return, for each of some columns, the number of rows by value, as the database counts.
 
-        Reviewed and doubtful rows are counted as facets, too. The rows are read once. Only the 50
-        commonest versions are returned. A facet is counted without its own condition in
-        `row_filter.choices`.
+        The rows are selected once. A column is counted without its own condition: its condition in
+        `row_filter.choices`. That of the state is that a row is in its source.
 
         Args:
-            within_s: The limit of the reading, in seconds; None means no limit.
-
-        Raises:
-            SlowError: It takes longer than `within_s` seconds.
+            names: The name of the state, _VERSION, and names of columns with a cell.
+            max_rows: Count only so many rows, whichever the database finds first.
         """
-        facet_names = [*self.facets, *self.judgements.counted_names]
-        chosen_names = [name for name in facet_names if name in row_filter.choices]
-        other_choices = {
-            name: text for name, text in row_filter.choices.items() if name not in chosen_names
+        expressions: dict[str, ColumnElement[Any]] = {
+            **{name: select_json(tx, cell) for name, cell in self._cells.items() if name in names},
+            self.state_name: self.table.state_expression,
+            _VERSION: answers.c.extractor,
         }
-        cells = [cell for cell in (self.columns[name].cell for name in facet_names) if cell]
+        choices = dict(row_filter.choices)
+        own_conditions = {
+            name: self._compile_condition(tx, choices.pop(name))
+            for name in names
+            if name in choices
+        }
+        is_excluded = self._make_excluded_condition(row_filter)
+        if is_excluded is not None:
+            own_conditions[self.state_name] = ~is_excluded
         query = self.select_rows(
             tx,
-            row_filter._replace(choices=other_choices),
-            answers.c.extractor,
-            *(select_json(tx, cell) for cell in cells),
-            *(self._compile_condition(tx, row_filter.choices[name]) for name in chosen_names),
+            row_filter._replace(choices=choices),
+            *(expressions[name] for name in names),
+            *own_conditions.values(),
+            has_gone_rows=True,
         )
 
-        timer = start_timer(tx)
-        versions = Counter[str]()
-        rows_by_json = {name: Counter[str | None]() for name in facet_names}
-        for rows in stream_rows(tx, query, page=_FACET_PAGE_ROWS).partitions():
-            version_column, *columns = zip(*rows, strict=True)
-            fits = dict(zip(chosen_names, columns[len(cells) :], strict=True))
-            versions.update(filter(None, _select_fitting(version_column, fits.values())))
-            for (name, counter), column in zip(rows_by_json.items(), columns, strict=False):
-                other_fits = [fit for choice, fit in fits.items() if choice != name]
-                if is_countable(counter):
-                    counter.update(_select_fitting(column, other_fits))
-            if within_s is not None and timer.seconds > within_s:
-                raise SlowError
-
-        commonest_versions = sorted(versions.items(), key=lambda pair: (-pair[1], pair[0]))
-        fields = {name: list_value_counts(name, counter) for name, counter in rows_by_json.items()}
-        return counts._replace(
-            versions=dict(commonest_versions[:_MAX_VERSIONS]),
-            fields={name: value_counts for name, value_counts in fields.items() if value_counts},
-        )
+        columns = [*query.limit(max_rows).cte("listed_rows").c]
+        fits = dict(zip(own_conditions, columns[len(names) :], strict=True))
+        queries = []
+        for name, column in zip(names, columns, strict=False):
+            other_fits = [fit for other_name, fit in fits.items() if other_name != name]
+            counts = select(literal(name), cast(column, Text), func.count())
+            queries.append(counts.where(*other_fits).group_by(column))
+        counters = {name: Counter[str | None]() for name in names}
+        for name, value, row_count in tx.execute(union_all(*queries)):
+            counters[name][value] += row_count
+        return counters
 
     def _list_sort_keys(self, options: RowListOptions) -> list[ColumnElement[Any]]:
         """Return the expressions that rows are sorted by; the last is different for each row.
@@ -683,24 +688,13 @@ def _is_descending(options: RowListOptions) -> bool:
     return (options.sort or "").startswith("-") != options.is_reversed
 
 
-def _select_fitting(column: Sequence[Any], fits: Collection[Sequence[Any]]) -> Iterable[Any]:
-    """Return the values of a column in the rows that meet all conditions.
-
-    Args:
-        column: The value of each row.
-        fits: The result of each condition for each row; NULL means that it is not met.
-    """
-    if not fits:
-        return column
-    return compress(column, map(all, zip(*fits, strict=True)))
-
-
 def make_grid(
     tx: Connection,
     table: RowTable,
     columns: Mapping[str, ViewColumn],
     *,
     preference: VersionPreference,
+    cells: Mapping[str, ColumnElement[Any]],
     answer_fields: Mapping[str, str] = NO_FIELDS,
     threshold: float = 0.0,
     **members: Any,
@@ -715,6 +709,7 @@ def make_grid(
         table: The rows.
         columns: The columns of rows and answers.
         preference: The order of preference among the answers.
+        cells: Expressions that are read for each row, by name.
         answer_fields: Names of answer fields by the names of their columns.
         threshold: Confidence below which a field makes its row doubtful.
         members: Other members of the grid.
@@ -744,6 +739,7 @@ def make_grid(
         preference=preference,
         judgements=judgements,
         columns=all_columns,
+        cells={**cells, DOUBTFUL: judgements.is_doubtful()},
         names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,
