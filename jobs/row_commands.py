@@ -50,8 +50,6 @@ from pipeline.ops import items as row_items
 from pipeline.workflows import correct_rows
 
 DEFAULT_PAGE_ROWS = 20
-# Rows that are read at once for a file.
-CSV_PAGE_ROWS = 1_000
 
 Editor = Annotated[
     str | None,
@@ -104,8 +102,7 @@ def items(
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
     the page is reviewed. --to writes all rows that match to a CSV file instead.
-    --counts prints only counts by state, version and field. Versions and fields are not counted if
-    the table has more than 100,000 rows.
+    --counts prints only counts by state, version and field.
     """
     row_filter = RowFilter(find, state, split_names(tag), extractor, where)
     columns = split_names(fields) or None
@@ -117,9 +114,8 @@ def items(
             ws.store,
             ws.task,
             to,
-            options._replace(limit=CSV_PAGE_ROWS, after=None),
+            options._replace(limit=limit, after=None),
             overwrite=overwrite,
-            max_rows=limit,
         ).to_report()
     if counts:
         return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()

@@ -45,8 +45,8 @@ NO_FILTER = RowFilter()
 class RowListOptions(NamedTuple):
     """Filter, order and size of a page of rows."""
 
-    # Maximum number of rows.
-    limit: int
+    # Maximum number of rows; None lists all.
+    limit: int | None
     row_filter: RowFilter = NO_FILTER
     # The page begins after the row of this id.
     after: str | None = None

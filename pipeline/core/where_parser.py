@@ -1,4 +1,4 @@
-"""Parse WHERE=, a condition on the metadata of entries: `hourly_rate < 120 AND currency = 'EUR'`.
+"""Parse WHERE=, a condition on the cells of rows: `stars < 3 AND NOT verdict = 'praise'`.
 
     condition  = all {OR all}
     all        = part {AND part}
@@ -24,7 +24,7 @@ MAX_WHERE_CHARS = 2_000  # characters
 MAX_DEPTH = 20
 WHERE_HINT = HintTemplate(
     "write it like {}",
-    OptionHint(where="hourly_rate < 120 AND currency = 'EUR'"),
+    OptionHint(where="stars < 3 AND NOT verdict = 'praise'"),
 )
 
 Scalar = str | float | int | bool
@@ -74,10 +74,6 @@ def iterate_comparisons(expression: Expression) -> Iterator[Comparison]:
             yield from iterate_comparisons(part)
 
 
-class WhereSyntaxError(InputError):
-    """A WHERE= condition is malformed. The hint has an example about people."""
-
-
 class _Token(NamedTuple):
     # The name of a group of _TOKEN, or _END.
     kind: str
@@ -106,8 +102,7 @@ def parse_where(text: str) -> Expression:
     """Parse a WHERE= condition.
 
     Raises:
-        WhereSyntaxError: The text is malformed. The message has the position.
-        InputError: The text is too long.
+        InputError: The text is malformed or too long. The message has the position.
     """
     if len(text) > MAX_WHERE_CHARS:
         raise InputError(
@@ -117,8 +112,8 @@ def parse_where(text: str) -> Expression:
     return _Parser(text).parse()
 
 
-def _syntax_error(offset: int, reason: str) -> WhereSyntaxError:
-    return WhereSyntaxError(
+def _syntax_error(offset: int, reason: str) -> InputError:
+    return InputError(
         f"WHERE cannot be read at character {offset + 1}: {reason}",
         hint=WHERE_HINT,
     )

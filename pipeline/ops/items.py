@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -140,16 +139,14 @@ def write_csv(
     options: RowListOptions,
     *,
     overwrite: bool,
-    max_rows: int | None = None,
 ) -> ExportReport:
     """Write rows to a CSV file with a header, which appears when it is complete.
 
     The state is the last column. All rows are from a single snapshot.
 
     Args:
-        options: The list. Limit and position are ignored.
+        options: The list.
         overwrite: Replace an existing file.
-        max_rows: Largest number of rows; None writes all.
 
     Returns:
         The path and the number of written rows.
@@ -160,9 +157,10 @@ def write_csv(
     """
     check_target(path, store, overwrite=overwrite)
     with store.read() as tx:
-        kinds, listed_rows = task.make_grid(tx).read_list(tx, options)
-        rows = (values for _, values in islice(listed_rows, max_rows))
-        chunks = export.encode_rows(rows, "csv", kinds=kinds)
+        grid = task.make_grid(tx)
+        kinds, listed_rows = grid.read_list(tx, options)
+        rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
+        chunks = export.encode_rows(rows, "csv", kinds={**kinds, grid.state_name: "text"})
         line_count = write_file(path, chunks)
     # The header is a line, too.
     return ExportReport(str(path), "csv", line_count - 1, task.nouns.singular)

@@ -35,7 +35,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from pipeline.core.command_hint import HintTemplate, OptionHint
+from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
     NO_FILTER,
@@ -47,7 +47,7 @@ from pipeline.core.row_listing import (
     RowPosition,
     RowsPage,
 )
-from pipeline.core.where_parser import WhereSyntaxError, parse_where
+from pipeline.core.where_parser import parse_where
 from pipeline.store.answers import (
     ANSWER_COLUMNS,
     PreferredAnswer,
@@ -60,7 +60,6 @@ from pipeline.store.answers import (
 from pipeline.store.confidences import has_confidences
 from pipeline.store.database import (
     SlowError,
-    count_rows,
     limit_time,
     select_matching,
     split_into_pages,
@@ -74,7 +73,6 @@ from pipeline.tables.facets import (
     is_countable,
     list_commonest,
     list_value_counts,
-    quote_where_name,
 )
 from pipeline.tables.row_table import (
     GONE_STATE,
@@ -87,6 +85,7 @@ from pipeline.tables.row_table import (
 )
 from pipeline.tables.view_row import (
     CONFIDENCE,
+    DOUBTFUL,
     RowJudgements,
     ViewColumn,
     ViewRow,
@@ -96,13 +95,12 @@ from pipeline.tables.where_sql import (
     JsonCell,
     compile_where,
     contains_word,
-    join_json_values,
+    has_word_in_values,
     make_json_cell,
     select_json,
 )
 
-# Versions and values are only counted in tables of at most this size.
-_MAX_FACET_ROWS = 100_000
+# Rows that show whether the values of a column differ.
 _FIRST_FACET_ROWS = 500
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
@@ -195,23 +193,23 @@ class Grid:
         tx: Connection,
         row_filter: RowFilter = NO_FILTER,
         *,
-        sort: str | None = None,
         version: str | None = None,
         has_gone_rows: bool = False,
         has_answer: bool = False,
         row_ids: Sequence[str] | None = None,
     ) -> Iterator[ViewRow]:
-        """Yield the rows that meet a filter, in constant memory.
+        """Yield the rows that meet a filter in the order in which they are asked.
+
+        They are read in constant memory.
 
         Args:
-            sort: As `RowListOptions.sort`; the order is ignored if there are `row_ids`.
             version: As in `select_rows`.
             has_gone_rows: As in `select_rows`.
             has_answer: Only rows that have an answer.
-            row_ids: Only rows with these ids, of any number.
+            row_ids: Only rows with these ids, of any number, which are sorted page by page.
 
         Raises:
-            InputError: The filter or the sort order is invalid.
+            InputError: The filter is invalid.
         """
         query = self.select_rows(
             tx, row_filter, *self._list_cells(), version=version, has_gone_rows=has_gone_rows
@@ -219,12 +217,12 @@ class Grid:
         if has_answer:
             query = query.where(answers.c.id.is_not(None))
         native_ids = None
-        if row_ids is None:
-            query = self._sort_rows(query, RowListOptions(0, sort=sort))
-        else:
+        if row_ids is not None:
             native_ids = self.table.ids.to_native_ids(row_ids)
-        id_column = self.table.table.c[self.table.id_column]
-        yield from map(self._read_row, select_matching(tx, query, id_column, native_ids))
+        columns = self.table.table.c
+        query = query.order_by(columns[self.table.order_column])
+        records = select_matching(tx, query, columns[self.table.id_column], native_ids)
+        return map(self._read_row, records)
 
     def _list_cells(self) -> list[ColumnElement[Any]]:
         """Return the expressions of which `_read_row` makes a row of the view."""
@@ -254,64 +252,62 @@ class Grid:
         )
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
-        """Return a page of rows, in the requested order, after the row `options.after`.
+        """Return a page of at most `options.limit` rows; see `read_list`.
 
-        - The page has at most `options.limit` rows. If more rows follow, it contains the id of its
-          last row, which is `options.after` of the next page.
-        - A table may lack refused rows (`is_refused` is None). If they are requested then, the page
-          lists the refused rows of the task in `findable_rows`; sort order and columns are ignored.
-        - Rows that are no longer in the source are left out, unless their state or their ids
-          request them.
+        If more rows follow, the page contains the id of its last row, which is `options.after` of
+        the next page.
 
         Raises:
-            InputError: The options name an unknown row, state, column or sort order, sorting takes
-                too long, or the filter is invalid; see `_make_conditions`.
+            InputError: The options are invalid, or sorting takes too long.
         """
-        if self.should_list_refused(options.row_filter):
-            refused_options = options._replace(sort=None, fields=None)
-            return make_refused_grid(tx, self.table.task).read_page(tx, refused_options)
-
-        names = self.select_names(options)
-        query = self.select_rows(tx, options.row_filter, *self._list_cells())
-        if options.after is not None:
-            query = query.where(self._make_after_condition(tx, options))
-        query = self._sort_rows(query, options)
+        limit = options.limit or 0
+        kinds, rows = self.read_list(tx, options._replace(limit=limit + 1))
         try:
             with limit_time(tx, options.within_s if options.sort else None):
-                records = tx.execute(query.limit(options.limit + 1)).all()
+                listed_rows = list(rows)
         except SlowError:
             raise InputError(
                 f"too many rows to sort by {options.sort} in time",
                 hint=f"list fewer rows: {OptionHint(where='…')}",
             ) from None
 
-        rows = list(map(self._read_row, records[: options.limit]))
         last_id = None
-        if len(records) > options.limit:
-            last_id = rows[-1].id
-        listed_rows = [ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows]
-        return RowsPage(listed_rows, last_id, names, self.judgements.review_name, self.state_name)
+        if len(listed_rows) > limit:
+            last_id = listed_rows[limit - 1].id
+        return RowsPage(
+            listed_rows[:limit], last_id, tuple(kinds), self.judgements.review_name, self.state_name
+        )
 
     def read_list(
         self, tx: Connection, options: RowListOptions
-    ) -> tuple[Mapping[str, str], Iterator[tuple[str, dict[str, Any]]]]:
-        """Return all rows of a list; limit and position of the options are ignored.
+    ) -> tuple[Mapping[str, str], Iterator[ListedRow]]:
+        """Return the kinds of the listed columns by name, and the rows in the requested order.
 
-        Returns:
-            The kinds of the columns by name, and the id and the values of each row. The last column
-            is the state. The rows are read when iterated.
+        - The rows are read when iterated, in constant memory.
+        - The list begins after the row `options.after`, and has at most `options.limit` rows.
+        - A table may lack refused rows (`is_refused` is None). If they are requested then, the list
+          has the refused rows of the task in `findable_rows`; sort order and columns are ignored.
+        - Rows that are no longer in the source are left out, unless their state or their ids
+          request them.
 
         Raises:
-            InputError: The options are invalid; see `read_page`.
+            InputError: The options name an unknown row, state, column or sort order, or the filter
+                is invalid; see `_make_conditions`.
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
             return make_refused_grid(tx, self.table.task).read_list(tx, refused_options)
 
-        names = [*self.select_names(options), self.state_name]
-        kinds = {name: self.columns[name].kind for name in names}
-        rows = self.read_rows(tx, options.row_filter, sort=options.sort)
-        return kinds, ((row.id, self.list_values(row, names)) for row in rows)
+        names = self.select_names(options)
+        query = self.select_rows(tx, options.row_filter, *self._list_cells())
+        if options.after is not None:
+            query = query.where(self._make_after_condition(tx, options))
+        query = self._sort_rows(query, options).limit(options.limit)
+        rows = map(self._read_row, select_matching(tx, query, self.table.row_id, None))
+        return (
+            {name: self.columns[name].kind for name in names},
+            (ListedRow(row.id, row.state, self.list_values(row, names)) for row in rows),
+        )
 
     def list_values(self, row: ViewRow, names: Iterable[str]) -> dict[str, Any]:
         """Return the values of a row in some columns, by name."""
@@ -409,14 +405,12 @@ class Grid:
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.
 
-        They look up the preferred answer of each row. Without a filter there is no condition.
+        They look up the preferred answer of each row.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
         """
         conditions = self._make_conditions(tx, row_filter)
-        if not conditions:
-            return []
         one_row = select(literal_column("1")).subquery("one_row")
         preferred = join_preferred(one_row, self.table.row_id, self.preference)
         query: Select[Any] = select(literal_column("1")).select_from(preferred).where(*conditions)
@@ -460,32 +454,21 @@ class Grid:
         Raises:
             InputError: The text is invalid, or names an unknown column.
         """
-        try:
-            expression = parse_where(text)
-        except WhereSyntaxError as error:
-            name = quote_where_name(self.default_names[-1])
-            hint = HintTemplate("write it like {}", OptionHint(where=f"{name} CONTAINS 'word'"))
-            raise InputError(error.message, hint=hint) from None
-        cells = self._cells
-        for name, cell in self.find_more_cells().items():
-            cells.setdefault(name, cell)
+        own_cells = self._cells
+        cells = {**own_cells, **self.find_more_cells(), **own_cells}
         judgement_cells = {name: cells.pop(name) for name in self.judgements.columns}
-        named_cells = cells | judgement_cells
         alias_cells = {
-            alias: named_cells[name] for alias, name in self.names.items() if name in named_cells
+            alias: own_cells[name] for alias, name in self.names.items() if name in own_cells
         }
-        return compile_where(expression, (cells, judgement_cells, alias_cells), tx=tx)
+        return compile_where(parse_where(text), (cells, judgement_cells, alias_cells), tx=tx)
 
     def _mentions_word(self, tx: Connection, word: str) -> ColumnElement[bool]:
         """Return the condition that a row or its answer contains a word."""
-        conditions = [contains_word(tx, self.searched_cells, word)]
-        for document in self.searched_documents:
-            is_in_values = contains_word(tx, [join_json_values(tx, document)], word)
-            if word.isascii() and word.isalnum():
-                # JSON does not escape such words, and its text is searched much faster.
-                is_in_values = and_(contains_word(tx, [document], word), is_in_values)
-            conditions.append(is_in_values)
-        return or_(*conditions)
+        in_cells = [contains_word(tx, cast(cell, Text), word) for cell in self.searched_cells]
+        in_documents = [
+            has_word_in_values(tx, document, word) for document in self.searched_documents
+        ]
+        return or_(*in_cells, *in_documents)
 
     def _make_answer_conditions(
         self,
@@ -526,8 +509,8 @@ class Grid:
         - A table may lack refused rows (`is_refused` is None). The refused rows of the task
           in `findable_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states.
-        - Versions are None, and values are empty, if the table has more than 100,000 rows, or if
-          counting takes longer than `within_s` seconds.
+        - Versions are None, and values are empty, if counting them takes longer than `within_s`
+          seconds.
 
         Raises:
             InputError: The filter is invalid; see `_make_conditions`.
@@ -536,11 +519,8 @@ class Grid:
             return make_refused_grid(tx, self.table.task).count_rows(tx, row_filter)
 
         counters = None
-        key = self.table.table.c[self.table.id_column]
-        first_rows = select(key).limit(_MAX_FACET_ROWS + 1).subquery()
-        if count_rows(tx, first_rows) <= _MAX_FACET_ROWS:
-            with contextlib.suppress(SlowError), limit_time(tx, within_s):
-                counters = self._count_facets(tx, row_filter)
+        with contextlib.suppress(SlowError), limit_time(tx, within_s):
+            counters = self._count_facets(tx, row_filter)
         if counters is None:
             counters = self._count_values(tx, row_filter, [self.state_name])
 
@@ -579,7 +559,7 @@ class Grid:
     def _count_facets(
         self, tx: Connection, row_filter: RowFilter
     ) -> dict[str, Counter[str | None]]:
-        """Count rows by state, by version, by judgement, and by each facet that has few values."""
+        """Count rows by state, version, review, doubt, and each facet that has few values."""
         names = [self.state_name, _VERSION, *self.facets, *self.judgements.counted_names]
         # A column of texts that differ is found in a few rows, so that others are not counted.
         first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
@@ -714,6 +694,7 @@ def make_grid(
     columns: Mapping[str, ViewColumn],
     *,
     preference: VersionPreference,
+    cells: Mapping[str, ColumnElement[Any]],
     answer_fields: Mapping[str, str] = NO_FIELDS,
     threshold: float = 0.0,
     **members: Any,
@@ -728,6 +709,7 @@ def make_grid(
         table: The rows.
         columns: The columns of rows and answers.
         preference: The order of preference among the answers.
+        cells: Expressions that are read for each row, by name.
         answer_fields: Names of answer fields by the names of their columns.
         threshold: Confidence below which a field makes its row doubtful.
         members: Other members of the grid.
@@ -757,6 +739,7 @@ def make_grid(
         preference=preference,
         judgements=judgements,
         columns=all_columns,
+        cells={**cells, DOUBTFUL: judgements.is_doubtful()},
         names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,

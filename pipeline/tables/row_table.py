@@ -12,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     Subquery,
     Table,
@@ -301,20 +300,11 @@ class RowTable:
         total = sum(source_counts.values())
         return {"total": total, **source_counts, GONE_STATE: row_counts[GONE_STATE]}
 
-    def count_by_state(
-        self,
-        tx: Connection,
-        *conditions: ColumnElement[bool],
-        source: FromClause | None = None,
-    ) -> Counter[str]:
-        """Return the number of rows in the table that meet all conditions, by state.
-
-        Args:
-            source: The table, joined with others that the conditions name.
-        """
+    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+        """Return the number of rows in the table that meet all conditions, by state."""
         rows = select(self.state_expression.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
-        states = rows.select_from(self.table if source is None else source).subquery()
+        states = rows.select_from(self.table).subquery()
         query = select(states.c.state, func.count()).group_by(states.c.state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
 

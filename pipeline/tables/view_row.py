@@ -28,7 +28,7 @@ from pipeline.tables.where_sql import JsonCell, make_json_cell
 
 # Column that says whether a person marked the answer as reviewed.
 REVIEWED = "reviewed"
-# Column that says whether a row is doubtful.
+# Column, and expression of the view, that says whether a row is doubtful.
 DOUBTFUL = "doubtful"
 # Column with the least probability of a row's fields; member of a field in WHERE=.
 CONFIDENCE = "confidence"
@@ -185,7 +185,9 @@ class RowJudgements:
                 [_replace_missing(least_probability)],
             ),
             self.doubtful_name: ViewColumn(
-                self._read_doubt, "boolean", _make_truth_cell(DOUBTFUL, self.is_doubtful())
+                lambda row: row.cells[DOUBTFUL],
+                "boolean",
+                _make_truth_cell(DOUBTFUL, self.is_doubtful()),
             ),
             self.review_name: ViewColumn(
                 lambda row: row.answer and row.answer.is_reviewed,
@@ -194,13 +196,6 @@ class RowJudgements:
             ),
         }
         self.columns.pop("", None)
-
-    def _read_doubt(self, row: ViewRow) -> bool | None:
-        """Return whether a row is doubtful; None without an answer."""
-        if row.answer is None:
-            return None
-        is_checked = row.answer.is_corrected or row.answer.is_reviewed
-        return not is_checked and min(row.probabilities.values(), default=1.0) < self._threshold
 
     def is_doubtful(self) -> ColumnElement[bool]:
         """Return the condition that a row is doubtful; NULL without an answer."""

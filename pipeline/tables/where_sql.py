@@ -13,8 +13,6 @@ kind that it is compared with:
 - A number is compared with numbers, and with texts that are a number: 3 equals 03 and 3.0.
 - TRUE and FALSE are compared with truth values.
 
-A word is searched in texts in any case, though SQLite's lower() changes ASCII letters only.
-
 Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL has no case
 folding: it uses `lower()` of the database's locale.
 """
@@ -25,10 +23,9 @@ import sqlite3
 import sys
 import unicodedata
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import product
 from typing import Any, NamedTuple
 
 import orjson
@@ -53,9 +50,9 @@ from sqlalchemy import (
 
 from pipeline.core.column_placeholders import find_column, format_column_hint
 from pipeline.core.errors import InputError
+from pipeline.core.quotes import is_quotation, iterate_leaves
 from pipeline.core.where_parser import Comparison, Expression, Negation, Scalar
 from pipeline.store.schema import JSONB
-from pipeline.tables.cells import iterate_texts
 from pipeline.tables.reflection import is_sqlite
 
 # A text that is a number; the views of a task use the same pattern.
@@ -143,10 +140,15 @@ def compile_where(
     Raises:
         InputError: The expression names an unknown column.
     """
-    is_server = tx is not None and tx.dialect.name != "sqlite"
+    return _make_compiler(tx, scopes).make_condition(expression)
+
+
+def _make_compiler(tx: Connection | None, scopes: Scopes = ()) -> "_Compiler":
+    """Return a compiler for a connection, with its functions registered; see `compile_where`."""
+    is_server = tx is not None and not is_sqlite(tx)
     if tx is not None and not is_server:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    return _Compiler(scopes, is_server).make_condition(expression)
+    return _Compiler(scopes, is_server)
 
 
 def register_functions(connection: sqlite3.Connection) -> None:
@@ -172,20 +174,9 @@ def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnEl
         tx: The connection that will run the expression.
         text: Expression for the text, never NULL.
     """
-    number_type: Any = Numeric
-    if is_sqlite(tx):
-        number_type = Float
-        register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
-    number_text = case((_matches_number(text, is_server=not is_sqlite(tx)), text))
-    return cast(number_text, number_type)
-
-
-def _matches_number(text: ColumnElement[Any], *, is_server: bool) -> ColumnElement[bool]:
-    """Return the condition that a text is a number."""
-    if not is_server:
-        return func.findable_is_number(text)
-    # A longer text could exceed the range of NUMERIC.
-    return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
+    compiler = _make_compiler(tx)
+    number_type = Numeric() if compiler.is_server else Float()
+    return cast(case((compiler.matches_number(text), text)), number_type)
 
 
 def _fold_value(value: Scalar) -> str:
@@ -246,10 +237,7 @@ class _Compiler:
             return and_(*parts) if expression.requires_all else or_(*parts)
 
         cell = self._find_cell(expression)
-        list_values = _list_file_values
-        if self.is_server:
-            list_values = _list_server_values
-        values = list_values(cell)
+        values = self.list_values(cell)
         is_present = values.text != ""
         if expression.operator == "null":
             query: Select[Any] = select(literal_column("1")).select_from(values.table)
@@ -302,7 +290,7 @@ class _Compiler:
 
         is_text = values.kind.in_(_TEXT_KINDS)
         if texts:
-            folded_text = self._fold_text(values.text)
+            folded_text = self.fold_text(values.text)
             fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
             yield case((or_(is_text, values.is_whole_cell), fit))
         if truths:
@@ -310,7 +298,7 @@ class _Compiler:
             yield case((values.kind.in_(_TRUTH_KINDS), fit))
         if numbers:
             is_number = case(
-                (is_text, _matches_number(values.text, is_server=self.is_server)),
+                (is_text, self.matches_number(values.text)),
                 else_=values.kind.in_(_NUMBER_KINDS),
             )
             number = case((is_number, cast(values.text, Numeric)))
@@ -336,15 +324,26 @@ class _Compiler:
             operands: The expressions to compare with, all of the same kind as the value.
         """
         if comparison.operator == "contains":
-            if self.is_server:
-                return func.strpos(value, operands[0]) > 0
-            return func.instr(value, operands[0]) > 0
+            return self.contains(value, operands[0])
         if comparison.operator in _OPERATORS:
             compare = _OPERATORS[comparison.operator]
             return compare(value, operands[0])  # type: ignore[no-any-return]
         if comparison.operator == "!=":
             return value.not_in(operands)
         return value.in_(operands)
+
+    def contains(self, text: ColumnElement[Any], part: Any) -> ColumnElement[bool]:
+        """Return the condition that a text contains another text."""
+        position = func.strpos if self.is_server else func.instr
+        return position(text, part) > 0
+
+    def list_values(self, cell: JsonCell) -> _CellValues:
+        """Return SQL expressions for the values in a cell at any depth.
+
+        Names of members are not values, a list or an object has no text of its own, and a stored
+        quotation is its text.
+        """
+        return _list_server_values(cell) if self.is_server else _list_file_values(cell)
 
     def _find_cell(self, comparison: Comparison) -> JsonCell:
         """Return the cell whose name is the column of a comparison.
@@ -370,7 +369,14 @@ class _Compiler:
             hint = format_column_hint(column, first_names, second_names)
         raise InputError(f"{comparison.offset}: there is no column {column!r}", hint=hint)
 
-    def _fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
+    def matches_number(self, text: ColumnElement[Any]) -> ColumnElement[bool]:
+        """Return the condition that a text is a number."""
+        if not self.is_server:
+            return func.findable_is_number(text)
+        # A longer text could exceed the range of NUMERIC.
+        return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
+
+    def fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
         """Return an expression for a text as `_fold_value` returns it, compared by code points.
 
         PostgreSQL changes the letters that the database's locale knows.
@@ -385,10 +391,9 @@ class _Compiler:
 
 
 def _list_file_values(cell: JsonCell) -> _CellValues:
-    """Return SQL expressions for the values in a cell at any depth, from SQLite's json_tree.
+    """Return the values of `_Compiler.list_values` from SQLite's json_tree.
 
-    Names of members are not values, and a list or an object has no text of its own. The connection
-    that runs them needs the functions of `register_functions`.
+    The connection that runs them needs the functions of `register_functions`.
     """
     # SQLite's own paths have no escapes for a quotation mark in a name.
     member = func.findable_member(cell.document, *cell.path)
@@ -399,8 +404,9 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
 
 
 def _list_server_values(cell: JsonCell) -> _CellValues:
-    """Return SQL expressions for the values in a cell at any depth, from jsonb_path_query."""
-    member = func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path)
+    """Return the values of `_Compiler.list_values` from PostgreSQL's jsonb_path_query."""
+    json_text = cast(func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path), Text)
+    member = cast(func.regexp_replace(json_text, _SERVER_QUOTATION, r"\1", "g"), JSONB)
     members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
     table = members.table_valued("leaf", with_ordinality="place").render_derived()
     kind = func.jsonb_typeof(table.c.leaf)
@@ -410,10 +416,17 @@ def _list_server_values(cell: JsonCell) -> _CellValues:
 
 
 def _read_member(document: str | None, *names: str) -> str:
-    """Return the JSON of a member of a JSON document, or `null` if there is no such member."""
+    """Return the JSON of a member of a JSON document, or `null` if there is no such member.
+
+    A stored quotation is its text.
+    """
     member = orjson.loads(document or "null")
     for name in names:
         member = member.get(name) if isinstance(member, dict) else None
+    if isinstance(member, list | dict):
+        member = [
+            leaf["quote"] if is_quotation(leaf) else leaf for _, leaf in iterate_leaves(member)
+        ]
     return orjson.dumps(member).decode()
 
 
@@ -430,60 +443,26 @@ def is_not_blank(column: ColumnElement[Any]) -> ColumnElement[bool]:
     return and_(column.is_not(None), strip_white_space(column) != "")
 
 
-def contains_word(
-    tx: Connection,
-    columns: Iterable[ColumnElement[Any]],
-    word: str,
+def contains_word(tx: Connection, text: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    """Return the condition that a text contains a word, in upper or lower case."""
+    compiler = _make_compiler(tx)
+    # Lower case is faster than folding, and is enough for a word of ASCII letters.
+    if word.isascii():
+        return compiler.contains(func.lower(text), word.lower())
+    return compiler.contains(compiler.fold_text(text), _fold_value(word))
+
+
+def has_word_in_values(
+    tx: Connection, document: ColumnElement[Any], word: str
 ) -> ColumnElement[bool]:
-    """Return the condition that one of the columns contains a word, in upper or lower case."""
-    position = func.instr if is_sqlite(tx) else func.strpos
-    texts = [func.lower(cast(column, Text)) for column in columns]
-    spelled_texts = product(texts, make_lowered_spellings(word))
-    return or_(*(position(text, spelling) > 0 for text, spelling in spelled_texts))
+    """Return the condition that a value in a JSON document contains a word, as `contains_word`.
 
-
-def make_lowered_spellings(word: str) -> dict[str, None]:
-    """Return the spellings of a word to search for in texts that a database's lower() changed.
-
-    SQLite's lower() changes ASCII letters only. So all spellings have ASCII letters in lower case,
-    and other letters as given, in lower, upper and title case: `ÖL` gives `Öl` and `öl`. Accents
-    are tried composed and decomposed.
-
-    Returns:
-        The spellings as keys of a dict, in order and without repetitions; the values are None.
+    Values are texts, numbers and truth values at any depth. A quotation counts as its text only.
     """
-    spellings: dict[str, None] = {}
-    for cased_word in (word, word.lower(), word.upper(), word.title()):
-        for form in ("NFC", "NFD"):
-            normalized = unicodedata.normalize(form, cased_word)
-            lowered = (char.lower() if char.isascii() else char for char in normalized)
-            spellings["".join(lowered)] = None
-    return spellings
-
-
-def join_json_values(tx: Connection, document: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Return an SQL expression for a text with all values in a JSON document.
-
-    Values are texts, numbers and truth values at any depth, one per line. Names are left out. A
-    stored quotation counts as its text only.
-
-    Args:
-        tx: The connection that will run the query. An SQLite connection gets a function.
-        document: The column with the JSON document.
-    """
-    if is_sqlite(tx):
-        connection: Any = tx.connection.driver_connection
-        connection.create_function("findable_values", 1, _join_values, deterministic=True)
-        return func.findable_values(document)
-
-    json_text = cast(cast(document, JSONB), Text)
-    without_offsets = func.regexp_replace(json_text, _SERVER_QUOTATION, r"\1", "g")
-    leaves = func.jsonb_path_query(cast(without_offsets, JSONB), literal_column("'strict $.**'"))
-    leaf = leaves.table_valued("leaf").render_derived().c.leaf
-    is_value = func.jsonb_typeof(leaf).in_(("string", "number", "boolean"))
-    values = func.string_agg(leaf.op("#>>")(literal_column("'{}'")), "\n")
-    return select(values).where(is_value).scalar_subquery()
-
-
-def _join_values(document: str | None) -> str:
-    return "\n".join(iterate_texts(orjson.loads(document or "{}")))
+    values = _make_compiler(tx).list_values(JsonCell(document, ()))
+    is_fitting = contains_word(tx, values.text, word)
+    is_in_values = select(values.text).select_from(values.table).where(is_fitting).exists()
+    if word.isascii() and word.isalnum():
+        # JSON does not escape such words, and its text is searched much faster.
+        return and_(contains_word(tx, document, word), is_in_values)
+    return is_in_values

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,7 +66,6 @@ Mode = Literal["auto", "batch", "flex", "live", "decide"]
 SingleRowMode = Literal["live", "decide"]
 PEOPLE = "experts"
 # Rows of a list that are read at once.
-PAGE = 1_000
 # Calls that ask run one after another: locks and claims in the database have the process's name,
 # so they do not separate its threads.
 _asking_lock = threading.Lock()
@@ -469,12 +467,15 @@ class Workspace:
         if isinstance(fields, str):
             fields = [name.strip() for name in fields.split(",")]
         row_filter = RowFilter(words, **filters)
-        list_options = RowListOptions(PAGE, row_filter, None, sort, fields, within_s=None)
+        list_options = RowListOptions(limit, row_filter, None, sort, fields)
 
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
-                _, rows = ws.task.make_grid(tx).read_list(tx, list_options)
-                return ResultTable({"id": key, **values} for key, values in islice(rows, limit))
+                grid = ws.task.make_grid(tx)
+                _, rows = grid.read_list(tx, list_options)
+                return ResultTable(
+                    {"id": row.id, **row.values, grid.state_name: row.state} for row in rows
+                )
 
         return self._run(work, task)
 
