@@ -30,7 +30,7 @@ from pipeline.core.errors import (
     StateConflictError,
 )
 from pipeline.core.states import BatchState, Mode, Outcome
-from pipeline.engine.closed_questions import choose_response_parser
+from pipeline.engine.request_builder import choose_response_parser
 from pipeline.engine.request_outcomes import Provenance, make_provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses

@@ -20,7 +20,7 @@ from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine.closed_questions import choose_response_parser
+from pipeline.engine.request_builder import choose_response_parser
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import WriteResult
 from pipeline.gemini import models, responses, usage

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.engine.task_file import UserFile
-    from pipeline.gemini.closed_fields import ClosedField
+    from pipeline.gemini.decisions import ClosedField
     from pipeline.tables.grid import Grid
 
 
@@ -320,7 +320,7 @@ class Task(ABC):
     @cached_property
     def closed_fields(self) -> "Mapping[str, ClosedField]":
         """Return the fields that a decision model can answer, by name in their order."""
-        from pipeline.gemini.closed_fields import find_closed
+        from pipeline.gemini.decisions import find_closed
 
         return find_closed(self.answer_fields)
 

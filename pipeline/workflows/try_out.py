@@ -24,8 +24,7 @@ from pipeline.core.report import Failure, Report, show_document
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, format_usd, plural, shorten
 from pipeline.engine import claiming, task_registry
-from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.request_builder import PlannedRequest, RequestBuilder, choose_response_parser
 from pipeline.engine.request_outcomes import validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
