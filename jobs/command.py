@@ -299,8 +299,11 @@ def open_configured_workspace(
             consent.
         Exit: The person did not consent.
     """
-    from pipeline.engine.access import Access
-    from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
+    from pipeline.engine.open_workspace import (
+        Access,
+        open_existing_or_temporary_workspace,
+        open_workspace,
+    )
     from pipeline.engine.task_selection import with_default_task
 
     settings = settings or read_settings()

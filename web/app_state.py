@@ -19,7 +19,7 @@ from pipeline.batch.retry_due import RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.core.text import join_first
-from pipeline.engine.access import Access as WorkspaceAccess
+from pipeline.engine.open_workspace import Access as WorkspaceAccess
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_selection import with_default_task

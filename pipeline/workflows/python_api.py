@@ -29,8 +29,7 @@ from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.core.text import plural
 from pipeline.engine import corrections
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
