@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from pipeline.core.states import Outcome
-from pipeline.engine import asking_again, claiming
+from pipeline.engine import claiming
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.request_outcomes import (
     Provenance,
@@ -84,7 +84,7 @@ def find_earlier_requests(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
-    marked_answer_ids = asking_again.read_marks(tx, task, [row.id for row in rows])
+    marked_answer_ids = claiming.read_marks(tx, task, [row.id for row in rows])
     copied_answers = dict[str, RequestOutcome]()
     for row in rows:
         for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):

@@ -28,7 +28,7 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object, plural
-from pipeline.engine import asking_again, claiming
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
@@ -506,5 +506,5 @@ def ask_again(
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
-        asking_again.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
+        claiming.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
         return claiming.filter_claimable_ids(tx, task, row_ids)
