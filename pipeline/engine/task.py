@@ -289,16 +289,16 @@ class Task(ABC):
             unchanged_text: Text in a ConfigurationError about the changes made before.
         """
 
-    def count_kept_values(  # noqa: B027
+    def count_kept_values(
         self,
-        tx: Connection,
-        row_ids: Sequence[str],
-        kept_values: KeptValues,
-    ) -> None:
-        """Add the number of values that stay in another program's table without their answers.
+        tx: Connection,  # noqa: ARG002 - optional
+        row_ids: Sequence[str],  # noqa: ARG002 - optional
+    ) -> KeptValues:
+        """Return how many rows have a value in another program's table without an answer.
 
         Rows that still have the answer of a model are left out.
         """
+        return KeptValues()
 
     # ---- prompts
 
@@ -327,7 +327,7 @@ class Task(ABC):
     @property
     def is_closed(self) -> bool:
         """Return whether all values of an answer are choices, so that many answers are the same."""
-        return False
+        return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
 
     @property
     def quoted_text_name(self) -> str:
@@ -486,25 +486,16 @@ class Task(ABC):
     def refresh_views(self, store: Store) -> None:  # noqa: B027 - optional
         """Give the task's views columns for the confidences of answers, if they have none."""
 
+    @abstractmethod
     def check_rows(
-        self,
-        tx: Connection,  # noqa: ARG002
-    ) -> tuple[Mapping[str, int], Sequence[RowFault]] | None:
-        """Check all written rows; return figures by name, and faults.
-
-        Memory use does not depend on the number of rows. None means that there is no check.
-        """
-        return None
-
-    def find_row_faults(
-        self,
-        tx: Connection,  # noqa: ARG002
-        display: Progress,  # noqa: ARG002
-    ) -> Sequence[RowFault]:
-        """Return the faults of stored rows, and notices about them; only read.
+        self, tx: Connection, display: Progress
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Check the stored rows; return figures by name, and faults and notices. Only reads.
 
         A row has a fault if a column that is computed from others is wrong, or if the row does not
         show the answer that was applied to it. There may be a notice about rows that cannot be
-        asked.
+        asked. Memory use does not depend on the number of rows.
+
+        Args:
+            display: Shows the progress.
         """
-        return ()

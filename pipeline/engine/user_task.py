@@ -292,19 +292,14 @@ class UserTask(Task):
         self.remove_answers(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
-    def count_kept_values(
-        self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
-    ) -> None:
-        """Add the number of values that stay in the table or column of `write_to=`; see `Task`.
-
-        Does nothing without `write_to=`.
-        """
+    def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
+        """Return how many rows without an answer have a value in the target of `write_to=`."""
         if self.answer_target is None:
-            return
+            return super().count_kept_values(tx, row_ids)
         answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
         unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
         written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
-        kept_values.add(self.answer_target.label, written_count)
+        return KeptValues(self.answer_target.label if written_count else "", written_count)
 
     # ---- prompts
 
@@ -322,11 +317,6 @@ class UserTask(Task):
     def answer_fields(self) -> Sequence[AnswerField]:
         """Return the fields of an answer, as they were registered."""
         return self.record.members.answer_fields
-
-    @property
-    def is_closed(self) -> bool:
-        """Return whether all values of an answer are choices, so that many answers are the same."""
-        return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
 
     @property
     def quoted_text_name(self) -> str:
@@ -614,18 +604,18 @@ class UserTask(Task):
         with store.write() as tx:
             make_views(tx, self.record)
 
-    def find_row_faults(
+    def check_rows(
         self,
         tx: Connection,
         display: Progress,  # noqa: ARG002
-    ) -> list[RowFault]:
-        """Return one notice with the number of rows whose images cannot be sent; [] if none.
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Return no figures, and a notice with the number of rows whose images cannot be sent.
 
         The notice names the first of these rows in the order of the source, with the reason, such
-        as a missing file. Only reads, and shows no progress on `display`.
+        as a missing file. There is no notice without such a row. Only reads.
         """
         if not self.sends_images:
-            return []
+            return {}, ()
 
         columns = self.stored_rows.c
         conditions = (
@@ -641,20 +631,18 @@ class UserTask(Task):
         )
         first_row = tx.execute(query).first()
         if first_row is None:
-            return []
+            return {}, ()
 
         count = self.make_row_table(tx).count_rows(tx, *conditions)
         row_id, reason = first_row
-        return [
-            RowFault(
-                f"{plural(count, 'row')} of {self.name} cannot be asked about "
-                "because of an image "
-                f"({row_id}: {reason})",
-                "these rows are not asked until their images are replaced",
-                is_contradiction=False,
-                hint=CommandHint("items", task=self.name, state="unusable"),
-            ),
-        ]
+        notice = RowFault(
+            f"{plural(count, 'row')} of {self.name} cannot be asked about because of an image "
+            f"({row_id}: {reason})",
+            "these rows are not asked until their images are replaced",
+            is_contradiction=False,
+            hint=CommandHint("items", task=self.name, state="unusable"),
+        )
+        return {}, [notice]
 
 
 def _make_nouns(record: TaskRecord) -> TaskNouns:

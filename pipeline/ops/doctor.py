@@ -71,7 +71,7 @@ class DoctorReport:
     check_count: int = 0
     # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
-    # The figures of each task with a check of its rows, by its name.
+    # The figures of each task whose check gives figures, by its name.
     row_figures: dict[str, Mapping[str, int]] = field(default_factory=dict)
     # The error that prevented a comparison with the backend.
     backend_error: ConfigurationError | RemoteError | None = None
@@ -261,15 +261,14 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """Check the rows of each task, and yield the findings.
 
     Computed columns must follow from their rows, and rows from the applied answers. Adds the
-    figures of a task with its own tables to `report.row_figures` before the findings about these.
+    figures of a task that has any to `report.row_figures`.
     """
     ws = report.ws
     for task in ws.tasks:
-        yield from ws.store.query(task.find_row_faults, ws.display)
-        check_result = ws.store.query(task.check_rows)
-        if check_result is not None:
-            report.row_figures[task.subject], findings = check_result
-            yield from findings
+        figures, findings = ws.store.query(task.check_rows, ws.display)
+        if figures:
+            report.row_figures[task.subject] = figures
+        yield from findings
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:

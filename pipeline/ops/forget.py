@@ -29,7 +29,6 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_values import KeptValues
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.index import build
@@ -142,7 +141,6 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     names = list(dict.fromkeys(names))
     task = ws.task
     dropped_lines = dict[str, int]()
-    kept_values = KeptValues()
     row_ids = _confirm_and_park(ws, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
@@ -163,7 +161,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            task.count_kept_values(tx, row_ids, kept_values)
+            kept_values = task.count_kept_values(tx, row_ids)
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)

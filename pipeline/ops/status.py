@@ -116,7 +116,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
     # A closed task that only decisions answered is asked by decisions in a new version, too.
     modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
-    is_decided |= task.is_closed and modes == {Mode.DECIDE}
+    is_decided |= modes == {Mode.DECIDE} and task.is_closed
 
     open_batches = _list_open_batches(all_batches)
     live_runs = _read_live_runs(ws, open_batches)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, false
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import Progress
 from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.row_listing import RowFilter
@@ -467,7 +468,11 @@ class PassagesTask(Task):
         """Make the two tables in another database."""
         table.TABLES.adopt(target, self._settings)
 
-    def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+    def check_rows(
+        self,
+        tx: Connection,
+        display: Progress,  # noqa: ARG002
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:
