@@ -29,14 +29,15 @@ from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.declaration_changes import hash_document, make_fingerprint_document
 from pipeline.engine.shipped_task import load_built_in_declaration
-from pipeline.engine.source_lines import (
+from pipeline.engine.task_faults import (
+    Fault,
     describe_syntax_error,
     find_error_line,
     find_field_line,
     find_member_line,
     format_location,
+    raise_faults,
 )
-from pipeline.engine.task_faults import Fault, raise_faults
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.source import MEMORY_ROWS, MemorySource, rows_by_task_path

@@ -24,7 +24,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
-from pipeline.engine import source_lines, task_file
+from pipeline.engine import task_faults, task_file
 from pipeline.engine.declaration_changes import (
     accept_declaration_change,
     check_table_prefix,
@@ -99,7 +99,7 @@ def with_version_in_file(task: Task) -> Task:
     """
     if not isinstance(task, UserTask) or task.user_file.path is None:
         return task
-    version = source_lines.find_declared_version(task.user_file.path)
+    version = task_faults.find_declared_version(task.user_file.path)
     if version in {None, task.record.version}:
         return task
     present_record = replace(task.record, version=version)

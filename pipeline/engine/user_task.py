@@ -170,7 +170,7 @@ class UserTask(Task):
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
-        return user_views.make_task_grid(tx, self)
+        return user_views.TaskGridBuilder(tx, self).build()
 
     def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.

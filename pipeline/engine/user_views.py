@@ -63,12 +63,7 @@ MAX_TAG_CHARS = 60
 ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 
 
-def make_task_grid(tx: Connection, task: "UserTask") -> Grid:
-    """Return the grid that lists the rows of a task and searches all their columns."""
-    return _GridBuilder(tx, task).build()
-
-
-class _GridBuilder:
+class TaskGridBuilder:
     """Build the grid of a task's rows: columns of the source and fields of the answers.
 
     A field that has the name of a column, or of a judgement about a row such as `confidence`, is

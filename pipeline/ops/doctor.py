@@ -27,7 +27,7 @@ from pipeline.core.errors import (
 from pipeline.core.report import Report, format_counts
 from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from pipeline.core.text import plural
-from pipeline.engine import source_lines
+from pipeline.engine import task_faults
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_values import RowFault
@@ -276,7 +276,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     for task in report.ws.tasks:
         if task.user_file is None or task.user_file.path is None:
             continue
-        message = source_lines.describe_syntax_error(task.user_file.path)
+        message = task_faults.describe_syntax_error(task.user_file.path)
         if message:
             yield _create_notice(
                 f"the file of the task {task.subject} cannot be loaded: {message}",

@@ -26,7 +26,7 @@ from pipeline.engine.task_values import (
     WriteResult,
 )
 from pipeline.passages import HOW_TO_BEGIN, table
-from pipeline.passages.shape import ConceptRow, PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages

@@ -314,7 +314,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     tried_rows = dict[str, TriedRow]()
     usage = NO_USAGE
     for row_id, request in planned_requests.items():
-        shown_request = requests.redact_request(request.line)
+        shown_request = requests.parse_request(requests.redact_line(request.line))
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     request_count = len(planned_requests)
