@@ -18,24 +18,58 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import call
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Identity,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    cast,
+    delete,
+    false,
+    func,
+    insert,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.types import TypeEngine
+
 from pipeline.core.settings import Settings
 from pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
 from pipeline.store import answers
 from pipeline.store.answers import VersionCounts
-from pipeline.store.database import run_many, select_matching, split_into_pages, stream_rows, update_rows
-from pipeline.store.schema import BigId, ColumnTyped, IsoTime, JSONB, NUMBER_COLUMN_TYPE
+from pipeline.store.database import (
+    run_many,
+    select_matching,
+    split_into_pages,
+    stream_rows,
+    update_rows,
+)
+from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.cells import cell_to_text, parse_json_cell
 from pipeline.tables.grid import distinct_value_pages
-from pipeline.tables.reflection import ColumnNeed, IdColumnFacts, ReflectedColumns, describe_ids, make_new_ids, read_columns
+from pipeline.tables.reflection import (
+    ColumnNeed,
+    IdColumnFacts,
+    ReflectedColumns,
+    describe_ids,
+    make_new_ids,
+    read_columns,
+)
 from pipeline.tables.refusals import translate_refusals
 from pipeline.tables.row_table import RowTable
 from pipeline.tables.where_sql import is_not_blank
-from sqlalchemy import Column, ColumnElement, Connection, Identity, MetaData, Table, Text, and_, cast, delete, false, func, insert, literal, literal_column, or_, select, true
-from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.types import TypeEngine
-from typing import Any, NamedTuple
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB, "postgresql")
