@@ -304,7 +304,7 @@ def open_configured_workspace(
         open_existing_or_temporary_workspace,
         open_workspace,
     )
-    from pipeline.engine.task_selection import with_default_task
+    from pipeline.engine.task_selection import select_default_task
 
     settings = settings or read_settings()
     display = Terminal()
@@ -315,7 +315,7 @@ def open_configured_workspace(
             sources={**settings.sources, "task": "the command"},
         )
     elif access != "create":
-        settings = with_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
+        settings = select_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):

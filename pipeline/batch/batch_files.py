@@ -359,7 +359,7 @@ def _make_account(
         "tokens_in": sum(reply.usage.prompt for reply in replies),
         "tokens_out": sum(reply.usage.answer + reply.usage.thoughts for reply in replies),
         "calls": max(batch.calls, len(replies)),
-        "cost": sum(provenance.cost_of(reply, now) for reply in replies),
+        "cost": sum(provenance.calculate_reply_cost(reply, now) for reply in replies),
         "uncounted": len(uncounted_replies),
     }
 

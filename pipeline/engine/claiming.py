@@ -39,18 +39,18 @@ def make_askable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     if task.asked_rows.has_changed:
         condition |= table.is_changed
     if task.asked_rows.will_mark:
-        condition |= make_condition_to_ask_again(tx, task, task.asked_rows.row_filter)
+        condition |= make_markable_condition(tx, task, task.asked_rows.row_filter)
     if task.asked_rows.row_filter == NO_FILTER:
         return condition
     return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
 
 
-def _claimed_or_parked(task: Task) -> Select[Any]:
+def _select_unavailable_ids(task: Task) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
     return claims.claimed_or_parked(task.name, task.parked_version)
 
 
-def _askable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
+def _filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that can be asked."""
     condition = make_askable_condition(tx, task)
     return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
@@ -71,7 +71,7 @@ def select_claimable_rows(
     condition = make_askable_condition(tx, task)
     query = task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
     *_, row_id = query.selected_columns
-    unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
+    unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
 
 
@@ -87,14 +87,15 @@ def read_claimable_rows(
         after_row_id: Only rows after this row id.
 
     Yields:
-        At most READ_PAGE_ROWS rows by id, each as `Task.map_row` returns it.
+        At most READ_PAGE_ROWS rows by id, each as `Task.unpack_row` returns it.
     """
     names = task.row_columns
     query = select_claimable_rows(tx, task, column_names=names, after_row_id=after_row_id)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {
-            record[-1]: task.map_row(dict(zip(names, record, strict=False))) for record in records
+            record[-1]: task.unpack_row(dict(zip(names, record, strict=False)))
+            for record in records
         }
 
 
@@ -106,8 +107,8 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
-        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(page))
-        page_ids = _askable_among(tx, task, page)
+        unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id.in_(page))
+        page_ids = _filter_askable_ids(tx, task, page)
         askable_ids |= page_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
 
@@ -158,13 +159,15 @@ def claim_rows(
         if not asks_each:
             hashes = [row.input_hash for row in page]
             if claims.find_duplicate_inputs(tx, task.name, version, hashes, state=claims.CLAIMED):
-                raise _not_open_error(task)
+                raise _make_not_open_error(task)
 
         row_ids = [row.row_id for row in page]
-        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
+        unavailable = (
+            _select_unavailable_ids(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
+        )
         is_any_unavailable = tx.execute(unavailable).first() is not None
-        if is_any_unavailable or len(_askable_among(tx, task, row_ids)) != len(row_ids):
-            raise _not_open_error(task)
+        if is_any_unavailable or len(_filter_askable_ids(tx, task, row_ids)) != len(row_ids):
+            raise _make_not_open_error(task)
 
     claims.insert_claims(
         tx,
@@ -176,7 +179,7 @@ def claim_rows(
     )
 
 
-def _not_open_error(task: Task) -> StateConflictError:
+def _make_not_open_error(task: Task) -> StateConflictError:
     return StateConflictError(
         "a row of",
         task.name,
@@ -230,7 +233,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     grid = task.make_grid(tx)
     table = grid.table
     conditions = grid.make_conditions(tx, row_filter)
-    is_markable = make_condition_to_ask_again(tx, task, row_filter)
+    is_markable = make_markable_condition(tx, task, row_filter)
     counts_by_state = table.count_by_state(tx, *conditions)
     was_marked = _make_marked_by_unfinished_command_condition(tx, task)
     is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
@@ -261,7 +264,7 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
         InputError: The filter is invalid.
     """
     table = task.make_row_table(tx)
-    is_markable = make_condition_to_ask_again(tx, task, row_filter)
+    is_markable = make_markable_condition(tx, task, row_filter)
     return again.mark_rows(
         tx,
         task.name,
@@ -273,7 +276,7 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
     )
 
 
-def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
+def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     """Delete the marks of a filter's rows that are not done, and return their number.
 
     Raises:
@@ -290,7 +293,7 @@ def take_marks_back(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     )
 
 
-def make_condition_to_ask_again(
+def make_markable_condition(
     tx: Connection, task: Task, row_filter: RowFilter
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row of a filter may be marked, to be asked again.
@@ -303,7 +306,7 @@ def make_condition_to_ask_again(
         InputError: The filter is invalid.
     """
     table = task.make_row_table(tx)
-    unavailable = _claimed_or_parked(task)
+    unavailable = _select_unavailable_ids(task)
     conditions = [
         *task.make_grid(tx).make_conditions(tx, row_filter),
         table.is_askable_again,
@@ -329,14 +332,14 @@ def _make_marked_by_unfinished_command_condition(tx: Connection, task: Task) -> 
     return again.was_marked_at(task.name, table.row_id, times, since=since)
 
 
-def read_marks(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
-    """Return the answer of each row that was asked for again, by row id; see `store.again`.
+def read_marked_answer_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
+    """Return the id of the answer that each marked row had, by row id; see `store.again`.
 
     A copy of an answer must be newer. In an estimate these are also rows that will be marked.
     """
     marks = again.read_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:
-        is_markable = make_condition_to_ask_again(tx, task, task.asked_rows.row_filter)
+        is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
         markable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, is_markable)
         marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
     return marks

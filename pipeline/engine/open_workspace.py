@@ -5,7 +5,7 @@
 - A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
   command may make them. To adopt an existing table is to add the columns that it lacks.
 - The backend is Gemini or the local engine. The first upload binds a workspace to its backend.
-- `check_access_and_find_workspace` runs before anything is written. A reading command writes
+- `check_access_and_detect_workspace` runs before anything is written. A reading command writes
   nothing, so a mistyped name makes nothing. The first writing command in another program's database
   lists its additions and asks.
 """
@@ -27,17 +27,17 @@ from pipeline.core.text import join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.shipped_task import ShippedTask, find_shipped_task
 from pipeline.engine.task_selection import (
+    is_user_task_set,
     list_missing_task_tables,
-    list_used_names,
-    names_user_task,
-    used_shipped_tasks,
-    with_first_used_task,
-    with_people,
+    list_used_shipped_tasks,
+    list_used_task_names,
+    select_first_used_task,
+    select_people_task,
 )
 from pipeline.engine.workspace_folder import (
     check_no_link_leads_out,
-    has_no_workspace_files,
-    make_directory,
+    lacks_workspace_files,
+    make_data_folder,
 )
 from pipeline.store import marks, schema, workspace
 from pipeline.store.database import Connection, Store
@@ -81,7 +81,7 @@ def open_workspace(
 
     Args:
         access: READ does not create a workspace or tables. WRITE also creates missing tables.
-            CREATE also creates a missing workspace. See `check_access_and_find_workspace`.
+            CREATE also creates a missing workspace. See `check_access_and_detect_workspace`.
         confirm: Asks a person a question; returns the answer. By default nobody agrees.
         is_whole_workspace: The command is about the whole workspace. It creates no tables of a
             task in an existing workspace. If the task of the settings was never used here, the
@@ -104,13 +104,13 @@ def open_workspace(
             workspace.check_sealed_folder(
                 settings.data, None, database_name=store.display_name, absence="is missing"
             )
-        has_workspace = check_access_and_find_workspace(
+        has_workspace = check_access_and_detect_workspace(
             settings, store, access, confirm, is_whole_workspace=is_whole_workspace
         )
         if not has_workspace and not is_temporary:
             display.say(f"a new workspace: {settings.data}, database {store.display_name}")
         if has_workspace and is_whole_workspace:
-            settings = store.query(with_first_used_task, settings)
+            settings = store.query(select_first_used_task, settings)
         if access is not Access.READ:
             # A command about all tasks creates no tables of a task.
             tables_task = None if has_workspace and is_whole_workspace else settings.task
@@ -149,7 +149,7 @@ def _prepare_folder_tables_and_task(
         ConfigurationError: The folder belongs to another database.
     """
     is_new_folder = not settings.data.exists()
-    make_directory(settings.data)
+    make_data_folder(settings.data)
     try:
         _prepare_tables(settings, store, display, task_name=tables_task)
     except ConfigurationError:
@@ -158,7 +158,7 @@ def _prepare_folder_tables_and_task(
             with contextlib.suppress(OSError):
                 settings.data.rmdir()
         raise
-    if names_user_task(settings):
+    if is_user_task_set(settings):
         from pipeline.engine import task_registry
 
         name = task_registry.register_task_if_new(store, settings, display=display)
@@ -190,8 +190,8 @@ def _make_session(
     """
     with store.read() as tx:
         workspace_row = workspace.get_workspace(tx)
-        used_tasks = used_shipped_tasks(tx)
-        if names_user_task(settings):
+        used_tasks = list_used_shipped_tasks(tx)
+        if is_user_task_set(settings):
             from pipeline.engine import task_registry
 
             name = task_registry.require_registered_task_name(tx, settings)
@@ -316,22 +316,22 @@ def open_existing_or_temporary_workspace(
         ConfigurationError: The workspace cannot be used, or something would have to be added to
             another program's database.
     """
-    is_user_task = names_user_task(settings)
+    is_user_task = is_user_task_set(settings)
     with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
         with store.open_foreign_snapshot() as tx:
             has_workspace = tx is not None and schema.is_workspace(tx)
             has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
-            is_new = not has_tables and has_no_workspace_files(settings.data)
+            is_new = not has_tables and lacks_workspace_files(settings.data)
             is_unused = (
                 tx is not None
                 and has_workspace
                 and not is_user_task
-                and settings.task not in list_used_names(tx)
+                and settings.task not in list_used_task_names(tx)
             )
         if is_user_task and is_new:
-            check_access_and_find_workspace(settings, store, Access.WRITE)
+            check_access_and_detect_workspace(settings, store, Access.WRITE)
         elif is_user_task:
-            check_access_and_find_workspace(with_people(settings), store, Access.READ)
+            check_access_and_detect_workspace(select_people_task(settings), store, Access.READ)
 
     if not is_new and not is_unused:
         access = Access.WRITE if is_user_task else Access.READ
@@ -357,11 +357,9 @@ def open_existing_or_temporary_workspace(
 
 
 def _check_first_use(settings: Settings, store: Store) -> bool:
-    """Check the first use of a user task.
+    """Check the first use of a user task; return whether a workspace can begin with its rows.
 
-    Returns:
-        Whether its rows come from a file, from Python or from a database of its own, so that a
-        workspace can begin with them.
+    It can if they come from a file, from Python or from a database of their own.
 
     Raises:
         ConfigurationError, InputError: The first use would be refused.
@@ -370,10 +368,10 @@ def _check_first_use(settings: Settings, store: Store) -> bool:
 
     declaration, path = task_registry.load_named_declaration(settings)
     task_registry.check_task_can_be_registered(declaration, path, settings, store)
-    return task_registry.brings_rows(declaration)
+    return task_registry.has_own_rows(declaration)
 
 
-def check_access_and_find_workspace(
+def check_access_and_detect_workspace(
     settings: Settings,
     store: Store,
     access: Access,
@@ -381,7 +379,7 @@ def check_access_and_find_workspace(
     *,
     is_whole_workspace: bool = False,
 ) -> bool:
-    """Check whether a command may use the workspace, and ask a person if need be; write nothing.
+    """Raise unless a command may use the workspace; return whether there is one. Writes nothing.
 
     - READ needs a workspace with its folder.
     - WRITE needs a workspace, or at least its database if the command is about one task. For a user
@@ -417,11 +415,11 @@ def check_access_and_find_workspace(
             other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
 
     if not has_workspace:
-        brings_rows = names_user_task(settings) and _check_first_use(settings, store)
+        has_own_rows = is_user_task_set(settings) and _check_first_use(settings, store)
         has_database = tx is not None and not is_whole_workspace
-        may_write = access is Access.WRITE and (brings_rows or has_database)
+        may_write = access is Access.WRITE and (has_own_rows or has_database)
         if access is not Access.CREATE and not may_write:
-            hint = _make_new_workspace_hint(settings, brings_rows=brings_rows)
+            hint = _make_new_workspace_hint(settings, has_own_rows=has_own_rows)
             raise _make_no_workspace_error(settings, store, other_tables, hint)
     elif not settings.data.is_dir():
         raise ConfigurationError(
@@ -436,7 +434,7 @@ def check_access_and_find_workspace(
     return has_workspace
 
 
-def _make_new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTemplate | str:
+def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintTemplate | str:
     """Return the hint with the command that creates a workspace for the task of the settings.
 
     - Built-in task: the hint names the commands `import` and `demo`.
@@ -444,11 +442,11 @@ def _make_new_workspace_hint(settings: Settings, *, brings_rows: bool) -> HintTe
     - User task with rows from a query: it says that a query needs an existing database.
 
     Args:
-        brings_rows: The settings name a user task whose rows come from a file or from Python.
+        has_own_rows: The settings name a user task whose rows come from a file or from Python.
     """
-    if not names_user_task(settings):
+    if not is_user_task_set(settings):
         return NEW_WORKSPACE_HINT
-    if brings_rows:
+    if has_own_rows:
         command = CommandHint("try", task=settings.task)
         return f"`{command}` creates a workspace and asks about a few rows"
     return NEW_WORKSPACE_FOR_QUERY_HINT
@@ -473,7 +471,7 @@ def _list_database_additions(
         return additions
 
     names_by_kind = {"table": list_missing_task_tables(tx, settings), "view": list[str]()}
-    if names_user_task(settings):
+    if is_user_task_set(settings):
         from pipeline.engine import task_registry
 
         if not has_workspace or task_registry.find_registered_task_name(tx, settings) is None:

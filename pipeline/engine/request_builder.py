@@ -150,8 +150,8 @@ class RequestBuilder:
         return QuestionLines(self.task, self.model) if self.model.kind == "decide" else None
 
     @property
-    def sent_form(self) -> dict[str, Any]:
-        """Return what requires the form of the answer: the schema, or the closed questions."""
+    def sent_answer_form(self) -> dict[str, Any]:
+        """Return the part of a request that sets the form of its answer: schema or questions."""
         return self.schema if self._question_lines is None else self._question_lines.questions
 
     def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
@@ -182,16 +182,16 @@ class RequestBuilder:
                     prompt._replace(max_output_tokens=min(grown_limit, model_limit)),
                 )
             except InputError as error:
-                raise self._row_error(tx, row.id, error.message) from error
+                raise self._make_row_error(tx, row.id, error.message) from error
             if len(line) >= MAX_FILE_BYTES:
                 reason = (
                     f"the request has {len(line):,} bytes, "
                     f"more than the API's limit of {MAX_FILE_BYTES:,} for a file"
                 )
-                raise self._row_error(tx, row.id, reason)
+                raise self._make_row_error(tx, row.id, reason)
             yield PlannedRequest(row, line, usage)
 
-    def _row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
+    def _make_row_error(self, tx: Connection, row_id: str, reason: str) -> InputError:
         """Return the error of a row that cannot be sent, with the name of the row."""
         name = self.task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         return InputError(
@@ -206,7 +206,7 @@ def list_open_fields(task: Task) -> list[str]:
 
 
 def describe_open_fields(field_names: Sequence[str]) -> str:
-    """Return that decisions cannot answer some fields; at least one."""
+    """Return in words that decisions cannot answer these fields; at least one."""
     names = ", ".join(f"`{name}`" for name in field_names)
     return (
         f"decisions cannot answer {names}, but only choices, yes or no, whole numbers with bounds, "

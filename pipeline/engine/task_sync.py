@@ -20,7 +20,7 @@ from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import (
     hash_document,
     make_fingerprint_document,
-    with_stored_parts,
+    merge_stored_record,
 )
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
 from pipeline.engine.task_values import RowsById
@@ -161,7 +161,7 @@ def preview_table_replacement(
     source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = with_stored_parts(declared_record, task.record)
+    record = merge_stored_record(declared_record, task.record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
@@ -266,7 +266,9 @@ def print_sync_report(
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
         display.warn(format_refused_row_message(finding, record))
     if report.refused > MAX_LISTED_REFUSED_ROWS:
-        display.warn(f"{_source_name(record)}: {report.refused:,} rows are refused; {list_hint}")
+        display.warn(
+            f"{_format_source_name(record)}: {report.refused:,} rows are refused; {list_hint}"
+        )
 
 
 def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
@@ -280,10 +282,10 @@ def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
     reason = finding.reason
     if finding.key:
         reason += f" ({make_excerpt(finding.key)})"
-    return f"{_source_name(record)}, {location}: {reason}; the row is refused"
+    return f"{_format_source_name(record)}, {location}: {reason}; the row is refused"
 
 
-def _source_name(record: TaskRecord) -> str:
+def _format_source_name(record: TaskRecord) -> str:
     return f"the query of {record.name}" if record.is_query else record.items
 
 
@@ -301,7 +303,7 @@ class MemoryTask(UserTask):
     def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
         """Add a row, or replace the row of this id."""
         cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
-        self.row_by_id[row_id] = self.map_row(cells)
+        self.row_by_id[row_id] = self.unpack_row(cells)
 
     def read_rows(
         self,
@@ -312,7 +314,7 @@ class MemoryTask(UserTask):
         return {row_id: self.row_by_id[row_id] for row_id in row_ids if row_id in self.row_by_id}
 
 
-def with_rows_in_memory(
+def make_task_with_memory_rows(
     task: UserTask,
     row_by_id: Mapping[str, Mapping[str, Any]],
     changed_rows: Sequence[tuple[str, str, str]],

@@ -153,15 +153,18 @@ class UserTask(Task):
         the model of this task counts as answered, too.
         """
         table = make_row_table(
-            self.record, self.stored_rows, self.parked_version, is_written=self._has_record()
+            self.record,
+            self.stored_rows,
+            self.parked_version,
+            is_written=self._make_written_condition(),
         )
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if self.record.members.name_template else (),
-            format_name=lambda row: self.name_row(self.map_row(row)),
+            format_name=lambda row: self.name_row(self.unpack_row(row)),
         )
 
-    def _has_record(self) -> ColumnElement[bool] | None:
+    def _make_written_condition(self) -> ColumnElement[bool] | None:
         """Return the condition that another program's table has a record for this task's model."""
         if self.answer_target is None or not self.answer_target.has_records:
             return None
@@ -193,7 +196,7 @@ class UserTask(Task):
         row_ids = list(tx.execute(query).scalars())
         return row_ids, self.make_row_table(tx).count_rows(tx, *conditions)
 
-    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
         return {
             **dict.fromkeys(self.record.columns),
@@ -209,7 +212,7 @@ class UserTask(Task):
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
 
-    def join_key(self, parts: Sequence[str]) -> str:
+    def join_key_parts(self, parts: Sequence[str]) -> str:
         """Return the id of a row from the parts of its key; that of several parts is JSON."""
         if len(parts) == 1:
             return parts[0]
@@ -227,7 +230,7 @@ class UserTask(Task):
         """
         parts = [part.strip() for part in name.split(",")]
         if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
-            name = self.join_key(parts)
+            name = self.join_key_parts(parts)
         return super().find_row_id(tx, name)
 
     def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
@@ -431,11 +434,11 @@ class UserTask(Task):
         try:
             check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
-            raise self.user_file.code_error(
+            raise self.user_file.make_code_error(
                 error, row[KEY_COLUMN], code="check()", line=line
             ) from error
         if check_reason is not None and not isinstance(check_reason, str):
-            raise self.user_file.error_at(
+            raise self.user_file.make_line_error(
                 line,
                 "check() must return a text that names the fault, or None, "
                 f"but it returned {check_reason!r}",
@@ -509,7 +512,7 @@ class UserTask(Task):
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
-        is_written = self._has_record()
+        is_written = self._make_written_condition()
         if is_written is not None:
             has_own_answer = self._is_answered(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
@@ -526,7 +529,7 @@ class UserTask(Task):
                     answer = cast("BaseModel", outcome.answer)
                     current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
             current_ids = [value.row_id for value in current]
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, current_ids, preference, later_answers=current)
         return WriteResult(applied=applied, outdated=outdated)
 
@@ -566,7 +569,7 @@ class UserTask(Task):
             new_edits: The stored edits by row id.
         """
         if self.answer_target is not None:
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
 
     def remove_answers(
@@ -577,7 +580,7 @@ class UserTask(Task):
         Then the table or column that `write_to=` names shows the next preferred answers.
         """
         if self.answer_target is not None:
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, row_ids, preference, removed_version=version or "")
         return len(row_ids)
 

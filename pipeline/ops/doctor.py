@@ -493,7 +493,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     newer database may need them. Leftovers of builds are left out while an index is being built.
     """
     ws = report.ws
-    unrecorded_files, leftovers = clean.find_unknown_files(ws.data, ws.store)
+    unrecorded_files, leftovers = clean.find_unknown_and_leftover_files(ws.data, ws.store)
     for path in unrecorded_files:
         yield RowFault(
             f"{path.name} belongs to a batch that is not in the database; "

@@ -150,11 +150,11 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             all_batches = batches.batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            delete_local_engine(ws.data)
+            delete_local_engine_files(ws.data)
         elif ws.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
                 ws.client.delete(remote_name)
-        for path in chain.from_iterable(clean.find_unknown_files(ws.data, ws.store)):
+        for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
             dropped_lines |= _drop_lines(ws, batch, row_ids)
@@ -230,7 +230,7 @@ def forget_task(ws: WorkspaceSession) -> Report:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            delete_local_engine(ws.data)
+            delete_local_engine_files(ws.data)
     reports.delete_reports(ws.data, task.name)
 
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -261,7 +261,7 @@ def _check_no_open_batch(tx: Connection, task: Task) -> None:
         )
 
 
-def delete_local_engine(data: Path) -> None:
+def delete_local_engine_files(data: Path) -> None:
     """Delete the files of the local engine, which open batches need; `data` is the folder DATA."""
     for name in LOCAL_ENGINE_FILES:
         files.remove_path(data / name)

@@ -22,7 +22,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.ops.forget import delete_local_engine
+from pipeline.ops.forget import delete_local_engine_files
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
@@ -258,7 +258,7 @@ def _delete_version(
         `rows` (deleted table rows, or rows that lost their answer), `answers`, `attempts`, and
         `let_go` (rows that are no longer parked).
     """
-    row_count = task.roll_back_version(tx, counts, answered_ids)
+    row_count = task.remove_version_answers(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
@@ -297,5 +297,5 @@ def _unbind_local_engine(
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(tx, now=now())
-    delete_local_engine(data)
+    delete_local_engine_files(data)
     return True

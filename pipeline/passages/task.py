@@ -142,7 +142,7 @@ class PassagesTask(Task):
             tx,
             self.shape,
             self.make_row_table(tx),
-            preference=self.make_preference(tx),
+            preference=self.make_version_preference(tx),
         )
 
     def delete_row(
@@ -347,7 +347,7 @@ class PassagesTask(Task):
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def roll_back_version(
+    def remove_version_answers(
         self,
         tx: Connection,
         version: VersionCounts,
@@ -436,7 +436,7 @@ class PassagesTask(Task):
         """
         candidates = [name for name in answered_versions if name != stored_answers.PERSON]
         if requested_version is not None:
-            self.check_answered_version(requested_version, answered_versions)
+            self.check_version_has_answers(requested_version, answered_versions)
             candidates = [
                 name
                 for name in answered_versions

@@ -650,7 +650,7 @@ def _estimate_all(
         decide = estimate.mode_estimates[Mode.DECIDE]
         estimate = estimate_all(replace(ws, is_deciding=False))
         estimate = replace(estimate, decide=decide)
-    gemini_ws = ws.with_gemini_model()
+    gemini_ws = ws.copy_with_gemini_model()
     if gemini_ws is None:
         return estimate
     return replace(estimate, with_key=estimate_all(gemini_ws))

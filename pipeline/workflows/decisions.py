@@ -31,7 +31,7 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     open_fields = request_builder.list_open_fields(ws.task)
     if open_fields:
         raise _open_fields_error(open_fields)
-    return ws.for_decisions()
+    return ws.copy_for_decisions()
 
 
 def check_decidable(fields: Sequence[FieldDraft]) -> None:

@@ -377,7 +377,7 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate |
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_ws = ws.for_decisions()
+    decide_ws = ws.copy_for_decisions()
     lines = request_builder.QuestionLines(ws.task, decide_ws.model)
     calibration = ws.store.query(budget.load_calibration, decide_ws.version)
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens

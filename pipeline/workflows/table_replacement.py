@@ -146,5 +146,5 @@ def _estimate_run(
     with ws.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = task_sync.with_rows_in_memory(ws.user_task, open_rows, changed_rows)
+    task, row_ids = task_sync.make_task_with_memory_rows(ws.user_task, open_rows, changed_rows)
     return preflight.estimate_rows(replace(ws, task=task), row_ids=row_ids)

@@ -176,7 +176,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
         ws.check_has_rows()
         return estimate
 
-    gemini_ws = ws.with_gemini_model()
+    gemini_ws = ws.copy_with_gemini_model()
     if gemini_ws is None:
         return estimate
     try:
@@ -197,7 +197,7 @@ def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
     """
     row_filter = select_rows(ws, options)
     with ws.store.write() as tx:
-        count = claiming.take_marks_back(tx, ws.task, row_filter)
+        count = claiming.unmark_rows(tx, ws.task, row_filter)
     rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
     return Report({"marks": count}, f"{rows} will not be asked again")
 

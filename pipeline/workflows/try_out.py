@@ -321,7 +321,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     likely_usage = calibration.applied(usage, count=request_count)
     plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
     cost = preflight.estimate_plan(ws, plan).live_cost
-    return PlannedRows(builder.sent_form, planned_requests, tried_rows, cost)
+    return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
 
 
 def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
