@@ -19,7 +19,7 @@ from emulator.answers.encoder import measure_likeness
 from emulator.answers.text import choose_main_section, find_tagged_sections
 from emulator.catalogue import MODEL_VERSION
 from emulator.generate import MEDIUM_TOKENS, estimate_tokens
-from emulator.messages import ApiError, FieldError
+from emulator.messages import ApiError, invalid_argument
 
 # Limits of a decision (types of google-genai 3.3.0 and public pages of 2026-11-11).
 MAX_QUESTIONS = 1_000
@@ -223,4 +223,4 @@ def _read_text(content: Any, path: str) -> str:
 
 def _fault(path: str, message: str) -> ApiError:
     """Return the 400 error of the member at `path`, for the caller to raise."""
-    return FieldError(f"* CreateDecisionRequest.{path}: {message}.", path=path)
+    return invalid_argument(f"* CreateDecisionRequest.{path}: {message}.")

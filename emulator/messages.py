@@ -5,7 +5,7 @@
 - A parsed message has camelCase names only, so other modules handle one spelling.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -19,49 +19,29 @@ _RPC_CODES = {
     429: ("RESOURCE_EXHAUSTED", 8),
     500: ("INTERNAL", 13),
 }
-_RPC_TYPE_PREFIX = "type.googleapis.com/google.rpc."
 
 
 class ApiError(Exception):
-    """A refused request: HTTP status, message and details of the error reply."""
+    """A refused request: HTTP status and message of the error reply."""
 
-    def __init__(self, code: int, message: str, *, details: Sequence[dict[str, Any]] = ()) -> None:
-        """Store the parts of the error reply.
-
-        Args:
-            code: HTTP status, one of `_RPC_CODES`.
-            details: google.rpc messages, each with its `@type`.
-        """
+    def __init__(self, code: int, message: str) -> None:
+        """Store the parts of the error reply; `code` is the HTTP status, one of `_RPC_CODES`."""
         super().__init__(message)
         self.code = code
         self.message = message
-        self.details = list(details)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON document of the error reply."""
-        error: dict[str, Any] = {
+        error = {
             "code": self.code,
             "message": self.message,
             "status": _RPC_CODES[self.code][0],
         }
-        if self.details:
-            error["details"] = self.details
-
         return {"error": error}
 
     def to_line_error(self) -> dict[str, Any]:
         """Return the `error` member of a line in a result file."""
         return {"code": _RPC_CODES[self.code][1], "message": self.message}
-
-
-class FieldError(ApiError):
-    """A refused document: a member is unknown, or its value does not fit its field."""
-
-    def __init__(self, message: str, *, path: str) -> None:
-        """Build the 400 reply with one field violation, of the member at `path`."""
-        violation = {"field": path, "description": message}
-        detail = {"@type": f"{_RPC_TYPE_PREFIX}BadRequest", "fieldViolations": [violation]}
-        super().__init__(400, message, details=[detail])
 
 
 def invalid_argument(message: str) -> ApiError:
@@ -145,10 +125,6 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         integer="outputDimensionality",
     ),
     "BatchEmbedContentsRequest": _field_types(EmbedContentRequest_many="requests"),
-    "CountTokensRequest": _field_types(
-        Content_many="contents",
-        GenerateContentRequest="generateContentRequest",
-    ),
     "CreateDecisionRequest": _field_types(string="model", any="input")
     | {"questions": "{}DecisionQuestion"},
     "DecisionQuestion": _field_types(string="type", any="instructions criteria"),
@@ -179,7 +155,7 @@ def parse_message(message_type: str, value: object, *, path: str = "") -> Any:
         path: Path of the value in its document, for error messages.
 
     Raises:
-        FieldError: A member is unknown, or a value does not fit its type.
+        ApiError: 400, if a member is unknown, or a value does not fit its type.
     """
     if message_type == "any":
         return value
@@ -229,7 +205,7 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
     """Return the checked members of a message by camelCase name, without members that are null.
 
     Raises:
-        FieldError: A member is unknown, or a value does not fit its field.
+        ApiError: 400, if a member is unknown, or a value does not fit its field.
     """
     field_types = _FIELD_TYPES[message_type]
     message = {}
@@ -237,10 +213,9 @@ def _parse_fields(message_type: str, document: Mapping[str, Any], *, path: str) 
         name = _to_camel_case(original_name)
         if name not in field_types:
             location = f" at {path!r}" if path else ""
-            raise FieldError(
+            raise invalid_argument(
                 f'Invalid JSON payload received. Unknown name "{original_name}"{location}: '
                 "Cannot find field.",
-                path=path or original_name,
             )
 
         if member is not None:
@@ -255,7 +230,7 @@ def _parse_scalar(scalar_type: str, value: Any, *, path: str) -> object:
     An integer may be a string of digits, as in protobuf's JSON form.
 
     Raises:
-        FieldError: The value does not fit the type.
+        ApiError: 400, if the value does not fit the type.
     """
     if scalar_type == "integer" and isinstance(value, str) and value.isdecimal():
         return int(value)
@@ -277,7 +252,7 @@ def _to_camel_case(name: str) -> str:
     return first_word + "".join(word[:1].upper() + word[1:] for word in other_words)
 
 
-def _type_error(value: object, path: str, expected: str) -> FieldError:
+def _type_error(value: object, path: str, expected: str) -> ApiError:
     """Return the error of a value at `path` whose type is not the expected type."""
     found_type = type(value).__name__
-    return FieldError(f"Invalid value at '{path}' ({expected}), found {found_type}", path=path)
+    return invalid_argument(f"Invalid value at '{path}' ({expected}), found {found_type}")

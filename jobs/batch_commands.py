@@ -25,7 +25,7 @@ from jobs.options import (
     SkipPilot,
     Strict,
 )
-from pipeline.batch.move import MOVE_MODES
+from pipeline.batch.cancel import MOVE_MODES
 from pipeline.batch.report import COST_KEYS, report_batches, report_costs
 from pipeline.core.report import Report
 from pipeline.core.states import Mode

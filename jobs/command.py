@@ -299,9 +299,12 @@ def open_configured_workspace(
             consent.
         Exit: The person did not consent.
     """
-    from pipeline.engine.access import Access
-    from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
-    from pipeline.engine.task_selection import with_default_task
+    from pipeline.engine.open_workspace import (
+        Access,
+        open_existing_or_temporary_workspace,
+        open_workspace,
+    )
+    from pipeline.engine.task_selection import select_default_task
 
     settings = settings or read_settings()
     display = Terminal()
@@ -312,7 +315,7 @@ def open_configured_workspace(
             sources={**settings.sources, "task": "the command"},
         )
     elif access != "create":
-        settings = with_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
+        settings = select_default_task(settings, allow_several=is_whole_workspace or may_span_tasks)
 
     is_user_task = settings.task not in BUILT_IN_TASKS
     if access == "look" and (task_name or is_user_task):

@@ -8,7 +8,7 @@ from jobs.exit_codes import listen_on_port
 from jobs.options import NumberParam, Parameter
 from jobs.output import Terminal, log_request, print_line
 from jobs.variables import read_settings
-from pipeline.engine.workspace_folder import check_no_link_leads_out, make_directory
+from pipeline.engine.workspace_folder import check_no_link_leads_out, make_data_folder
 
 Port = Annotated[
     int,
@@ -71,7 +71,7 @@ def emulator(
 
     workspace_folder = read_settings().data
     check_no_link_leads_out(workspace_folder)
-    make_directory(workspace_folder)
+    make_data_folder(workspace_folder)
 
     serve(
         workspace_folder / "emulator",

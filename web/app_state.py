@@ -19,10 +19,10 @@ from pipeline.batch.retry_due import RetryThreads
 from pipeline.core.progress import NoProgress, Progress
 from pipeline.core.settings import Settings
 from pipeline.core.text import join_first
-from pipeline.engine.access import Access as WorkspaceAccess
+from pipeline.engine.open_workspace import Access as WorkspaceAccess
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task_selection import with_default_task
+from pipeline.engine.task_selection import select_default_task
 from pipeline.engine.workspace_folder import is_free
 from pipeline.workflows import add_expert
 from web.background_work import BackgroundJob, BackgroundWork
@@ -141,7 +141,7 @@ class AppState:
     def settings_for(self, task: str | None) -> Settings:
         """Return the settings with the given task, or with the default task if it is empty."""
         if not task:
-            return with_default_task(self.settings, allow_several=True)
+            return select_default_task(self.settings, allow_several=True)
         sources = {**self.settings.sources, "task": "the page"}
         return replace(self.settings, task=task, sources=sources)
 

@@ -23,7 +23,7 @@ from pipeline.engine.task_template import (
     RANGE_KIND,
     ColumnChoice,
     FieldDraft,
-    check_field,
+    check_and_normalize_field,
     parse_bounds,
 )
 from web.errors import to_line
@@ -237,7 +237,7 @@ def check_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
             continue
         used_names = {answer_field.name.casefold() for answer_field in fields}
         try:
-            answer_field = check_field(_make_field(typed_field), used_names)
+            answer_field = check_and_normalize_field(_make_field(typed_field), used_names)
         except InputError as error:
             typed.messages[typed_field.prefix] = describe_refusal(error)
         else:

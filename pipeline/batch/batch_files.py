@@ -30,7 +30,7 @@ from pipeline.core.errors import (
     StateConflictError,
 )
 from pipeline.core.states import BatchState, Mode, Outcome
-from pipeline.engine.closed_questions import choose_response_parser
+from pipeline.engine.request_builder import choose_response_parser
 from pipeline.engine.request_outcomes import Provenance, make_provenance
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import responses
@@ -359,7 +359,7 @@ def _make_account(
         "tokens_in": sum(reply.usage.prompt for reply in replies),
         "tokens_out": sum(reply.usage.answer + reply.usage.thoughts for reply in replies),
         "calls": max(batch.calls, len(replies)),
-        "cost": sum(provenance.cost_of(reply, now) for reply in replies),
+        "cost": sum(provenance.calculate_reply_cost(reply, now) for reply in replies),
         "uncounted": len(uncounted_replies),
     }
 

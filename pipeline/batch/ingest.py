@@ -36,7 +36,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from pipeline.core.text import plural
 from pipeline.engine import claiming
-from pipeline.engine.duplicates import OpenIdsByHash, copy_new_answers_to_equal_rows
+from pipeline.engine.duplicates import OpenIdsByHash, answer_or_park_equal_rows
 from pipeline.engine.request_outcomes import (
     Provenance,
     RequestOutcome,
@@ -316,7 +316,7 @@ class _BatchIngest:
                 validated_count += len(page)
                 bar.show(validated_count)
             control_cost = sum(
-                provenance.cost_of(reply, ws.now())
+                provenance.calculate_reply_cost(reply, ws.now())
                 for replies in control_replies.values()
                 for reply in replies[:1]
             )
@@ -464,7 +464,7 @@ class _BatchIngest:
             )
             copied_ids = set[str]()
             if duplicate_inputs:
-                copied_ids = copy_new_answers_to_equal_rows(
+                copied_ids = answer_or_park_equal_rows(
                     tx,
                     self.task,
                     request_outcomes,

@@ -18,8 +18,7 @@ from pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy
 from pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from pipeline.core import errors
 from pipeline.core.states import Mode
-from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.request_builder import PlannedRequest
+from pipeline.engine.request_builder import PlannedRequest, choose_response_parser
 from pipeline.engine.session import WorkspaceSession
 from pipeline.gemini import requests
 from pipeline.gemini.models import find_serving_model, load_models

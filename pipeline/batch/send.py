@@ -26,7 +26,7 @@ from pipeline.core import errors, files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.states import BatchState, Outcome
 from pipeline.core.text import plural
-from pipeline.engine.duplicates import copy_new_answers_to_equal_rows
+from pipeline.engine.duplicates import answer_or_park_equal_rows
 from pipeline.engine.request_outcomes import Provenance, RequestOutcome, write_outcomes
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -523,7 +523,7 @@ def write_failures(
     Runs in the caller's transaction. A row is parked if it has failed too often.
     """
     write_result = write_outcomes(tx, task, request_outcomes, provenance=source, now=now())
-    copy_new_answers_to_equal_rows(
+    answer_or_park_equal_rows(
         tx,
         task,
         request_outcomes,

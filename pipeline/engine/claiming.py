@@ -1,4 +1,4 @@
-"""Rows of a task that the next batch can claim, and the claims on them.
+"""Rows of a task that the next batch can claim, the claims on them, and marks to ask rows again.
 
 - A row can be asked if it is open, or if the command also asks answered rows like it (see
   `make_askable_condition`).
@@ -6,19 +6,21 @@
 - A parked row is not asked again until a user unparks it, for example because it failed too often.
 - A row can be claimed if it can be asked, and is neither claimed nor parked.
 - A due row was asked alone, got no reply, and is to be asked again soon.
+- An answered row is asked again if a person marked it; see `store.again`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true
 
 from pipeline.core.errors import StateConflictError
-from pipeline.core.row_listing import NO_FILTER
-from pipeline.engine import asking_again
+from pipeline.core.row_listing import NO_FILTER, RowFilter
+from pipeline.core.text import plural
 from pipeline.engine.task import Task
-from pipeline.store import claims
+from pipeline.store import again, answers, claims, runs
 from pipeline.store.claims import RowClaim
 from pipeline.store.database import split_into_pages, stream_rows
 from pipeline.store.schema import row_claims
@@ -37,18 +39,18 @@ def make_askable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     if task.asked_rows.has_changed:
         condition |= table.is_changed
     if task.asked_rows.will_mark:
-        condition |= asking_again.make_condition_to_ask_again(tx, task, task.asked_rows.row_filter)
+        condition |= make_markable_condition(tx, task, task.asked_rows.row_filter)
     if task.asked_rows.row_filter == NO_FILTER:
         return condition
     return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
 
 
-def _claimed_or_parked(task: Task) -> Select[Any]:
+def _select_unavailable_ids(task: Task) -> Select[Any]:
     """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
     return claims.claimed_or_parked(task.name, task.parked_version)
 
 
-def _askable_among(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
+def _filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that can be asked."""
     condition = make_askable_condition(tx, task)
     return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
@@ -69,7 +71,7 @@ def select_claimable_rows(
     condition = make_askable_condition(tx, task)
     query = task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
     *_, row_id = query.selected_columns
-    unavailable = _claimed_or_parked(task).where(row_claims.c.item_id == row_id)
+    unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id == row_id)
     return query.where(~unavailable.exists())
 
 
@@ -85,14 +87,15 @@ def read_claimable_rows(
         after_row_id: Only rows after this row id.
 
     Yields:
-        At most READ_PAGE_ROWS rows by id, each as `Task.map_row` returns it.
+        At most READ_PAGE_ROWS rows by id, each as `Task.unpack_row` returns it.
     """
     names = task.row_columns
     query = select_claimable_rows(tx, task, column_names=names, after_row_id=after_row_id)
     for records in stream_rows(tx, query, page=READ_PAGE_ROWS).partitions():
         # A record has the row id after the named columns.
         yield {
-            record[-1]: task.map_row(dict(zip(names, record, strict=False))) for record in records
+            record[-1]: task.unpack_row(dict(zip(names, record, strict=False)))
+            for record in records
         }
 
 
@@ -104,8 +107,8 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     """
     askable_ids: set[str] = set()
     for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
-        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(page))
-        page_ids = _askable_among(tx, task, page)
+        unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id.in_(page))
+        page_ids = _filter_askable_ids(tx, task, page)
         askable_ids |= page_ids.difference(tx.execute(unavailable).scalars())
     return [row_id for row_id in row_ids if row_id in askable_ids]
 
@@ -156,13 +159,15 @@ def claim_rows(
         if not asks_each:
             hashes = [row.input_hash for row in page]
             if claims.find_duplicate_inputs(tx, task.name, version, hashes, state=claims.CLAIMED):
-                raise _not_open_error(task)
+                raise _make_not_open_error(task)
 
         row_ids = [row.row_id for row in page]
-        unavailable = _claimed_or_parked(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
+        unavailable = (
+            _select_unavailable_ids(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
+        )
         is_any_unavailable = tx.execute(unavailable).first() is not None
-        if is_any_unavailable or len(_askable_among(tx, task, row_ids)) != len(row_ids):
-            raise _not_open_error(task)
+        if is_any_unavailable or len(_filter_askable_ids(tx, task, row_ids)) != len(row_ids):
+            raise _make_not_open_error(task)
 
     claims.insert_claims(
         tx,
@@ -174,10 +179,167 @@ def claim_rows(
     )
 
 
-def _not_open_error(task: Task) -> StateConflictError:
+def _make_not_open_error(task: Task) -> StateConflictError:
     return StateConflictError(
         "a row of",
         task.name,
         expected_state="open",
         target_state="claimed",
     )
+
+
+# ---- asking again
+
+
+@dataclass(frozen=True)
+class AgainReport:
+    """The rows of a filter, by what asking for them again does."""
+
+    # Rows to mark.
+    markable: int
+    # Of these, rows whose answer a person reviewed.
+    reviewed: int
+    # Rows that are marked and were not asked yet.
+    already_marked: int
+    # Rows that a command which is not over has asked already.
+    asked_already: int
+    # Rows that a person corrected.
+    corrected: int
+    # Rows in batches that are not over, and parked rows.
+    claimed: int
+    parked: int
+
+    def describe(self) -> str:
+        """Return the numbers in words; numbers of 0 are left out, except the first."""
+        counts = {
+            "of them reviewed, whose right values stay": self.reviewed,
+            "marked before and not asked yet": self.already_marked,
+            "asked before by this run, which is not over": self.asked_already,
+            "left out because a person corrected them; undo the correction first": self.corrected,
+            "left out because their batch is not over": self.claimed,
+            "left out because they are parked": self.parked,
+        }
+        parts = [f"{plural(self.markable, 'answered row')} to ask again; the old answers stay"]
+        parts += [f"{count:,} {text}" for text, count in counts.items() if count]
+        return "; ".join(parts)
+
+
+def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
+    """Count the rows of a filter by what asking for them again would do; write nothing.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
+    grid = task.make_grid(tx)
+    table = grid.table
+    conditions = grid.make_conditions(tx, row_filter)
+    is_markable = make_markable_condition(tx, task, row_filter)
+    counts_by_state = table.count_by_state(tx, *conditions)
+    was_marked = _make_marked_by_unfinished_command_condition(tx, task)
+    is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
+    return AgainReport(
+        markable=table.count_rows(tx, is_markable),
+        reviewed=table.count_rows(
+            tx, is_markable, *grid.make_conditions(tx, RowFilter(is_reviewed=True))
+        ),
+        already_marked=table.count_rows(tx, *conditions, table.is_marked),
+        asked_already=table.count_rows(
+            tx, *conditions, was_marked, table.is_askable_again, ~table.is_marked
+        ),
+        corrected=table.count_rows(tx, *conditions, is_corrected),
+        claimed=counts_by_state["claimed"],
+        parked=counts_by_state["parked"],
+    )
+
+
+def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, now: datetime) -> int:
+    """Mark the rows of a filter, so that they are asked again; return how many are new marks.
+
+    Runs in the caller's transaction.
+
+    Args:
+        who: Who asks for the rows again.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
+    table = task.make_row_table(tx)
+    is_markable = make_markable_condition(tx, task, row_filter)
+    return again.mark_rows(
+        tx,
+        task.name,
+        table.table,
+        table.row_id,
+        is_markable,
+        who=who,
+        now=now,
+    )
+
+
+def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
+    """Delete the marks of a filter's rows that are not done, and return their number.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
+    table = task.make_row_table(tx)
+    conditions = task.make_grid(tx).make_conditions(tx, row_filter)
+    return again.remove_marks(
+        tx,
+        task.name,
+        table.table,
+        table.row_id,
+        and_(true(), *conditions),
+    )
+
+
+def make_markable_condition(
+    tx: Connection, task: Task, row_filter: RowFilter
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row of a filter may be marked, to be asked again.
+
+    The row has a model's answer that counts, and no correction. It is not claimed, not parked,
+    and not marked already. A killed command with a condition may be repeated: rows that it has
+    asked are not marked again; see `_make_marked_by_unfinished_command_condition`.
+
+    Raises:
+        InputError: The filter is invalid.
+    """
+    table = task.make_row_table(tx)
+    unavailable = _select_unavailable_ids(task)
+    conditions = [
+        *task.make_grid(tx).make_conditions(tx, row_filter),
+        table.is_askable_again,
+        ~unavailable.where(row_claims.c.item_id == table.row_id).exists(),
+        ~again.is_marked(task.name, table.row_id),
+    ]
+    if row_filter.where:
+        conditions.append(~_make_marked_by_unfinished_command_condition(tx, task))
+    return and_(*conditions)
+
+
+def _make_marked_by_unfinished_command_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition that a command that is not over marked a row to be asked again.
+
+    A command is not over if its run has no end, or if another row that it marked waits to be
+    asked.
+    """
+    table = task.make_row_table(tx)
+    is_waiting = table.is_askable_again & ~table.is_parked
+    times = again.list_unfinished_times(tx, task.name, table.table, table.row_id, is_waiting)
+    run = runs.find_unfinished_run(tx, task.name)
+    since = None if run is None else run.started_at
+    return again.was_marked_at(task.name, table.row_id, times, since=since)
+
+
+def read_marked_answer_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:
+    """Return the id of the answer that each marked row had, by row id; see `store.again`.
+
+    A copy of an answer must be newer. In an estimate these are also rows that will be marked.
+    """
+    marks = again.read_marks(tx, task.name, row_ids)
+    if task.asked_rows.will_mark:
+        is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
+        markable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, is_markable)
+        marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
+    return marks

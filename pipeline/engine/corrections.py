@@ -268,7 +268,7 @@ class _RowsToCorrect(NamedTuple):
 
 
 def _read_rows_to_correct(tx: Connection, task: Task, row_ids: Sequence[str]) -> _RowsToCorrect:
-    preference = task.make_preference(tx)
+    preference = task.make_version_preference(tx)
     return _RowsToCorrect(
         task.read_rows(tx, row_ids),
         task.read_current_answers(tx, row_ids),
@@ -704,7 +704,7 @@ def _validate_corrected_answer(
     # Validators and `check` are the user's code, which may raise anything or end the program.
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
-            raise task.user_file.code_error(error, row_id) from error
+            raise task.user_file.make_code_error(error, row_id) from error
         raise
 
     if valid_answer is None:

@@ -93,8 +93,10 @@ def check_table_prefix(tx: Connection, record: TaskRecord) -> None:
             )
 
 
-def with_stored_parts(declared_record: TaskRecord, stored_record: TaskRecord | None) -> TaskRecord:
-    """Return the record of a task's present file, with what the stored record has in addition.
+def merge_stored_record(
+    declared_record: TaskRecord, stored_record: TaskRecord | None
+) -> TaskRecord:
+    """Return the record of a task's present file, with additions of the stored record.
 
     Nothing is stored. Without a stored record, the declared record is returned unchanged.
 
@@ -136,7 +138,7 @@ def with_stored_parts(declared_record: TaskRecord, stored_record: TaskRecord | N
     )
 
 
-def accept_declaration_change(
+def refuse_or_record_declaration_change(
     tx: Connection,
     stored_record: TaskRecord,
     declared_record: TaskRecord,
@@ -144,7 +146,7 @@ def accept_declaration_change(
     *,
     is_accepted: bool,
 ) -> list[str]:
-    """Refuse a changed declaration whose version was used already, unless the user accepts it.
+    """Refuse a changed declaration of a used version, or record it if the user accepts it.
 
     A version is used if rows were asked under it. Its answers must not be to two questions.
 

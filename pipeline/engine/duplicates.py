@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from pipeline.core.states import Outcome
-from pipeline.engine import asking_again, claiming
+from pipeline.engine import claiming
 from pipeline.engine.request_builder import PlannedRequest
 from pipeline.engine.request_outcomes import (
     Provenance,
@@ -84,7 +84,7 @@ def find_earlier_requests(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
-    marked_answer_ids = asking_again.read_marks(tx, task, [row.id for row in rows])
+    marked_answer_ids = claiming.read_marked_answer_ids(tx, task, [row.id for row in rows])
     copied_answers = dict[str, RequestOutcome]()
     for row in rows:
         for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
@@ -139,7 +139,7 @@ def write_copied_answers(
     return len(open_outcomes) - len(write_result.unwritable)
 
 
-def copy_new_answers_to_equal_rows(
+def answer_or_park_equal_rows(
     tx: Connection,
     task: Task,
     request_outcomes: Sequence[RequestOutcome],

@@ -213,7 +213,7 @@ def convert_to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_Q
     with _open_image(content) as image:
         # Decode a large JPEG at a fraction of its size.
         image.draft(None, (3 * max_side, 3 * max_side))
-        frame = _put_on_visible_background(image, max_side)
+        frame = _shrink_onto_visible_background(image, max_side)
         # Pillow rotates a TIFF when it is loaded, so read its tags afterwards.
         orientation = _read_exif(image).get(_ORIENTATION_TAG, 1)
         transpose = _TRANSPOSE_BY_ORIENTATION.get(orientation)
@@ -232,8 +232,8 @@ def convert_to_sent_jpeg(content: bytes, *, max_side: int, quality: int = SENT_Q
             frame.thumbnail((smaller_side, smaller_side), Resampling.LANCZOS)
 
 
-def _put_on_visible_background(image: "Image", side: int) -> "Image":
-    """Return an image in RGB and at most `side` pixels wide and high.
+def _shrink_onto_visible_background(image: "Image", side: int) -> "Image":
+    """Return an image in RGB, scaled down to at most `side` pixels wide and high.
 
     A transparent image is put on white, or on black if it is blank on white.
 
@@ -311,7 +311,7 @@ def _open_image(content: bytes) -> Iterator["Image"]:
     if not content:
         raise PictureError("it is empty (0 bytes)")
     if len(content) > MAX_IMAGE_BYTES:
-        raise PictureError(too_long_reason(len(content)))
+        raise PictureError(describe_excess_bytes(len(content)))
     if _HEIC_HEAD.match(content) and not register_heic_reader():
         raise PictureError(NEEDS_HEIC_REASON)
 
@@ -346,8 +346,8 @@ def _open_image(content: bytes) -> Iterator["Image"]:
         raise PictureError(f"it is cut off or damaged: {_describe_image_error(error)}") from None
 
 
-def too_long_reason(size: int) -> str:
-    """Return the reason that an image has too many bytes."""
+def describe_excess_bytes(size: int) -> str:
+    """Return the message that an image has too many bytes."""
     return f"it has {size:,} bytes, more than the limit of {MAX_IMAGE_BYTES:,}"
 
 

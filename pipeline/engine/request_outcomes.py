@@ -20,7 +20,7 @@ from pipeline.core.errors import ConfigurationError, RefusedRowError
 from pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from pipeline.core.settings import Settings
 from pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
-from pipeline.engine.closed_questions import choose_response_parser
+from pipeline.engine.request_builder import choose_response_parser
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import WriteResult
 from pipeline.gemini import models, responses, usage
@@ -80,7 +80,7 @@ class Provenance:
     # The table of models, for the prices of another model that served a reply.
     models_by_name: Mapping[str, Model] = field(default_factory=dict)
 
-    def tier_of(self, reply: responses.ParsedReply | None) -> str:
+    def find_service_tier(self, reply: responses.ParsedReply | None) -> str:
         """Return the service tier of a reply: as the API reported it, else the mode's tier.
 
         A reply of a batch file always has the tier of the batch mode.
@@ -88,12 +88,12 @@ class Provenance:
         reported_tier = reply.served_tier if reply and self.mode is not Mode.BATCH else ""
         return reported_tier or self.mode.tier
 
-    def cost_of(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
+    def calculate_reply_cost(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
         """Return the cost of a reply in USD, at that day's price of the model that served it."""
         return usage.calculate_cost(
             models.find_serving_model(self.model, reply.model_version, self.models_by_name),
             reply.usage,
-            self.tier_of(reply),
+            self.find_service_tier(reply),
             day=replied_at.date(),
         )
 
@@ -209,7 +209,7 @@ def validate_reply(
         answer, reason = responses.parse_answer(reply, task.answer_model)
     except (Exception, SystemExit) as error:
         if task.user_file is not None:
-            raise task.user_file.code_error(error, claim.row_id) from error
+            raise task.user_file.make_code_error(error, claim.row_id) from error
         raise
 
     left_out_values = 0
@@ -283,11 +283,11 @@ def write_outcomes(
 
     shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
     answer_rows = [
-        shared_columns | _answer_columns(request_outcome, provenance, now, write_result)
+        shared_columns | _make_answer_columns(request_outcome, provenance, now, write_result)
         for request_outcome in answered
     ]
     attempt_rows = [
-        shared_columns | _attempt_columns(request_outcome, provenance, now)
+        shared_columns | _make_attempt_columns(request_outcome, provenance, now)
         for request_outcome in failed
     ]
     answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
@@ -453,7 +453,7 @@ def _describe_failure(request_outcome: RequestOutcome) -> str:
     return request_outcome.reason
 
 
-def _usage_columns(
+def _make_shared_columns(
     request_outcome: RequestOutcome, provenance: Provenance, now: datetime
 ) -> dict[str, Any]:
     """Return the columns that answers and failed attempts share.
@@ -469,17 +469,17 @@ def _usage_columns(
         "line": claim.line,
         "tokens_in": reply_usage.prompt,
         "tokens_out": reply_usage.answer + reply_usage.thoughts,
-        "cost": provenance.cost_of(paid_reply, now) if paid_reply else 0.0,
-        "tier": provenance.tier_of(paid_reply) if paid_reply else None,
+        "cost": provenance.calculate_reply_cost(paid_reply, now) if paid_reply else 0.0,
+        "tier": provenance.find_service_tier(paid_reply) if paid_reply else None,
     }
 
 
-def _attempt_columns(
+def _make_attempt_columns(
     request_outcome: RequestOutcome, provenance: Provenance, now: datetime
 ) -> dict[str, Any]:
     """Return the columns of a failed attempt."""
     reply = request_outcome.reply
-    return _usage_columns(request_outcome, provenance, now) | {
+    return _make_shared_columns(request_outcome, provenance, now) | {
         "charged": request_outcome.is_charged,
         "forgiven": request_outcome.is_forgiven,
         "outcome": request_outcome.outcome.value,
@@ -489,7 +489,7 @@ def _attempt_columns(
     }
 
 
-def _answer_columns(
+def _make_answer_columns(
     request_outcome: RequestOutcome,
     provenance: Provenance,
     now: datetime,
@@ -501,7 +501,7 @@ def _answer_columns(
     row_id = request_outcome.claim.row_id
     # The serializer takes half the time of `model_dump_json`.
     answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
-    return _usage_columns(request_outcome, provenance, now) | {
+    return _make_shared_columns(request_outcome, provenance, now) | {
         "fingerprint": provenance.fingerprint,
         "input_hash": request_outcome.claim.input_hash,
         "answer": answer_json,

@@ -355,7 +355,7 @@ def _read_labelled_lines(
             if has_content:
                 faults.append(LineFault(number, columns.key_text, "the key is blank"))
             continue
-        key_text = task.join_key([to_prompt_text(cell) for cell in key_cells])
+        key_text = task.join_key_parts([to_prompt_text(cell) for cell in key_cells])
         first_number = numbers_by_key.setdefault(key_text.strip(), number)
         if first_number != number:
             faults.append(_make_repetition_fault(number, key_text, first_number, columns))

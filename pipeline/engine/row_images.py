@@ -19,11 +19,11 @@ from pipeline.engine.pictures import (
     PictureError,
     Stamp,
     convert_to_sent_jpeg,
+    describe_excess_bytes,
     inspect_image,
     is_printable_path,
     make_stamp,
     read_image_file,
-    too_long_reason,
 )
 from pipeline.engine.task_values import TaskRow
 from pipeline.tables.cells import to_compact_json
@@ -212,7 +212,7 @@ class RowImages:
         except OSError as error:
             raise PictureError(f"it cannot be read: {error.strerror}") from None
         if file_read is None or len(file_read[0]) > MAX_IMAGE_BYTES:
-            raise PictureError(too_long_reason(size))
+            raise PictureError(describe_excess_bytes(size))
 
         content, stamp = file_read
         age_ns = time.time_ns() - max(stamp[1:])

@@ -24,7 +24,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Budget, Settings
 from pipeline.engine.task import IndexedTask, Task
-from pipeline.engine.task_selection import names_user_task
+from pipeline.engine.task_selection import is_user_task_set
 from pipeline.engine.task_values import AskedRows
 from pipeline.gemini.models import Model, ModelKind, RateLimits
 from pipeline.store import request_history, workspace
@@ -81,7 +81,7 @@ class WorkspaceSession:
     is_bound: bool = False
     # The backend is still to be announced; False for a command that only checks it.
     should_announce_backend: bool = True
-    # Live calls ask closed questions of the decision model, see `for_decisions`.
+    # Live calls ask closed questions of the decision model, see `copy_for_decisions`.
     is_deciding: bool = False
     # Models by name and kind.
     _models: dict[tuple[str, ModelKind], Model] = field(default_factory=dict)
@@ -169,8 +169,8 @@ class WorkspaceSession:
     def model(self) -> Model:
         """Return the model that answers.
 
-        In a session for decisions (see `for_decisions`) it is the decision model. Otherwise it is
-        the first of these: the setting MODEL if it is set, the model of the task, the default of
+        In a session for decisions (see `copy_for_decisions`) it is the decision model. Otherwise it
+        is the first of these: the setting MODEL if it is set, the model of the task, the default of
         MODEL. With the local engine the model of the task is skipped.
 
         Raises:
@@ -183,13 +183,13 @@ class WorkspaceSession:
 
     @property
     def generating_model_name(self) -> str:
-        """Return the name of the generating model of `model`, which need not exist."""
+        """Return the name of the model that generates answers; the model need not exist."""
         task_model = None
         if self.backend != "local" and "model" not in self.settings.sources:
             task_model = self.task.model
         return task_model or self.settings.model
 
-    def for_decisions(self) -> "WorkspaceSession":
+    def copy_for_decisions(self) -> "WorkspaceSession":
         """Return a session of the same workspace that asks closed questions of a decision model.
 
         It shares the open client, if there is one.
@@ -199,7 +199,7 @@ class WorkspaceSession:
             session.client = self.client
         return session
 
-    def with_gemini_model(self) -> "WorkspaceSession | None":
+    def copy_with_gemini_model(self) -> "WorkspaceSession | None":
         """Return a session with Gemini's default model, or None if the session has no local model.
 
         The session is only for estimates: what the same rows would cost with a key.
@@ -311,7 +311,7 @@ class WorkspaceSession:
         Raises:
             FindableError: The file or the source is invalid, or a change of the file is refused.
         """
-        if self._is_synced or not names_user_task(self.settings):
+        if self._is_synced or not is_user_task_set(self.settings):
             return
 
         from pipeline.engine import task_registry, task_sync
@@ -329,7 +329,7 @@ class WorkspaceSession:
         # The task as it is recorded now, without loading its file again.
         user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)
         recorded_task = next(task for task in user_tasks if task.name == self.task.name)
-        self.replace_task(recorded_task.with_asked_rows(self.task.asked_rows))
+        self.replace_task(recorded_task.copy_with_asked_rows(self.task.asked_rows))
         self._is_synced = True
 
         if (
@@ -348,7 +348,7 @@ class WorkspaceSession:
 
     def set_asked_rows(self, asked_rows: AskedRows) -> None:
         """Ask these rows of the task in use from now on."""
-        self.replace_task(self.task.with_asked_rows(asked_rows))
+        self.replace_task(self.task.copy_with_asked_rows(asked_rows))
 
     def sync_rows_and_enable_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.

@@ -66,7 +66,7 @@ def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
         _registered_tasks[task.name] = task
 
 
-def shipped_tasks() -> tuple[ShippedTask, ...]:
+def list_shipped_tasks() -> tuple[ShippedTask, ...]:
     """Return the registered tasks in the order of registration."""
     return tuple(_registered_tasks.values())
 

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from pipeline.engine.prompt_builder import PromptBuilder
     from pipeline.engine.request_outcomes import RequestOutcome
     from pipeline.engine.task_file import UserFile
-    from pipeline.gemini.closed_fields import ClosedField
+    from pipeline.gemini.decisions import ClosedField
     from pipeline.tables.grid import Grid
 
 
@@ -92,11 +92,11 @@ class IndexedTask:
     # Commands keep the index up to date only after `index` built it once.
     is_on_request: bool = False
 
-    def name_of(self, metadata: Mapping[str, Any]) -> str:
+    def get_entry_name(self, metadata: Mapping[str, Any]) -> str:
         """Return the name of an entry in judged queries."""
         return str(metadata[self.key])
 
-    def texts_of(
+    def list_entry_texts(
         self,
         metadata: Mapping[str, Any],
         extra_cells: Mapping[str, Any],
@@ -111,7 +111,7 @@ class IndexedTask:
         column_texts = (find_cell_text(extra_cells, name) for name in self.text_columns)
         return [*texts, *filter(None, column_texts)]
 
-    def hit_document(
+    def make_hit_document(
         self,
         rank: int,
         similarity: float | None,
@@ -188,7 +188,7 @@ class Task(ABC):
     # Hint that is shown if the task has no index.
     index_hint: HintTemplate | str = ""
 
-    def with_asked_rows(self, asked_rows: AskedRows) -> Self:
+    def copy_with_asked_rows(self, asked_rows: AskedRows) -> Self:
         """Return a copy of the task in which a command asks these rows."""
         task = copy.copy(self)
         task.asked_rows = asked_rows
@@ -198,7 +198,7 @@ class Task(ABC):
 
     @abstractmethod
     def make_row_table(self, tx: Connection) -> RowTable:
-        """Return the row table, which knows the rows, their states and the open rows."""
+        """Return the table object that reads the rows, their states and the open rows."""
 
     @abstractmethod
     def make_grid(self, tx: Connection) -> "Grid":
@@ -212,7 +212,7 @@ class Task(ABC):
             text: The text of the prompt, if it was computed already.
         """
 
-    def make_preference(self, tx: Connection) -> VersionPreference:
+    def make_version_preference(self, tx: Connection) -> VersionPreference:
         """Return the order of preference of the answers to a row."""
         return VersionPreference.of_task(
             tx,
@@ -225,21 +225,23 @@ class Task(ABC):
         self, tx: Connection, row_ids: Sequence[str]
     ) -> dict[str, PreferredAnswer]:
         """Return the preferred answers of rows, by row id; rows without an answer are left out."""
-        preference = self.make_preference(tx)
+        preference = self.make_version_preference(tx)
         return answers.preferred_answers(tx, self.name, row_ids, preference=preference)
 
     def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `row_ids`, without deleted rows."""
         stored_rows = self.make_row_table(tx).read_rows(tx, row_ids, self.row_columns)
         return {
-            row_id: self.map_row(stored_rows[row_id]) for row_id in row_ids if row_id in stored_rows
+            row_id: self.unpack_row(stored_rows[row_id])
+            for row_id in row_ids
+            if row_id in stored_rows
         }
 
-    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its cells by the names that the prompt uses."""
         return row
 
-    def join_key(self, parts: Sequence[str]) -> str:
+    def join_key_parts(self, parts: Sequence[str]) -> str:
         """Return the name of a row from the parts of its key; here the only part."""
         return parts[0]
 
@@ -289,16 +291,16 @@ class Task(ABC):
             unchanged_text: Text in a ConfigurationError about the changes made before.
         """
 
-    def count_kept_values(  # noqa: B027
+    def count_kept_values(
         self,
-        tx: Connection,
-        row_ids: Sequence[str],
-        kept_values: KeptValues,
-    ) -> None:
-        """Add the number of values that stay in another program's table without their answers.
+        tx: Connection,  # noqa: ARG002 - optional
+        row_ids: Sequence[str],  # noqa: ARG002 - optional
+    ) -> KeptValues:
+        """Return how many rows have a value in another program's table without an answer.
 
         Rows that still have the answer of a model are left out.
         """
+        return KeptValues()
 
     # ---- prompts
 
@@ -320,14 +322,14 @@ class Task(ABC):
     @cached_property
     def closed_fields(self) -> "Mapping[str, ClosedField]":
         """Return the fields that a decision model can answer, by name in their order."""
-        from pipeline.gemini.closed_fields import find_closed
+        from pipeline.gemini.decisions import find_closed
 
         return find_closed(self.answer_fields)
 
     @property
     def is_closed(self) -> bool:
         """Return whether all values of an answer are choices, so that many answers are the same."""
-        return False
+        return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
 
     @property
     def quoted_text_name(self) -> str:
@@ -423,7 +425,7 @@ class Task(ABC):
         """Return the versions that have answers, by prompt version and model."""
         return answers.count_by_version(tx, self.name)
 
-    def roll_back_version(
+    def remove_version_answers(
         self, tx: Connection, version: VersionCounts, row_ids: Sequence[str]
     ) -> int:
         """Remove a version's answers from the task's own tables; return how many were removed.
@@ -464,7 +466,7 @@ class Task(ABC):
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the rows to export, by id; `options` sets only supported members."""
 
-    def check_answered_version(self, version: str, answered_versions: Iterable[str]) -> None:
+    def check_version_has_answers(self, version: str, answered_versions: Iterable[str]) -> None:
         """Raise InputError if no answered version is this version or of this prompt version."""
         if any(answers.belongs_to_version(name, version) for name in answered_versions):
             return
@@ -484,27 +486,18 @@ class Task(ABC):
         """Create the task's tables and views in the target database of a move."""
 
     def refresh_views(self, store: Store) -> None:  # noqa: B027 - optional
-        """Give the task's views columns for the confidences of answers, if they have none."""
+        """Make the task's views again if they are not current; most tasks have none."""
 
+    @abstractmethod
     def check_rows(
-        self,
-        tx: Connection,  # noqa: ARG002
-    ) -> tuple[Mapping[str, int], Sequence[RowFault]] | None:
-        """Check all written rows; return figures by name, and faults.
-
-        Memory use does not depend on the number of rows. None means that there is no check.
-        """
-        return None
-
-    def find_row_faults(
-        self,
-        tx: Connection,  # noqa: ARG002
-        display: Progress,  # noqa: ARG002
-    ) -> Sequence[RowFault]:
-        """Return the faults of stored rows, and notices about them; only read.
+        self, tx: Connection, display: Progress
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Check the stored rows; return figures by name, and faults and notices. Only reads.
 
         A row has a fault if a column that is computed from others is wrong, or if the row does not
         show the answer that was applied to it. There may be a notice about rows that cannot be
-        asked.
+        asked. Memory use does not depend on the number of rows.
+
+        Args:
+            display: Shows the progress.
         """
-        return ()

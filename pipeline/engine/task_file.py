@@ -29,14 +29,15 @@ from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.declaration_changes import hash_document, make_fingerprint_document
 from pipeline.engine.shipped_task import load_built_in_declaration
-from pipeline.engine.source_lines import (
+from pipeline.engine.task_faults import (
+    Fault,
     describe_syntax_error,
     find_error_line,
     find_field_line,
     find_member_line,
     format_location,
+    raise_faults,
 )
-from pipeline.engine.task_faults import Fault, raise_faults
 from pipeline.gemini.answer_schema import make_response_schema
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.source import MEMORY_ROWS, MemorySource, rows_by_task_path
@@ -55,7 +56,7 @@ _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 
 _handed_over_tasks: dict[Path, Declaration] = {}
 
 
-def _input_error(message: str, hint: str) -> InputError:
+def _make_input_error(message: str, hint: str) -> InputError:
     return InputError(f"{message}; nothing was asked", hint=hint)
 
 
@@ -128,7 +129,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
     if "/" in task_setting or "\\" in task_setting or task_setting.endswith(TASK_FILE_SUFFIX):
         path = Path(task_setting)
         if not path.is_file():
-            raise _input_error(
+            raise _make_input_error(
                 f"the task file {path} does not exist",
                 f"set {OptionHint('task')} to the path of a task file",
             )
@@ -178,7 +179,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
     if loaded_task is not None:
         return loaded_task
     if python_name:
-        raise _input_error(
+        raise _make_input_error(
             f"task {python_name} was declared in Python without a file; "
             "only that program can ask and judge it",
             "pass its Task to findable in Python again, or save it as "
@@ -238,7 +239,7 @@ def register_python_task(
     name = task.name or (file.stem if file else "")
     if not name:
         message = "a task that is declared in Python without a file needs a name"
-        raise _input_error(message, _TASK_NAME_HINT)
+        raise _make_input_error(message, _TASK_NAME_HINT)
 
     path = file or make_python_path(name)
     declaration = _check_and_name_declaration(task, name, path)
@@ -395,7 +396,7 @@ def _find_only_declaration(names: dict[str, Any], path: Path) -> Declaration:
 
     fault = f"declares {len(declarations)} tasks" if declarations else "declares no task"
     hint = "end it with `task = Task(answer=…, items=…, prompt=…)`"
-    raise _input_error(f"{path} {fault}", hint)
+    raise _make_input_error(f"{path} {fault}", hint)
 
 
 @contextmanager
@@ -417,23 +418,23 @@ def _add_lines_to_errors(path: Path) -> Iterator[None]:
         yield
     except SyntaxError as error:
         message = f"{error.filename or path}, line {error.lineno}: {error.msg}"
-        raise _input_error(message, file_hint) from error
+        raise _make_input_error(message, file_hint) from error
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         hint = f"set {OptionHint('task')} to the current path of the file"
-        raise _input_error(message, hint) from error
+        raise _make_input_error(message, hint) from error
     except FindableError as error:
         line = find_error_line(error, path)
         if line is None:
             raise
         # Nobody can open a text that is in no file.
         if not path.is_file():
-            raise _input_error(error.message, error.hint) from error
-        raise _input_error(f"{path}, line {line}: {error.message}", error.hint) from error
+            raise _make_input_error(error.message, error.hint) from error
+        raise _make_input_error(f"{path}, line {line}: {error.message}", error.hint) from error
     # A file that calls sys.exit() must not end the command.
     except (Exception, SystemExit) as error:
         location = format_location(path, find_error_line(error, path))
-        raise _input_error(f"{location}: {_summarize_error(error)}", file_hint) from error
+        raise _make_input_error(f"{location}: {_summarize_error(error)}", file_hint) from error
 
 
 def _summarize_error(error: BaseException) -> str:
@@ -560,7 +561,7 @@ class UserFile:
                 hint=f"restore the file; `{accept_command}` judges by the new declaration",
             )
 
-    def code_error(
+    def make_code_error(
         self,
         error: BaseException,
         row_id: str,
@@ -578,9 +579,9 @@ class UserFile:
         """
         message = f"{code} failed on {row_id!r}: {type(error).__name__}: {error}"
         error_line = find_error_line(error, Path(self.record.path)) or line
-        return self.error_at(error_line, message)
+        return self.make_line_error(error_line, message)
 
-    def error_at(self, line: int | None, message: str) -> ConfigurationError:
+    def make_line_error(self, line: int | None, message: str) -> ConfigurationError:
         """Return the error about a line of the task's file; the reply is kept."""
         location = format_location(Path(self.record.path), line)
         return ConfigurationError(

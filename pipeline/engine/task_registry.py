@@ -24,18 +24,18 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
-from pipeline.engine import source_lines, task_file
+from pipeline.engine import task_faults, task_file
 from pipeline.engine.declaration_changes import (
-    accept_declaration_change,
     check_table_prefix,
     hash_document,
     make_fingerprint_document,
-    with_stored_parts,
+    merge_stored_record,
+    refuse_or_record_declaration_change,
 )
 from pipeline.engine.shipped_task import (
     find_shipped_task,
+    list_shipped_tasks,
     load_built_in_declaration,
-    shipped_tasks,
 )
 from pipeline.engine.task import Task
 from pipeline.engine.task_faults import (
@@ -79,7 +79,7 @@ def list_registered_tasks(tx: Connection, settings: Settings) -> tuple[UserTask,
     if records:
         backend = workspace.get_workspace(tx).backend or backend
     return tuple(
-        make_recorded_task(_with_path_of_copied_task_file(record, settings), settings, backend)
+        make_recorded_task(_replace_path_by_copied_file(record, settings), settings, backend)
         for record in records
     )
 
@@ -92,7 +92,7 @@ def make_recorded_task(record: TaskRecord, settings: Settings, provider: str) ->
     return shipped_task.make_recorded_task(record, settings, provider)
 
 
-def with_version_in_file(task: Task) -> Task:
+def copy_with_version_in_file(task: Task) -> Task:
     """Return a task with the version that its file declares now; nothing is stored.
 
     The file is parsed, not run. The task itself is returned if its version is the same, or if the
@@ -100,14 +100,14 @@ def with_version_in_file(task: Task) -> Task:
     """
     if not isinstance(task, UserTask) or task.user_file.path is None:
         return task
-    version = source_lines.find_declared_version(task.user_file.path)
+    version = task_faults.find_declared_version(task.user_file.path)
     if version in {None, task.record.version}:
         return task
     present_record = replace(task.record, version=version)
     return UserTask(present_record, task.settings, task.provider)
 
 
-def _with_path_of_copied_task_file(record: TaskRecord, settings: Settings) -> TaskRecord:
+def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> TaskRecord:
     """Return a task's record; in a copied workspace, with the path of the copied task file.
 
     A workspace may be copied together with its task files `tasks/NAME.py`; NAME is the task. Such a
@@ -145,7 +145,7 @@ def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """
     setting = settings.task
     path_by_name = {
-        record.name: _with_path_of_copied_task_file(record, settings).path
+        record.name: _replace_path_by_copied_file(record, settings).path
         for record in workspace.list_tasks(tx)
     }
     if setting in path_by_name:
@@ -175,10 +175,11 @@ def _resolve_task_file(settings: Settings) -> Path:
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
+        shipped_names = ", ".join(task.name for task in list_shipped_tasks())
         raise ConfigurationError(
             f"there is no task {settings.task!r}: tasks/{settings.task}.py is neither here nor in "
             f"{settings.data}",
-            hint=f"set {OptionHint('task')} to {', '.join(task.name for task in shipped_tasks())}, "
+            hint=f"set {OptionHint('task')} to {shipped_names}, "
             "to the name of a file in the folder tasks, or to the path of a file",
         )
     return path
@@ -201,8 +202,8 @@ def load_named_declaration(settings: Settings) -> tuple[Declaration, Path]:
     return load_declaration(path, settings), path
 
 
-def brings_rows(declaration: Declaration) -> bool:
-    """Return whether rows come from a file, from Python or from another database.
+def has_own_rows(declaration: Declaration) -> bool:
+    """Return whether a task's rows come from a file, from Python or from another database.
 
     Otherwise the task queries the workspace's database.
     """
@@ -228,7 +229,7 @@ def check_task_can_be_registered(
     with store.open_foreign_snapshot() as tx:
         has_database = tx is not None
 
-    is_readable = brings_rows(declaration) or has_database
+    is_readable = has_own_rows(declaration) or has_database
     if not is_readable or load_built_in_declaration(declaration.name) is not None:
         return
 
@@ -459,7 +460,7 @@ def register_declaration(
     declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
-        merged_record = with_stored_parts(declared_record, stored_record)
+        merged_record = merge_stored_record(declared_record, stored_record)
         # Its own program may have changed the table of `write_to=` since the last command.
         _check_write_target(tx, merged_record)
     if stored_record is not None and _is_same_record(stored_record, merged_record):
@@ -470,15 +471,15 @@ def register_declaration(
         # Another process may have registered the task since.
         stored_record = workspace.get_task(tx, declared_record.name)
         if stored_record is not None:
-            lines += accept_declaration_change(
+            lines += refuse_or_record_declaration_change(
                 tx,
-                _with_path_of_copied_task_file(stored_record, settings),
+                _replace_path_by_copied_file(stored_record, settings),
                 declared_record,
                 declaration,
                 is_accepted=accepts_changes,
             )
         check_table_prefix(tx, declared_record)
-        merged_record = with_stored_parts(declared_record, stored_record)
+        merged_record = merge_stored_record(declared_record, stored_record)
         check_column_names(list(merged_record.columns))
         make_views(tx, merged_record)
         if stored_record is not None and _has_index_change(stored_record, merged_record):

@@ -10,32 +10,32 @@ from dataclasses import replace
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError, TaskNeverUsedError
 from pipeline.core.settings import BUILT_IN_TASKS, Settings
-from pipeline.engine.shipped_task import ShippedTask, find_shipped_task, shipped_tasks
+from pipeline.engine.shipped_task import ShippedTask, find_shipped_task, list_shipped_tasks
 from pipeline.engine.workspace_folder import check_no_link_leads_out
 from pipeline.store import schema, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.reflection import read_columns
 
 
-def names_user_task(settings: Settings) -> bool:
+def is_user_task_set(settings: Settings) -> bool:
     """Return whether TASK= names a user's task or one that is recorded as a user's task is."""
     return settings.task not in BUILT_IN_TASKS
 
 
-def with_people(settings: Settings) -> Settings:
+def select_people_task(settings: Settings) -> Settings:
     """Return the settings with the people task as their task, as if TASK= were not set."""
     sources = {name: place for name, place in settings.sources.items() if name != "task"}
     return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
 
 
-def used_shipped_tasks(tx: Connection) -> list[ShippedTask]:
+def list_used_shipped_tasks(tx: Connection) -> list[ShippedTask]:
     """Return the shipped tasks whose tables this workspace has."""
-    return [task for task in shipped_tasks() if task.is_used(tx)]
+    return [task for task in list_shipped_tasks() if task.is_used(tx)]
 
 
-def list_used_names(tx: Connection) -> list[str]:
+def list_used_task_names(tx: Connection) -> list[str]:
     """Return the names of the tasks that this workspace uses; shipped tasks are first."""
-    names = [task.name for task in used_shipped_tasks(tx)]
+    names = [task.name for task in list_used_shipped_tasks(tx)]
     names += [task.name for task in workspace.list_tasks(tx)]
     return list(dict.fromkeys(names))
 
@@ -49,7 +49,7 @@ def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
     return [table.name for table in tables if not read_columns(tx, table.name)]
 
 
-def with_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
+def select_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
     """Return the settings with the task that a command without TASK= is about; write nothing.
 
     It is the people task, which settings without TASK= already have: these are returned unchanged.
@@ -76,7 +76,7 @@ def with_default_task(settings: Settings, *, allow_several: bool = False) -> Set
         if tx is None or not schema.is_workspace(tx):
             return settings
 
-        names = list_used_names(tx)
+        names = list_used_task_names(tx)
         other_names = [name for name in names if name != settings.task]
         if not other_names or (settings.task in names and _has_people(tx, settings)):
             return settings
@@ -94,23 +94,23 @@ def _has_people(tx: Connection, settings: Settings) -> bool:
     """Return whether the table of the people task exists and has a row."""
     if list_missing_task_tables(tx, settings):
         return False
-    people = shipped_tasks()[0].make_task(tx, settings)
+    people = list_shipped_tasks()[0].make_task(tx, settings)
     return people is not None and people.make_row_table(tx).has_rows(tx)
 
 
-def with_first_used_task(tx: Connection, settings: Settings) -> Settings:
+def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
     """Return settings with a task that this workspace uses, for a command about all of it.
 
     It is the task of the settings if that is used, else the first used task.
-    `with_default_task` is for commands about one task.
+    `select_default_task` is for commands about one task.
 
     Raises:
         TaskNeverUsedError: The workspace uses no task, because its first command was killed.
     """
-    names = list_used_names(tx)
+    names = list_used_task_names(tx)
     if settings.task in names:
         return settings
     if not names:
-        people = shipped_tasks()[0]
+        people = list_shipped_tasks()[0]
         raise TaskNeverUsedError(people.name, settings.data, hint=people.how_to_begin)
-    return replace(with_people(settings), task=names[0])
+    return replace(select_people_task(settings), task=names[0])

@@ -1,28 +1,34 @@
-"""Sync the stored rows of a registered task with its file and its source."""
+"""Read the sources of tasks: sync stored rows, and hold rows of a new source in memory.
+
+A registered task's stored rows are synced with its file and its source. A task before its first
+use, or before a newer table is stored, has rows in memory.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import Declaration, ReadOptions
-from pipeline.core.errors import (
-    ConfigurationError,
-)
+from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
 from pipeline.core.text import plural
 from pipeline.engine.declaration_changes import (
     hash_document,
     make_fingerprint_document,
-    with_stored_parts,
+    merge_stored_record,
 )
 from pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
+from pipeline.engine.task_values import RowsById
 from pipeline.engine.user_task import UserTask
 from pipeline.store import workspace
-from pipeline.store.database import Store
+from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
+from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import InspectImages, RowSync, RowSyncReport
@@ -33,6 +39,7 @@ from pipeline.tables.source import (
     open_source,
     resolve_items,
 )
+from pipeline.tables.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
 
 MAX_LISTED_REFUSED_ROWS = 3
 
@@ -154,7 +161,7 @@ def preview_table_replacement(
     source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
-    record = with_stored_parts(declared_record, task.record)
+    record = merge_stored_record(declared_record, task.record)
     row_sync = RowSync(
         store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
     )
@@ -259,7 +266,9 @@ def print_sync_report(
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
         display.warn(format_refused_row_message(finding, record))
     if report.refused > MAX_LISTED_REFUSED_ROWS:
-        display.warn(f"{_source_name(record)}: {report.refused:,} rows are refused; {list_hint}")
+        display.warn(
+            f"{_format_source_name(record)}: {report.refused:,} rows are refused; {list_hint}"
+        )
 
 
 def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
@@ -273,8 +282,122 @@ def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
     reason = finding.reason
     if finding.key:
         reason += f" ({make_excerpt(finding.key)})"
-    return f"{_source_name(record)}, {location}: {reason}; the row is refused"
+    return f"{_format_source_name(record)}, {location}: {reason}; the row is refused"
 
 
-def _source_name(record: TaskRecord) -> str:
+def _format_source_name(record: TaskRecord) -> str:
     return f"the query of {record.name}" if record.is_query else record.items
+
+
+# ---- rows in memory
+
+
+class MemoryTask(UserTask):
+    """A user's task with rows in memory."""
+
+    @cached_property
+    def row_by_id(self) -> dict[str, Mapping[str, Any]]:
+        """Return the rows by id; none at first."""
+        return {}
+
+    def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
+        """Add a row, or replace the row of this id."""
+        cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
+        self.row_by_id[row_id] = self.unpack_row(cells)
+
+    def read_rows(
+        self,
+        tx: Connection,  # noqa: ARG002 - they are in memory
+        row_ids: Sequence[str],
+    ) -> RowsById:
+        """Return those of the rows in memory that have one of these ids, by id."""
+        return {row_id: self.row_by_id[row_id] for row_id in row_ids if row_id in self.row_by_id}
+
+
+def make_task_with_memory_rows(
+    task: UserTask,
+    row_by_id: Mapping[str, Mapping[str, Any]],
+    changed_rows: Sequence[tuple[str, str, str]],
+) -> tuple[MemoryTask, Sequence[str]]:
+    """Return a user's task that has only the given rows, in memory, and the ids of these rows.
+
+    Args:
+        task: The task.
+        row_by_id: Stored rows.
+        changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
+    """
+    declaration = task.user_file.declaration
+    memory_task = MemoryTask(task.record, task.settings, task.provider, declaration=declaration)
+    memory_task.row_by_id.update(row_by_id)
+    for changed_row in changed_rows:
+        memory_task.add_row(*changed_row)
+    return memory_task, list(memory_task.row_by_id)
+
+
+def load_unregistered_task(
+    declaration: Declaration,
+    path: Path,
+    source: RowSource,
+    settings: Settings,
+    *,
+    store: Store,
+    max_rows: int,
+    now: datetime,
+    display: Progress,
+    should_list_refused: bool,
+) -> tuple[MemoryTask, Sequence[str], int, RowSyncReport]:
+    """Read a source to its end, and return a task about its first rows, which are in memory.
+
+    Empty and refused rows are left out. A report about the source is printed. Nothing is written.
+    Without a key, the id of a row is its number in the source.
+
+    Args:
+        declaration: The declaration of the task.
+        path: The task's file, or `<Python: name>`.
+        source: The rows of the task's file or query.
+        store: The workspace's store; it is only read.
+        max_rows: Maximum number of rows in memory.
+        display: Prints the report.
+        should_list_refused: Print each refused row while reading; otherwise the first ones at the
+            end.
+
+    Returns:
+        The task, the ids of the rows in memory, the number of all rows of the source that are not
+        left out, and a report on the rows that are; repeated rows without a key are not left out.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    record = make_record(declaration, path, source.columns, recorded_at=now)
+    task = MemoryTask(record, settings, declaration=declaration)
+
+    def print_refused(finding: Finding) -> None:
+        display.warn(format_refused_row_message(finding, record))
+
+    sync = RowSync(
+        store,
+        record,
+        now,
+        on_refused=print_refused if should_list_refused else None,
+    )
+    row_count = 0
+    for row in sync.convert_rows(source):
+        if row["input_hash"] == NO_HASH:
+            continue
+        if row["is_empty"]:
+            sync.report.empty += 1
+            continue
+        row_count += 1
+        row_id = row["item_id"]
+        if declaration.has_made_key:
+            row_id = str(row_count + sync.report.empty + sync.report.refused)
+        if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
+            task.add_row(row_id, row["input_hash"], row["row"])
+
+    list_hint = f"{OptionHint(refused=True)} lists all"
+    # Refused rows that were printed must not be printed again.
+    if should_list_refused:
+        sync.report.findings.clear()
+        list_hint = "all are above"
+    print_sync_report(sync.report, record, display, list_hint=list_hint)
+    return task, list(task.row_by_id), row_count, sync.report

@@ -207,7 +207,7 @@ def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
     """
     name_text, colon, kind = (part.strip() for part in definition.partition(":"))
     if "," in kind:
-        raise _fields_error(f"{make_excerpt(name_text)!r} has a comma in its kind")
+        raise _make_fields_error(f"{make_excerpt(name_text)!r} has a comma in its kind")
     if "|" in kind:
         choices = tuple(choice.strip() for choice in kind.split("|"))
         field = FieldDraft(
@@ -229,7 +229,7 @@ def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
         )
     else:
         field = FieldDraft(name_text, kind if colon else "text")
-    return check_field(field, used_names)
+    return check_and_normalize_field(field, used_names)
 
 
 def parse_bounds(name: str, text: str) -> tuple[int, int]:
@@ -244,13 +244,13 @@ def parse_bounds(name: str, text: str) -> tuple[int, int]:
     match = _RANGE.fullmatch(text.strip())
     lowest, highest = map(int, match.groups()) if match else (0, 0)
     if lowest >= highest:
-        raise _fields_error(
+        raise _make_fields_error(
             f"{name!r} needs two whole numbers, the lower first, such as {RANGE_KIND}"
         )
     return lowest, highest
 
 
-def check_field(field: FieldDraft, used_names: Collection[str]) -> FieldDraft:
+def check_and_normalize_field(field: FieldDraft, used_names: Collection[str]) -> FieldDraft:
     """Check the name, kind and choices of a field; return it with its name as Python normalizes it.
 
     The bounds of a number are not checked, and the file of a vocabulary is not read.
@@ -265,17 +265,17 @@ def check_field(field: FieldDraft, used_names: Collection[str]) -> FieldDraft:
     name = _parse_field_name(field.name, used_names)
     if field.kind not in FIELD_KINDS:
         message = f"{make_excerpt(field.kind)!r} is not a kind of field"
-        raise _fields_error(message, _FIELD_KINDS_HINT)
+        raise _make_fields_error(message, _FIELD_KINDS_HINT)
     different_choices = {choice for choice in field.choices if choice}
     has_choices = len(different_choices) == len(field.choices) >= MIN_CHOICES
     if field.kind == CHOICES_KIND and not has_choices:
-        raise _fields_error(
+        raise _make_fields_error(
             f"{name!r} needs at least {MIN_CHOICES} choices, all different and none of them empty"
         )
     return field._replace(name=name)
 
 
-def _fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
+def _make_fields_error(message: str, hint: object = _FIELDS_EXAMPLE_HINT) -> InputError:
     return InputError(f"FIELDS: {message}; nothing was asked", hint=hint)
 
 
@@ -292,7 +292,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     name = normalize("NFKC", text)
     is_name = name.isidentifier() and not name.startswith("_")
     if not is_name or len(name.encode()) > MAX_COLUMN_BYTES:
-        raise _fields_error(
+        raise _make_fields_error(
             f"{make_excerpt(name)!r} is not a name (a letter, then letters, digits and _, "
             f"at most {MAX_COLUMN_BYTES} bytes)"
         )
@@ -301,7 +301,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     taken_names = {*used_names, *RESERVED_COLUMN_NAMES, *_PYDANTIC_METHODS}
     is_reserved = keyword.iskeyword(name) or folded.startswith(("model_", RESERVED_PREFIX))
     if folded in taken_names or is_reserved:
-        raise _fields_error(
+        raise _make_fields_error(
             f"the name {make_excerpt(name)!r} is taken by another field, Python or findable",
             f"give the field another name, such as answer_{name[:50]}",
         )
@@ -424,7 +424,7 @@ def render_task_file(
             is left out if the main text cannot be quoted.
     """
     guess = draft.guess
-    answer_fields = fields or _default_fields(guess)
+    answer_fields = fields or _choose_default_fields(guess)
     first_field = answer_fields[0].name
     has_quotes = any(field.kind == "quote" for field in answer_fields)
     has_vocabularies = any(field.vocabulary for field in answer_fields)
@@ -469,7 +469,7 @@ def render_task_file(
     )
 
 
-def _default_fields(guess: TableGuess) -> list[FieldDraft]:
+def _choose_default_fields(guess: TableGuess) -> list[FieldDraft]:
     """Return the default fields of an answer: summary, tone, points and a quotation.
 
     A field with the name of the key column gets the prefix `answer_`. The quotation is left out if

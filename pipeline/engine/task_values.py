@@ -182,19 +182,13 @@ class AskedRows:
 ALL_ASKED_ROWS = AskedRows()
 
 
-@dataclass
+@dataclass(frozen=True)
 class KeptValues:
     """Values in another program's table that stay after answers to their rows were deleted."""
 
     # The table, or table and column; empty if no value stays.
     place: str = ""
     rows: int = 0
-
-    def add(self, place: str, row_count: int) -> None:
-        """Add rows whose value stays; does nothing without a row."""
-        if row_count:
-            self.place = place
-            self.rows += row_count
 
     @property
     def message(self) -> str:

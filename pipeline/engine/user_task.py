@@ -153,15 +153,18 @@ class UserTask(Task):
         the model of this task counts as answered, too.
         """
         table = make_row_table(
-            self.record, self.stored_rows, self.parked_version, is_written=self._has_record()
+            self.record,
+            self.stored_rows,
+            self.parked_version,
+            is_written=self._make_written_condition(),
         )
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if self.record.members.name_template else (),
-            format_name=lambda row: self.name_row(self.map_row(row)),
+            format_name=lambda row: self.name_row(self.unpack_row(row)),
         )
 
-    def _has_record(self) -> ColumnElement[bool] | None:
+    def _make_written_condition(self) -> ColumnElement[bool] | None:
         """Return the condition that another program's table has a record for this task's model."""
         if self.answer_target is None or not self.answer_target.has_records:
             return None
@@ -170,7 +173,7 @@ class UserTask(Task):
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
-        return user_views.make_task_grid(tx, self)
+        return user_views.TaskGridBuilder(tx, self).build()
 
     def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
@@ -193,7 +196,7 @@ class UserTask(Task):
         row_ids = list(tx.execute(query).scalars())
         return row_ids, self.make_row_table(tx).count_rows(tx, *conditions)
 
-    def map_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
         return {
             **dict.fromkeys(self.record.columns),
@@ -209,7 +212,7 @@ class UserTask(Task):
         """Return the hash that is stored with the row."""
         return str(row[HASH_COLUMN])
 
-    def join_key(self, parts: Sequence[str]) -> str:
+    def join_key_parts(self, parts: Sequence[str]) -> str:
         """Return the id of a row from the parts of its key; that of several parts is JSON."""
         if len(parts) == 1:
             return parts[0]
@@ -227,7 +230,7 @@ class UserTask(Task):
         """
         parts = [part.strip() for part in name.split(",")]
         if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
-            name = self.join_key(parts)
+            name = self.join_key_parts(parts)
         return super().find_row_id(tx, name)
 
     def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
@@ -292,19 +295,14 @@ class UserTask(Task):
         self.remove_answers(tx, [row_id])
         delete_row(tx, self.name, row_id)
 
-    def count_kept_values(
-        self, tx: Connection, row_ids: Sequence[str], kept_values: KeptValues
-    ) -> None:
-        """Add the number of values that stay in the table or column of `write_to=`; see `Task`.
-
-        Does nothing without `write_to=`.
-        """
+    def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
+        """Return how many rows without an answer have a value in the target of `write_to=`."""
         if self.answer_target is None:
-            return
+            return super().count_kept_values(tx, row_ids)
         answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
         unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
         written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
-        kept_values.add(self.answer_target.label, written_count)
+        return KeptValues(self.answer_target.label if written_count else "", written_count)
 
     # ---- prompts
 
@@ -322,11 +320,6 @@ class UserTask(Task):
     def answer_fields(self) -> Sequence[AnswerField]:
         """Return the fields of an answer, as they were registered."""
         return self.record.members.answer_fields
-
-    @property
-    def is_closed(self) -> bool:
-        """Return whether all values of an answer are choices, so that many answers are the same."""
-        return all(answer_field.has_only_choices() for answer_field in self.answer_fields)
 
     @property
     def quoted_text_name(self) -> str:
@@ -441,11 +434,11 @@ class UserTask(Task):
         try:
             check_reason = check(answer, {name: row[name] for name in self.record.columns})
         except (Exception, SystemExit) as error:
-            raise self.user_file.code_error(
+            raise self.user_file.make_code_error(
                 error, row[KEY_COLUMN], code="check()", line=line
             ) from error
         if check_reason is not None and not isinstance(check_reason, str):
-            raise self.user_file.error_at(
+            raise self.user_file.make_line_error(
                 line,
                 "check() must return a text that names the fault, or None, "
                 f"but it returned {check_reason!r}",
@@ -519,7 +512,7 @@ class UserTask(Task):
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
-        is_written = self._has_record()
+        is_written = self._make_written_condition()
         if is_written is not None:
             has_own_answer = self._is_answered(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
@@ -536,7 +529,7 @@ class UserTask(Task):
                     answer = cast("BaseModel", outcome.answer)
                     current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
             current_ids = [value.row_id for value in current]
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, current_ids, preference, later_answers=current)
         return WriteResult(applied=applied, outdated=outdated)
 
@@ -576,7 +569,7 @@ class UserTask(Task):
             new_edits: The stored edits by row id.
         """
         if self.answer_target is not None:
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
 
     def remove_answers(
@@ -587,7 +580,7 @@ class UserTask(Task):
         Then the table or column that `write_to=` names shows the next preferred answers.
         """
         if self.answer_target is not None:
-            preference = self.make_preference(tx)
+            preference = self.make_version_preference(tx)
             self.answer_target.sync(tx, row_ids, preference, removed_version=version or "")
         return len(row_ids)
 
@@ -614,18 +607,18 @@ class UserTask(Task):
         with store.write() as tx:
             make_views(tx, self.record)
 
-    def find_row_faults(
+    def check_rows(
         self,
         tx: Connection,
         display: Progress,  # noqa: ARG002
-    ) -> list[RowFault]:
-        """Return one notice with the number of rows whose images cannot be sent; [] if none.
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Return no figures, and a notice with the number of rows whose images cannot be sent.
 
         The notice names the first of these rows in the order of the source, with the reason, such
-        as a missing file. Only reads, and shows no progress on `display`.
+        as a missing file. There is no notice without such a row. Only reads.
         """
         if not self.sends_images:
-            return []
+            return {}, ()
 
         columns = self.stored_rows.c
         conditions = (
@@ -641,20 +634,18 @@ class UserTask(Task):
         )
         first_row = tx.execute(query).first()
         if first_row is None:
-            return []
+            return {}, ()
 
         count = self.make_row_table(tx).count_rows(tx, *conditions)
         row_id, reason = first_row
-        return [
-            RowFault(
-                f"{plural(count, 'row')} of {self.name} cannot be asked about "
-                "because of an image "
-                f"({row_id}: {reason})",
-                "these rows are not asked until their images are replaced",
-                is_contradiction=False,
-                hint=CommandHint("items", task=self.name, state="unusable"),
-            ),
-        ]
+        notice = RowFault(
+            f"{plural(count, 'row')} of {self.name} cannot be asked about because of an image "
+            f"({row_id}: {reason})",
+            "these rows are not asked until their images are replaced",
+            is_contradiction=False,
+            hint=CommandHint("items", task=self.name, state="unusable"),
+        )
+        return {}, [notice]
 
 
 def _make_nouns(record: TaskRecord) -> TaskNouns:

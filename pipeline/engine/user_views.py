@@ -63,12 +63,7 @@ MAX_TAG_CHARS = 60
 ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 
 
-def make_task_grid(tx: Connection, task: "UserTask") -> Grid:
-    """Return the grid that lists the rows of a task and searches all their columns."""
-    return _GridBuilder(tx, task).build()
-
-
-class _GridBuilder:
+class TaskGridBuilder:
     """Build the grid of a task's rows: columns of the source and fields of the answers.
 
     A field that has the name of a column, or of a judgement about a row such as `confidence`, is
@@ -115,7 +110,7 @@ class _GridBuilder:
             self._tx,
             self._table,
             self._make_columns(),
-            preference=self._task.make_preference(self._tx),
+            preference=self._task.make_version_preference(self._tx),
             answer_fields=self._fields,
             threshold=self._task.settings.doubtful,
             cells={
@@ -265,7 +260,7 @@ def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> Exp
     left_out_corrections = 0
     if options.extractor is not None:
         counts = {count.version: count.items for count in answers.count_by_version(tx, task.name)}
-        task.check_answered_version(options.extractor, counts)
+        task.check_version_has_answers(options.extractor, counts)
         if options.extractor != answers.PERSON:
             left_out_corrections = counts.get(answers.PERSON, 0)
 
@@ -302,7 +297,9 @@ def make_index(task: "UserTask", template: str) -> IndexedTask:
         entry_noun=task.nouns.singular,
         columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=ENTRY_RANKING,
-        count_entries=lambda tx: task.make_row_table(tx).count_rows(tx, _is_indexed(task)),
+        count_entries=lambda tx: task.make_row_table(tx).count_rows(
+            tx, _make_indexed_condition(task)
+        ),
         read_entries=partial(_read_index_entries, task, template),
         tags_of=_list_tags,
         hit_fields=lambda metadata: {
@@ -323,7 +320,7 @@ def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
     return tags
 
 
-def _is_indexed(task: "UserTask") -> ColumnElement[bool]:
+def _make_indexed_condition(task: "UserTask") -> ColumnElement[bool]:
     """Return the condition that a row is in its source and has an answer of any version."""
     columns = task.stored_rows.c
     return and_(
@@ -352,7 +349,7 @@ def _read_index_entries(
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
     for row in task.make_grid(tx).read_rows(tx, has_answer=True, row_ids=among):
-        values = task.map_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
+        values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
         row_name = task.name_row(values)
         # The name replaces an empty text.
         text = _fill_entry_text(template, columns_by_name, values, row.fields) or row_name

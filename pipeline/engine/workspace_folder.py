@@ -18,7 +18,7 @@ _WRITTEN_NAMES = re.compile(
 )
 
 
-def make_directory(data: Path) -> None:
+def make_data_folder(data: Path) -> None:
     """Create the workspace's directory if it is missing; only its owner can read a new one.
 
     Raises:
@@ -33,7 +33,7 @@ def is_free(data: Path) -> bool:
     return not data.exists() or (data.is_dir() and not any(data.iterdir()))
 
 
-def has_no_workspace_files(data: Path) -> bool:
+def lacks_workspace_files(data: Path) -> bool:
     """Return whether a folder is missing, or has no file or folder that commands write."""
     if not data.exists():
         return True

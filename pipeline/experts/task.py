@@ -364,11 +364,13 @@ class PeopleTask(Task):
             version_counts=table.count_people_by_version(tx),
         )
 
-    def find_row_faults(self, tx: Connection, display: Progress) -> list[RowFault]:
-        """Return the faults of scores, tags and texts; see `show.check_people`."""
+    def check_rows(
+        self, tx: Connection, display: Progress
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Return no figures, and the faults of scores, tags and texts; see `show.check_people`."""
         from pipeline.experts.show import check_people
 
-        return check_people(tx, display)
+        return {}, check_people(tx, display)
 
     def list_tables(
         self,

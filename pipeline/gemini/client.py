@@ -587,7 +587,7 @@ class Client:
 
         Args:
             model: The name of a decision model.
-            request: The body of `build_decision_request`; its model is replaced by `model`.
+            request: `input` and `questions` of the body.
             on_send: Called directly before the request is sent; see `Transport.attempt_call`.
 
         Raises:

@@ -96,12 +96,6 @@ def make_result_line(line: bytes, **reply_members: Any) -> bytes:
     return orjson.dumps(result) + b"\n"
 
 
-def redact_request(line: bytes) -> dict[str, Any]:
-    """Parse a request line; return its request object with size and SHA-256 for each image."""
-    request: dict[str, Any] = _replace_images(parse_request(line))
-    return request
-
-
 def redact_line(line: bytes) -> bytes:
     """Return a request line with size and SHA-256 in place of each image's bytes.
 

@@ -245,13 +245,13 @@ def measure_search(
     rows = []
     with SearchSession(ws) as search:
         index = search.index
-        name_of = search.indexed_task.name_of
-        indexed_names = {name_of(index.read_metadata(row)) for row in range(index.row_count)}
+        get_entry_name = search.indexed_task.get_entry_name
+        indexed_names = {get_entry_name(index.read_metadata(row)) for row in range(index.row_count)}
         _warn_about_unknown_names(ws.display, grades, indexed_names)
 
         for rank in RankMode:
             hit_lists = list(search.search_many(texts, SearchOptions(EVALUATION_DEPTH, rank)))
-            rankings = [[name_of(hit.metadata) for hit in hits] for hits in hit_lists]
+            rankings = [[get_entry_name(hit.metadata) for hit in hits] for hits in hit_lists]
             weak_share = None
             if index.manifest.floor is not None:
                 weak_flags = [all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists]

@@ -155,7 +155,7 @@ class _HitDescriber:
         matching_tags = [
             tag for tag, tag_terms in terms_by_tag.items() if not query_terms.isdisjoint(tag_terms)
         ]
-        texts = self.indexed_task.texts_of(metadata, self.index.read_extra_cells(row))
+        texts = self.indexed_task.list_entry_texts(metadata, self.index.read_extra_cells(row))
         return replace(
             hit,
             why=self._explain_hit(hit, row, self.query.words_by_term),
@@ -409,7 +409,7 @@ def hit_to_document(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         marks = [list(mark) for mark in hit.snippet.marks]
         snippet = {"text": hit.snippet.text, "marks": marks}
     return {
-        **indexed_task.hit_document(hit.rank, hit.similarity, hit.metadata),
+        **indexed_task.make_hit_document(hit.rank, hit.similarity, hit.metadata),
         "score": round(hit.score, 4),
         "weak": hit.is_weak,
         "untagged": hit.is_untagged,
@@ -430,7 +430,7 @@ def format_hit_heading(
     A detail that equals the name is left out.
     """
     fields = indexed_task.hit_fields(hit.metadata)
-    key = indexed_task.name_of(hit.metadata)
+    key = indexed_task.get_entry_name(hit.metadata)
     names = (fields.get("name"), fields.get("label"), key)
     display_name = next(str(name) for name in names if name)
 

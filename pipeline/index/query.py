@@ -488,7 +488,7 @@ def _make_phrase_mask(index: "Index", indexed_task: "IndexedTask", phrase: str) 
     mask = np.zeros(index.row_count, dtype=bool)
     for row in index.find_rows_with_all_terms(tokenizer.extract_terms(phrase)):
         extra_cells = index.read_extra_cells(row)
-        for text in indexed_task.texts_of(index.read_metadata(row), extra_cells):
+        for text in indexed_task.list_entry_texts(index.read_metadata(row), extra_cells):
             joined_terms = [term for _, _, term in tokenizer.find_joined_terms(text)]
             stems = [*tokenizer.split_stems(text), "&", *joined_terms]
             text_stems = " ".join(stems)

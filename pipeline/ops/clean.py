@@ -97,7 +97,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
             locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
-        _, leftovers = find_unknown_files(ws.data, ws.store)
+        _, leftovers = find_unknown_and_leftover_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws)
         pilots = ws.store.query(runs.list_pilots)
         pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
@@ -290,8 +290,8 @@ def delete_unneeded_vectors(
     return count
 
 
-def find_unknown_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
-    """Return the files of batches that the database does not have, and leftover files.
+def find_unknown_and_leftover_files(data: Path, store: Store) -> tuple[list[Path], list[Path]]:
+    """Return (files of batches that the database does not have, leftover files).
 
     If there are files of unknown batches, the database is probably an older copy: a result file
     proves that its batch was sent. Leftovers are part files of killed processes, in DATA and all

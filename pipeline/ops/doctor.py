@@ -27,7 +27,7 @@ from pipeline.core.errors import (
 from pipeline.core.report import Report, format_counts
 from pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from pipeline.core.text import plural
-from pipeline.engine import source_lines
+from pipeline.engine import task_faults
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import IndexedTask, Task
 from pipeline.engine.task_values import RowFault
@@ -71,7 +71,7 @@ class DoctorReport:
     check_count: int = 0
     # Pairs of the name of a check and a finding of that check.
     findings: list[tuple[str, RowFault]] = field(default_factory=list)
-    # The figures of each task with a check of its rows, by its name.
+    # The figures of each task whose check gives figures, by its name.
     row_figures: dict[str, Mapping[str, int]] = field(default_factory=dict)
     # The error that prevented a comparison with the backend.
     backend_error: ConfigurationError | RemoteError | None = None
@@ -261,15 +261,14 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     """Check the rows of each task, and yield the findings.
 
     Computed columns must follow from their rows, and rows from the applied answers. Adds the
-    figures of a task with its own tables to `report.row_figures` before the findings about these.
+    figures of a task that has any to `report.row_figures`.
     """
     ws = report.ws
     for task in ws.tasks:
-        yield from ws.store.query(task.find_row_faults, ws.display)
-        check_result = ws.store.query(task.check_rows)
-        if check_result is not None:
-            report.row_figures[task.subject], findings = check_result
-            yield from findings
+        figures, findings = ws.store.query(task.check_rows, ws.display)
+        if figures:
+            report.row_figures[task.subject] = figures
+        yield from findings
 
 
 def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
@@ -277,7 +276,7 @@ def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
     for task in report.ws.tasks:
         if task.user_file is None or task.user_file.path is None:
             continue
-        message = source_lines.describe_syntax_error(task.user_file.path)
+        message = task_faults.describe_syntax_error(task.user_file.path)
         if message:
             yield _create_notice(
                 f"the file of the task {task.subject} cannot be loaded: {message}",
@@ -494,7 +493,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
     newer database may need them. Leftovers of builds are left out while an index is being built.
     """
     ws = report.ws
-    unrecorded_files, leftovers = clean.find_unknown_files(ws.data, ws.store)
+    unrecorded_files, leftovers = clean.find_unknown_and_leftover_files(ws.data, ws.store)
     for path in unrecorded_files:
         yield RowFault(
             f"{path.name} belongs to a batch that is not in the database; "

@@ -91,7 +91,7 @@ def export_answers(
     format_ = _choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
-        check_target(path, ws.store, overwrite=overwrite)
+        check_export_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
     with ws.store.read() as tx:
@@ -113,7 +113,7 @@ def export_answers(
             write_file(path, chunks)
         else:
             report.path = None
-    _report_versions(export_rows, report)
+    _add_versions_to_report(export_rows, report)
     report.changed_cells = guard.changed_cells
 
     if path is not None and not first_rows:
@@ -127,7 +127,7 @@ def export_answers(
     return report
 
 
-def iterate_chunks(
+def iterate_export_chunks(
     store: Store,
     task: Task,
     *,
@@ -183,7 +183,7 @@ def _choose_format(
     )
 
 
-def _report_versions(export_rows: ExportRows, report: ExportReport) -> None:
+def _add_versions_to_report(export_rows: ExportRows, report: ExportReport) -> None:
     """Set the report's version, its counts of rows by version, and its counts of corrections."""
     report.extractor = export_rows.version
     report.left_out_corrections = export_rows.left_out_corrections
@@ -277,7 +277,7 @@ def _count_rows(
             bar.show(report.count)
 
 
-def check_target(
+def check_export_target(
     path: Path,
     store: Store,
     *,

@@ -29,7 +29,6 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_values import KeptValues
 from pipeline.gemini.requests import make_request_key
 from pipeline.gemini.result_file import read_line_key
 from pipeline.index import build
@@ -142,7 +141,6 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     names = list(dict.fromkeys(names))
     task = ws.task
     dropped_lines = dict[str, int]()
-    kept_values = KeptValues()
     row_ids = _confirm_and_park(ws, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
@@ -152,18 +150,18 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             all_batches = batches.batches_in_states(tx)
             row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
-            delete_local_engine(ws.data)
+            delete_local_engine_files(ws.data)
         elif ws.backend == "local":
             for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
                 ws.client.delete(remote_name)
-        for path in chain.from_iterable(clean.find_unknown_files(ws.data, ws.store)):
+        for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
             dropped_lines |= _drop_lines(ws, batch, row_ids)
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
-            task.count_kept_values(tx, row_ids, kept_values)
+            kept_values = task.count_kept_values(tx, row_ids)
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
@@ -232,7 +230,7 @@ def forget_task(ws: WorkspaceSession) -> Report:
             for path in batches_folder.glob(f"{batch.number:06d}-*"):
                 path.unlink()
         if not has_open_batches:
-            delete_local_engine(ws.data)
+            delete_local_engine_files(ws.data)
     reports.delete_reports(ws.data, task.name)
 
     with ws.lock(INDEX_LOCK), ws.store.write() as tx:
@@ -263,7 +261,7 @@ def _check_no_open_batch(tx: Connection, task: Task) -> None:
         )
 
 
-def delete_local_engine(data: Path) -> None:
+def delete_local_engine_files(data: Path) -> None:
     """Delete the files of the local engine, which open batches need; `data` is the folder DATA."""
     for name in LOCAL_ENGINE_FILES:
         files.remove_path(data / name)

@@ -27,13 +27,13 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object, plural
-from pipeline.engine import asking_again, claiming
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
-from pipeline.ops.export import ExportReport, check_target, write_file
+from pipeline.ops.export import ExportReport, check_export_target, write_file
 from pipeline.store import again, answers, batches, claims, marks, request_history
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export
@@ -155,7 +155,7 @@ def write_csv(
         InputError: A state, sort order, column or condition is invalid, or the file cannot be
             written, or exists and must not be overwritten.
     """
-    check_target(path, store, overwrite=overwrite)
+    check_export_target(path, store, overwrite=overwrite)
     with store.read() as tx:
         grid = task.make_grid(tx)
         kinds, listed_rows = grid.read_list(tx, options)
@@ -409,7 +409,7 @@ class ParkedRow:
     __repr__ = format_object
 
 
-def list_parked(store: Store, task: Task) -> list[ParkedRow]:
+def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
@@ -422,7 +422,7 @@ def list_parked(store: Store, task: Task) -> list[ParkedRow]:
 
 def report_parked_rows(ws: WorkspaceSession) -> Report:
     """Report every parked row of the task in use with the reason and the time."""
-    figures = [vars(row) for row in list_parked(ws.store, ws.task)]
+    figures = [vars(row) for row in list_parked_rows(ws.store, ws.task)]
     return Report(figures, parts=[make_table(figures, PARKED_COLUMNS)])
 
 
@@ -473,7 +473,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
     return Report({"unparked": names}, title)
 
 
-def can_be_asked_anew(
+def can_ask_again(
     tx: Connection,
     task: Task,
     row_id: str,
@@ -504,5 +504,5 @@ def ask_again(
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
-        asking_again.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
+        claiming.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
         return claiming.filter_claimable_ids(tx, task, row_ids)

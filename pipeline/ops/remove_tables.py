@@ -14,7 +14,7 @@ from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.report import Report, format_figures
 from pipeline.core.text import join_first, plural
-from pipeline.engine.shipped_task import shipped_tasks
+from pipeline.engine.shipped_task import list_shipped_tasks
 from pipeline.store import batches, marks, schema
 from pipeline.store.database import Connection, Store, describe_error
 from pipeline.tables.answer_views import is_our_view
@@ -54,7 +54,7 @@ def remove_findable_tables(
             changed.
     """
     with store.read() as tx:
-        removable = _list_removable(tx)
+        removable = _list_removable_objects(tx)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
 
     objects = (
@@ -68,7 +68,7 @@ def remove_findable_tables(
 
     # Another process may have added tables or batches while the person was asked.
     with store.write() as tx:
-        removable = _list_removable(tx)
+        removable = _list_removable_objects(tx)
         _check_batches(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
     figures = asdict(removable)
@@ -95,7 +95,7 @@ def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
         )
 
 
-def _list_removable(tx: Connection) -> RemovableObjects:
+def _list_removable_objects(tx: Connection) -> RemovableObjects:
     """Return which tables, views and indexes findable made, and which tables are kept.
 
     Findable's tables begin with `findable_` or were recorded as created; all others are kept. Its
@@ -108,7 +108,7 @@ def _list_removable(tx: Connection) -> RemovableObjects:
     view_names = sorted(inspect(tx).get_view_names())
     own_views = [name for name in view_names if is_our_view(tx, name)]
 
-    marker_indexes = {task.adoption_index for task in shipped_tasks()}
+    marker_indexes = {task.adoption_index for task in list_shipped_tasks()}
     own_indexes = [
         name
         for table_name, name in schema.list_indexes(tx)

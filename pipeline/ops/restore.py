@@ -19,8 +19,7 @@ from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
 from pipeline.core.text import join_first
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_store
 from pipeline.ops.backup import (
@@ -95,7 +94,7 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
     data.parent.mkdir(parents=True, exist_ok=True)
     with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
         _copy_backup_files(source, staging, hashes)
-        restore_report.unsent = _mark_unsent(staging / DATABASE_FILE)
+        restore_report.unsent = _check_database_and_mark_unsent(staging / DATABASE_FILE)
         if server is not None:
             if not restore_report.database:
                 _copy_tables_to_server(settings, server, staging, restore_report)
@@ -153,7 +152,7 @@ def _copy_backup_files(
         )
 
 
-def _mark_unsent(path: Path) -> list[int]:
+def _check_database_and_mark_unsent(path: Path) -> list[int]:
     """Check a restored database, and mark its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after

@@ -92,11 +92,11 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
     recorded_task = ws.task
     with ws.store.read() as tx:
-        ws = replace(ws, task=task_registry.with_version_in_file(ws.task))
+        ws = replace(ws, task=task_registry.copy_with_version_in_file(ws.task))
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
-        document = _read_document(ws, tx, all_batches, parked_rows, exact=exact)
+        document = _read_status_document(ws, tx, all_batches, parked_rows, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
@@ -116,7 +116,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
     # A closed task that only decisions answered is asked by decisions in a new version, too.
     modes = {batch.mode for batch in task_batches if batch.mode.claims_rows}
-    is_decided |= task.is_closed and modes == {Mode.DECIDE}
+    is_decided |= modes == {Mode.DECIDE} and task.is_closed
 
     open_batches = _list_open_batches(all_batches)
     live_runs = _read_live_runs(ws, open_batches)
@@ -184,7 +184,7 @@ def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> St
     )
 
 
-def _read_document(
+def _read_status_document(
     ws: WorkspaceSession,
     tx: Connection,
     all_batches: Sequence[BatchRow],

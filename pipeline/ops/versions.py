@@ -22,8 +22,7 @@ from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_values import KeptValues
-from pipeline.ops.forget import delete_local_engine
+from pipeline.ops.forget import delete_local_engine_files
 from pipeline.store import answers, batches, request_history, workspace
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import Connection, Store
@@ -117,12 +116,18 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
         )
 
     deleted = Counter[str]()
-    kept_values = KeptValues()
+    row_ids = set[str]()
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
             _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
-                deleted.update(_delete_version(tx, task, summary.counts, kept_values, now=ws.now()))
+                version = summary.counts.version
+                answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
+                row_ids.update(answered_ids)
+                deleted.update(
+                    _delete_version(tx, task, summary.counts, answered_ids, now=ws.now())
+                )
+            kept_values = task.count_kept_values(tx, sorted(row_ids))
         is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
     figures = {
@@ -232,7 +237,7 @@ def _delete_version(
     tx: Connection,
     task: Task,
     counts: VersionCounts,
-    kept_values: KeptValues,
+    answered_ids: Sequence[str],
     *,
     now: datetime,
 ) -> dict[str, int]:
@@ -246,22 +251,20 @@ def _delete_version(
 
     Args:
         counts: The version, with its prompt version and model.
-        kept_values: Gets the values of another program's table that stay.
+        answered_ids: The rows that have an answer of the version.
         now: The time of the rollback, for the journal.
 
     Returns:
         `rows` (deleted table rows, or rows that lost their answer), `answers`, `attempts`, and
         `let_go` (rows that are no longer parked).
     """
-    answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())
-    row_count = task.roll_back_version(tx, counts, answered_ids)
+    row_count = task.remove_version_answers(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
         counts.version,
         now=now,
     )
-    task.count_kept_values(tx, answered_ids, kept_values)
     if row_count:
         workspace.record_row_change(tx, task.name)
     return {
@@ -294,5 +297,5 @@ def _unbind_local_engine(
         if workspace.get_workspace(tx).backend != "local" or request_history.has_any_request(tx):
             return False
         workspace.unbind_workspace(tx, now=now())
-    delete_local_engine(data)
+    delete_local_engine_files(data)
     return True

@@ -36,8 +36,7 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     - during an unfinished run, the versions that were skipped when it was started or continued;
     - otherwise every version, so that a passage with any concepts is not asked.
     """
-    from pipeline.passages.shape import read_shape
-    from pipeline.passages.table import TASK
+    from pipeline.passages.table import TASK, read_shape
     from pipeline.passages.task import FIRST_VERSION, PassagesTask
     from pipeline.store import runs
 

@@ -18,7 +18,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.shape import OPTIONAL_COLUMNS, PassagesShape, read_shape
+from pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json

@@ -22,7 +22,7 @@ from pipeline.core.quotes import format_likeness
 from pipeline.engine.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 from pipeline.passages import table
 from pipeline.passages.declaration import CONCEPT_TYPES
-from pipeline.passages.shape import ConceptRow, PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.quality.figures import (
     FigureValue,
     QualityFigures,

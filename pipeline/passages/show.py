@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 from pipeline.core.settings import Settings
 from pipeline.engine.task import Task
 from pipeline.passages import table
-from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.store.answers import VersionPreference
 from pipeline.store.database import Store
 from pipeline.tables import export

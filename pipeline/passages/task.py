@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, false
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import ConfigurationError
+from pipeline.core.progress import Progress
 from pipeline.core.quotes import NO_QUOTE_REASON
 from pipeline.core.ranking import Entry, FieldGroup, Ranking
 from pipeline.core.row_listing import RowFilter
@@ -25,7 +26,7 @@ from pipeline.engine.task_values import (
     WriteResult,
 )
 from pipeline.passages import HOW_TO_BEGIN, table
-from pipeline.passages.shape import ConceptRow, PassagesShape
+from pipeline.passages.table import ConceptRow, PassagesShape
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import VersionCounts
 from pipeline.store.database import split_into_pages
@@ -141,7 +142,7 @@ class PassagesTask(Task):
             tx,
             self.shape,
             self.make_row_table(tx),
-            preference=self.make_preference(tx),
+            preference=self.make_version_preference(tx),
         )
 
     def delete_row(
@@ -346,7 +347,7 @@ class PassagesTask(Task):
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def roll_back_version(
+    def remove_version_answers(
         self,
         tx: Connection,
         version: VersionCounts,
@@ -435,7 +436,7 @@ class PassagesTask(Task):
         """
         candidates = [name for name in answered_versions if name != stored_answers.PERSON]
         if requested_version is not None:
-            self.check_answered_version(requested_version, answered_versions)
+            self.check_version_has_answers(requested_version, answered_versions)
             candidates = [
                 name
                 for name in answered_versions
@@ -467,7 +468,11 @@ class PassagesTask(Task):
         """Make the two tables in another database."""
         table.TABLES.adopt(target, self._settings)
 
-    def check_rows(self, tx: Connection) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+    def check_rows(
+        self,
+        tx: Connection,
+        display: Progress,  # noqa: ARG002
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
         """Compare all quotations with their passages, and all concepts with the applied answers.
 
         Returns:

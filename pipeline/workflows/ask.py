@@ -29,6 +29,7 @@ from pipeline.core.states import Mode
 from pipeline.core.text import format_usd, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import load_declaration_source
+from pipeline.engine.task_sync import load_unregistered_task
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     ColumnChoice,
@@ -37,7 +38,6 @@ from pipeline.engine.task_template import (
     parse_fields,
     render_task_file,
 )
-from pipeline.engine.unregistered_task import load_unregistered_task
 from pipeline.gemini.usage import Usage
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultTable
@@ -650,7 +650,7 @@ def _estimate_all(
         decide = estimate.mode_estimates[Mode.DECIDE]
         estimate = estimate_all(replace(ws, is_deciding=False))
         estimate = replace(estimate, decide=decide)
-    gemini_ws = ws.with_gemini_model()
+    gemini_ws = ws.copy_with_gemini_model()
     if gemini_ws is None:
         return estimate
     return replace(estimate, with_key=estimate_all(gemini_ws))

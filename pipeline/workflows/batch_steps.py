@@ -6,7 +6,7 @@
   person downloads it again, gives it up or accepts it.
 """
 
-from pipeline.batch import budget, cancel, held_batches, move, poll, submit
+from pipeline.batch import budget, cancel, held_batches, poll, submit
 from pipeline.core.report import Report, collect_error, format_fields, make_table
 from pipeline.core.settings import Budget
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
@@ -207,9 +207,9 @@ def plan_move(
     """
     ws = cancel.open_task_of_batch(ws, number)
     batch = ws.store.query(batches.get_batch, number)
-    move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
+    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
     _set_budget(ws, budget_usd)
-    other_mode_usd = move.price_in_other_mode(
+    other_mode_usd = cancel.price_in_other_mode(
         batch,
         mode,
         model=ws.model,
@@ -221,7 +221,7 @@ def plan_move(
         "requests": batch.requests,
         "cancelled_usd": batch.estimated_cost,
         "other_mode_usd": other_mode_usd,
-        "refusal": move.find_budget_refusal(ws, other_mode_usd),
+        "refusal": cancel.find_budget_refusal(ws, other_mode_usd),
     }
     return Report(figures, format_fields(figures, MOVE_FIELDS))
 
@@ -278,22 +278,22 @@ def move_batch(
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
     _set_budget(ws, budget_usd)
     batch = ws.store.query(batches.get_batch, number)
-    move.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
+    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
 
     tag_rounds = rounds.TagRounds(ws)
     if batch.state is BatchState.SUBMITTED:
-        move.cancel_for_move(ws, batch, mode)
+        cancel.cancel_for_move(ws, batch, mode)
     _wait_and_ingest(
         ws.store,
         ws.task,
         tag_rounds=tag_rounds,
         number=number,
     )
-    row_ids = ws.store.query(move.list_remaining_rows, ws.task, number)
+    row_ids = ws.store.query(cancel.list_remaining_rows, ws.task, number)
     if row_ids:
         ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
         if batch.state is not BatchState.SUBMITTED:
-            move.confirm_move(ws, batch, mode)
+            cancel.confirm_move(ws, batch, mode)
         tag_rounds.row_ids = row_ids
         if mode is Mode.BATCH:
             tag_rounds.submit(should_report_full_api=True)
@@ -303,7 +303,7 @@ def move_batch(
     tag_report = tag_rounds.complete_report()
     with ws.store.read() as tx:
         batch = batches.get_batch(tx, number)
-        open_count = len(move.list_remaining_rows(tx, ws.task, number))
+        open_count = len(cancel.list_remaining_rows(tx, ws.task, number))
     figures = {
         "batch": number,
         "to": mode.value,

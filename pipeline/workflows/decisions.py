@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
-from pipeline.engine import closed_questions
+from pipeline.engine import request_builder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import CLOSED_KINDS, FieldDraft
@@ -28,10 +28,10 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     Raises:
         InputError: The task has open fields; nothing was asked.
     """
-    open_fields = closed_questions.list_open_fields(ws.task)
+    open_fields = request_builder.list_open_fields(ws.task)
     if open_fields:
         raise _open_fields_error(open_fields)
-    return ws.for_decisions()
+    return ws.copy_for_decisions()
 
 
 def check_decidable(fields: Sequence[FieldDraft]) -> None:
@@ -47,7 +47,7 @@ def check_decidable(fields: Sequence[FieldDraft]) -> None:
 
 def _open_fields_error(open_fields: Sequence[str]) -> InputError:
     """Return the error for a task with open fields, from their names."""
-    reason = closed_questions.describe_open_fields(open_fields)
+    reason = request_builder.describe_open_fields(open_fields)
     hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
     return InputError(f"{reason}; nothing was asked", hint=hint)
 

@@ -14,7 +14,7 @@ from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_selection import names_user_task
+from pipeline.engine.task_selection import is_user_task_set
 from pipeline.index.builds import count_stale, open_synced_builds
 from pipeline.quality import pilot
 from pipeline.store import batches
@@ -97,7 +97,7 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
             yield DueUnit("submit", name, max_pause_s if has_no_room else 0.0)
 
-    if names_user_task(ws.settings):
+    if is_user_task_set(ws.settings):
         yield DueUnit("fill", name, max_pause_s)
 
     # The answers of a downloaded batch are embedded together with the others.

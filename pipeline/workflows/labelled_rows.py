@@ -56,7 +56,7 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
         accuracy = right_value_accuracy.measure_versions(tx, ws.task, texts)
         review_hint = str(make_review_hint(ws.task))
         # The task's file may declare a version that no command has registered yet.
-        present_task = task_registry.with_version_in_file(ws.task)
+        present_task = task_registry.copy_with_version_in_file(ws.task)
         draft_rows = 0
         has_answers = answers.has_answers_of_version(tx, ws.task.name, present_task.prompt_version)
         if accuracy.versions and not has_answers:

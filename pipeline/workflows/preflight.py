@@ -27,7 +27,7 @@ from pipeline.core.report import Report, make_table
 from pipeline.core.settings import Settings
 from pipeline.core.states import Mode
 from pipeline.core.text import format_object, format_usd, plural
-from pipeline.engine import claiming, closed_questions
+from pipeline.engine import claiming, request_builder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.api_errors import next_midnight_pacific
@@ -373,12 +373,12 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate |
     """
     if ws.task.user_file is None:
         return None
-    open_fields = closed_questions.list_open_fields(ws.task)
+    open_fields = request_builder.list_open_fields(ws.task)
     if open_fields:
-        return ModeEstimate(absence_reason=closed_questions.describe_open_fields(open_fields))
+        return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))
 
-    decide_ws = ws.for_decisions()
-    lines = closed_questions.QuestionLines(ws.task, decide_ws.model)
+    decide_ws = ws.copy_for_decisions()
+    lines = request_builder.QuestionLines(ws.task, decide_ws.model)
     calibration = ws.store.query(budget.load_calibration, decide_ws.version)
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(

@@ -28,12 +28,11 @@ from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.core.text import plural
 from pipeline.engine import corrections
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
-from pipeline.engine.task_selection import with_default_task
+from pipeline.engine.task_selection import select_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import import_ as import_people
@@ -585,7 +584,7 @@ class Workspace:
 
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
         """Return the parked rows with their reasons, those parked longest first."""
-        return self._run(lambda ws: ResultTable(listing.list_parked(ws.store, ws.task)), task)
+        return self._run(lambda ws: ResultTable(listing.list_parked_rows(ws.store, ws.task)), task)
 
     def batches(self) -> ResultTable[BatchSummary]:
         """Return the batches of all tasks, oldest first."""
@@ -708,7 +707,7 @@ class Workspace:
                 hint="for example tag(task, items=rows)",
             )
         elif task is None:
-            settings = with_default_task(settings, allow_several=is_whole_workspace)
+            settings = select_default_task(settings, allow_several=is_whole_workspace)
         else:
             task_text = str(Path(task).resolve()) if isinstance(task, PathLike) else str(task)
             settings = override_settings(settings, {"task": task_text})
@@ -838,7 +837,7 @@ class Answers(RowCollection, Generic[A_co]):
             record = task.user_file.record if task.user_file else None
             key_columns = task.key_columns
             version = ws.store.query(self._choose_version, task, settings=ws.settings)
-            preference = ws.store.query(task.make_preference)
+            preference = ws.store.query(task.make_version_preference)
 
             last_key = ""
             while True:
@@ -872,7 +871,7 @@ class Answers(RowCollection, Generic[A_co]):
         """
         if self._version is not None:
             counts = answers.count_by_version(tx, task.name)
-            task.check_answered_version(self._version, [version.version for version in counts])
+            task.check_version_has_answers(self._version, [version.version for version in counts])
             return self._version
         if "extractor" not in task.export_options:
             return None

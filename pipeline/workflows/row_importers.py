@@ -10,7 +10,7 @@ from pipeline.core.files import check_no_address, list_parquet_files, unreadable
 from pipeline.core.report import Report, collect_error, format_counts, make_table
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.workspace_folder import has_no_workspace_files
+from pipeline.engine.workspace_folder import lacks_workspace_files
 from pipeline.experts import import_ as people
 from pipeline.images import import_ as images
 from pipeline.passages import import_ as passages
@@ -80,7 +80,7 @@ def check_file(
 
     if not list_parquet_files(file):
         check_readable(file, "imported")
-    may_create = not options.dry and has_no_workspace_files(data)
+    may_create = not options.dry and lacks_workspace_files(data)
     if may_create and (file.is_file() or file.is_dir()):
         FILE_IMPORTERS[task_name].check_file(file, options)
 

@@ -18,7 +18,6 @@ from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
 from pipeline.engine.task_values import AskedRows
-from pipeline.engine.unregistered_task import with_rows_in_memory
 from pipeline.store.answers import PERSON, find_answered
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.stored_rows import parse_stored_values
@@ -147,5 +146,5 @@ def _estimate_run(
     with ws.store.read() as tx:
         for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
             open_rows.update(page)
-    task, row_ids = with_rows_in_memory(ws.user_task, open_rows, changed_rows)
+    task, row_ids = task_sync.make_task_with_memory_rows(ws.user_task, open_rows, changed_rows)
     return preflight.estimate_rows(replace(ws, task=task), row_ids=row_ids)

@@ -28,7 +28,7 @@ from pipeline.core.row_listing import RowFilter
 from pipeline.core.settings import Budget
 from pipeline.core.states import OPEN_STATES, Mode
 from pipeline.core.text import format_usd, plural
-from pipeline.engine import asking_again
+from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import AskedRows
 from pipeline.ops import status
@@ -176,7 +176,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
         ws.check_has_rows()
         return estimate
 
-    gemini_ws = ws.with_gemini_model()
+    gemini_ws = ws.copy_with_gemini_model()
     if gemini_ws is None:
         return estimate
     try:
@@ -197,7 +197,7 @@ def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
     """
     row_filter = select_rows(ws, options)
     with ws.store.write() as tx:
-        count = asking_again.take_marks_back(tx, ws.task, row_filter)
+        count = claiming.unmark_rows(tx, ws.task, row_filter)
     rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
     return Report({"marks": count}, f"{rows} will not be asked again")
 
@@ -209,7 +209,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
         InputError: No row can be asked again.
     """
     with ws.store.read() as tx:
-        report = asking_again.count_rows_to_ask_again(tx, ws.task, row_filter)
+        report = claiming.count_rows_to_ask_again(tx, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
@@ -459,7 +459,7 @@ def _begin_or_continue_run(
     with ws.store.write() as tx:
         if options.again:
             row_filter = ws.task.asked_rows.row_filter
-            asking_again.mark_rows(
+            claiming.mark_rows(
                 tx,
                 ws.task,
                 row_filter,

@@ -24,8 +24,7 @@ from pipeline.core.report import Failure, Report, show_document
 from pipeline.core.states import STANDARD, Mode, Outcome
 from pipeline.core.text import format_object, format_usd, plural, shorten
 from pipeline.engine import claiming, task_registry
-from pipeline.engine.closed_questions import choose_response_parser
-from pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from pipeline.engine.request_builder import PlannedRequest, RequestBuilder, choose_response_parser
 from pipeline.engine.request_outcomes import validate_reply
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -315,14 +314,14 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
     tried_rows = dict[str, TriedRow]()
     usage = NO_USAGE
     for row_id, request in planned_requests.items():
-        shown_request = requests.redact_request(request.line)
+        shown_request = requests.parse_request(requests.redact_line(request.line))
         tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
         usage += request.usage
     request_count = len(planned_requests)
     likely_usage = calibration.applied(usage, count=request_count)
     plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
     cost = preflight.estimate_plan(ws, plan).live_cost
-    return PlannedRows(builder.sent_form, planned_requests, tried_rows, cost)
+    return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
 
 
 def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:

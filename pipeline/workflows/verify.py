@@ -21,8 +21,7 @@ from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
 from pipeline.core.errors import RemoteError
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
     load_declaration_source,

@@ -27,8 +27,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import AccountError, ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
 from pipeline.core.settings import Settings
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.ops import health

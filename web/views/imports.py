@@ -23,8 +23,11 @@ from starlette.responses import Response
 
 from pipeline.core.declaration import HASH_KEY, ReadOptions
 from pipeline.core.errors import FindableError, InputError
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_existing_or_temporary_workspace, open_workspace
+from pipeline.engine.open_workspace import (
+    Access,
+    open_existing_or_temporary_workspace,
+    open_workspace,
+)
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice

@@ -340,7 +340,7 @@ def _row_values(
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
-        can_be_asked = items.can_be_asked_anew(tx, ws.task, row_id)
+        can_be_asked = items.can_ask_again(tx, ws.task, row_id)
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
         row_edits = edits.list_edits(tx, ws.task.name, [row_id])[row_id]
         row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)

@@ -134,7 +134,7 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
     if query.filter_pairs:
         options = ExportOptions(row_filter=query.row_filter)
     with app_state.open_to_read(query.task) as ws:
-        chunks = export.iterate_chunks(
+        chunks = export.iterate_export_chunks(
             ws.store, ws.task, settings=ws.settings, format_=format_, options=options
         )
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):

@@ -145,7 +145,7 @@ def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     title, subtitle_parts = format_hit_heading(indexed_task, hit)
     tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
     return {
-        "key": indexed_task.name_of(hit.metadata),
+        "key": indexed_task.get_entry_name(hit.metadata),
         "title": title,
         "subtitle": " · ".join(subtitle_parts),
         "is_weak": bool(hit.is_weak),

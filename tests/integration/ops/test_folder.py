@@ -98,8 +98,8 @@ def test_another_database_is_refused_before_anything_is_written(
     assert paid_workspace.scalar("SELECT count(*) FROM experts WHERE tags IS NOT NULL") == 4
 
 
-def test_a_second_folder_needs_confirmation(paid_workspace: Workspace, tmp_path: Path) -> None:
-    """A mistyped DATA= is refused before a folder is created; `--yes` creates it."""
+def test_a_second_folder_is_refused(paid_workspace: Workspace, tmp_path: Path) -> None:
+    """A mistyped DATA= is refused before a folder is created; an empty folder is taken."""
     url = paid_workspace.environ.get(URL, f"sqlite:///{paid_workspace.data / 'findable.db'}")
     second = replace(paid_workspace, data=tmp_path / "second")
     second.environ |= {"FINDABLE_DATA": str(second.data), URL: url}
@@ -107,5 +107,5 @@ def test_a_second_folder_needs_confirmation(paid_workspace: Workspace, tmp_path:
         result = second.ran(*words, code=3)
         assert "set DATA= to the folder that belongs to that database" in result.stderr, words
         assert not second.data.exists(), words
-    assert second.ran("score", "--yes").exit_code == 0
-    assert second.data.is_dir()
+    second.data.mkdir()
+    assert second.ran("score").exit_code == 0

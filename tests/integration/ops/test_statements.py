@@ -11,8 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from pipeline.core.settings import load_settings
-from pipeline.engine.access import Access
-from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.open_workspace import Access, open_workspace
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.progress import NullProgress

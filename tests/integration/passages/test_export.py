@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.shape import ConceptRow
+from pipeline.passages.table import ConceptRow
 from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, shape, workspace
 from tests.lab import Workspace
 

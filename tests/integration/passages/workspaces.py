@@ -12,7 +12,7 @@ from pipeline.core.settings import Settings
 from pipeline.engine.open_workspace import open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
-from pipeline.passages.shape import ConceptRow, PassagesShape, read_shape
+from pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from pipeline.tables.cells import parse_json_cell
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL

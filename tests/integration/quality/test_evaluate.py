@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.passages.quality import measure
-from pipeline.passages.shape import read_shape
+from pipeline.passages.table import read_shape
 from pipeline.quality.figures import (
     MeasuredFigure,
     QualityFigures,

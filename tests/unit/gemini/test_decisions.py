@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 from pipeline.core.answer_fields import NO_VALUE_MEANING, list_answer_fields
 from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome
-from pipeline.gemini.closed_fields import ClosedField, find_closed
 from pipeline.gemini.decisions import (
-    build_decision_request,
+    ClosedField,
     build_questions,
+    check_question_count,
+    find_closed,
     parse_decisions,
 )
 from pipeline.gemini.responses import ParsedReply
@@ -280,14 +281,9 @@ def test_a_blocked_prompt_is_refused(feedback: dict[str, Any]) -> None:
 
 
 def test_requests_beyond_the_limits_are_refused() -> None:
-    """Too many questions, no question and a long prompt are errors of the input."""
+    """Too many questions, and no question, are errors of the input."""
     question = {"type": "noul", "instructions": "i"}
     questions = {str(number): question for number in range(1_001)}
     for invalid_questions in ({}, questions):
         with pytest.raises(InputError, match="asks 1 to 1,000 questions"):
-            build_decision_request(model="m", prompt_text="t", questions=invalid_questions)
-    with pytest.raises(InputError, match="accepts 262,144"):
-        build_decision_request(model="m", prompt_text="word " * 250_000, questions={"q": question})
-
-    request = build_decision_request(model="m", prompt_text="t", questions={"q": question})
-    assert request == {"model": "models/m", "input": "t", "questions": {"q": question}}
+            check_question_count(invalid_questions)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import create_engine
 
-from pipeline.passages.shape import read_shape
+from pipeline.passages.table import read_shape
 from pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, PassagesTask
 
 TASK = PassagesTask(read_shape(create_engine("sqlite://").connect()))
