@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from emulator import decide, embed, generate, messages
-from emulator.catalogue import Model, find_model
+from emulator.catalogue import MODELS, Model, find_model
 from emulator.messages import ApiError, invalid_argument
-from emulator.state import EngineState, build_file_resource, build_operation
+from emulator.state import EngineState, Row, build_file_resource, build_operation
 from emulator.worker import BatchWorker, count_requests
 
 _API_PATH = re.compile(r"/(?P<prefix>upload/|download/|)(?P<version>v1|v1beta)/(?P<resource>.+)")
 # No row has a number of more digits.
 _PAGE_NUMBER = re.compile(r"[0-9]{0,18}")
 _MAX_PAGE_SIZE = 100
-_DEFAULT_PAGE_SIZE = 50
+_DEFAULT_BATCH_PAGE_SIZE = 50
+_DEFAULT_FILE_PAGE_SIZE = 10
 # Greater than the number of every row.
 _FIRST_PAGE_TOKEN = 2**62
 _UPLOAD_COMMANDS = {"upload", "finalize", "query"}
@@ -60,6 +62,45 @@ class ApiRequest:
         message: dict[str, Any] = messages.parse_message(message_type, document)
         return message
 
+    def build_page(
+        self,
+        list_name: str,
+        list_rows: Callable[[int, int], list[Row]],
+        build_resource: Callable[[Row], object],
+        *,
+        default_size: int,
+    ) -> dict[str, Any]:
+        """Return the page of a list that the query asks for, with `nextPageToken` if rows remain.
+
+        A page has at most `_MAX_PAGE_SIZE` rows, even if the query asks for more. The page token is
+        the number of the last row of the page before; without a token, the first page is returned.
+
+        Args:
+            list_name: Member of the reply with the resources; left out if the page is empty.
+            list_rows: Takes a limit and a row number, and returns at most so many rows below that
+                number, the newest first.
+            build_resource: Builds the resource of a row.
+            default_size: Page size if the query names no page size, or the page size 0.
+
+        Raises:
+            ApiError: 400, if the page size or the page token is not a number.
+        """
+        size_text = self.query.get("pageSize", "")
+        token = self.query.get("pageToken", "")
+        if not _PAGE_NUMBER.fullmatch(size_text) or not _PAGE_NUMBER.fullmatch(token):
+            raise invalid_argument(f"Invalid page size {size_text!r} or page token {token!r}.")
+
+        page_size = min(int(size_text or 0) or default_size, _MAX_PAGE_SIZE)
+        # The extra row shows whether there is a next page.
+        rows = list_rows(page_size + 1, int(token or _FIRST_PAGE_TOKEN))
+
+        page: dict[str, Any] = {}
+        if rows:
+            page[list_name] = [build_resource(row) for row in rows[:page_size]]
+        if len(rows) > page_size:
+            page["nextPageToken"] = str(rows[page_size - 1]["number"])
+        return page
+
 
 class Api:
     """The ASGI application of one state."""
@@ -84,8 +125,14 @@ class Api:
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
             (
                 "GET",
+                r"models",
+                lambda _: {"models": [model.to_dict() for model in MODELS.values()]},
+            ),
+            # Every model has the method countTokens.
+            (
+                "GET",
                 r"models/(.+)",
-                lambda request, name: find_model(name, "getModel", request.version).to_dict(),
+                lambda request, name: find_model(name, "countTokens", request.version).to_dict(),
             ),
             ("POST", r"models/(.+):(\w+)", self._call_model),
             ("POST", r"decisions", self._decide),
@@ -98,6 +145,7 @@ class Api:
             ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
             ("DELETE", r"batches/([^/]+)", lambda _, batch_id: state.delete_batch(batch_id)),
             ("POST", r"upload/files", self._start_upload),
+            ("GET", r"files", self._list_files),
             (
                 "GET",
                 r"(?:download/)?files/([^/]+):download",
@@ -213,7 +261,9 @@ class Api:
         model = find_model(name, method, request.version)
         handlers: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate_content,
-            "batchEmbedContents": self._embed,
+            "countTokens": self._count_tokens,
+            "embedContent": partial(self._embed, is_batch=False),
+            "batchEmbedContents": partial(self._embed, is_batch=True),
             "batchGenerateContent": self._create_batch,
         }
         return handlers[method](request, model)
@@ -246,22 +296,44 @@ class Api:
             )
         return decide.answer_decision(decision)
 
-    def _embed(self, request: ApiRequest, _: Model) -> dict[str, Any]:
+    def _count_tokens(self, request: ApiRequest, _: Model) -> dict[str, Any]:
+        """Return the tokens of a prompt as its answer would count them.
+
+        If the message contains a whole request, its other contents are ignored.
+
+        Raises:
+            ApiError: 400 if the request or its media are wrong.
+        """
+        message = request.parse_body("CountTokensRequest")
+        message = message.get("generateContentRequest", message)
+        return {"totalTokens": generate.count_tokens(message)}
+
+    def _embed(self, request: ApiRequest, _: Model, *, is_batch: bool) -> dict[str, Any]:
         """Return the reply with a vector for each embedding request in the body.
+
+        Args:
+            is_batch: Whether the body has a list of requests, and the reply a list of embeddings.
+                Otherwise the body is a single request, and the reply has a single embedding.
 
         Raises:
             ApiError: 400 if a request is wrong or their number is not in 1 to
                 `embed.MAX_BATCH_REQUESTS`.
         """
-        embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
+        if is_batch:
+            embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
+        else:
+            embed_requests = [request.parse_body("EmbedContentRequest")]
         if not 1 <= len(embed_requests) <= embed.MAX_BATCH_REQUESTS:
             raise invalid_argument(
                 "* BatchEmbedContentsRequest.requests: "
                 f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
                 f"and at least one; found {len(embed_requests)}",
             )
-        vectors = embed.embed_requests(embed_requests)
-        return {"embeddings": [{"values": vector} for vector in vectors]}
+
+        embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests)]
+        if is_batch:
+            return {"embeddings": embeddings}
+        return {"embedding": embeddings[0]}
 
     def _create_batch(self, request: ApiRequest, model: Model) -> dict[str, Any]:
         """Create a batch from an uploaded file, wake the worker, and return the batch's operation.
@@ -289,34 +361,23 @@ class Api:
         return build_operation(batch)
 
     def _list_batches(self, request: ApiRequest) -> dict[str, Any]:
-        """Return the page of batches that the query asks for, with `nextPageToken` if some remain.
-
-        A page has at most `_MAX_PAGE_SIZE` batches, even if the query asks for more, and
-        `_DEFAULT_PAGE_SIZE` if the query names no page size, or the page size 0. The page token is
-        the number of the last batch of the page before; without a token, the first page is
-        returned.
-
-        Raises:
-            ApiError: 400, if the page size or the page token is not a number.
-        """
-        size_text = request.query.get("pageSize", "")
-        token = request.query.get("pageToken", "")
-        if not _PAGE_NUMBER.fullmatch(size_text) or not _PAGE_NUMBER.fullmatch(token):
-            raise invalid_argument(f"Invalid page size {size_text!r} or page token {token!r}.")
-
-        page_size = min(int(size_text or 0) or _DEFAULT_PAGE_SIZE, _MAX_PAGE_SIZE)
-        # The extra row shows whether there is a next page.
-        rows = self._state.list_batches(page_size + 1, int(token or _FIRST_PAGE_TOKEN))
-
-        page: dict[str, Any] = {}
-        if rows:
-            page["operations"] = [build_operation(row) for row in rows[:page_size]]
-        if len(rows) > page_size:
-            page["nextPageToken"] = str(rows[page_size - 1]["number"])
-        return page
+        return request.build_page(
+            "operations",
+            self._state.list_batches,
+            build_operation,
+            default_size=_DEFAULT_BATCH_PAGE_SIZE,
+        )
 
     def _cancel_batch(self, _: ApiRequest, batch_id: str) -> None:
         self._state.move_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
+
+    def _list_files(self, request: ApiRequest) -> dict[str, Any]:
+        return request.build_page(
+            "files",
+            self._state.list_files,
+            partial(build_file_resource, base_url=request.base_url),
+            default_size=_DEFAULT_FILE_PAGE_SIZE,
+        )
 
     def _start_upload(self, request: ApiRequest) -> Response:
         """Create an upload session, and return its URL in a header.

@@ -12,9 +12,9 @@ from emulator.messages import ApiError
 
 # `modelVersion` of every answer.
 MODEL_VERSION = "findable-local-1"
-_GENERATE_METHODS = ("generateContent", "batchGenerateContent", "getModel")
-_DECIDE_METHODS = ("createDecision", "getModel")
-_EMBED_METHODS = ("batchEmbedContents", "getModel")
+_GENERATE_METHODS = ("generateContent", "countTokens", "batchGenerateContent")
+_DECIDE_METHODS = ("createDecision", "countTokens")
+_EMBED_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Model:
             "displayName": self.name,
             "inputTokenLimit": self.input_limit,
             "outputTokenLimit": self.output_limit,
-            "supportedGenerationMethods": [name for name in self.methods if name != "getModel"],
+            "supportedGenerationMethods": list(self.methods),
         }
 
 

@@ -57,5 +57,5 @@ def embed_texts(texts: Sequence[str], name: str, *, width: int) -> list[Any]:
     requests = [
         {"content": {"parts": [{"text": text}]}, "outputDimensionality": width} for text in texts
     ]
-    find_model(name, method="batchEmbedContents", version="v1beta")
+    find_model(name, method="embedContent", version="v1beta")
     return embed_requests(requests)

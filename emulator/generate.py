@@ -133,6 +133,7 @@ def _iter_parts(request: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield the parts of a request's contents, then of its system instruction."""
     contents = [
         *request.get("contents", []),
+        request.get("content", {}),
         request.get("systemInstruction", {}),
     ]
     for content in contents:

@@ -125,6 +125,10 @@ _FIELD_TYPES: dict[str, dict[str, str]] = {
         integer="outputDimensionality",
     ),
     "BatchEmbedContentsRequest": _field_types(EmbedContentRequest_many="requests"),
+    "CountTokensRequest": _field_types(
+        Content_many="contents",
+        GenerateContentRequest="generateContentRequest",
+    ),
     "CreateDecisionRequest": _field_types(string="model", any="input")
     | {"questions": "{}DecisionQuestion"},
     "DecisionQuestion": _field_types(string="type", any="instructions criteria"),

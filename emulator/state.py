@@ -257,6 +257,21 @@ class EngineState:
             time.time_ns() - FILE_LIFETIME_NS,
         )
 
+    def list_files(self, limit: int, before: int) -> list[Row]:
+        """Return uploaded files, the newest first.
+
+        Args:
+            limit: Largest number of rows.
+            before: Only rows whose `number` is less.
+        """
+        return self._select(
+            "SELECT * FROM files WHERE session IS NULL AND created_ns > ? AND number < ? "
+            "ORDER BY 1 DESC LIMIT ?",
+            time.time_ns() - FILE_LIFETIME_NS,
+            before,
+            limit,
+        )
+
     def delete_file(self, file_id: str) -> None:
         """Delete a file and its bytes; a batch that was made from it keeps its own copy.
 

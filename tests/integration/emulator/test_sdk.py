@@ -64,6 +64,9 @@ def test_the_async_sdk_runs_the_whole_round(caller: Caller, tmp_path: Path, libr
                 model=MODEL, contents="water law", config=GENERATE
             )
             assert answer.text
+            token_count = await client.models.count_tokens(model=MODEL, contents="water law")
+            assert answer.usage_metadata
+            assert token_count.total_tokens == answer.usage_metadata.prompt_token_count
             embeddings = await client.models.embed_content(
                 model="gemini-embedding-001", contents=TEXTS
             )

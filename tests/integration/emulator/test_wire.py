@@ -61,9 +61,11 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
     assert vectors[0] == vectors[1] != vectors[2]
     assert sum(number * number for number in vectors[2]) == pytest.approx(1, abs=1e-5)
 
-    narrow_body = {"requests": [bodies[2] | {"outputDimensionality": "256"}]}
-    [narrow_embedding] = caller.post(path, narrow_body)["embeddings"]
-    assert narrow_embedding["values"] == vectors[2][:256]
+    single_path = "/v1/models/gemini-embedding-2:embedContent"
+    narrow_vector = caller.post(single_path, bodies[2] | {"outputDimensionality": "256"})[
+        "embedding"
+    ]["values"]
+    assert narrow_vector == vectors[2][:256]
 
     for invalid_body in (
         bodies[2] | {"outputDimensionality": 769},
@@ -71,7 +73,7 @@ def test_each_request_gets_a_vector_of_its_width(caller: Caller) -> None:
         bodies[2] | {"outputDimensionality": "--5"},
         {"content": {"parts": [{"text": " "}]}},
     ):
-        assert caller.expect_refusal(path, {"requests": [invalid_body]})["code"] == 400
+        assert caller.expect_refusal(single_path, invalid_body)["code"] == 400
     assert caller.expect_refusal(path, {"requests": [bodies[2]] * 101})["code"] == 400
 
 
@@ -128,8 +130,8 @@ def test_a_key_is_required_except_for_chunks(caller: Caller) -> None:
     session = caller.start_upload(3)
     with Caller(caller.url) as keyless_caller:
         del keyless_caller.http.headers["x-goog-api-key"]
-        assert keyless_caller.expect_refusal("/v1/batches", method="GET")["code"] == 403
-        assert keyless_caller.get("/v1/batches?key=secret") == {}
+        assert keyless_caller.expect_refusal("/v1/models", method="GET")["code"] == 403
+        assert keyless_caller.get("/v1/models?key=secret")["models"]
         assert keyless_caller.send_chunk(session, b"abc").status_code == 200
         assert keyless_caller.expect_refusal("/upload/v1/files", {})["code"] == 403
     for path in ("/v9/files", "/v1/nothing", "/_emu/faults", "/v1/models/a/b:c"):
