@@ -125,7 +125,7 @@ COMMANDS = {
         fixed_options={"needs_pilot": False},
     ),
     "status": Command(
-        function_path="status_command:status",
+        function_path="row_commands:status",
         summary="See rows, batches, cost and index, and the next command.",
         access="read",
         may_span_tasks=True,

@@ -27,9 +27,10 @@ from pipeline.core.report import raise_first_error
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.core.text import plural
-from pipeline.engine import corrections
+from pipeline.engine import corrections, row_export
 from pipeline.engine.access import Access
 from pipeline.engine.open_workspace import open_workspace
+from pipeline.engine.row_export import ExportReport
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
@@ -42,9 +43,8 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.hits import Hit
 from pipeline.index.search import SearchSession, make_search_options
-from pipeline.ops import export, status
 from pipeline.ops import items as listing
-from pipeline.ops.export import ExportReport
+from pipeline.ops import status
 from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
@@ -573,7 +573,7 @@ class Workspace:
         """
         options = ExportOptions(extractor, cost, gone=gone)
         return self._run(
-            lambda ws: export.export_answers(
+            lambda ws: row_export.export_answers(
                 ws,
                 Path(to),
                 options=options,
