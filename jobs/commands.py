@@ -158,6 +158,7 @@ COMMANDS = {
     ),
     "export": Command(
         function_path="row_commands:export",
+        renamed_options={"target": "to"},
         summary="Write rows and answers to a file.",
         arguments=("to",),
         access="read",
@@ -226,6 +227,7 @@ COMMANDS = {
     ),
     "items": Command(
         function_path="row_commands:items",
+        renamed_options={"target": "to"},
         summary="List, filter, sort or count rows; write them to a file.",
         arguments=("find",),
         access="read",
@@ -327,6 +329,7 @@ COMMANDS = {
     ),
     "backup": Command(
         function_path="maintenance_commands:backup",
+        renamed_options={"target": "to"},
         summary="Copy the whole workspace into a new folder.",
         arguments=("to",),
         access="read",

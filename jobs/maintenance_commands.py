@@ -229,7 +229,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
     return verify.verify_gemini(ws)
 
 
-def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> Report:
+def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
     Copies the database, the request and result files of batches, reports and vectors, and checks
@@ -237,7 +237,7 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
 
     For PostgreSQL it prints the commands to type instead.
     """
-    return workspace_backup.back_up_workspace(ws, to)
+    return workspace_backup.back_up_workspace(ws, target)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:

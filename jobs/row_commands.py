@@ -107,7 +107,7 @@ def items(
         ),
     ] = None,
     counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
-    to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
+    target: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> Report:
     """List the rows of TASK that contain all words of FIND, or all rows.
@@ -127,11 +127,11 @@ def items(
     options = RowListOptions(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
-    if to is not None:
+    if target is not None:
         return row_items.write_csv(
             ws.store,
             ws.task,
-            to,
+            target,
             options._replace(limit=limit, after=None),
             overwrite=overwrite,
         ).to_report()
@@ -167,7 +167,7 @@ def show(
 def export(
     ws: WorkspaceSession,
     *,
-    to: Annotated[Path, Parameter("", STREAM)],
+    target: Annotated[Path, Parameter("", STREAM)],
     format_: Annotated[
         str | None,
         Parameter(
@@ -198,7 +198,7 @@ def export(
     The file is complete or not written. If there are no rows to export, no file is written. `-` is
     standard output; with --json it gets a JSON list.
     """
-    path = None if str(to) == "-" else to
+    path = None if str(target) == "-" else target
     if path is None and sys.stdout.isatty():
         raise InputError(
             "standard output is a terminal; nothing was written",

@@ -53,7 +53,7 @@ from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollectio
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import MemorySource
-from pipeline.workflows import ask, decisions, tag, try_out
+from pipeline.workflows import ask, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
@@ -238,10 +238,6 @@ class Workspace:
             reading=ReadOptions(sheet, encoding, header),
             choice=ColumnChoice(text, key, with_),
         )
-        if mode == "decide":
-            # A refused question leaves no workspace behind.
-            decisions.check_decidable(unwritten_task.fields)
-
         if name:
             save = partial(
                 ask.save_question,
