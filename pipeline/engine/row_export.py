@@ -88,31 +88,14 @@ def export_answers(
     """
     task = ws.task
     row_word = task.exported_noun
-    format_ = _choose_format(
-        task,
-        path,
-        format_,
-    )
-    report = ExportReport(
-        str(path) if path else None,
-        format_,
-        word=row_word,
-    )
+    format_ = _choose_format(task, path, format_)
+    report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
-        check_target(
-            path,
-            ws.store,
-            overwrite=overwrite,
-        )
+        check_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
     with ws.store.read() as tx:
-        export_rows = _read_rows(
-            tx,
-            task,
-            ws.settings,
-            options,
-        )
+        export_rows = _read_rows(tx, task, ws.settings, options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -123,11 +106,7 @@ def export_answers(
             report,
             ws.display,
         )
-        chunks = export_rows.encode_rows(
-            counted_rows,
-            report.format,
-            guard,
-        )
+        chunks = export_rows.encode_rows(counted_rows, report.format, guard)
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:

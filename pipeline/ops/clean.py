@@ -96,11 +96,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
         if not dry:
             locks.enter_context(ws.lock(prepare.PREPARE_LOCK))
             locks.enter_context(ws.lock(INDEX_LOCK))
-        _clean_batches(
-            ws,
-            cutoff,
-            report,
-        )
+        _clean_batches(ws, cutoff, report)
         _, leftovers = find_unknown_files(ws.data, ws.store)
         leftovers += find_index_leftovers(ws)
         pilots = ws.store.query(runs.list_pilots)
@@ -115,17 +111,9 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
         if not dry:
             for path in (*leftovers, *old_reports):
                 files.remove_path(path)
-        _clean_builds(
-            ws,
-            cutoff,
-            report,
-        )
+        _clean_builds(ws, cutoff, report)
         if (ws.data / "index").is_dir():
-            report.vectors = delete_unneeded_vectors(
-                ws,
-                before=cutoff,
-                dry=dry,
-            )
+            report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
 
     figures = asdict(report)
     removed = format_figures(figures, REMOVED_FIGURES)
@@ -187,12 +175,7 @@ def _clean_batches(
         if number not in cleaned_batches:
             reason = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                marks.record_cleaned(
-                    tx,
-                    number,
-                    reason=reason,
-                    now=ws.now(),
-                )
+                marks.record_cleaned(tx, number, reason=reason, now=ws.now())
         for file in existing_files:
             file.path.unlink(missing_ok=True)
 

@@ -273,11 +273,7 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
     Raises:
         InputError: No row has this name.
     """
-    document = describe_row(
-        ws,
-        name,
-        raw=raw,
-    )
+    document = describe_row(ws, name, raw=raw)
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
@@ -298,12 +294,7 @@ def report_newest_requests(
     ws: WorkspaceSession, *, limit: int, all_tasks: bool, raw: bool
 ) -> Report:
     """Report the newest requests as a table; with `raw`, also their lines in the sealed files."""
-    requests = read_newest_requests(
-        ws,
-        limit=limit,
-        all_tasks=all_tasks,
-        raw=raw,
-    )
+    requests = read_newest_requests(ws, limit=limit, all_tasks=all_tasks, raw=raw)
     if raw:
         return Report(requests, parts=[*format_lines("request", requests)])
     return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
@@ -336,11 +327,7 @@ def read_newest_requests(
             table = ws.find_task(request["task"]).make_row_table(tx)
             request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
         if raw:
-            _add_sealed_lines(
-                tx,
-                requests,
-                ws.data,
-            )
+            _add_sealed_lines(tx, requests, ws.data)
     return requests
 
 

@@ -105,18 +105,10 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
     summaries = _find_versions(ws, name)
-    ws.store.query(
-        _check_can_roll_back,
-        task,
-        summaries,
-    )
+    ws.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
-        item_count = plural(
-            summary.counts.items,
-            task.nouns.singular,
-            task.nouns.plural,
-        )
+        item_count = plural(summary.counts.items, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
@@ -128,26 +120,10 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     kept_values = KeptValues()
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
-            _check_can_roll_back(
-                tx,
-                task,
-                summaries,
-            )
+            _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
-                deleted.update(
-                    _delete_version(
-                        tx,
-                        task,
-                        summary.counts,
-                        kept_values,
-                        now=ws.now(),
-                    )
-                )
-        is_unbound = _unbind_local_engine(
-            ws.data,
-            ws.store,
-            ws.now,
-        )
+                deleted.update(_delete_version(tx, task, summary.counts, kept_values, now=ws.now()))
+        is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
     figures = {
         "task": task.subject,
@@ -189,11 +165,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         VersionSummary(
             task,
             counts_by_version[version],
-            answers.cost_of_version(
-                tx,
-                task.name,
-                version,
-            ),
+            answers.cost_of_version(tx, task.name, version),
         )
         for version in (*foreign_versions, *started_counts)
     ]
@@ -282,22 +254,14 @@ def _delete_version(
         `let_go` (rows that are no longer parked).
     """
     answered_ids = list(tx.execute(answers.answered_ids(task.name, counts.version)).scalars())
-    row_count = task.roll_back_version(
-        tx,
-        counts,
-        answered_ids,
-    )
+    row_count = task.roll_back_version(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
         counts.version,
         now=now,
     )
-    task.count_kept_values(
-        tx,
-        answered_ids,
-        kept_values,
-    )
+    task.count_kept_values(tx, answered_ids, kept_values)
     if row_count:
         workspace.record_row_change(tx, task.name)
     return {
