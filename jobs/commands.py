@@ -125,7 +125,7 @@ COMMANDS = {
         fixed_options={"needs_pilot": False},
     ),
     "status": Command(
-        function_path="status_command:status",
+        function_path="row_commands:status",
         summary="See rows, batches, cost and index, and the next command.",
         access="read",
         may_span_tasks=True,
@@ -158,6 +158,7 @@ COMMANDS = {
     ),
     "export": Command(
         function_path="row_commands:export",
+        renamed_options={"target": "to"},
         summary="Write rows and answers to a file.",
         arguments=("to",),
         access="read",
@@ -224,6 +225,7 @@ COMMANDS = {
     ),
     "items": Command(
         function_path="row_commands:items",
+        renamed_options={"target": "to"},
         summary="List, filter, sort or count rows; write them to a file.",
         arguments=("find",),
         access="read",
@@ -324,6 +326,7 @@ COMMANDS = {
     ),
     "backup": Command(
         function_path="maintenance_commands:backup",
+        renamed_options={"target": "to"},
         summary="Copy the whole workspace into a new folder.",
         arguments=("to",),
         access="read",

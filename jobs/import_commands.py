@@ -38,7 +38,7 @@ from pipeline.core.states import Mode
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.workflows import add_expert as add_expert_workflow
 from pipeline.workflows import ask as ask_workflow
-from pipeline.workflows import decisions, new_task_files
+from pipeline.workflows import new_task_files
 from pipeline.workflows.row_importers import (
     IMPORTED_TASKS,
     ImportOptions,
@@ -200,10 +200,6 @@ def ask(
         source=source,
         choice=choice,
     )
-
-    if mode == Mode.DECIDE:
-        # A refused question leaves no workspace behind.
-        decisions.check_decidable(question.fields)
 
     # The workspace may have no session of the question's task yet.
     with open_configured_workspace("create", task_name="experts") as ws:

@@ -14,7 +14,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -39,11 +39,10 @@ from jobs.variables import read_settings, read_typed_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.report import (
-    Part,
     Report,
     warn_of_errors,
 )
-from pipeline.core.text import format_usd, plural, split_names
+from pipeline.core.text import split_names
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task_values import AskedRows
 from pipeline.ops import backup as workspace_backup
@@ -185,13 +184,9 @@ def worker(
 
     if setup:
         with open_configured_workspace("write", is_whole_workspace=True) as ws:
-            document = {
-                "made": job_worker.create_job_tables(
-                    ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
-                )
-            }
-        title = f"the schema {job_worker.JOB_SCHEMA} exists"
-        return Report(document, title, next_step=CommandHint("worker"))
+            return job_worker.create_job_tables(
+                ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
+            )
 
     settings = read_settings()
     unit_names = _parse_unit_names(only)
@@ -231,16 +226,10 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
     It measures after how many seconds a new batch is in Gemini's list of batches. Later commands
     wait that long before they conclude that a batch was not created.
     """
-    document = verify.verify_gemini(ws)
-    report = Report(document, f"all rows answered, {format_usd(document['cost'])} spent")
-    report.parts += [f"{name}: {text}" for name, text in document["facts"].items()]
-    if document["backend"] == "local":
-        report.title = "Gemini was not checked: the local engine answered all rows"
-        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
-    return report
+    return verify.verify_gemini(ws)
 
 
-def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) -> Report:
+def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
     """Copy the workspace into the new folder TO; other commands may run meanwhile.
 
     Copies the database, the request and result files of batches, reports and vectors, and checks
@@ -248,7 +237,7 @@ def backup(ws: WorkspaceSession, *, to: Annotated[Path, Parameter("", PATH)]) ->
 
     For PostgreSQL it prints the commands to type instead.
     """
-    return workspace_backup.back_up_workspace(ws, to)
+    return workspace_backup.back_up_workspace(ws, target)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
@@ -262,15 +251,7 @@ def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
     A batch that was prepared before the backup may have been sent after it. The next command that
     sends batches looks for it at Gemini first.
     """
-    report = restore_workspace(read_settings(), from_)
-    title = f"{plural(report.files, 'file')} of {report.made_at} restored to {report.path}"
-    parts = list[Part]()
-    if report.database:
-        parts.append(
-            f"{plural(sum(report.rows.values()), 'row')} copied to {report.database}; "
-            "tables and columns of other programs are only in the backup",
-        )
-    return Report(asdict(report), title, parts, next_step=CommandHint("doctor"))
+    return restore_workspace(read_settings(), from_)
 
 
 def forget(

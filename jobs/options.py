@@ -53,8 +53,6 @@ class Parameter:
     metavar: str | None = None
     # Whether the help leaves the option out.
     hidden: bool = False
-    # A second name of the option, with its dashes.
-    other_name: str = ""
 
     def make_click_parameter(
         self,
@@ -96,8 +94,6 @@ class Parameter:
             settings["is_flag"] = True
         elif self.value_type is bool:
             names = [f"{names[0]}/--no-{option_name}"]
-        if self.other_name:
-            names.append(self.other_name)
 
         has_shown_default = isinstance(default, str | int) and default not in {"", False}
         return click.Option(

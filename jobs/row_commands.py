@@ -1,4 +1,4 @@
-"""Commands about rows: list, show, export and correct them, edit tags, and compute scores.
+"""Commands about rows: count, list, show, export and correct them, edit tags, and compute scores.
 
 - A right value (label) is the value of a field that a person set, confirmed or reviewed.
 - A merge replaces a tag by another tag in the answers of all people.
@@ -38,15 +38,15 @@ from pipeline.core.errors import InputError
 from pipeline.core.report import Report
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.text import plural, split_names
-from pipeline.engine import corrections
+from pipeline.engine import corrections, row_export
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_values import ExportOptions
 from pipeline.experts import EXPERTS
 from pipeline.experts import table as people_table
 from pipeline.experts import tags as expert_tags
 from pipeline.experts.tags import Document
-from pipeline.ops import export as row_export
 from pipeline.ops import items as row_items
+from pipeline.ops.status_report import report_status
 from pipeline.workflows import correct_rows
 
 DEFAULT_PAGE_ROWS = 20
@@ -55,6 +55,24 @@ Editor = Annotated[
     str | None,
     Parameter("Name of the editor. Default: the user of the system.", TEXT, metavar="NAME"),
 ]
+
+
+def status(
+    ws: WorkspaceSession,
+    *,
+    exact: Annotated[
+        bool,
+        Parameter("Compare the index with all rows, to find changes by other programs."),
+    ] = False,
+) -> Report:
+    """Show rows by state, open batches, cost (USD), the index, and the next command.
+
+    Changes by other programs to indexed rows are found only by --exact, `index` and `work`.
+
+    Rows of a large table of another program are counted from time to time; the time of the count is
+    printed.
+    """
+    return report_status(ws, exact=exact)
 
 
 def items(
@@ -89,7 +107,7 @@ def items(
         ),
     ] = None,
     counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
-    to: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
+    target: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> Report:
     """List the rows of TASK that contain all words of FIND, or all rows.
@@ -109,11 +127,11 @@ def items(
     options = RowListOptions(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
-    if to is not None:
+    if target is not None:
         return row_items.write_csv(
             ws.store,
             ws.task,
-            to,
+            target,
             options._replace(limit=limit, after=None),
             overwrite=overwrite,
         ).to_report()
@@ -149,7 +167,7 @@ def show(
 def export(
     ws: WorkspaceSession,
     *,
-    to: Annotated[Path, Parameter("", STREAM)],
+    target: Annotated[Path, Parameter("", STREAM)],
     format_: Annotated[
         str | None,
         Parameter(
@@ -180,7 +198,7 @@ def export(
     The file is complete or not written. If there are no rows to export, no file is written. `-` is
     standard output; with --json it gets a JSON list.
     """
-    path = None if str(to) == "-" else to
+    path = None if str(target) == "-" else target
     if path is None and sys.stdout.isatty():
         raise InputError(
             "standard output is a terminal; nothing was written",

@@ -1,6 +1,5 @@
 """Commands that print the prices and limits of models, and the settings."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -10,11 +9,7 @@ from pipeline.core.command_hint import CommandHint
 from pipeline.core.report import Report, make_table
 from pipeline.core.settings import format_with_unit, list_setting_rows
 
-# Columns of the tables; see `make_table`.
-PRICE_COLUMNS = (
-    "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
-    "enqueued=enqueued_tokens until=shutdown"
-)
+# Columns of the table; see `make_table`.
 SETTING_COLUMNS = "setting=name value from=source meaning=help"
 
 
@@ -28,24 +23,7 @@ def prices() -> Report:
     # The import of the database packages takes long, and `settings` does not need them.
     from pipeline.batch import report
 
-    price_rows = report.list_prices(read_settings(), day=datetime.now(UTC).date())
-    document = [price_row | {"unit": "USD per 1M tokens"} for price_row in price_rows]
-
-    models = [
-        {
-            **price_row["limits"],
-            **price_row,
-            **{f"{mode}_price": _format_prices(price_row[mode]) for mode in ("live", "batch")},
-        }
-        for price_row in price_rows
-    ]
-    note = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
-    return Report(document, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
-
-
-def _format_prices(prices: Mapping[str, float]) -> str:
-    """Return the prices of prompt and answer tokens as "in/out"."""
-    return f"{prices['in']:g}/{prices['out']:g}"
+    return report.report_prices(read_settings(), day=datetime.now(UTC).date())
 
 
 def settings(

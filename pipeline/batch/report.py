@@ -49,13 +49,17 @@ BATCH_DOCUMENT_COLUMNS = (
     "control_requests",
     "control_cost",
 )
-# Columns of the lists of batches and costs; see `make_table`.
+# Columns of the lists of batches, costs and models; see `make_table`.
 BATCH_COLUMNS = (
     "batch=number task state remote=remote_name rows=requests done cost started=created_at "
     "duration=age_s reason"
 )
 COST_COLUMNS = (
     "batches live_calls=calls tokens_in tokens_out cost lost_calls perhaps_lost=lost under_way"
+)
+PRICE_COLUMNS = (
+    "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
+    "enqueued=enqueued_tokens until=shutdown"
 )
 # How costs may be grouped.
 COST_KEYS = ("day", "task", "model", "batch")
@@ -354,8 +358,8 @@ def _cost_entries(
             yield keys, {"lost": duplicate["estimated_cost"]}
 
 
-def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
-    """Return every model of the catalogue for JSON: its use, limits, and prices on a day.
+def report_prices(settings: Settings, *, day: date) -> Report:
+    """Report every model of the catalogue: its use, limits, and prices on a day.
 
     Models are in the order of the catalogue, and those of the user's file come last. `live` and
     `batch` have the prices of live calls and of batches, as `in` and `out`, in USD per million
@@ -370,7 +374,7 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
         settings.decision_model.removeprefix("models/"): "decides",
     }
     own_limits = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd}
-    documents = []
+    documents = list[dict[str, Any]]()
     for model in load_models(settings.models_file).values():
         use = uses.get(model.name)
         model_limits = own_limits if use == "answers" else {}
@@ -388,9 +392,21 @@ def list_prices(settings: Settings, *, day: date) -> list[dict[str, Any]]:
             "shutdown": model.shutdown,
             "live": _price_members(model, Mode.LIVE, day=day),
             "batch": _price_members(model, Mode.BATCH, day=day),
+            "unit": "USD per 1M tokens",
         }
         documents.append(document)
-    return documents
+
+    models = [
+        {
+            **document["limits"],
+            **document,
+            "live_price": "{in:g}/{out:g}".format_map(document["live"]),
+            "batch_price": "{in:g}/{out:g}".format_map(document["batch"]),
+        }
+        for document in documents
+    ]
+    note = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
+    return Report(documents, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
 
 
 def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:

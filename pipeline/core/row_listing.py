@@ -10,7 +10,7 @@ from pipeline.core.report import Report, Table, make_table
 # Time limit of the parts of a page.
 SORT_TIMEOUT_S = 0.2
 # Longer cells of a list are cut on a terminal.
-MAX_CELL_CHARS = 60
+MAX_CELL_CHARS = 61
 # As in the table of a search.
 SHORT_COLUMN_NAMES = {"job_title": "title", "findability_score": "score"}
 

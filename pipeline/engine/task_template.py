@@ -139,13 +139,6 @@ class FieldKind(NamedTuple):
 CHOICES_KIND = "a|b|c"
 RANGE_KIND = "1-5"
 VOCABULARY_KIND = "topics.csv"
-# Kinds of which decisions can answer each field, except a range of more than 255 numbers.
-CLOSED_KINDS = (
-    CHOICES_KIND,
-    RANGE_KIND,
-    VOCABULARY_KIND,
-    "bool",
-)
 MIN_CHOICES = 2
 NULL_DESCRIPTION = "Null where it is not said"
 FIELD_KINDS = {

@@ -28,12 +28,12 @@ from pipeline.core.row_listing import (
 )
 from pipeline.core.text import format_object, plural
 from pipeline.engine import claiming
+from pipeline.engine.row_export import ExportReport, check_export_target, write_file
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
 from pipeline.gemini.result_file import ResultFile
 from pipeline.index.builds import describe_index_state
-from pipeline.ops.export import ExportReport, check_export_target, write_file
 from pipeline.store import again, answers, batches, claims, marks, request_history
 from pipeline.store.database import Connection, Store
 from pipeline.tables import export

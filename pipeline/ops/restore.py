@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from pipeline.core import files
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import ConfigurationError, InconsistentError, InputError
 from pipeline.core.progress import NoProgress
+from pipeline.core.report import Report
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.workspace_folder import is_free
 from pipeline.index.vector_cache import VectorCache, open_vector_store
@@ -41,32 +42,15 @@ COPIED_PAGE_ROWS = 1000
 _HIGHEST_USED_NUMBER = text("SELECT seq FROM sqlite_sequence WHERE lower(name) = lower(:table)")
 
 
-@dataclass
-class RestoreReport:
-    """A restored workspace."""
-
-    # The workspace's new folder.
-    path: str
-    # When the backup was made, as ISO text.
-    made_at: str
-    # Number of files in the backup.
-    files: int
-    # Numbers of the batches that were prepared or being created when the backup was made.
-    unsent: list[int] = field(default_factory=list)
-    # Address of the server's database that has the tables; "" without a server.
-    database: str = ""
-    # Number of rows by table that this command copied to the server.
-    rows: dict[str, int] = field(default_factory=dict)
-
-
-def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
+def restore_workspace(settings: Settings, source: Path) -> Report:
     """Restore the backup in `source` into the folder DATA, which appears when it is complete.
 
     The hash of every file is checked. Missing parent folders of DATA are created. Without
     DATABASE_URL, DATA has the database as an SQLite file. With DATABASE_URL, the tables are copied
     to that server, and DATA gets only the other files. If a killed restore has already copied the
-    tables, they are not copied again, and `RestoreReport.rows` is empty. Batches that were not sent
-    when the backup was made are marked, so that the next submit searches for them at the API first.
+    tables, they are not copied again, and the figure `rows`, which counts the copied rows by table,
+    is empty. Batches that were not sent when the backup was made are marked, so that the next
+    submit searches for them at the API first.
 
     Args:
         settings: The settings, which have DATA and DATABASE_URL.
@@ -90,18 +74,45 @@ def restore_workspace(settings: Settings, source: Path) -> RestoreReport:
             hint=f"use a new folder: {CommandHint('restore', from_=source, data=free_folder)}",
         )
 
-    restore_report = RestoreReport(str(data), made_at, len(hashes))
+    address = ""
+    row_counts = dict[str, int]()
     data.parent.mkdir(parents=True, exist_ok=True)
-    with _open_server(settings, restore_report) as server, files.staging_folder(data) as staging:
+    with (
+        _open_server(settings, data, made_at) as (server, has_tables),
+        files.staging_folder(data) as staging,
+    ):
         _copy_backup_files(source, staging, hashes)
-        restore_report.unsent = _check_database_and_mark_unsent(staging / DATABASE_FILE)
+        unsent_numbers = _check_database_and_mark_unsent(staging / DATABASE_FILE)
         if server is not None:
-            if not restore_report.database:
-                _copy_tables_to_server(settings, server, staging, restore_report)
+            address = server.address
+            if not has_tables:
+                row_counts = _copy_tables_to_server(
+                    settings,
+                    server,
+                    staging,
+                    data=data,
+                    made_at=made_at,
+                )
             # A workspace has a single database.
             (staging / DATABASE_FILE).unlink()
         rename_folder(staging, data)
-    return restore_report
+
+    figures = {
+        "path": str(data),
+        "made_at": made_at,
+        "files": len(hashes),
+        "unsent": unsent_numbers,
+        "database": address,
+        "rows": row_counts,
+    }
+    title = f"{plural(len(hashes), 'file')} of {made_at} restored to {data}"
+    report = Report(figures, title, next_step=CommandHint("doctor"))
+    if address:
+        report.parts.append(
+            f"{plural(sum(row_counts.values()), 'row')} copied to {address}; "
+            "tables and columns of other programs are only in the backup"
+        )
+    return report
 
 
 def _read_manifest(folder: Path) -> tuple[str, dict[str, str]]:
@@ -195,59 +206,73 @@ def _check_database_and_mark_unsent(path: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def _open_server(settings: Settings, restore_report: RestoreReport) -> Iterator[Store | None]:
+def _open_server(
+    settings: Settings, data: Path, made_at: str
+) -> Iterator[tuple[Store | None, bool]]:
     """Yield the server's database of the settings, and close it; None if DATABASE_URL is not set.
 
     The database must have no tables of findable, or those of a killed restore of the same backup
-    into the same folder that nobody changed since. In the second case `restore_report.database` is
-    set to the address here, and the caller must not copy the tables again.
+    into the same folder that nobody changed since. The second value is true in the second case: the
+    caller must not copy the tables again.
+
+    Args:
+        settings: The settings of the restore.
+        data: The restored folder.
+        made_at: When the backup was made.
 
     Raises:
         ConfigurationError: The database is not on a server, or has other tables of findable.
     """
     if not settings.database_url:
-        yield None
+        yield None, False
         return
 
     with closing(Store(settings.confirmed_database_url.reveal())) as store:
+        has_tables = False
         existing_tables = ["its file"]
         if store.path is None:
             with store.read() as tx:
                 existing_tables = schema.our_tables(tx, {"experts"})
                 # A killed restore copied all tables, if nothing has changed them since.
-                if schema.is_workspace(tx) and workspace.is_unchanged_since(
+                has_tables = schema.is_workspace(tx) and workspace.is_unchanged_since(
                     tx,
                     RESTORED_EVENT,
-                    restore_report.path,
-                    old=restore_report.made_at,
+                    str(data),
+                    old=made_at,
                     new=str(workspace.get_workspace(tx).position),
-                ):
-                    restore_report.database = store.address
-        if existing_tables and not restore_report.database:
+                )
+        if existing_tables and not has_tables:
             raise ConfigurationError(
                 "a backup can be restored only into a folder or an empty PostgreSQL database, but "
                 f"{store.display_name} has {join_first(existing_tables)}; nothing was changed",
                 hint="leave DATABASE_URL out, or name an empty database that createdb made",
             )
-        yield store
+        yield store, has_tables
 
 
 def _copy_tables_to_server(
     settings: Settings,
     server: Store,
     staging: Path,
-    restore_report: RestoreReport,
-) -> None:
+    *,
+    data: Path,
+    made_at: str,
+) -> dict[str, int]:
     """Create all tables on a server and copy a restored workspace's rows, in one transaction.
 
-    Copies findable's own tables, the tables of all tasks and the cached vectors. Sets `rows` and
-    `database` of the report. Rows that are added later get higher ids than any row that was ever
-    asked about. Last, an event is recorded that shows a later restore that the tables are complete.
+    Copies findable's own tables, the tables of all tasks and the cached vectors. Rows that are
+    added later get higher ids than any row that was ever asked about. Last, an event is recorded
+    that shows a later restore that the tables are complete.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.
         server: A database without tables of findable.
         staging: Folder of the restored workspace, with its SQLite database.
+        data: The later name of this folder.
+        made_at: When the backup was made.
+
+    Returns:
+        The number of copied rows by table.
     """
     staging_settings = replace(settings, data=staging, database_url=None)
     with (
@@ -263,9 +288,9 @@ def _copy_tables_to_server(
         schema.metadata.create_all(server_tx, checkfirst=False)
         for task in ws.tasks:
             task.make_tables(server_tx)
-        restore_report.rows = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
+        row_counts = _copy_tables(tx, server_tx, schema.metadata.sorted_tables)
         for task in ws.tasks:
-            restore_report.rows |= _copy_tables(
+            row_counts |= _copy_tables(
                 tx,
                 server_tx,
                 task.list_tables(tx),
@@ -277,17 +302,17 @@ def _copy_tables_to_server(
         with cache.open_snapshot() as vectors_tx:
             if vectors_tx is not None:
                 VectorCache.table.create(server_tx)
-                restore_report.rows |= _copy_tables(vectors_tx, server_tx, [VectorCache.table])
+                row_counts |= _copy_tables(vectors_tx, server_tx, [VectorCache.table])
         workspace.record_event(
             server_tx,
             RESTORED_EVENT,
-            restore_report.path,
-            old=restore_report.made_at,
+            str(data),
+            old=made_at,
             new=str(workspace.get_workspace(tx).position),
             reason="all tables were copied",
             now=datetime.now(UTC),
         )
-    restore_report.database = server.address
+    return row_counts
 
 
 def _copy_tables(

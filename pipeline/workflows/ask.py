@@ -647,9 +647,10 @@ def _estimate_all(
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, row_count=row_count)
     estimate = estimate_all(ws, measured_usages=measured_usages)
     if ws.is_deciding:
-        decide = estimate.mode_estimates[Mode.DECIDE]
+        decide_estimates = estimate.mode_estimates
         estimate = estimate_all(replace(ws, is_deciding=False))
-        estimate = replace(estimate, decide=decide)
+        mode_estimates = {**estimate.mode_estimates, **decide_estimates}
+        estimate = replace(estimate, mode_estimates=mode_estimates)
     gemini_ws = ws.copy_with_gemini_model()
     if gemini_ws is None:
         return estimate

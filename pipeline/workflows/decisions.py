@@ -6,15 +6,12 @@
   fields of a task that is decided are closed.
 """
 
-from collections.abc import Sequence
-
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.states import Mode
 from pipeline.engine import request_builder
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_template import CLOSED_KINDS, FieldDraft
 from pipeline.store import runs
 from pipeline.store.database import Connection
 
@@ -30,26 +27,10 @@ def make_decision_session(ws: WorkspaceSession) -> WorkspaceSession:
     """
     open_fields = request_builder.list_open_fields(ws.task)
     if open_fields:
-        raise _open_fields_error(open_fields)
+        reason = request_builder.describe_open_fields(open_fields)
+        hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
+        raise InputError(f"{reason}; nothing was asked", hint=hint)
     return ws.copy_for_decisions()
-
-
-def check_decidable(fields: Sequence[FieldDraft]) -> None:
-    """Raise if a decision model cannot answer all fields of a new question.
-
-    Raises:
-        InputError: A field is neither a choice nor yes and no; nothing was asked.
-    """
-    open_fields = [field.name for field in fields if field.kind not in CLOSED_KINDS]
-    if open_fields:
-        raise _open_fields_error(open_fields)
-
-
-def _open_fields_error(open_fields: Sequence[str]) -> InputError:
-    """Return the error for a task with open fields, from their names."""
-    reason = request_builder.describe_open_fields(open_fields)
-    hint = f"ask these fields without {OptionHint(mode='decide')}, in a task of their own"
-    return InputError(f"{reason}; nothing was asked", hint=hint)
 
 
 def is_decide_run_open(tx: Connection, task: Task) -> bool:

@@ -47,6 +47,8 @@ MIN_DEARER_USD = 0.01
 # Seconds of a call before any was measured. Our choice for a live call: 1 to 2 s is normal. A
 # decision takes 150 to 250 ms (public pages, read 2026-11).
 USUAL_CALL_S = {Mode.LIVE: 1.5, Mode.FLEX: FLEX_CALL_S, Mode.DECIDE: 0.25}
+# The other mode, decide, is only used if a person names it.
+AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
 # Columns of the table of modes; see `make_table`.
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.
@@ -74,9 +76,6 @@ class Preflight:
     deadline_s: float | None = None
     # Prepared batches and stopped live runs of earlier commands, whose rows are sent too.
     waiting: BatchPlan = field(default_factory=BatchPlan)
-    # The estimate of decisions, which are never chosen automatically. None if no user declared the
-    # task, or if only decisions are estimated.
-    decide: ModeEstimate | None = None
     # The same estimate for the model that a key would use, or None if that is the model.
     with_key: "Preflight | None" = None
 
@@ -91,6 +90,11 @@ class Preflight:
             for mode, estimate in self.mode_estimates.items()
             if mode != Mode.DECIDE
         }
+        decide = self.mode_estimates.get(Mode.DECIDE)
+        decide_members: dict[str, Any] | None = None
+        if decide is not None:
+            decide_members = decide.document("calls")
+            decide_members["absent"] = decide.absence_reason or None
         return {
             "items": self.plan.items,
             "questions": self.plan.requests,
@@ -106,21 +110,11 @@ class Preflight:
                 "cost": round(self.plan.control_cost, 6),
             },
             **mode_members,
-            "decide": self._decide_document(),
+            "decide": decide_members,
             "waiting": {"items": self.waiting.items, "cost": round(self.waiting.cost, 6)},
             "recommended": self.recommended,
             "reason": self.reason,
             "with_key": None if self.with_key is None else self.with_key.document(),
-        }
-
-    def _decide_document(self) -> dict[str, Any] | None:
-        """Return the estimate of the mode decide as JSON members, or None if there is none."""
-        estimate = self.mode_estimates.get(Mode.DECIDE) or self.decide
-        if estimate is None:
-            return None
-        return {
-            **estimate.document("calls"),
-            "absent": estimate.absence_reason or None,
         }
 
     @property
@@ -133,22 +127,24 @@ class Preflight:
             return False
         available_costs = [
             estimate.compared_cost
-            for estimate in self.mode_estimates.values()
-            if not estimate.absence_reason
+            for mode, estimate in self.mode_estimates.items()
+            if not estimate.absence_reason and mode in {self.recommended, *AUTOMATIC_MODES}
         ]
         recommended_cost = self.mode_estimates[self.recommended].compared_cost
         return recommended_cost > min(available_costs) + MIN_DEARER_USD
 
     @property
     def possible_mode_estimates(self) -> Mapping[str, ModeEstimate]:
-        """Return the estimates by mode, with that of the mode decide if it is possible."""
-        if self.decide is None or self.decide.absence_reason:
-            return self.mode_estimates
-        return {**self.mode_estimates, Mode.DECIDE.value: self.decide}
+        """Return the estimates by mode, with that of the mode decide only if it is possible."""
+        return {
+            mode: estimate
+            for mode, estimate in self.mode_estimates.items()
+            if mode in AUTOMATIC_MODES or not estimate.absence_reason
+        }
 
     def sent_cost(self, mode: str) -> float:
         """Return the cost in USD of all rows to send in a mode, and of batches of earlier runs."""
-        return self.possible_mode_estimates[mode].cost + self.waiting.cost
+        return self.mode_estimates[mode].cost + self.waiting.cost
 
     def to_report(self, nouns: TaskNouns) -> Report:
         """Return the report of `tag --dry`: tokens, cost and time of each mode, recommendation.
@@ -180,8 +176,9 @@ class Preflight:
             f"({estimate.basis})"
         )
         estimate.add_modes(report)
-        if estimate.decide is not None and estimate.decide.absence_reason:
-            report.parts.append(f"no decide: {estimate.decide.absence_reason}")
+        decide = estimate.mode_estimates.get(Mode.DECIDE)
+        if decide is not None and decide.absence_reason:
+            report.parts.append(f"no decide: {decide.absence_reason}")
         mode_name = estimate.recommended or "no mode yet"
         report.parts.append(f"recommended: {mode_name}, because {estimate.reason}")
         return report
@@ -344,6 +341,8 @@ def estimate_plan(
         Mode.LIVE.value: estimator.estimate_calls(Mode.LIVE),
     }
     recommended, reason = recommend_mode(mode_estimates, items=plan.items, deadline_s=deadline_s)
+    if ws.task.user_file is not None:
+        mode_estimates[Mode.DECIDE.value] = _estimate_decisions(ws, plan)
     return Preflight(
         plan=plan,
         mode_estimates=mode_estimates,
@@ -355,12 +354,11 @@ def estimate_plan(
         calibration=estimator.calibration,
         deadline_s=deadline_s,
         waiting=estimator.waiting_plan,
-        decide=_estimate_decisions(ws, plan),
     )
 
 
-def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate | None:
-    """Return the estimate of asking a decision model about a plan's rows; None for shipped tasks.
+def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
+    """Return the estimate of asking a decision model about the rows of a user task's plan.
 
     If the task has fields without a fixed choice, the estimate has only that reason. There are no
     control requests, which show if a batch has confused its replies, because decisions are live
@@ -371,8 +369,6 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate |
         ws: The session of the task.
         plan: The plan of asking a generating model about the rows.
     """
-    if ws.task.user_file is None:
-        return None
     open_fields = request_builder.list_open_fields(ws.task)
     if open_fields:
         return ModeEstimate(absence_reason=request_builder.describe_open_fields(open_fields))

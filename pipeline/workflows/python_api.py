@@ -27,8 +27,9 @@ from pipeline.core.report import raise_first_error
 from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from pipeline.core.text import plural
-from pipeline.engine import corrections
+from pipeline.engine import corrections, row_export
 from pipeline.engine.open_workspace import Access, open_workspace
+from pipeline.engine.row_export import ExportReport
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
@@ -41,9 +42,8 @@ from pipeline.index import build
 from pipeline.index.build import IndexReport
 from pipeline.index.hits import Hit
 from pipeline.index.search import SearchSession, make_search_options
-from pipeline.ops import export, status
 from pipeline.ops import items as listing
-from pipeline.ops.export import ExportReport
+from pipeline.ops import status
 from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
@@ -52,7 +52,7 @@ from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollectio
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import MemorySource
-from pipeline.workflows import ask, decisions, tag, try_out
+from pipeline.workflows import ask, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
@@ -237,10 +237,6 @@ class Workspace:
             reading=ReadOptions(sheet, encoding, header),
             choice=ColumnChoice(text, key, with_),
         )
-        if mode == "decide":
-            # A refused question leaves no workspace behind.
-            decisions.check_decidable(unwritten_task.fields)
-
         if name:
             save = partial(
                 ask.save_question,
@@ -572,7 +568,7 @@ class Workspace:
         """
         options = ExportOptions(extractor, cost, gone=gone)
         return self._run(
-            lambda ws: export.export_answers(
+            lambda ws: row_export.export_answers(
                 ws,
                 Path(to),
                 options=options,

@@ -360,8 +360,7 @@ def _print_tag_estimate(
         rows_text = plan.describe_rows(ws.task.nouns)
         plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
         if not plan.requests:
-            subject = "it gets" if plan.items == 1 else "they get"
-            plan_text = f"{rows_text}; {subject} the answers of equal {ws.task.nouns.plural}"
+            plan_text = f"{rows_text}; the answers of equal {ws.task.nouns.plural} are copied"
         ws.display.say(f"{ws.model.name}: {plan_text}")
     for warning in estimate.mode_estimates[report.mode].warnings:
         ws.display.warn(warning)

@@ -18,7 +18,9 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
+from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import RemoteError
+from pipeline.core.report import Report
 from pipeline.core.states import Mode
 from pipeline.core.text import format_usd
 from pipeline.engine.open_workspace import Access, open_workspace
@@ -56,16 +58,12 @@ prompt="Praise or blame?\\n\\n{text}", index="{text}")
 """
 
 
-def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
-    """Ask invented rows in a separate workspace, and return what was measured about the API.
+def verify_gemini(ws: WorkspaceSession) -> Report:
+    """Ask invented rows in a separate workspace, and report the measurements of the API.
 
     The separate workspace is in a subfolder, which is deleted at the end. Prints and confirms the
     cost first. Waits for other processes that do the same. If a step fails, the subfolder stays,
     and the next call goes on with it.
-
-    Returns:
-        JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
-        batches), cost in USD, and `facts`: the other measurements, {subject: result as text}.
 
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
@@ -108,9 +106,15 @@ def verify_gemini(ws: WorkspaceSession) -> dict[str, Any]:
             confirm=ws.ask_person,
             is_temporary=True,
         ) as check_ws:
-            document = _ask_and_measure(ws, check_ws)
+            figures = _ask_and_measure(ws, check_ws)
         shutil.rmtree(data)
-    return document
+
+    title = f"all rows answered, {format_usd(figures['cost'])} spent"
+    report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
+    if ws.backend == "local":
+        report.title = "Gemini was not checked: the local engine answered all rows"
+        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
+    return report
 
 
 def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
@@ -125,7 +129,8 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         check_ws: The workspace with the invented rows.
 
     Returns:
-        The JSON members of `verify_gemini`.
+        JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
+        batches), cost in USD, and `facts`: the other measurements, {subject: result as text}.
 
     Raises:
         InputError: The cost was not confirmed.

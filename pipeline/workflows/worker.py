@@ -26,6 +26,7 @@ from typing import Any
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import AccountError, ConfigurationError, FindableError, InputError
 from pipeline.core.progress import NoProgress
+from pipeline.core.report import Report
 from pipeline.core.settings import Settings
 from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import WorkspaceSession
@@ -109,8 +110,8 @@ def run_worker(
 
 def create_job_tables(
     store: Store, tasks: Sequence[Task], *, settings: Settings, confirm: Callable[[str], None]
-) -> bool:
-    """Create the tables of jobs unless they exist; return whether they were created.
+) -> Report:
+    """Create the tables of jobs unless they exist; report whether they were created.
 
     They are in a schema of their own. A person is asked first if the database also has tables of
     another program.
@@ -120,8 +121,11 @@ def create_job_tables(
         ConfigurationError: Procrastinate is not installed.
     """
     app = _create_app(settings, 1)
+    report = Report(
+        {"made": False}, f"the schema {JOB_SCHEMA} exists", next_step=CommandHint("worker")
+    )
     if _is_set_up(store):
-        return False
+        return report
 
     with store.read() as tx:
         foreign_tables = set(schema.other_tables(tx))
@@ -134,7 +138,8 @@ def create_job_tables(
         )
 
     asyncio.run(_create_job_tables(app))
-    return True
+    report.figures["made"] = True
+    return report
 
 
 def _create_app(settings: Settings, concurrency: int) -> Any:

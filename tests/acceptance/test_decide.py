@@ -293,7 +293,7 @@ def test_rows_that_wait_for_equal_rows_are_named(tickets: Workspace) -> None:
     )
 
     waiting_run = tickets.run_command("tag")
-    assert "6 rows, no request; they get the answers of equal rows" in waiting_run.stderr
+    assert "6 rows, no request; the answers of equal rows are copied" in waiting_run.stderr
     assert (
         "6 rows in unfinished batches, 6 waiting for the answers of equal rows"
         in waiting_run.stdout

@@ -9,11 +9,12 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
 from pipeline.core.settings import Settings
+from pipeline.engine import row_export
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import ExportOptions
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
-from pipeline.ops import export, items
+from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store import edits
 from pipeline.store.database import Store
@@ -134,7 +135,7 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
     if query.filter_pairs:
         options = ExportOptions(row_filter=query.row_filter)
     with app_state.open_to_read(query.task) as ws:
-        chunks = export.iterate_export_chunks(
+        chunks = row_export.iterate_export_chunks(
             ws.store, ws.task, settings=ws.settings, format_=format_, options=options
         )
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):

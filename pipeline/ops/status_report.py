@@ -1,18 +1,17 @@
-"""The command `status`: open rows, batches, index and money of a workspace.
+"""Describe the status of a workspace for people: open rows, batches, index and money.
 
 - A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at its answer.
 - A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from jobs.options import Parameter
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.report import Report, format_counts, format_fields, format_figures
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
-from pipeline.ops import status as task_status
+from pipeline.ops import status
 
 MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.
@@ -20,29 +19,24 @@ MAX_OPEN_BATCH_LINES = 10
 MAX_REASONS = 5
 
 
-def status(
-    ws: WorkspaceSession,
-    *,
-    exact: Annotated[
-        bool,
-        Parameter("Compare the index with all rows, to find changes by other programs."),
-    ] = False,
-) -> Report:
-    """Show rows by state, open batches, cost (USD), the index, and the next command.
+def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
+    """Report rows by state, open batches, cost, the index, and the next command.
 
-    Changes by other programs to indexed rows are found only by --exact, `index` and `work`.
-
-    Rows of a large table of another program are counted from time to time; the time of the count is
-    printed.
+    Args:
+        exact: Compare the index with all rows, to find changes by other programs.
     """
-    report = task_status.read_status(ws, exact=exact)
-    named_lines = _status_lines(report)
+    status_report = status.read_status(ws, exact=exact)
+    named_lines = _status_lines(status_report)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]
-    return Report(report.document, parts=[*lines], next_step=report.next_command or "")
+    return Report(
+        status_report.document,
+        parts=[*lines],
+        next_step=status_report.next_command or "",
+    )
 
 
-def _status_lines(report: task_status.StatusReport) -> list[tuple[str, str]]:
+def _status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
     Workspace, rows and cost are always there. Each other line is left out if there is nothing to
