@@ -378,7 +378,10 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
 
 def _list_server_values(cell: JsonCell) -> _CellValues:
     """Return the values of `_Compiler.list_values` from PostgreSQL's jsonb_path_query."""
-    json_text = cast(func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path), Text)
+    member: ColumnElement[Any] = cast(cell.document, JSONB)
+    if cell.path:
+        member = func.jsonb_extract_path(member, *cell.path)
+    json_text = cast(member, Text)
     member = cast(func.regexp_replace(json_text, _SERVER_QUOTATION, r"\1", "g"), JSONB)
     members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
     table = members.table_valued("leaf").render_derived()
