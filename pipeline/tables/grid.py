@@ -394,7 +394,7 @@ class Grid:
         query = self.select_rows(
             tx,
             NO_FILTER,
-            func.count().filter(self.judgements.is_doubtful()),
+            func.count().filter(self.judgements.is_doubtful),
             func.count(answers.c.confidences),
         )
         doubt_counts = DoubtCounts(*tx.execute(query).one())
@@ -442,7 +442,20 @@ class Grid:
 
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
-        conditions += self._make_answer_conditions(tx, row_filter)
+        judged_values = (
+            (is_reviewed_answer(), row_filter.is_reviewed),
+            (self.judgements.is_doubtful, row_filter.is_doubtful),
+        )
+        conditions += [
+            judgement == value for judgement, value in judged_values if value is not None
+        ]
+        if row_filter.differing_versions:
+            is_different = have_different_answers(
+                tx, self.table.task, self.table.row_id, *row_filter.differing_versions
+            )
+            conditions.append(is_different)
+        if row_filter.extractor:
+            conditions.append(has_version(answers.c.extractor, row_filter.extractor))
         return conditions
 
     def _compile_condition(self, tx: Connection, text: str) -> ColumnElement[bool]:
@@ -469,31 +482,6 @@ class Grid:
             has_word_in_values(tx, document, word) for document in self.searched_documents
         ]
         return or_(*in_cells, *in_documents)
-
-    def _make_answer_conditions(
-        self,
-        tx: Connection,
-        row_filter: RowFilter,
-    ) -> list[ColumnElement[bool]]:
-        """Return a filter's conditions on review, doubt, differing versions and version.
-
-        The review is whether a person marked the row's answer, and the doubt whether a field of
-        the answer has a low probability. The differing versions are two versions that must have
-        answered the row differently. Parts of the filter that are not set add no condition.
-        """
-        judged_values = (
-            (is_reviewed_answer(), row_filter.is_reviewed),
-            (self.judgements.is_doubtful(), row_filter.is_doubtful),
-        )
-        conditions = [judgement == value for judgement, value in judged_values if value is not None]
-        if row_filter.differing_versions:
-            first, second = row_filter.differing_versions
-            conditions.append(
-                have_different_answers(tx, self.table.task, self.table.row_id, first, second),
-            )
-        if row_filter.extractor:
-            conditions.append(has_version(answers.c.extractor, row_filter.extractor))
-        return conditions
 
     def count_rows(
         self,
@@ -739,7 +727,7 @@ def make_grid(
         preference=preference,
         judgements=judgements,
         columns=all_columns,
-        cells={**cells, DOUBTFUL: judgements.is_doubtful()},
+        cells={**cells, DOUBTFUL: judgements.is_doubtful},
         names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,

@@ -150,7 +150,13 @@ class RowJudgements:
             fields: Fields of the answers.
             threshold: Confidence below which a field makes its row doubtful.
         """
-        self._threshold = threshold
+        has_doubt = and_(
+            threshold > answers.c.least_confidence,
+            answers.c.extractor != PERSON,
+            answers.c.reviewed_at.is_(None),
+        )
+        # The condition that a row is doubtful; NULL without an answer.
+        self.is_doubtful = case((has_doubt, true()), (answers.c.id.is_not(None), false()))
         if not has_confidences(tx, task):
             fields = ()
         other_names = [*taken_names]
@@ -187,7 +193,7 @@ class RowJudgements:
             self.doubtful_name: ViewColumn(
                 lambda row: row.cells[DOUBTFUL],
                 "boolean",
-                _make_truth_cell(DOUBTFUL, self.is_doubtful()),
+                _make_truth_cell(DOUBTFUL, self.is_doubtful),
             ),
             self.review_name: ViewColumn(
                 lambda row: row.answer and row.answer.is_reviewed,
@@ -196,15 +202,6 @@ class RowJudgements:
             ),
         }
         self.columns.pop("", None)
-
-    def is_doubtful(self) -> ColumnElement[bool]:
-        """Return the condition that a row is doubtful; NULL without an answer."""
-        has_doubt = and_(
-            self._threshold > answers.c.least_confidence,
-            answers.c.extractor != PERSON,
-            answers.c.reviewed_at.is_(None),
-        )
-        return case((has_doubt, true()), (answers.c.id.is_not(None), false()))
 
 
 def _replace_missing(probability: ColumnElement[float]) -> ColumnElement[float]:

@@ -4,14 +4,12 @@ WHERE= has the same meaning in the commands `items` and `search`.
 
 A cell is a member of a JSON document. Its values are all texts, numbers and truth values in it, at
 any depth of a list or an object. A condition is true if any value fits; `!=` is true if no value is
-equal. A condition is unknown (NULL, as in SQL) if the cell is empty or contains no value of the
-kind that it is compared with:
+equal. A condition is unknown (NULL, as in SQL) if the cell is empty, or if a number is compared
+with a cell that contains none:
 
-- A text is compared with texts. It is also compared with a cell that is a single number or truth
-  value, by the spelling of that value. Both sides are folded: Unicode NFKD, case folding, NFC.
-  `<` and `>` compare code points.
+- A text is compared with all values by their spelling. Both sides are folded: Unicode NFKD, case
+  folding, NFC. `<` and `>` compare code points. TRUE and FALSE are the texts `true` and `false`.
 - A number is compared with numbers, and with texts that are a number: 3 equals 03 and 3.0.
-- TRUE and FALSE are compared with truth values.
 
 Every value is a bound parameter. SQLite calls functions of this module. PostgreSQL has no case
 folding: it uses `lower()` of the database's locale.
@@ -61,10 +59,6 @@ NUMBER_PATTERN = r"-?[0-9]*[.]?[0-9]+([eE][-+]?[0-9]{1,3})?"
 MAX_NUMBER_CHARS = 400
 # Letters that case folding changes, but lower() of PostgreSQL does not: ß and the final sigma.
 _FOLDINGS_BESIDE_LOWER = {"ß": "ss", "\u03c2": "\u03c3"}
-# Types of texts, truth values and numbers in the JSON functions of SQLite and PostgreSQL.
-_TEXT_KINDS = ("text", "string")
-_TRUTH_KINDS = ("true", "false", "boolean")
-_NUMBER_KINDS = ("integer", "real", "number")
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -159,8 +153,8 @@ def register_functions(connection: sqlite3.Connection) -> None:
     """
     match_number = re.compile(NUMBER_PATTERN).fullmatch
 
-    def is_number(text: str) -> bool:
-        return match_number(text) is not None
+    def is_number(value: Any) -> bool:
+        return match_number(str(value)) is not None
 
     connection.create_function("findable_fold", 1, _fold_value, deterministic=True)
     connection.create_function("findable_member", -1, _read_member, deterministic=True)
@@ -189,15 +183,11 @@ def _fold_value(value: Scalar) -> str:
 
 
 class _CellValues(NamedTuple):
-    """The values in a cell as a table, with expressions for each value."""
+    """The values in a cell as a table."""
 
     table: FromClause
-    # The name of the value's type in the JSON functions of the database.
-    kind: ColumnElement[str]
-    # NULL for a list or an object.
+    # Expression for the spelling of each value; NULL for a list or an object.
     text: ColumnElement[Any]
-    # The cell is a single value, not a list or an object.
-    is_whole_cell: ColumnElement[bool]
 
 
 @dataclass(frozen=True)
@@ -222,10 +212,8 @@ class _Compiler:
         The last two are NULL if the cell has no value to compare. So `tone != 'warm'` is not met by
         a row without a tone. The negation of NULL is NULL.
 
-        If all operands are of one kind (numbers or texts, for example), only values of this kind
-        are compared. Otherwise values of all kinds are; values of different kinds are not equal. A
-        text that is a number, such as '3', counts as a number, too. The value of a cell that is no
-        list and no object counts as a text, too.
+        If all operands are numbers, only numbers are compared, and texts that are a number, such
+        as '3'. Otherwise all values are compared, by their spelling.
 
         Raises:
             InputError: The expression names an unknown column.
@@ -267,20 +255,15 @@ class _Compiler:
         """Yield the condition that a value in a cell fits, for each kind of operands.
 
         The operands of a comparison are the values after its operator: `x IN ('a', 3)` gives a
-        condition for the text `a`, then one for the number 3. The order is texts, truth values,
-        numbers. A kind without operands gives no condition. Infinite operands become the largest
-        float.
-
-        Each condition is NULL for a value that is not of its kind. A text that is a number is of
-        both kinds. The value of a cell that is no list and no object is also of the kind text.
-        Texts and truth values are compared folded, see `_fold_value`.
+        condition for the text `a`, then one for the number 3. A kind without operands gives no
+        condition. Infinite operands become the largest float. The condition of numbers is NULL for
+        a value that is no number.
 
         Args:
             comparison: The comparison with its operands.
             values: The values in the compared cell.
         """
-        texts = [_fold_value(value) for value in comparison.values if isinstance(value, str)]
-        truths = [_fold_value(value) for value in comparison.values if isinstance(value, bool)]
+        texts = [value for value in comparison.values if isinstance(value, str | bool)]
         max_number = sys.float_info.max
         numbers = [
             str(max(-max_number, min(value, max_number)))
@@ -288,22 +271,13 @@ class _Compiler:
             if not isinstance(value, str | bool)
         ]
 
-        is_text = values.kind.in_(_TEXT_KINDS)
         if texts:
-            folded_text = self.fold_text(values.text)
-            fit = self._compare(comparison, folded_text, [literal(text) for text in texts])
-            yield case((or_(is_text, values.is_whole_cell), fit))
-        if truths:
-            fit = self._compare(comparison, values.text, [literal(truth) for truth in truths])
-            yield case((values.kind.in_(_TRUTH_KINDS), fit))
+            literals = [literal(_fold_value(text)) for text in texts]
+            yield self._compare(comparison, self.fold_text(values.text), literals)
         if numbers:
-            is_number = case(
-                (is_text, self.matches_number(values.text)),
-                else_=values.kind.in_(_NUMBER_KINDS),
-            )
-            number = case((is_number, cast(values.text, Numeric)))
-            literals = [cast(literal(text, Text), Numeric) for text in numbers]
-            yield self._compare(comparison, number, literals)
+            number = case((self.matches_number(values.text), cast(values.text, Numeric)))
+            number_literals = [cast(literal(text, Text), Numeric) for text in numbers]
+            yield self._compare(comparison, number, number_literals)
 
     def _compare(
         self,
@@ -397,22 +371,23 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
     """
     # SQLite's own paths have no escapes for a quotation mark in a name.
     member = func.findable_member(cell.document, *cell.path)
-    table = func.json_tree(member).table_valued("type", "atom", "parent")
+    table = func.json_tree(member).table_valued("type", "atom")
     kind = table.c.type
-    text = case((kind.in_(_TRUTH_KINDS), kind), else_=table.c.atom)
-    return _CellValues(table, kind, text, table.c.parent.is_(None))
+    return _CellValues(table, case((kind.in_(("true", "false")), kind), else_=table.c.atom))
 
 
 def _list_server_values(cell: JsonCell) -> _CellValues:
     """Return the values of `_Compiler.list_values` from PostgreSQL's jsonb_path_query."""
-    json_text = cast(func.jsonb_extract_path(cast(cell.document, JSONB), *cell.path), Text)
+    member: ColumnElement[Any] = cast(cell.document, JSONB)
+    if cell.path:
+        member = func.jsonb_extract_path(member, *cell.path)
+    json_text = cast(member, Text)
     member = cast(func.regexp_replace(json_text, _SERVER_QUOTATION, r"\1", "g"), JSONB)
     members = func.jsonb_path_query(member, literal_column("'strict $.**'"))
-    table = members.table_valued("leaf", with_ordinality="place").render_derived()
-    kind = func.jsonb_typeof(table.c.leaf)
-    is_value = kind.in_(("string", "number", "boolean"))
-    text = case((is_value, table.c.leaf.op("#>>")(literal_column("'{}'"))))
-    return _CellValues(table, kind, text, table.c.place == 1)
+    table = members.table_valued("leaf").render_derived()
+    is_value = func.jsonb_typeof(table.c.leaf).in_(("string", "number", "boolean"))
+    text = table.c.leaf.op("#>>")(literal_column("'{}'"))
+    return _CellValues(table, case((is_value, text)))
 
 
 def _read_member(document: str | None, *names: str) -> str:
