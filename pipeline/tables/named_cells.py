@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from pipeline.tables.cells import (
     import_pyarrow,
     list_arrow_rows,
-    note_undecodable_bytes,
     parse_json,
-    to_plain_row,
+    to_noted_row,
 )
 from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
 
@@ -148,16 +147,12 @@ def open_parquet(file: "SourceFile") -> "Table":
         table = open_files(schema=schema)
 
     def read_rows() -> Iterator[SourceRow]:
-        byte_names = [field.name for field in table.schema if "binary" in str(field.type)]
         row_number = count(1)
         with file.translate_errors(pa.ArrowException, noun="Parquet"):
             for batch in table.to_batches(
                 batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0, use_threads=False
             ):
-                rows = list_arrow_rows(batch)
-                for name in byte_names:
-                    note_undecodable_bytes(name, [row[name] for row in rows], file.notes)
-                for row in rows:
-                    yield SourceRow(next(row_number), to_plain_row(row))
+                for row in list_arrow_rows(batch):
+                    yield SourceRow(next(row_number), to_noted_row(row, file.notes))
 
     return table.schema.names, read_rows

@@ -15,10 +15,11 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
@@ -27,15 +28,14 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, plural
-from pipeline.store.database import Store, split_into_pages
+from pipeline.store.database import SelectedRows, Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     find_value_kind,
     hash_text,
     merge_kinds,
-    note_undecodable_bytes,
     to_compact_json,
-    to_plain_row,
+    to_noted_row,
     to_plain_value,
 )
 from pipeline.tables.reflection import quote_name, quote_text
@@ -53,10 +53,6 @@ RESERVED_PREFIX = "findable_"
 MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
-# Rows whose values are converted, and whose columns are examined, at once.
-_PAGE_ROWS = 50
-# Classes of plain values that need no conversion; a float may be NaN or infinite.
-_PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
@@ -155,7 +151,7 @@ class FileSource(SourceFile):
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
-            split_into_columns(row.values for row in rows if isinstance(row, SourceRow)),
+            (row.values for row in rows if isinstance(row, SourceRow)),
             self.names,
             source=path,
             stored_kinds=stored_kinds,
@@ -176,22 +172,14 @@ class FileSource(SourceFile):
             )
 
     def _compute_digest(self) -> str:
-        """Return the SHA-256 of a file followed by its reading options.
-
-        An option is a text such as `header=3`.
-        For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
-        options.
-        """
+        """Return the SHA-256 of the paths and contents of all parts, and of the reading options."""
         with self.translate_errors(OSError):
-            if self.path.is_file():
-                given_options = self.options.given_options.items()
-                option_marks = [f"{name}={value}" for name, value in given_options]
-                return " ".join([hash_file(self.path), *option_marks])
-            part_digests = (
+            digests = [
                 f"{part.relative_to(self.path)} {hash_file(part)}"
                 for part in list_parquet_files(self.path)
-            )
-            return hash_text("\n".join(part_digests))
+            ]
+        option_marks = [f"{name}={value}" for name, value in self.options.given_options.items()]
+        return hash_text("\n".join([*digests, *option_marks]))
 
 
 class MemorySource:
@@ -204,12 +192,8 @@ class MemorySource:
             InputError: The columns are not possible in a table.
         """
         self.notes = list[str]()
-        for page in split_into_columns(rows):
-            for name, values in page.items():
-                note_undecodable_bytes(name, values, self.notes)
-        self._rows = [to_plain_row(row) for row in rows]
-        columns = split_into_columns(self._rows)
-        self.columns = find_column_kinds(columns, (), source=MEMORY_ROWS)
+        self._rows = [to_noted_row(row, self.notes) for row in rows]
+        self.columns = find_column_kinds(self._rows, (), source=MEMORY_ROWS)
         self.sha256 = hash_text(to_compact_json(self._rows))
 
     def __iter__(self) -> Iterator[SourceRow]:
@@ -321,56 +305,40 @@ class QuerySource:
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
                 self.notes.append(f"{message}; `{full_command}` reads all rows")
 
-        # The file has a JSON list of rows in each line, and is closed together with this object.
-        self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115
+        # The file has a JSON object in each line, and is closed together with this object.
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         try:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
-                self._names = selection.column_names
-                self._digest = hashlib.sha256(json.dumps(self._names).encode())
-                pages = self._save_pages(selection.rows)
                 self.columns = find_column_kinds(
-                    pages,
-                    self._names,
+                    self._save_rows(selection),
+                    selection.column_names,
                     source="the query",
                     stored_kinds=stored_kinds,
                     is_part=self.is_part,
                 )
-                self._file.flush()
+            self._file.seek(0)
+            digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         except OSError as error:
             message = f"the rows of the query cannot be stored in {tempfile.gettempdir()}: {error}"
             hint = "free disk space there, or set TMPDIR= to a folder with free space"
             raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
 
         if cursor is None:
-            self.sha256 = self._digest.hexdigest()
+            self.sha256 = hash_text(" ".join([digest, *self.columns]))
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query, from the temporary file, numbered from 1."""
         self._file.seek(0)
-        rows = chain.from_iterable(map(json.loads, self._file))
-        for row_number, row in enumerate(rows, start=1):
-            yield SourceRow(row_number, dict(zip(self._names, row, strict=True)))
+        for row_number, line in enumerate(self._file, start=1):
+            yield SourceRow(row_number, orjson.loads(line))
 
-    def _save_pages(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
-        """Write pages of rows to the temporary file, and yield their plain values by column.
-
-        The written bytes are added to `_digest`.
-        """
-        for page in split_into_pages(rows, _PAGE_ROWS):
-            columns = zip(self._names, zip(*page, strict=True), strict=True)
-            plain_columns = {name: self._to_plain_column(name, values) for name, values in columns}
-            line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
-            self._file.write(line)
-            self._digest.update(line.encode())
-            yield plain_columns
-
-    def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return values of a column as plain values, and note bytes that are not text."""
-        if set(map(type, values)) <= _PLAIN_CLASSES:
-            return values
-        note_undecodable_bytes(name, values, self.notes)
-        return [to_plain_value(value) for value in values]
+    def _save_rows(self, selection: SelectedRows) -> Iterator[Mapping[str, Any]]:
+        """Write the rows to the temporary file as plain values, and yield them."""
+        for cells in selection.rows:
+            row = to_noted_row(dict(zip(selection.column_names, cells, strict=True)), self.notes)
+            self._file.write(orjson.dumps(row) + b"\n")
+            yield row
 
 
 RowSource = FileSource | QuerySource | MemorySource
@@ -419,15 +387,11 @@ def _apply_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     return f"SELECT * {source} WHERE {condition}"
 
 
-def read_rows_by_id(
-    store: Store,
-    record: TaskRecord,
-    ids: Sequence[str],
-) -> Iterator[SourceRow]:
-    """Run a task's query for the rows with some ids, and yield these rows in the query's order.
+def read_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Iterable[SourceRow]:
+    """Run a task's query for the rows with some ids, and return these rows in the query's order.
 
     The rows are numbered from 1. Ids that the query does not return are skipped. A row whose key
-    occurs twice is yielded twice.
+    occurs twice is returned twice.
 
     Args:
         store: The database of the query.
@@ -436,19 +400,12 @@ def read_rows_by_id(
             of a query.
 
     Raises:
-        InputError: The query fails, or takes longer than TIMEOUT_S seconds. Raised when the first
-            row is requested, or later.
+        InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(f"({_make_key_condition(record, row_id)})" for row_id in ids)
-    with store.select_rows(
-        f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
-        timeout_s=TIMEOUT_S,
-    ) as selection:
-        for row_number, row in enumerate(selection.rows, start=1):
-            values = to_plain_row(dict(zip(selection.column_names, row, strict=True)))
-            # Values have the form in which a query's rows are read from the temporary file.
-            yield SourceRow(row_number, json.loads(json.dumps(values)))
+    # The query is the user's own.
+    return QuerySource(store, f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}")  # noqa: S608
 
 
 def _make_key_condition(record: TaskRecord, row_id: str) -> str:
@@ -518,20 +475,8 @@ def _name_source_setting(text: str) -> str:
     return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
-def split_into_columns(
-    rows: Iterable[Mapping[str, Any]],
-) -> Iterator[Mapping[str, Sequence[Any]]]:
-    """Yield the values of pages of rows by column."""
-    for page in split_into_pages(rows, _PAGE_ROWS):
-        columns: dict[str, list[Any]] = {}
-        for row in page:
-            for name, value in row.items():
-                columns.setdefault(name, []).append(value)
-        yield columns
-
-
 def find_column_kinds(
-    pages: Iterable[Mapping[str, Sequence[Any]]],
+    rows: Iterable[Mapping[str, Any]],
     first_names: Sequence[str],
     *,
     source: object,
@@ -541,12 +486,11 @@ def find_column_kinds(
     """Return the columns of plain values with their kinds.
 
     Args:
-        pages: The values of pages of rows, by column; they are read to the end, or until there are
-            too many columns.
+        rows: The rows; they are read to the end, or until there are too many columns.
         first_names: Names of columns that are known before, in order.
         source: The source of the rows, for messages.
         stored_kinds: Kinds that columns without any value keep.
-        is_part: The pages have only some rows; columns keep a stored kind that fits the values.
+        is_part: These are only some of the rows; columns keep a stored kind that fits the values.
 
     Returns:
         The kind of each column, `first_names` before new columns. It is text for a column without
@@ -557,9 +501,10 @@ def find_column_kinds(
     """
     check_column_names(first_names, source=source)
     kinds = {name: stored_kinds.get(name) if is_part else None for name in first_names}
-    for page in pages:
-        for name, values in page.items():
-            for kind in set(map(find_value_kind, values)):
+    for row in rows:
+        for name, value in row.items():
+            kind = find_value_kind(value)
+            if kind != kinds.get(name, ""):
                 kinds[name] = merge_kinds(kinds.get(name), kind)
         if len(kinds) > MAX_COLUMNS:
             break
