@@ -13,7 +13,7 @@ from pipeline.tables.cells import (
     parse_json,
     to_noted_row,
 )
-from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
+from pipeline.tables.row_findings import ReadRow, SourceRow, make_rejection
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
@@ -39,7 +39,7 @@ def open_json(file: "SourceFile") -> "Table":
     """
     iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
 
-    def read_rows() -> Iterator[SourceRow | Finding]:
+    def read_rows() -> Iterator[ReadRow]:
         for line_number, text in iterate_texts(file):
             yield _parse_row(line_number, text, max_chars=file.max_line_chars)
 
@@ -49,7 +49,7 @@ def open_json(file: "SourceFile") -> "Table":
     return list(dict.fromkeys(chain.from_iterable(first_rows))), read_rows
 
 
-def _parse_row(line_number: int, text: str, *, max_chars: int) -> SourceRow | Finding:
+def _parse_row(line_number: int, text: str, *, max_chars: int) -> ReadRow:
     """Return the row of a JSON object; a finding for any other, invalid or too long text."""
     if len(text) >= max_chars:
         return make_rejection(line_number, f"longer than {max_chars:,} characters", text)

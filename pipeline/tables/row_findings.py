@@ -76,6 +76,10 @@ class Finding(NamedTuple):
     cells: Mapping[str, Any] = MappingProxyType({})
 
 
+# A row of a source, or the finding that rejects it; the first member of both is the line.
+ReadRow = SourceRow | Finding
+
+
 class SoundRow(NamedTuple):
     """A row of a file that is imported."""
 

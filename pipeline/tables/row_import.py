@@ -45,8 +45,6 @@ from pipeline.tables.row_findings import (
 from pipeline.tables.source import check_column_names
 from pipeline.tables.source_file import SourceFile
 
-# Precedes the key of a rejected row. No key contains NUL.
-_REJECTED_PREFIX = "\0"
 # Characters of text that are written at a time, so that long texts do not fill the memory.
 MAX_BLOCK_CHARS = 4 << 20
 # Findings of a group that are shown.
@@ -352,12 +350,8 @@ class MappedFile(SourceFile):
 
         Raises:
             InputError: The file cannot be read, or has neither a valid nor a rejected row.
-            KeyboardInterrupt: The check was interrupted.
         """
-        file = cls(path, options)
-        with report_interrupt():
-            first_row = next(iter(file), None)
-        if first_row is None:
+        if next(iter(cls(path, options)), None) is None:
             ImportReport(str(path)).check()
 
     @classmethod
@@ -404,46 +398,42 @@ class MappedFile(SourceFile):
             InputError: The file cannot be read; see `SourceFile.read_rows`.
         """
         self._key_lines = KeyLines()
+        self._rejected_key_lines = KeyLines()
         for row in self.read_rows():
             mapped_row = row if isinstance(row, Finding) else self.mapping.map_row(row)
             outcome = mapped_row if isinstance(mapped_row, Finding) else self.check_row(mapped_row)
-            outcome = self._register_key(outcome)
+            if isinstance(outcome, SoundRow):
+                outcome = self._register_key(outcome)
+            elif outcome.key:
+                self._rejected_key_lines.add(self.fold_key(outcome.key), outcome.line)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
 
-    def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
-        """Return a row or finding unchanged, or reject a row whose key an earlier row has.
+    def _register_key(self, row: SoundRow) -> SoundRow | Finding:
+        """Return a row unchanged, or reject it if an earlier sound row has its key.
 
-        Only valid rows count as earlier rows: after a rejected row, a row with its key is accepted.
-        The keys of valid rows, and of findings that have a key, are stored in a temporary file,
-        where `has_key` looks for them.
+        After a rejected row, a row with its key is accepted.
         """
-        if isinstance(outcome, Finding):
-            if outcome.key:
-                rejected_key = _REJECTED_PREFIX + self.fold_key(outcome.key)
-                self._key_lines.add(rejected_key, outcome.line)
-            return outcome
-
-        first_line = self._key_lines.add(self.fold_key(outcome.key), outcome.line_number)
+        first_line = self._key_lines.add(self.fold_key(row.key), row.line_number)
         if first_line is None:
-            return outcome
+            return row
 
         key_column = self.layout.key
         return make_rejection(
-            outcome.line_number,
+            row.line_number,
             f"duplicate {key_column}: already on line {first_line}",
-            outcome.key,
+            row.key,
             column=self.layout.columns[key_column],
-            key=outcome.key,
+            key=row.key,
         )
 
     def has_key(self, key: str) -> bool:
         """Return whether the last `iter` read a row with this key, imported or rejected."""
         identity = self.fold_key(key)
-        lines = set(map(self._key_lines.find, (identity, _REJECTED_PREFIX + identity)))
-        return lines != {None}
+        lines = (self._key_lines.find(identity), self._rejected_key_lines.find(identity))
+        return lines != (None, None)
 
 
 def import_rows(
@@ -486,12 +476,6 @@ def import_rows(
         InputError: The file cannot be read to its end, or the report file cannot be written.
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
-
-    def count_chars(row: SoundRow | Finding) -> int:
-        if isinstance(row, Finding):
-            return len(str(row.cells))
-        return len(str(row.values))
-
     file_name = Path(report.path).name
     with (
         _open_report_file(report) as report_file,
@@ -500,7 +484,7 @@ def import_rows(
         refusals = None if report.dry else FileRefusals(tx, task, file_name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in split_into_blocks(rows, max_rows=max_page_rows, size_of=count_chars):
+            for page in split_into_blocks(rows, max_rows=max_page_rows, size_of=_count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -536,6 +520,10 @@ def import_rows(
                 reason="import",
                 now=now,
             )
+
+
+def _count_chars(row: SoundRow | Finding) -> int:
+    return len(str(row))
 
 
 def split_into_blocks(

@@ -39,7 +39,7 @@ from pipeline.tables.cells import (
     to_plain_value,
 )
 from pipeline.tables.reflection import quote_name, quote_text
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
 
 FILE_HINT = (
@@ -157,7 +157,7 @@ class FileSource(SourceFile):
             stored_kinds=stored_kinds,
         )
 
-    def __iter__(self) -> Iterator[SourceRow | Finding]:
+    def __iter__(self) -> Iterator[ReadRow]:
         """Yield each row and each finding, then check that the file did not change.
 
         Raises:

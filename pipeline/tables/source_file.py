@@ -20,7 +20,7 @@ from pipeline.tables.csv_table import BYTE_ORDER_MARK, open_csv
 from pipeline.tables.encodings import check_encoding, find_encoding
 from pipeline.tables.headers import NO_HEADER
 from pipeline.tables.named_cells import open_json, open_parquet
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.row_findings import ReadRow, make_excerpt
 from pipeline.tables.sheet import open_sheet
 
 # The known columns of a file whose columns may have any names.
@@ -39,7 +39,7 @@ _FORMAT_BY_SUFFIX = {
     ".parquet": "parquet",
 }
 # The names of the columns, and a function that reads the rows.
-Table = tuple[Sequence[str], Callable[[], Iterator[SourceRow | Finding]]]
+Table = tuple[Sequence[str], Callable[[], Iterator[ReadRow]]]
 _OPENER_BY_FORMAT: Mapping[str, Callable[["SourceFile"], Table]] = {
     "csv": open_csv,
     "json": open_json,
@@ -169,7 +169,7 @@ class SourceFile:
         """
         return self._table[0]
 
-    def read_rows(self) -> Iterator[SourceRow | Finding]:
+    def read_rows(self) -> Iterator[ReadRow]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
         Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
