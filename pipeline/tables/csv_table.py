@@ -2,8 +2,8 @@
 
 A record is one row of cells as `csv.reader` splits it; with quotes it can span lines. `csv.reader`
 keeps a whole record in memory. If a line were cut anywhere, the quotes of its cells would no longer
-pair, and the next rows would be read as part of a cell. So a record above the size limit is read to
-its end and rejected, and the file is refused if a single cell or line is far too long.
+pair, and the next rows would be read as part of a cell. So the file is refused if a single cell or
+line is longer than a row may be. Another record above this limit is rejected.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from pipeline.core.text import restore_formula
 from pipeline.tables.headers import MAX_SAMPLED_RECORDS, Record, open_records
+from pipeline.tables.row_findings import MAX_ROW_CHARS
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
@@ -23,9 +24,7 @@ BYTE_ORDER_MARK = "\ufeff"
 # Lines by which the delimiter is chosen.
 _MAX_HEAD_LINES = 50
 _DELIMITERS = (",", ";", "\t", "|")
-# Characters of a cell, and of a line, above which a file is refused; at least the limit of a row.
-_MAX_CELL_CHARS = 16 << 20
-csv.field_size_limit(_MAX_CELL_CHARS)
+csv.field_size_limit(MAX_ROW_CHARS)
 
 
 def open_csv(file: "SourceFile") -> "Table":
@@ -122,8 +121,8 @@ def _read_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[Re
 
             if fields is None:
                 return
-            if sum(map(len, fields)) >= file.max_line_chars:
-                yield Record(line_number, fields, f"longer than {file.max_line_chars:,} characters")
+            if sum(map(len, fields)) >= MAX_ROW_CHARS:
+                yield Record(line_number, fields, f"longer than {MAX_ROW_CHARS:,} characters")
             elif len(fields) > 1 or any(map(str.strip, fields)):
                 cells = [
                     restore_formula(field) if field.startswith("'") else field for field in fields
@@ -137,13 +136,13 @@ def _iterate_lines(file: "SourceFile", text_file: TextIO, texts: list[str]) -> I
     A byte order mark at the beginning of a line is left out, as in files that were joined.
 
     Raises:
-        InputError: A line is far too long.
+        InputError: A line is too long.
     """
-    lines = iter(partial(text_file.readline, _MAX_CELL_CHARS), "")
+    lines = iter(partial(text_file.readline, MAX_ROW_CHARS), "")
     for line_number, text in enumerate(lines, start=1):
-        if len(text) == _MAX_CELL_CHARS:
+        if len(text) == MAX_ROW_CHARS:
             raise file.make_error(
-                f", line {line_number}: longer than {_MAX_CELL_CHARS:,} characters",
+                f", line {line_number}: longer than {MAX_ROW_CHARS:,} characters",
                 hint="end each row with a line break, or shorten the row",
             )
         texts.append(text)
@@ -178,7 +177,7 @@ def _make_broken_record(
             f", line {line_number}: a quote is opened and not closed",
             hint=(
                 "close the quote, or double it if it is part of the text; a cell has at most "
-                f"{_MAX_CELL_CHARS:,} characters"
+                f"{MAX_ROW_CHARS:,} characters"
             ),
         )
 

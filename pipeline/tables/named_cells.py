@@ -13,7 +13,7 @@ from pipeline.tables.cells import (
     parse_json,
     to_noted_row,
 )
-from pipeline.tables.row_findings import ReadRow, SourceRow, make_rejection
+from pipeline.tables.row_findings import MAX_ROW_CHARS, ReadRow, SourceRow, make_rejection
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
@@ -41,7 +41,7 @@ def open_json(file: "SourceFile") -> "Table":
 
     def read_rows() -> Iterator[ReadRow]:
         for line_number, text in iterate_texts(file):
-            yield _parse_row(line_number, text, max_chars=file.max_line_chars)
+            yield _parse_row(line_number, text)
 
     first_rows = [
         row.values for row in islice(read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
@@ -49,10 +49,10 @@ def open_json(file: "SourceFile") -> "Table":
     return list(dict.fromkeys(chain.from_iterable(first_rows))), read_rows
 
 
-def _parse_row(line_number: int, text: str, *, max_chars: int) -> ReadRow:
+def _parse_row(line_number: int, text: str) -> ReadRow:
     """Return the row of a JSON object; a finding for any other, invalid or too long text."""
-    if len(text) >= max_chars:
-        return make_rejection(line_number, f"longer than {max_chars:,} characters", text)
+    if len(text) >= MAX_ROW_CHARS:
+        return make_rejection(line_number, f"longer than {MAX_ROW_CHARS:,} characters", text)
     try:
         value = parse_json(text.strip())
     except ValueError as error:

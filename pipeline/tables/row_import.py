@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
@@ -318,7 +318,6 @@ class MappedFile(SourceFile):
         super().__init__(
             path,
             layout.file_hint,
-            max_line_chars=layout.max_line_chars,
             options=options.reading,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
@@ -353,31 +352,6 @@ class MappedFile(SourceFile):
         """
         if next(iter(cls(path, options)), None) is None:
             ImportReport(str(path)).check()
-
-    @classmethod
-    def open_for_import(cls, path: Path, options: ImportOptions) -> tuple[Self, ImportReport]:
-        """Open a file for an import, and return (file, new report). No rows are imported.
-
-        The report has the options of the import, the matched columns, and the file's format and
-        encoding. Its list `notes` is that of the file, so notes that are added to the file during
-        reading are in the report, too.
-
-        Raises:
-            InputError: The file cannot be read; see `__init__`.
-            KeyboardInterrupt: See `__init__`.
-        """
-        file = cls(path, options)
-        report = ImportReport(
-            str(path),
-            str(options.report) if options.report else None,
-            options.dry,
-            file.mapping.describe_columns(),
-            format=file.format,
-            encoding=file.encoding,
-            notes=file.notes,
-            key_name=cls.layout.key,
-        )
-        return file, report
 
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
@@ -439,21 +413,21 @@ class MappedFile(SourceFile):
 def import_rows(
     store: Store,
     display: Progress,
-    rows: Iterable[SoundRow | Finding],
-    report: ImportReport,
+    file: MappedFile,
+    options: ImportOptions,
     *,
     write: Callable[[Connection, list[SoundRow], ImportReport], Iterable[Finding]],
     task: str,
     now: datetime,
     max_page_rows: int,
     list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
-) -> None:
-    """Write the sound and refused rows of a file in one transaction, and fill the report.
+) -> ImportReport:
+    """Write the sound and refused rows of a file in one transaction, and return the report.
 
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
     - An import event is recorded if rows were added or updated.
-    - With `report.dry`, only the report and its file are filled.
+    - A dry run only fills the report and its file.
     - The transaction is rolled back without an error if no row of the file is in the table. The
       report and its file are complete then, too. The caller must call `report.check()`, which
       raises the error.
@@ -462,8 +436,8 @@ def import_rows(
     Args:
         store: The database.
         display: Shows the progress.
-        rows: The rows of the file, and a finding for each rejected row.
-        report: The report, with the path and the option `dry` of the import.
+        file: The file. Notes that are added to it later are in the report, too.
+        options: The options of the import.
         write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
             it gets a read transaction and only counts.
         task: The task of the rows.
@@ -476,15 +450,24 @@ def import_rows(
         InputError: The file cannot be read to its end, or the report file cannot be written.
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
-    file_name = Path(report.path).name
+    report = ImportReport(
+        str(file.path),
+        str(options.report) if options.report else None,
+        options.dry,
+        file.mapping.describe_columns(),
+        format=file.format,
+        encoding=file.encoding,
+        notes=file.notes,
+        key_name=file.layout.key,
+    )
     with (
         _open_report_file(report) as report_file,
         store.read() if report.dry else store.write() as tx,
     ):
-        refusals = None if report.dry else FileRefusals(tx, task, file_name)
+        refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in split_into_blocks(rows, max_rows=max_page_rows, size_of=_count_chars):
+            for page in split_into_blocks(file, max_rows=max_page_rows, size_of=_count_chars):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -514,12 +497,13 @@ def import_rows(
             workspace.record_event(
                 tx,
                 "import",
-                file_name,
+                file.path.name,
                 old=None,
                 new=report.summary,
                 reason="import",
                 now=now,
             )
+    return report
 
 
 def _count_chars(row: SoundRow | Finding) -> int:

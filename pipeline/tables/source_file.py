@@ -20,14 +20,11 @@ from pipeline.tables.csv_table import BYTE_ORDER_MARK, open_csv
 from pipeline.tables.encodings import check_encoding, find_encoding
 from pipeline.tables.headers import NO_HEADER
 from pipeline.tables.named_cells import open_json, open_parquet
-from pipeline.tables.row_findings import ReadRow, make_excerpt
+from pipeline.tables.row_findings import MAX_ROW_CHARS, ReadRow, make_excerpt
 from pipeline.tables.sheet import open_sheet
 
 # The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
-# Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
-# memory.
-MAX_LINE_CHARS = 4 << 20
 # Bytes by which the encoding and the format are detected.
 _START_BYTES = 1 << 20
 _FORMAT_BY_SUFFIX = {
@@ -94,7 +91,6 @@ class SourceFile:
         path: Path,
         hint: str,
         *,
-        max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
     ) -> None:
@@ -103,7 +99,6 @@ class SourceFile:
         Args:
             path: The file, or a folder of Parquet files.
             hint: The hint of errors: which files are accepted.
-            max_line_chars: Characters from which a row is too long.
             options: Encoding, sheet and header that a user set.
             is_known_column: Returns whether a name is a known column. The delimiter that gives most
                 known names is chosen, and a first row with a known name is accepted as the header.
@@ -114,7 +109,6 @@ class SourceFile:
         """
         self.path = path
         self.options = options
-        self.max_line_chars = max_line_chars
         self.is_known_column = is_known_column
         self.notes = list[str]()
         self._hint = hint
@@ -194,10 +188,10 @@ class SourceFile:
 
         A byte order mark at the beginning of a line is left out, as in files that were joined.
         """
-        while text := file.readline(self.max_line_chars):
+        while text := file.readline(MAX_ROW_CHARS):
             chunk = text
-            while len(chunk) == self.max_line_chars and not chunk.endswith(self.line_end):
-                chunk = file.readline(self.max_line_chars)
+            while len(chunk) == MAX_ROW_CHARS and not chunk.endswith(self.line_end):
+                chunk = file.readline(MAX_ROW_CHARS)
             yield text.removeprefix(BYTE_ORDER_MARK)
 
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
