@@ -170,9 +170,6 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
 # ---- write the people of a file
 
 
-check_file = PeopleFile.check
-
-
 def import_people_file(
     ws: WorkspaceSession,
     path: Path,

@@ -147,9 +147,6 @@ class PassagesFile(MappedFile):
             return metadata
 
 
-check_file = PassagesFile.check
-
-
 def import_passages(
     ws: WorkspaceSession,
     path: Path,

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 _MAX_SAMPLED_ROWS = 50
 # Characters of a JSON list that are read at a time.
 _CHUNK_CHARS = 1 << 20
-# An element of a list above the limit of a row is skipped; above this one, the file is refused.
-_MAX_ELEMENT_CHARS = 32 << 20
 # Finds the end of an element. Numbers of any length are read.
 _ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 # The first character of an element, or the end of the list.
@@ -35,7 +33,7 @@ _BATCH_ROWS = 200
 def open_json(file: "SourceFile") -> "Table":
     """Read the first rows of JSON lines or of a JSON list, to find the names; see `SourceFile`.
 
-    A row that is too long, is not JSON, or is not an object gives a finding.
+    A row that is not JSON, or is not an object, gives a finding.
     """
     iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
 
@@ -50,9 +48,7 @@ def open_json(file: "SourceFile") -> "Table":
 
 
 def _parse_row(line_number: int, text: str) -> ReadRow:
-    """Return the row of a JSON object; a finding for any other, invalid or too long text."""
-    if len(text) >= MAX_ROW_CHARS:
-        return make_rejection(line_number, f"longer than {MAX_ROW_CHARS:,} characters", text)
+    """Return the row of a JSON object; a finding for any other text."""
     try:
         value = parse_json(text.strip())
     except ValueError as error:
@@ -76,8 +72,8 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
     Commas between elements are not checked: no row is lost without them.
 
     Raises:
-        InputError: The list is invalid or not closed, an element is far too long or nested too
-            deeply, or text follows the list.
+        InputError: The list is invalid or not closed, an element is too long or nested too deeply,
+            or text follows the list.
     """
     with file.open() as text_file:
         text = text_file.read(_CHUNK_CHARS)
@@ -88,29 +84,30 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
             start = len(text)
             if value := _VALUE.search(text, end):
                 start = value.start()
+            element_line = line_number + text.count("\n", end, start)
             try:
                 _, element_end = _ELEMENT_DECODER.raw_decode(text, start)
             except (ValueError, RecursionError):
                 element_end = len(text)
             if element_end < len(text):
-                line_number += text.count("\n", end, start)
-                yield line_number, text[start:element_end]
-                line_number += text.count("\n", start, element_end)
+                yield element_line, text[start:element_end]
+                line_number = element_line + text.count("\n", start, element_end)
                 end = element_end
                 continue
 
             # The element may continue in the next chunk.
             rest = text[end:]
-            chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
-            if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
+            if len(rest) > MAX_ROW_CHARS:
+                raise file.make_length_error(element_line)
+            chunk = text_file.read(_CHUNK_CHARS)
+            if not chunk:
                 break
             text = rest + chunk
             end = 0
 
     if rest.strip(", \t\r\n") != "]":
-        line_number += text.count("\n", end, start)
         raise file.make_error(
-            f", line {line_number}: the list is not valid, not closed, or followed by other text",
+            f", line {element_line}: the list is not valid, not closed, or followed by other text",
             hint="correct the file; perhaps its end is missing",
         )
 

@@ -343,16 +343,6 @@ class MappedFile(SourceFile):
             hint=hint,
         )
 
-    @classmethod
-    def check(cls, path: Path, options: ImportOptions) -> None:
-        """Check that a file can be read, and has a row or a finding. Stores nothing.
-
-        Raises:
-            InputError: The file cannot be read, or has neither a valid nor a rejected row.
-        """
-        if next(iter(cls(path, options)), None) is None:
-            ImportReport(str(path)).check()
-
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
@@ -467,7 +457,9 @@ def import_rows(
         refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in split_into_blocks(file, max_rows=max_page_rows, size_of=_count_chars):
+            for page in split_into_blocks(
+                file, max_rows=max_page_rows, size_of=lambda row: len(str(row))
+            ):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -504,10 +496,6 @@ def import_rows(
                 now=now,
             )
     return report
-
-
-def _count_chars(row: SoundRow | Finding) -> int:
-    return len(str(row))
 
 
 def split_into_blocks(

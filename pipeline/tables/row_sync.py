@@ -17,6 +17,7 @@ import orjson
 
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
+from pipeline.core.report import format_counts
 from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
@@ -103,8 +104,7 @@ class RowSyncReport:
             "refused": self.refused,
             "left out, because they were forgotten": self.forgotten,
         }
-        count_texts = [f"{count:,} {word}" for word, count in row_counts.items() if count]
-        counts_text = ", ".join(count_texts)
+        counts_text = format_counts(row_counts)
         if not counts_text:
             return ""
         if self.empty and (self.counts.new or self.counts.changed):
@@ -140,14 +140,13 @@ class RowSync:
         """Read a source to its end, and update the rows of the task in one transaction.
 
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
-        as gone, unless it has only a part of the rows (`is_part`). Rows that are back lose this
+        as gone, unless its cursor left rows out. Rows that are back lose this
         mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
         that changed since they were parked are unparked, so that they may be asked again. Failed
         attempts of changed rows are forgiven. Reports progress on the display.
 
         Args:
-            source: Yields rows and findings; has `sha256`, and may have `is_part` and `read`, the
-                state of a cursor.
+            source: Yields rows and findings; has `sha256`, and may have a `stamp` and a `cursor`.
             display: Shows the progress.
 
         Returns:
@@ -157,7 +156,8 @@ class RowSync:
             InputError: The source cannot be read to its end; nothing is written.
         """
         task_name = self.record.name
-        is_part = getattr(source, "is_part", False)
+        cursor = getattr(source, "cursor", None)
+        is_part = cursor is not None and cursor.is_part
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
@@ -172,9 +172,8 @@ class RowSync:
                     items_sha256=source.sha256,
                     items_stamp=getattr(source, "stamp", None),
                 )
-                cursor_state = getattr(source, "read", None)
-                if cursor_state:
-                    workspace.update_members(tx, task_name, cursor=cursor_state)
+                if cursor is not None:
+                    workspace.update_members(tx, task_name, cursor=cursor.read)
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)

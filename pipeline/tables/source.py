@@ -56,6 +56,8 @@ TIMEOUT_S = 300.0
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
+# The setting of the workspace's database in messages.
+_DATABASE_SETTING = re.compile("FINDABLE_DATABASE_URL=?")
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -71,7 +73,7 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
 
 
 def open_source(
-    store: Store | None,
+    store: Store,
     declaration: Declaration,
     path: Path,
     cursor: "QueryCursor | None" = None,
@@ -92,11 +94,9 @@ def open_source(
     Raises:
         InputError: The query, file or database cannot be read.
     """
-    if declaration.source:
-        with open_other_database(declaration.source, path.parent) as other_database:
-            return QuerySource(other_database, declaration.items, cursor, stored_kinds=stored_kinds)
-    if declaration.is_query and store is not None:
-        return QuerySource(store, declaration.items, cursor, stored_kinds=stored_kinds)
+    if declaration.is_query:
+        with open_query_database(store, declaration.source, path.parent) as database:
+            return QuerySource(database, declaration.items, cursor, stored_kinds=stored_kinds)
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 
@@ -211,6 +211,7 @@ class QueryCursor:
     Attributes:
         column: The column as the task declares it.
         min_value: The greatest value of the last reading; None if all rows are read.
+        is_part: Whether only new rows are read.
         read: The state to record for the next reading. `QuerySource` adds the greatest value.
     """
 
@@ -245,6 +246,7 @@ class QueryCursor:
         self.column = column
         self.task_name = record.name
         self.min_value = None if is_full_read else last_read["seen"]
+        self.is_part = self.min_value is not None
         self.read = {
             "of": query_id,
             "seen": self.min_value,
@@ -259,14 +261,11 @@ class QuerySource:
         sha256: Identifies the names of the columns and all values, in their order; None with a
             cursor, because it selects other rows at each reading.
         columns: The columns with their kinds.
-        is_part: Whether only new rows were read, because of a cursor.
-        read: The state of the cursor to record for the next reading; None without a cursor.
+        cursor: Which rows were read, and the state to record for the next reading; None: all rows.
         notes: Notes for users.
     """
 
     sha256: str | None = None
-    is_part = False
-    read: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -295,12 +294,11 @@ class QuerySource:
             ConfigurationError: The temporary file cannot be written.
         """
         self.notes = list[str]()
+        self.cursor = cursor
         query = sql.strip().removesuffix(";")
         if cursor is not None:
             query = _apply_cursor(store, query, cursor, timeout_s=timeout_s)
-            self.read = cursor.read
-            self.is_part = cursor.min_value is not None
-            if self.is_part:
+            if cursor.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
                 self.notes.append(f"{message}; `{full_command}` reads all rows")
@@ -315,7 +313,7 @@ class QuerySource:
                     selection.column_names,
                     source="the query",
                     stored_kinds=stored_kinds,
-                    is_part=self.is_part,
+                    is_part=cursor is not None and cursor.is_part,
                 )
             self._file.seek(0)
             digest = hashlib.file_digest(self._file, "sha256").hexdigest()
@@ -426,14 +424,15 @@ def _make_key_condition(record: TaskRecord, row_id: str) -> str:
 
 
 @contextlib.contextmanager
-def open_other_database(source: str, folder: Path) -> Iterator[Store]:
-    """Open another database for reading, and close it after the block.
+def open_query_database(store: Store | None, source: str, folder: Path) -> Iterator[Store]:
+    """Open the database that `source=` names for reading, and close it after the block.
 
     A FindableError of the opening or of the block is raised again as the same class, with a message
     that says that it is about `source=`. InputErrors, and errors of other classes, are raised
     unchanged.
 
     Args:
+        store: The database of queries without `source=`, which stays open.
         source: The address of the database, or `$` and the name of the variable that contains it.
             The variable is in the environment or in `.env`.
         folder: The path of a SQLite file in the address is relative to this folder.
@@ -445,6 +444,10 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         InputError: The variable is not set.
         FindableError: The database cannot be opened.
     """
+    if store is not None and not source:
+        yield store
+        return
+
     address = source
     if source.startswith("$"):
         address = read_variable(source[1:])
@@ -459,20 +462,14 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     if separator and scheme == "sqlite":
         address = f"sqlite:///{(folder / file_path).resolve()}"
     try:
-        store = Store(address, is_own_database=False)
-        with contextlib.closing(store):
-            yield store
+        with contextlib.closing(Store(address, is_own_database=False)) as other_database:
+            yield other_database
     except InputError:
         raise
     except FindableError as error:
-        message = _name_source_setting(error.message)
-        hint = _name_source_setting(error.hint)
+        message = _DATABASE_SETTING.sub("source=", error.message)
+        hint = _DATABASE_SETTING.sub("source=", error.hint)
         raise type(error)(f"the database of source=: {message}", hint=hint) from error
-
-
-def _name_source_setting(text: str) -> str:
-    """Replace the workspace's database setting in a message by the setting of a source."""
-    return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
 
 
 def find_column_kinds(

@@ -1,8 +1,7 @@
-"""A row above the size limit is refused, and the rows after it are read."""
+"""Long cells of a rejected row are cut, and a file with an endless row is refused."""
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,16 @@ from pipeline.tables.row_findings import (
 )
 from pipeline.tables.source_file import SourceFile
 
-# Characters of a cell; two of them are longer than a row may be.
-LONG = MAX_ROW_CHARS // 2
+LONG_TEXT = "x" * (MAX_ROW_CHARS + (1 << 20))
+HALF_TEXT = "x" * (MAX_ROW_CHARS // 2)
+CSV_START = "id,text\n1,a\n2,"
+LONG_ROWS = {
+    f'{CSV_START}"x\n3,b\n': "a quote is opened and not closed",
+    f'{CSV_START}"{HALF_TEXT}\n{HALF_TEXT}\n3,b\n': "a quote is opened and not closed",
+    f"{CSV_START}{LONG_TEXT}\n3,b\n": "longer than",
+    f'{{"id": 1}}\n\n{{"id": 2, "text": "{LONG_TEXT}"}}\n': "longer than",
+    f'[{{"id": 1}},\n\n{{"id": 2, "text": "{LONG_TEXT}"}}]\n': "longer than",
+}
 
 
 def read_text_file(path: Path, text: str) -> list[Any]:
@@ -30,44 +37,27 @@ def read_text_file(path: Path, text: str) -> list[Any]:
     return list(SourceFile(path, "a hint").read_rows())
 
 
+@pytest.mark.parametrize("number", range(len(LONG_ROWS)))
+def test_file_with_an_endless_row_is_refused_with_its_line(tmp_path: Path, number: int) -> None:
+    """The rows after it are uncertain, or it would fill the memory."""
+    text, reason = list(LONG_ROWS.items())[number]
+    with pytest.raises(InputError, match=f"line 3: {reason}"):
+        read_text_file(tmp_path / "long.csv", text)
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-def test_long_row_of_a_csv_file_is_a_finding(tmp_path: Path, line_end: str) -> None:
-    """It has the line and the original cells, cut if they are too long."""
-    cells = ("1", "x" * LONG, f"y\n{'y' * LONG}")
+def test_long_cells_of_a_rejected_row_are_cut(tmp_path: Path, line_end: str) -> None:
+    """The row before it and the row after it are read."""
     text = io.StringIO()
+    cells = ("1", "x" * 50_000, "y\n" * 25_000, "one too many")
     rows = [("id", "text", "more"), ("0", "a\n,b", 'a "b"'), cells, ("2", "short", "")]
     csv.writer(text, lineterminator=line_end).writerows(rows)
     first_row, finding, last_row = read_text_file(tmp_path / "long.csv", text.getvalue())
     assert first_row == SourceRow(2, {"id": "0", "text": "a\n,b", "more": 'a "b"'})
-    assert last_row == SourceRow(6, {"id": "2", "text": "short", "more": ""})
+    assert last_row.values == {"id": "2", "text": "short", "more": ""}
     assert finding.line == 4
-    assert finding.reason.startswith(f"longer than {MAX_ROW_CHARS:,} characters")
-    cut_cells = [f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in cells[1:]]
-    assert list(make_refused_row(finding).cells.values()) == ["1", *cut_cells]
-
-
-def test_file_with_uncertain_rows_is_refused_with_a_line(tmp_path: Path) -> None:
-    """The rows after an open quote, and the row of a line without an end, are unknown."""
-    path = tmp_path / "open.csv"
-    for text in ("x\n", "x\n" * MAX_ROW_CHARS):
-        with pytest.raises(InputError, match="line 3: a quote is opened and not closed"):
-            read_text_file(path, f'id,text\n1,a\n2,"{text}3,b\n')
-    with pytest.raises(InputError, match="line 3: longer than"):
-        read_text_file(path, f"id,text\n1,a\n2,{'x' * MAX_ROW_CHARS}\n3,b\n")
-
-
-def test_long_element_of_a_json_list_is_a_finding(tmp_path: Path) -> None:
-    """Brackets, quotes and escapes in a text do not end its element."""
-    rows = [{"id": 1, "t": "a"}, {"id": 2, "t": '}]"\\\n' * (LONG // 3)}, {"id": 3, "t": ["b", {}]}]
-    first_row, finding, last_row = read_text_file(
-        tmp_path / "long.json", json.dumps(rows, indent=1)
-    )
-    assert (first_row.values, last_row.values) == (rows[0], rows[2])
-    assert (finding.line, last_row.line_number, finding.reason) == (
-        6,
-        10,
-        f"longer than {MAX_ROW_CHARS:,} characters",
-    )
+    cut_cells = [f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in cells[1:3]]
+    assert list(make_refused_row(finding).cells.values()) == ["1", *cut_cells, "one too many"]
 
 
 def test_times_have_no_nanoseconds() -> None:
