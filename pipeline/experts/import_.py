@@ -170,9 +170,6 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
 # ---- write the people of a file
 
 
-check_file = PeopleFile.check
-
-
 def import_people_file(
     ws: WorkspaceSession,
     path: Path,
@@ -189,12 +186,12 @@ def import_people_file(
         InputError: The file cannot be read as people, or the report cannot be written. Nothing was
             changed.
     """
-    file, report = PeopleFile.open_for_import(path, options)
-    import_rows(
+    file = PeopleFile(path, options)
+    report = import_rows(
         ws.store,
         ws.display,
         file,
-        report,
+        options,
         write=_write_people,
         task=table.TASK,
         now=ws.now(),

@@ -51,8 +51,6 @@ FILE_HINT = (
 )
 # An index of PostgreSQL takes 2,704 bytes, and the API must return the id in a request key.
 MAX_ID_CHARS = 500
-# A text of 100,000 characters has at most 1.2 million when all of it is escaped.
-MAX_LINE_CHARS = 16 << 20
 PASSAGE_COLUMNS = ("id", "text", "source", "metadata")
 # In files of these formats an empty cell is a missing value.
 _CELL_FORMATS = frozenset({"csv", "xlsx", "parquet"})
@@ -69,7 +67,6 @@ class PassagesFile(MappedFile):
         "id",
         {name: name for name in PASSAGE_COLUMNS},
         FILE_HINT,
-        max_line_chars=MAX_LINE_CHARS,
     )
     shape: PassagesShape | None = None
 
@@ -150,9 +147,6 @@ class PassagesFile(MappedFile):
             return metadata
 
 
-check_file = PassagesFile.check
-
-
 def import_passages(
     ws: WorkspaceSession,
     path: Path,
@@ -168,15 +162,15 @@ def import_passages(
         InputError: The file cannot be read, an id does not fit the id column, or the list of
             findings cannot be written. The database is unchanged.
     """
-    file, report = PassagesFile.open_for_import(path, options)
+    file = PassagesFile(path, options)
     shape = ws.store.query(read_shape, passages=ws.settings.passages_table)
     file.shape = shape
 
-    import_rows(
+    report = import_rows(
         ws.store,
         ws.display,
         file,
-        report,
+        options,
         write=partial(_write_passages, shape),
         task=table.TASK,
         now=ws.now(),

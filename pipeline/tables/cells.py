@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -19,7 +19,7 @@ import orjson
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import is_quotation, iterate_leaves
+from pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
 from pipeline.core.text import INVALID_TEXT
 from pipeline.store.schema import to_utc_time
 
@@ -40,6 +40,10 @@ _KIND_BY_CLASS = {
     list: "json",
     dict: "json",
 }
+# Classes of values that are bytes or may contain them.
+_CLASSES_WITH_BYTES = frozenset({bytes, bytearray, memoryview, list, dict})
+# Classes of values that are plain; a float may be NaN or infinite.
+_PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 # Numbers that the fast JSON parser may round.
@@ -187,7 +191,10 @@ def to_json_text(value: Any) -> str:
 
 def to_plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Convert a row's values to plain JSON values, by column."""
-    return {str(name): to_plain_value(value) for name, value in row.items()}
+    return {
+        str(name): value if value.__class__ in _PLAIN_CLASSES else to_plain_value(value)
+        for name, value in row.items()
+    }
 
 
 def to_plain_value(value: Any) -> Any:
@@ -253,14 +260,22 @@ def merge_kinds(first_kind: str | None, second_kind: str | None) -> str | None:
     return "real" if {first_kind, second_kind} == {"integer", "real"} else "text"
 
 
-def note_undecodable_bytes(name: str, values: Sequence[Any], notes: list[str]) -> None:
-    """Add a note on a column, once, if a value is or contains bytes that are not text."""
-    note = f"column {name!r}: bytes that are not text are read as blank"
-    if note not in notes and any(
-        isinstance(leaf, bytes | bytearray | memoryview) and to_plain_value(leaf) is None
-        for _, leaf in iterate_leaves(list(values))
-    ):
-        notes.append(note)
+def to_noted_row(row: Mapping[Any, Any], notes: list[str]) -> dict[str, Any]:
+    """Convert a row's values to plain values, by column; see `to_plain_value`.
+
+    A note is added, once, for each column with bytes that are not text, at any depth.
+    """
+    if not _CLASSES_WITH_BYTES.isdisjoint(map(type, row.values())):
+        for name, value in row.items():
+            note = f"column {name!r}: bytes that are not text are read as blank"
+            if note not in notes and any(map(_is_undecodable, iterate_leaves(value))):
+                notes.append(note)
+    return to_plain_row(row)
+
+
+def _is_undecodable(leaf: tuple[FieldPath, Any]) -> bool:
+    is_bytes = isinstance(leaf[1], bytes | bytearray | memoryview)
+    return is_bytes and to_plain_value(leaf[1]) is None
 
 
 def list_rows(data: Any) -> list[Mapping[str, Any]]:

@@ -29,7 +29,6 @@ from pipeline.tables.row_findings import (
     make_excerpt,
     make_rejection,
 )
-from pipeline.tables.source_file import MAX_LINE_CHARS
 
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
@@ -62,8 +61,6 @@ class ColumnLayout:
     columns: Mapping[str, str]
     # Hint on the expected file, for errors.
     file_hint: str
-    # Most characters of a line.
-    max_line_chars: int = MAX_LINE_CHARS
     # Columns that are kept under their name in the file, too, if the file calls them by a name
     # from `column_names.toml`.
     columns_kept_twice: frozenset[str] = frozenset()

@@ -2,8 +2,8 @@
 
 A record is one row of cells as `csv.reader` splits it; with quotes it can span lines. `csv.reader`
 keeps a whole record in memory. If a line were cut anywhere, the quotes of its cells would no longer
-pair, and the next rows would be read as part of a cell. So a record above the size limit is read to
-its end and rejected, and the file is refused if a single cell or line is far too long.
+pair, and the next rows would be read as part of a cell. So the file is refused if a cell or a line
+is longer than a row may be.
 """
 
 import contextlib
@@ -11,21 +11,19 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.text import restore_formula
 from pipeline.tables.headers import MAX_SAMPLED_RECORDS, Record, open_records
+from pipeline.tables.row_findings import MAX_ROW_CHARS
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
 
-BYTE_ORDER_MARK = "\ufeff"
 # Lines by which the delimiter is chosen.
 _MAX_HEAD_LINES = 50
 _DELIMITERS = (",", ";", "\t", "|")
-# Characters of a cell, and of a line, above which a file is refused; at least the limit of a row.
-_MAX_CELL_CHARS = 16 << 20
-csv.field_size_limit(_MAX_CELL_CHARS)
+csv.field_size_limit(MAX_ROW_CHARS)
 
 
 def open_csv(file: "SourceFile") -> "Table":
@@ -93,7 +91,7 @@ def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]
 def _read_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[Record]:
     """Yield the records of a file from its first line on; blank records are skipped.
 
-    A record with broken quotes, or that is too long, has a reason. Cells that an export neutralized
+    A record with broken quotes has a reason. Cells that an export neutralized
     get their original text back.
 
     Args:
@@ -101,16 +99,13 @@ def _read_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[Re
         dialect: Options of `csv.reader`.
 
     Raises:
-        InputError: A quote is not closed until the end of the file, or a cell or line is far too
-            long.
+        InputError: A quote is not closed until the end of the file, or a cell or line is too long.
     """
     # The lines of the current record.
     texts = list[str]()
     with file.open() as text_file:
-        lines = _iterate_lines(file, text_file, texts)
-        for _ in islice(lines, file.first_line - 1):
-            texts.clear()
-        reader = csv.reader(lines, strict=True, **dialect)
+        lines = islice(file.read_lines(text_file), file.first_line - 1, None)
+        reader = csv.reader(_append_lines(lines, texts), strict=True, **dialect)
         while True:
             line_number = file.first_line + reader.line_num
             texts.clear()
@@ -122,32 +117,18 @@ def _read_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[Re
 
             if fields is None:
                 return
-            if sum(map(len, fields)) >= file.max_line_chars:
-                yield Record(line_number, fields, f"longer than {file.max_line_chars:,} characters")
-            elif len(fields) > 1 or any(map(str.strip, fields)):
+            if len(fields) > 1 or any(map(str.strip, fields)):
                 cells = [
                     restore_formula(field) if field.startswith("'") else field for field in fields
                 ]
                 yield Record(line_number, cells)
 
 
-def _iterate_lines(file: "SourceFile", text_file: TextIO, texts: list[str]) -> Iterator[str]:
-    """Yield the lines of a file, and append each to the lines of the current record.
-
-    A byte order mark at the beginning of a line is left out, as in files that were joined.
-
-    Raises:
-        InputError: A line is far too long.
-    """
-    lines = iter(partial(text_file.readline, _MAX_CELL_CHARS), "")
-    for line_number, text in enumerate(lines, start=1):
-        if len(text) == _MAX_CELL_CHARS:
-            raise file.make_error(
-                f", line {line_number}: longer than {_MAX_CELL_CHARS:,} characters",
-                hint="end each row with a line break, or shorten the row",
-            )
+def _append_lines(lines: Iterator[str], texts: list[str]) -> Iterator[str]:
+    """Yield lines, and append each to a list."""
+    for text in lines:
         texts.append(text)
-        yield text.removeprefix(BYTE_ORDER_MARK)
+        yield text
 
 
 def _make_broken_record(
@@ -178,7 +159,7 @@ def _make_broken_record(
             f", line {line_number}: a quote is opened and not closed",
             hint=(
                 "close the quote, or double it if it is part of the text; a cell has at most "
-                f"{_MAX_CELL_CHARS:,} characters"
+                f"{MAX_ROW_CHARS:,} characters"
             ),
         )
 

@@ -81,17 +81,13 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
     return codec, note
 
 
-def check_encoding(path: Path, name: str) -> str:
-    """Check that a file is valid text in an encoding that a user named.
+def find_codec(name: str) -> str:
+    """Return Python's name of an encoding that a user named.
 
-    Reads the whole file.
-
-    Returns:
-        Python's name of the codec; `utf-8-sig` for UTF-8, so that a byte order mark is skipped.
+    It is `utf-8-sig` for UTF-8, so that a byte order mark is skipped.
 
     Raises:
-        InputError: The encoding does not exist, or the file has bytes that are invalid in it. The
-            message names the line of the first invalid bytes.
+        InputError: The encoding does not exist.
     """
     try:
         codec = codecs.lookup(io.TextIOWrapper(io.BytesIO(), name).encoding).name
@@ -101,19 +97,6 @@ def check_encoding(path: Path, name: str) -> str:
             "nothing was read",
             hint="examples: utf-8, utf-16, cp1252, cp1250, cp1251, cp1253, cp1254, mac_roman",
         ) from None
-
-    decoder = codecs.getincrementaldecoder(codec)("strict")
-    line_count = 0
-    with path.open("rb") as file:
-        for line in iter(partial(file.readline, CHUNK_BYTES), b""):
-            try:
-                decoder.decode(line)
-            except UnicodeError:
-                raise InputError(
-                    f"{path}, line {line_count + 1}: a byte is not valid {name}; nothing was read",
-                    hint=f"set {OptionHint('encoding')} to the file's encoding, or leave it out",
-                ) from None
-            line_count += line.endswith(b"\n")
     return {"utf-8": "utf-8-sig"}.get(codec, codec)
 
 

@@ -18,6 +18,7 @@ from pipeline.core.errors import InputError
 from pipeline.tables.row_findings import (
     MAX_STORED_CHARS,
     Finding,
+    ReadRow,
     SourceRow,
     make_excerpt,
     make_rejection,
@@ -103,7 +104,7 @@ def _read_rows(
     names: Sequence[str],
     header: Record,
     separator: str,
-) -> Iterator[SourceRow | Finding]:
+) -> Iterator[ReadRow]:
     """Yield the row of each record below the header, and a finding for each faulty record.
 
     A record is faulty if it has a reason, has not as many cells as the header, or repeats the

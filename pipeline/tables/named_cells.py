@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from pipeline.tables.cells import (
     import_pyarrow,
     list_arrow_rows,
-    note_undecodable_bytes,
     parse_json,
-    to_plain_row,
+    to_noted_row,
 )
-from pipeline.tables.row_findings import Finding, SourceRow, make_rejection
+from pipeline.tables.row_findings import MAX_ROW_CHARS, ReadRow, SourceRow, make_rejection
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 _MAX_SAMPLED_ROWS = 50
 # Characters of a JSON list that are read at a time.
 _CHUNK_CHARS = 1 << 20
-# An element of a list above the limit of a row is skipped; above this one, the file is refused.
-_MAX_ELEMENT_CHARS = 32 << 20
 # Finds the end of an element. Numbers of any length are read.
 _ELEMENT_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 # The first character of an element, or the end of the list.
@@ -36,13 +33,13 @@ _BATCH_ROWS = 200
 def open_json(file: "SourceFile") -> "Table":
     """Read the first rows of JSON lines or of a JSON list, to find the names; see `SourceFile`.
 
-    A row that is too long, is not JSON, or is not an object gives a finding.
+    A row that is not JSON, or is not an object, gives a finding.
     """
     iterate_texts = _iterate_lines if file.format == "jsonl" else _iterate_elements
 
-    def read_rows() -> Iterator[SourceRow | Finding]:
+    def read_rows() -> Iterator[ReadRow]:
         for line_number, text in iterate_texts(file):
-            yield _parse_row(line_number, text, max_chars=file.max_line_chars)
+            yield _parse_row(line_number, text)
 
     first_rows = [
         row.values for row in islice(read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
@@ -50,10 +47,8 @@ def open_json(file: "SourceFile") -> "Table":
     return list(dict.fromkeys(chain.from_iterable(first_rows))), read_rows
 
 
-def _parse_row(line_number: int, text: str, *, max_chars: int) -> SourceRow | Finding:
-    """Return the row of a JSON object; a finding for any other, invalid or too long text."""
-    if len(text) >= max_chars:
-        return make_rejection(line_number, f"longer than {max_chars:,} characters", text)
+def _parse_row(line_number: int, text: str) -> ReadRow:
+    """Return the row of a JSON object; a finding for any other text."""
     try:
         value = parse_json(text.strip())
     except ValueError as error:
@@ -77,8 +72,8 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
     Commas between elements are not checked: no row is lost without them.
 
     Raises:
-        InputError: The list is invalid or not closed, an element is far too long or nested too
-            deeply, or text follows the list.
+        InputError: The list is invalid or not closed, an element is too long or nested too deeply,
+            or text follows the list.
     """
     with file.open() as text_file:
         text = text_file.read(_CHUNK_CHARS)
@@ -89,29 +84,30 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
             start = len(text)
             if value := _VALUE.search(text, end):
                 start = value.start()
+            element_line = line_number + text.count("\n", end, start)
             try:
                 _, element_end = _ELEMENT_DECODER.raw_decode(text, start)
             except (ValueError, RecursionError):
                 element_end = len(text)
             if element_end < len(text):
-                line_number += text.count("\n", end, start)
-                yield line_number, text[start:element_end]
-                line_number += text.count("\n", start, element_end)
+                yield element_line, text[start:element_end]
+                line_number = element_line + text.count("\n", start, element_end)
                 end = element_end
                 continue
 
             # The element may continue in the next chunk.
             rest = text[end:]
-            chunk = text_file.read(max(_CHUNK_CHARS, len(rest)))
-            if not chunk or len(rest) > _MAX_ELEMENT_CHARS:
+            if len(rest) > MAX_ROW_CHARS:
+                raise file.make_length_error(element_line)
+            chunk = text_file.read(_CHUNK_CHARS)
+            if not chunk:
                 break
             text = rest + chunk
             end = 0
 
     if rest.strip(", \t\r\n") != "]":
-        line_number += text.count("\n", end, start)
         raise file.make_error(
-            f", line {line_number}: the list is not valid, not closed, or followed by other text",
+            f", line {element_line}: the list is not valid, not closed, or followed by other text",
             hint="correct the file; perhaps its end is missing",
         )
 
@@ -148,16 +144,12 @@ def open_parquet(file: "SourceFile") -> "Table":
         table = open_files(schema=schema)
 
     def read_rows() -> Iterator[SourceRow]:
-        byte_names = [field.name for field in table.schema if "binary" in str(field.type)]
         row_number = count(1)
         with file.translate_errors(pa.ArrowException, noun="Parquet"):
             for batch in table.to_batches(
                 batch_size=_BATCH_ROWS, batch_readahead=0, fragment_readahead=0, use_threads=False
             ):
-                rows = list_arrow_rows(batch)
-                for name in byte_names:
-                    note_undecodable_bytes(name, [row[name] for row in rows], file.notes)
-                for row in rows:
-                    yield SourceRow(next(row_number), to_plain_row(row))
+                for row in list_arrow_rows(batch):
+                    yield SourceRow(next(row_number), to_noted_row(row, file.notes))
 
     return table.schema.names, read_rows

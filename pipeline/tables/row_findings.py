@@ -16,6 +16,8 @@ from pipeline.core.text import INVALID_TEXT
 from pipeline.store.rows import RefusedRow
 from pipeline.tables.cells import iterate_names_and_values, to_json_text
 
+# Characters of a row. A file without line ends must not fill the memory.
+MAX_ROW_CHARS = 16 << 20
 # Findings, or groups of findings, that are kept in memory. The report in a file has all findings.
 MAX_KEPT_FINDINGS = 1000
 # Characters of a value that a finding shows.
@@ -74,6 +76,10 @@ class Finding(NamedTuple):
     # The cells of a refused row as they were read, by column; an over-long cell is cut and marked.
     # Empty if the row cannot be split into cells, such as a line that is not JSON.
     cells: Mapping[str, Any] = MappingProxyType({})
+
+
+# A row of a source, or the finding that rejects it; the first member of both is the line.
+ReadRow = SourceRow | Finding
 
 
 class SoundRow(NamedTuple):

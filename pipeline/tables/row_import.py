@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
@@ -45,8 +45,6 @@ from pipeline.tables.row_findings import (
 from pipeline.tables.source import check_column_names
 from pipeline.tables.source_file import SourceFile
 
-# Precedes the key of a rejected row. No key contains NUL.
-_REJECTED_PREFIX = "\0"
 # Characters of text that are written at a time, so that long texts do not fill the memory.
 MAX_BLOCK_CHARS = 4 << 20
 # Findings of a group that are shown.
@@ -320,7 +318,6 @@ class MappedFile(SourceFile):
         super().__init__(
             path,
             layout.file_hint,
-            max_line_chars=layout.max_line_chars,
             options=options.reading,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
@@ -346,45 +343,6 @@ class MappedFile(SourceFile):
             hint=hint,
         )
 
-    @classmethod
-    def check(cls, path: Path, options: ImportOptions) -> None:
-        """Check that a file can be read, and has a row or a finding. Stores nothing.
-
-        Raises:
-            InputError: The file cannot be read, or has neither a valid nor a rejected row.
-            KeyboardInterrupt: The check was interrupted.
-        """
-        file = cls(path, options)
-        with report_interrupt():
-            first_row = next(iter(file), None)
-        if first_row is None:
-            ImportReport(str(path)).check()
-
-    @classmethod
-    def open_for_import(cls, path: Path, options: ImportOptions) -> tuple[Self, ImportReport]:
-        """Open a file for an import, and return (file, new report). No rows are imported.
-
-        The report has the options of the import, the matched columns, and the file's format and
-        encoding. Its list `notes` is that of the file, so notes that are added to the file during
-        reading are in the report, too.
-
-        Raises:
-            InputError: The file cannot be read; see `__init__`.
-            KeyboardInterrupt: See `__init__`.
-        """
-        file = cls(path, options)
-        report = ImportReport(
-            str(path),
-            str(options.report) if options.report else None,
-            options.dry,
-            file.mapping.describe_columns(),
-            format=file.format,
-            encoding=file.encoding,
-            notes=file.notes,
-            key_name=cls.layout.key,
-        )
-        return file, report
-
     def check_row(self, row: SourceRow) -> SoundRow | Finding:
         """Return a row by column as it is imported, or the finding that rejects it."""
         raise NotImplementedError
@@ -404,66 +362,62 @@ class MappedFile(SourceFile):
             InputError: The file cannot be read; see `SourceFile.read_rows`.
         """
         self._key_lines = KeyLines()
+        self._rejected_key_lines = KeyLines()
         for row in self.read_rows():
             mapped_row = row if isinstance(row, Finding) else self.mapping.map_row(row)
             outcome = mapped_row if isinstance(mapped_row, Finding) else self.check_row(mapped_row)
-            outcome = self._register_key(outcome)
+            if isinstance(outcome, SoundRow):
+                outcome = self._register_key(outcome)
+            elif outcome.key:
+                self._rejected_key_lines.add(self.fold_key(outcome.key), outcome.line)
             if isinstance(outcome, Finding) and isinstance(row, SourceRow):
                 source_row = mapped_row if isinstance(mapped_row, SourceRow) else row
                 outcome = outcome._replace(cells=source_row.values)
             yield outcome
 
-    def _register_key(self, outcome: SoundRow | Finding) -> SoundRow | Finding:
-        """Return a row or finding unchanged, or reject a row whose key an earlier row has.
+    def _register_key(self, row: SoundRow) -> SoundRow | Finding:
+        """Return a row unchanged, or reject it if an earlier sound row has its key.
 
-        Only valid rows count as earlier rows: after a rejected row, a row with its key is accepted.
-        The keys of valid rows, and of findings that have a key, are stored in a temporary file,
-        where `has_key` looks for them.
+        After a rejected row, a row with its key is accepted.
         """
-        if isinstance(outcome, Finding):
-            if outcome.key:
-                rejected_key = _REJECTED_PREFIX + self.fold_key(outcome.key)
-                self._key_lines.add(rejected_key, outcome.line)
-            return outcome
-
-        first_line = self._key_lines.add(self.fold_key(outcome.key), outcome.line_number)
+        first_line = self._key_lines.add(self.fold_key(row.key), row.line_number)
         if first_line is None:
-            return outcome
+            return row
 
         key_column = self.layout.key
         return make_rejection(
-            outcome.line_number,
+            row.line_number,
             f"duplicate {key_column}: already on line {first_line}",
-            outcome.key,
+            row.key,
             column=self.layout.columns[key_column],
-            key=outcome.key,
+            key=row.key,
         )
 
     def has_key(self, key: str) -> bool:
         """Return whether the last `iter` read a row with this key, imported or rejected."""
         identity = self.fold_key(key)
-        lines = set(map(self._key_lines.find, (identity, _REJECTED_PREFIX + identity)))
-        return lines != {None}
+        lines = (self._key_lines.find(identity), self._rejected_key_lines.find(identity))
+        return lines != (None, None)
 
 
 def import_rows(
     store: Store,
     display: Progress,
-    rows: Iterable[SoundRow | Finding],
-    report: ImportReport,
+    file: MappedFile,
+    options: ImportOptions,
     *,
     write: Callable[[Connection, list[SoundRow], ImportReport], Iterable[Finding]],
     task: str,
     now: datetime,
     max_page_rows: int,
     list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
-) -> None:
-    """Write the sound and refused rows of a file in one transaction, and fill the report.
+) -> ImportReport:
+    """Write the sound and refused rows of a file in one transaction, and return the report.
 
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
     - An import event is recorded if rows were added or updated.
-    - With `report.dry`, only the report and its file are filled.
+    - A dry run only fills the report and its file.
     - The transaction is rolled back without an error if no row of the file is in the table. The
       report and its file are complete then, too. The caller must call `report.check()`, which
       raises the error.
@@ -472,8 +426,8 @@ def import_rows(
     Args:
         store: The database.
         display: Shows the progress.
-        rows: The rows of the file, and a finding for each rejected row.
-        report: The report, with the path and the option `dry` of the import.
+        file: The file. Notes that are added to it later are in the report, too.
+        options: The options of the import.
         write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
             it gets a read transaction and only counts.
         task: The task of the rows.
@@ -486,21 +440,26 @@ def import_rows(
         InputError: The file cannot be read to its end, or the report file cannot be written.
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
-
-    def count_chars(row: SoundRow | Finding) -> int:
-        if isinstance(row, Finding):
-            return len(str(row.cells))
-        return len(str(row.values))
-
-    file_name = Path(report.path).name
+    report = ImportReport(
+        str(file.path),
+        str(options.report) if options.report else None,
+        options.dry,
+        file.mapping.describe_columns(),
+        format=file.format,
+        encoding=file.encoding,
+        notes=file.notes,
+        key_name=file.layout.key,
+    )
     with (
         _open_report_file(report) as report_file,
         store.read() if report.dry else store.write() as tx,
     ):
-        refusals = None if report.dry else FileRefusals(tx, task, file_name)
+        refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
         with report_interrupt(), display.bar(title, None) as bar:
-            for page in split_into_blocks(rows, max_rows=max_page_rows, size_of=count_chars):
+            for page in split_into_blocks(
+                file, max_rows=max_page_rows, size_of=lambda row: len(str(row))
+            ):
                 findings = [row for row in page if isinstance(row, Finding)]
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
@@ -530,12 +489,13 @@ def import_rows(
             workspace.record_event(
                 tx,
                 "import",
-                file_name,
+                file.path.name,
                 old=None,
                 new=report.summary,
                 reason="import",
                 now=now,
             )
+    return report
 
 
 def split_into_blocks(

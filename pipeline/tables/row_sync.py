@@ -17,6 +17,7 @@ import orjson
 
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
+from pipeline.core.report import format_counts
 from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
 from pipeline.store.database import Store, split_into_pages
@@ -26,7 +27,7 @@ from pipeline.tables.row_findings import (
     MAX_KEPT_FINDINGS,
     Finding,
     KeyLines,
-    SourceRow,
+    ReadRow,
     find_unsound_text,
     make_refused_row,
     make_rejection,
@@ -103,8 +104,7 @@ class RowSyncReport:
             "refused": self.refused,
             "left out, because they were forgotten": self.forgotten,
         }
-        count_texts = [f"{count:,} {word}" for word, count in row_counts.items() if count]
-        counts_text = ", ".join(count_texts)
+        counts_text = format_counts(row_counts)
         if not counts_text:
             return ""
         if self.empty and (self.counts.new or self.counts.changed):
@@ -140,14 +140,13 @@ class RowSync:
         """Read a source to its end, and update the rows of the task in one transaction.
 
         New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
-        as gone, unless it has only a part of the rows (`is_part`). Rows that are back lose this
+        as gone, unless its cursor left rows out. Rows that are back lose this
         mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
         that changed since they were parked are unparked, so that they may be asked again. Failed
         attempts of changed rows are forgiven. Reports progress on the display.
 
         Args:
-            source: Yields rows and findings; has `sha256`, and may have `is_part` and `read`, the
-                state of a cursor.
+            source: Yields rows and findings; has `sha256`, and may have a `stamp` and a `cursor`.
             display: Shows the progress.
 
         Returns:
@@ -157,7 +156,8 @@ class RowSync:
             InputError: The source cannot be read to its end; nothing is written.
         """
         task_name = self.record.name
-        is_part = getattr(source, "is_part", False)
+        cursor = getattr(source, "cursor", None)
+        is_part = cursor is not None and cursor.is_part
         with stored_rows.stage_rows(self.store) as staged_rows:
             self._stage_source(staged_rows, source, display)
             with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
@@ -172,9 +172,8 @@ class RowSync:
                     items_sha256=source.sha256,
                     items_stamp=getattr(source, "stamp", None),
                 )
-                cursor_state = getattr(source, "read", None)
-                if cursor_state:
-                    workspace.update_members(tx, task_name, cursor=cursor_state)
+                if cursor is not None:
+                    workspace.update_members(tx, task_name, cursor=cursor.read)
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
@@ -212,52 +211,53 @@ class RowSync:
         """Read a source to its end, and stage its rows, except forgotten rows."""
         is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
         rows = self.convert_rows(source, is_forgotten=is_forgotten)
-        row_count = 0
         with display.bar("items", None) as bar:
             for page in split_into_pages(rows, PAGE_ROWS):
-                present_rows = [row for row in page if not is_forgotten(row["item_id"])]
-                self.report.forgotten += len(page) - len(present_rows)
-
-                sound_rows = [
-                    row for row in present_rows if row["input_hash"] != stored_rows.NO_HASH
-                ]
+                sound_rows = [row for row in page if row["input_hash"] != stored_rows.NO_HASH]
                 self.report.empty += sum(row["is_empty"] for row in sound_rows)
                 self._inspect_images(sound_rows)
-
-                staged_rows.add(present_rows)
-                row_count += len(page)
-                bar.show(row_count)
+                staged_rows.add(page)
+                bar.show(page[-1]["n"])
 
     def convert_rows(
         self,
-        source: Iterable[SourceRow | Finding],
+        source: Iterable[ReadRow],
         *,
         is_forgotten: Callable[[str], bool] = lambda _row_id: False,
     ) -> Iterator[_StoredRow]:
-        """Yield each row of a source as it would be stored, also refused rows; store nothing.
+        """Yield each row of a source as it is stored, also refused rows; store nothing.
 
         Only the ids are kept, in a temporary file, to find repeated ids. A row with the key of an
         earlier row is refused. If the id is a hash of the row, an equal row gets the id with the
-        next suffix: `hash-2`, `hash-3`, …. Refused rows are counted in the report.
+        next suffix: `hash-2`, `hash-3`, …. Refused and forgotten rows are counted in the report.
 
         Args:
             source: The rows and findings of the source.
-            is_forgotten: Returns whether a user erased the row of an id. Such a row is yielded, but
-                never as a refused row, because that would store its cells.
+            is_forgotten: Returns whether a user erased the row of an id. Such a row is left out,
+                also if its key is repeated, because a refused row would store its cells.
         """
         key_lines = KeyLines()
         repeat_counts = Counter[str]()
         has_made_key = self.record.key[0][0] == HASH_KEY
         for row_number, source_row in enumerate(source, start=1):
+            line = source_row[0]
             row = self._convert_row(source_row)
             row_id = row["item_id"]
-            earlier_line = key_lines.add(row_id, row["line"])
+            earlier_line = key_lines.add(row_id, line)
             # Equal rows share an id that is a hash.
             has_made_id = row["input_hash"] == stored_rows.NO_HASH or has_made_key
             if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
-                row = self._refuse_duplicate(row, earlier_line)
+                finding = make_rejection(
+                    line,
+                    f"the key is already on {self.record.line_noun} {earlier_line}",
+                    row_id,
+                    column=", ".join(name for name, _ in self.record.key),
+                    key=row_id,
+                    cells=parse_stored_values(row["row"]),
+                )
+                row = self._record_refusal(finding)
                 row_id = row["item_id"]
-                earlier_line = key_lines.add(row_id, row["line"])
+                earlier_line = key_lines.add(row_id, line)
                 has_made_id = True
 
             if earlier_line is not None and has_made_id:
@@ -265,8 +265,10 @@ class RowSync:
                 row["item_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
             row["n"] = row_number
             self.report.rows = row_number
-            del row["line"]
-            yield row
+            if is_forgotten(row["item_id"]):
+                self.report.forgotten += 1
+            else:
+                yield row
 
     def _inspect_images(self, rows: Sequence[_StoredRow]) -> None:
         """Inspect the images of rows, change the rows accordingly, and count unusable rows.
@@ -287,24 +289,6 @@ class RowSync:
                 self.report.unusable += 1
                 self.report.unusable_example = row_id, row["unusable"]
 
-    def _refuse_duplicate(self, row: Mapping[str, Any], earlier_line: int) -> _StoredRow:
-        """Record the refusal of a row with the key of an earlier row, and return its refused row.
-
-        Args:
-            row: The row as it would be stored.
-            earlier_line: The line of the earlier row with the same key.
-        """
-        key = row["item_id"]
-        finding = make_rejection(
-            row["line"],
-            f"the key is already on {self.record.line_noun} {earlier_line}",
-            key,
-            column=", ".join(name for name, _ in self.record.key),
-            key=key,
-            cells=parse_stored_values(row["row"]),
-        )
-        return self._record_refusal(finding)
-
     def _record_refusal(self, finding: Finding) -> _StoredRow:
         """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
 
@@ -320,11 +304,10 @@ class RowSync:
 
         refused_row = make_refused_row(finding)
         cells_hash = hash_input(refused_row.cells, list(refused_row.cells))
-        row_id = f"refused:{cells_hash[:_ID_HASH_DIGITS]}"
-        return {**refused_row.to_columns(row_id), "line": finding.line}
+        return refused_row.to_columns(f"refused:{cells_hash[:_ID_HASH_DIGITS]}")
 
-    def _convert_row(self, row: SourceRow | Finding) -> _StoredRow:
-        """Return a row as it will be stored, without its number.
+    def _convert_row(self, row: ReadRow) -> _StoredRow:
+        """Return a row as it is stored, without its number.
 
         Only the columns of the task are stored, without None. A finding, a row with text that
         cannot be stored and a row without a valid key are recorded in the report as refused; their
@@ -351,22 +334,14 @@ class RowSync:
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values))
 
-        row_id, reason, column = self._make_id(values)
-        if reason:
-            finding = make_rejection(
-                row.line_number,
-                reason,
-                values.get(column) or "",
-                column=column,
-                cells=values,
-            )
-            return self._record_refusal(finding)
+        row_id = self._make_id(row.line_number, values)
+        if isinstance(row_id, Finding):
+            return self._record_refusal(row_id)
 
         members = self.record.members
         has_no_input = has_only_blanks(values, members.image_columns or members.asked_columns)
         return {
             "item_id": row_id,
-            "line": row.line_number,
             "row": json_bytes.decode(),
             "is_empty": has_no_input or has_only_blanks(values, members.required_columns),
             "input_hash": hash_input(values, members.asked_columns),
@@ -374,28 +349,24 @@ class RowSync:
             "unusable": None,
         }
 
-    def _make_id(self, values: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Make the id of a row from its key columns.
+    def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:
+        """Return the id of a row, made of its key columns, or the finding that it has no id.
 
         The id is the text of a single column (a whole number in decimal), a JSON array of several
         columns, or the first 32 digits of a SHA-256 of all values if the task has no key columns.
         There is no id if a key column is missing or blank, or if the id is longer than
-        MAX_KEY_BYTES.
-
-        Returns:
-            The id and two empty texts; or an empty text, why the row has no id, and the column at
-            fault. For an id that is too long, this is the first key column.
+        MAX_KEY_BYTES. The finding names the column, which is the first if the id is too long.
         """
         (first_column, _), *other_columns = self.record.key
         if first_column == HASH_KEY:
-            return hash_text(to_compact_json(values, sort=True))[:_ID_HASH_DIGITS], "", ""
+            return hash_text(to_compact_json(values, sort=True))[:_ID_HASH_DIGITS]
 
         for name, _ in self.record.key:
             value = values.get(name)
             if value is None:
-                return "", "the key is missing", name
+                return make_rejection(line, "the key is missing", "", column=name, cells=values)
             if not str(value).strip():
-                return "", "the key is blank", name
+                return make_rejection(line, "the key is blank", value, column=name, cells=values)
 
         row_id = str(values[first_column])
         if other_columns:
@@ -409,8 +380,10 @@ class RowSync:
         # four bytes.
         is_too_long = len(row_id) * 4 > MAX_KEY_BYTES and len(row_id.encode()) > MAX_KEY_BYTES
         if is_too_long:
-            return "", f"the key is longer than {MAX_KEY_BYTES:,} bytes", first_column
-        return row_id, "", ""
+            reason = f"the key is longer than {MAX_KEY_BYTES:,} bytes"
+            key = values[first_column]
+            return make_rejection(line, reason, key, column=first_column, cells=values)
+        return row_id
 
 
 def find_changed_in_source(

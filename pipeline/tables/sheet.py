@@ -31,7 +31,7 @@ MAX_SHEET_BYTES = 256 << 20
 # The library needs 70 bytes for each cell, blank cells included: 350 MB, about as much as for the
 # largest image.
 MAX_CELLS = 5_000_000
-# Of a cell; a row of CSV has as many characters at most.
+# Of a cell.
 MAX_CELL_BYTES = 4 << 20
 # Of all shared texts, and the texts of all cells together.
 MAX_TEXT_BYTES = 256 << 20

@@ -15,10 +15,11 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
@@ -27,19 +28,18 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, plural
-from pipeline.store.database import Store, split_into_pages
+from pipeline.store.database import SelectedRows, Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     find_value_kind,
     hash_text,
     merge_kinds,
-    note_undecodable_bytes,
     to_compact_json,
-    to_plain_row,
+    to_noted_row,
     to_plain_value,
 )
 from pipeline.tables.reflection import quote_name, quote_text
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
 
 FILE_HINT = (
@@ -53,13 +53,11 @@ RESERVED_PREFIX = "findable_"
 MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
 TIMEOUT_S = 300.0
-# Rows whose values are converted, and whose columns are examined, at once.
-_PAGE_ROWS = 50
-# Classes of plain values that need no conversion; a float may be NaN or infinite.
-_PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 # After this time all rows of a query with a cursor are read, to find removed rows and rows that
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
+# The setting of the workspace's database in messages.
+_DATABASE_SETTING = re.compile("FINDABLE_DATABASE_URL=?")
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -75,7 +73,7 @@ def resolve_items(declaration: Declaration, path: Path) -> str:
 
 
 def open_source(
-    store: Store | None,
+    store: Store,
     declaration: Declaration,
     path: Path,
     cursor: "QueryCursor | None" = None,
@@ -96,11 +94,9 @@ def open_source(
     Raises:
         InputError: The query, file or database cannot be read.
     """
-    if declaration.source:
-        with open_other_database(declaration.source, path.parent) as other_database:
-            return QuerySource(other_database, declaration.items, cursor, stored_kinds=stored_kinds)
-    if declaration.is_query and store is not None:
-        return QuerySource(store, declaration.items, cursor, stored_kinds=stored_kinds)
+    if declaration.is_query:
+        with open_query_database(store, declaration.source, path.parent) as database:
+            return QuerySource(database, declaration.items, cursor, stored_kinds=stored_kinds)
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 
@@ -155,13 +151,13 @@ class FileSource(SourceFile):
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()
         self.columns = find_column_kinds(
-            split_into_columns(row.values for row in rows if isinstance(row, SourceRow)),
+            (row.values for row in rows if isinstance(row, SourceRow)),
             self.names,
             source=path,
             stored_kinds=stored_kinds,
         )
 
-    def __iter__(self) -> Iterator[SourceRow | Finding]:
+    def __iter__(self) -> Iterator[ReadRow]:
         """Yield each row and each finding, then check that the file did not change.
 
         Raises:
@@ -176,22 +172,14 @@ class FileSource(SourceFile):
             )
 
     def _compute_digest(self) -> str:
-        """Return the SHA-256 of a file followed by its reading options.
-
-        An option is a text such as `header=3`.
-        For a folder it is the SHA-256 of the paths and hashes of its Parquet files, without
-        options.
-        """
+        """Return the SHA-256 of the paths and contents of all parts, and of the reading options."""
         with self.translate_errors(OSError):
-            if self.path.is_file():
-                given_options = self.options.given_options.items()
-                option_marks = [f"{name}={value}" for name, value in given_options]
-                return " ".join([hash_file(self.path), *option_marks])
-            part_digests = (
+            digests = [
                 f"{part.relative_to(self.path)} {hash_file(part)}"
                 for part in list_parquet_files(self.path)
-            )
-            return hash_text("\n".join(part_digests))
+            ]
+        option_marks = [f"{name}={value}" for name, value in self.options.given_options.items()]
+        return hash_text("\n".join([*digests, *option_marks]))
 
 
 class MemorySource:
@@ -204,12 +192,8 @@ class MemorySource:
             InputError: The columns are not possible in a table.
         """
         self.notes = list[str]()
-        for page in split_into_columns(rows):
-            for name, values in page.items():
-                note_undecodable_bytes(name, values, self.notes)
-        self._rows = [to_plain_row(row) for row in rows]
-        columns = split_into_columns(self._rows)
-        self.columns = find_column_kinds(columns, (), source=MEMORY_ROWS)
+        self._rows = [to_noted_row(row, self.notes) for row in rows]
+        self.columns = find_column_kinds(self._rows, (), source=MEMORY_ROWS)
         self.sha256 = hash_text(to_compact_json(self._rows))
 
     def __iter__(self) -> Iterator[SourceRow]:
@@ -227,6 +211,7 @@ class QueryCursor:
     Attributes:
         column: The column as the task declares it.
         min_value: The greatest value of the last reading; None if all rows are read.
+        is_part: Whether only new rows are read.
         read: The state to record for the next reading. `QuerySource` adds the greatest value.
     """
 
@@ -261,6 +246,7 @@ class QueryCursor:
         self.column = column
         self.task_name = record.name
         self.min_value = None if is_full_read else last_read["seen"]
+        self.is_part = self.min_value is not None
         self.read = {
             "of": query_id,
             "seen": self.min_value,
@@ -275,14 +261,11 @@ class QuerySource:
         sha256: Identifies the names of the columns and all values, in their order; None with a
             cursor, because it selects other rows at each reading.
         columns: The columns with their kinds.
-        is_part: Whether only new rows were read, because of a cursor.
-        read: The state of the cursor to record for the next reading; None without a cursor.
+        cursor: Which rows were read, and the state to record for the next reading; None: all rows.
         notes: Notes for users.
     """
 
     sha256: str | None = None
-    is_part = False
-    read: Mapping[str, Any] | None = None
 
     def __init__(
         self,
@@ -311,66 +294,49 @@ class QuerySource:
             ConfigurationError: The temporary file cannot be written.
         """
         self.notes = list[str]()
+        self.cursor = cursor
         query = sql.strip().removesuffix(";")
         if cursor is not None:
             query = _apply_cursor(store, query, cursor, timeout_s=timeout_s)
-            self.read = cursor.read
-            self.is_part = cursor.min_value is not None
-            if self.is_part:
+            if cursor.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
                 self.notes.append(f"{message}; `{full_command}` reads all rows")
 
-        # The file has a JSON list of rows in each line, and is closed together with this object.
-        self._file = tempfile.TemporaryFile(mode="w+", encoding="ascii")  # noqa: SIM115
+        # The file has a JSON object in each line, and is closed together with this object.
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
         weakref.finalize(self, self._file.close)
         try:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
-                self._names = selection.column_names
-                self._digest = hashlib.sha256(json.dumps(self._names).encode())
-                pages = self._save_pages(selection.rows)
                 self.columns = find_column_kinds(
-                    pages,
-                    self._names,
+                    self._save_rows(selection),
+                    selection.column_names,
                     source="the query",
                     stored_kinds=stored_kinds,
-                    is_part=self.is_part,
+                    is_part=cursor is not None and cursor.is_part,
                 )
-                self._file.flush()
+            self._file.seek(0)
+            digest = hashlib.file_digest(self._file, "sha256").hexdigest()
         except OSError as error:
             message = f"the rows of the query cannot be stored in {tempfile.gettempdir()}: {error}"
             hint = "free disk space there, or set TMPDIR= to a folder with free space"
             raise ConfigurationError(f"{message}; nothing was written", hint=hint) from error
 
         if cursor is None:
-            self.sha256 = self._digest.hexdigest()
+            self.sha256 = hash_text(" ".join([digest, *self.columns]))
 
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query, from the temporary file, numbered from 1."""
         self._file.seek(0)
-        rows = chain.from_iterable(map(json.loads, self._file))
-        for row_number, row in enumerate(rows, start=1):
-            yield SourceRow(row_number, dict(zip(self._names, row, strict=True)))
+        for row_number, line in enumerate(self._file, start=1):
+            yield SourceRow(row_number, orjson.loads(line))
 
-    def _save_pages(self, rows: Iterator[Sequence[Any]]) -> Iterator[dict[str, Sequence[Any]]]:
-        """Write pages of rows to the temporary file, and yield their plain values by column.
-
-        The written bytes are added to `_digest`.
-        """
-        for page in split_into_pages(rows, _PAGE_ROWS):
-            columns = zip(self._names, zip(*page, strict=True), strict=True)
-            plain_columns = {name: self._to_plain_column(name, values) for name, values in columns}
-            line = f"{json.dumps(list(zip(*plain_columns.values(), strict=True)))}\n"
-            self._file.write(line)
-            self._digest.update(line.encode())
-            yield plain_columns
-
-    def _to_plain_column(self, name: str, values: Sequence[Any]) -> Sequence[Any]:
-        """Return values of a column as plain values, and note bytes that are not text."""
-        if set(map(type, values)) <= _PLAIN_CLASSES:
-            return values
-        note_undecodable_bytes(name, values, self.notes)
-        return [to_plain_value(value) for value in values]
+    def _save_rows(self, selection: SelectedRows) -> Iterator[Mapping[str, Any]]:
+        """Write the rows to the temporary file as plain values, and yield them."""
+        for cells in selection.rows:
+            row = to_noted_row(dict(zip(selection.column_names, cells, strict=True)), self.notes)
+            self._file.write(orjson.dumps(row) + b"\n")
+            yield row
 
 
 RowSource = FileSource | QuerySource | MemorySource
@@ -419,15 +385,11 @@ def _apply_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: f
     return f"SELECT * {source} WHERE {condition}"
 
 
-def read_rows_by_id(
-    store: Store,
-    record: TaskRecord,
-    ids: Sequence[str],
-) -> Iterator[SourceRow]:
-    """Run a task's query for the rows with some ids, and yield these rows in the query's order.
+def read_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Iterable[SourceRow]:
+    """Run a task's query for the rows with some ids, and return these rows in the query's order.
 
     The rows are numbered from 1. Ids that the query does not return are skipped. A row whose key
-    occurs twice is yielded twice.
+    occurs twice is returned twice.
 
     Args:
         store: The database of the query.
@@ -436,19 +398,12 @@ def read_rows_by_id(
             of a query.
 
     Raises:
-        InputError: The query fails, or takes longer than TIMEOUT_S seconds. Raised when the first
-            row is requested, or later.
+        InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
     query = record.items.strip().removesuffix(";")
     conditions = " OR ".join(f"({_make_key_condition(record, row_id)})" for row_id in ids)
-    with store.select_rows(
-        f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}",  # noqa: S608 - the user's own query
-        timeout_s=TIMEOUT_S,
-    ) as selection:
-        for row_number, row in enumerate(selection.rows, start=1):
-            values = to_plain_row(dict(zip(selection.column_names, row, strict=True)))
-            # Values have the form in which a query's rows are read from the temporary file.
-            yield SourceRow(row_number, json.loads(json.dumps(values)))
+    # The query is the user's own.
+    return QuerySource(store, f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}")  # noqa: S608
 
 
 def _make_key_condition(record: TaskRecord, row_id: str) -> str:
@@ -469,14 +424,15 @@ def _make_key_condition(record: TaskRecord, row_id: str) -> str:
 
 
 @contextlib.contextmanager
-def open_other_database(source: str, folder: Path) -> Iterator[Store]:
-    """Open another database for reading, and close it after the block.
+def open_query_database(store: Store | None, source: str, folder: Path) -> Iterator[Store]:
+    """Open the database that `source=` names for reading, and close it after the block.
 
     A FindableError of the opening or of the block is raised again as the same class, with a message
     that says that it is about `source=`. InputErrors, and errors of other classes, are raised
     unchanged.
 
     Args:
+        store: The database of queries without `source=`, which stays open.
         source: The address of the database, or `$` and the name of the variable that contains it.
             The variable is in the environment or in `.env`.
         folder: The path of a SQLite file in the address is relative to this folder.
@@ -488,6 +444,10 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
         InputError: The variable is not set.
         FindableError: The database cannot be opened.
     """
+    if store is not None and not source:
+        yield store
+        return
+
     address = source
     if source.startswith("$"):
         address = read_variable(source[1:])
@@ -502,36 +462,18 @@ def open_other_database(source: str, folder: Path) -> Iterator[Store]:
     if separator and scheme == "sqlite":
         address = f"sqlite:///{(folder / file_path).resolve()}"
     try:
-        store = Store(address, is_own_database=False)
-        with contextlib.closing(store):
-            yield store
+        with contextlib.closing(Store(address, is_own_database=False)) as other_database:
+            yield other_database
     except InputError:
         raise
     except FindableError as error:
-        message = _name_source_setting(error.message)
-        hint = _name_source_setting(error.hint)
+        message = _DATABASE_SETTING.sub("source=", error.message)
+        hint = _DATABASE_SETTING.sub("source=", error.hint)
         raise type(error)(f"the database of source=: {message}", hint=hint) from error
 
 
-def _name_source_setting(text: str) -> str:
-    """Replace the workspace's database setting in a message by the setting of a source."""
-    return re.sub("FINDABLE_DATABASE_URL=?", "source=", text)
-
-
-def split_into_columns(
-    rows: Iterable[Mapping[str, Any]],
-) -> Iterator[Mapping[str, Sequence[Any]]]:
-    """Yield the values of pages of rows by column."""
-    for page in split_into_pages(rows, _PAGE_ROWS):
-        columns: dict[str, list[Any]] = {}
-        for row in page:
-            for name, value in row.items():
-                columns.setdefault(name, []).append(value)
-        yield columns
-
-
 def find_column_kinds(
-    pages: Iterable[Mapping[str, Sequence[Any]]],
+    rows: Iterable[Mapping[str, Any]],
     first_names: Sequence[str],
     *,
     source: object,
@@ -541,12 +483,11 @@ def find_column_kinds(
     """Return the columns of plain values with their kinds.
 
     Args:
-        pages: The values of pages of rows, by column; they are read to the end, or until there are
-            too many columns.
+        rows: The rows; they are read to the end, or until there are too many columns.
         first_names: Names of columns that are known before, in order.
         source: The source of the rows, for messages.
         stored_kinds: Kinds that columns without any value keep.
-        is_part: The pages have only some rows; columns keep a stored kind that fits the values.
+        is_part: These are only some of the rows; columns keep a stored kind that fits the values.
 
     Returns:
         The kind of each column, `first_names` before new columns. It is text for a column without
@@ -557,9 +498,10 @@ def find_column_kinds(
     """
     check_column_names(first_names, source=source)
     kinds = {name: stored_kinds.get(name) if is_part else None for name in first_names}
-    for page in pages:
-        for name, values in page.items():
-            for kind in set(map(find_value_kind, values)):
+    for row in rows:
+        for name, value in row.items():
+            kind = find_value_kind(value)
+            if kind != kinds.get(name, ""):
                 kinds[name] = merge_kinds(kinds.get(name), kind)
         if len(kinds) > MAX_COLUMNS:
             break

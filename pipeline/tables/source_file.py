@@ -8,7 +8,7 @@ row means invalid bytes.
 import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TextIO
 
@@ -16,18 +16,16 @@ from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.csv_table import BYTE_ORDER_MARK, open_csv
-from pipeline.tables.encodings import check_encoding, find_encoding
+from pipeline.core.text import SURROGATES
+from pipeline.tables.csv_table import open_csv
+from pipeline.tables.encodings import find_codec, find_encoding
 from pipeline.tables.headers import NO_HEADER
 from pipeline.tables.named_cells import open_json, open_parquet
-from pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
+from pipeline.tables.row_findings import MAX_ROW_CHARS, ReadRow, make_excerpt
 from pipeline.tables.sheet import open_sheet
 
 # The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
-# Characters of a line, or of an element of a JSON list. A file without line ends must not fill the
-# memory.
-MAX_LINE_CHARS = 4 << 20
 # Bytes by which the encoding and the format are detected.
 _START_BYTES = 1 << 20
 _FORMAT_BY_SUFFIX = {
@@ -38,8 +36,9 @@ _FORMAT_BY_SUFFIX = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+_BYTE_ORDER_MARK = "\ufeff"
 # The names of the columns, and a function that reads the rows.
-Table = tuple[Sequence[str], Callable[[], Iterator[SourceRow | Finding]]]
+Table = tuple[Sequence[str], Callable[[], Iterator[ReadRow]]]
 _OPENER_BY_FORMAT: Mapping[str, Callable[["SourceFile"], Table]] = {
     "csv": open_csv,
     "json": open_json,
@@ -53,8 +52,9 @@ _FORMATS_BY_OPTION = {
     "encoding": ({"csv", "json", "jsonl"}, "encoding"),
     "header": ({"csv", "xlsx"}, "header line"),
 }
-# The beginning of JSON that cannot be the header of a table.
-_CERTAIN_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
+# The beginning of a JSON object, of a list of objects, or of an empty list. Other texts may be the
+# header of a table.
+_JSON_START = re.compile(r'\[\s*[{\]]|\{\s*["}]')
 # A first line that may be a whole object: JSON lines.
 _WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
 # A first line that ends with a carriage return alone.
@@ -94,7 +94,6 @@ class SourceFile:
         path: Path,
         hint: str,
         *,
-        max_line_chars: int = MAX_LINE_CHARS,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
     ) -> None:
@@ -103,7 +102,6 @@ class SourceFile:
         Args:
             path: The file, or a folder of Parquet files.
             hint: The hint of errors: which files are accepted.
-            max_line_chars: Characters from which a row is too long.
             options: Encoding, sheet and header that a user set.
             is_known_column: Returns whether a name is a known column. The delimiter that gives most
                 known names is chosen, and a first row with a known name is accepted as the header.
@@ -114,7 +112,6 @@ class SourceFile:
         """
         self.path = path
         self.options = options
-        self.max_line_chars = max_line_chars
         self.is_known_column = is_known_column
         self.notes = list[str]()
         self._hint = hint
@@ -131,7 +128,7 @@ class SourceFile:
             is_text = not start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
             self.encoding = "utf-8"
             if is_text and options.encoding:
-                self.encoding = check_encoding(self.parts[0], options.encoding)
+                self.encoding = find_codec(options.encoding)
             elif is_text:
                 self.encoding, note = find_encoding(self.parts[0], start)
                 self.notes += filter(None, [note])
@@ -169,7 +166,7 @@ class SourceFile:
         """
         return self._table[0]
 
-    def read_rows(self) -> Iterator[SourceRow | Finding]:
+    def read_rows(self) -> Iterator[ReadRow]:
         """Yield each row, and a finding for each faulty row, in the order of the file.
 
         Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
@@ -190,15 +187,30 @@ class SourceFile:
         )
 
     def read_lines(self, file: TextIO) -> Iterator[str]:
-        """Yield each line of a file with its line end; the rest of an over-long line is skipped.
+        """Yield each line of a file with its line end.
 
         A byte order mark at the beginning of a line is left out, as in files that were joined.
+
+        Raises:
+            InputError: A line is too long, or has bytes that the encoding of a user does not allow.
         """
-        while text := file.readline(self.max_line_chars):
-            chunk = text
-            while len(chunk) == self.max_line_chars and not chunk.endswith(self.line_end):
-                chunk = file.readline(self.max_line_chars)
-            yield text.removeprefix(BYTE_ORDER_MARK)
+        lines = iter(partial(file.readline, MAX_ROW_CHARS), "")
+        for line_number, text in enumerate(lines, start=1):
+            if len(text) == MAX_ROW_CHARS:
+                raise self.make_length_error(line_number)
+            if self.options.encoding and SURROGATES.search(text):
+                raise self.make_error(
+                    f", line {line_number}: a byte is not valid {self.options.encoding}",
+                    hint=f"set {OptionHint('encoding')} to the file's encoding, or leave it out",
+                )
+            yield text.removeprefix(_BYTE_ORDER_MARK)
+
+    def make_length_error(self, line_number: int) -> InputError:
+        """Return the error that a row is too long, so that the next rows are uncertain."""
+        return self.make_error(
+            f", line {line_number}: longer than {MAX_ROW_CHARS:,} characters",
+            hint="end each row with a line break, or shorten the row",
+        )
 
     def make_error(self, reason: str, *, hint: str = "") -> InputError:
         """Return the error for this file; the reason follows its path immediately."""
@@ -226,12 +238,9 @@ class SourceFile:
         The content overrules the suffix:
 
         - Parquet and .xlsx are recognized by their first bytes.
-        - A text that begins with `[` is JSON.
-        - A text that begins with `{` is JSON lines if its first line ends with `}`, or by its
-          suffix. Else it is refused.
-        - If the suffix is that of CSV or of no format, the two rules for texts apply only if the
-          text begins like a JSON object, a list of objects or an empty list: `[a],[b]` could be a
-          header.
+        - A text that begins like a JSON object, a list of objects or an empty list is JSON:
+          `[a],[b]` could be a header. A text that begins with `{` is JSON lines if its first line
+          ends with `}`, or by its suffix. Else it is refused.
         - All other texts have the format of the suffix, or are CSV. A suffix of JSON or Parquet is
           refused.
 
@@ -242,7 +251,7 @@ class SourceFile:
         Raises:
             InputError: The file is empty, is a document, image or other binary file, or is a JSON
                 object on several lines. Or the suffix is that of JSON or Parquet, and the content
-                is a text that begins with neither `[` nor `{`.
+                is another text.
         """
         for signature, name in _FORMAT_BY_SIGNATURE.items():
             if start.startswith(signature):
@@ -262,7 +271,7 @@ class SourceFile:
             raise self.make_error(" is empty")
 
         suffix_format = _FORMAT_BY_SUFFIX.get(self.path.suffix.lower(), "csv")
-        if text[0] in "[{" and (suffix_format != "csv" or _CERTAIN_JSON_START.match(text)):
+        if _JSON_START.match(text):
             if text[0] == "[":
                 return "json"
             if suffix_format == "jsonl" or _WHOLE_OBJECT.match(text):

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ from pipeline.engine.task_template import (
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.row_findings import SourceRow, make_excerpt
-from pipeline.tables.source import FileSource, MemorySource, QuerySource, open_other_database
+from pipeline.tables.source import FileSource, MemorySource, QuerySource, open_query_database
 from pipeline.workflows.column_guesses import guess_key_and_content
 
 # Name of a task that is not stored.
@@ -189,8 +189,7 @@ def _draft_of_query(store: Store | None, unwritten_task: UnwrittenTask) -> TaskD
     if sqlite_scheme and not database_path.startswith("/"):
         source = f"{sqlite_scheme}{make_relative_path(folder, Path(database_path))}"
 
-    with open_other_database(source, folder) if source else nullcontext(store) as database:
-        assert database is not None  # noqa: S101 - a query of the workspace comes with its store
+    with open_query_database(store, source, folder) as database:
         query = QuerySource(database, unwritten_task.items)
     guess = guess_key_and_content(query.columns, query, unwritten_task.choice)
     guess = guess._replace(notes=(*query.notes, *guess.notes))

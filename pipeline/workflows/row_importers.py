@@ -14,7 +14,7 @@ from pipeline.engine.workspace_folder import lacks_workspace_files
 from pipeline.experts import import_ as people
 from pipeline.images import import_ as images
 from pipeline.passages import import_ as passages
-from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport
+from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 
 __all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
 
@@ -26,15 +26,15 @@ IMAGES_TASK = "images"
 class RowImporter(NamedTuple):
     """The functions that import the rows of a task from a file."""
 
-    # Raises an error if the file cannot be imported; writes nothing.
-    check_file: Callable[[Path, ImportOptions], None]
+    # Reads the rows of a file.
+    file_class: type[MappedFile]
     import_rows: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
 
 
 # By the value of TASK=.
 FILE_IMPORTERS = {
-    "experts": RowImporter(people.check_file, people.import_people_file),
-    "passages": RowImporter(passages.check_file, passages.import_passages),
+    "experts": RowImporter(people.PeopleFile, people.import_people_file),
+    "passages": RowImporter(passages.PassagesFile, passages.import_passages),
 }
 IMPORTED_TASKS = (*FILE_IMPORTERS, IMAGES_TASK)
 
@@ -82,7 +82,9 @@ def check_file(
         check_readable(file, "imported")
     may_create = not options.dry and lacks_workspace_files(data)
     if may_create and (file.is_file() or file.is_dir()):
-        FILE_IMPORTERS[task_name].check_file(file, options)
+        rows = FILE_IMPORTERS[task_name].file_class(file, options)
+        if next(iter(rows), None) is None:
+            ImportReport(str(file)).check()
 
 
 def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
-from pipeline.tables.encodings import check_encoding, find_encoding
+from pipeline.tables.encodings import find_codec, find_encoding
+from pipeline.tables.source_file import SourceFile
 
 TEXTS = {
     "cp1252": (
@@ -84,12 +86,13 @@ def test_unicode_is_not_guessed(tmp_path: Path, codec: str) -> None:
 
 
 def test_wrong_encoding_is_refused_with_the_line(tmp_path: Path) -> None:
-    """The whole file is checked, and codecs of bytes are refused."""
+    """Every line is checked, and codecs of bytes are refused."""
     path = tmp_path / "late.csv"
     path.write_bytes(b"id,text\n" + b"1,plain\n" * 200_000 + "2,caf\u00e9\n".encode("cp1252"))
+    rows = SourceFile(path, "a hint", options=ReadOptions(encoding="utf-8")).read_rows()
     with pytest.raises(InputError, match="line 200002: a byte is not valid utf-8"):
-        check_encoding(path, "utf-8")
-    assert check_encoding(path, "latin1") == "iso8859-1"
+        list(rows)
+    assert find_codec("latin1") == "iso8859-1"
     for name in ("klingon", "hex", "rot13", "\0"):
         with pytest.raises(InputError, match="is not an encoding"):
-            check_encoding(path, name)
+            find_codec(name)
