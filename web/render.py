@@ -65,6 +65,13 @@ STATE_LABELS = {
     "downloaded": "answers received",
     "ingested": "done",
 }
+# How and when the modes ask.
+MODE_LABELS = {
+    "batch": "by tomorrow, half price",
+    "flex": "in minutes, half price",
+    "live": "at once, full price",
+    "decide": "at once, only the choices, each with its probability",
+}
 # Models of the local engine, and what they are called.
 LOCAL_MODEL_PREFIX = "findable-local"
 LOCAL_ENGINE_LABEL = "this machine"
@@ -377,6 +384,7 @@ _FILTERS: Mapping[str, Any] = {
     "has_running": has_running,
     "highlight": highlight,
     "highlight_spans": highlight_spans,
+    "mode_label": MODE_LABELS.__getitem__,
     "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,

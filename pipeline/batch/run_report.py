@@ -23,6 +23,8 @@ from pipeline.tables.row_table import STALE_STATE
 # Outcomes of a request without an answer.
 FAILED_OUTCOMES = (Outcome.REFUSED, Outcome.INVALID, Outcome.MISSING)
 CANCELLED_WORD = "cancelled"
+# Members of a state change in the JSON document.
+MOVE_MEMBERS = ("at", "old", "new", "why")
 # Members of a run in the JSON document: attributes of the summary of its batches.
 SUMMARY_FIELD_NAMES = ("unapplied", "rejected", "outdated", "other_versions")
 
@@ -91,11 +93,10 @@ class RunReport:
         - `other_versions`: models that answered although another model was asked.
         """
         summary = self.summarize(tx, task)
-        moves = [
-            {name: event[name] for name in ("at", "old", "new", "why")}
-            for number in sorted({self.numbers[0], self.numbers[-1]})
-            for event in workspace.events_of(tx, "batch", number)
-        ]
+        moves = list[dict[str, Any]]()
+        for number in sorted({self.numbers[0], self.numbers[-1]}):
+            for event in workspace.events_of(tx, "batch", number):
+                moves.append({name: event[name] for name in MOVE_MEMBERS})
         return {
             **make_batch_summary(self.batch, now=now).document,
             "moves": sorted(moves, key=lambda move: move["at"]),
@@ -106,12 +107,11 @@ class RunReport:
 
     def list_row_ids(self, tx: Connection) -> list[str]:
         """Return the id of each row that the run asked, once, in no order."""
-        ids = [
-            row_id
-            for number in self.numbers
-            for row_id in answers.list_row_ids_of_batch(tx, number, claimed=True)
-        ]
-        return list(dict.fromkeys(ids))
+        row_ids = dict[str, None]()
+        for number in self.numbers:
+            ids = answers.list_row_ids_of_batch(tx, number, claimed=True)
+            row_ids.update(dict.fromkeys(ids))
+        return list(row_ids)
 
     def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""

@@ -121,7 +121,8 @@ class TaskGridBuilder:
             source_names=[*self._record.columns, *self._own_keys],
             default_names=list(default_names),
             cost_names=[self._answer_names[part] for part in _COST_KINDS],
-            searched_cells=(self._table.row_id,),
+            # The values contain the key, unless it is a hash.
+            searched_cells=(),
             searched_documents=(self._values, answers_table.c.answer),
             facets=[
                 *(name for name, field in self._fields.items() if field not in uncounted_fields),

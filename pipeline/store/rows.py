@@ -151,7 +151,10 @@ class StagedRows(NamedTuple):
                 tx.exec_driver_sql(f"ANALYZE {_staged.name}")
 
             counts = self._count_changes(tx, task, is_part=is_part)
-            written_count = tx.execute(self._build_upsert(tx, task, now, is_part=is_part)).rowcount
+            last_n = 0
+            if is_part:
+                last_n = _read_last_n(tx, task)
+            written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
                 is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
                 # Missing rows are searched for only if there are any.
@@ -161,6 +164,8 @@ class StagedRows(NamedTuple):
                     vanished = update(rows).where(is_present, ~_is_staged())
                     tx.execute(vanished.values(gone_at=now, n=gone_n))
                 tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
+                is_moved = _is_stored_row(task) & (rows.c.n != _staged.c.n)
+                tx.execute(update(rows).where(is_moved).values(n=_staged.c.n))
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
             rewritten_count = written_count - counts.new + counts.missing
@@ -229,30 +234,25 @@ class StagedRows(NamedTuple):
             missing=missing_count,
         )
 
-    def _build_upsert(self, tx: Connection, task: str, now: datetime, *, is_part: bool) -> Any:
+    def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
         """Return the statement that writes the staged rows that are new, differ or were gone.
 
         Equal rows are left out. An updated row is no longer gone. Its `changed_at` becomes `now`
         only if its input hash is new.
 
         Args:
-            is_part: As in `sync_task_rows`.
+            last_n: The number after which new rows are numbered.
         """
-        staged_n: ColumnElement[int] = _staged.c.n
-        updated_columns: tuple[str, ...] = ("n", *STAGED_COLUMNS)
-        if is_part:
-            staged_n = _staged.c.n + _read_last_n(tx, task)
-            updated_columns = STAGED_COLUMNS
         # A server locks every row that the statement gets, so rows that are equal are left out.
         differs = or_(
             rows.c.gone_at.is_not(None),
-            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in updated_columns),
+            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in STAGED_COLUMNS),
         )
         changed_rows = (
             select(
                 literal(task),
                 _staged.c.item_id,
-                staged_n,
+                _staged.c.n + last_n,
                 *(_staged.c[name] for name in STAGED_COLUMNS),
             )
             .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
@@ -268,7 +268,7 @@ class StagedRows(NamedTuple):
         new_row = statement.excluded
         has_new_hash = rows.c.input_hash != new_row.input_hash
         new_time = literal(now, rows.c.changed_at.type)
-        values = {name: new_row[name] for name in updated_columns}
+        values = {name: new_row[name] for name in STAGED_COLUMNS}
         values["gone_at"] = None
         values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
         return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)

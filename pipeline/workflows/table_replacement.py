@@ -118,10 +118,11 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         with ws.store.read() as tx:
             corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
-        report.examples = [
-            ("changed" if row_id in known_ids else "added", parse_stored_values(values))
-            for row_id, _, values in preview.changed_rows[:MAX_EXAMPLES]
-        ]
+        for row_id, _, values in preview.changed_rows[:MAX_EXAMPLES]:
+            kind = "added"
+            if row_id in known_ids:
+                kind = "changed"
+            report.examples.append((kind, parse_stored_values(values)))
         report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]
         report.corrected = len(corrected_ids)
         asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]

@@ -95,6 +95,7 @@ def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) ->
     task = reviews.set_up_task(workspace)
     path = reviews.write_task_file()
     path.write_text(path.read_text().replace("    prompt=", '    key="row",\n    prompt='))
+    table = path.with_suffix(".csv")
     task.ran("tag-live")
     with Page(task) as page:
         html = page.get(REVIEWS).text
@@ -107,3 +108,17 @@ def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) ->
             assert key not in re.sub(r"<[^>]*>|Type \w+", "", text)
         assert '<h1 dir="auto">Row 2</h1>' in texts[0]
         assert ">row 2</a>" in texts[1]
+
+        # In a newer table without the first row, the others keep their answers and move up.
+        header, _, *rows = table.read_text().splitlines()
+        table.write_text("\n".join([header, "9,It hums.", *reversed(rows)]))
+        task.ran("tag-live", "--dry")
+        html = page.get(REVIEWS).text
+        assert re.findall(r">row (\d)<|>(waiting)<", html) == [
+            ("1", ""),
+            ("", "waiting"),
+            ("2", ""),
+            ("3", ""),
+            ("4", ""),
+        ]
+        assert "gone row" in page.get(f"{REVIEWS}&state=gone").text
