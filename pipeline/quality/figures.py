@@ -107,8 +107,8 @@ class MeasuredFigure(NamedTuple):
     def verdict_text(self) -> str:
         """The verdict in words: the value and the bounds, or the reason for no verdict."""
         if self.passed is None:
-            return f"{self.figure.name} was not judged: {self.unjudged_reason}"
-        return f"{self.figure.name} is {self.value_text}, wanted: {self.figure.bounds_text}"
+            return f"not judged: {self.unjudged_reason}"
+        return f"{self.value_text}, wanted: {self.figure.bounds_text}"
 
 
 class ReportTable(NamedTuple):

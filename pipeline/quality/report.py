@@ -95,8 +95,7 @@ class QualityReport(NamedTuple):
             return None
 
         verdicts = "; ".join(
-            f"{gate.figure.description}: {gate.value_text}, wanted: {gate.figure.bounds_text}"
-            for gate in failed_gates
+            f"{gate.figure.description}: {gate.verdict_text}" for gate in failed_gates
         )
         other_bounds = OptionHint(gates=",".join(f"{gate.figure.name}=…" for gate in failed_gates))
         hint = (

@@ -108,11 +108,16 @@ def export_items(
     format_: Literal["csv", "xlsx", "jsonl"],
     query: RowQueryParameters,
 ) -> StreamingResponse:
-    """Stream the selected rows with their answers, as the command `export` writes them."""
+    """Stream the selected rows with their answers, as the command `export` writes them.
+
+    The name of the file says whether the answers are placeholders.
+    """
+    with app_state.open_to_read(query.task) as ws:
+        kind = "invented-answers" if ws.has_placeholder_answers else "answers"
     chunks = _read_export_chunks(app_state, query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
     first_chunk = next(chunks, b"")
-    name = f"{query.task or 'rows'}.{format_}"
+    name = f"{query.task or 'rows'}-{kind}.{format_}"
     return StreamingResponse(
         chain([first_chunk], chunks),
         media_type=EXPORT_MEDIA_TYPES[format_],

@@ -90,13 +90,11 @@ def render_search(
         "query": query,
         "ranks": list(RankMode),
         "tag_counts": [],
-        "example_query": "",
         "is_words_only": False,
         "index_event": INDEX_EVENT,
     }
     with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
         try:
-            values["example_query"] = ws.indexed_task.example_question
             with SearchSession(ws) as open_index:
                 if query.has_query:
                     values |= _search(open_index, query)

@@ -57,7 +57,7 @@ def test_a_run_says_that_gemini_fails(workspace: Workspace, api: Api) -> None:
 def test_answers_of_the_local_engine_are_called_placeholders(
     workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Each page of a workspace on the local engine has the bar; with Gemini there is none.
+    """The local engine's pages have the bar, its files a name; with Gemini there is none.
 
     No page of a workspace without a table leads to people.
     """
@@ -69,3 +69,5 @@ def test_answers_of_the_local_engine_are_called_placeholders(
     with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
         texts = [page.get(path).text for path in ("/", "/runs", "/quality", "/settings", "/add")]
         assert all(note in text and 'href="/?task=experts"' not in text for text in texts)
+        file_headers = page.get("/items.csv", params={"task": "experts"}).headers
+        assert "experts-invented-answers.csv" in file_headers["content-disposition"]

@@ -70,18 +70,6 @@ def test_neighbours_follow_the_list(page: Page) -> None:
 
 @pytest.mark.full
 @pytest.mark.alike
-def test_an_undone_correction_is_no_answer_of_a_person(page: Page) -> None:
-    """It is compared with no answer, and its row is not among those in which two answers differ."""
-    version = page.get("/api/show", params={**TASK, "item": "1"}).json()["answers"][0]["extractor"]
-    differing = {**TASK, "differ": [version, "person"]}
-    for form, is_person in (({"field": "tone", "value": "blame"}, True), ({"undo": "1"}, False)):
-        row = _act(page, "1", "correct", **form)
-        assert ("Compare two answers" in row) == is_person
-        assert ("key=1" in page.get("/parts/rows", params=differing).text) == is_person
-
-
-@pytest.mark.full
-@pytest.mark.alike
 def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     """A mark has its reviewer and time, filters rows, and ends with a new answer."""
     assert "Not checked by a person" in _get_row(page, "1")
@@ -106,7 +94,11 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     assert "Mark the other fields as checked" in _get_row(page, "1")
     assert "Mark the other fields as checked" not in _act(page, "1", "review")
     assert "Mark the other fields as checked" in _act(page, "1", "unreview")
-    _act(page, "1", "correct", undo="1")
+    # An undone correction is no answer of a person.
+    differing = {**TASK, "differ": ["reviews@1", "person"]}
+    assert "key=1" in page.get("/parts/rows", params=differing).text
+    assert "Compare two answers" not in _act(page, "1", "correct", undo="1")
+    assert "key=1" not in page.get("/parts/rows", params=differing).text
     assert list_ids(page, where="reviewed = true") == []
 
     _act(page, "2", "review")

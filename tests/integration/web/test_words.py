@@ -37,22 +37,14 @@ def test_pages_have_no_typed_commands(workspace: Workspace) -> None:
             assert not TYPED.search(text), (query, TYPED.findall(text))
 
 
-def test_a_search_has_one_way_to_an_index_and_no_quotation_as_tag(
-    workspace: Workspace, api: Api
-) -> None:
-    """Without an index only its own card offers to build it; a hit's tags are no sentences."""
+def test_a_hit_has_no_quotation_as_tag(workspace: Workspace, api: Api) -> None:
+    """The tags of a hit are no sentences."""
     answer_two_rows(workspace, api)
     indexed_text = TASK_TEXT.replace('prompt="{text}"', 'prompt="{text}", index="{text}"')
     Path("tasks", "reviews.py").write_text(indexed_text, encoding="utf-8")
     forget_loaded_files()
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
-        html = page.get("/search", params=TASK).text
-        assert "no index" not in html
-        assert 'href="#index"' not in html
-        html = page.get("/search", params={**TASK, "q": "minutes"}).text
-        assert "Prepare the search below. Then this page shows what it finds." in html
-
         workspace.ran("index", TASK="tasks/reviews.py")
         html = page.get("/search", params={**TASK, "q": "minutes"}).text
         tags = re.findall(r'class="chip[^"]*"[^>]*>\s*([^<]+?)\s*<', html)
