@@ -79,19 +79,21 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
     edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids}
     for row in select_matching(tx, query, answers.c.item_id, row_ids):
         row_edits = edits_by_id[row.item_id]
-        edit = to_edit_of_fields(row, number=len(row_edits) + 1)
-        before = json.loads(row.before) or {}
-        row_edits.append(edit._replace(before=before, after=json.loads(row.answer)))
+        row_edits.append(_to_edit(row, number=len(row_edits) + 1))
     return edits_by_id
 
 
-def to_edit_of_fields(row: Any, *, number: int) -> AnswerEdit:
-    """Return an edit from a row of the table of answers, with empty answers before and after.
-
-    An undo sets no fields.
-    """
-    fields = [] if row.set_fields is None else json.loads(row.set_fields)
-    return AnswerEdit(number, row.who, row.at, {}, {}, row.undoes, tuple(fields))
+def _to_edit(row: Any, *, number: int) -> AnswerEdit:
+    """Return an edit from a row of the table of answers; an undo sets no fields."""
+    return AnswerEdit(
+        number,
+        row.who,
+        row.at,
+        before=json.loads(row.before) or {},
+        after=json.loads(row.answer),
+        undoes=row.undoes,
+        fields=tuple(json.loads(row.set_fields or "[]")),
+    )
 
 
 def list_active_edits(row_edits: Sequence[AnswerEdit]) -> list[AnswerEdit]:
@@ -216,8 +218,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
 def _make_right_values(rows: Sequence[Any]) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
-    Corrections override the review; undone corrections do not count. Only the first and the newest
-    of the corrections are decoded, because a row may have many.
+    Corrections override the review; undone corrections do not count.
 
     Args:
         rows: The corrections and the reviewed answer, oldest first.
@@ -230,15 +231,15 @@ def _make_right_values(rows: Sequence[Any]) -> RightValues:
         if row.reviewed_at is not None:
             right_values.values = json.loads(row.answer)
 
-    applied_corrections = [row for row in applied_rows if row.extractor == PERSON]
-    if applied_corrections:
-        first_answer = json.loads(applied_corrections[0].before) or {}
-        answer = json.loads(applied_corrections[-1].answer)
-        # Undone edits count, too, because an undo has the number of its edit.
-        set_fields = list_set_fields(
-            [to_edit_of_fields(row, number=number) for number, row in enumerate(corrections, 1)]
-        )
-        corrected_values = {name: value for name, value in answer.items() if name in set_fields}
+    # Undone edits count, too, because an undo has the number of its edit.
+    row_edits = [_to_edit(row, number=number) for number, row in enumerate(corrections, 1)]
+    applied_edits = [edit for edit, row in zip(row_edits, corrections, strict=True) if row.applied]
+    if applied_edits:
+        first_answer = applied_edits[0].before
+        set_fields = list_set_fields(row_edits)
+        corrected_values = {
+            name: value for name, value in applied_edits[-1].after.items() if name in set_fields
+        }
         right_values.values |= corrected_values
         right_values.replaced_values = {
             name: first_answer.get(name)
