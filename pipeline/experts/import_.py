@@ -30,7 +30,6 @@ from pipeline.experts.person_rows import (
     read_person_row,
 )
 from pipeline.experts.table import HEADERS, USERNAME
-from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_json, parse_number, stripped_text
 from pipeline.tables.columns import ColumnMapping
@@ -40,6 +39,7 @@ from pipeline.tables.row_import import (
     ImportOptions,
     ImportReport,
     MappedFile,
+    WrittenRows,
     import_rows,
 )
 
@@ -252,52 +252,31 @@ def _describe_missing_people(path: Path, report: ImportReport) -> str:
 def _write_people(
     tx: Connection,
     people: Sequence[SoundRow],
-    report: ImportReport,
-) -> tuple[Finding, ...]:
-    """Insert new people, update changed people, store other cells, and count in the report.
+    is_dry: bool,  # noqa: FBT001 - called by `import_rows`
+) -> WrittenRows:
+    """Insert new people, update changed people, and store other cells; a dry import only counts.
 
-    Parked people with a new biography are unparked, so that they are asked again, except people
-    that a batch asks now. A dry import only counts. Tags are never written; an updated person gets
-    a new score.
-
-    Args:
-        tx: The transaction of the import; only read in a dry import.
-        people: A page of people of the file.
-        report: The report, which says whether the import is dry; its counts are added to.
-
-    Returns:
-        No findings: every sound row is imported.
+    Tags are never written; an updated person gets a new score. Runs in the caller's transaction.
     """
     stored_rows = _read_stored_rows(tx, people)
     new_people = [person for person in people if person.key not in stored_rows]
-    if not report.dry:
+    if not is_dry:
         table.insert_people(tx, [(person.key, person.values) for person in new_people])
 
-    updated_usernames = _write_extra_cells(tx, people, stored_rows, report)
+    updated_usernames = _write_extra_cells(tx, people, stored_rows, dry=is_dry)
     new_bio_ids: list[str] = []
     for person in people:
         row = stored_rows.get(person.key, {})
         values = _find_changed_values(tx, person, row)
         if not values:
             continue
-        if not report.dry:
+        if not is_dry:
             table.update_person(tx, row, values)
         updated_usernames.add(person.key)
         if values.get("bio"):
             new_bio_ids.append(str(row["id"]))
 
-    if (new_people or updated_usernames) and not report.dry:
-        workspace.record_row_change(tx, table.TASK)
-    report.added += len(new_people)
-    report.updated += len(updated_usernames)
-    report.unchanged += len(people) - len(new_people) - len(updated_usernames)
-
-    claimed_ids = claims.filter_claimed(tx, table.TASK, new_bio_ids)
-    unclaimed_ids = sorted(set(new_bio_ids) - set(claimed_ids))
-    unpark = claims.list_unparkable_ids if report.dry else claims.unpark
-    released_ids = unpark(tx, table.TASK, row_ids=unclaimed_ids)
-    report.released += len(released_ids)
-    return ()
+    return WrittenRows(len(new_people), len(updated_usernames), new_bio_ids)
 
 
 def _find_changed_values(
@@ -320,7 +299,8 @@ def _write_extra_cells(
     tx: Connection,
     people: Sequence[SoundRow],
     stored_rows: Mapping[str, Mapping[Any, Any]],
-    report: ImportReport,
+    *,
+    dry: bool,
 ) -> set[str]:
     """Store the cells of columns that are not columns of people; a dry import only compares them.
 
@@ -330,14 +310,14 @@ def _write_extra_cells(
         tx: Transaction in which new people are already inserted, unless the import is dry.
         people: People of the file.
         stored_rows: Rows of the people who were stored before, by username.
-        report: Report with the flag `dry`.
+        dry: Nothing is written.
 
     Returns:
         Usernames of the people in `stored_rows` whose cells differ.
     """
     people_with_cells = [person for person in people if person.extra_cells]
     rows = dict(stored_rows)
-    if not report.dry:
+    if not dry:
         new_people = [person for person in people_with_cells if person.key not in stored_rows]
         if new_people:
             rows |= _read_stored_rows(tx, new_people)
@@ -349,7 +329,7 @@ def _write_extra_cells(
             cells_by_person.append(
                 (str(row["id"]), stripped_text(row[USERNAME]), person.extra_cells),
             )
-    changed_ids = table.store_extra_cells(tx, cells_by_person, dry=report.dry)
+    changed_ids = table.store_extra_cells(tx, cells_by_person, dry=dry)
     return {username for username, row in stored_rows.items() if str(row["id"]) in changed_ids}
 
 

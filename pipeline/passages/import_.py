@@ -19,7 +19,6 @@ from pipeline.core.errors import InputError
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
-from pipeline.store import claims, workspace
 from pipeline.store.database import Connection
 from pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
 from pipeline.tables.columns import ColumnLayout
@@ -37,6 +36,7 @@ from pipeline.tables.row_import import (
     ImportOptions,
     ImportReport,
     MappedFile,
+    WrittenRows,
     import_rows,
 )
 
@@ -207,16 +207,12 @@ def _write_passages(
     shape: PassagesShape,
     tx: Connection,
     passages: Sequence[SoundRow],
-    report: ImportReport,
-) -> list[Finding]:
-    """Insert and update a block of passages, and unpark passages with a new text.
+    is_dry: bool,  # noqa: FBT001 - called by `import_rows`
+) -> WrittenRows:
+    """Insert and update a block of passages; a dry import only counts.
 
-    A passage whose text differs and that has concepts is not updated. A passage that a batch asks
-    now is not unparked. Adds to the counts of `report`; if that is the report of a dry import,
-    nothing is written. Runs in the caller's transaction.
-
-    Returns:
-        A rejection for each passage that has concepts and another text than in the file.
+    A passage whose text differs and that has concepts is rejected. Runs in the caller's
+    transaction.
     """
     items = table.make_row_table(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
@@ -246,20 +242,10 @@ def _write_passages(
     ]
 
     changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
-    unclaimed_ids = set(changed_text_ids)
-    unclaimed_ids -= set(claims.filter_claimed(tx, table.TASK, changed_text_ids))
-    unpark = claims.list_unparkable_ids if report.dry else claims.unpark
-    report.released += len(unpark(tx, table.TASK, row_ids=sorted(unclaimed_ids)))
-    if not report.dry:
+    if not is_dry:
         table.store_passages(tx, shape, new_rows, changed_rows)
-        if new_rows or changed_text_ids:
-            workspace.record_row_change(tx, table.TASK)
-
-    written_count = len(new_rows) + len(changed_rows)
-    report.added += len(new_rows)
-    report.updated += len(changed_rows)
-    report.unchanged += len(passages) - written_count - len(conflicting_ids)
-    return [_text_conflict(passage) for passage in passages if passage.key in conflicting_ids]
+    conflicts = [_text_conflict(passage) for passage in passages if passage.key in conflicting_ids]
+    return WrittenRows(len(new_rows), len(changed_rows), changed_text_ids, conflicts)
 
 
 def _text_conflict(passage: SoundRow) -> Finding:

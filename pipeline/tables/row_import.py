@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
@@ -21,7 +21,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
 from pipeline.core.text import csv_line
-from pipeline.store import workspace
+from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.rows import FileRefusals
 from pipeline.tables.columns import (
@@ -235,6 +235,18 @@ class ImportReport:
         )
 
 
+class WrittenRows(NamedTuple):
+    """What was written of a page of sound rows; of a dry run, what would be written."""
+
+    # Rows that were inserted, and rows that were updated.
+    added: int
+    updated: int
+    # Ids of the updated rows with another text to ask about.
+    changed_ids: Sequence[str]
+    # A rejection for each row that was not imported.
+    findings: Sequence[Finding] = ()
+
+
 T = TypeVar("T")
 
 
@@ -406,7 +418,7 @@ def import_rows(
     file: MappedFile,
     options: ImportOptions,
     *,
-    write: Callable[[Connection, list[SoundRow], ImportReport], Iterable[Finding]],
+    write: Callable[[Connection, list[SoundRow], bool], WrittenRows],
     task: str,
     now: datetime,
     max_page_rows: int,
@@ -416,6 +428,7 @@ def import_rows(
 
     - Rejected rows are stored as refused rows. They replace the refused rows of the task from an
       earlier file of the same name.
+    - Parked rows with another text to ask about are unparked, unless a batch asks them now.
     - An import event is recorded if rows were added or updated.
     - A dry run only fills the report and its file.
     - The transaction is rolled back without an error if no row of the file is in the table. The
@@ -428,7 +441,7 @@ def import_rows(
         display: Shows the progress.
         file: The file. Notes that are added to it later are in the report, too.
         options: The options of the import.
-        write: Writes a page of rows, counts them in the report, and returns findings. In a dry run
+        write: Writes a page of rows. Its last argument says whether this is a dry run, in which
             it gets a read transaction and only counts.
         task: The task of the rows.
         now: The time of the import event.
@@ -464,7 +477,15 @@ def import_rows(
                 sound_rows = [row for row in page if not isinstance(row, Finding)]
                 for row in sound_rows:
                     findings.extend(row.findings)
-                findings.extend(write(tx, sound_rows, report))
+                written = write(tx, sound_rows, report.dry)
+                findings.extend(written.findings)
+                report.added += written.added
+                report.updated += written.updated
+                imported_count = len(sound_rows) - len(written.findings)
+                report.unchanged += imported_count - written.added - written.updated
+                report.released += _unpark(tx, task, written.changed_ids, dry=report.dry)
+                if written.added + written.updated and not report.dry:
+                    workspace.record_row_change(tx, task)
 
                 report.add_findings(findings, report_file)
                 if refusals is not None:
@@ -496,6 +517,13 @@ def import_rows(
                 now=now,
             )
     return report
+
+
+def _unpark(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
+    """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
+    unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed(tx, task, row_ids))
+    unpark = claims.list_unparkable_ids if dry else claims.unpark
+    return len(unpark(tx, task, row_ids=unclaimed_ids))
 
 
 def split_into_blocks(
