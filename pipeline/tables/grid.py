@@ -102,6 +102,8 @@ from pipeline.tables.where_sql import (
 
 # Rows that show whether the values of a column differ.
 _FIRST_FACET_ROWS = 500
+# The first facets, which are counted: SQLite unites at most 500 SELECTs.
+_MAX_FACETS = 100
 # The commonest versions that are listed.
 _MAX_VERSIONS = 50
 # Name of the version among the counted columns; no column has it.
@@ -548,7 +550,8 @@ class Grid:
         self, tx: Connection, row_filter: RowFilter
     ) -> dict[str, Counter[str | None]]:
         """Count rows by state, version, review, doubt, and each facet that has few values."""
-        names = [self.state_name, _VERSION, *self.facets, *self.judgements.counted_names]
+        facets = [*self.facets[:_MAX_FACETS], *self.judgements.counted_names]
+        names = [self.state_name, _VERSION, *facets]
         # A column of texts that differ is found in a few rows, so that others are not counted.
         first_counters = self._count_values(tx, row_filter, names, max_rows=_FIRST_FACET_ROWS)
         countable_names = [name for name in names if is_countable(first_counters[name])]

@@ -14,7 +14,7 @@ def test_words_are_found_in_values_only(workspace: Workspace) -> None:
     """A word occurs in a quotation's text or a value, not in its offsets or a member's name."""
     reviews.set_up_task(workspace).ran_each(*reviews.BY_BATCH)
     quotation = {"start": 7001, "end": 7044, "quote": 'Warm "start": 81', "likeness": 0.93}
-    answer = {"praise": ["Sturdy", "kein Lärm"], "quote": quotation, "stars": 4}
+    answer = {"praise": ["Sturdy", "kein Lärm", "STRASSE"], "quote": quotation, "stars": 4}
     workspace.change(
         "UPDATE findable_answers SET answer = :answer WHERE item_id = '2'",
         answer=json.dumps(answer),
@@ -25,6 +25,6 @@ def test_words_are_found_in_values_only(workspace: Workspace) -> None:
         document: dict[str, Any] = json.loads(workspace.ran("items", word, "--json").stdout)
         return [item["id"] for item in document["items"]]
 
-    assert all("2" in find(word) for word in ("warm", "81", "sturdy", "lärm", "4"))
+    assert all("2" in find(word) for word in ("warm", "81", "sturdy", "lärm", "straße", "4"))
     absent_words = ("7001", "7044", "93", "likeness", "quote", "praise")
     assert [word for word in absent_words if "2" in find(word)] == []
