@@ -309,9 +309,12 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
     answered_ids = tx.execute(answers.answered_ids(table.TASK)).scalars()
     orphaned_ids = row_store.all_ids(tx, table.TASK).union(answered_ids)
     people_table = table.people_table(tx)
-    rows = people_table.read_cells(tx, ("id", USERNAME, SCORED, *table.SCORE_COLUMNS))
-    with display.bar("checking people", people_table.count_rows(tx)) as bar:
-        for row_number, (person_id, username, score, *cells) in enumerate(rows, start=1):
+    person_count = people_table.count_rows(tx)
+    columns = ("id", USERNAME, SCORED, *table.SCORE_COLUMNS)
+    rows = people_table.read_cells(tx, columns)
+    with display.bar("checking people", person_count) as bar:
+        for row_number, row in enumerate(rows, start=1):
+            person_id, username, score, *cells = row
             orphaned_ids.discard(str(person_id))
             if score_of(*cells) != parse_number(score):
                 row_faults.add(WRONG_SCORE_FAULT, [stripped_text(username)])

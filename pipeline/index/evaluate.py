@@ -250,12 +250,16 @@ def measure_search(
         _warn_about_unknown_names(ws.display, grades, indexed_names)
 
         for rank in RankMode:
-            hit_lists = list(search.search_many(texts, SearchOptions(EVALUATION_DEPTH, rank)))
-            rankings = [[get_entry_name(hit.metadata) for hit in hits] for hits in hit_lists]
+            options = SearchOptions(EVALUATION_DEPTH, rank)
+            rankings = []
+            weak_count = 0
+            for hits in search.search_many(texts, options):
+                rankings.append([get_entry_name(hit.metadata) for hit in hits])
+                weak_count += all(hit.is_weak for hit in hits[:WEAK_DEPTH])
+
             weak_share = None
             if index.manifest.floor is not None:
-                weak_flags = [all(hit.is_weak for hit in hits[:WEAK_DEPTH]) for hits in hit_lists]
-                weak_share = sum(weak_flags) / len(weak_flags)
+                weak_share = weak_count / len(texts)
             values = compute_measures(judged_queries, grades, rankings)
             rows.append(
                 {

@@ -100,8 +100,10 @@ def write_report(
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
+    task_measure = _measure_of(ws.task)
+    measured_version = version or ws.task.prompt_version
     with ws.store.read() as tx:
-        quality = _measure_of(ws.task).measure(tx, ws.task, version or ws.task.prompt_version)
+        quality = task_measure.measure(tx, ws.task, measured_version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None

@@ -284,9 +284,10 @@ def read_newest_report(data: Path, task: str) -> dict[str, Any] | None:
     Reports without a readable JSON file are skipped.
     """
     for name in reversed(list_report_files_by_name(data, task)):
+        path = data / REPORTS_FOLDER / f"{name}.json"
         # The report can be incomplete, or a user may have changed its file.
         with contextlib.suppress(OSError, ValueError):
-            document = json.loads((data / REPORTS_FOLDER / f"{name}.json").read_bytes())
+            document = json.loads(path.read_bytes())
             return {**document, "name": name}
     return None
 

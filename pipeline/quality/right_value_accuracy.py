@@ -318,7 +318,8 @@ def measure_versions(tx: Connection, task: Task, texts: Sequence[str | None]) ->
     measured_versions = []
     sides = []
     for version in versions:
-        measured = MeasuredVersion(version, edits.read_cost_per_1000(tx, task.name, version))
+        cost_per_1000 = edits.read_cost_per_1000(tx, task.name, version)
+        measured = MeasuredVersion(version, cost_per_1000)
         sides.append(_read_measured_answers(tx, task, right_values_by_id, measured))
         measured_versions.append(measured)
 

@@ -411,13 +411,12 @@ def delete_row(tx: Connection, task: str, row_id: str) -> None:
 # Refused rows
 
 
-def refused_rows(tx: Connection, task: str, *, limit: int | None = None) -> Iterator[RefusedRow]:
-    """Yield at most `limit` refused rows of a task, in the order of their source."""
+def refused_rows(tx: Connection, task: str) -> Iterator[RefusedRow]:
+    """Yield the refused rows of a task, in the order of their source."""
     query = (
         select(rows.c.seen, rows.c.unusable, rows.c.row)
         .where(rows.c.task == task, IS_REFUSED)
         .order_by(rows.c.n)
-        .limit(limit)
     )
     for row in stream_rows(tx, query, page=PAGE_ROWS):
         yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
