@@ -64,7 +64,7 @@ def export_answers(
     raw: bool = False,
     write_chunks: Callable[[Iterable[bytes]], object] | None = None,
 ) -> ExportReport:
-    """Write the rows of the task in use to a file, or to the caller if there is no path.
+    """Export the rows of the task in use to a file, or to `write_chunks` if there is no path.
 
     Afterwards lines are printed on the session's display, also without a path: the exported
     version, the number of rows of each version, and the number of changed cells. If there are no
