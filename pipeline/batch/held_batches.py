@@ -18,7 +18,6 @@ from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InconsistentError, InputError, RemoteError
 from pipeline.core.states import BatchState
 from pipeline.engine.session import WorkspaceSession
-from pipeline.engine.task import Task
 from pipeline.engine.task_values import TaskNouns
 from pipeline.gemini.result_file import ResultFile
 from pipeline.store import batches
@@ -66,16 +65,15 @@ def describe_broken_lines(results: ResultFile) -> str:
 
 
 def accept_held_batch(ws: WorkspaceSession, number: int) -> None:
-    """Record that a held batch of the task in use is to be ingested as it is.
+    """Record that a held batch is to be ingested as it is.
 
     If it was accepted before and is not ingested yet, nothing is written.
 
     Raises:
-        InputError: There is no such batch of the task, or it is not held.
+        InputError: There is no such batch, or it is not held.
     """
     with ws.store.write() as tx:
         batch = batches.get_batch(tx, number)
-        _check_task(ws.task, batch, batch_task=ws.find_task(batch.task))
         # An earlier command may have died after it accepted the batch.
         if batch.state is BatchState.DOWNLOADED and batch.held == "":
             return
@@ -95,13 +93,10 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
     the two, the file counts as damaged, and `batch-poll` downloads it again.
 
     Raises:
-        InputError: There is no such batch of the task, or it is not held.
+        InputError: There is no such batch, or it is not held.
         RemoteError: The API cannot send the result, or another process has the lock of the batch.
             Nothing was changed.
     """
-    with ws.store.read() as tx:
-        batch = batches.get_batch(tx, number)
-        _check_task(ws.task, batch, batch_task=ws.find_task(batch.task))
     lock_name = lock_of(number)
     with ws.locks.try_lock(lock_name) as lock:
         if lock is None:
@@ -131,19 +126,6 @@ def replace_held_result(ws: WorkspaceSession, number: int) -> bool:
         finally:
             part.unlink(missing_ok=True)
     return True
-
-
-def _check_task(task: Task, batch: BatchRow, *, batch_task: Task) -> None:
-    """Refuse a batch of another task.
-
-    Raises:
-        InputError: The batch belongs to another task.
-    """
-    if batch.task != task.name:
-        raise InputError(
-            f"batch {batch.number} belongs to the task {batch_task.subject}; nothing was changed",
-            hint=f"name the task: `{batch_task.nouns.command('status')}`",
-        )
 
 
 def _check_held(batch: BatchRow) -> None:

@@ -139,7 +139,7 @@ def claim_rows(
     asks_each: bool,
     now: datetime,
 ) -> None:
-    """Record that a batch asks all these rows under a version (their claims), or raise.
+    """Claim all these rows for a batch that asks them under a version, or raise.
 
     Runs in the caller's transaction, which the caller rolls back after an error.
 

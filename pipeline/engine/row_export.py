@@ -64,7 +64,7 @@ def export_answers(
     raw: bool = False,
     write_chunks: Callable[[Iterable[bytes]], object] | None = None,
 ) -> ExportReport:
-    """Write the rows of the task in use to a file, or to the caller if there is no path.
+    """Export the rows of the task in use to a file, or to `write_chunks` if there is no path.
 
     Afterwards lines are printed on the session's display, also without a path: the exported
     version, the number of rows of each version, and the number of changed cells. If there are no
@@ -102,7 +102,6 @@ def export_answers(
         first_rows = list(islice(rows, 1))
         counted_rows = _count_rows(
             chain(first_rows, rows),
-            export_rows.row_count,
             report,
             ws.display,
         )
@@ -261,16 +260,11 @@ def _read_rows(
 
 def _count_rows(
     rows: Iterable[object],
-    total: int | None,
     report: ExportReport,
     display: Progress,
 ) -> Iterator[object]:
-    """Yield the rows, count them in the report, and show their number in a progress bar.
-
-    Args:
-        total: Number of rows, or None if it is unknown.
-    """
-    with display.bar("exporting", total) as bar:
+    """Yield the rows, count them in the report, and show their number in a progress bar."""
+    with display.bar("exporting", None) as bar:
         for row in rows:
             report.count += 1
             yield row

@@ -144,9 +144,7 @@ class WorkspaceSession:
         return client
 
     def ensure_client(self) -> "Client":
-        """Open the client of the backend now, so that a missing key is reported early.
-
-        Returns the open client if there is one.
+        """Return the client of the backend; open it now, so that a missing key is reported early.
 
         Raises:
             ConfigurationError: As `client`.
@@ -214,7 +212,7 @@ class WorkspaceSession:
         return replace(self, backend="gemini", settings=settings, is_deciding=False)
 
     def ensure_model(self) -> Model:
-        """Find the model that answers now, so that an unknown model is reported early.
+        """Return the model that answers; find it now, so that an unknown model is reported early.
 
         Raises:
             ConfigurationError: As `model`.

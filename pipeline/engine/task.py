@@ -412,7 +412,7 @@ class Task(ABC):
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
     ) -> int:
-        """Remove answers from these rows if nobody changed them since they were written.
+        """Remove answers of rows that nobody changed since they were written; return the row count.
 
         Args:
             version: Only answers of this version; None for all versions.

@@ -172,7 +172,7 @@ def _find_image_inspection(task: UserTask) -> InspectImages | None:
     """Return the function that inspects the images of a row; None for a task without images."""
     if not task.sends_images:
         return None
-    return task.row_images().inspect_row
+    return task.make_row_images().inspect_row
 
 
 def _make_cursor(

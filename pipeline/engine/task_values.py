@@ -144,8 +144,6 @@ class ExportRows(NamedTuple):
     # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
     # Raises ConfigurationError if the format is Parquet and its library is not installed.
     encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
-    # Number of rows; None if it is not known before they are read.
-    row_count: int | None = None
     # Version of all answers; None if each row has its own.
     version: str | None = None
     # Answered rows by version; complete after the rows are read.

@@ -349,7 +349,7 @@ class UserTask(Task):
             return [folder]
         return [(folder / declaration.items).resolve().parent]
 
-    def row_images(self) -> RowImages:
+    def make_row_images(self) -> RowImages:
         """Return the object that reads the images of the task's rows; no image is read here."""
         return RowImages(
             self.record.members.image_columns,
@@ -372,7 +372,7 @@ class UserTask(Task):
                 f"{self.record.path} changed during the command; no further rows are asked",
                 hint="run the same command again",
             )
-        images = self.row_images() if self.sends_images else None
+        images = self.make_row_images() if self.sends_images else None
         for task_row in super().make_task_rows(rows):
             prepared_row: TaskRow | None = task_row
             if images is not None:
@@ -508,13 +508,13 @@ class UserTask(Task):
         # A row that changed and changed back has an answer to its present input.
         prompt_version = self.parked_version
         present_hash = self.stored_rows.c[HASH_COLUMN]
-        is_answered = self._is_answered(prompt_version, input_hash=present_hash)
+        is_answered = self._make_answered_condition(prompt_version, input_hash=present_hash)
         excluded = table.filter_ids(tx, sorted(outdated), is_answered)
         if self.needs_row:
             excluded |= outdated
         is_written = self._make_written_condition()
         if is_written is not None:
-            has_own_answer = self._is_answered(prompt_version)
+            has_own_answer = self._make_answered_condition(prompt_version)
             excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
         applied = stored_rows.keys() - excluded
 
@@ -533,7 +533,7 @@ class UserTask(Task):
             self.answer_target.sync(tx, current_ids, preference, later_answers=current)
         return WriteResult(applied=applied, outdated=outdated)
 
-    def _is_answered(
+    def _make_answered_condition(
         self, version: str, *, input_hash: ColumnElement[str] | None = None
     ) -> ColumnElement[bool]:
         """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""

@@ -335,10 +335,9 @@ class PeopleTask(Task):
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return every person with the additional columns of imported files and the state.
 
-        Refused rows of imported files follow; the result's `row_count` does not count them. The
-        rows are read when iterated. If `options.row_filter` is set, only the people and refused
-        rows that meet it are returned, and `row_count` is None. Tags are those of the table:
-        `options.extractor` is ignored.
+        Refused rows of imported files follow. The rows are read when iterated. If
+        `options.row_filter` is set, only the people and refused rows that meet it are returned.
+        Tags are those of the table: `options.extractor` is ignored.
         """
         from pipeline.experts.show import (
             encode_experts,
@@ -349,18 +348,14 @@ class PeopleTask(Task):
 
         extra_columns = read_extra_column_names(tx)
         encode = partial(encode_experts, extra_columns=extra_columns)
-        grid = self.make_grid(tx)
-        total = None
         people = read_exported_refusals(tx)
         if options.row_filter is None:
             people = chain(read_exported_people(tx, NO_FILTER), people)
-            total = grid.table.count_states(tx)["total"]
-        elif not grid.should_list_refused(options.row_filter):
+        elif not self.make_grid(tx).should_list_refused(options.row_filter):
             people = read_exported_people(tx, options.row_filter)
         return ExportRows(
             people,
             encode,
-            total,
             version_counts=table.count_people_by_version(tx),
         )
 

@@ -70,7 +70,7 @@ class CleanReport:
 
 
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
-    """Delete unneeded files that are older than KEEP_DAYS, and leftovers of killed processes.
+    """Delete files that are older than KEEP_DAYS, and leftovers of killed processes; report them.
 
     - Of batches that are over: request, result and lock files. Before, the removal is recorded in
       the database, and a file with the hash of each of their lines is written, which stays. If one
@@ -261,7 +261,9 @@ def delete_unneeded_vectors(
     before: datetime | None,
     dry: bool,
 ) -> int:
-    """Delete cached vectors, of all models, whose text no index entry and no meaningless query has.
+    """Delete cached vectors, of all models, whose text is no longer needed; return how many.
+
+    A text is needed if an index entry or a meaningless query has it.
 
     Args:
         before: Keep vectors that were stored since this time, because their rows may have been

@@ -224,10 +224,10 @@ def _describe_counts(counts: Mapping[str, int]) -> str:
 
 
 def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
-    """Check that sealed files are unchanged.
+    """Yield a finding for each batch with a missing, changed or wrongly named sealed file.
 
-    Yields a finding for each batch that claims rows and has a missing, changed or wrongly named
-    file. Nothing is checked while a `forget` is interrupted, because it changes these files.
+    Only batches that claim rows are checked, and none while a `forget` is interrupted,
+    because it changes these files.
     """
     ws = report.ws
     with ws.store.read() as tx:

@@ -268,7 +268,7 @@ def delete_local_engine_files(data: Path) -> None:
 
 
 def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
-    """Delete index leftovers and unneeded vectors, and compact the database.
+    """Delete index leftovers and unneeded vectors (return how many), and compact the database.
 
     Then deleted rows are not in the database's file. If the database has tables of another program,
     it is not compacted, and a warning is printed.
@@ -294,7 +294,7 @@ def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
 
 
 def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
-    """Check all rows, ask the user, then journal and park the rows that are to be forgotten.
+    """Check all rows, ask the user, then journal and park the rows to forget; return their ids.
 
     A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
     earlier run already has entries for all names, the user is not asked again.
@@ -391,7 +391,7 @@ def _find_sealed_files(data: Path, batch: BatchRow) -> list[clean.SealedFile]:
     return [file for file in clean.list_sealed_files(data, batch) if file.path.is_file()]
 
 
-def _changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
+def _make_changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
     """Return the error for a changed file, which may contain lines about the person."""
     return InconsistentError(
         f"{file.description} of batch {batch.number} was changed after sealing "
@@ -418,7 +418,7 @@ def _check_sealed_files(
     for batch in _read_row_batches(tx, task, row_ids):
         for file in _find_sealed_files(data, batch):
             if not file.is_sealed:
-                raise _changed_file_error(batch, file)
+                raise _make_changed_file_error(batch, file)
 
 
 def _drop_lines(
@@ -426,7 +426,7 @@ def _drop_lines(
     batch: BatchRow,
     row_ids: Collection[str],
 ) -> dict[str, int]:
-    """Rewrite the sealed files of a batch without the lines about some rows of its task.
+    """Delete the lines about some rows from the sealed files of a batch; return their numbers.
 
     Files that do not exist are skipped. The new hashes are recorded in the database.
 
@@ -482,7 +482,7 @@ def _drop_lines_of_file(
 
         # A run that was killed before the rename has recorded the new file.
         if file.sha256 not in {current_sha256, draft.sha256}:
-            raise _changed_file_error(batch, file)
+            raise _make_changed_file_error(batch, file)
         if dropped_count:
             if current_sha256 == file.sha256:
                 with store.write() as tx:
@@ -494,7 +494,7 @@ def _drop_lines_of_file(
                         size=draft.size,
                     )
                     if not is_recorded:
-                        raise _changed_file_error(batch, file)
+                        raise _make_changed_file_error(batch, file)
             files.rename_sealed(draft, file.path)
     finally:
         draft_path.unlink(missing_ok=True)
@@ -539,9 +539,9 @@ def _rebuild_index(
     names: Sequence[str],
     row_ids: Collection[str],
 ) -> int | None:
-    """Build the index again if it may contain a forgotten row, and delete all other builds.
+    """Build the index again if it may contain a forgotten row; return the number of the build.
 
-    Waits for the index lock. If no entry of the task remains, all builds are deleted instead. If
+    Waits for the index lock. All other builds are deleted, and all builds if no entry remains. If
     the index contains none of the rows, the build in service stays as it is, and the others are
     deleted all the same. Leftovers of killed builds are deleted.
 

@@ -125,7 +125,13 @@ def poll_batches(ws: WorkspaceSession, *, should_wait: bool) -> Report:
 
 
 def replace_held_result(ws: WorkspaceSession, number: int) -> Report:
-    """Download the result of a held batch again, and report whether it is another one."""
+    """Download the result of a held batch again, and report whether it is another one.
+
+    Args:
+        ws: The workspace.
+        number: The number of the batch, of any task.
+    """
+    ws = cancel.open_task_of_batch(ws, number)
     message = "the API sent another result, which replaced the old result"
     if not held_batches.replace_held_result(ws, number):
         hold_hint = held_batches.make_hold_hint(number, ws.task.nouns)
@@ -138,13 +144,14 @@ def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict:
 
     Args:
         ws: The workspace.
-        accepted_number: Also store the replies of this held batch.
+        accepted_number: Also store the replies of this held batch; its task is used.
         strict: A failed gate is an error.
 
     Raises:
-        InputError: The accepted batch is not held.
+        InputError: There is no such batch, or it is not held.
     """
     if accepted_number is not None:
+        ws = cancel.open_task_of_batch(ws, accepted_number)
         held_batches.accept_held_batch(ws, accepted_number)
     tag_rounds = rounds.TagRounds(ws)
     failures = collect_error(tag_rounds.ingest)
