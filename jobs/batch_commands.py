@@ -172,7 +172,7 @@ def batches(ws: WorkspaceSession) -> Report:
 def costs(
     ws: WorkspaceSession,
     *,
-    by: Annotated[
+    group_key: Annotated[
         str, Parameter("Print a line per day, task, model or batch.", click.Choice(COST_KEYS))
     ] = "day",
 ) -> Report:
@@ -184,7 +184,7 @@ def costs(
     Gemini may have charged, and "under way" has the requests that still run. Embeddings are not
     counted.
     """
-    report = report_costs(ws, by)
+    report = report_costs(ws, group_key)
     if not report.figures["rows"]:
         add_next_step(report, ws)
     return report

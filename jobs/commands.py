@@ -218,10 +218,12 @@ COMMANDS = {
         function_path="maintenance_commands:work",
         summary="Do all due work of all tasks, for example from cron.",
         example="ONCE=1",
+        renamed_options={"units": "only"},
     ),
     "worker": Command(
         function_path="maintenance_commands:worker",
         summary="Do due work together with other workers, on PostgreSQL.",
+        renamed_options={"units": "only"},
     ),
     "items": Command(
         function_path="row_commands:items",
@@ -236,7 +238,7 @@ COMMANDS = {
         function_path="row_commands:tags",
         summary="List the tags of people; merge tags.",
         access="read",
-        write_options=("merge", "undo", "add", "remove"),
+        write_options=("merge", "undo"),
         renamed_options={"editor": "who"},
         task="experts",
         page_access="run",
@@ -286,6 +288,7 @@ COMMANDS = {
     ),
     "costs": Command(
         function_path="batch_commands:costs",
+        renamed_options={"group_key": "by"},
         summary="Add up the cost by day, task, model or batch.",
         access="read",
         may_span_tasks=True,

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from jobs.command import add_next_step, has_yes_option, open_configured_workspace, should_print_json
 from jobs.exit_codes import listen_on_port
@@ -56,10 +56,28 @@ from pipeline.ops.restore import restore_workspace
 from pipeline.quality import evaluate
 from pipeline.workflows import verify, work_passes
 
+
+def _parse_unit_names(text: str) -> list[str]:
+    """Split a text at its commas into names of units of work; a blank text gives all units.
+
+    Raises:
+        InputError: A name is not a unit.
+    """
+    unit_names = split_names(text)
+    unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
+    if unknown_names:
+        raise InputError(
+            f"{unknown_names[0]!r} is not a unit of work; nothing was done",
+            hint=f"valid units for {OptionHint('only')}: {', '.join(work_passes.UNIT_NAMES)}",
+        )
+    return unit_names or list(work_passes.UNIT_NAMES)
+
+
 UnitNames = Annotated[
-    str,
+    Any,
     Parameter(
         f"Only these units: {', '.join(work_passes.UNIT_NAMES)}. Default: all.",
+        _parse_unit_names,
         metavar="UNIT,…",
     ),
 ]
@@ -70,7 +88,7 @@ def work(
     once: Annotated[
         bool, Parameter("Do due work once, then exit. Default: repeat forever.")
     ] = False,
-    only: UnitNames = "",
+    units: UnitNames = "",
     accept_changed: AcceptChanged = False,
     full: Full = False,
     refresh: Refresh = False,
@@ -90,7 +108,6 @@ def work(
 
     Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
     """
-    unit_names = _parse_unit_names(only)
     settings = read_settings()
     # Passes are repeated for ever, so that there is no end at which to print a document.
     if not once and should_print_json():
@@ -116,8 +133,8 @@ def work(
     if not once:
         seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
         Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
-        work_passes.repeat_passes(open_task, task_names, unit_names, _print_pass)
-    report, _ = work_passes.run_pass(open_task, task_names, unit_names)
+        work_passes.repeat_passes(open_task, task_names, units, _print_pass)
+    report, _ = work_passes.run_pass(open_task, task_names, units)
     report.figures = location | report.figures
     # Without a terminal nothing is printed, because cron mails every output.
     if not report.title and sys.stdout.isatty():
@@ -159,7 +176,7 @@ def worker(
     concurrency: Annotated[
         int, Parameter("Run this many jobs at once.", NumberParam(1, 64), metavar="JOBS")
     ] = 4,
-    only: UnitNames = "",
+    units: UnitNames = "",
     port: Annotated[
         int | None,
         Parameter(
@@ -189,32 +206,15 @@ def worker(
             )
 
     settings = read_settings()
-    unit_names = _parse_unit_names(only)
     health_socket = None if port is None else listen_on_port("worker", host, port)
     job_worker.run_worker(
         settings,
-        unit_names,
+        units,
         concurrency=concurrency,
         is_cost_confirmed=has_yes_option(),
         health_socket=health_socket,
     )
     return None
-
-
-def _parse_unit_names(text: str) -> list[str]:
-    """Split a text at its commas into names of units of work; a blank text gives all units.
-
-    Raises:
-        InputError: A name is not a unit.
-    """
-    unit_names = split_names(text)
-    unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
-    if unknown_names:
-        raise InputError(
-            f"{unknown_names[0]!r} is not a unit of work; nothing was done",
-            hint=f"valid units for {OptionHint('only')}: {', '.join(work_passes.UNIT_NAMES)}",
-        )
-    return unit_names or list(work_passes.UNIT_NAMES)
 
 
 def verify_gemini(ws: WorkspaceSession) -> Report:

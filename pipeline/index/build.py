@@ -86,12 +86,7 @@ class IndexReport:
             for moved_name in self.moved_aside
         ]
         if self.refused:
-            with ws.store.read() as tx:
-                names_by_id = ws.task.make_row_table(tx).read_names(tx, list(self.refused))
-            row_names = join_first([names_by_id.get(row_id, row_id) for row_id in self.refused])
-            texts = plural(len(self.refused), "text")
-            reason = next(iter(self.refused.values()))
-            report.warnings.append(f"the embedding model refused {texts}: {row_names} ({reason})")
+            report.warnings.append(self._describe_refused_texts(ws))
         if not self.count:
             report.title = f"build {self.number} deleted; the search has no index now"
             return report
@@ -103,10 +98,23 @@ class IndexReport:
             report.title = f"build {self.number} is in service again: {entries}"
         if self.left_out:
             report.title += f"; without an entry: {format_counts(self.left_out)}"
-        question = ws.indexed_task.example_question
-        search_command = ws.task.nouns.command("search", q=question, **typed_settings)
+        search_command = ws.task.nouns.command(
+            "search",
+            q=ws.indexed_task.example_question,
+            **typed_settings,
+        )
         report.notes.append(f"`{search_command}` searches the index")
         return report
+
+    def _describe_refused_texts(self, ws: WorkspaceSession) -> str:
+        """Return the number of refused texts, the names of their rows, and the first reason."""
+        with ws.store.read() as tx:
+            row_table = ws.task.make_row_table(tx)
+            names_by_id = row_table.read_names(tx, list(self.refused))
+        row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
+        first_reason = next(iter(self.refused.values()))
+        texts = plural(len(self.refused), "text")
+        return f"the embedding model refused {texts}: {join_first(row_names)} ({first_reason})"
 
 
 def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:

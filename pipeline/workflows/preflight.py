@@ -287,8 +287,12 @@ def _extend_plan(
     Each row counts as a request. The number of batches follows from rows and prompt tokens, not
     from the size of the files.
     """
-    usage = sum_usage(measured_usages) if measured_usages else plan.usage
-    share = row_count / (len(measured_usages) or plan.requests)
+    usage = plan.usage
+    request_count = plan.requests
+    if measured_usages:
+        usage = sum_usage(measured_usages)
+        request_count = len(measured_usages)
+    share = row_count / request_count
     usage = Usage(*(round(tokens * share) for tokens in usage))
     batches_for_rows = row_count / settings.batch_rows
     batches_for_tokens = usage.prompt / settings.batch_tokens
