@@ -170,21 +170,11 @@ def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
     """
     age = (batch.ended_at or now) - batch.created_at
     if batch.cost is not None:
-        return BatchSummary(
-            batch,
-            age,
-            batch.cost,
-            is_actual=True,
-        )
+        return BatchSummary(batch, age, batch.cost, is_actual=True)
 
     is_never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
     estimated_cost = 0.0 if is_never_sent else batch.estimated_cost
-    return BatchSummary(
-        batch,
-        age,
-        estimated_cost,
-        is_actual=False,
-    )
+    return BatchSummary(batch, age, estimated_cost, is_actual=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +215,7 @@ class BatchWait:
         notes = [f"longer than Google's target of {target_text}"]
         expiry_text = "expires" if self.expires_at > self.now else "should have expired"
         notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
-        move = CommandHint(
-            "batch-move",
-            batch=self.batch,
-            to=Mode.FLEX.value,
-        )
+        move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
         notes.append(f"`{move}` asks its rows in another mode")
         return "; ".join(notes)
 
@@ -267,12 +253,7 @@ def report_costs(ws: WorkspaceSession, group_key: str) -> Report:
         group_key: The group of a row: one of COST_KEYS.
     """
     task_name = ws.task.name if "task" in ws.settings.sources else None
-    figures = summarize_costs(
-        ws.store,
-        ws.tasks,
-        group_key=group_key,
-        task_name=task_name,
-    )
+    figures = summarize_costs(ws.store, ws.tasks, group_key=group_key, task_name=task_name)
     total_row = {group_key: "all"} | figures["total"]
     group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key
     table = make_table([*figures["rows"], total_row], f"{group_column} {COST_COLUMNS}")
@@ -304,11 +285,7 @@ def summarize_costs(
     rows = defaultdict[str, Counter[str]](Counter)
     total = Counter[str]()
     with store.read() as tx:
-        for group_keys, figures in _cost_entries(
-            tx,
-            subjects,
-            task_name,
-        ):
+        for group_keys, figures in _cost_entries(tx, subjects, task_name):
             rows[group_keys[group_key]].update(figures)
             total.update(figures)
 
@@ -413,16 +390,8 @@ def report_prices(settings: Settings, *, day: date) -> Report:
             "source": model.source,
             "priced_on": model.priced_on,
             "shutdown": model.shutdown,
-            "live": _price_members(
-                model,
-                Mode.LIVE,
-                day=day,
-            ),
-            "batch": _price_members(
-                model,
-                Mode.BATCH,
-                day=day,
-            ),
+            "live": _price_members(model, Mode.LIVE, day=day),
+            "batch": _price_members(model, Mode.BATCH, day=day),
             "unit": "USD per 1M tokens",
         }
         documents.append(document)
@@ -437,11 +406,7 @@ def report_prices(settings: Settings, *, day: date) -> Report:
         for document in documents
     ]
     note = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
-    return Report(
-        documents,
-        parts=[make_table(models, PRICE_COLUMNS)],
-        notes=[note],
-    )
+    return Report(documents, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
 
 
 def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:

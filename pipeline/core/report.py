@@ -330,21 +330,13 @@ def format_lines(
     if isinstance(value, Mapping) and not is_stored_quotation(value):
         yield f"{indent}{name}:"
         for member_name, member in value.items():
-            yield from format_lines(
-                member_name,
-                member,
-                indent + INDENT,
-            )
+            yield from format_lines(member_name, member, indent + INDENT)
     elif is_list and any(isinstance(element, list | Mapping) for element in value):
         for number, element in enumerate(
             value,
             start=1,
         ):
-            yield from format_lines(
-                f"{name} {number}",
-                element,
-                indent,
-            )
+            yield from format_lines(f"{name} {number}", element, indent)
     elif is_list:
         yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
     elif isinstance(value, datetime):

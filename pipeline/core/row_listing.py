@@ -120,16 +120,7 @@ class RowsPage(NamedTuple):
             [*(_format_row_value(row.values.get(name)) for name in names), row.state]
             for row in self.items
         ]
-        report = Report(
-            self.document,
-            parts=[
-                Table(
-                    headers,
-                    rows,
-                    MAX_CELL_CHARS,
-                )
-            ],
-        )
+        report = Report(self.document, parts=[Table(headers, rows, MAX_CELL_CHARS)])
         if self.after is not None:
             report.notes.append(f"next page: the same command with {OptionHint(after=self.after)}")
         return report
@@ -205,11 +196,6 @@ class RowCounts(NamedTuple):
             ]
         for name, value_counts in self.fields.items():
             rows += [
-                {
-                    "by": name,
-                    "value": count.value,
-                    "rows": count.items,
-                }
-                for count in value_counts
+                {"by": name, "value": count.value, "rows": count.items} for count in value_counts
             ]
         return Report(self.document, parts=[make_table(rows, "by value rows")])

@@ -88,31 +88,14 @@ def export_answers(
     """
     task = ws.task
     row_word = task.exported_noun
-    format_ = _choose_format(
-        task,
-        path,
-        format_,
-    )
-    report = ExportReport(
-        str(path) if path else None,
-        format_,
-        word=row_word,
-    )
+    format_ = _choose_format(task, path, format_)
+    report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
-        check_export_target(
-            path,
-            ws.store,
-            overwrite=overwrite,
-        )
+        check_export_target(path, ws.store, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
     with ws.store.read() as tx:
-        export_rows = _read_rows(
-            tx,
-            task,
-            ws.settings,
-            options,
-        )
+        export_rows = _read_rows(tx, task, ws.settings, options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -122,11 +105,7 @@ def export_answers(
             report,
             ws.display,
         )
-        chunks = export_rows.encode_rows(
-            counted_rows,
-            report.format,
-            guard,
-        )
+        chunks = export_rows.encode_rows(counted_rows, report.format, guard)
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:
@@ -173,23 +152,10 @@ def iterate_export_chunks(
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = _choose_format(
-        task,
-        None,
-        format_,
-    )
+    format_ = _choose_format(task, None, format_)
     with store.read() as tx:
-        export_rows = _read_rows(
-            tx,
-            task,
-            settings,
-            options,
-        )
-        yield from export_rows.encode_rows(
-            export_rows.rows,
-            format_,
-            FormulaGuard(),
-        )
+        export_rows = _read_rows(tx, task, settings, options)
+        yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
 def _choose_format(
@@ -248,11 +214,7 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     if report.path is None:
         yield f"{plural(report.count, report.word)} written"
     if report.changed_cells:
-        cells = plural(
-            report.changed_cells,
-            "cell begins",
-            "cells begin",
-        )
+        cells = plural(report.changed_cells, "cell begins", "cells begin")
         yield (
             f"{cells} like a formula and got an apostrophe (') in front; "
             f"{OptionHint(raw=True)} writes them unchanged"
@@ -283,11 +245,7 @@ def _read_rows(
         refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
         hint = f"its options are {', '.join(sorted(task.export_options))}"
         if not task.export_options:
-            command = task.nouns.command(
-                "items",
-                extractor=options.extractor,
-                to="view.csv",
-            )
+            command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
             hint = f"`{command}` writes the rows of a version"
         raise InputError(
             f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",

@@ -84,11 +84,7 @@ def report_tags(store: Store, *, search_text: str, max_tags: int) -> Report:
     """
     counts = count_tags(store)
     matching_tags = [tag for tag in counts["tags"] if search_text.lower() in tag["tag"].lower()]
-    people = plural(
-        counts["people"],
-        "person",
-        "people",
-    )
+    people = plural(counts["people"], "person", "people")
     different_tags = plural(counts["different"], "different tag")
     rare_tags = plural(counts["used_once"], "tag")
     title = f"{people} with {different_tags}; {rare_tags} of a single person"
@@ -135,34 +131,15 @@ def merge_tags(
         new_pairs = [(old, new) for old, new in valid_pairs if rules.get(old) != new]
 
         used_tags = set[str]()
-        for (cell,) in table.people_table(tx).read_cells(
-            tx,
-            ("tags",),
-            table.tagged,
-        ):
+        for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
             used_tags.update(parse_text_list(cell) or ())
-        _add_rules(
-            rules,
-            new_pairs,
-            used_tags=used_tags,
-        )
+        _add_rules(rules, new_pairs, used_tags=used_tags)
         editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
-            marks.add_merge(
-                tx,
-                table.TASK,
-                old,
-                new,
-                editor=editor,
-                now=merged_at,
-            )
+            marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
-        return _rewrite_tags(
-            tx,
-            rules_before,
-            merge_numbers,
-        )
+        return _rewrite_tags(tx, rules_before, merge_numbers)
 
 
 def _add_rules(
@@ -253,28 +230,14 @@ def _rewrite_tags(
     tagged_ids: list[str] = []
     if merge_numbers:
         tagged_ids = [
-            str(person_id)
-            for (person_id,) in people.read_cells(
-                tx,
-                ("id",),
-                table.tagged,
-            )
+            str(person_id) for (person_id,) in people.read_cells(tx, ("id",), table.tagged)
         ]
 
     changed_count = 0
     written_count = 0
     for page in split_into_pages(tagged_ids):
-        last_answers = answers.preferred_answers(
-            tx,
-            table.TASK,
-            page,
-        )
-        rows = people.read_rows(
-            tx,
-            page,
-            table.COLUMNS_TO_WRITE_TAGS,
-            should_lock=True,
-        )
+        last_answers = answers.preferred_answers(tx, table.TASK, page)
+        rows = people.read_rows(tx, page, table.COLUMNS_TO_WRITE_TAGS, should_lock=True)
         changed_tags = dict[str, str | None]()
         for person_id, row in rows.items():
             tags = parse_text_list(row["tags"]) or []
@@ -286,14 +249,7 @@ def _rewrite_tags(
             if new_tags != tags:
                 changed_tags[person_id] = to_compact_json(new_tags)
         changed_count += len(changed_tags)
-        written_count += len(
-            table.write_tags(
-                tx,
-                changed_tags,
-                rows=rows,
-                overwrite=True,
-            )
-        )
+        written_count += len(table.write_tags(tx, changed_tags, rows=rows, overwrite=True))
 
     if written_count:
         workspace.record_row_change(tx, table.TASK)

@@ -197,11 +197,7 @@ def report_search_quality(ws: WorkspaceSession, queries: Path, qrels: Path) -> R
 
     The arguments and errors are those of `measure_search`.
     """
-    figures = measure_search(
-        ws,
-        queries,
-        qrels,
-    )
+    figures = measure_search(ws, queries, qrels)
     table_rows = []
     for rank in figures:
         intervals = {
@@ -339,11 +335,7 @@ def compute_measures(
     indexes_by_qid = {query.qid: index for index, query in enumerate(queries)}
     run_scores = {
         qid: {name: -float(position) for position, name in enumerate(ranking)}
-        for qid, ranking in zip(
-            indexes_by_qid,
-            rankings,
-            strict=True,
-        )
+        for qid, ranking in zip(indexes_by_qid, rankings, strict=True)
     }
     query_grades = {qid: dict(grades[qid]) for qid in indexes_by_qid}
 
@@ -368,11 +360,7 @@ def mean_with_interval(values: NDArray[Any]) -> tuple[float, float, float]:
     resampled_means: list[float] = []
     # In chunks, because all draws at once take too much memory.
     for _ in range(BOOTSTRAP_RESAMPLES // RESAMPLES_PER_CHUNK):
-        draws = rng.multinomial(
-            count,
-            probabilities,
-            RESAMPLES_PER_CHUNK,
-        )
+        draws = rng.multinomial(count, probabilities, RESAMPLES_PER_CHUNK)
         chunk_means = draws @ values / count
         resampled_means.extend(chunk_means)
     low, high = np.percentile(resampled_means, [2.5, 97.5])

@@ -139,11 +139,7 @@ class _HitDescriber:
         terms_by_tag = {
             tag: set(extract_terms_cached(tag)) for tag in self.indexed_task.tags_of(metadata)
         }
-        is_weak = self._is_weak(
-            row,
-            similarity,
-            terms_by_tag,
-        )
+        is_weak = self._is_weak(row, similarity, terms_by_tag)
         hit = Hit(
             rank,
             similarity,
@@ -162,11 +158,7 @@ class _HitDescriber:
         texts = self.indexed_task.list_entry_texts(metadata, self.index.read_extra_cells(row))
         return replace(
             hit,
-            why=self._explain_hit(
-                hit,
-                row,
-                self.query.words_by_term,
-            ),
+            why=self._explain_hit(hit, row, self.query.words_by_term),
             snippet=find_best_snippet(texts, self.idf_by_term),
             tags=tuple(matching_tags),
         )
@@ -247,23 +239,13 @@ def make_hits(
     if ranked.word_scores is None or has_repeated_terms:
         word_scores = index.score_words(distinct_terms)
     else:
-        word_scores = dict(
-            zip(
-                rows,
-                ranked.word_scores.tolist(),
-                strict=True,
-            )
-        )
+        word_scores = dict(zip(rows, ranked.word_scores.tolist(), strict=True))
     similarities: list[float | None] = [None] * len(rows)
     if ranked.similarities is not None:
         # An untagged row has no vector.
         similarities = [
             similarity if row < len(index) else None
-            for row, similarity in zip(
-                rows,
-                ranked.similarities.tolist(),
-                strict=True,
-            )
+            for row, similarity in zip(rows, ranked.similarities.tolist(), strict=True)
         ]
 
     floor = index.manifest.floor
@@ -471,11 +453,7 @@ def list_hits(
         return f"no {indexed_task.entry_noun} found"
 
     rows = []
-    for hit, document in zip(
-        hits,
-        documents,
-        strict=True,
-    ):
+    for hit, document in zip(hits, documents, strict=True):
         cells = [_format_cell(document[member]) for member in indexed_task.columns.values()]
         # Every second piece of a snippet matches the question.
         marked_snippet = MATCH_MARK.join(hit.snippet.pieces) if hit.snippet else ""

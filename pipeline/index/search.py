@@ -101,11 +101,7 @@ def report_search(
             search_report = session.search(question, options)
         nouns = session.nouns
         if search_report.behind:
-            rows = plural(
-                search_report.behind,
-                nouns.singular,
-                nouns.plural,
-            )
+            rows = plural(search_report.behind, nouns.singular, nouns.plural)
             ws.display.warn(
                 f"the index is behind the database by {rows}: `{nouns.command('index')}`"
             )
@@ -117,13 +113,7 @@ def report_search(
 
         indexed_task = session.indexed_task
         figures = [hit_to_document(indexed_task, hit) for hit in search_report.hits]
-        parts = [
-            list_hits(
-                indexed_task,
-                search_report.hits,
-                figures,
-            )
-        ]
+        parts = [list_hits(indexed_task, search_report.hits, figures)]
     return Report(figures, parts=parts)
 
 
@@ -167,16 +157,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         )
         hits = self._find_hits(query, options.k)
         with self._ws.store.read() as tx:
-            stale_count = count_stale(
-                self.indexed_task,
-                tx,
-                self.index,
-            )
-        return SearchReport(
-            hits,
-            stale_count,
-            query.missing_phrases,
-        )
+            stale_count = count_stale(self.indexed_task, tx, self.index)
+        return SearchReport(hits, stale_count, query.missing_phrases)
 
     def count_tags(self, report: SearchReport) -> Counter[str]:
         """Return how many hits of a report that are not weak have each tag."""
@@ -207,11 +189,7 @@ class SearchSession(AbstractContextManager["SearchSession"]):
 
         with self._ws.store.read() as tx:
             entry = self.index.find_entry(self._ws.task.find_row_id(tx, row_name))
-            stale_count = count_stale(
-                self.indexed_task,
-                tx,
-                self.index,
-            )
+            stale_count = count_stale(self.indexed_task, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(
                 f"{row_name!r} is not in the index in service",

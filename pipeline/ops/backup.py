@@ -85,18 +85,10 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
             hint="name a folder that does not exist yet",
         )
     if ws.store.path is None:
-        server_commands = _list_server_commands(
-            ws.data,
-            ws.store,
-            target,
-        )
+        server_commands = _list_server_commands(ws.data, ws.store, target)
         figures = {"path": str(target), "files": 0, "size": 0, "typed": server_commands}
         title = "The database is on a server, so its own programs copy it. Type these commands:"
-        return Report(
-            figures,
-            title,
-            [*server_commands],
-        )
+        return Report(figures, title, [*server_commands])
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
@@ -172,22 +164,14 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
 
     with ws.store.open_connection() as connection:
         hashes[DATABASE_FILE] = _copy_database(connection, staging / DATABASE_FILE)
-    hashes |= _copy_sealed_files(
-        ws.data,
-        ws.display,
-        staging,
-    )
+    hashes |= _copy_sealed_files(ws.data, ws.display, staging)
 
     engine_file = ws.data / ENGINE_FILE
     if engine_file.is_file():
         with closing(Store(engine_file)) as engine, engine.open_connection() as connection:
             hashes[ENGINE_FILE] = _copy_database(connection, staging / ENGINE_FILE)
     paths = chain.from_iterable(map(ws.data.glob, CHANGING_FILES))
-    hashes |= copy_files(
-        ws.data,
-        staging,
-        paths,
-    )
+    hashes |= copy_files(ws.data, staging, paths)
     return dict(sorted(hashes.items()))
 
 

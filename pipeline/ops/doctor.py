@@ -113,22 +113,12 @@ class DoctorReport:
             for finding in findings
         ]
         if contradictions:
-            count = plural(
-                len(contradictions),
-                "finding contradicts",
-                "findings contradict",
-            )
-            error = InconsistentError(
-                f"{count} the stored data",
-                hint=contradictions[0].hint,
-            )
+            count = plural(len(contradictions), "finding contradicts", "findings contradict")
+            error = InconsistentError(f"{count} the stored data", hint=contradictions[0].hint)
             report.errors = [error]
             return report
 
-        checks = plural(
-            self.check_count,
-            "check",
-        )
+        checks = plural(self.check_count, "check")
         notices = f"no contradiction found; notices: {len(findings)}"
         report.parts.append(f"{checks} passed, {notices}")
         if self.backend_error is not None:

@@ -148,11 +148,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     with ws.lock(prepare.PREPARE_LOCK):
         with ws.store.read() as tx:
             all_batches = batches.batches_in_states(tx)
-            row_batches = _read_row_batches(
-                tx,
-                task,
-                row_ids,
-            )
+            row_batches = _read_row_batches(tx, task, row_ids)
         if all(batch.is_finished for batch in all_batches):
             delete_local_engine_files(ws.data)
         elif ws.backend == "local":
@@ -161,46 +157,20 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
         for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_lines |= _drop_lines(
-                ws,
-                batch,
-                row_ids,
-            )
+            dropped_lines |= _drop_lines(ws, batch, row_ids)
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
-            _erase_rows(
-                tx,
-                task,
-                row_ids,
-                names=erased_names,
-                now=ws.now(),
-            )
+            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
             kept_values = task.count_kept_values(tx, row_ids)
-            refused_rows = rows.delete_refused_rows(
-                tx,
-                task.name,
-                [*names, *row_ids],
-            )
+            refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
-    build_number = (
-        _rebuild_index(
-            ws,
-            names,
-            row_ids,
-        )
-        if ws.is_indexed
-        else None
-    )
+    build_number = _rebuild_index(ws, names, row_ids) if ws.is_indexed else None
     deleted_vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
         for name in names:
-            marks.finish_erasure(
-                tx,
-                task.name,
-                name,
-            )
+            marks.finish_erasure(tx, task.name, name)
 
     figures = {
         "username": ", ".join(names),

@@ -87,11 +87,7 @@ def read_neighbours(
         InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
             too long.
     """
-    next_options = options._replace(
-        limit=1,
-        after=row_id,
-        fields=(),
-    )
+    next_options = options._replace(limit=1, after=row_id, fields=())
     with store.read() as tx:
         grid = task.make_grid(tx)
         next_rows = grid.read_page(tx, next_options).items
@@ -113,11 +109,7 @@ def find_position(
         InputError: The row id, a state, sort order, column or condition is invalid.
     """
     with store.read() as tx:
-        return task.make_grid(tx).find_position(
-            tx,
-            row_id,
-            options,
-        )
+        return task.make_grid(tx).find_position(tx, row_id, options)
 
 
 def count_rows(
@@ -137,11 +129,7 @@ def count_rows(
         InputError: The filter is invalid.
     """
     with store.read() as tx:
-        return task.make_grid(tx).count_rows(
-            tx,
-            row_filter,
-            within_s=within_s,
-        )
+        return task.make_grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
 def write_csv(
@@ -167,28 +155,15 @@ def write_csv(
         InputError: A state, sort order, column or condition is invalid, or the file cannot be
             written, or exists and must not be overwritten.
     """
-    check_export_target(
-        path,
-        store,
-        overwrite=overwrite,
-    )
+    check_export_target(path, store, overwrite=overwrite)
     with store.read() as tx:
         grid = task.make_grid(tx)
         kinds, listed_rows = grid.read_list(tx, options)
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
-        chunks = export.encode_rows(
-            rows,
-            "csv",
-            kinds={**kinds, grid.state_name: "text"},
-        )
+        chunks = export.encode_rows(rows, "csv", kinds={**kinds, grid.state_name: "text"})
         line_count = write_file(path, chunks)
     # The header is a line, too.
-    return ExportReport(
-        str(path),
-        "csv",
-        line_count - 1,
-        task.nouns.singular,
-    )
+    return ExportReport(str(path), "csv", line_count - 1, task.nouns.singular)
 
 
 # Details of a row
@@ -227,24 +202,13 @@ def describe_row(
     with ws.store.read() as tx:
         row_id = task.find_row_id_by_beginning(tx, name)
         grid = task.make_grid(tx)
-        view_row = next(
-            grid.read_rows(
-                tx,
-                row_ids=[row_id],
-                has_gone_rows=True,
-            ),
-            None,
-        )
+        view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
         columns = {}
         if view_row is not None:
             names = [*grid.source_names, *([grid.reason_name] if view_row.reason else [])]
             columns = grid.list_values(view_row, names)
         preferred_answer = view_row.answer if view_row else None
-        answer_rows, attempt_rows = answers.list_answers_and_attempts(
-            tx,
-            task.name,
-            row_id,
-        )
+        answer_rows, attempt_rows = answers.list_answers_and_attempts(tx, task.name, row_id)
         parked_reason = claims.find_parked_reason(
             tx,
             task.name,
@@ -255,35 +219,18 @@ def describe_row(
         stale_reason = None
         if view_row is not None and view_row.state == STALE_STATE:
             stale_reason = view_row.reason
-            marker = again.find_marker(
-                tx,
-                task.name,
-                row_id,
-            )
+            marker = again.find_marker(tx, task.name, row_id)
             if marker is not None:
                 stale_reason = f"{stale_reason} by {marker}"
 
         index_state = None
         if ws.is_indexed:
             entry = next(iter(ws.indexed_task.read_entries(tx, [row_id])), None)
-            index_state = describe_index_state(
-                ws.data,
-                ws.indexed_task,
-                row_id,
-                entry,
-            )
+            index_state = describe_index_state(ws.data, ws.indexed_task, row_id, entry)
 
-        requests = request_history.list_requests_of_row(
-            tx,
-            task.name,
-            row_id,
-        )
+        requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
-            _add_sealed_lines(
-                tx,
-                requests,
-                ws.data,
-            )
+            _add_sealed_lines(tx, requests, ws.data)
 
     return {
         "task": task.name,
@@ -326,11 +273,7 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
     Raises:
         InputError: No row has this name.
     """
-    document = describe_row(
-        ws,
-        name,
-        raw=raw,
-    )
+    document = describe_row(ws, name, raw=raw)
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
@@ -351,12 +294,7 @@ def report_newest_requests(
     ws: WorkspaceSession, *, limit: int, all_tasks: bool, raw: bool
 ) -> Report:
     """Report the newest requests as a table; with `raw`, also their lines in the sealed files."""
-    requests = read_newest_requests(
-        ws,
-        limit=limit,
-        all_tasks=all_tasks,
-        raw=raw,
-    )
+    requests = read_newest_requests(ws, limit=limit, all_tasks=all_tasks, raw=raw)
     if raw:
         return Report(requests, parts=[*format_lines("request", requests)])
     return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
@@ -389,11 +327,7 @@ def read_newest_requests(
             table = ws.find_task(request["task"]).make_row_table(tx)
             request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
         if raw:
-            _add_sealed_lines(
-                tx,
-                requests,
-                ws.data,
-            )
+            _add_sealed_lines(tx, requests, ws.data)
     return requests
 
 
@@ -451,11 +385,7 @@ def _read_sealed_lines(
         if is_cleaned and not path.is_file():
             return [], f"the batch's files were removed by `{CommandHint('clean')}`"
         name = path.relative_to(data).as_posix()
-        files.verify_sealed_file(
-            path,
-            sha256=sha256,
-            file_label=name,
-        )
+        files.verify_sealed_file(path, sha256=sha256, file_label=name)
     except FindableError as error:
         return [], error.message
 
@@ -482,20 +412,11 @@ class ParkedRow:
 def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     """Return every parked row of the task, those parked longest first."""
     with store.read() as tx:
-        parked_rows = claims.parked_rows(
-            tx,
-            task.name,
-            prompt_version=task.parked_version,
-        )
+        parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [row_id for row_id, _, _ in parked_rows]
         names = task.make_row_table(tx).read_names(tx, row_ids)
     return [
-        ParkedRow(
-            names.get(row_id, row_id),
-            reason,
-            since,
-        )
-        for row_id, reason, since in parked_rows
+        ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
 
 
@@ -562,13 +483,7 @@ def can_ask_again(
     The result is for display: `ask_again` checks again whether it may mark the row.
     """
     table = task.make_row_table(tx)
-    return bool(
-        table.filter_ids(
-            tx,
-            [row_id],
-            table.is_open | table.is_askable_again,
-        )
-    )
+    return bool(table.filter_ids(tx, [row_id], table.is_open | table.is_askable_again))
 
 
 def ask_again(
@@ -588,21 +503,6 @@ def ask_again(
         who: Who asks for the rows again.
     """
     with store.write() as tx:
-        claims.unpark(
-            tx,
-            task.name,
-            prompt_version=task.parked_version,
-            row_ids=row_ids,
-        )
-        claiming.mark_rows(
-            tx,
-            task,
-            RowFilter(ids=row_ids),
-            who=who,
-            now=now,
-        )
-        return claiming.filter_claimable_ids(
-            tx,
-            task,
-            row_ids,
-        )
+        claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
+        claiming.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
+        return claiming.filter_claimable_ids(tx, task, row_ids)

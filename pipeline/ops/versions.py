@@ -104,18 +104,10 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
     summaries = _find_versions(ws, name)
-    ws.store.query(
-        _check_can_roll_back,
-        task,
-        summaries,
-    )
+    ws.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
-        item_count = plural(
-            summary.counts.items,
-            task.nouns.singular,
-            task.nouns.plural,
-        )
+        item_count = plural(summary.counts.items, task.nouns.singular, task.nouns.plural)
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
@@ -127,30 +119,16 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     row_ids = set[str]()
     with ws.lock(ROLLBACK_LOCK):
         with ws.store.write() as tx:
-            _check_can_roll_back(
-                tx,
-                task,
-                summaries,
-            )
+            _check_can_roll_back(tx, task, summaries)
             for summary in summaries:
                 version = summary.counts.version
                 answered_ids = list(tx.execute(answers.answered_ids(task.name, version)).scalars())
                 row_ids.update(answered_ids)
                 deleted.update(
-                    _delete_version(
-                        tx,
-                        task,
-                        summary.counts,
-                        answered_ids,
-                        now=ws.now(),
-                    )
+                    _delete_version(tx, task, summary.counts, answered_ids, now=ws.now())
                 )
             kept_values = task.count_kept_values(tx, sorted(row_ids))
-        is_unbound = _unbind_local_engine(
-            ws.data,
-            ws.store,
-            ws.now,
-        )
+        is_unbound = _unbind_local_engine(ws.data, ws.store, ws.now)
 
     figures = {
         "task": task.subject,
@@ -192,11 +170,7 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
         VersionSummary(
             task,
             counts_by_version[version],
-            answers.cost_of_version(
-                tx,
-                task.name,
-                version,
-            ),
+            answers.cost_of_version(tx, task.name, version),
         )
         for version in (*foreign_versions, *started_counts)
     ]
@@ -236,11 +210,7 @@ def _check_can_roll_back(
     prompt_versions = {summary.counts.prompt_version for summary in summaries}
     open_batches = [
         batch
-        for batch in batches.batches_in_states(
-            tx,
-            *OPEN_STATES,
-            task=task.name,
-        )
+        for batch in batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
         if batch.version in versions
     ]
     if open_batches:
@@ -288,11 +258,7 @@ def _delete_version(
         `rows` (deleted table rows, or rows that lost their answer), `answers`, `attempts`, and
         `let_go` (rows that are no longer parked).
     """
-    row_count = task.remove_version_answers(
-        tx,
-        counts,
-        answered_ids,
-    )
+    row_count = task.remove_version_answers(tx, counts, answered_ids)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,
