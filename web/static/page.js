@@ -572,7 +572,7 @@ function showChosenCount(form) {
   const chosenCount = chosenIds(form).length;
   const bar = form.querySelector(".chosen");
   bar.hidden = !chosenCount;
-  bar.querySelector(".num").textContent = `${chosenCount} of this page`;
+  bar.querySelector(".num").textContent = `${chosenCount} chosen`;
 }
 
 document.addEventListener("click", async ({ target }) => {
