@@ -19,8 +19,8 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.core import files
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
+from pipeline.engine.row_import import ImportReport
 from pipeline.engine.task_template import TableGuess
-from pipeline.tables.row_import import ImportReport
 from pipeline.tables.row_sync import RowSyncReport
 from pipeline.workflows.new_task_files import UnwrittenTask
 from pipeline.workflows.preflight import Preflight

@@ -21,6 +21,14 @@ from typing import Any
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.text import join_first, plural
+from pipeline.engine.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    MappedFile,
+    WrittenRows,
+    import_rows,
+)
 from pipeline.engine.session import WorkspaceSession
 from pipeline.experts import table
 from pipeline.experts.person_rows import (
@@ -34,14 +42,6 @@ from pipeline.store.database import Connection
 from pipeline.tables.cells import parse_json, parse_number, stripped_text
 from pipeline.tables.columns import ColumnMapping
 from pipeline.tables.row_findings import Finding, SoundRow, SourceRow, make_excerpt
-from pipeline.tables.row_import import (
-    DEFAULT_IMPORT_OPTIONS,
-    ImportOptions,
-    ImportReport,
-    MappedFile,
-    WrittenRows,
-    import_rows,
-)
 
 # People per write.
 PEOPLE_PER_WRITE = 500

@@ -33,13 +33,13 @@ from pipeline.engine.pictures import (
     register_heic_reader,
 )
 from pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
+from pipeline.engine.row_import import split_into_blocks
 from pipeline.engine.session import WorkspaceSession
 from pipeline.images import ASSETS, TASK
 from pipeline.images.table import assets
 from pipeline.store import claims, workspace
 from pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
 from pipeline.tables.refusals import translate_refusals
-from pipeline.tables.row_import import split_into_blocks
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200

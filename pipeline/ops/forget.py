@@ -27,6 +27,7 @@ from pipeline.core.errors import FindableError, InconsistentError, InputError, R
 from pipeline.core.report import Report, format_figures
 from pipeline.core.states import OPEN_STATES
 from pipeline.core.text import join_first, restore_formula
+from pipeline.engine.row_import import MISSING_ROW_KIND
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key
@@ -40,7 +41,6 @@ from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import drop_views
 from pipeline.tables.columns import fold_name
-from pipeline.tables.row_import import MISSING_ROW_KIND
 
 # Files of the local engine, in the workspace's folder.
 LOCAL_ENGINE_FILES = (

@@ -16,6 +16,14 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.engine.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    MappedFile,
+    WrittenRows,
+    import_rows,
+)
 from pipeline.engine.session import WorkspaceSession
 from pipeline.passages import table
 from pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
@@ -30,14 +38,6 @@ from pipeline.tables.row_findings import (
     make_excerpt,
     make_rejection,
     parse_key,
-)
-from pipeline.tables.row_import import (
-    DEFAULT_IMPORT_OPTIONS,
-    ImportOptions,
-    ImportReport,
-    MappedFile,
-    WrittenRows,
-    import_rows,
 )
 
 TEXT_CONFLICT_REASON = (

@@ -30,6 +30,7 @@ from pipeline.core.text import plural
 from pipeline.engine import corrections, row_export
 from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.row_export import ExportReport
+from pipeline.engine.row_import import ImportOptions, ImportReport
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import forget_loaded_files, register_python_task
@@ -50,7 +51,6 @@ from pipeline.store.database import Connection
 from pipeline.tables.cells import list_rows
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_findings import FindingKind
-from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import MemorySource
 from pipeline.workflows import ask, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow

@@ -9,12 +9,12 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import check_no_address, list_parquet_files, unreadable_reason
 from pipeline.core.report import Report, collect_error, format_counts, make_table
 from pipeline.core.text import plural
+from pipeline.engine.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.workspace_folder import lacks_workspace_files
 from pipeline.experts import import_ as people
 from pipeline.images import import_ as images
 from pipeline.passages import import_ as passages
-from pipeline.tables.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
 
 __all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
 

@@ -14,12 +14,12 @@ from pipeline.core import files
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.engine import claiming, task_sync
+from pipeline.engine.row_import import ImportOptions, ImportReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_file import ROW_FILES_FOLDER
 from pipeline.engine.task_values import AskedRows
 from pipeline.store.answers import PERSON, find_answered
-from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.stored_rows import parse_stored_values
 from pipeline.workflows import preflight
 

@@ -28,6 +28,7 @@ from pipeline.engine.open_workspace import (
     open_existing_or_temporary_workspace,
     open_workspace,
 )
+from pipeline.engine.row_import import ImportOptions, ImportReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice
@@ -36,7 +37,6 @@ from pipeline.experts.person_rows import LAYOUT
 from pipeline.passages import import_ as passages
 from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import Finding, SourceRow
-from pipeline.tables.row_import import ImportOptions, ImportReport
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, table_replacement
 from web.app_state import PEOPLE_TASK, AppState

@@ -7,10 +7,10 @@ from pipeline.batch.batch_plan import Selection
 from pipeline.batch.prepare import Preparation
 from pipeline.core.progress import NoProgress
 from pipeline.core.states import Mode
+from pipeline.engine.row_import import ImportOptions
 from pipeline.passages import import_, table
 from pipeline.store import claims
 from pipeline.tables.row_findings import FindingKind
-from pipeline.tables.row_import import ImportOptions
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,
