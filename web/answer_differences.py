@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup, escape
 
 from pipeline.store.answers import PERSON
-from web.render import to_one_line
+from web.render import join_value_texts
 
 # Longer texts are compared as a whole, because the time grows with the square of the length.
 MAX_COMPARED_WORDS = 4_000
@@ -81,8 +81,8 @@ def compare_versions(
 
 def _mark_differences(first: Any, second: Any) -> tuple[Markup, Markup]:
     """Return two values as HTML; the words of only one of them are in del or ins elements."""
-    first_words = _WORD.findall(to_one_line(first))
-    second_words = _WORD.findall(to_one_line(second))
+    first_words = _WORD.findall(join_value_texts(first))
+    second_words = _WORD.findall(join_value_texts(second))
     if max(len(first_words), len(second_words)) > MAX_COMPARED_WORDS:
         first_words = ["".join(first_words)]
         second_words = ["".join(second_words)]

@@ -18,7 +18,7 @@ from pipeline.core.errors import (
     RemoteError,
     TakenError,
 )
-from web.page_texts import capitalize_first, drop_terminal_clauses, to_plain_text
+from web.page_texts import adapt_message_to_page, capitalize_first, to_plain_text
 
 # Value of the Retry-After header: seconds.
 RETRY_AFTER_S = "2"
@@ -119,13 +119,13 @@ def to_problem(error: BaseException) -> dict[str, Any]:
 def to_line(error: FindableError) -> str:
     """Return the message and the hint of an error as one line of the page, without commands."""
     message = capitalize_first(to_plain_text(error.message))
-    hint = to_plain_text(drop_terminal_clauses(error.hint))
+    hint = to_plain_text(adapt_message_to_page(error.hint))
     return f"{message}. {capitalize_first(hint)}" if hint else message
 
 
 def to_page_problem(document: dict[str, Any]) -> dict[str, Any]:
     """Return a problem document for the scripts of the page, without commands and settings."""
-    hint = to_plain_text(drop_terminal_clauses(document["hint"]))
+    hint = to_plain_text(adapt_message_to_page(document["hint"]))
     return {**document, "detail": to_plain_text(document["detail"]), "hint": hint}
 
 

@@ -73,7 +73,7 @@ def to_plain_text(text: object) -> str:
     of code spans are removed. Clauses for a terminal are left out, unless no clause is left; then
     settings are named as on the page.
     """
-    message = drop_terminal_clauses(text) or describe_setting(str(text))
+    message = adapt_message_to_page(text) or describe_setting(str(text))
     return _CODE_SPAN.sub(r"\1", _COMMAND.sub(_quote_place, message))
 
 
@@ -87,18 +87,18 @@ def to_html(text: object, task: str = "") -> Markup:
         text: The message.
         task: The task of the links; "" for the default task.
     """
-    message = str(escape(drop_terminal_clauses(text) or describe_setting(str(text))))
+    message = str(escape(adapt_message_to_page(text) or describe_setting(str(text))))
     linked = _COMMAND.sub(lambda match: _link_place(match, task), message)
     linked = _BATCH.sub(r'<a href="/batch?number=\1">batch \1</a>', linked)
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", linked))  # noqa: S704 - it is escaped
 
 
-def drop_terminal_clauses(text: object) -> str:
-    """Return a message without its clauses for a terminal, which semicolons separate.
+def adapt_message_to_page(text: object) -> str:
+    """Return a message as the page shows it: without the clauses that are for a terminal.
 
-    A clause is for a terminal if it has a setting, or a command without a place on the page. Of the
-    path of a file only the name stays. This process may have been started as another program, which
-    the commands then name.
+    Semicolons separate clauses. A clause is for a terminal if it has a setting, or a command
+    without a place on the page. Of the path of a file only the name stays. WHERE becomes "the
+    condition", and the program that this process was started as becomes `findable`.
     """
     message = str(text)
     program = current_form().program

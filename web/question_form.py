@@ -261,7 +261,7 @@ def to_name(heading: str) -> str:
 
 
 def _make_field(typed_field: TypedField) -> FieldDraft:
-    """Return a field of an answer from its typed texts.
+    """Return a field of an answer from its typed texts; `to_name` converts its name.
 
     Of the texts for choices and bounds, only that of the field's kind is used.
 

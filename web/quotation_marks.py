@@ -23,7 +23,7 @@ def color_quotations(answer: Any) -> tuple[Any, list[Mark]]:
     a topic, they have a hue of that text instead.
     """
     colorer = _QuotationColorer()
-    return colorer.add_hues(answer, field_name="", topic=""), colorer.marks
+    return colorer.mark_quotations(answer, field_name="", topic=""), colorer.marks
 
 
 class _QuotationColorer:
@@ -33,7 +33,7 @@ class _QuotationColorer:
         self.marks: list[Mark] = []
         self._hues: dict[str, int] = {}
 
-    def add_hues(self, value: Any, *, field_name: str, topic: str) -> Any:
+    def mark_quotations(self, value: Any, *, field_name: str, topic: str) -> Any:
         """Return a copy of a value in which each quotation has a `hue`; add the marks to `marks`.
 
         Quotations with the same topic, or without a topic in the same field, have the same hue.
@@ -46,9 +46,11 @@ class _QuotationColorer:
         if isinstance(value, Mapping) and is_quotation(value):
             return self._mark_quotation(value, topic or field_name.replace("_", " "))
         if isinstance(value, Mapping):
-            return self._add_hues_to_object(value, field_name, topic)
+            return self._mark_quotations_in_object(value, field_name, topic)
         if isinstance(value, list):
-            return [self.add_hues(member, field_name=field_name, topic=topic) for member in value]
+            return [
+                self.mark_quotations(member, field_name=field_name, topic=topic) for member in value
+            ]
         return value
 
     def _mark_quotation(self, quotation: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class _QuotationColorer:
             self.marks.append(Mark(start, end, quotation["quote"], name, hue))
         return {**quotation, "hue": hue % HUE_COUNT}
 
-    def _add_hues_to_object(
+    def _mark_quotations_in_object(
         self,
         members: Mapping[Any, Any],
         field_name: str,
@@ -90,7 +92,7 @@ class _QuotationColorer:
         if field_name:
             member_topic = next(filter(_is_short_text, members.values()), topic)
         return {
-            name: self.add_hues(
+            name: self.mark_quotations(
                 member,
                 field_name=name if isinstance(name, str) else field_name,
                 topic=member_topic,

@@ -24,10 +24,10 @@ from web.background_work import BackgroundJob
 from web.columns import EMPTY_VALUES
 from web.field_shapes import empty_texts, find_input_kind
 from web.page_texts import (
+    adapt_message_to_page,
     capitalize_first,
     describe_price,
     describe_setting,
-    drop_terminal_clauses,
     format_cost,
     to_html,
     to_plain_text,
@@ -273,22 +273,19 @@ def drop_common_objects(old_value: Any, new_value: Any) -> tuple[Any, Any]:
     return (removed, added) if removed or added else (old_value, new_value)
 
 
-def to_one_line(value: Any) -> str:
-    """Return a value of an answer as one line: quotations as text, an empty value as "nothing".
+def join_value_texts(value: Any) -> str:
+    """Return the joined texts of a value: of a quotation its text, of an empty value "nothing".
 
     Members of a list of objects are separated by semicolons, members of another list by commas, and
     values of an object, without the empty ones, by blanks.
     """
     if isinstance(value, list) and any(isinstance(member, dict) for member in value):
-        return "; ".join(map(to_one_line, value))
-    if isinstance(value, list):
-        return to_text(value)
+        return "; ".join(map(join_value_texts, value))
     if isinstance(value, dict):
         if is_quotation(value):
             return str(value["quote"])
-        return " ".join(
-            to_one_line(member) for member in value.values() if member not in EMPTY_VALUES
-        )
+        members = [member for member in value.values() if member not in EMPTY_VALUES]
+        return " ".join(map(join_value_texts, members)) or "nothing"
     return to_text(value) or "nothing"
 
 
@@ -389,12 +386,12 @@ _FILTERS: Mapping[str, Any] = {
     "likeness": format_likeness,
     "link_address": link_address,
     "drop_common_objects": drop_common_objects,
-    "for_page": drop_terminal_clauses,
+    "for_page": adapt_message_to_page,
     "render_message": to_html,
     "short_hash": short_hash,
     "shorten": shorten,
     "state_label": state_label,
-    "to_one_line": to_one_line,
+    "join_value_texts": join_value_texts,
     "thousands": "{:,}".format,
     "to_plain_text": to_plain_text,
     "to_text": to_text,

@@ -418,7 +418,7 @@ def read_request_pages(
         selected_rows = {
             row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
         }
-        for request in builder.plan_requests(tx, selected_rows):
+        for request in builder.build_requests(tx, selected_rows):
             page.append(request)
             page_bytes += request.size_bytes
             if len(page) == LOOKUP_PAGE_REQUESTS or page_bytes >= LOOKUP_PAGE_BYTES:

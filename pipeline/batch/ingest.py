@@ -40,8 +40,8 @@ from pipeline.engine.duplicates import OpenIdsByHash, answer_or_park_equal_rows
 from pipeline.engine.request_outcomes import (
     Provenance,
     RequestOutcome,
+    choose_reply_outcome,
     make_provenance,
-    validate_reply_lines,
     write_outcomes,
 )
 from pipeline.engine.session import WorkspaceSession
@@ -419,7 +419,7 @@ class _BatchIngest:
 
         request_outcomes = []
         for claim, lines in zip(page, lines_by_claim, strict=True):
-            request_outcome = validate_reply_lines(
+            request_outcome = choose_reply_outcome(
                 self.task,
                 claim,
                 lines,

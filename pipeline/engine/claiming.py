@@ -1,7 +1,7 @@
 """Rows of a task that the next batch can claim, the claims on them, and marks to ask rows again.
 
 - A row can be asked if it is open, or if the command also asks answered rows like it (see
-  `make_askable_condition`).
+  `make_asked_rows_condition`).
 - A claim is the record that a batch asks a row under a version. It ends when the reply is stored.
 - A parked row is not asked again until a user unparks it, for example because it failed too often.
 - A row can be claimed if it can be asked, and is neither claimed nor parked.
@@ -29,8 +29,11 @@ from pipeline.store.schema import row_claims
 READ_PAGE_ROWS = 500
 
 
-def make_askable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
-    """Return the SQL condition that the command asks a row; see `AskedRows`.
+def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition of the rows that the command asks about.
+
+    These are open and marked rows. Rows that changed, or that the command will mark, are among them
+    if `AskedRows` says so. Its filter limits all of them.
 
     Claimed and parked rows are included: callers that claim rows leave them out.
     """
@@ -52,7 +55,7 @@ def _select_unavailable_ids(task: Task) -> Select[Any]:
 
 def _filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
     """Return the ids of those rows that can be asked."""
-    condition = make_askable_condition(tx, task)
+    condition = make_asked_rows_condition(tx, task)
     return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
 
 
@@ -68,7 +71,7 @@ def select_claimable_rows(
     Args:
         after_row_id: Only rows after this row id.
     """
-    condition = make_askable_condition(tx, task)
+    condition = make_asked_rows_condition(tx, task)
     query = task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
     *_, row_id = query.selected_columns
     unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id == row_id)

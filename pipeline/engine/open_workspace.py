@@ -178,7 +178,7 @@ def _prepare_folder_tables_and_task(
 def _make_session(
     settings: Settings, store: Store, display: Progress, *, refuses_missing_tables: bool
 ) -> WorkspaceSession:
-    """Return the session of an existing workspace; write nothing.
+    """Check an existing workspace, and return its session; write nothing.
 
     Args:
         refuses_missing_tables: Refuse a workspace in which tables or columns of a task are missing.

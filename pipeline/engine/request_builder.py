@@ -154,8 +154,8 @@ class RequestBuilder:
         """Return the part of a request that sets the form of its answer: schema or questions."""
         return self.schema if self._question_lines is None else self._question_lines.questions
 
-    def plan_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
-        """Yield the request about each row, in order; rows that lack a prompt are left out.
+    def build_requests(self, tx: Connection, rows: RowsById) -> Iterator[PlannedRequest]:
+        """Build and yield the request about each row, in order, without rows that lack a prompt.
 
         A row lacks a prompt if, for example, its images cannot be read; see `Task.make_task_rows`.
 

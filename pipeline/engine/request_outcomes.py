@@ -125,7 +125,7 @@ def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
     )
 
 
-def validate_reply_lines(
+def choose_reply_outcome(
     task: Task,
     claim: RowClaim,
     lines: Iterable[bytes],
@@ -134,7 +134,7 @@ def validate_reply_lines(
     model: Model,
     row: Any = None,
 ) -> RequestOutcome:
-    """Validate the result lines of one request key, in file order; return a single outcome.
+    """Validate the result lines of one request, in file order; return the outcome that counts.
 
     A valid answer wins over failures, else the first failure counts. If valid answers differ, the
     outcome is invalid, because nothing shows which of them is right. Writes nothing.

@@ -449,7 +449,7 @@ def _find_answer_faults(declaration: Declaration, path: Path) -> Iterator[Fault]
     """Yield a fault for each field of the answer that Gemini's schema cannot express.
 
     Values that do not read back equal, invalid quotation fields and errors of pydantic are faults,
-    too.
+    too. Only the first check that fails yields faults.
     """
     try:
         make_response_schema(declaration.answer)

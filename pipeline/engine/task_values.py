@@ -111,7 +111,7 @@ class RowFaults(Counter[str]):
         if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
             self._row_names[kind] |= dict.fromkeys(names)
 
-    def to_row_faults(self) -> list[RowFault]:
+    def summarize_faults(self) -> list[RowFault]:
         """Return a fault for each kind that occurred, in the order of `kinds`.
 
         Its message has the number of faults of that kind, and names up to MAX_NAMED_ROWS rows.

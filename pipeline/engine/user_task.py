@@ -277,7 +277,7 @@ class UserTask(Task):
         ids_by_hash = dict[str, list[str]]()
         query = (
             select(columns.findable_hash, columns.findable_key)
-            .where(claiming.make_askable_condition(tx, self))
+            .where(claiming.make_asked_rows_condition(tx, self))
             .order_by(columns.findable_row)
         )
         for input_hash, row_id in select_matching(tx, query, columns.findable_hash, hashes):

@@ -320,7 +320,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
                 row_faults.add(WRONG_SCORE_FAULT, [stripped_text(username)])
             bar.show(row_number)
 
-    faults = row_faults.to_row_faults()
+    faults = row_faults.summarize_faults()
     if orphaned_ids:
         ids = sorted(orphaned_ids)
         people = plural(len(ids), "person", "people")

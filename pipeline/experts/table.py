@@ -71,7 +71,7 @@ from pipeline.tables.cells import (
 from pipeline.tables.reflection import (
     ColumnNeed,
     IdColumnFacts,
-    describe_ids,
+    describe_storable_ids,
     make_new_ids,
     read_columns,
 )
@@ -233,7 +233,7 @@ def reflect_shape(tx: Connection) -> _Shape:
         for name in (*HEADERS, "tags")
         if not columns[name]["nullable"]
     }
-    shape = _Shape(columns["id"], describe_ids(tx, columns["id"]["type"]), blanks)
+    shape = _Shape(columns["id"], describe_storable_ids(tx, columns["id"]["type"]), blanks)
     tx.info[_Shape] = shape
     return shape
 

@@ -273,7 +273,7 @@ def _read_image(path: str) -> _ImageFile | str:
         return path.lower().endswith(IMAGE_SUFFIXES) or bool(_IMAGE_MAGIC.match(head))
 
     try:
-        content = read_image_file(path, should_read=is_image)
+        content = read_image_file(path, accepts_head=is_image)
     except (FileNotFoundError, FileChangedError):
         return CHANGED_FILES
     except (NoFileError, OSError):

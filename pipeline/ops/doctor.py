@@ -135,7 +135,7 @@ def check_workspace(ws: WorkspaceSession) -> Report:
 
     A check that raises FindableError adds that error as a finding, and nothing is raised. If the
     first check has a finding, the later checks are skipped, because they rely on an intact database
-    with known states. The line that names the backend in use is not printed during the checks.
+    with known states. The line that names the backend in use is not printed.
     """
     report = DoctorReport(ws)
     ws.should_announce_backend = False
@@ -178,7 +178,7 @@ def _check_database(report: DoctorReport) -> Iterator[RowFault]:
             yield RowFault(message, "rows may be lost or read wrongly", RESTORE_HINT)
 
 
-def _check_batches(report: DoctorReport) -> Iterator[RowFault]:
+def _check_batch_counts(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a finding for each batch whose requests, claims and stored outcomes disagree.
 
     While a batch is not over, its claims and outcomes must add up to its requests. For an ingested
@@ -258,10 +258,9 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
 
 
 def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
-    """Check the rows of each task, and yield the findings.
+    """Yield the findings about the rows of each task; add its figures to `report.row_figures`.
 
-    Computed columns must follow from their rows, and rows from the applied answers. Adds the
-    figures of a task that has any to `report.row_figures`.
+    Computed columns must follow from their rows, and rows from the applied answers.
     """
     ws = report.ws
     for task in ws.tasks:
@@ -531,7 +530,7 @@ def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
 
 CHECKS: Mapping[str, WorkspaceCheck] = {
     "database": _check_database,
-    "batches": _check_batches,
+    "batches": _check_batch_counts,
     "sealed files": _check_sealed_files,
     "rows": _check_rows,
     "tasks": _check_tasks,

@@ -165,7 +165,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
-    build_number = _rebuild_index(ws, names, row_ids) if ws.is_indexed else None
+    build_number = _remove_rows_from_index(ws, names, row_ids) if ws.is_indexed else None
     deleted_vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
@@ -197,11 +197,11 @@ def forget_task(ws: WorkspaceSession) -> Report:
 
     Its batches keep their counts and costs. The task's file and its table are deleted if they are
     in the workspace's folder; files elsewhere, and tables of other programs, stay. After a kill the
-    same command continues.
+    same command continues. Replies of killed runs are ingested before the confirmation.
 
     Raises:
         InputError: The task is part of findable, a batch of it is open, or the user did not
-            confirm. Nothing was changed.
+            confirm. Nothing was deleted.
         FindableError: A reply of a killed run cannot be ingested.
     """
     task = ws.task
@@ -270,8 +270,8 @@ def delete_local_engine_files(data: Path) -> None:
 def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
     """Delete index leftovers and unneeded vectors (return how many), and compact the database.
 
-    Then deleted rows are not in the database's file. If the database has tables of another program,
-    it is not compacted, and a warning is printed.
+    If the database has tables of another program, it is not compacted, and a warning is printed;
+    the deleted rows were overwritten.
 
     Returns:
         The number of deleted vectors.
@@ -534,12 +534,12 @@ def _erase_rows(
     workspace.record_row_change(tx, task.name)
 
 
-def _rebuild_index(
+def _remove_rows_from_index(
     ws: WorkspaceSession,
     names: Sequence[str],
     row_ids: Collection[str],
 ) -> int | None:
-    """Build the index again if it may contain a forgotten row; return the number of the build.
+    """Remove rows from the index: build it again if it may contain one of them.
 
     Waits for the index lock. All other builds are deleted, and all builds if no entry remains. If
     the index contains none of the rows, the build in service stays as it is, and the others are

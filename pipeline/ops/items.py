@@ -158,7 +158,7 @@ def write_csv(
     check_export_target(path, store, overwrite=overwrite)
     with store.read() as tx:
         grid = task.make_grid(tx)
-        kinds, listed_rows = grid.read_list(tx, options)
+        kinds, listed_rows = grid.read_kinds_and_rows(tx, options)
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
         chunks = export.encode_rows(rows, "csv", kinds={**kinds, grid.state_name: "text"})
         line_count = write_file(path, chunks)
@@ -230,7 +230,7 @@ def describe_row(
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
-            _add_sealed_lines(tx, requests, ws.data)
+            _add_request_and_reply_lines(tx, requests, ws.data)
 
     return {
         "task": task.name,
@@ -327,11 +327,11 @@ def read_newest_requests(
             table = ws.find_task(request["task"]).make_row_table(tx)
             request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
         if raw:
-            _add_sealed_lines(tx, requests, ws.data)
+            _add_request_and_reply_lines(tx, requests, ws.data)
     return requests
 
 
-def _add_sealed_lines(
+def _add_request_and_reply_lines(
     tx: Connection,
     requests: Iterable[dict[str, Any]],
     data: Path,

@@ -82,7 +82,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
         files.staging_folder(data) as staging,
     ):
         _copy_backup_files(source, staging, hashes)
-        unsent_numbers = _check_database_and_mark_unsent(staging / DATABASE_FILE)
+        unsent_numbers = _check_database_and_mark_batches(staging / DATABASE_FILE)
         if server is not None:
             address = server.address
             if not has_tables:
@@ -163,7 +163,7 @@ def _copy_backup_files(
         )
 
 
-def _check_database_and_mark_unsent(path: Path) -> list[int]:
+def _check_database_and_mark_batches(path: Path) -> list[int]:
     """Check a restored database, and mark its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after

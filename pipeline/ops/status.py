@@ -199,7 +199,7 @@ def _read_status_document(
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
-        exact: Find changes by other programs, too, without a time limit.
+        exact: In `index`, find changes by other programs, too, without a time limit.
     """
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
@@ -354,12 +354,11 @@ def _describe_open_batch(
     return "; ".join(filter(None, [line, *notes]))
 
 
-def describe_open_batches(ws: WorkspaceSession) -> list[str]:
-    """Return a line for each open batch and live run of the task in use, oldest first.
+def describe_continuable_batches(ws: WorkspaceSession) -> list[str]:
+    """Return a line for each open batch and live run that `tag` continues, oldest first.
 
-    They are those that `tag` continues. So held batches, whose replies seem to belong to other
-    rows, are left out, because they wait for a person. Live runs of living processes are left out,
-    too.
+    They are of the task in use. Held batches, whose replies seem to belong to other rows, are left
+    out, because they wait for a person. Live runs of living processes are left out, too.
     """
     with ws.store.read() as tx:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
@@ -450,7 +449,7 @@ def _describe_doubtful(
     - `hint`: the command that lists the doubtful rows
     """
     grid = task.make_grid(tx)
-    counts = grid.count_doubtful(tx)
+    counts = grid.count_doubtful_rows(tx)
     if counts is None:
         return None
 

@@ -379,7 +379,7 @@ def verify_concepts(
         "concepts": concept_count,
         "faults": faults.total() - faults[ORPHANED_CONCEPT],
     }
-    return figures, faults.to_row_faults()
+    return figures, faults.summarize_faults()
 
 
 def _check_passages(

@@ -63,7 +63,7 @@ from pipeline.tables.reflection import (
     ColumnNeed,
     IdColumnFacts,
     ReflectedColumns,
-    describe_ids,
+    describe_storable_ids,
     make_new_ids,
     read_columns,
 )
@@ -160,7 +160,7 @@ def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     return PassagesShape(
         _untyped_table(passages, ("id", "text", *optional_columns)),
         _untyped_table(CONCEPTS, (*id_columns(concept_columns), *COLUMNS)),
-        ids=describe_ids(tx, id_type),
+        ids=describe_storable_ids(tx, id_type),
         concept_id_column=concept_columns.get("id"),
         missing=frozenset(name for name, columns in columns_by_table.items() if not columns),
     )

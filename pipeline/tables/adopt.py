@@ -33,7 +33,7 @@ from pipeline.store.schema import has_index
 from pipeline.tables.reflection import (
     ColumnNeed,
     ReflectedColumns,
-    describe_ids,
+    describe_storable_ids,
     quote_name,
     read_columns,
     read_keys,
@@ -131,8 +131,11 @@ class TableSpec:
         if not need.accepts(tx, columns[name]):
             return [f"`{name}` must store {need.value[0]} (not computed)"]
 
-        referred_ids = describe_ids(tx, defined_type)
-        if name == self.reference and describe_ids(tx, columns[name]["type"]) != referred_ids:
+        referred_ids = describe_storable_ids(tx, defined_type)
+        if (
+            name == self.reference
+            and describe_storable_ids(tx, columns[name]["type"]) != referred_ids
+        ):
             return [f"`{name}` must store {referred_ids.kind} like the ids it refers to"]
         return []
 

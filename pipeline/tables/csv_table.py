@@ -152,7 +152,8 @@ def _make_broken_record(
         dialect: Options of `csv.reader`.
 
     Raises:
-        InputError: A quote is not closed, so the following rows cannot be recognized.
+        InputError: A quote is not closed, or a cell is longer than MAX_ROW_CHARS, so the following
+            rows cannot be recognized.
     """
     if "end of data" in error or "limit" in error:
         raise file.make_error(

@@ -254,7 +254,7 @@ class Grid:
         )
 
     def read_page(self, tx: Connection, options: RowListOptions) -> RowsPage:
-        """Return a page of at most `options.limit` rows; see `read_list`.
+        """Return a page of at most `options.limit` rows; see `read_kinds_and_rows`.
 
         If more rows follow, the page contains the id of its last row, which is `options.after` of
         the next page.
@@ -263,7 +263,7 @@ class Grid:
             InputError: The options are invalid, or sorting takes too long.
         """
         limit = options.limit or 0
-        kinds, rows = self.read_list(tx, options._replace(limit=limit + 1))
+        kinds, rows = self.read_kinds_and_rows(tx, options._replace(limit=limit + 1))
         try:
             with limit_time(tx, options.within_s if options.sort else None):
                 listed_rows = list(rows)
@@ -280,7 +280,7 @@ class Grid:
             listed_rows[:limit], last_id, tuple(kinds), self.judgements.review_name, self.state_name
         )
 
-    def read_list(
+    def read_kinds_and_rows(
         self, tx: Connection, options: RowListOptions
     ) -> tuple[Mapping[str, str], Iterator[ListedRow]]:
         """Return the kinds of the listed columns by name, and the rows in the requested order.
@@ -298,7 +298,7 @@ class Grid:
         """
         if self.should_list_refused(options.row_filter):
             refused_options = options._replace(sort=None, fields=None)
-            return make_refused_grid(tx, self.table.task).read_list(tx, refused_options)
+            return make_refused_grid(tx, self.table.task).read_kinds_and_rows(tx, refused_options)
 
         names = self.select_names(options)
         query = self.select_rows(tx, options.row_filter, *self._list_cells())
@@ -381,7 +381,7 @@ class Grid:
             number = earlier_count + 1
         return RowPosition(number, total)
 
-    def count_doubtful(self, tx: Connection) -> DoubtCounts | None:
+    def count_doubtful_rows(self, tx: Connection) -> DoubtCounts | None:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below
@@ -422,8 +422,9 @@ class Grid:
         """Return the conditions of a filter, all of which a row of `source` must meet.
 
         Each word of the filter must be in one of the searched cells or documents. Then follow
-        WHERE=, each tag, the state, the ids, and the conditions on answers: review, doubt,
-        differing versions and version. Parts of the filter that are not set add no condition.
+        WHERE=, the choices, each tag, the state, the ids, and the conditions on answers: review,
+        doubt, differing versions and version. Parts of the filter that are not set add no
+        condition.
 
         Raises:
             InputError: The state is unknown, or WHERE= is invalid.

@@ -240,7 +240,7 @@ class IdColumnFacts:
         return [row_id for row_id in ids if not self.is_typed or self.to_row_id(row_id) is not None]
 
 
-def describe_ids(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
+def describe_storable_ids(tx: Connection, id_type: TypeEngine[Any]) -> IdColumnFacts:
     """Return which ids a column of a type can store: UUIDs, whole numbers or texts.
 
     The range of whole numbers follows from the type, too; it is 64 bits on SQLite.
@@ -278,7 +278,7 @@ def make_new_ids(
         find_highest_id: Returns the highest number that a deleted row has had, so that it is not
             used again. The default does not look for deleted rows.
     """
-    if describe_ids(tx, id_column["type"]).kind != "whole numbers":
+    if describe_storable_ids(tx, id_column["type"]).kind != "whole numbers":
         return [str(uuid.uuid4()) for _ in range(count)]
     if generates_ids(tx, table, id_column):
         return None

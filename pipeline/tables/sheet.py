@@ -215,7 +215,7 @@ class _SheetSize:
         if self._element == "c":
             self._is_shared = attributes.get("t") == "s"
             self.blank_count += attributes.get("t") == "e"
-            self._extend_area_to_cell(attributes.get("r", ""))
+            self._move_to_cell(attributes.get("r", ""))
         elif self._element == "v":
             self.blank_count -= previous_element == "f"
         elif self._element == "f":
@@ -226,8 +226,8 @@ class _SheetSize:
         elif self._element == "si":
             self._shared_text_sizes.append(0)
 
-    def _extend_area_to_cell(self, place: str) -> None:
-        """Extend the area of the sheet, from A1, to a cell; raises InputError above the limit.
+    def _move_to_cell(self, place: str) -> None:
+        """Move to a cell, and extend the area of the sheet to it; raise InputError above the limit.
 
         Args:
             place: A text such as `B7`. A cell without a place follows the cell before it.

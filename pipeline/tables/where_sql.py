@@ -351,9 +351,10 @@ class _Compiler:
         return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
 
     def fold_text(self, text: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Return an expression for a text as `_fold_value` returns it, compared by code points.
+        """Return a text without differences of case and of Unicode forms, compared by code points.
 
-        PostgreSQL changes the letters that the database's locale knows.
+        It is the expression of what `_fold_value` returns. PostgreSQL changes the letters that the
+        database's locale knows.
         """
         if not self.is_server:
             return func.findable_fold(text)

@@ -282,7 +282,7 @@ class AnswerTarget:
                 key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
             }
             with translate_refusals(self.label, hint="change the value, or the rules of the table"):
-                self._write_rows(tx, preferred_answers, former_answers, overwrite=overwrite)
+                self._write_answers(tx, preferred_answers, former_answers, overwrite=overwrite)
             self._check_written(tx, preferred_answers)
 
     def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
@@ -332,7 +332,7 @@ class AnswerTarget:
             for name, kind in self.column_kinds.items()
         }
 
-    def _write_rows(
+    def _write_answers(
         self,
         tx: Connection,
         preferred_answers: Mapping[_Key, TargetValue | None],

@@ -467,7 +467,7 @@ class Workspace:
         def work(ws: WorkspaceSession) -> ResultTable[dict[str, Any]]:
             with ws.store.read() as tx:
                 grid = ws.task.make_grid(tx)
-                _, rows = grid.read_list(tx, list_options)
+                _, rows = grid.read_kinds_and_rows(tx, list_options)
                 return ResultTable(
                     {"id": row.id, **row.values, grid.state_name: row.state} for row in rows
                 )

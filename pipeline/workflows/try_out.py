@@ -299,7 +299,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         rows = ws.task.read_rows(tx, row_ids)
         ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
         planned_requests = {
-            request.row.id: request for request in builder.plan_requests(tx, ordered_rows)
+            request.row.id: request for request in builder.build_requests(tx, ordered_rows)
         }
         names = ws.task.make_row_table(tx).read_names(tx, list(planned_requests))
         calibration = budget.load_calibration(tx, ws.version)

@@ -290,7 +290,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
             upload.suggested_name = to_name(form["keep"]).lower()
             _start_run(app_state, upload, upload.suggested_name, mode=form.get("mode", ""))
         elif "task" in form:
-            _read_again(app_state, upload, form)
+            _restart_reading(app_state, upload, form)
         else:
             _start_import(app_state, upload, mode=form.get("mode", ""))
     except InputError as error:
@@ -300,7 +300,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
     return _render_upload(app_state, number, error_message=error_message)
 
 
-def _read_again(app_state: AppState, upload: Upload, form: Mapping[str, str]) -> None:
+def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str]) -> None:
     """Start to read a file again, for another task or with other options.
 
     Raises:
@@ -377,7 +377,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
 
 
 def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
-    """Run the import of a task without changes, and keep its report.
+    """Run an import without changes; set `upload.preview`, and `upload.estimate` if it has one.
 
     Raises:
         FindableError: The file cannot be imported.
@@ -479,7 +479,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
 
     The trial may cost at most MAX_TRIAL_USD. The task with the question is not written, but
-    `upload.tried_task` has it, so that it can be created later.
+    `upload.tried_task` has it, so that it can be created later, as `upload.suggested_name`.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
@@ -494,10 +494,10 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     unwritten_task = _prepare_task(app_state, upload, typed)
 
     def try_question(display: BackgroundJob) -> dict[str, Any]:
-        """Ask about TRIAL_ROWS rows for at most MAX_TRIAL_USD; return the report's document.
+        """Ask about TRIAL_ROWS rows, and estimate the run of all; return the report's document.
 
-        No answer is stored. Sets `upload.estimate` of all rows, which the run will estimate again,
-        and `upload.trial_work`.
+        The trial costs at most MAX_TRIAL_USD and stores no answer. Sets `upload.estimate`, which
+        the run will estimate again, and `upload.trial_work`.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD

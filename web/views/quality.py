@@ -16,7 +16,7 @@ from pipeline.ops import status
 from pipeline.quality.report import read_newest_report
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from web.app_state import PEOPLE_TASK
-from web.render import PageState, render_page, to_one_line
+from web.render import PageState, join_value_texts, render_page
 from web.row_titles import read_row_titles
 from web.views.version_accuracy import VersionText, find_version_accuracy
 from web.work_summary import summarize_ended_asking
@@ -87,5 +87,5 @@ def _summarize_answer(text: str) -> str:
     """Return a JSON object as one line; any other text is returned unchanged."""
     with contextlib.suppress(ValueError, AttributeError):
         answer = json.loads(text)
-        return " · ".join(f"{name}: {to_one_line(value)}" for name, value in answer.items())
+        return " · ".join(f"{name}: {join_value_texts(value)}" for name, value in answer.items())
     return text

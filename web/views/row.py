@@ -333,7 +333,7 @@ def _row_values(
     )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
-    columns = _text_columns(row.pop("columns"), task, row_id)
+    columns = _list_column_texts(row.pop("columns"), task, row_id)
     for request in row["requests"]:
         request["texts"] = _list_sent_texts(request)
     history = corrections.read_history(ws.store, ws.task, key)
@@ -402,11 +402,11 @@ def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
     return [part["text"] for part in instruction["parts"]] + try_out.list_prompt_texts(body)
 
 
-def _text_columns(columns: Mapping[str, Any], task: str, row_id: str) -> list[tuple[str, str]]:
-    """Return the columns of a row as texts, except those that the page shows elsewhere.
+def _list_column_texts(columns: Mapping[str, Any], task: str, row_id: str) -> list[tuple[str, str]]:
+    """Return the columns of a row as texts, except the one that the page shows elsewhere.
 
-    A person's tags are in the answer, the problem of an image is why it is unusable, and a row
-    whose key is a hash has its number as title.
+    It is `tags` of a person, which the answer has; REASON_COLUMN of an image with a problem; and
+    HASH_KEY of a row whose key is a hash.
     """
     repeated_name = "tags" if task == PEOPLE_TASK else ""
     if columns.get(HASH_KEY) == row_id:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.quotes import to_display_value
-from web.render import drop_common_objects, to_text
+from web.render import drop_common_objects, join_value_texts, to_text
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,12 @@ from web.render import drop_common_objects, to_text
 def test_numbers_are_short(value: Any, text: str) -> None:
     """A whole float has no decimals, and a huge one has an exponent."""
     assert (to_text(value), to_display_value(value)) == (text, text)
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, {"note": ""}])
+def test_empty_values_are_nothing(value: Any) -> None:
+    """An empty list or object is not a blank."""
+    assert join_value_texts(value) == "nothing"
 
 
 def test_only_changed_objects_of_a_list_are_listed() -> None:
