@@ -106,7 +106,7 @@ class AppState:
         Raises:
             RequestRefusedError: 404 on entering, the workspace has no such task.
         """
-        return self._open(task, WorkspaceAccess.READ, display, call_limit_s=call_limit_s)
+        return self._open_workspace(task, WorkspaceAccess.READ, display, call_limit_s=call_limit_s)
 
     def open_to_write(
         self,
@@ -122,7 +122,7 @@ class AppState:
         Raises:
             RequestRefusedError: 404 on entering, the workspace has no such task.
         """
-        return self._open(task, WorkspaceAccess.WRITE, display)
+        return self._open_workspace(task, WorkspaceAccess.WRITE, display)
 
     def get_command(self, command: str) -> PageCommand:
         """Return a command that the page can run.
@@ -172,7 +172,7 @@ class AppState:
         """
         needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
-        with self._open(task, access, display) as ws:
+        with self._open_workspace(task, access, display) as ws:
             ws.agreed_usd = cost
             return page_command.run(ws, form)
 
@@ -188,7 +188,7 @@ class AppState:
                 pass
 
     @contextlib.contextmanager
-    def _open(
+    def _open_workspace(
         self,
         task: str | None,
         access: WorkspaceAccess,

@@ -364,7 +364,7 @@ def make_record(
         is_query=declaration.is_query,
         items_sha256=None,
         items_stamp=None,
-        key=_find_key(declaration, columns),
+        key=_list_key_columns(declaration, columns),
         columns=columns,
         fields=tuple(
             (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
@@ -376,7 +376,7 @@ def make_record(
     )
 
 
-def _find_key(
+def _list_key_columns(
     declaration: Declaration,
     columns: Mapping[str, str],
 ) -> tuple[tuple[str, str], ...]:

@@ -310,7 +310,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_ids = [row_id for row_id, _ in _find_rows(tx, task, names)]
+        row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
         is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
         _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
@@ -321,7 +321,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
 
     with ws.store.write() as tx:
         # Another process may have changed the rows while the person was asked.
-        named_rows = _find_rows(tx, task, names)
+        named_rows = _find_rows_to_forget(tx, task, names)
         for row_id, name in named_rows:
             # A trial deletion shows whether the database would refuse the real deletion later.
             savepoint = tx.begin_nested()
@@ -331,7 +331,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(row_id for row_id, _ in named_rows))
 
 
-def _find_rows(
+def _find_rows_to_forget(
     tx: Connection,
     task: Task,
     names: Sequence[str],

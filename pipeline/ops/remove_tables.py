@@ -55,7 +55,7 @@ def remove_findable_tables(
     """
     with store.read() as tx:
         removable = _list_removable_objects(tx)
-        _check_batches(tx, should_abandon_batches=should_abandon_batches)
+        _check_no_open_batch(tx, should_abandon_batches=should_abandon_batches)
 
     objects = (
         f"{plural(len(removable.tables), 'table')}, {plural(len(removable.views), 'view')} "
@@ -69,7 +69,7 @@ def remove_findable_tables(
     # Another process may have added tables or batches while the person was asked.
     with store.write() as tx:
         removable = _list_removable_objects(tx)
-        _check_batches(tx, should_abandon_batches=should_abandon_batches)
+        _check_no_open_batch(tx, should_abandon_batches=should_abandon_batches)
         _drop_objects(tx, removable)
     figures = asdict(removable)
     removed = format_figures(figures, "tables views indexes") or "nothing"
@@ -79,7 +79,7 @@ def remove_findable_tables(
     return report
 
 
-def _check_batches(tx: Connection, *, should_abandon_batches: bool) -> None:
+def _check_no_open_batch(tx: Connection, *, should_abandon_batches: bool) -> None:
     """Raise InputError if batches are not over, unless the caller gives them up."""
     if should_abandon_batches:
         return

@@ -102,7 +102,7 @@ class TableSpec:
         problems = [f"`{name}` is missing" for name in self.required_columns if name not in columns]
         for name in self._checked_columns:
             if name in columns:
-                problems += self._find_misfit(tx, name, columns)
+                problems += self._describe_misfit(tx, name, columns)
         if self.reference:
             problems += [
                 f"`{name}` needs a value that findable does not write"
@@ -115,7 +115,7 @@ class TableSpec:
             raise adoption_error(self.name, f"does not fit: {', '.join(problems)}")
         return columns
 
-    def _find_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
+    def _describe_misfit(self, tx: Connection, name: str, columns: ReflectedColumns) -> list[str]:
         """Return a phrase with the values that a column must store, but cannot; else nothing.
 
         The column of `reference` must store the same ids as the other table. The need of another

@@ -198,7 +198,7 @@ class _SheetSize:
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
 
-    def _check(self, count: int, limit: int, noun: str) -> None:
+    def _check_limit(self, count: int, limit: int, noun: str) -> None:
         """Raise InputError if a count exceeds its limit."""
         if count > limit:
             raise self._file.make_error(
@@ -238,7 +238,7 @@ class _SheetSize:
         self._last_row = max(self._last_row, self._row)
         self._last_column = max(self._last_column, self._column)
         area = f"cells in {self._last_row:,} rows and {self._last_column:,} columns"
-        self._check(self._last_row * self._last_column, MAX_CELLS, area)
+        self._check_limit(self._last_row * self._last_column, MAX_CELLS, area)
 
     def _count_text(self, text: str) -> None:
         """Count the bytes of a text, or those of the shared text that a cell refers to.
@@ -256,9 +256,9 @@ class _SheetSize:
         elif self._shared_text_sizes and not self._last_row:
             self._shared_text_sizes[-1] += byte_count
         self._element_bytes += byte_count
-        self._check(self._element_bytes, MAX_CELL_BYTES, "bytes in a cell")
+        self._check_limit(self._element_bytes, MAX_CELL_BYTES, "bytes in a cell")
         self._text_bytes += byte_count
-        self._check(self._text_bytes, MAX_TEXT_BYTES, "bytes of text")
+        self._check_limit(self._text_bytes, MAX_TEXT_BYTES, "bytes of text")
 
 
 @lru_cache(maxsize=1 << 14)

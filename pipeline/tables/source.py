@@ -297,7 +297,7 @@ class QuerySource:
         self.cursor = cursor
         query = sql.strip().removesuffix(";")
         if cursor is not None:
-            query = _apply_cursor(store, query, cursor, timeout_s=timeout_s)
+            query = _advance_cursor(store, query, cursor, timeout_s=timeout_s)
             if cursor.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
                 full_command = CommandHint("tag", task=cursor.task_name, full=True)
@@ -342,7 +342,7 @@ class QuerySource:
 RowSource = FileSource | QuerySource | MemorySource
 
 
-def _apply_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
+def _advance_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
     """Return the query for the rows from the cursor's value on, and set the cursor's next value.
 
     Rows with the cursor's value itself are included. The next value, the greatest value of the

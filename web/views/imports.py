@@ -469,7 +469,7 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
         report.check()
         app_state.uploads.end_upload(upload, report)
         if mode:
-            _ask_rows(app_state, upload, upload.task, {"mode": mode, "refresh": "1"}, cost)
+            _start_asking(app_state, upload, upload.task, {"mode": mode, "refresh": "1"}, cost)
         return {"summary": report.summary}
 
     _start_step(app_state, upload, "import", import_and_ask)
@@ -491,7 +491,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
             "the file is not for a new task; nothing was asked",
             hint="drop it again as a new task",
         )
-    unwritten_task = _prepare_task(app_state, upload, typed)
+    unwritten_task = _parse_new_task(app_state, upload, typed)
 
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows, and estimate the run of all; return the report's document.
@@ -516,7 +516,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     _start_step(app_state, upload, "try", try_question)
 
 
-def _prepare_task(
+def _parse_new_task(
     app_state: AppState,
     upload: Upload,
     typed: QuestionForm,
@@ -581,7 +581,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, unwritten_task)
         app_state.uploads.end_upload(upload)
-        _ask_rows(app_state, upload, name, {"mode": mode}, cost)
+        _start_asking(app_state, upload, name, {"mode": mode}, cost)
 
     _start_step(app_state, upload, "keep", create_task)
 
@@ -599,7 +599,7 @@ def _find_cost(upload: Upload, mode: str) -> float:
     raise RequestRefusedError(422, "choose a mode; nothing was asked", field="mode")
 
 
-def _ask_rows(
+def _start_asking(
     app_state: AppState, upload: Upload, task: str, form: Mapping[str, str], cost: float
 ) -> None:
     """Start to ask the rows of a task for at most `cost` USD; the browser then opens the task."""

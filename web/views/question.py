@@ -46,7 +46,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
             values["error_message"] = to_line(error)
         else:
             try:
-                _plan_draft(user_file)
+                _make_draft(user_file)
             except InputError as error:
                 values["draft_obstacle"] = error.message
         return render_page(
@@ -104,10 +104,10 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
 
 def _read_draft(app_state: AppState, task: str) -> tuple[Path, ReadOptions, QuestionForm]:
     with app_state.open_to_read(task) as ws:
-        return _plan_draft(_require_file(ws.task))
+        return _make_draft(_require_file(ws.task))
 
 
-def _plan_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:
+def _make_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:
     """Return the table of a task, how it is read, and the filled form for a new task.
 
     Raises:
