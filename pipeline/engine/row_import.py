@@ -483,7 +483,7 @@ def import_rows(
                 report.updated += written.updated
                 imported_count = len(sound_rows) - len(written.findings)
                 report.unchanged += imported_count - written.added - written.updated
-                report.released += _unpark(tx, task, written.changed_ids, dry=report.dry)
+                report.released += _unpark_rows(tx, task, written.changed_ids, dry=report.dry)
                 if written.added + written.updated and not report.dry:
                     workspace.record_row_change(tx, task)
 
@@ -519,7 +519,7 @@ def import_rows(
     return report
 
 
-def _unpark(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
+def _unpark_rows(tx: Connection, task: str, row_ids: Sequence[str], *, dry: bool) -> int:
     """Unpark rows, except those that a batch asks now; return how many. A dry run only counts."""
     unclaimed_ids = sorted(set(row_ids) - claims.filter_claimed(tx, task, row_ids))
     unpark = claims.list_unparkable_ids if dry else claims.unpark

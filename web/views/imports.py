@@ -396,7 +396,7 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
     """Guess the columns of a new task and their roles, count its rows, find unreadable rows.
 
     Raises:
-        FindableError: The file cannot be read.
+        FindableError: The file cannot be read, or has no rows.
     """
     with app_state.open_to_read() as ws:
         draft = new_task_files.draft_task(ws.store, _parse_table(upload, GUESS_ALL_COLUMNS))
