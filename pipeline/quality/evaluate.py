@@ -46,8 +46,8 @@ def read_effective_gates(
         ConfigurationError: GATES or `gates=` of the task's file is malformed. Or it names a gate
             that the task does not have; for GATES, a gate that no task of the workspace has.
     """
-    # Most rows may have the same choice, which says nothing about the quality of the answers. People
-    # and passages have gates of their own.
+    # Most rows may have the same choice, which says nothing about the quality of the answers.
+    # People and passages have gates of their own.
     default_gates = ""
     if task.user_file is not None and task.is_closed:
         default_gates = CLOSED_ANSWER_GATES
