@@ -106,10 +106,13 @@ class Mark(NamedTuple):
     hue: int = 0
 
 
-def accepted_response(work: BackgroundJob) -> JSONResponse:
-    """Return the response to a request that started work: 202 with the address of its progress."""
+def accepted_response(work: BackgroundJob, said: str = "") -> JSONResponse:
+    """Return the response to a request that started work: 202 with the address of its progress.
+
+    `said` is a notice, for a page that does not show the work at once.
+    """
     headers = {"location": f"/api/work/{work.number}"}
-    document = {**work.document, "said": f"Started: {work_label(work.kind)}"}
+    document = {**work.document, "said": said}
     return JSONResponse(document, status_code=202, headers=headers)
 
 

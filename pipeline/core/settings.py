@@ -187,7 +187,7 @@ class Settings:
     budget_per_day: float | None = _setting(
         None,
         parse_usd,
-        "most USD per day (US/Pacific), for all commands together",
+        "most USD per day (US/Pacific), in total",
         example="5",
     )
     concurrency: int = _setting(

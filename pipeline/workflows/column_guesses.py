@@ -335,7 +335,7 @@ def _choose_key(names: Iterable[str], rows: Iterable[SourceRow | Finding]) -> tu
             return name, f"key column: {make_excerpt(name)} (no value twice, filled in every row)"
         faults.append(f"{make_excerpt(name)!r} {fault}")
 
-    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column has another value in each row"
+    reason = "; ".join(faults[:MAX_KEY_FAULTS_SHOWN]) or "no column is different in every row"
     return HASH_KEY, f"key: a hash of each row, because {reason}"
 
 

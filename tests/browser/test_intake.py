@@ -46,7 +46,7 @@ def test_a_dropped_file_is_asked_with_four_clicks(workspace: Workspace, tmp_path
         tab.evaluate(DROP_FILE, (tmp_path / "lamps.csv").read_text(encoding="utf-8"))
         tab.locator("#question-text").wait_for()
         tab.select_option("[name='role.1']", "key")
-        reader.wait_for("#row-counts", "its name is already on line 2")
+        reader.wait_for("#row-counts", "the name of the row is already on line 2")
         assert tab.input_value("[name='role.0']") == "unsent"
         tab.select_option("[name='role.0']", "key")
         tab.focus("#question-text")

@@ -27,6 +27,7 @@ from pipeline.workflows.preflight import estimate_rows
 from web.app_state import AppState
 from web.background_work import BackgroundJob, BackgroundWork
 from web.errors import RequestRefusedError
+from web.page_texts import work_label
 from web.render import PageState, accepted_response, render_page, short_hash
 from web.work_summary import summarize_ended_asking
 
@@ -105,7 +106,8 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
 
     form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
     form |= BUTTON_OPTIONS.get(next_step.command, {})
-    return accepted_response(start_or_join_command(app_state, next_step.command, form, task, cost))
+    work = start_or_join_command(app_state, next_step.command, form, task, cost)
+    return accepted_response(work, said=f"Started: {work_label(work.kind)}")
 
 
 def start_or_join_command(
@@ -155,8 +157,9 @@ def button_command(step: CommandHint | None) -> str:
 def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLResponse:
     """Render the state of a task: counts, running batches, budgets and background work.
 
-    `seen` is the version of the rows that the page shows. If the rows have another version now, the
-    response triggers the event ROWS_CHANGED_EVENT in the browser; never if `seen` is "".
+    `seen` is the version of the rows that the page shows, or its beginning, the position of their
+    last change. If the rows have another version now, the response triggers the event
+    ROWS_CHANGED_EVENT in the browser.
     """
     with app_state.open_to_read(task) as ws:
         # Work that is over in this list has its rows in the counts, because they are read later.
@@ -166,7 +169,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
 
         # It differs after rows were asked, answered, corrected or imported.
         position = ws.store.query(workspace.last_row_change, ws.task.name)
-        rows_version = short_hash(f"{position} {report.counts}")
+        rows_version = f"{position}.{short_hash(str(report.counts))}"
         costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)
         response = render_page(
             app_state,
@@ -192,7 +195,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             rows_version=rows_version,
             stoppable_commands=STOPPABLE_COMMANDS,
         )
-    if seen and seen != rows_version:
+    if not rows_version.startswith(seen):
         response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
     return response
 

@@ -99,7 +99,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         # Typing the name has confirmed it.
         ws.ask_person = lambda _question: True
         forget.forget_task(ws)
-    return RedirectResponse("/", status_code=303)
+    return RedirectResponse("/#removed", status_code=303)
 
 
 def _read_draft(app_state: AppState, task: str) -> tuple[Path, ReadOptions, QuestionForm]:

@@ -16,7 +16,7 @@ from pipeline.images import TASK as IMAGES_TASK
 from pipeline.images.task import render_thumbnail
 from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
-from pipeline.store import edits
+from pipeline.store import edits, workspace
 from pipeline.store.database import Store
 from pipeline.tables.row_table import REFUSED_STATE
 from web import columns, conditions, corrections_form
@@ -155,6 +155,8 @@ def render_rows_page(
     with app_state.open_to_read(query.task) as ws:
         if not (query.task or find_used_tasks(ws)):
             return render_start(app_state, ws, task=NEW_TASK)
+        # It is read before the rows: a later change loads them again.
+        position = ws.store.query(workspace.last_row_change, ws.task.name)
         values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
         return render_page(
             app_state,
@@ -163,6 +165,7 @@ def render_rows_page(
             "rows",
             is_part=False,
             editor=last_editor,
+            row_position=position,
             **values,
         )
 

@@ -61,10 +61,10 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     content = HEADER + ROWS + "r1,Kettle 1,It hums.\nr9,Kettle 9,\n"
     number = drop_file(page, content, "new", "kettles.csv")["number"]
     html = unescape(page.get("/parts/import", params={"number": number}).text)
-    assert "'id' has 'r1' twice, again on line 9, so rows are called by their numbers" in html
+    assert "'id' has 'r1' twice, again on line 9, so the rows are numbered" in html
     params = {"number": number, **KEY_TEXT}
     text = page.get("/parts/import/rows", params=params).text
-    left_out = "1 left out (line 9: its name is already on line 3)"
+    left_out = "1 of them left out (line 9: the name of the row is already on line 3)"
     assert f'9 rows · 1 has no text · <span class="warn">{left_out}</span>' in text
     assert '<td data-label="row">1</td>' in try_question(
         page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
@@ -153,7 +153,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     newer_rows = ROWS.replace("r6", "r9").replace("in 1 ", "in 9 ").replace("in 2 ", "in 9 ")
     found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
     html = unescape(page.get("/parts/import", params={"number": found["number"]}).text)
-    assert "Ask 2 rows ·" in html
+    assert "Replace, and ask 2 rows ·" in html
     chips = re.findall(r'class="chip">(\w+)<', html)
     assert chips == ["changed", "changed", "added", "gone"]
     assert "1 corrected row changed; check its correction." in html
