@@ -35,7 +35,7 @@ def index(
     Searches continue meanwhile. --rollback builds nothing, and puts the previous build back.
     """
     # The first index of a task marks the task as indexed.
-    ws.sync_rows_and_enable_index()
+    ws.prepare_task_index()
     report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
     return report.to_report(ws, read_typed_settings(("embedding_model", "dim")))
 

@@ -203,7 +203,8 @@ class AppState:
         `display` is background work, else `self.stop_event`.
 
         Args:
-            task: The task; None or "" for the default task.
+            task: The task; None or "" for the default task, or for the first used task if the
+                default task was never used.
             access: Whether the session may only read, or also write.
             display: Receives messages and progress.
             call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.

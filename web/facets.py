@@ -116,7 +116,10 @@ def _build_field_facets(
     query: RowQuery,
     task: str,
 ) -> list[Facet]:
-    """Return the facets of answer fields."""
+    """Return a facet of links for each answer field, without reviews and doubts.
+
+    A facet of numbers also has the address that removes its limits.
+    """
     facets = []
     for name, counts in counts_by_field.items():
         if name in JUDGEMENT_PARAMETERS:

@@ -218,7 +218,7 @@ def read_question_form(form: Mapping[str, str], columns: Sequence[str]) -> Quest
     return QuestionForm(form.get("question", ""), typed_fields, roles)
 
 
-def check_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
+def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     """Return the fields of an answer, as a form declares them; raise if any of them is invalid.
 
     All fields are checked before the error is raised: then `typed.messages` has a message about

@@ -162,7 +162,7 @@ def _prepare_folder_tables_and_task(
         from pipeline.engine import task_registry
 
         name = task_registry.register_task_if_new(store, settings, display=display)
-        task_registry.store_preferred_versions(store, name, settings)
+        task_registry.apply_preferred_versions(store, name, settings)
         settings = replace(settings, task=name)
 
     marker = workspace.read_marker(settings.data)

@@ -213,7 +213,7 @@ class ImportReport:
                 ),
             )
 
-    def check(self) -> None:
+    def require_imported_row(self) -> None:
         """Raise InputError if the import failed as a whole; called when the report is complete.
 
         An import whose rows were all in the table before, unchanged, did not fail.
@@ -432,8 +432,8 @@ def import_rows(
     - An import event is recorded if rows were added or updated.
     - A dry run only fills the report and its file.
     - The transaction is rolled back without an error if no row of the file is in the table. The
-      report and its file are complete then, too. The caller must call `report.check()`, which
-      raises the error.
+      report and its file are complete then, too. The caller must call
+      `report.require_imported_row()`, which raises the error.
     - If an error is raised here, nothing is changed.
 
     Args:
@@ -531,26 +531,26 @@ def split_into_blocks(
     *,
     max_rows: int,
     size_of: Callable[[T], int],
-    max_page_size: int = MAX_BLOCK_CHARS,
+    max_block_size: int = MAX_BLOCK_CHARS,
 ) -> Iterator[list[T]]:
-    """Yield lists of consecutive rows, limited by the number and the summed size of the rows.
+    """Yield blocks of consecutive rows, limited by the number and the summed size of the rows.
 
-    A list ends with the row that reaches `max_rows`, or by which the sum exceeds `max_page_size`.
-    The last list may be empty, so at least one list is yielded.
+    A block ends with the row that reaches `max_rows`, or by which the sum exceeds `max_block_size`.
+    The last block may be empty, so at least one block is yielded.
 
     Args:
         rows: The rows.
-        max_rows: The maximum number of rows in a list.
+        max_rows: The maximum number of rows in a block.
         size_of: Returns the size of a row.
-        max_page_size: Sum of sizes that only the last row of a list may exceed.
+        max_block_size: Sum of sizes that only the last row of a block may exceed.
     """
-    page: list[T] = []
-    page_size = 0
+    block: list[T] = []
+    block_size = 0
     for row in rows:
-        page.append(row)
-        page_size += size_of(row)
-        if len(page) == max_rows or page_size > max_page_size:
-            yield page
-            page = []
-            page_size = 0
-    yield page
+        block.append(row)
+        block_size += size_of(row)
+        if len(block) == max_rows or block_size > max_block_size:
+            yield block
+            block = []
+            block_size = 0
+    yield block

@@ -299,8 +299,8 @@ class WorkspaceSession:
                     hint=self.task.fill_hint,
                 )
 
-    def sync_rows(self) -> None:
-        """Sync the rows of a user task with its file or query, once per session.
+    def sync_task(self) -> None:
+        """Register changes of a user task's file and sync its rows, once per session.
 
         Replaces `task` and `tasks` by the tasks as they are recorded then. Does nothing for a
         built-in task. Prints the report of the sync, and a line if the model ignores the task's
@@ -348,7 +348,7 @@ class WorkspaceSession:
         """Ask these rows of the task in use from now on."""
         self.replace_task(self.task.copy_with_asked_rows(asked_rows))
 
-    def sync_rows_and_enable_index(self) -> None:
+    def prepare_task_index(self) -> None:
         """Sync the rows, and mark the task as indexed by making its index folder.
 
         A task without `index=` in its file is not marked. If the sync fails and the task was
@@ -359,7 +359,7 @@ class WorkspaceSession:
             FindableError: The sync failed, and the task has no `index=`.
         """
         try:
-            self.sync_rows()
+            self.sync_task()
         except FindableError as error:
             if self.task.index is None:
                 raise

@@ -256,7 +256,7 @@ class Task(ABC):
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
         return name
 
-    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
+    def resolve_row_key(self, tx: Connection, name: str) -> str:
         """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.
 
         Raises:

@@ -216,21 +216,21 @@ def _require_confirmed(value: str, path: Path, data: Path, trusted: tuple[str, .
     )
 
 
-def register_python_task(
+def hand_over_task(
     task: Declaration,
     rows: Sequence[Mapping[str, Any]] | None = None,
     *,
-    keep_registered: bool = False,
+    keep_existing: bool = False,
 ) -> Path:
-    """Register a task object of Python code for this process, and return the path that names it.
+    """Keep a task object of Python code for this process, and return the path that names it.
 
     The path is the file of the module that declares the task, else `<Python: name>`. Later calls of
     this process find the task by this path. Nothing is written to the database or to a file.
 
     Args:
         rows: Rows that replace the task's `items`; None keeps them.
-        keep_registered: If a task is registered under the path already, leave it and its rows as
-            they are.
+        keep_existing: If a task is kept under the path already, leave it and its rows as they
+            are.
 
     Raises:
         InputError: The task is not valid, or has neither a name nor a file.
@@ -243,7 +243,7 @@ def register_python_task(
 
     path = file or make_python_path(name)
     declaration = _check_and_name_declaration(task, name, path)
-    if keep_registered and path in _handed_over_tasks:
+    if keep_existing and path in _handed_over_tasks:
         return path
 
     if rows is not None:
@@ -256,7 +256,7 @@ def register_python_task(
 def forget_loaded_files() -> None:
     """Forget loaded files, so that the next command in this process runs them again.
 
-    Tasks of notebooks and scripts stay registered.
+    Tasks of notebooks and scripts stay.
     """
     _load_task_file.cache_clear()
     file_paths = [path for path in _handed_over_tasks if not parse_python_path(path)]

@@ -516,7 +516,7 @@ def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> b
     )
 
 
-def store_preferred_versions(store: Store, name: str, settings: Settings) -> None:
+def apply_preferred_versions(store: Store, name: str, settings: Settings) -> None:
     """Store PREFER_VERSIONS with a task, and update its views to show the preferred answers.
 
     A changed preference is also recorded as a change of the task's rows. `PREFER_VERSIONS=none`

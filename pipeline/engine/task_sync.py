@@ -363,7 +363,8 @@ def load_unregistered_task(
 
     Returns:
         The task, the ids of the rows in memory, the number of all rows of the source that are not
-        left out, and a report on the rows that are; repeated rows without a key are not left out.
+        left out, and a report on the rows that are; repeated rows are counted. The report has no
+        findings if `should_list_refused`, because they are printed already.
 
     Raises:
         InputError: The source cannot be read.

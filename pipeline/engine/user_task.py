@@ -233,7 +233,7 @@ class UserTask(Task):
             name = self.join_key_parts(parts)
         return super().find_row_id(tx, name)
 
-    def find_row_id_by_beginning(self, tx: Connection, name: str) -> str:
+    def resolve_row_key(self, tx: Connection, name: str) -> str:
         """Return the id of the row that a person named, by its key or the beginning of its hash.
 
         If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least

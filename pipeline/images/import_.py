@@ -188,7 +188,7 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
         _find_images(folder, skipped_counts),
         max_rows=MAX_BLOCK_FILES,
         size_of=lambda file: len(file.data),
-        max_page_size=MAX_BLOCK_BYTES,
+        max_block_size=MAX_BLOCK_BYTES,
     )
     with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
         _add_image_folder(ws.store, os.path.realpath(folder))

@@ -72,9 +72,9 @@ class CleanReport:
 def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
     """Delete files that are older than KEEP_DAYS, and leftovers of killed processes; report them.
 
-    - Of batches that are over: request, result and lock files. Before, the removal is recorded in
-      the database, and a file with the hash of each of their lines is written, which stays. If one
-      of the files was changed, all files of that batch stay, with a warning.
+    - Of batches that are over: lock files, and request and result files. Before a request or result
+      file is deleted, the removal is recorded in the database. If such a file was changed, all
+      request and result files of its batch stay, with a warning.
     - Quality reports, except those of pilots, and except the newest report of each task that has a
       JSON file.
     - Builds that are not in service, damaged ones of any age, and cached vectors of texts that no
@@ -128,10 +128,11 @@ def _clean_batches(
     cutoff: datetime,
     report: CleanReport,
 ) -> None:
-    """Record that files of batches that ended before `cutoff` are removed, then delete them.
+    """Delete the files of batches that ended before `cutoff`; if `report.dry`, only report them.
 
-    They are sealed files and lock files. If a sealed file was changed, a warning is printed, and
-    all files of its batch stay. If `report.dry`, all are only reported.
+    Lock files that no process holds are deleted first, without a record. Then it is recorded that
+    the sealed files of a batch are removed, and they are deleted. If a sealed file was changed, a
+    warning is printed, and all sealed files of its batch stay.
 
     Raises:
         InconsistentError: The database has another file name for a batch than its number gives. All
@@ -158,7 +159,7 @@ def _clean_batches(
         if changed_names:
             ws.display.warn(
                 f"{', '.join(changed_names)}: changed after sealing; "
-                f"no file of batch {number} was removed",
+                f"no sealed file of batch {number} was removed",
             )
             continue
         # Lost files are recorded as removed, too.

@@ -270,7 +270,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
         yield from findings
 
 
-def _check_tasks(report: DoctorReport) -> Iterator[RowFault]:
+def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each task file that is missing or has a wrong syntax."""
     for task in report.ws.tasks:
         if task.user_file is None or task.user_file.path is None:
@@ -344,7 +344,7 @@ def _list_task_batches(tx: Connection) -> list[BatchRow]:
     return [batch for batch in batches.batches_in_states(tx) if batch.mode.claims_rows]
 
 
-def _check_backend(report: DoctorReport) -> Iterator[RowFault]:
+def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
     """Compare the batches of this workspace with the backend's list; yield each difference.
 
     A difference is a contradiction (an error) or a notice.
@@ -533,10 +533,10 @@ CHECKS: Mapping[str, WorkspaceCheck] = {
     "batches": _check_batch_counts,
     "sealed files": _check_sealed_files,
     "rows": _check_rows,
-    "tasks": _check_tasks,
+    "tasks": _check_task_files,
     "index": _check_indexes,
     "forgotten": _check_erasures,
-    "backend": _check_backend,
+    "backend": _compare_remote_batches,
     # Last, because it names leftovers only if nothing contradicts the stored data.
     "litter": _check_leftovers,
 }

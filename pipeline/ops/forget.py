@@ -165,7 +165,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
-    build_number = _remove_rows_from_index(ws, names, row_ids) if ws.is_indexed else None
+    build_number = _rebuild_index_without_rows(ws, names, row_ids) if ws.is_indexed else None
     deleted_vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
@@ -438,7 +438,7 @@ def _drop_lines(
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_lines = {
-        file.path.relative_to(ws.data).as_posix(): _drop_lines_of_file(
+        file.path.relative_to(ws.data).as_posix(): _reseal_without_forgotten_lines(
             ws.store, batch, file, forgotten_keys
         )
         for file in _find_sealed_files(ws.data, batch)
@@ -446,7 +446,7 @@ def _drop_lines(
     return {name: count for name, count in dropped_lines.items() if count}
 
 
-def _drop_lines_of_file(
+def _reseal_without_forgotten_lines(
     store: Store,
     batch: BatchRow,
     file: clean.SealedFile,
@@ -534,7 +534,7 @@ def _erase_rows(
     workspace.record_row_change(tx, task.name)
 
 
-def _remove_rows_from_index(
+def _rebuild_index_without_rows(
     ws: WorkspaceSession,
     names: Sequence[str],
     row_ids: Collection[str],

@@ -200,7 +200,7 @@ def describe_row(
     """
     task = ws.task
     with ws.store.read() as tx:
-        row_id = task.find_row_id_by_beginning(tx, name)
+        row_id = task.resolve_row_key(tx, name)
         grid = task.make_grid(tx)
         view_row = next(grid.read_rows(tx, row_ids=[row_id], has_gone_rows=True), None)
         columns = {}

@@ -119,7 +119,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     is_decided |= modes == {Mode.DECIDE} and task.is_closed
 
     open_batches = _list_open_batches(all_batches)
-    live_runs = _read_live_runs(ws, open_batches)
+    live_runs = _describe_live_runs(ws, open_batches)
     batch_counts = Counter(batch.state.value for batch in task_batches if not batch.is_held)
     batch_counts["stopped"] = sum(
         batch.task == task.name and live_runs[batch.number]["state"] == "killed"
@@ -275,15 +275,16 @@ def _list_open_batches(all_batches: Iterable[BatchRow]) -> list[BatchRow]:
     return [batch for batch in batches.combine_runs(all_batches) if not batch.is_finished]
 
 
-def _read_live_runs(
+def _describe_live_runs(
     ws: WorkspaceSession, open_batches: Iterable[BatchRow]
 ) -> dict[int, dict[str, Any]]:
     """Return the live runs among open batches, for JSON, by the number of their batch.
 
-    A live run is {number, items, done, eta_s, state}. `items` and `done` count requests, although
-    the member is named after rows. `eta_s` is the estimated remaining time in seconds. It is None
-    before the first call, and after the last batch ended its calls. `state` is "under way" or
-    "killed". A killed run, whose process is dead, has no `eta_s`.
+    A live run asks rows by direct calls. It is {number, items, done, eta_s, state}, and `number` is
+    that of the run. `items` and `done` count requests, although the member is named after rows.
+    `eta_s` is the estimated remaining time in seconds. It is None before the first call, and after
+    the last batch ended its calls. `state` is "under way" or "killed". A killed run, whose process
+    is dead, has no `eta_s`.
 
     Args:
         open_batches: The batches; those of a live run are combined into one with their sums.
@@ -324,7 +325,7 @@ def _describe_open_batch(
     that is not in use.
 
     Args:
-        live_runs: The progress of each live run, by its number.
+        live_runs: The progress of each live run, by the number of its batch.
         waits_by_number: How long each submitted batch has waited at the API.
     """
     task = ws.find_task(batch.task)
@@ -364,7 +365,7 @@ def describe_continuable_batches(ws: WorkspaceSession) -> list[str]:
         task_batches = batches.batches_in_states(tx, task=ws.task.name)
     waits_by_number = {} if ws.backend == "local" else find_waits(task_batches, now=ws.now())
     open_batches = _list_open_batches(task_batches)
-    live_runs = _read_live_runs(ws, open_batches)
+    live_runs = _describe_live_runs(ws, open_batches)
     return [
         _describe_open_batch(ws, batch, live_runs, waits_by_number)
         for batch in open_batches

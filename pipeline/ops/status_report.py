@@ -26,7 +26,7 @@ def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
         exact: Compare the index with all rows, to find changes by other programs.
     """
     status_report = status.read_status(ws, exact=exact)
-    named_lines = _status_lines(status_report)
+    named_lines = _make_status_lines(status_report)
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]
     return Report(
@@ -36,7 +36,7 @@ def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
     )
 
 
-def _status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
+def _make_status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
     """Return the lines of `status` in order, as (name, text).
 
     Workspace, rows and cost are always there. Each other line is left out if there is nothing to

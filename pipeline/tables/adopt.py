@@ -36,7 +36,7 @@ from pipeline.tables.reflection import (
     describe_storable_ids,
     quote_name,
     read_columns,
-    read_keys,
+    read_key_columns,
 )
 from pipeline.tables.refusals import adoption_error
 
@@ -207,7 +207,7 @@ class TableSpec:
 
     def _find_unindexed_columns(self, tx: Connection) -> list[str]:
         """Return the columns with which no key or index of the existing table begins."""
-        first_columns = {key[0] for key in read_keys(tx, self.name, unique=False)}
+        first_columns = {key[0] for key in read_key_columns(tx, self.name, only_unique=False)}
         return [name for name in self.indexed_columns if name not in first_columns]
 
 

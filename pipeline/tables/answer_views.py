@@ -97,7 +97,7 @@ def _make_view_query(
     preference: VersionPreference,
     *,
     per_version: bool,
-    existing_names: Sequence[str],
+    leading_names: Sequence[str],
 ) -> Select[Any]:
     """Return the SELECT of one of a task's two views; rows without an answer are in neither.
 
@@ -115,7 +115,7 @@ def _make_view_query(
         task: The task with the answers.
         preference: The order of preference among its answers.
         per_version: Return the view of answers; False means the view of answered rows.
-        existing_names: Columns of the existing view, folded; they come first, in this order.
+        leading_names: Columns of the existing view, folded; they come first, in this order.
     """
     columns = _make_answer_columns(tx, task)
     query = select().select_from(answers).where(is_preferred(preference, per_version=per_version))
@@ -144,7 +144,7 @@ def _make_view_query(
 
     if not is_sqlite(tx):
         columns = {_cut_name(name): column for name, column in columns.items()}
-    positions = {name: position for position, name in enumerate(existing_names)}
+    positions = {name: position for position, name in enumerate(leading_names)}
     ordered_names = sorted(columns, key=lambda name: positions.get(name.casefold(), len(positions)))
     return query.add_columns(*(columns[name].label(name) for name in ordered_names))
 
@@ -250,13 +250,13 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
     mark = _make_mark(tx, task, preference)
     for name, per_version in zip(view_names_of(task.prefix), (True, False), strict=True):
         # Existing columns keep their positions.
-        existing_names = [column.casefold() for column in read_columns(tx, name)]
+        leading_names = [column.casefold() for column in read_columns(tx, name)]
         query = _make_view_query(
             tx,
             task,
             preference,
             per_version=per_version,
-            existing_names=existing_names,
+            leading_names=leading_names,
         )
         _make_view(tx, name, query, mark)
 

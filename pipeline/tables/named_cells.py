@@ -113,14 +113,15 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
 
 
 def open_parquet(file: "SourceFile") -> "Table":
-    """Read the columns of a Parquet file, or of a folder of them; see `SourceFile`.
+    """Return the columns of a Parquet file or folder, and a function that reads the rows.
 
     The columns of the folders' names (`year=2024/`) come last. A name that is twice in a file is
     there twice, so that it is refused later. The rows are numbered from 1 across all files. A
     column that a file lacks is None.
 
     Raises:
-        InputError: A file is damaged, or a column has types that do not fit in two files.
+        InputError: A file is damaged, or a column has types that do not fit in two files. Damage
+            may also be found, and raised, while the function reads rows.
         ConfigurationError: pyarrow is not installed.
     """
     pa = import_pyarrow(f"{file.path} is a Parquet file, which")

@@ -102,10 +102,10 @@ def read_columns(
     return {fold_column_name(tx, column["name"]): column for column in columns}
 
 
-def read_keys(
-    tx: Connection, table: str, schema: str | None = None, *, unique: bool
+def read_key_columns(
+    tx: Connection, table: str, schema: str | None = None, *, only_unique: bool
 ) -> list[list[str]]:
-    """Return the column names of the primary key, the unique constraints and the indexes.
+    """Return the folded column names of primary key, unique constraints and indexes.
 
     Partial indexes and indexes of expressions are left out: they do not identify every row.
 
@@ -113,7 +113,7 @@ def read_keys(
         tx: The transaction that reads.
         table: An existing table.
         schema: Its schema; None means the search path.
-        unique: Leave out indexes that are not unique.
+        only_unique: Leave out indexes that are not unique.
     """
     inspector = _inspector(tx)
     name = _find_stored_name(tx, table)
@@ -126,7 +126,7 @@ def read_keys(
     for index in indexes:
         is_partial = f"{tx.dialect.name}_where" in index.get("dialect_options", {})
         identifies_rows = not is_partial and None not in index["column_names"]
-        if identifies_rows and (index["unique"] or not unique):
+        if identifies_rows and (index["unique"] or not only_unique):
             keys.append([column for column in index["column_names"] if column])
     return [[fold_column_name(tx, column) for column in key] for key in keys if key]
 
@@ -265,7 +265,7 @@ def make_new_ids(
     *,
     find_highest_id: Callable[[], int] = lambda: 0,
 ) -> Sequence[int | str] | None:
-    """Return ids for new rows of a table, or None if the database generates ids itself.
+    """Return ids for new rows of a table; None if the database generates its whole numbers.
 
     Texts and UUIDs are random UUIDs. Whole numbers ascend above the largest number in the column,
     and above the result of `find_highest_id`.

@@ -191,7 +191,7 @@ class _SheetSize:
         """
         parser = expat.ParserCreate()
         parser.buffer_text = True
-        parser.StartElementHandler = self._count_element_start
+        parser.StartElementHandler = self._handle_element_start
         parser.CharacterDataHandler = self._count_text
         with archive.open(name) as part:
             while chunk := part.read(_CHUNK_BYTES):
@@ -206,8 +206,13 @@ class _SheetSize:
                 hint="delete large or far cells, or save the sheet as CSV",
             )
 
-    def _count_element_start(self, name: str, attributes: dict[str, str]) -> None:
-        """Count the start of a cell, a row or a shared text; raises InputError above a limit."""
+    def _handle_element_start(self, name: str, attributes: dict[str, str]) -> None:
+        """Move to the element that starts; count its area and blank value, or begin a shared text.
+
+        Raises:
+            InputError: The area is above the limit.
+            ValueError: The place of a cell or row is invalid.
+        """
         self._element_bytes = 0
         previous_element = self._element
         # Most elements are cells and their values, so these are recognized without a split.

@@ -137,7 +137,7 @@ class SourceFile:
         self.line_end = "\n"
         if _OLD_LINE_END.match(start_text):
             self.line_end = "\r"
-        self.header_line = _parse_header(options.header)
+        self.header_line = _parse_header_line(options.header)
         self.first_line = self.header_line or 1
         self.format = self._detect_format(start, start_text)
         for option_name in options.given_options:
@@ -287,7 +287,7 @@ class SourceFile:
         return suffix_format
 
 
-def _parse_header(header: int | str) -> int | None:
+def _parse_header_line(header: int | str) -> int | None:
     """Return the line number of the setting `HEADER=`.
 
     Returns:

@@ -61,7 +61,7 @@ from pipeline.tables.reflection import (
     fold_column_name,
     is_sqlite,
     read_columns,
-    read_keys,
+    read_key_columns,
 )
 from pipeline.tables.refusals import translate_refusals
 
@@ -191,7 +191,7 @@ class AnswerTarget:
 
         self._check_columns(tx)
         key_name = self.key_names[0]
-        unique_keys = read_keys(tx, self.table_name, self.schema, unique=True)
+        unique_keys = read_key_columns(tx, self.table_name, self.schema, only_unique=True)
         if not self.has_records and [fold_column_name(tx, key_name)] not in unique_keys:
             raise self._error(
                 f"the key of the task ({key_name}) is not a unique key of the table",

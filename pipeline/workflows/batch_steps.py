@@ -77,7 +77,7 @@ def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
     Raises:
         InputError: The task has no rows at all.
     """
-    ws.sync_rows()
+    ws.sync_task()
     estimate = preflight.estimate_rows(ws, limit=limit)
     plan = estimate.sent_plan
     report = _report_submit(ws, submit.SubmitReport(plan), dry=True)

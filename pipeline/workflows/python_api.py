@@ -33,7 +33,7 @@ from pipeline.engine.row_export import ExportReport
 from pipeline.engine.row_import import ImportOptions, ImportReport
 from pipeline.engine.session import SyncOptions, WorkspaceSession
 from pipeline.engine.task import Task
-from pipeline.engine.task_file import forget_loaded_files, register_python_task
+from pipeline.engine.task_file import forget_loaded_files, hand_over_task
 from pipeline.engine.task_selection import select_default_task
 from pipeline.engine.task_template import ColumnChoice
 from pipeline.engine.task_values import ExportOptions
@@ -143,7 +143,7 @@ class Workspace:
                     f"{plural(group.count, 'row')} rejected, "
                     f"for example row {lines_text}: {group.reason}",
                 )
-        import_report.check()
+        import_report.require_imported_row()
         return import_report
 
     def _write_rows(self, rows: Any, path: Path) -> None:
@@ -610,7 +610,7 @@ class Workspace:
         """
 
         def work(ws: WorkspaceSession) -> IndexReport:
-            ws.sync_rows_and_enable_index()
+            ws.prepare_task_index()
             return build.build_index(ws)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
@@ -693,7 +693,7 @@ class Workspace:
                 forget_loaded_files()
             rows = None if items is None else list_rows(items)
             if isinstance(task, Declaration):
-                path_in_python = register_python_task(task, rows, keep_registered=is_other_asking)
+                path_in_python = hand_over_task(task, rows, keep_existing=is_other_asking)
 
         if path_in_python is not None:
             settings = replace(settings, task=str(path_in_python))

@@ -76,7 +76,7 @@ def sync_and_recover_task(
         FindableError: The replies of a dead live run could not be ingested.
     """
     if should_sync:
-        ws.sync_rows()
+        ws.sync_task()
     # Invalid gates are refused before anything is spent.
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ingest.recover_dead_runs(ws)

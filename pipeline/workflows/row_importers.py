@@ -84,7 +84,7 @@ def check_file(
     if may_create and (file.is_file() or file.is_dir()):
         rows = FILE_IMPORTERS[task_name].file_class(file, options)
         if next(iter(rows), None) is None:
-            ImportReport(str(file)).check()
+            ImportReport(str(file)).require_imported_row()
 
 
 def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:
@@ -99,7 +99,7 @@ def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Rep
 
     nouns = ws.task.nouns
     imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws, file, options)
-    report = Report(imported.document, errors=collect_error(imported.check))
+    report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {
             "added": imported.added,
@@ -133,7 +133,7 @@ def _format_examples(group: FindingGroup) -> str:
 def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
     """Import the images below a folder, and report their counts and the skipped files."""
     imported = images.import_images(ws, folder)
-    ws.sync_rows()
+    ws.sync_task()
     counts = {
         "added": imported.added,
         "changed": imported.updated,

@@ -129,7 +129,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         report.estimate = _estimate_run(ws, asked_rows)
     else:
         files.seal_copy(path, table)
-        ws.sync_rows()
+        ws.sync_task()
     return report
 
 

@@ -167,7 +167,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
             `select_rows`.
     """
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
-    ws.sync_rows()
+    ws.sync_task()
     select_rows(ws, options)
     ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
     ingest.recover_dead_runs(ws)

@@ -527,7 +527,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         version.
     """
     try:
-        ws.sync_rows()
+        ws.sync_task()
     except QuestionChangedError:
         draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
         # The client announces the backend, so it is made before the session is copied.

@@ -26,9 +26,9 @@ from pipeline.core.text import format_usd
 from pipeline.engine.open_workspace import Access, open_workspace
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import (
+    hand_over_task,
     load_declaration_source,
     make_python_path,
-    register_python_task,
 )
 from pipeline.index import build
 from pipeline.store import batches, marks, money
@@ -75,7 +75,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
         {"id": number, "text": f"Order {number}: {next(texts)}"}
         for number in range(1, CHECK_ROW_COUNT + 1)
     ]
-    task_path = register_python_task(
+    task_path = hand_over_task(
         load_declaration_source(
             CHECK_TASK_FILE.encode(),
             CHECK_TASK_NAME,

@@ -49,8 +49,8 @@ from web.question_form import (
     UNSENT_ROLE,
     QuestionForm,
     assign_roles,
-    check_answer_fields,
     check_question,
+    parse_answer_fields,
     parse_column_roles,
     place_message,
     read_question_form,
@@ -214,7 +214,7 @@ def render_add(
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         if number is None:
             return render_start(app_state, ws, task=task or NEW_TASK)
-        values = _upload_values(app_state.uploads.get(number), ws.task)
+        values = _make_upload_variables(app_state.uploads.get(number), ws.task)
         return render_page(app_state, "add.html", ws, is_empty=not find_used_tasks(ws), **values)
 
 
@@ -288,11 +288,13 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
             _start_trial(app_state, upload, typed)
         elif "keep" in form:
             upload.suggested_name = to_name(form["keep"]).lower()
-            _start_run(app_state, upload, upload.suggested_name, mode=form.get("mode", ""))
+            _start_task_creation(
+                app_state, upload, upload.suggested_name, mode=form.get("mode", "")
+            )
         elif "task" in form:
             _restart_reading(app_state, upload, form)
         else:
-            _start_import(app_state, upload, mode=form.get("mode", ""))
+            _start_import(app_state, upload, asking_mode=form.get("mode", ""))
     except InputError as error:
         error_message = place_message(typed, error)
     except FindableError as error:
@@ -436,7 +438,7 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
         upload.row_count, upload.row_report = ask.count_rows(ws, _parse_table(upload, choice))
 
 
-def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
+def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> None:
     """Start to import a file that was read; the file is deleted if the import succeeds.
 
     If a mode is given, the new, changed and open rows are asked then.
@@ -445,7 +447,7 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
         RequestRefusedError: 409, no row of the file can be imported; 422, the mode cannot be
             chosen.
     """
-    cost = _find_cost(upload, mode) if mode else 0.0
+    cost = _find_cost(upload, asking_mode) if asking_mode else 0.0
     if upload.preview is None or not upload.preview.rows_in:
         raise RequestRefusedError(
             409,
@@ -466,20 +468,23 @@ def _start_import(app_state: AppState, upload: Upload, *, mode: str) -> None:
         options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
             report = _find_importer(app_state, upload.task)(ws, upload.path, options)
-        report.check()
+        report.require_imported_row()
         app_state.uploads.end_upload(upload, report)
-        if mode:
-            _start_asking(app_state, upload, upload.task, {"mode": mode, "refresh": "1"}, cost)
+        if asking_mode:
+            _start_asking(
+                app_state, upload, upload.task, {"mode": asking_mode, "refresh": "1"}, cost
+            )
         return {"summary": report.summary}
 
     _start_step(app_state, upload, "import", import_and_ask)
 
 
 def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> None:
-    """Start to ask a new question about the first TRIAL_ROWS rows of a file; store no answer.
+    """Start to ask a new question about TRIAL_ROWS rows of a file, and to estimate the full run.
 
-    The trial may cost at most MAX_TRIAL_USD. The task with the question is not written, but
-    `upload.tried_task` has it, so that it can be created later, as `upload.suggested_name`.
+    No answer is stored. The work sets `upload.estimate` and `upload.trial_work`. The trial may cost
+    at most MAX_TRIAL_USD. The task with the question is not written, but `upload.tried_task` has
+    it, so that it can be created later, as `upload.suggested_name`.
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
@@ -528,7 +533,7 @@ def _parse_new_task(
         FindableError: The file cannot be read.
     """
     check_question(typed)
-    fields = check_answer_fields(typed)
+    fields = parse_answer_fields(typed)
     choice = parse_column_roles(typed.roles)
     try:
         return ask.parse_question(
@@ -545,7 +550,7 @@ def _parse_new_task(
         raise
 
 
-def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> None:
+def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, mode: str) -> None:
     """Start to create a task from the question that was tried, and to ask all rows of the file.
 
     The work writes the task's file and a copy of the uploaded file into the workspace, and deletes
@@ -555,7 +560,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
     Args:
         app_state: The state of the page.
         upload: The upload.
-        name: Name of the new task.
+        new_name: Name of the new task.
         mode: The mode of the run.
 
     Raises:
@@ -571,7 +576,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
     cost = _find_cost(upload, mode)
     unwritten_task = upload.tried_task
     try:
-        unwritten_task = ask.name_question(unwritten_task, name, data=app_state.settings.data)
+        unwritten_task = ask.name_question(unwritten_task, new_name, data=app_state.settings.data)
     except InputError as error:
         error.field = "name"
         raise
@@ -581,7 +586,7 @@ def _start_run(app_state: AppState, upload: Upload, name: str, *, mode: str) -> 
         with app_state.open_to_write(None, display) as ws:
             new_task_files.save_task_with_file(ws, unwritten_task)
         app_state.uploads.end_upload(upload)
-        _start_asking(app_state, upload, name, {"mode": mode}, cost)
+        _start_asking(app_state, upload, new_name, {"mode": mode}, cost)
 
     _start_step(app_state, upload, "keep", create_task)
 
@@ -615,7 +620,7 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
     """
     upload = app_state.uploads.get(number)
     with app_state.open_to_read(upload.task if app_state.has_task(upload.task) else None) as ws:
-        values = {**_upload_values(upload, ws.task), "error_message": error_message}
+        values = {**_make_upload_variables(upload, ws.task), "error_message": error_message}
         response = render_page(app_state, "parts/import.html", ws, **values)
     # Checked last: a part that was rendered when the work had ended does not load itself again.
     if upload.asked_task:
@@ -646,7 +651,7 @@ def _find_importer(app_state: AppState, task: str) -> Importer:
     )
 
 
-def _upload_values(upload: Upload, task: Task) -> dict[str, Any]:
+def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
     """Return the variables of the template `parts/import.html`; `task` is that of the page.
 
     Without a preview, the columns are empty, and the findings are those of a new task's file.

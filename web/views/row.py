@@ -252,14 +252,17 @@ def render_cell(app_state: PageState, task: str, key: str, field: str) -> HTMLRe
 
 
 @router.post("/parts/cell", include_in_schema=False)
-def correct_cell(
+def submit_cell_form(
     app_state: PageState,
     task: str,
     key: str,
     form: FormFields,
     last_editor: LastEditor,
 ) -> HTMLResponse:
-    """Correct the field of a form; render its cell, with the choices if it is refused."""
+    """Correct a field or undo an edit; render its cell, with the choices if that is refused.
+
+    The name of the editor is remembered.
+    """
     editor = form.get("who") or last_editor
     with app_state.open_to_write(task) as ws:
         result = submit_correction(ws, key, form, editor)
@@ -527,7 +530,7 @@ def mark_and_start_asking(
         return newest
 
     with app_state.open_to_write(task) as ws:
-        ws.sync_rows()
+        ws.sync_task()
         ingest.recover_dead_runs(ws)
         # A missing key or model is reported before anything is changed.
         ws.ensure_model()
@@ -544,7 +547,7 @@ def mark_and_start_asking(
     def ask_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask them; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
-            ws.sync_rows()
+            ws.sync_task()
             report = ask_single_rows(ws, asked_ids)
         return {"answered": report.answered, "asked": len(asked_ids)}
 

@@ -97,7 +97,7 @@ def render_search(
         try:
             with SearchSession(ws) as open_index:
                 if query.has_query:
-                    values |= _search(open_index, query)
+                    values |= _run_search(open_index, query)
         except FindableError as error:
             values["failure"] = errors.to_problem(error)
         hits = values["search"]["hits"] if values["search"] else []
@@ -109,7 +109,7 @@ def render_search(
         )
 
 
-def _search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
+def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
     """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
 
     `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent

@@ -12,7 +12,7 @@ from pipeline.experts import table as people
 from pipeline.passages import table as passages
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.tables.reflection import read_keys
+from pipeline.tables.reflection import read_key_columns
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 
@@ -226,7 +226,7 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
         _run(store, f"CREATE TABLE {table} ({definition})")
         schema.ensure_schema(store, [KINDS[table].adopt])
         with store.read() as tx:
-            assert columns[0] in {key[0] for key in read_keys(tx, table, unique=False)}
+            assert columns[0] in {key[0] for key in read_key_columns(tx, table, only_unique=False)}
             assert schema.has_index(tx, table, f"findable_{table}_{columns[0]}")
             assert not schema.has_index(tx, table, f"findable_{table}_{columns[1]}")
 
