@@ -84,6 +84,8 @@ QUESTION = {
 OPEN_DETAILS = (
     "document.querySelectorAll('details:not(.menu)').forEach((one) => { one.open = true })"
 )
+# A bar that sticks to the lower edge covers rows, but none at the end of the page.
+SCROLL_TO_END = "scrollTo(0, document.documentElement.scrollHeight)"
 FIND_OVERFLOW = """[...document.querySelectorAll(".card *")]
   .filter((one) => one.checkVisibility() && !one.closest(".wide, pre, .unseen, svg"))
   .filter((one) => one.getBoundingClientRect().right
@@ -112,6 +114,7 @@ class Audit:
         for scheme, width, rules in LOOKS:
             tab.emulate_media(color_scheme=scheme)
             tab.set_viewport_size({"width": width, "height": 800})
+            tab.evaluate(SCROLL_TO_END)
 
             report = self.reader.violations(rules)
             if report:
