@@ -108,7 +108,7 @@ class CommandGroup(click.Group):
 
 
 def _find_suggestion(word: str) -> str:
-    """Return the first command with a word in its summary, else one of a similar name, or ""."""
+    """Return the first command with this word in its summary, else the most similar name, or ""."""
     for name, entry in COMMANDS.items():
         if word.casefold() in re.findall(r"\w+", entry.summary.casefold()):
             return name

@@ -379,7 +379,7 @@ def check_access_and_detect_workspace(
     *,
     is_whole_workspace: bool = False,
 ) -> bool:
-    """Raise unless a command may use the workspace; return whether there is one. Writes nothing.
+    """Check whether a command may use the workspace; return whether it exists. Writes nothing.
 
     - READ needs a workspace with its folder.
     - WRITE needs a workspace, or at least its database if the command is about one task. For a user

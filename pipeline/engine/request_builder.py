@@ -206,7 +206,7 @@ def list_open_fields(task: Task) -> list[str]:
 
 
 def describe_open_fields(field_names: Sequence[str]) -> str:
-    """Return in words that decisions cannot answer these fields; at least one."""
+    """Return the sentence that decisions cannot answer these fields (at least one field)."""
     names = ", ".join(f"`{name}`" for name in field_names)
     return (
         f"decisions cannot answer {names}, but only choices, yes or no, whole numbers with bounds, "

@@ -33,7 +33,7 @@ def create_task(page: Page) -> None:
 
 
 def open_draft(page: Page) -> tuple[int, str]:
-    """Press "Use as a draft"; return the number of the upload and the page of its form."""
+    """Press "Copy and change"; return the number of the upload and the page of its form."""
     response = page.post("/question", params=TASK, follow_redirects=False)
     assert response.status_code == 303, response.text
     page.settle()
