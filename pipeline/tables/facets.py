@@ -21,7 +21,7 @@ from pipeline.core.row_listing import (
 from pipeline.tables.reflection import quote_name, quote_text
 
 # Values of a cell that are listed. Longer values are sentences, which are not listed.
-_MAX_VALUES = 12
+MAX_VALUES = 12
 _MAX_VALUE_CHARS = 30
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
@@ -40,7 +40,7 @@ def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
     Args:
         rows_by_json: Number of rows by the cell's value as JSON; None without a value.
     """
-    if len(rows_by_json) <= _MAX_VALUES + 1:
+    if len(rows_by_json) <= MAX_VALUES + 1:
         return True
     return not any(text is not None and text[0] in '"{' for text in rows_by_json)
 
@@ -79,7 +79,7 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
         row_counts.pop((type(empty_value), empty_value), None)
 
     is_numeric = not has_lists and {kind for kind, _ in row_counts} <= {int, float}
-    if is_numeric and len(row_counts) > _MAX_VALUES:
+    if is_numeric and len(row_counts) > MAX_VALUES:
         numbers = {value: row_count for (_, value), row_count in row_counts.items()}
         return _group_into_ranges(name, numbers)
 
@@ -89,9 +89,9 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
         if len(str(value)) <= _MAX_VALUE_CHARS
     ]
     has_long_values = len(short_values) < len(row_counts)
-    if not has_lists and (has_long_values or len(row_counts) > _MAX_VALUES):
+    if not has_lists and (has_long_values or len(row_counts) > MAX_VALUES):
         return []
-    listed_values = list_commonest(short_values, _MAX_VALUES)
+    listed_values = list_commonest(short_values, MAX_VALUES)
     are_numbers = all(_is_number(value) for value, _ in listed_values)
     if are_numbers:
         listed_values.sort(key=lambda pair: float(pair[0]))
@@ -117,8 +117,8 @@ def list_commonest(row_counts: Iterable[tuple[Any, int]], limit: int) -> list[tu
 def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[FieldCount]:
     """Group numbers into at most 12 ranges; return how many rows each has.
 
-    The ranges have an equal, round size, ascend, and cover all numbers. A range includes its lower
-    bound, but not its upper bound. Ranges without rows are included.
+    The ranges have an equal, round size, ascend, and cover all numbers. A range of whole numbers
+    includes both bounds, any other range its lower bound only. Ranges without rows are included.
 
     Args:
         name: Name of the cell.
@@ -126,15 +126,18 @@ def _group_into_ranges(name: str, row_counts: Mapping[float, int]) -> list[Field
     """
     smallest = min(row_counts)
     largest = max(row_counts)
-    step = round_up_step(Decimal(str(largest - smallest)) / (_MAX_VALUES - 1))
+    step = round_up_step(Decimal(str(largest - smallest)) / (MAX_VALUES - 1))
     first_index = math.floor(Decimal(str(smallest)) / step)
     last_index = math.floor(Decimal(str(largest)) / step)
 
     counts_by_index = Counter[int]()
     for value, row_count in row_counts.items():
         counts_by_index[math.floor(Decimal(str(value)) / step)] += row_count
+    are_whole = all(isinstance(value, int) for value in row_counts)
     return [
-        _make_range_count(name, index * step, (index + 1) * step, counts_by_index[index])
+        _make_range_count(
+            name, index * step, (index + 1) * step, counts_by_index[index], are_whole=are_whole
+        )
         for index in range(first_index, last_index + 1)
     ]
 
@@ -153,12 +156,18 @@ def quote_where_name(name: str) -> str:
     return quote_name(name)
 
 
-def _make_range_count(name: str, low: Decimal, high: Decimal, row_count: int) -> FieldCount:
-    """Return the count of the numbers from `low` to below `high`."""
+def _make_range_count(
+    name: str, low: Decimal, high: Decimal, row_count: int, *, are_whole: bool
+) -> FieldCount:
+    """Return the count of the numbers from `low` to below `high`.
+
+    The range of whole numbers ends at the last number in it: 10 to 19, not 10 to 20.
+    """
     low_text = _format_number(low)
-    high_text = _format_number(high)
+    high_text = _format_number(high - 1 if are_whole else high)
+    operator = "<=" if are_whole else "<"
     quoted_name = quote_where_name(name)
-    condition = f"{quoted_name} >= {low_text} AND {quoted_name} < {high_text}"
+    condition = f"{quoted_name} >= {low_text} AND {quoted_name} {operator} {high_text}"
     return FieldCount(f"{low_text} to {high_text}", row_count, condition, is_number=True)
 
 

@@ -18,6 +18,7 @@ from pipeline.ops import items
 from pipeline.passages.show import QuotedPassage, read_quoted_passage
 from pipeline.store import edits, workspace
 from pipeline.store.database import Store
+from pipeline.tables.facets import MAX_VALUES
 from pipeline.tables.row_table import REFUSED_STATE
 from web import columns, conditions, corrections_form
 from web.app_state import AppState
@@ -195,6 +196,8 @@ def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLRespon
             ws,
             "rows",
             total=counts.total,
+            gone=counts.gone,
+            max_values=MAX_VALUES,
             facets=build_facets(counts, query, task),
             is_counted=counts.versions is not None,
             labels=COLUMN_LABELS,

@@ -82,11 +82,11 @@ def test_many_numbers_are_counted_by_range(task: Workspace) -> None:
         _write_answer(task, str(number), stars=10 * number, praise=[])
     with Page(task) as page:
         values = _read_values(page)["stars"]
-        assert list(values)[:2] == ["0 to 20", "20 to 40"]
+        assert list(values)[:2] == ["0 to 19", "20 to 39"]
         assert sum(count for count, _ in values.values()) == 20
-        assert _read_names(page, values["20 to 40"][1]) == ["2", "3"]
-        html = unescape(page.get(values["20 to 40"][1]).text)
-        assert "stars: 20 to 40" in html
+        assert _read_names(page, values["20 to 39"][1]) == ["2", "3"]
+        html = unescape(page.get(values["20 to 39"][1]).text)
+        assert "stars: 20 to 39" in html
 
 
 @pytest.mark.full
