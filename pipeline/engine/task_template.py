@@ -440,7 +440,9 @@ def render_task_file(
     ]
     label_column = guess.prompt_names[0] if guess.prompt_names else guess.key
     index_names = guess.prompt_names or (first_field,)
-    index_template = ". ".join(f"{{{name}}}" for name in index_names)
+    # Search results show the names of short columns to people.
+    index_parts = [f"{name.replace('_', ' ')}: {{{name}}}" for name in index_names[:-1]]
+    index_template = ". ".join([*index_parts, f"{{{index_names[-1]}}}"])
     return _FILE_TEMPLATE.format(
         question=_escape_docstring(question),
         what=make_excerpt(draft.table_description),

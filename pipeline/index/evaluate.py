@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
@@ -111,18 +110,9 @@ def _parse_judged_query(location: str, line: str) -> JudgedQuery:
     Raises:
         InputError: The line is not JSON, lacks a field, or its text is not a query.
     """
-    import jsonlines
-    import orjson
-
     try:
-        document = jsonlines.Reader([line], loads=orjson.loads).read()
-        query = JudgedQuery.model_validate(document)
+        query = JudgedQuery.model_validate_json(line)
         parse_query(query.text)
-    except jsonlines.InvalidLineError as error:
-        raise InputError(
-            f"{location}: invalid JSON: {error}",
-            hint="each line is a JSON document",
-        ) from error
     except ValidationError as error:
         first_fault = error.errors()[0]
         message = first_fault["msg"]
@@ -173,17 +163,11 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: The file is missing, unreadable or not UTF-8.
     """
-    reason = files.unreadable_reason(path)
-    if reason:
-        raise InputError(
-            f"{path} {reason}; nothing was measured",
-            hint="check the path",
-        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read: {error}",
+            f"{path} cannot be read: {error}; nothing was measured",
             hint="check the path; it must be UTF-8",
         ) from error
 

@@ -3,10 +3,10 @@
 A hit is weak if it is below the floor of the build: the scores that most nonsense queries do not
 reach. A term is the stem by which a word is compared.
 
-A hit has the reason why it was found, its best sentence and its matching tags, and whether it is
-weak. The best sentence is the sentence whose distinct query terms weigh most; the first of equal
-sentences wins. Long sentences are cut around their heaviest word and get an ellipsis. Marks are
-character offsets in the text that is shown.
+A hit has the reason why it was found, its best passage and its matching tags, and whether it is
+weak. A passage is a sentence, or short sentences in a row. The best passage is that whose distinct
+query terms weigh most; the first of equal passages wins. Long passages are cut around their
+heaviest word and get an ellipsis. Marks are character offsets in the text that is shown.
 """
 
 import re
@@ -28,6 +28,8 @@ from pipeline.index.tokenizer import extract_terms_cached, find_term_spans, has_
 TermSpan = tuple[int, int, str]
 
 MAX_SNIPPET_CHARS = 200
+# A shorter sentence does not show what a row is about, so the next sentence is added.
+MIN_PASSAGE_CHARS = 60
 MAX_CELL_CHARS = 120
 # Columns before the lines below the heading of a hit.
 HIT_INDENT_WIDTH = 5
@@ -73,7 +75,7 @@ class Hit:
     score: float
     # Why the entry was returned, for people.
     why: str = ""
-    # The sentence that matches best.
+    # The passage that matches best.
     snippet: Snippet | None = None
     # The tags that match.
     tags: tuple[str, ...] = ()
@@ -283,27 +285,38 @@ def find_best_snippet(
     texts: Iterable[str],
     weights: Mapping[str, float],
 ) -> Snippet:
-    """Return the sentence whose distinct terms have the largest sum of weights, cut and marked.
+    """Return the passage whose distinct terms have the largest sum of weights, cut and marked.
 
-    The first of equally good sentences is returned, so the first of all if none contains a term.
-    The snippet is empty if there is no sentence.
+    The first of equally good passages is returned, so the first of all if none contains a term.
+    The snippet is empty if there is no passage.
 
     Args:
         texts: Texts to search.
         weights: Weight of each term of the query.
     """
-    best_sentence = ""
-    best_spans = list[TermSpan]()
-    best_weight = -1.0
-    for sentence in chain.from_iterable(map(_split_sentences, texts)):
-        spans = list(find_term_spans(sentence, weights.keys()))
-        distinct_terms = {term for _, _, term in spans}
-        weight = sum(weights[term] for term in distinct_terms)
-        if weight > best_weight:
-            best_sentence = sentence
-            best_spans = spans
-            best_weight = weight
-    return _make_snippet(best_sentence, best_spans, weights)
+
+    def weigh_terms(passage: str) -> float:
+        """Return the sum of the weights of a passage's distinct terms."""
+        terms = {term for _, _, term in find_term_spans(passage, weights.keys())}
+        return sum(weights[term] for term in terms)
+
+    passages = chain.from_iterable(map(_split_passages, texts))
+    best_passage = max(passages, key=weigh_terms, default="")
+    spans = list(find_term_spans(best_passage, weights.keys()))
+    return _make_snippet(best_passage, spans, weights)
+
+
+def _split_passages(text: str) -> Iterator[str]:
+    """Yield the sentences of a text, each joined to the next ones up to MIN_PASSAGE_CHARS."""
+    passage = ""
+    for sentence in _split_sentences(text):
+        passage = f"{passage} {sentence}".lstrip()
+        if len(passage) >= MIN_PASSAGE_CHARS:
+            yield passage
+            passage = ""
+
+    if passage:
+        yield passage
 
 
 def _split_sentences(text: str) -> Iterator[str]:
@@ -320,23 +333,23 @@ def _split_sentences(text: str) -> Iterator[str]:
 
 
 def _make_snippet(
-    sentence: str,
+    passage: str,
     spans: Sequence[TermSpan],
     weights: Mapping[str, float],
 ) -> Snippet:
-    """Cut a sentence to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
+    """Cut a passage to at most MAX_SNIPPET_CHARS plus ellipses, and mark its visible terms.
 
     The marks are offsets in the returned text, with its ellipses. Overlapping marks are merged. The
-    visible part of a term that is cut is marked. A sentence without terms is shown from its
+    visible part of a term that is cut is marked. A passage without terms is shown from its
     beginning.
 
     Args:
-        spans: Start, end and term of each term in the sentence.
+        spans: Start, end and term of each term in the passage.
         weights: Weight of each term; the heaviest term stays visible.
     """
-    cut_start, cut_end = _cut_range(sentence, spans, weights)
+    cut_start, cut_end = _cut_range(passage, spans, weights)
     prefix = ELLIPSIS if cut_start else ""
-    suffix = ELLIPSIS if cut_end < len(sentence) else ""
+    suffix = ELLIPSIS if cut_end < len(passage) else ""
 
     visible_marks = [
         (max(start, cut_start), min(end, cut_end))
@@ -346,39 +359,39 @@ def _make_snippet(
     shift = len(prefix) - cut_start
     marks = [(start + shift, end + shift) for start, end in _merge_marks(visible_marks)]
     return Snippet(
-        f"{prefix}{sentence[cut_start:cut_end]}{suffix}",
+        f"{prefix}{passage[cut_start:cut_end]}{suffix}",
         tuple(marks),
     )
 
 
 def _cut_range(
-    sentence: str,
+    passage: str,
     spans: Sequence[TermSpan],
     weights: Mapping[str, float],
 ) -> tuple[int, int]:
-    """Return the start and end offset of the visible part of a sentence.
+    """Return the start and end offset of the visible part of a passage.
 
-    A sentence of at most MAX_SNIPPET_CHARS is visible as a whole. A longer sentence is cut to
+    A passage of at most MAX_SNIPPET_CHARS is visible as a whole. A longer passage is cut to
     MAX_SNIPPET_CHARS. The visible part begins a little before the heaviest term, or with the
-    sentence if it has no term. Both cuts are moved to a space if a space is near.
+    passage if it has no term. Both cuts are moved to a space if a space is near.
     """
     cut_start = 0
-    cut_end = len(sentence)
+    cut_end = len(passage)
     if cut_end <= MAX_SNIPPET_CHARS:
         return cut_start, cut_end
 
     heaviest_start = 0
     if spans:
         heaviest_start, _, _ = max(spans, key=lambda span: weights[span[2]])
-    latest_start = len(sentence) - MAX_SNIPPET_CHARS
+    latest_start = len(passage) - MAX_SNIPPET_CHARS
     desired_start = max(0, min(heaviest_start - _SNIPPET_LEAD_CHARS, latest_start))
     if desired_start:
-        after_space = sentence.find(" ", desired_start, heaviest_start) + 1
+        after_space = passage.find(" ", desired_start, heaviest_start) + 1
         cut_start = min(after_space or heaviest_start, heaviest_start)
 
     max_end = cut_start + MAX_SNIPPET_CHARS
     if max_end < cut_end:
-        space = sentence.rfind(
+        space = passage.rfind(
             " ",
             max_end - _SNIPPET_LEAD_CHARS,
             max_end + 1,
@@ -466,7 +479,7 @@ def list_hits(
 def _describe_hit(indexed_task: IndexedTask, hit: Hit) -> Iterator[Paragraph]:
     """Yield the paragraphs of a hit.
 
-    The heading has its rank, name and details. Indented paragraphs below it have the best sentence
+    The heading has its rank, name and details. Indented paragraphs below it have the best passage
     with matching words in bold, the matching tags, and why the search returned the entry. A
     paragraph without content is left out.
     """

@@ -94,6 +94,9 @@ def render_search(
         "index_event": INDEX_EVENT,
     }
     with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
+        values["choices_by_field"] = {
+            field.name: field.choices for field in ws.task.answer_fields if field.kind == "choice"
+        }
         try:
             with SearchSession(ws) as open_index:
                 if query.has_query:
@@ -139,7 +142,6 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
 
 def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
     """Return the values that the template displays of a hit, with at most MAX_TAGS tags."""
-    fields = indexed_task.hit_fields(hit.metadata)
     title, subtitle_parts = format_hit_heading(indexed_task, hit)
     tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
     return {
@@ -148,7 +150,6 @@ def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         "subtitle": " · ".join(subtitle_parts),
         "is_weak": bool(hit.is_weak),
         "pieces": hit.snippet.pieces if hit.snippet else [],
-        "text": str(fields.get("text") or ""),
         "tags": list(tags)[:MAX_TAGS],
         "matching_tags": hit.tags,
         "is_untagged": hit.is_untagged,

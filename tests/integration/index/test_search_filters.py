@@ -110,19 +110,19 @@ def test_a_phrase_without_an_entry_is_reported(indexed: Workspace) -> None:
         assert f"no match contains {phrase!r}" in result.stderr
 
 
-def test_the_sentence_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
-    """A hit shows its best sentence with marked words, and the matching tags."""
+def test_the_passage_tags_and_scores_of_a_hit_are_shown(indexed: Workspace) -> None:
+    """A hit shows its best short sentence with the next one, marked words and matching tags."""
     best = search(indexed, "law of the water")[0]
     assert (best["username"], best["matching_tags"]) == ("bob", ["water law"])
 
     text = best["snippet"]["text"]
     marks = best["snippet"]["marks"]
-    assert text == "Teaches water law."
+    assert text == "Teaches water law. Sails."
     assert [text[start:end] for start, end in marks] == ["water", "law"]
     assert best["why"] == "words: law, water; close in meaning"
 
     line = indexed.ran("search", "law of the water", "-k", "1").stdout.splitlines()[1].split("\t")
-    assert line[6:] == [best["why"], "Teaches **water** **law**."]
+    assert line[6:] == [best["why"], "Teaches **water** **law**. Sails."]
 
     (chinese,) = search(indexed, "水法", "-k", "1")
     assert chinese["snippet"] == {"text": "我教水法律。", "marks": [[2, 4]]}
