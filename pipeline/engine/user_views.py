@@ -316,7 +316,8 @@ def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
     """Return the short texts of an answer that are no quotations."""
     tags = list[str]()
     for _, leaf in iterate_leaves(metadata["answer"]):
-        if not is_quotation(leaf):
+        # A number says nothing without its field.
+        if not is_quotation(leaf) and not isinstance(leaf, int | float):
             tags += [text for text in iterate_texts(leaf) if len(text) <= MAX_TAG_CHARS]
     return tags
 
