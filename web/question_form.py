@@ -224,8 +224,8 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     All fields are checked before the error is raised: then `typed.messages` has a message about
     each invalid field, by its prefix (which begins the names of its inputs in the form).
 
-    A field without any text is left out. If no field is left, the result is one text field
-    "answer".
+    A field of a line that nobody changed is left out. If no field is left, the result is one text
+    field "answer".
 
     Raises:
         InputError: A field is invalid. The error has the message of the first invalid field, and
@@ -233,7 +233,7 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
     """
     fields = list[FieldDraft]()
     for typed_field in typed.fields:
-        if not any((typed_field.name.strip(), typed_field.choices, typed_field.description)):
+        if typed_field == TypedField(typed_field.prefix):
             continue
         used_names = {answer_field.name.casefold() for answer_field in fields}
         try:

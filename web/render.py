@@ -153,12 +153,14 @@ def render_page(
     used_tasks = find_used_tasks(ws)
     # Without a table, no page is about people, whom the workspace does not have.
     task_query = ""
+    drop_task = NEW_TASK
     if used_tasks:
         task_query = f"?task={quote(task)}"
+        drop_task = find_drop_task(ws, task)
     frame = {
         "task": task,
         "task_nouns": ws.task.nouns,
-        "drop_task": find_drop_task(ws, task),
+        "drop_task": drop_task,
         "backend": ws.backend,
         "section": section,
         "sections": [

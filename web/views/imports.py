@@ -214,8 +214,16 @@ def render_add(
     with app_state.open_to_read(task if task and app_state.has_task(task) else None) as ws:
         if number is None:
             return render_start(app_state, ws, task=task or NEW_TASK)
-        values = _make_upload_variables(app_state.uploads.get(number), ws.task)
-        return render_page(app_state, "add.html", ws, is_empty=not find_used_tasks(ws), **values)
+        upload = app_state.uploads.get(number)
+        return render_page(
+            app_state,
+            "add.html",
+            ws,
+            # Another file is for the task that this file was dropped for.
+            drop_task=upload.task,
+            is_empty=not find_used_tasks(ws),
+            **_make_upload_variables(upload, ws.task),
+        )
 
 
 def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTMLResponse:

@@ -52,6 +52,8 @@ def test_first_rows_have_a_role_under_each_header(page: Page) -> None:
     number = drop_reviews(page)
     html = unescape(page.get("/add", params={"task": "new", "number": number}).text)
     assert list_roles(html) == KEY_TEXT
+    assert 'data-drop="new"' in html
+    assert 'data-drop="new"' in page.get("/settings").text
     assert html.count('<td class="unsent">') == 4
     assert re.search(r'<th scope="col" class="unsent">\s*<span dir="auto">product', html)
 
@@ -97,6 +99,7 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
         ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
         ({"field0.choices": "a\na"}, "field0", "'tone' needs at least 2 choices, all different"),
         ({"new1.name": "1 tone?"}, "field1", "'1_tone' is not a name"),
+        ({"new1.name": ""}, "field1", "is not a name"),
         ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
         ({"role.1": "key"}, "roles", "Only 1 column can name the rows, not 2"),
     ],
