@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.core import files
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.progress import Progress
 from pipeline.core.ranking import RankMode
@@ -163,11 +164,17 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: The file is missing, unreadable or not UTF-8.
     """
+    reason = files.unreadable_reason(path)
+    if reason:
+        raise InputError(
+            f"{path} {reason}; nothing was measured",
+            hint="check the path",
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read: {error}; nothing was measured",
+            f"{path} cannot be read: {error}",
             hint="check the path; it must be UTF-8",
         ) from error
 

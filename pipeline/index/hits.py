@@ -297,7 +297,8 @@ def find_best_snippet(
 
     def weigh_terms(passage: str) -> float:
         """Return the sum of the weights of a passage's distinct terms."""
-        terms = {term for _, _, term in find_term_spans(passage, weights.keys())}
+        spans = find_term_spans(passage, weights.keys())
+        terms = {term for _, _, term in spans}
         return sum(weights[term] for term in terms)
 
     passages = chain.from_iterable(map(_split_passages, texts))

@@ -3,11 +3,9 @@
 A stale entry differs between the build and the database: it is missing, outdated or deleted.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -159,12 +157,6 @@ class SearchSession(AbstractContextManager["SearchSession"]):
         with self._ws.store.read() as tx:
             stale_count = count_stale(self.indexed_task, tx, self.index)
         return SearchReport(hits, stale_count, query.missing_phrases)
-
-    def count_tags(self, report: SearchReport) -> Counter[str]:
-        """Return how many hits of a report that are not weak have each tag."""
-        close_hits = (hit for hit in report.hits if not hit.is_weak)
-        tag_lists = (self.indexed_task.tags_of(hit.metadata) for hit in close_hits)
-        return Counter(chain.from_iterable(map(dict.fromkeys, tag_lists)))
 
     def search_similar(self, row_name: str, options: SearchOptions) -> SearchReport:
         """Return the entries most similar to a given entry by their vectors, without that entry.

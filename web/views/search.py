@@ -1,5 +1,7 @@
 """Search page: the best matches of a query, and a note if they are weak."""
 
+from collections import Counter
+from itertools import chain
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -89,6 +91,7 @@ def render_search(
         "failure": None,
         "query": query,
         "ranks": list(RankMode),
+        "max_tags": MAX_TAGS,
         "tag_counts": [],
         "is_words_only": False,
         "index_event": INDEX_EVENT,
@@ -133,15 +136,16 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
         is_words_only = True
         report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
     hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
+    close_tags = (hit["tags"] for hit in hits if not hit["is_weak"])
     return {
         "search": {"report": report, "hits": hits},
-        "tag_counts": open_index.count_tags(report).most_common(MAX_TAGS),
+        "tag_counts": Counter(chain.from_iterable(close_tags)).most_common(MAX_TAGS),
         "is_words_only": is_words_only,
     }
 
 
 def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
-    """Return the values that the template displays of a hit, with at most MAX_TAGS tags."""
+    """Return the values that the template displays of a hit."""
     title, subtitle_parts = format_hit_heading(indexed_task, hit)
     tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
     return {
@@ -150,7 +154,7 @@ def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         "subtitle": " · ".join(subtitle_parts),
         "is_weak": bool(hit.is_weak),
         "pieces": hit.snippet.pieces if hit.snippet else [],
-        "tags": list(tags)[:MAX_TAGS],
+        "tags": list(tags),
         "matching_tags": hit.tags,
         "is_untagged": hit.is_untagged,
     }
