@@ -179,29 +179,21 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
     return tx.execute(query).first() is None
 
 
-def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
+def add_build(tx: Connection, number: int, *, position: int, reason: str, now: datetime) -> None:
     """Insert a build that is in service from now on, and journal that.
 
     A build of the same number is replaced. Its time is later than that of all other builds, even if
     the clock was set back. Runs in the caller's transaction.
 
     Args:
-        columns: The columns of the build, except `promoted_at`.
+        position: The position of the workspace at which the build was read.
     """
-    tx.execute(delete(builds).where(builds.c.number == columns["number"]))
+    tx.execute(delete(builds).where(builds.c.number == number))
     # The new build must be the last, even if the clock was set back.
     newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
     promoted_at = max(now, newest + timedelta(microseconds=1)) if newest else now
-    tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
-    record_event(
-        tx,
-        "build",
-        columns["number"],
-        old=None,
-        new="in service",
-        reason=reason,
-        now=promoted_at,
-    )
+    tx.execute(insert(builds).values(number=number, position=position, promoted_at=promoted_at))
+    record_event(tx, "build", number, old=None, new="in service", reason=reason, now=promoted_at)
 
 
 @dataclass(frozen=True)
