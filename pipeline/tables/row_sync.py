@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.report import format_counts
 from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
-from pipeline.store.database import Store, split_into_pages
+from pipeline.store.database import Store, select_matching, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text, to_compact_json
 from pipeline.tables.row_findings import (
@@ -177,10 +177,10 @@ class RowSync:
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
-                    parked_ids = claims.parked_ids(task_name)
-                    is_changed = parked_ids.selected_columns[0].in_(changed_ids)
-                    changed_parked_ids = tx.execute(parked_ids.where(is_changed)).scalars().all()
-                    claims.unpark(tx, task_name, row_ids=changed_parked_ids)
+                    parked_ids = claims.list_unparkable_ids(tx, task_name)
+                    (row_id,) = changed_ids.selected_columns
+                    changed_parked_rows = select_matching(tx, changed_ids, row_id, parked_ids)
+                    claims.unpark(tx, task_name, row_ids=[row[0] for row in changed_parked_rows])
                     claims.forgive_attempts(tx, task_name, changed_ids)
 
         self.report.counts = counts
