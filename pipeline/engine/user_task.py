@@ -108,7 +108,6 @@ class UserTask(Task):
             nouns: Words of the task; those of any user's task if None.
             write_to: Another program's column that shows the answers; that of the record if None.
         """
-        members = record.members
         self.record = record
         self.settings = settings
         self.provider = provider
@@ -123,21 +122,21 @@ class UserTask(Task):
         # A key of several columns has no name column.
         self.key_columns = [name for name, _ in record.key]
         self.name_columns = self.key_columns if len(record.key) == 1 else ()
-        self.answer_tokens = members.answer_tokens
-        self.model = members.model
+        self.answer_tokens = record.answer_tokens
+        self.model = record.model
         self.fingerprint = record.fingerprint
-        self.sends_images = bool(members.image_columns)
-        self.gates = members.gates
+        self.sends_images = bool(record.image_columns)
+        self.gates = record.gates
         self.prompt_version = record.prompt_version
         self.parked_version = record.prompt_version
-        self.preferred_versions = record.preferred
+        self.preferred_versions = record.preferred_versions
         if settings.prefer_versions is not None:
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
         self.answer_target = make_answer_target(record, provider, write_to)
-        if members.index_template:
-            self.index = user_views.make_index(self, members.index_template)
+        if record.index_template:
+            self.index = user_views.make_index(self, record.index_template)
 
     # ---- rows
 
@@ -160,7 +159,7 @@ class UserTask(Task):
         )
         return dataclasses.replace(
             table,
-            name_columns=self.row_columns if self.record.members.name_template else (),
+            name_columns=self.row_columns if self.record.name_template else (),
             format_name=lambda row: self.name_row(self.unpack_row(row)),
         )
 
@@ -256,7 +255,7 @@ class UserTask(Task):
 
     def name_row(self, row: Mapping[str, Any]) -> str:
         """Return the name of a row: its filled name template, else its key."""
-        template = self.record.members.name_template or ""
+        template = self.record.name_template or ""
         row_name = fill_template(
             template,
             lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
@@ -311,7 +310,7 @@ class UserTask(Task):
         """Return the prompt builder of the file's declaration."""
         columns = zip(
             self.user_file.declaration.prompt_columns,
-            self.record.members.asked_columns,
+            self.record.asked_columns,
             strict=True,
         )
         return PromptBuilder(self.user_file.declaration, dict(columns))
@@ -319,7 +318,7 @@ class UserTask(Task):
     @property
     def answer_fields(self) -> Sequence[AnswerField]:
         """Return the fields of an answer, as they were registered."""
-        return self.record.members.answer_fields
+        return self.record.answer_fields
 
     @property
     def quoted_text_name(self) -> str:
@@ -327,7 +326,7 @@ class UserTask(Task):
 
         Else, or if none of them is quoted, return the words of `Task`.
         """
-        quoted_column = self.record.members.quoted_column
+        quoted_column = self.record.quoted_column
         columns_by_name = self.prompt_builder.columns_by_name
         quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
         if len(columns_by_name) > 1 and quoted_names:
@@ -352,8 +351,8 @@ class UserTask(Task):
     def make_row_images(self) -> RowImages:
         """Return the object that reads the images of the task's rows; no image is read here."""
         return RowImages(
-            self.record.members.image_columns,
-            self.record.members.asked_columns,
+            self.record.image_columns,
+            self.record.asked_columns,
             self.list_image_folders(),
             self.image_folder_hint,
             self.user_file.declaration.image_side,
@@ -382,7 +381,7 @@ class UserTask(Task):
 
     def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.record.members.asked_columns, *self.record.members.image_columns]
+        columns = [*self.record.asked_columns, *self.record.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.read_rows(tx, row_ids).items()
@@ -393,10 +392,7 @@ class UserTask(Task):
     @cached_property
     def needs_row(self) -> bool:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
-        return (
-            self.user_file.declaration.check is not None
-            or self.record.members.quoted_column is not None
-        )
+        return self.user_file.declaration.check is not None or self.record.quoted_column is not None
 
     def check_answer(
         self,
@@ -420,7 +416,7 @@ class UserTask(Task):
         if row is None:
             return answer, ""
 
-        quoted_column = self.record.members.quoted_column
+        quoted_column = self.record.quoted_column
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
@@ -651,7 +647,7 @@ class UserTask(Task):
 def _make_nouns(record: TaskRecord) -> TaskNouns:
     """Return the words of a user's task."""
     inputs_noun = f"the rows of {record.name}"
-    if record.members.image_columns:
+    if record.image_columns:
         inputs_noun += " and their images"
     return TaskNouns(
         singular="row",

@@ -36,7 +36,6 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    UniqueConstraint,
     insert,
     inspect,
     text,
@@ -46,7 +45,6 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
-from pipeline.store.task_record import TaskRecord
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -561,12 +559,14 @@ again = Table(
     Column("at", UtcTime, nullable=False),
     PrimaryKeyConstraint("task", "item_id"),
 )
-tasks = _define_table(
+tasks = Table(
     "findable_tasks",
-    TaskRecord,
+    metadata,
+    Column("name", Text, primary_key=True),
+    # The file that declares the task, and JSON of its record.
+    *_columns("path words"),
     # JSON: the fingerprint and document of each version.
     Column("asked", Text, nullable=False, server_default=text("'[]'")),
-    UniqueConstraint("prefix"),
 )
 
 # The number of this schema. Every change of a table adds 1.

@@ -227,7 +227,7 @@ def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) 
             task.fields,
             # The order of the columns is that of the view.
             list(task.columns.items()),
-            bool(task.members.image_columns),
+            bool(task.image_columns),
             has_confidences(tx, task.name),
         )
     )
@@ -267,7 +267,7 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
         tx,
         task.name,
         prompt_version=task.prompt_version,
-        versions=task.preferred,
+        versions=task.preferred_versions,
     )
 
 
