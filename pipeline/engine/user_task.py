@@ -20,10 +20,8 @@ from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.core.text import plural
 from pipeline.engine import claiming, user_views
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -33,7 +31,6 @@ from pipeline.engine.task_values import (
     ExportOptions,
     ExportRows,
     KeptValues,
-    RowFault,
     RowsById,
     TaskNouns,
     TaskRow,
@@ -42,7 +39,7 @@ from pipeline.engine.task_values import (
 from pipeline.store import answers as stored_answers
 from pipeline.store.database import Store, select_matching
 from pipeline.store.edits import NewEdit
-from pipeline.store.rows import NO_HASH, delete_row
+from pipeline.store.rows import delete_row
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import are_views_made, make_views
 from pipeline.tables.cells import find_unstorable_reason, to_compact_json, to_prompt_text
@@ -68,7 +65,6 @@ if TYPE_CHECKING:
 
     from pipeline.engine.request_outcomes import RequestOutcome
 
-DEFAULT_SETTINGS = Settings()
 # Longest name of a row.
 MAX_ROW_NAME_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
@@ -91,7 +87,7 @@ class UserTask(Task):
     def __init__(
         self,
         record: TaskRecord,
-        settings: Settings = DEFAULT_SETTINGS,
+        settings: Settings,
         provider: str = "",
         *,
         declaration: Declaration | None = None,
@@ -602,46 +598,6 @@ class UserTask(Task):
                 return
         with store.write() as tx:
             make_views(tx, self.record)
-
-    def check_rows(
-        self,
-        tx: Connection,
-        display: Progress,  # noqa: ARG002
-    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-        """Return no figures, and a notice with the number of rows whose images cannot be sent.
-
-        The notice names the first of these rows in the order of the source, with the reason, such
-        as a missing file. There is no notice without such a row. Only reads.
-        """
-        if not self.sends_images:
-            return {}, ()
-
-        columns = self.stored_rows.c
-        conditions = (
-            columns.findable_unusable.is_not(None),
-            columns.findable_gone_at.is_(None),
-            columns.findable_hash != NO_HASH,
-        )
-        query = (
-            select(columns.findable_key, columns.findable_unusable)
-            .where(*conditions)
-            .order_by(columns.findable_row)
-            .limit(1)
-        )
-        first_row = tx.execute(query).first()
-        if first_row is None:
-            return {}, ()
-
-        count = self.make_row_table(tx).count_rows(tx, *conditions)
-        row_id, reason = first_row
-        notice = RowFault(
-            f"{plural(count, 'row')} of {self.name} cannot be asked about because of an image "
-            f"({row_id}: {reason})",
-            "these rows are not asked until their images are replaced",
-            is_contradiction=False,
-            hint=CommandHint("items", task=self.name, state="unusable"),
-        )
-        return {}, [notice]
 
 
 def _make_nouns(record: TaskRecord) -> TaskNouns:
