@@ -344,7 +344,7 @@ def plan_batches(
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
-        calibration = budget.load_calibration(tx, ws.version)
+        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
         draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
         for page in read_request_pages(tx, ws, selection, rows_mode):
             remaining = page

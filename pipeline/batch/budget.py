@@ -240,8 +240,8 @@ class Calibration:
         return Usage(prompt=round(usage.prompt * self.prompt), answer=round(self.answer * count))
 
 
-def load_calibration(tx: Connection, version: str) -> Calibration:
-    """Return the factors that correct the estimates of a version, measured by its ended batches.
+def load_calibration(tx: Connection, version: str, fingerprint: str | None) -> Calibration:
+    """Return the factors that correct the estimates of a question, measured by its ended batches.
 
     A counted prompt token is one that was estimated from the text before the batch was sent.
 
@@ -254,7 +254,7 @@ def load_calibration(tx: Connection, version: str) -> Calibration:
     answer_count = 0
     prompt_tokens = 0
     answer_tokens = 0
-    for batch, used_requests in money.list_measured_batches(tx, version):
+    for batch, used_requests in money.list_measured_batches(tx, version, fingerprint):
         counted_tokens += (batch.counted_in or 0) * used_requests / batch.requests
         answer_count += used_requests
         prompt_tokens += batch.tokens_in or 0

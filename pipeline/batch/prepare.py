@@ -454,7 +454,7 @@ class Preparation:
         that claim no rows ask about each row, even if another row has the same input.
         """
         ws = self.ws
-        calibration = budget.load_calibration(tx, ws.version)
+        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
         max_rows = None
         if self.selection.limit is not None:
             max_rows = self.selection.limit - self._prepared_rows

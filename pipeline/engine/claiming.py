@@ -22,8 +22,7 @@ from pipeline.core.text import plural
 from pipeline.engine.task import Task
 from pipeline.store import again, answers, claims, runs
 from pipeline.store.claims import RowClaim
-from pipeline.store.database import split_into_pages, stream_rows
-from pipeline.store.schema import row_claims
+from pipeline.store.database import stream_rows
 
 # Rows with their content that are in memory at once.
 READ_PAGE_ROWS = 500
@@ -48,15 +47,9 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
     return and_(condition, *task.make_grid(tx).make_conditions(tx, task.asked_rows.row_filter))
 
 
-def _select_unavailable_ids(task: Task) -> Select[Any]:
-    """Return a SELECT of the ids of rows that are claimed, or parked for the task's version."""
-    return claims.claimed_or_parked(task.name, task.parked_version)
-
-
-def _filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
-    """Return the ids of those rows that can be asked."""
-    condition = make_asked_rows_condition(tx, task)
-    return task.make_row_table(tx).filter_ids(tx, row_ids, condition)
+def _make_claimable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
+    """Return the SQL condition of the rows that the next batch can claim."""
+    return make_asked_rows_condition(tx, task) & ~task.make_row_table(tx).is_blocked
 
 
 def select_claimable_rows(
@@ -71,11 +64,8 @@ def select_claimable_rows(
     Args:
         after_row_id: Only rows after this row id.
     """
-    condition = make_asked_rows_condition(tx, task)
-    query = task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
-    *_, row_id = query.selected_columns
-    unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id == row_id)
-    return query.where(~unavailable.exists())
+    condition = _make_claimable_condition(tx, task)
+    return task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
 
 
 def read_claimable_rows(
@@ -108,12 +98,9 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     These rows can be asked, no batch asks them now (claimed), and they were not stopped
     after failures (parked).
     """
-    askable_ids: set[str] = set()
-    for page in split_into_pages(row_ids, claims.CLAIM_PAGE_ROWS):
-        unavailable = _select_unavailable_ids(task).where(row_claims.c.item_id.in_(page))
-        page_ids = _filter_askable_ids(tx, task, page)
-        askable_ids |= page_ids.difference(tx.execute(unavailable).scalars())
-    return [row_id for row_id in row_ids if row_id in askable_ids]
+    condition = _make_claimable_condition(tx, task)
+    claimable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, condition)
+    return [row_id for row_id in row_ids if row_id in claimable_ids]
 
 
 def count_claimable(tx: Connection, task: Task) -> int:
@@ -156,21 +143,21 @@ def claim_rows(
         StateConflictError: A row is not open, is claimed or parked, or is refused because of its
             input.
     """
-    # All pages are checked before the first INSERT, while PostgreSQL still plans for the table
-    # as it was.
-    for page in split_into_pages(rows, claims.CLAIM_PAGE_ROWS):
-        if not asks_each:
-            hashes = [row.input_hash for row in page]
-            if claims.find_duplicate_inputs(tx, task.name, version, hashes, state=claims.CLAIMED):
-                raise _make_not_open_error(task)
-
-        row_ids = [row.row_id for row in page]
-        unavailable = (
-            _select_unavailable_ids(task).where(row_claims.c.item_id.in_(row_ids)).limit(1)
+    # All rows are checked before the first INSERT, while PostgreSQL still plans for the table as
+    # it was.
+    has_running_input = False
+    if not asks_each:
+        hashes = [row.input_hash for row in rows]
+        earlier_rows = claims.find_duplicate_inputs(tx, task.name, version, hashes).values()
+        has_running_input = any(state == claims.CLAIMED for state, _ in earlier_rows)
+    row_ids = [row.row_id for row in rows]
+    if has_running_input or len(filter_claimable_ids(tx, task, row_ids)) != len(row_ids):
+        raise StateConflictError(
+            "a row of",
+            task.name,
+            expected_state="open",
+            target_state="claimed",
         )
-        is_any_unavailable = tx.execute(unavailable).first() is not None
-        if is_any_unavailable or len(_filter_askable_ids(tx, task, row_ids)) != len(row_ids):
-            raise _make_not_open_error(task)
 
     claims.insert_claims(
         tx,
@@ -179,15 +166,6 @@ def claim_rows(
         rows,
         batch=batch,
         now=now,
-    )
-
-
-def _make_not_open_error(task: Task) -> StateConflictError:
-    return StateConflictError(
-        "a row of",
-        task.name,
-        expected_state="open",
-        target_state="claimed",
     )
 
 
@@ -309,12 +287,11 @@ def make_markable_condition(
         InputError: The filter is invalid.
     """
     table = task.make_row_table(tx)
-    unavailable = _select_unavailable_ids(task)
     conditions = [
         *task.make_grid(tx).make_conditions(tx, row_filter),
         table.is_askable_again,
-        ~unavailable.where(row_claims.c.item_id == table.row_id).exists(),
-        ~again.is_marked(task.name, table.row_id),
+        ~table.is_blocked,
+        ~table.is_marked,
     ]
     if row_filter.where:
         conditions.append(~_make_marked_by_unfinished_command_condition(tx, task))
@@ -328,7 +305,7 @@ def _make_marked_by_unfinished_command_condition(tx: Connection, task: Task) -> 
     asked.
     """
     table = task.make_row_table(tx)
-    is_waiting = table.is_askable_again & ~table.is_parked
+    is_waiting = table.is_askable_again & table.blocked_state.is_distinct_from(claims.PARKED)
     times = again.list_unfinished_times(tx, task.name, table.table, table.row_id, is_waiting)
     run = runs.find_unfinished_run(tx, task.name)
     since = None if run is None else run.started_at

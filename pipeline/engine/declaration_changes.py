@@ -105,8 +105,8 @@ def merge_stored_record(
     - The size and time of the source stay. Its hash, which avoids that an unchanged source is read
       again, stays only if both records have the same columns of the prompt and of required
       quotations.
-    - Members that are only in the database stay: the place up to which `cursor=` has read the
-      query, and the preferred versions.
+    - State stays: the place up to which `cursor=` has read the query, the preferred versions and
+      the folders of images.
 
     Args:
         declared_record: The record that was made from the task's present file.
@@ -122,11 +122,9 @@ def merge_stored_record(
     field_names = dict(declared_record.fields).keys()
     former_fields = [field for field in stored_record.fields if field[0] not in field_names]
 
-    stored_members = stored_record.members
-    declared_members = declared_record.members
     is_read_alike = (
-        stored_members.asked_columns == declared_members.asked_columns
-        and stored_members.required_columns == declared_members.required_columns
+        stored_record.asked_columns == declared_record.asked_columns
+        and stored_record.required_columns == declared_record.required_columns
     )
     return replace(
         declared_record,
@@ -134,7 +132,9 @@ def merge_stored_record(
         fields=(*declared_record.fields, *former_fields),
         items_sha256=stored_record.items_sha256 if is_read_alike else None,
         items_stamp=stored_record.items_stamp,
-        members=declared_members.with_state_of(stored_members),
+        cursor=stored_record.cursor,
+        preferred_versions=stored_record.preferred_versions,
+        image_folders=stored_record.image_folders,
     )
 
 

@@ -49,7 +49,7 @@ from pipeline.engine.user_task import UserTask
 from pipeline.gemini.usage import estimate_answer_tokens
 from pipeline.store import workspace
 from pipeline.store.database import Connection, Store
-from pipeline.store.task_record import TaskMembers, TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import (
     are_views_made,
     check_view_names,
@@ -239,7 +239,7 @@ def check_task_can_be_registered(
         columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
     check_column_names(list(columns))
-    target = record.members.write_to
+    target = record.write_to
     if not has_database and target is not None:
         raise InputError(
             f"write_to={target!r}: the database {store.display_name} does not exist",
@@ -356,23 +356,33 @@ def make_record(
         InputError: The declaration does not fit the columns. The message lists all faults.
     """
     raise_faults(list(find_column_faults(declaration, path, columns)), path)
+    answer_fields = list_answer_fields(declaration.answer)
+    gates = declaration.gates or {}
+    quoted_column = _find_quoted_column(declaration, columns)
+    # A row without text is not asked if each answer must have a quotation.
+    is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
     return TaskRecord(
         name=declaration.name,
         path=str(path),
         prefix=declaration.table or declaration.name,
         items=resolve_items(declaration, path),
-        is_query=declaration.is_query,
-        items_sha256=None,
-        items_stamp=None,
         key=_list_key_columns(declaration, columns),
         columns=columns,
-        fields=tuple(
-            (field.name, field.column_kind) for field in list_answer_fields(declaration.answer)
-        ),
+        fields=tuple((field.name, field.column_kind) for field in answer_fields),
         version=declaration.version,
         fingerprint=hash_document(make_fingerprint_document(declaration)),
-        members=_make_members(declaration, columns),
         at=recorded_at,
+        model=declaration.model,
+        name_template=declaration.label,
+        index_template=declaration.index,
+        write_to=declaration.write_to,
+        gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
+        answer_tokens=estimate_answer_tokens(declaration.answer),
+        answer_fields=list(answer_fields),
+        asked_columns=match_columns(declaration.prompt_columns, columns),
+        quoted_column=quoted_column,
+        required_columns=[quoted_column] if quoted_column and is_text_required else [],
+        image_columns=match_columns(declaration.images, columns),
     )
 
 
@@ -385,31 +395,6 @@ def _list_key_columns(
         return ((HASH_KEY, "text"),)
     key_columns = match_columns(declaration.keys, columns)
     return tuple((name, columns[name]) for name in key_columns)
-
-
-def _make_members(declaration: Declaration, columns: Mapping[str, str]) -> TaskMembers:
-    """Return the members of a declaration that commands need without loading the file.
-
-    Args:
-        columns: Kinds of the source's columns, by name.
-    """
-    gates = declaration.gates or {}
-    quoted_column = _find_quoted_column(declaration, columns)
-    # A row without text is not asked if each answer must have a quotation.
-    is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
-    return TaskMembers(
-        model=declaration.model,
-        name_template=declaration.label,
-        index_template=declaration.index,
-        write_to=declaration.write_to,
-        gates=",".join(f"{name}={bound}" for name, bound in gates.items()),
-        answer_tokens=estimate_answer_tokens(declaration.answer),
-        answer_fields=list(list_answer_fields(declaration.answer)),
-        asked_columns=match_columns(declaration.prompt_columns, columns),
-        quoted_column=quoted_column,
-        required_columns=[quoted_column] if quoted_column and is_text_required else [],
-        image_columns=match_columns(declaration.images, columns),
-    )
 
 
 def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) -> str | None:
@@ -508,11 +493,9 @@ def _is_same_record(stored_record: TaskRecord, merged_record: TaskRecord) -> boo
 
 def _has_index_change(stored_record: TaskRecord, merged_record: TaskRecord) -> bool:
     """Return whether an option changed that determines index entries."""
-    stored_members = stored_record.members
-    merged_members = merged_record.members
     return (
-        stored_members.index_template != merged_members.index_template
-        or stored_members.name_template != merged_members.name_template
+        stored_record.index_template != merged_record.index_template
+        or stored_record.name_template != merged_record.name_template
     )
 
 
@@ -534,14 +517,14 @@ def apply_preferred_versions(store: Store, name: str, settings: Settings) -> Non
         record = workspace.get_task(tx, name)
         if record is None:
             return
-        is_stored = versions in {None, record.preferred}
+        is_stored = versions in {None, record.preferred_versions}
         if is_stored and are_views_made(tx, record):
             return
 
     with store.write() as tx:
         record = workspace.get_task(tx, name) or record
-        if versions not in {None, record.preferred}:
-            workspace.update_members(tx, name, preferred_versions=versions)
+        if versions not in {None, record.preferred_versions}:
+            workspace.update_task(tx, name, preferred_versions=versions)
             workspace.record_row_change(tx, name)
             record = workspace.get_task(tx, name) or record
         make_views(tx, record)

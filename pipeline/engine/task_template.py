@@ -17,7 +17,6 @@ from pipeline.core.command_hint import HintTemplate, OptionHint
 from pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from pipeline.core.errors import InputError
 from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
-from pipeline.tables.columns import fold_name
 from pipeline.tables.row_findings import make_excerpt
 from pipeline.tables.source import RESERVED_PREFIX, RowSource
 
@@ -467,17 +466,9 @@ def render_task_file(
 def _choose_default_fields(guess: TableGuess) -> list[FieldDraft]:
     """Return the default fields of an answer: summary, tone, points and a quotation.
 
-    A field with the name of the key column gets the prefix `answer_`. The quotation is left out if
-    the column of the main text has no texts, such as numbers.
+    The quotation is left out if the column of the main text has no texts, such as numbers.
     """
-    key_name = fold_name(guess.key)
-    fields = []
-    for field in _DEFAULT_FIELDS:
-        if field.kind == "quote" and not guess.is_text_quotable:
-            continue
-        prefix = "answer_" if fold_name(field.name) == key_name else ""
-        fields.append(field._replace(name=f"{prefix}{field.name}"))
-    return fields
+    return [field for field in _DEFAULT_FIELDS if field.kind != "quote" or guess.is_text_quotable]
 
 
 def _render_imports(fields: Sequence[FieldDraft]) -> str:

@@ -20,10 +20,8 @@ from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.declaration import HASH_KEY, Declaration
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.progress import Progress
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
-from pipeline.core.text import plural
 from pipeline.engine import claiming, user_views
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -33,7 +31,6 @@ from pipeline.engine.task_values import (
     ExportOptions,
     ExportRows,
     KeptValues,
-    RowFault,
     RowsById,
     TaskNouns,
     TaskRow,
@@ -42,7 +39,7 @@ from pipeline.engine.task_values import (
 from pipeline.store import answers as stored_answers
 from pipeline.store.database import Store, select_matching
 from pipeline.store.edits import NewEdit
-from pipeline.store.rows import NO_HASH, delete_row
+from pipeline.store.rows import delete_row
 from pipeline.store.workspace import TaskRecord
 from pipeline.tables.answer_views import are_views_made, make_views
 from pipeline.tables.cells import find_unstorable_reason, to_compact_json, to_prompt_text
@@ -68,7 +65,6 @@ if TYPE_CHECKING:
 
     from pipeline.engine.request_outcomes import RequestOutcome
 
-DEFAULT_SETTINGS = Settings()
 # Longest name of a row.
 MAX_ROW_NAME_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
@@ -91,7 +87,7 @@ class UserTask(Task):
     def __init__(
         self,
         record: TaskRecord,
-        settings: Settings = DEFAULT_SETTINGS,
+        settings: Settings,
         provider: str = "",
         *,
         declaration: Declaration | None = None,
@@ -108,7 +104,6 @@ class UserTask(Task):
             nouns: Words of the task; those of any user's task if None.
             write_to: Another program's column that shows the answers; that of the record if None.
         """
-        members = record.members
         self.record = record
         self.settings = settings
         self.provider = provider
@@ -123,21 +118,21 @@ class UserTask(Task):
         # A key of several columns has no name column.
         self.key_columns = [name for name, _ in record.key]
         self.name_columns = self.key_columns if len(record.key) == 1 else ()
-        self.answer_tokens = members.answer_tokens
-        self.model = members.model
+        self.answer_tokens = record.answer_tokens
+        self.model = record.model
         self.fingerprint = record.fingerprint
-        self.sends_images = bool(members.image_columns)
-        self.gates = members.gates
+        self.sends_images = bool(record.image_columns)
+        self.gates = record.gates
         self.prompt_version = record.prompt_version
         self.parked_version = record.prompt_version
-        self.preferred_versions = record.preferred
+        self.preferred_versions = record.preferred_versions
         if settings.prefer_versions is not None:
             self.preferred_versions = settings.prefer_versions
         decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
         self.decision_version = f"{record.prompt_version}/{decision_model}"
         self.answer_target = make_answer_target(record, provider, write_to)
-        if members.index_template:
-            self.index = user_views.make_index(self, members.index_template)
+        if record.index_template:
+            self.index = user_views.make_index(self, record.index_template)
 
     # ---- rows
 
@@ -160,7 +155,7 @@ class UserTask(Task):
         )
         return dataclasses.replace(
             table,
-            name_columns=self.row_columns if self.record.members.name_template else (),
+            name_columns=self.row_columns if self.record.name_template else (),
             format_name=lambda row: self.name_row(self.unpack_row(row)),
         )
 
@@ -256,7 +251,7 @@ class UserTask(Task):
 
     def name_row(self, row: Mapping[str, Any]) -> str:
         """Return the name of a row: its filled name template, else its key."""
-        template = self.record.members.name_template or ""
+        template = self.record.name_template or ""
         row_name = fill_template(
             template,
             lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
@@ -311,7 +306,7 @@ class UserTask(Task):
         """Return the prompt builder of the file's declaration."""
         columns = zip(
             self.user_file.declaration.prompt_columns,
-            self.record.members.asked_columns,
+            self.record.asked_columns,
             strict=True,
         )
         return PromptBuilder(self.user_file.declaration, dict(columns))
@@ -319,7 +314,7 @@ class UserTask(Task):
     @property
     def answer_fields(self) -> Sequence[AnswerField]:
         """Return the fields of an answer, as they were registered."""
-        return self.record.members.answer_fields
+        return self.record.answer_fields
 
     @property
     def quoted_text_name(self) -> str:
@@ -327,7 +322,7 @@ class UserTask(Task):
 
         Else, or if none of them is quoted, return the words of `Task`.
         """
-        quoted_column = self.record.members.quoted_column
+        quoted_column = self.record.quoted_column
         columns_by_name = self.prompt_builder.columns_by_name
         quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
         if len(columns_by_name) > 1 and quoted_names:
@@ -352,8 +347,8 @@ class UserTask(Task):
     def make_row_images(self) -> RowImages:
         """Return the object that reads the images of the task's rows; no image is read here."""
         return RowImages(
-            self.record.members.image_columns,
-            self.record.members.asked_columns,
+            self.record.image_columns,
+            self.record.asked_columns,
             self.list_image_folders(),
             self.image_folder_hint,
             self.user_file.declaration.image_side,
@@ -382,7 +377,7 @@ class UserTask(Task):
 
     def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
         """Return the values that are sent, by row id, each value on a line."""
-        columns = [*self.record.members.asked_columns, *self.record.members.image_columns]
+        columns = [*self.record.asked_columns, *self.record.image_columns]
         return {
             row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
             for row_id, row in self.read_rows(tx, row_ids).items()
@@ -393,10 +388,7 @@ class UserTask(Task):
     @cached_property
     def needs_row(self) -> bool:
         """Return whether an answer has quotations from the row, or `check` gets the row."""
-        return (
-            self.user_file.declaration.check is not None
-            or self.record.members.quoted_column is not None
-        )
+        return self.user_file.declaration.check is not None or self.record.quoted_column is not None
 
     def check_answer(
         self,
@@ -420,7 +412,7 @@ class UserTask(Task):
         if row is None:
             return answer, ""
 
-        quoted_column = self.record.members.quoted_column
+        quoted_column = self.record.quoted_column
         if quoted_column is not None:
             located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
             if located_answer is None:
@@ -607,51 +599,11 @@ class UserTask(Task):
         with store.write() as tx:
             make_views(tx, self.record)
 
-    def check_rows(
-        self,
-        tx: Connection,
-        display: Progress,  # noqa: ARG002
-    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-        """Return no figures, and a notice with the number of rows whose images cannot be sent.
-
-        The notice names the first of these rows in the order of the source, with the reason, such
-        as a missing file. There is no notice without such a row. Only reads.
-        """
-        if not self.sends_images:
-            return {}, ()
-
-        columns = self.stored_rows.c
-        conditions = (
-            columns.findable_unusable.is_not(None),
-            columns.findable_gone_at.is_(None),
-            columns.findable_hash != NO_HASH,
-        )
-        query = (
-            select(columns.findable_key, columns.findable_unusable)
-            .where(*conditions)
-            .order_by(columns.findable_row)
-            .limit(1)
-        )
-        first_row = tx.execute(query).first()
-        if first_row is None:
-            return {}, ()
-
-        count = self.make_row_table(tx).count_rows(tx, *conditions)
-        row_id, reason = first_row
-        notice = RowFault(
-            f"{plural(count, 'row')} of {self.name} cannot be asked about because of an image "
-            f"({row_id}: {reason})",
-            "these rows are not asked until their images are replaced",
-            is_contradiction=False,
-            hint=CommandHint("items", task=self.name, state="unusable"),
-        )
-        return {}, [notice]
-
 
 def _make_nouns(record: TaskRecord) -> TaskNouns:
     """Return the words of a user's task."""
     inputs_noun = f"the rows of {record.name}"
-    if record.members.image_columns:
+    if record.image_columns:
         inputs_noun += " and their images"
     return TaskNouns(
         singular="row",

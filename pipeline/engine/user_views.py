@@ -95,15 +95,15 @@ class TaskGridBuilder:
         default_names = dict.fromkeys(
             [
                 *(name for name, _ in self._record.key),
-                *self._record.members.image_columns,
-                *self._record.members.asked_columns,
+                *self._record.image_columns,
+                *self._record.asked_columns,
                 *self._fields,
             ],
         )
         # Their values are different in nearly all rows, as are those of the key and of the prompt.
         uncounted_fields = {
             field.name
-            for field in self._record.members.answer_fields
+            for field in self._record.answer_fields
             if field.kind in {"quotation", "object"}
         }
         return make_grid(

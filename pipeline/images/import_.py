@@ -229,9 +229,9 @@ def _add_image_folder(store: Store, folder: str) -> None:
     """
     with store.write() as tx:
         (record,) = [task for task in workspace.list_tasks(tx) if task.name == TASK]
-        folders = record.members.image_folders
+        folders = record.image_folders
         if folder not in folders:
-            workspace.update_members(tx, TASK, image_folders=[*folders, folder])
+            workspace.update_task(tx, TASK, image_folders=[*folders, folder])
 
 
 def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:

@@ -68,7 +68,7 @@ class ImagesTask(UserTask):
 
     def list_image_folders(self) -> list[Path]:
         """Return the imported folders; without an import, images may be anywhere."""
-        folders = self.record.members.image_folders or ["/"]
+        folders = self.record.image_folders or ["/"]
         return [Path(folder) for folder in folders]
 
     def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:

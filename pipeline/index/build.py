@@ -33,8 +33,6 @@ from pipeline.store import marks, workspace
 from pipeline.store.database import Connection, split_into_pages
 from pipeline.store.locks import Lock
 
-# Fields of a manifest that the database records.
-RECORDED_FIELDS = ("number", "count", "model", "dim", "position")
 # Beginning of the name of the lock of a task's texts.
 EMBED_LOCK = "embed"
 # Share of words in a score with Gemini's vectors; that for the local engine is in `IndexedTask`.
@@ -183,7 +181,6 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         LockLostError: The index lock was lost; nothing is written.
     """
     lock.raise_if_lost()
-    values = {name: getattr(manifest, name) for name in RECORDED_FIELDS}
     now = ws.now()
     index_columns = ws.settings.index_columns
     with ws.store.write() as tx:
@@ -194,12 +191,7 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 columns=index_columns,
                 now=now,
             )
-        workspace.add_build(
-            tx,
-            values,
-            reason=reason,
-            now=now,
-        )
+        workspace.add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
 
 
 class _IndexBuilder:

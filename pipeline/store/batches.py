@@ -387,7 +387,6 @@ def mark_submitted(
         # This database was restored from a backup that is older than the try.
         missing_try = {
             "outcome": outcome,
-            "note": "sent after the backup was made",
             "batch": batch.number,
             "try": try_number,
             "display_name": display_name,
@@ -416,7 +415,7 @@ def mark_refused(
     """
     refusal = {"create_ended_at": now, "reason": reason, **columns}
     _update_batch_state(tx, batch, BatchState.PREPARED, refusal, reason=reason, now=now)
-    _end_try(tx, batch, outcome=outcome, note=reason)
+    _end_try(tx, batch, outcome=outcome)
 
 
 def display_name_of_try(batch: BatchRow, number: int, *, workspace_id: str) -> str:
@@ -462,12 +461,12 @@ def record_unclear_create(tx: Connection, batch: BatchRow, *, reason: str, now: 
     tx.execute(
         update(batches).where(_is_unchanged(batch)).values(create_ended_at=now, reason=reason),
     )
-    _end_try(tx, batch, outcome="unclear", note=reason)
+    _end_try(tx, batch, outcome="unclear")
 
 
 def record_absent_try(tx: Connection, batch: BatchRow) -> None:
     """Record that the last try created nothing: a complete list of remote batches lacks it."""
-    _end_try(tx, batch, outcome="absent", note=_ABSENT_REASON)
+    _end_try(tx, batch, outcome="absent")
 
 
 def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
@@ -745,10 +744,10 @@ def _to_batch(row: Any) -> BatchRow:
     return BatchRow(**rename_columns(row, BatchRow) | enums)
 
 
-def _end_try(tx: Connection, batch: BatchRow, *, outcome: str, note: str) -> None:
-    """Set the outcome and the note of the last try to create a batch's remote batch."""
+def _end_try(tx: Connection, batch: BatchRow, *, outcome: str) -> None:
+    """Set the outcome of the last try to create a batch's remote batch."""
     is_last_try = (creates.c.batch == batch.number) & (creates.c["try"] == batch.tries)
-    tx.execute(update(creates).where(is_last_try).values(outcome=outcome, note=note))
+    tx.execute(update(creates).where(is_last_try).values(outcome=outcome))
 
 
 def _update_batch_state(

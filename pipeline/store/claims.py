@@ -6,6 +6,7 @@
   transaction; its answer stays. The claims of other versions are read before; this is exact,
   because only one process writes.
 - A parked row is not asked again until a user unparks it.
+- A blocked row is claimed or parked.
 - To release a row is to delete its record, so that it is open again.
 - If a row may be asked again after a failure, its record is deleted and the attempt stays.
 - Rows that no version may ask (text of another program, a row that is being forgotten) are parked
@@ -75,14 +76,6 @@ class RowClaim(NamedTuple):
     line: int | None = None
     # The answer is a copy of a duplicate input's answer.
     is_copy: bool = False
-
-
-def claimed_or_parked(task: str, prompt_version: str) -> Select[Any]:
-    """Return a SELECT of the ids of rows that are claimed, or parked (see `_is_parked`)."""
-    return select(row_claims.c.item_id).where(
-        row_claims.c.task == task,
-        or_(IS_CLAIMED, _is_parked(prompt_version)),
-    )
 
 
 def insert_claims(
@@ -171,27 +164,21 @@ def find_duplicate_inputs(
     task: str,
     version: str,
     hashes: Sequence[str],
-    *,
-    state: str | None = None,
 ) -> dict[str, tuple[str, str]]:
-    """Find rows that were asked under a version with the given input hashes.
-
-    Args:
-        state: Only rows in this state; None means claimed or answered.
+    """Find claimed and answered rows of a version with the given input hashes.
 
     Returns:
         (state, row id) by input hash; a claimed row is preferred to an answered row.
     """
-    in_state = (
-        row_claims.c.state.in_([CLAIMED, ANSWERED])
-        if state is None
-        else row_claims.c.state == state
-    )
     # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
     # answer an older one.
     query = (
         select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
-        .where(row_claims.c.task == task, row_claims.c.extractor == version, in_state)
+        .where(
+            row_claims.c.task == task,
+            row_claims.c.extractor == version,
+            row_claims.c.state.in_([CLAIMED, ANSWERED]),
+        )
         .order_by(row_claims.c.state, row_claims.c.at)
     )
     return {
@@ -390,14 +377,49 @@ def _is_parked(prompt_version: str) -> ColumnElement[bool]:
     return and_(_IS_PARKED, or_(row_claims.c.extractor == EVERY_VERSION, is_of_version))
 
 
-def parked_ids(task: str, prompt_version: str = "") -> Select[Any]:
-    """Return a SELECT of the ids of parked rows.
+def _select_blocking_records(
+    task: str, row_id: ColumnElement[str], prompt_version: str
+) -> Select[Any]:
+    """Return a SELECT of the ids in the records that claim or park a row of the outer query."""
+    return (
+        select(row_claims.c.item_id)
+        .where(
+            row_claims.c.task == task,
+            row_claims.c.item_id == row_id,
+            or_(IS_CLAIMED, _is_parked(prompt_version)),
+        )
+        .correlate_except(row_claims)
+    )
+
+
+def is_blocked(
+    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row is claimed or parked.
 
     Args:
-        prompt_version: Only rows that are parked under this prompt version, or under every version;
-            "" means rows that are parked under any version.
+        row_id: Expression for the row's id, of a table of the outer statement.
+        prompt_version: Only records that park the row under this prompt version, or under every
+            version; "" means under any version.
     """
-    return select(row_claims.c.item_id).where(row_claims.c.task == task, _is_parked(prompt_version))
+    return _select_blocking_records(task, row_id, prompt_version).exists()
+
+
+def select_blocking_record(
+    name: str, task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+) -> ColumnElement[str | None]:
+    """Return an SQL expression for the state or the reason with which a row is blocked.
+
+    It is NULL if the row is not blocked. Of several records, the first value in alphabetical order
+    counts, so that CLAIMED comes before PARKED.
+
+    Args:
+        name: The column `state` or `reason`; a claim has no reason.
+        row_id: As in `is_blocked`.
+        prompt_version: As in `is_blocked`.
+    """
+    records = _select_blocking_records(task, row_id, prompt_version)
+    return records.with_only_columns(func.min(row_claims.c[name])).scalar_subquery()
 
 
 def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
@@ -493,7 +515,7 @@ def parked_rows(
     place of its last record.
 
     Args:
-        prompt_version: As in `parked_ids`.
+        prompt_version: As in `is_blocked`.
     """
     # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
     # the table in random order.
@@ -510,57 +532,15 @@ def parked_rows(
     return list(reversed(rows_by_id.values()))
 
 
-def select_parked_reason(
-    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
-) -> ColumnElement[str | None]:
-    """Return an SQL expression for the reason why a row is parked; NULL if it is not parked.
-
-    Args:
-        task: Name of the task.
-        row_id: Expression for the row's id, of a table of the outer statement.
-        prompt_version: As in `parked_ids`.
-    """
-    return (
-        select(row_claims.c.reason)
-        .where(
-            row_claims.c.task == task, row_claims.c.item_id == row_id, _is_parked(prompt_version)
-        )
-        .order_by(row_claims.c.extractor, row_claims.c.at)
-        .limit(1)
-        .correlate_except(row_claims)
-        .scalar_subquery()
-    )
-
-
-def select_held_state(
-    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
-) -> ColumnElement[str | None]:
-    """Return an SQL expression for CLAIMED or PARKED, claimed first; NULL if a row is neither.
-
-    Args:
-        task: Name of the task.
-        row_id: Expression for the row's id, of a table of the outer statement.
-        prompt_version: As in `parked_ids`.
-    """
-    # In alphabetical order, CLAIMED comes before PARKED.
-    return (
-        claimed_or_parked(task, prompt_version)
-        .with_only_columns(func.min(row_claims.c.state))
-        .where(row_claims.c.item_id == row_id)
-        .correlate_except(row_claims)
-        .scalar_subquery()
-    )
-
-
 def find_parked_reason(
     tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
 ) -> str | None:
     """Return why a row is parked; None if it is not parked.
 
     Args:
-        prompt_version: As in `parked_ids`.
+        prompt_version: As in `is_blocked`.
     """
-    reason = select_parked_reason(task, literal(row_id), prompt_version=prompt_version)
+    reason = select_blocking_record("reason", task, literal(row_id), prompt_version=prompt_version)
     return tx.execute(select(reason)).scalar()
 
 

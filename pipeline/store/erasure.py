@@ -25,7 +25,6 @@ from pipeline.store.schema import (
     answers,
     attempts,
     batches,
-    creates,
     events,
     row_claims,
     rows,
@@ -38,7 +37,6 @@ from pipeline.store.schema import (
 TEXT_COLUMNS: dict[Table, tuple[str, ...]] = {
     events: ("name", "new", "why"),
     attempts: ("reason", "excerpt"),
-    creates: ("note",),
     runs: ("why",),
     answers: ("who", "reviewed_by"),
     again: ("who",),

@@ -117,14 +117,17 @@ def _count_possibly_paid_requests(batch: BatchRow) -> int:
     return min(missing, batch.unmatched_lines)
 
 
-def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, int]]:
-    """Return the newest ingested batches of a version that have a reply for each request.
+def list_measured_batches(
+    tx: Connection, version: str, fingerprint: str | None
+) -> list[tuple[BatchRow, int]]:
+    """Return the newest ingested batches of a question that have a reply for each request.
 
     A batch in which a reply has no token count is left out. Reads at most MAX_MEASURED_BATCHES
     batches.
 
     Args:
         version: The version, `task@n/model`.
+        fingerprint: The fingerprint of the question; questions without a name share a version.
 
     Returns:
         Pairs of a batch and its number of requests that used tokens, newest first. Batches without
@@ -134,6 +137,7 @@ def list_measured_batches(tx: Connection, version: str) -> list[tuple[BatchRow, 
         select(batches.c.number)
         .where(
             batches.c.extractor == version,
+            batches.c.fingerprint.is_not_distinct_from(fingerprint),
             batches.c.state == BatchState.INGESTED,
             batches.c.missing == 0,
             batches.c.tokens_in > 0,

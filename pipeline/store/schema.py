@@ -36,7 +36,6 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
-    UniqueConstraint,
     insert,
     inspect,
     text,
@@ -46,7 +45,6 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 from pipeline.core.errors import InconsistentError
 from pipeline.core.states import ENDED_STATES, BatchState, Mode
 from pipeline.store.database import Store, cached_in_snapshot
-from pipeline.store.task_record import TaskRecord
 
 # SQLite numbers rows by itself only for INTEGER PRIMARY KEY.
 BigId = BigInteger().with_variant(Integer, "sqlite")
@@ -267,9 +265,6 @@ class TagRunRow:
     started_at: datetime
     # None while the run is open, and after its process died.
     ended_at: datetime | None
-    # The number of rows to ask at the start, and their estimated cost.
-    items: int
-    estimated_cost: float
     # The most that the run may spend; None means no limit.
     budget: float | None
     # Why the run ended.
@@ -328,7 +323,6 @@ workspace = Table(
     # JSON: the position of the last change of each task's rows. An index that was read at an
     # earlier position is behind.
     Column("changes", Text, nullable=False, server_default=text("'{}'")),
-    Column("created_at", UtcTime, nullable=False),
 )
 
 _TYPES: dict[Any, Any] = {int: Integer, float: Float, bool: Boolean, datetime: UtcTime}
@@ -416,7 +410,6 @@ creates = Table(
     Column("sent_at", UtcTime),
     # sent, refused, model refused, not sent, unclear, created, adopted, absent, or duplicate.
     Column("outcome", Text, nullable=False),
-    Column("note", Text),
     # Only a duplicate has these columns.
     Column("remote_name", Text, unique=True),
     Column("estimated_cost", Float),
@@ -540,9 +533,6 @@ builds = Table(
     "findable_builds",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("count", Integer, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("dim", Integer, nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("promoted_at", UtcTime, nullable=False),
 )
@@ -569,16 +559,18 @@ again = Table(
     Column("at", UtcTime, nullable=False),
     PrimaryKeyConstraint("task", "item_id"),
 )
-tasks = _define_table(
+tasks = Table(
     "findable_tasks",
-    TaskRecord,
+    metadata,
+    Column("name", Text, primary_key=True),
+    # The file that declares the task, and JSON of its record.
+    *_columns("path words"),
     # JSON: the fingerprint and document of each version.
     Column("asked", Text, nullable=False, server_default=text("'[]'")),
-    UniqueConstraint("prefix"),
 )
 
 # The number of this schema. Every change of a table adds 1.
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 # The kind of the journal's lines about tables of tasks that findable created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'findable_workspace'"
@@ -616,10 +608,7 @@ def ensure_schema(
             metadata.create_all(tx, checkfirst=False)
             tx.execute(
                 insert(workspace).values(
-                    one=1,
-                    schema=SCHEMA_NUMBER,
-                    workspace_id=secrets.token_hex(8),
-                    created_at=datetime.now(UTC),
+                    one=1, schema=SCHEMA_NUMBER, workspace_id=secrets.token_hex(8)
                 ),
             )
 

@@ -1,16 +1,37 @@
 """A registered task, as it is stored."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
 from pipeline.core.answer_fields import AnswerField
+from pipeline.core.declaration import is_query
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskMembers:
-    """What commands need of a declaration without loading its file, and state of the task."""
+class TaskRecord:
+    """What commands need of a task without loading its file, and the state of the task."""
+
+    name: str
+    # The file that declares the task.
+    path: str
+    # The beginning of the names of its views.
+    prefix: str
+    # The source of its rows: a query, or the path of a file.
+    items: str
+    # (name, type) pairs of the key columns.
+    key: tuple[tuple[str, str], ...]
+    # The type of each column of the source, by name.
+    columns: Mapping[str, str]
+    # (name, type) pairs of the answer's fields.
+    fields: tuple[tuple[str, str], ...]
+    # The version of its answers.
+    version: int
+    fingerprint: str
+    # When the record was written.
+    at: datetime
 
     # Model of the task; None for the model of the settings.
     model: str | None = None
@@ -35,66 +56,44 @@ class TaskMembers:
     # Columns of images.
     image_columns: Sequence[str] = ()
 
-    # State, which is in no file: the place up to which `cursor=` has read the query.
+    # State, which is in no file.
+    # The SHA-256 of the source when it was read, and size and time of change of its file before
+    # that; the latter is None for a query and a folder.
+    items_sha256: str | None = None
+    items_stamp: str | None = None
+    # The place up to which `cursor=` has read the query.
     cursor: Mapping[str, Any] = field(default_factory=dict)
     # Versions that PREFER_VERSIONS stored, in their order.
-    preferred_versions: Sequence[str] = ()
+    preferred_versions: tuple[str, ...] = ()
     # Folders that imports of images read.
     image_folders: Sequence[str] = ()
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """Return the members of a stored document; missing members have their defaults."""
-        answer_fields = [AnswerField.from_document(field) for field in document["answer_fields"]]
-        return cls(**{**document, "answer_fields": answer_fields})
+        """Return the record of a stored document; missing members have their defaults."""
+        parsed_members = {
+            "key": tuple(map(tuple, document["key"])),
+            "fields": tuple(map(tuple, document["fields"])),
+            "at": datetime.fromisoformat(document["at"]),
+            "answer_fields": list(map(AnswerField.from_document, document["answer_fields"])),
+            "preferred_versions": tuple(document["preferred_versions"]),
+        }
+        return cls(**{**document, **parsed_members})
 
-    def with_state_of(self, other: Self) -> Self:
-        """Return a copy with the state of other members of the task."""
-        return replace(
-            self,
-            cursor=other.cursor,
-            preferred_versions=other.preferred_versions,
-            image_folders=other.image_folders,
-        )
+    def to_json(self) -> str:
+        """Return the document as it is stored."""
+        document = {**asdict(self), "at": self.at.isoformat()}
+        return json.dumps(document, ensure_ascii=False)
 
-
-@dataclass(frozen=True)
-class TaskRecord:
-    """One row of `findable_tasks`: a registered task, and the version of its answers."""
-
-    name: str
-    # The file that declares the task.
-    path: str
-    # The beginning of the names of its tables.
-    prefix: str
-    # The source of its rows: a query, or the path of a file.
-    items: str
-    is_query: bool
-    # The SHA-256 of that file when it was imported.
-    items_sha256: str | None
-    # Size and time of change of that file before it was read; None for a query and a folder.
-    items_stamp: str | None
-    # (name, type) pairs of the key columns.
-    key: tuple[tuple[str, str], ...]
-    # The type of each column of the source, by name.
-    columns: Mapping[str, str]
-    # (name, type) pairs of the answer's fields.
-    fields: tuple[tuple[str, str], ...]
-    version: int
-    fingerprint: str
-    members: TaskMembers = field(metadata={"column": "words"})
-    # When the record was written.
-    at: datetime
+    @property
+    def is_query(self) -> bool:
+        """Return whether the rows come from a query."""
+        return is_query(self.items)
 
     @property
     def line_noun(self) -> str:
         """Return what a number of the source counts: lines of a file, or rows of a query."""
         return "row" if self.is_query else "line"
-
-    @property
-    def preferred(self) -> tuple[str, ...]:
-        """Return the versions that PREFER_VERSIONS stored, in their order; empty if none."""
-        return tuple(self.members.preferred_versions)
 
     @property
     def prompt_version(self) -> str:

@@ -16,12 +16,12 @@
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
@@ -33,27 +33,21 @@ from pipeline.store.schema import (
     builds,
     events,
     read_workspace_row,
-    rename_columns,
     tasks,
     workspace,
 )
-from pipeline.store.task_record import TaskMembers, TaskRecord
+from pipeline.store.task_record import TaskRecord
 
 __all__ = ["TaskRecord"]
 MARKER_FILE = "workspace.json"
 # Folders whose files only their own database knows.
 SEALED_FOLDERS = ("batches", "index/builds")
-# Columns of a task that are JSON.
-_JSON_COLUMNS = ("key", "columns", "fields")
 # Each opening runs these statements, so they are constants.
 _SELECT_EVENTS = text(
     "SELECT at, name, old, new, why FROM findable_events WHERE kind = :kind "
     "AND (CAST(:name AS TEXT) IS NULL OR name = CAST(:name AS TEXT)) ORDER BY id"
 ).columns(at=UtcTime)
-_TASK_COLUMNS = ", ".join(f'"{tasks.c[member.name].name}"' for member in fields(TaskRecord))
-_SELECT_TASKS = text(
-    f"SELECT {_TASK_COLUMNS} FROM findable_tasks ORDER BY name"  # noqa: S608 - constants
-).columns(at=UtcTime, is_query=Boolean)
+_SELECT_TASKS = text("SELECT name, path, words FROM findable_tasks ORDER BY name")
 
 
 def record_event(
@@ -179,29 +173,21 @@ def has_changed(tx: Connection, task: str, *, build_number: int, position: int) 
     return tx.execute(query).first() is None
 
 
-def add_build(tx: Connection, columns: Mapping[str, Any], *, reason: str, now: datetime) -> None:
+def add_build(tx: Connection, number: int, *, position: int, reason: str, now: datetime) -> None:
     """Insert a build that is in service from now on, and journal that.
 
     A build of the same number is replaced. Its time is later than that of all other builds, even if
     the clock was set back. Runs in the caller's transaction.
 
     Args:
-        columns: The columns of the build, except `promoted_at`.
+        position: The position of the workspace at which the build was read.
     """
-    tx.execute(delete(builds).where(builds.c.number == columns["number"]))
+    tx.execute(delete(builds).where(builds.c.number == number))
     # The new build must be the last, even if the clock was set back.
     newest = tx.execute(select(func.max(builds.c.promoted_at))).scalar()
     promoted_at = max(now, newest + timedelta(microseconds=1)) if newest else now
-    tx.execute(insert(builds).values(**columns, promoted_at=promoted_at))
-    record_event(
-        tx,
-        "build",
-        columns["number"],
-        old=None,
-        new="in service",
-        reason=reason,
-        now=promoted_at,
-    )
+    tx.execute(insert(builds).values(number=number, position=position, promoted_at=promoted_at))
+    record_event(tx, "build", number, old=None, new="in service", reason=reason, now=promoted_at)
 
 
 @dataclass(frozen=True)
@@ -284,24 +270,19 @@ def list_tasks(tx: Connection) -> list[TaskRecord]:
 
     Raises:
         InconsistentError: A stored name is invalid.
-        ValueError: A JSON column is malformed.
+        ValueError: A stored document is malformed.
     """
     records = []
-    for row in tx.execute(_SELECT_TASKS).mappings():
+    for name, path, document in tx.execute(_SELECT_TASKS):
         # The name is a part of paths.
-        if not NAME.fullmatch(row["name"]):
+        if not NAME.fullmatch(name):
             raise InconsistentError(
-                f"the database has a task with the invalid name {row['name']!r}; "
+                f"the database has a task with the invalid name {name!r}; "
                 "nothing was read or changed",
                 hint=f"restore a backup: {CommandHint('restore', from_='…')}",
             )
-        values = rename_columns(row, TaskRecord)
-        for column in _JSON_COLUMNS:
-            values[column] = json.loads(values[column])
-        for column in ("key", "fields"):
-            values[column] = tuple((pair[0], pair[1]) for pair in values[column])
-        values["members"] = TaskMembers.from_document(json.loads(values["members"]))
-        records.append(TaskRecord(**values))
+        members = {**json.loads(document), "name": name, "path": path}
+        records.append(TaskRecord.from_document(members))
     return records
 
 
@@ -312,29 +293,16 @@ def get_task(tx: Connection, name: str) -> TaskRecord | None:
 
 def save_task(tx: Connection, record: TaskRecord) -> None:
     """Insert or replace the record of a task; the documents of its versions stay."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
-    for name in _JSON_COLUMNS:
-        row[name] = json.dumps(row[name], ensure_ascii=False)
-    row["members"] = _format_members(record.members)
+    row = {"name": record.name, "path": record.path, "words": record.to_json()}
     if not tx.execute(update(tasks).where(tasks.c.name == record.name).values(row)).rowcount:
         tx.execute(insert(tasks).values(row))
 
 
-def update_task(tx: Connection, name: str, **columns: Any) -> None:
-    """Set columns of a task's record."""
-    tx.execute(update(tasks).where(tasks.c.name == name).values(**columns))
-
-
-def update_members(tx: Connection, name: str, **members: Any) -> None:
+def update_task(tx: Connection, name: str, **members: Any) -> None:
     """Set members of a task's record; the others stay. Does nothing if the task is unknown."""
     record = get_task(tx, name)
     if record is not None:
-        update_task(tx, name, members=_format_members(replace(record.members, **members)))
-
-
-def _format_members(members: TaskMembers) -> str:
-    """Return members as they are stored."""
-    return json.dumps(asdict(members), ensure_ascii=False)
+        save_task(tx, replace(record, **members))
 
 
 def save_fingerprint(
@@ -364,7 +332,8 @@ def save_fingerprint(
             "document": document,
         },
     )
-    update_task(tx, task, asked=json.dumps(entries, ensure_ascii=False))
+    asked = json.dumps(entries, ensure_ascii=False)
+    tx.execute(update(tasks).where(tasks.c.name == task).values(asked=asked))
 
 
 def newest_fingerprint(

@@ -74,7 +74,7 @@ ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 4
+MAKER_NUMBER = 5
 # Origin of these views, in their marks.
 _MARK_PREFIX = "findable"
 # Hexadecimal digits of the hash at the end of a cut name.
@@ -227,7 +227,7 @@ def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) 
             task.fields,
             # The order of the columns is that of the view.
             list(task.columns.items()),
-            bool(task.members.image_columns),
+            bool(task.image_columns),
             has_confidences(tx, task.name),
         )
     )
@@ -267,7 +267,7 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
         tx,
         task.name,
         prompt_version=task.prompt_version,
-        versions=task.preferred,
+        versions=task.preferred_versions,
     )
 
 

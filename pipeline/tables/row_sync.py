@@ -20,7 +20,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.report import format_counts
 from pipeline.store import claims, marks, workspace
 from pipeline.store import rows as stored_rows
-from pipeline.store.database import Store, split_into_pages
+from pipeline.store.database import Store, select_matching, split_into_pages
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import hash_text, to_compact_json
 from pipeline.tables.row_findings import (
@@ -166,21 +166,20 @@ class RowSync:
             ):
                 if counts.rewritten:
                     workspace.record_row_change(tx, task_name)
-                workspace.update_task(
-                    tx,
-                    task_name,
-                    items_sha256=source.sha256,
-                    items_stamp=getattr(source, "stamp", None),
-                )
+                state = {
+                    "items_sha256": source.sha256,
+                    "items_stamp": getattr(source, "stamp", None),
+                }
                 if cursor is not None:
-                    workspace.update_members(tx, task_name, cursor=cursor.read)
+                    state["cursor"] = cursor.read
+                workspace.update_task(tx, task_name, **state)
 
                 if counts.changed:
                     changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
-                    parked_ids = claims.parked_ids(task_name)
-                    is_changed = parked_ids.selected_columns[0].in_(changed_ids)
-                    changed_parked_ids = tx.execute(parked_ids.where(is_changed)).scalars().all()
-                    claims.unpark(tx, task_name, row_ids=changed_parked_ids)
+                    parked_ids = claims.list_unparkable_ids(tx, task_name)
+                    (row_id,) = changed_ids.selected_columns
+                    changed_parked_rows = select_matching(tx, changed_ids, row_id, parked_ids)
+                    claims.unpark(tx, task_name, row_ids=[row[0] for row in changed_parked_rows])
                     claims.forgive_attempts(tx, task_name, changed_ids)
 
         self.report.counts = counts
@@ -338,13 +337,13 @@ class RowSync:
         if isinstance(row_id, Finding):
             return self._record_refusal(row_id)
 
-        members = self.record.members
-        has_no_input = has_only_blanks(values, members.image_columns or members.asked_columns)
+        record = self.record
+        has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
         return {
             "item_id": row_id,
             "row": json_bytes.decode(),
-            "is_empty": has_no_input or has_only_blanks(values, members.required_columns),
-            "input_hash": hash_input(values, members.asked_columns),
+            "is_empty": has_no_input or has_only_blanks(values, record.required_columns),
+            "input_hash": hash_input(values, record.asked_columns),
             "seen": None,
             "unusable": None,
         }
@@ -402,7 +401,7 @@ def find_changed_in_source(
         last_values_by_id: The values of each row at the last reading, by id. Only columns that are
             asked about are compared.
     """
-    asked_columns = [*record.members.asked_columns, *record.members.image_columns]
+    asked_columns = [*record.asked_columns, *record.image_columns]
     row_sync = RowSync(store, record, record.at)
     changed_ids = set(last_values_by_id)
     for ids in split_into_pages(sorted(last_values_by_id), MAX_LOOKUP_KEYS):

@@ -105,13 +105,10 @@ class RowTable:
         """
         *own_states, default_state = self.states
         has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
-        held_state = claims.select_held_state(
-            self.task, self.row_id, prompt_version=self.own_prompt_version
-        )
         branches = [
             (self.is_missing, GONE_STATE),
             (self.is_refused, REFUSED_STATE),
-            (held_state.is_not(None), held_state),
+            (self.blocked_state.is_not(None), self.blocked_state),
             (has_reason_to_ask & self.is_askable_again, STALE_STATE),
             *((self.states[name], name) for name in own_states),
         ]
@@ -123,8 +120,8 @@ class RowTable:
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
         """Return the expressions for `describe_state_reason`, in its order after the state."""
-        parked_reason = claims.select_parked_reason(
-            self.task, self.row_id, prompt_version=self.own_prompt_version
+        parked_reason = claims.select_blocking_record(
+            "reason", self.task, self.row_id, prompt_version=self.own_prompt_version
         )
         return self.row_reason, parked_reason, again.is_marked(self.task, self.row_id)
 
@@ -159,9 +156,16 @@ class RowTable:
         return cast(self.table.c[self.id_column], Text)
 
     @property
-    def is_parked(self) -> ColumnElement[bool]:
-        """Return the SQL condition that a row is parked."""
-        return _is_selected(self.row_id, claims.parked_ids(self.task, self.own_prompt_version))
+    def blocked_state(self) -> ColumnElement[str | None]:
+        """Return an SQL expression for CLAIMED or PARKED; NULL if a row is neither."""
+        return claims.select_blocking_record(
+            "state", self.task, self.row_id, prompt_version=self.own_prompt_version
+        )
+
+    @property
+    def is_blocked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a row is claimed or parked."""
+        return claims.is_blocked(self.task, self.row_id, prompt_version=self.own_prompt_version)
 
     @property
     def is_changed(self) -> ColumnElement[bool]:
@@ -307,12 +311,3 @@ class RowTable:
         states = rows.select_from(self.table).subquery()
         query = select(states.c.state, func.count()).group_by(states.c.state)
         return Counter({row[0]: row[1] for row in tx.execute(query)})
-
-
-def _is_selected(key: ColumnElement[str], ids: Select[Any]) -> ColumnElement[bool]:
-    """Return the condition that an id is among the ids of a SELECT from one table.
-
-    The database looks up each id, which is fast if only a few rows are read.
-    """
-    (ids_table,) = ids.get_final_froms()
-    return ids.where(ids.selected_columns[0] == key).correlate_except(ids_table).exists()

@@ -237,7 +237,7 @@ class QueryCursor:
             now: The current time.
             must_read_all: Read all rows.
         """
-        last_read = record.members.cursor
+        last_read = record.cursor
         is_full_read = (
             must_read_all
             or last_read.get("of") != query_id

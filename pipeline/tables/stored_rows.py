@@ -61,7 +61,7 @@ def make_row_table(
         is_written: Another condition that a row is answered, by another program.
     """
     columns = rows.c
-    has_images = bool(task.members.image_columns)
+    has_images = bool(task.image_columns)
     is_missing = columns.findable_gone_at.is_not(None)
     has_content = and_(~is_missing, ~columns.findable_empty)
     if has_images:

@@ -224,7 +224,7 @@ class AnswerTarget:
         self, reason: str, hint: str = "name a table of your own in write_to="
     ) -> InputError:
         """Return the error for a `write_to=` that cannot be used."""
-        return InputError(f"write_to={self.task.members.write_to!r}: {reason}", hint=hint)
+        return InputError(f"write_to={self.task.write_to!r}: {reason}", hint=hint)
 
     # ---- write answers
 
@@ -518,7 +518,7 @@ def make_answer_target(
     Raises:
         InputError: `write_to=` names no table with a column.
     """
-    write_to = write_to or record.members.write_to
+    write_to = write_to or record.write_to
     if write_to is None:
         return None
 

@@ -379,7 +379,7 @@ def _estimate_decisions(ws: WorkspaceSession, plan: BatchPlan) -> ModeEstimate:
 
     decide_ws = ws.copy_for_decisions()
     lines = request_builder.QuestionLines(ws.task, decide_ws.model)
-    calibration = ws.store.query(budget.load_calibration, decide_ws.version)
+    calibration = ws.store.query(budget.load_calibration, decide_ws.version, ws.task.fingerprint)
     prompt_tokens = plan.counted_prompt_tokens + plan.requests * lines.question_tokens
     decide_plan = replace(
         plan,
@@ -417,7 +417,7 @@ class _PlanEstimator:
         model_name = ws.model.name
         quota_day = budget.quota_day(self.now).isoformat()
         with ws.store.read() as tx:
-            self.calibration = budget.load_calibration(tx, ws.version)
+            self.calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
             # Prepared batches of earlier commands.
             prepared_plan = submit.plan_prepared_batches(tx, ws.task)
             # USD that all budgets still allow, or None without a budget.

@@ -278,7 +278,7 @@ def _tag_open_rows(
             version=ws.version,
             now=ws.now,
         )
-    run_number = _begin_or_continue_run(ws, options, tag_rounds, estimate)
+    run_number = _begin_or_continue_run(ws, options, started_at=tag_rounds.started_at)
 
     _ask_in_chosen_mode(ws, options, tag_rounds)
     report = tag_rounds.complete_report()
@@ -431,10 +431,7 @@ def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
 
 
 def _begin_or_continue_run(
-    ws: WorkspaceSession,
-    options: TagOptions,
-    tag_rounds: rounds.TagRounds,
-    estimate: preflight.Preflight,
+    ws: WorkspaceSession, options: TagOptions, *, started_at: datetime
 ) -> int:
     """Record a new run, or continue the unfinished run of the task; return the run's number.
 
@@ -444,8 +441,7 @@ def _begin_or_continue_run(
     Args:
         ws: The workspace.
         options: The options of the command.
-        tag_rounds: Gives the start of the spending and the mode.
-        estimate: Gives the rows and the estimated cost of the new run.
+        started_at: The time since which the spending of a new run counts.
     """
     skipped_versions = ws.task.skipped_versions
     columns: dict[str, Any] = {
@@ -454,7 +450,6 @@ def _begin_or_continue_run(
     }
     if options.budget is not None:
         columns["budget"] = options.budget
-    estimated_cost = estimate.mode_estimates[tag_rounds.report.mode].cost
     with ws.store.write() as tx:
         if options.again:
             row_filter = ws.task.asked_rows.row_filter
@@ -469,14 +464,7 @@ def _begin_or_continue_run(
         if unfinished_run is not None:
             runs.update_run(tx, unfinished_run.number, **columns)
             return unfinished_run.number
-        return runs.begin_run(
-            tx,
-            started_at=tag_rounds.started_at,
-            items=estimate.plan.items,
-            estimated_cost=estimated_cost,
-            task=ws.task.name,
-            **columns,
-        )
+        return runs.begin_run(tx, started_at=started_at, task=ws.task.name, **columns)
 
 
 def _ask_in_chosen_mode(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from pipeline.store import schema
 from pipeline.store.database import Connection, Store
-from pipeline.store.task_record import TaskMembers, TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import merge_kinds
 from pipeline.tables.row_sync import RowSync, RowSyncReport
 from pipeline.tables.source import FileSource, QuerySource, check_column_names
@@ -27,17 +27,11 @@ def record_of(name: str, **members: Any) -> TaskRecord:
         "path": "",
         "prefix": name,
         "items": "",
-        "is_query": False,
-        "items_sha256": None,
-        "items_stamp": None,
         "key": (),
-    }
-    defaults |= {
         "columns": {},
         "fields": (),
         "version": 1,
         "fingerprint": "",
-        "members": TaskMembers(),
         "at": SYNCED_AT,
     }
     return TaskRecord(**{"name": name, **defaults, **members})
@@ -72,13 +66,9 @@ class TaskRows:
         }
         columns = {name: kind or "text" for name, kind in kinds.items()}
         keys = tuple((name, columns.get(name, "text")) for name in self.key)
-        members = TaskMembers(asked_columns=self.prompt_columns)
+        items = "SELECT 1" if isinstance(source, QuerySource) else ""
         self.spec = record_of(
-            TASK,
-            key=keys,
-            columns=columns,
-            members=members,
-            is_query=isinstance(source, QuerySource),
+            TASK, key=keys, columns=columns, asked_columns=self.prompt_columns, items=items
         )
         check_column_names(list(self.spec.columns))
         return RowSync(self.store, self.spec, synced_at, **options).run(source, NullProgress())

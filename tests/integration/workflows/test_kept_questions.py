@@ -57,3 +57,18 @@ def test_a_task_file_that_cannot_be_written_leaves_no_copy(workspace: Workspace)
 
     assert list((workspace.data / "sources").iterdir()) == []
     assert workspace.query("SELECT name FROM findable_tasks") == []
+
+
+def test_an_unnamed_question_is_estimated_without_the_answers_of_others(
+    workspace: Workspace,
+) -> None:
+    """The answers of another unnamed question leave the estimated cost as it was."""
+    workspace.begin()
+    path = str(write_table())
+    for question, fields in (("Praise?", "a: bool"), ("Why?", FIELDS), ("Why?", FIELDS)):
+        ran(workspace, "ask", path, question, FIELDS=fields)
+    ran(workspace, "ask", path, "Praise?", FIELDS="a: bool")
+    first_cost, *_, last_cost = workspace.query(
+        "SELECT estimated_cost FROM findable_batches ORDER BY number"
+    )
+    assert first_cost == last_cost

@@ -18,7 +18,7 @@ from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import Quote
 from pipeline.store.answers import VersionPreference
 from pipeline.store.schema import answers
-from pipeline.store.task_record import TaskMembers, TaskRecord
+from pipeline.store.task_record import TaskRecord
 from pipeline.tables.answer_views import make_views
 from pipeline.tables.write_to import TargetValue, make_answer_target
 from tests.delivery import workspace_at
@@ -250,12 +250,12 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
         tx.exec_driver_sql("CREATE TABLE loose (id TEXT, lang TEXT, said TEXT, UNIQUE (id, said))")
         tx.exec_driver_sql("CREATE UNIQUE INDEX of_a_part ON loose (id) WHERE said IS NOT NULL")
         for write_to, message in REFUSED.items():
-            record = replace(spec, members=TaskMembers(write_to=write_to))
+            record = replace(spec, write_to=write_to)
             with pytest.raises(InputError) as error_info:
                 check_target(tx, record)
             assert message in error_info.value.message
         two_columns = (("id", "text"), ("lang", "text"))
-        record = replace(spec, key=two_columns, members=TaskMembers(write_to="own.said=said"))
+        record = replace(spec, key=two_columns, write_to="own.said=said")
         with pytest.raises(InputError, match="needs a key of one column"):
             check_target(tx, record)
 
@@ -263,7 +263,7 @@ def test_invalid_target_is_refused(tmp_path: Path) -> None:
 def test_column_shows_the_current_version_after_a_late_answer(tmp_path: Path) -> None:
     """A late answer under an earlier version does not replace that of the current version."""
     spec = make_record((("said", "text"),))
-    record = replace(spec, members=TaskMembers(write_to="own.said=said"))
+    record = replace(spec, write_to="own.said=said")
     target = make_answer_target(record)
     assert target is not None
     with database(tmp_path) as tx:
