@@ -283,7 +283,6 @@ class TagRounds:
 
         created_batches = submit_report.created_batches
         report.submitted += [sent for sent in created_batches if sent not in report.submitted]
-        report.items += submit_report.items
         report.shared += submit_report.shared
         report.stop = self._find_submit_stop(submit_report, selection)
         return submit_report
