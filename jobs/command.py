@@ -16,9 +16,8 @@ from jobs.output import Terminal, print_json, print_report, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
-    is_on_make_command_line,
-    read_setting_option,
     read_settings,
+    read_typed_settings,
     refuse_unknown_variables,
     set_hint_form,
 )
@@ -229,9 +228,7 @@ def _check_typed_task(entry: Command, task_name: str | None) -> None:
     Raises:
         InputError: The typed task is another task.
     """
-    typed_task = read_setting_option("task")
-    if not typed_task and is_on_make_command_line("TASK"):
-        typed_task = os.environ.get(f"{PREFIX}TASK")
+    typed_task = read_typed_settings(["task"]).get("task")
     if not task_name or not typed_task or typed_task == task_name:
         return
 

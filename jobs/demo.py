@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from jobs.cli import main as findable
-from jobs.output import Terminal, print_text
+from jobs.output import Terminal
 from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
 from pipeline.core.command_hint import CommandHint, current_form, set_command_form
+from pipeline.core.report import Report
 from pipeline.core.settings import PREFIX, Settings
 
 # Relative, because commands are printed as a person types them.
@@ -46,7 +47,7 @@ DEMO_COMMANDS = (
 )
 
 
-def demo() -> None:
+def demo() -> Report:
     """Import, tag, index and search 150 invented people, then passages and images.
 
     Uses the local engine and no key; no data leaves this machine. Deletes the folder `demo` in the
@@ -66,11 +67,17 @@ def demo() -> None:
 
     set_command_form(form)
     search_command = CommandHint("search", q="who knows water law")
-    print_text(
-        "\nThese were all steps, with invented data. Continue here, or import your own people:",
+    return Report(
+        {},
+        parts=[
+            "",
+            "These were all steps, with invented data. Continue here, or import your own people:",
+            f"  {search_command}",
+            f"  {import_command}",
+            "See the workspace as a page in the browser:",
+            f"  {CommandHint('web')}",
+        ],
     )
-    print_text(f"  {search_command}\n  {import_command}")
-    print_text(f"See the workspace as a page in the browser:\n  {CommandHint('web')}")
 
 
 def _reset_workspace(demo_folder: Path) -> None:

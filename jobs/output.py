@@ -161,12 +161,6 @@ def print_line(line: str) -> None:
     click.echo(f"{_time_prefix(sys.stdout)}{printable(line)}")
 
 
-def print_text(text: str, *, indent: str = "") -> None:
-    """Print a text of one or more lines on standard output, without blanks at line ends."""
-    for line in text.split("\n"):
-        click.echo(f"{indent}{printable(line)}".rstrip())
-
-
 def print_report(report: Report) -> None:
     """Print a report for people: title, lines and tables, then notes on standard error."""
     if report.title:

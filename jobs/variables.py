@@ -143,10 +143,11 @@ def set_hint_form(command_name: str) -> None:
 
 def read_typed_settings(names: Iterable[str]) -> dict[str, str]:
     """Return those of the named settings that were typed with the running command, as texts."""
+    _, typed_variables = _split_make_command_line(os.environ)
     typed_settings = {}
     for name in names:
         text = read_setting_option(name)
-        if not text and is_on_make_command_line(name.upper()):
+        if not text and name.upper() in typed_variables:
             text = os.environ.get(PREFIX + name.upper())
         if text:
             typed_settings[name] = text
@@ -157,12 +158,6 @@ def _split_make_command_line(environ: Mapping[str, str]) -> tuple[list[str], lis
     """Return the goals and variable names on make's command line; both are empty without make."""
     goals, _, variables = environ.get(MAKE_COMMAND_LINE_VARIABLE, "").partition(":")
     return goals.split(), variables.split()
-
-
-def is_on_make_command_line(name: str) -> bool:
-    """Return whether a variable was typed on make's command line."""
-    _, variables = _split_make_command_line(os.environ)
-    return name in variables
 
 
 def read_setting_option(name: str) -> str | None:

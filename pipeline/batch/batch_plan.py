@@ -444,11 +444,11 @@ def _read_named_rows(
 
     Args:
         row_ids: The ids of the named rows.
-        after: Begin after this id, which must be among `row_ids`. The mode TRIAL ignores it.
+        after: Begin after this id, which must be among `row_ids`.
     """
     is_trial = mode is Mode.TRIAL
     first_index = 0
-    if after is not None and not is_trial:
+    if after is not None:
         first_index = row_ids.index(after) + 1
     for id_page in split_into_pages(row_ids[first_index:]):
         readable_ids = id_page if is_trial else claiming.filter_claimable_ids(tx, task, id_page)

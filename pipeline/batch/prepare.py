@@ -18,7 +18,7 @@ Terms of this module:
 import contextlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,11 +164,11 @@ class Preparation:
 
         A batch begins after the last row of the batch before, so claimed rows are not read again
         and again. If no row is left there, the open rows are read once more from the first on, and
-        the result is NO_ROWS_LEFT only if these give no batch either.
+        the result is NO_ROWS_LEFT only if these give no batch either. A trial asks each row once.
 
         Only one process prepares batches at a time: this call waits for PREPARE_LOCK, and has the
         lock until it returns. If `is_single_batch` is set, it neither waits for the lock nor takes
-        it. A trial does not claim its rows, so it removes them from `selection` instead.
+        it.
 
         Returns:
             The prepared batch, or the reason for no batch: no row is left, the limit of the
@@ -179,17 +179,14 @@ class Preparation:
         """
         with contextlib.nullcontext() if self.is_single_batch else self.ws.lock(PREPARE_LOCK):
             prepared = self._prepare(after=self._last_id)
-            if prepared is StopReason.NO_ROWS_LEFT and self._last_id is not None:
+            # The rows of a trial are not claimed, so they would be asked again.
+            may_have_earlier_rows = self._last_id is not None and self.mode is not Mode.TRIAL
+            if prepared is StopReason.NO_ROWS_LEFT and may_have_earlier_rows:
                 prepared = self._prepare(after=None)
 
         if isinstance(prepared, Prepared):
             self._prepared_rows += prepared.row_count
             self._last_id = prepared.last_id
-            # The rows of a trial are not claimed, so they must leave the selection.
-            if self.mode is Mode.TRIAL and self.selection.row_ids is not None:
-                next_index = self.selection.row_ids.index(prepared.last_id) + 1
-                remaining_ids = self.selection.row_ids[next_index:]
-                self.selection = replace(self.selection, row_ids=remaining_ids)
         return prepared
 
     def _prepare(self, *, after: str | None) -> Prepared | StopReason:

@@ -60,12 +60,12 @@ def build_embedding_request(text: str, model: Model, *, dim: int, is_query: bool
     return request
 
 
-def max_embedding_bytes(text: str, model: Model, *, dim: int, is_query: bool) -> int:
-    """Return the maximum size of a text's request in the body of an embedding call, in bytes.
+def max_embedding_bytes(text: str, model: Model, *, dim: int) -> int:
+    """Return the maximum size of an entry's request in the body of an embedding call, in bytes.
 
     It is the size with all characters outside ASCII escaped, and with a separator.
     """
-    request = build_embedding_request(text, model, dim=dim, is_query=is_query)
+    request = build_embedding_request(text, model, dim=dim, is_query=False)
     return len(json.dumps(request)) + SEPARATOR_BYTES
 
 

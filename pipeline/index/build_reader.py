@@ -293,11 +293,6 @@ class Index(AbstractContextManager["Index"]):
         statement = "SELECT DISTINCT key FROM extra_cells, json_each(cells) ORDER BY key"
         return [name for (name,) in self.entries.execute(statement)]
 
-    def untagged_ids(self) -> set[str]:
-        """Return the ids of the untagged rows."""
-        statement = "SELECT id FROM entries WHERE row >= ?"
-        return {row_id for (row_id,) in self.entries.execute(statement, (len(self),))}
-
     def content_hashes(self) -> dict[str, str]:
         """Return the `content_hash` of each entry when the build was made, by id, in row order."""
         statement = "SELECT id, content FROM entries WHERE row < ? ORDER BY row"

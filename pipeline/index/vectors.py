@@ -344,12 +344,7 @@ class Embedder:
         size_bytes = 0
         for position in missing_positions:
             text, text_tokens = self._prepare_text(page[position])
-            text_bytes = max_embedding_bytes(
-                text,
-                self._model,
-                dim=self._ws.settings.dim,
-                is_query=False,
-            )
+            text_bytes = max_embedding_bytes(text, self._model, dim=self._ws.settings.dim)
 
             is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
             fits_limits = self._rate_limiter.fits(tokens + text_tokens, requests=len(texts) + 1)

@@ -12,15 +12,14 @@ from typing import Any
 
 from pipeline.batch.live_report import LiveReport
 from pipeline.batch.retry_due import ask_single_rows
-from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.errors import ConfigurationError, InputError, TakenError
+from pipeline.core.command_hint import CommandHint
+from pipeline.core.errors import ConfigurationError, TakenError
 from pipeline.core.report import Report, make_table
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.experts import table
 from pipeline.experts.import_ import read_person, refuse_altered_values
-from pipeline.gemini.usage import estimate_tokens
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.tables.cells import parse_number, parse_text_list, stripped_text
@@ -201,9 +200,8 @@ def store_person(
         patience_s: How many seconds to wait for another writer; if None, the usual time.
 
     Raises:
-        InputError: The document is not a single person, a name in it is ambiguous, the bio is too
-            long for the model, the username exists already, or `should_refuse_changes` is set and a
-            value would be changed.
+        InputError: The document is not a single person, a name in it is ambiguous, the username
+            exists already, or `should_refuse_changes` is set and a value would be changed.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
@@ -219,7 +217,6 @@ def store_person(
     if has_bio:
         # A missing configuration is raised before the person is added.
         ws.ensure_client()
-        _check_bio_fits(person, ws.model.input_limit)
 
     with ws.store.write(patience_s=patience_s) as tx:
         row_id = _insert_person(tx, person)
@@ -280,26 +277,6 @@ def reload_person(
         problem=problem,
         took_s=took_s,
     )
-
-
-def _check_bio_fits(person: SoundRow, max_tokens: int | None) -> None:
-    """Raise if a bio has more tokens than the model accepts; the tokens are estimated.
-
-    Args:
-        person: The person, whose bio may be empty.
-        max_tokens: The model's limit, or None for no limit.
-
-    Raises:
-        InputError: The bio is too long. Nothing was stored.
-    """
-    tokens = estimate_tokens(stripped_text(person.values.get("bio")))
-    if max_tokens is not None and tokens > max_tokens:
-        message = (
-            f"the bio has about {tokens:,} tokens, but the model accepts {max_tokens:,}; "
-            "nothing was stored"
-        )
-        hint = f"shorten the bio, or set another {OptionHint('model')}"
-        raise InputError(message, hint=hint, field="bio")
 
 
 def _insert_person(tx: Connection, person: SoundRow) -> str:

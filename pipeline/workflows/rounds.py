@@ -179,9 +179,9 @@ class TagRounds:
             except ThrottledError as error:
                 if wait and self.list_batches(BatchState.SUBMITTED):
                     self._ws.display.say(f"waiting for the submitted batches: {error.message}")
-                    self._collect_rest()
+                    self._collect(stops_with_room=False)
                 raise
-            ingested_count = self._collect_until_room() if wait else 0
+            ingested_count = self._collect(stops_with_room=True) if wait else 0
 
             has_unsent_rows = self.count_claimable() or self.list_batches(BatchState.PREPARED)
             has_progress = submit_report.sent or ingested_count
@@ -191,24 +191,23 @@ class TagRounds:
         # The reason is also recorded if no row is left to send.
         may_submit = self._update_stop_reason()
         if wait and not may_submit:
-            self._collect_rest()
+            self._collect(stops_with_room=False)
 
-    def _collect_rest(self) -> None:
-        """Wait for the batches at the API and ingest them, until none is left or polling stops."""
-        while not self.is_stopped and self.list_batches(*API_STATES):
-            self.collect(wait=True)
-
-    def _collect_until_room(self) -> int:
+    def _collect(self, *, stops_with_room: bool) -> int:
         """Wait for the batches at the API and ingest them; return how many were ingested.
 
-        The loop ends at the first of these: no batch is at the API, polling stopped, or a batch was
-        ingested after the API had no room for all rows.
+        The loop ends if no batch is at the API, or if polling stopped.
+
+        Args:
+            stops_with_room: If the API had no room for all rows, end the loop also after the first
+                batch that was ingested.
         """
         ingested_count = 0
-        while self.list_batches(*API_STATES):
-            ingested_count += self.collect(wait=True)
+        while not self.is_stopped and self.list_batches(*API_STATES):
+            self.poll(wait=True)
+            ingested_count += self.ingest()
             is_api_full = self.report.stop.reason is TagStopReason.API_FULL
-            if self.is_stopped or (ingested_count and is_api_full):
+            if stops_with_room and is_api_full and ingested_count:
                 break
         return ingested_count
 
@@ -283,7 +282,6 @@ class TagRounds:
 
         created_batches = submit_report.created_batches
         report.submitted += [sent for sent in created_batches if sent not in report.submitted]
-        report.items += submit_report.items
         report.shared += submit_report.shared
         report.stop = self._find_submit_stop(submit_report, selection)
         return submit_report
@@ -399,18 +397,6 @@ class TagRounds:
             if batch.number > self._newest_batch_before
         )
         return max(0, self._limit - asked_count)
-
-    def collect(self, *, wait: bool) -> int:
-        """Poll the batches at the API, and ingest all downloads; return the number of these.
-
-        Does not poll if no batch is at the API.
-
-        Args:
-            wait: Poll until the first batch ends; otherwise look once.
-        """
-        if self.list_batches(*API_STATES):
-            self.poll(wait=wait)
-        return self.ingest()
 
     def poll(
         self,

@@ -72,9 +72,8 @@ class TagReport:
     unasked: int = 0
     # Open rows that get the answer of an equal row in an open batch.
     waiting: int = 0
-    # Numbers of the batches that this command sent, and their rows.
+    # Numbers of the batches that this command sent.
     submitted: list[int] = field(default_factory=list)
-    items: int = 0
     # Report of the last poll.
     last_poll: PollReport = field(default_factory=PollReport)
     # Why batches failed at the API, wholly or partly, by number.

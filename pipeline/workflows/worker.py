@@ -63,8 +63,8 @@ def run_worker(
 ) -> None:
     """Run jobs until SIGTERM, SIGINT or an error of the account; print a line of JSON for each.
 
-    Ends when no job runs any more. If jobs still run after GRACE_S seconds, the
-    process ends at once with status 0.
+    Ends when no job runs any more. If jobs still run GRACE_S + HEARTBEAT_S seconds after a signal,
+    the process ends with status 0.
 
     Args:
         settings: The settings.
@@ -101,9 +101,6 @@ def run_worker(
         start_message += f"; /healthz, /readyz and /metrics at port {port}"
 
     asyncio.run(worker.run({"queues": list(units), "concurrency": concurrency}, start_message))
-    if worker.busy_threads:
-        # Threads cannot be ended; their locks end with the process.
-        os._exit(0)
     if worker.account_error is not None:
         raise worker.account_error
 
@@ -259,8 +256,6 @@ class _Worker:
         self._stopping = threading.Event()
         # Errors since the start, by unit.
         self._error_counts = Counter[str]()
-        # Identifiers of the threads that run a unit.
-        self.busy_threads = set[int]()
         # The error of the account that ends the worker.
         self.account_error: AccountError | None = None
         self._running_worker: asyncio.Task[None] | None = None
@@ -311,7 +306,7 @@ class _Worker:
         If the process still runs after GRACE_S + HEARTBEAT_S seconds, it is ended with status 0.
         """
         self._stopping.set()
-        # A job in a thread may not end when it is cancelled.
+        # A thread cannot be ended; the locks of its job end with the process.
         exit_timer = threading.Timer(GRACE_S + HEARTBEAT_S, os._exit, (0,))
         exit_timer.daemon = True
         exit_timer.start()
@@ -435,27 +430,22 @@ class _Worker:
         """
         unit_members = due_unit.json_members
         started_at_s = time.monotonic()
-        thread_id = threading.get_ident()
         failures = list[FindableError]()
         retry_at: datetime | None = None
         phrases = ["stopped"]
 
-        self.busy_threads.add(thread_id)
         try:
             with (
                 contextlib.suppress(KeyboardInterrupt),
                 self._open_session(due_unit.task, Access.WRITE, unit_members) as ws,
             ):
                 work_pass = work_passes.run_due_units(ws, [due_unit.unit], number=due_unit.number)
-                retry_at = ws.now()
                 failures = work_pass.failures
                 phrases = work_pass.phrases
                 self.account_error = self.account_error or work_pass.account_error
-                retry_at += timedelta(seconds=ws.settings.poll_most)
+                retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:
             failures = [error]
-        finally:
-            self.busy_threads.discard(thread_id)
 
         self._error_counts[due_unit.unit] += len(failures)
         _log(
