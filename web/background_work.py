@@ -194,10 +194,10 @@ class BackgroundWork:
         newest_work = [self.find_newest(kind, row_key=row_key) for kind in kinds]
         return [work.document for work in newest_work if work is not None]
 
-    def delete_finished(self, *, row_key: str) -> None:
-        """Delete the finished work about a row."""
+    def delete_finished(self, *, task: str, row_key: str = "") -> None:
+        """Delete the finished work of a task, or with a key only that about the row."""
         for work in self.list_jobs():
-            if work.row_key == row_key and not work.is_running:
+            if work.task == task and row_key in {"", work.row_key} and not work.is_running:
                 del self._work_by_number[work.number]
 
     def stop_all(self) -> None:

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pipeline.tables.facets import format_any_equality, quote_where_name
+
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
+
+
+# Characters of a text in the example of a condition.
+MAX_EXAMPLE_CHARS = 20
 
 
 class ColumnMenuEntry(NamedTuple):
@@ -36,6 +42,22 @@ def find_empty(
         for name in names[1:]
         if name != kept_name and all(row["values"].get(name) in EMPTY_VALUES for row in rows)
     ]
+
+
+def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a condition with a short text or a number of the first row; "" if it has none.
+
+    Args:
+        names: The columns, in their order.
+        rows: Rows with `values` by column name.
+    """
+    for name in names[1:]:
+        value = rows[0]["values"].get(name) if rows else None
+        if str(value).isdecimal():
+            return f"{quote_where_name(name)} > {value}"
+        if isinstance(value, str) and 0 < len(value) <= MAX_EXAMPLE_CHARS:
+            return format_any_equality([name], value)
+    return ""
 
 
 def make_column_menu(

@@ -14,8 +14,6 @@ MAX_FACET_VALUES = 8
 MULTIPLE_PARAMETERS = frozenset({"tag", "only", "id", "differ", "fields"})
 # Display names of truth values.
 BOOLEAN_LABELS = {"true": "yes", "false": "no"}
-# Facets with query parameters of their own, by their names.
-JUDGEMENT_PARAMETERS = ("reviewed", "doubtful")
 
 
 class FilterLink(NamedTuple):
@@ -75,31 +73,20 @@ def make_link(
 
 
 def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
-    """Return the facets of a task's rows: answer fields, tags, states, versions, judgements.
+    """Return the facets of a task's rows: answer fields, judgements, tags, states, versions.
 
     - A chosen value is listed even if no row has it. A facet may have no values.
     - The facet of tags has only chosen tags, because tags are values of other facets.
-    - The facet of versions has no values if there are fewer than two and none is chosen.
     - Rows that left their source have the state "gone".
     """
     state_counts = {state: count for state, count in counts.states.items() if count}
     if counts.gone:
         state_counts["gone"] = counts.gone
-    version_counts = counts.versions or {}
-    if len(version_counts) <= 1 and not query.extractor:
-        version_counts = {}
-
-    judgement_counts = {
-        name: {BOOLEAN_LABELS[count.value]: count.items for count in counts.fields.get(name, ())}
-        for name in JUDGEMENT_PARAMETERS
-    }
     facets = _build_field_facets(counts.fields, query, task)
     for name, parameter, selected, row_counts, to_label in (
         ("tags", "tag", query.tag, {}, str),
         ("states", "state", [query.state], state_counts, state_label),
-        ("versions", "extractor", [query.extractor], version_counts, version_label),
-        ("reviewed", "reviewed", [query.reviewed], judgement_counts["reviewed"], str),
-        ("doubtful", "doubtful", [query.doubtful], judgement_counts["doubtful"], str),
+        ("versions", "extractor", [query.extractor], counts.versions or {}, version_label),
     ):
         missing_texts = [text for text in selected if text and text not in row_counts]
         all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}
@@ -116,14 +103,12 @@ def _build_field_facets(
     query: RowQuery,
     task: str,
 ) -> list[Facet]:
-    """Return a facet of links for each answer field, without reviews and doubts.
+    """Return a facet of links for each answer field and each judgement.
 
     A facet of numbers also has the address that removes its limits.
     """
     facets = []
     for name, counts in counts_by_field.items():
-        if name in JUDGEMENT_PARAMETERS:
-            continue
         links = [
             make_link(
                 query,

@@ -261,23 +261,6 @@ def to_text(value: object) -> str:
     return str(value)
 
 
-def drop_common_objects(old_value: Any, new_value: Any) -> tuple[Any, Any]:
-    """Return both values; of two lists of objects, only the objects that the other one lacks.
-
-    Two lists that differ only in their order are returned whole.
-    """
-    has_objects = all(
-        isinstance(value, list) and any(isinstance(member, dict) for member in value)
-        for value in (old_value, new_value)
-    )
-    if not has_objects:
-        return old_value, new_value
-    removed = [member for member in old_value if member not in new_value]
-    added = [member for member in new_value if member not in old_value]
-    # Only the order changed.
-    return (removed, added) if removed or added else (old_value, new_value)
-
-
 def join_value_texts(value: Any) -> str:
     """Return the joined texts of a value: of a quotation its text, of an empty value "nothing".
 
@@ -390,7 +373,6 @@ _FILTERS: Mapping[str, Any] = {
     "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,
-    "drop_common_objects": drop_common_objects,
     "for_page": adapt_message_to_page,
     "render_message": to_html,
     "short_hash": short_hash,

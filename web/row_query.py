@@ -27,10 +27,10 @@ class RowQuery(BaseModel):
     # Conditions of clicked facet values, each in the syntax of `where`.
     only: TextList = []
     id: Annotated[list[str], Field(max_length=500)] = []
-    # Whether a person marked the answer as reviewed.
-    reviewed: Literal["", "yes", "no"] = ""
     # Whether the answer is doubtful.
     doubtful: Literal["", "yes", "no"] = ""
+    # Whether a person corrected the answer, or marked it as reviewed.
+    checked: Literal["", "yes", "no"] = ""
     # Two versions whose answers differ.
     differ: Annotated[list[str], Field(max_length=2)] = []
     sort: str = Field("", max_length=200)
@@ -50,8 +50,8 @@ class RowQuery(BaseModel):
             where=self.where.strip(),
             choices=conditions.join_chosen(filter(None, self.only)),
             ids=self.id,
-            is_reviewed={"yes": True, "no": False}.get(self.reviewed),
             is_doubtful={"yes": True, "no": False}.get(self.doubtful),
+            is_checked={"yes": True, "no": False}.get(self.checked),
             differing_versions=self.differ if len(self.differ) > 1 else (),
         )
 

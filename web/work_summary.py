@@ -27,8 +27,8 @@ def summarize_ended_asking(work: Mapping[str, Any]) -> str:
     result = work["result"]
     if isinstance(result, Mapping) and "left" in result and "under_way" in result:
         return _summarize_asked_rows(result)
-    if isinstance(result, Mapping) and result.keys() == {"answered", "asked"}:
-        return f"{result['answered']:,} of {result['asked']:,} answered"
+    if isinstance(result, Mapping) and result.keys() == {"answered", "asked", "left_out"}:
+        return f"{result['answered']:,} of {result['asked']:,} answered. {result['left_out']}"
     return ""
 
 

@@ -31,10 +31,10 @@ class RowFilter(NamedTuple):
     choices: Mapping[str, str] = {}
     # The row is among these.
     ids: Sequence[str] = ()
-    # Whether a person marked the answer in force as reviewed; rows without an answer match neither.
-    is_reviewed: bool | None = None
     # Whether the row is doubtful; rows without an answer match neither.
     is_doubtful: bool | None = None
+    # Whether a person corrected or reviewed the answer in force; rows without one match neither.
+    is_checked: bool | None = None
     # Two versions whose newest answers to the row differ.
     differing_versions: Sequence[str] = ()
 

@@ -205,6 +205,17 @@ class AgainReport:
         return "; ".join(parts)
 
 
+def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> set[str]:
+    """Return those of some rows that a person can ask for: open, stale, answered or parked rows.
+
+    The result is for display: `ask_again` checks again whether it may mark the rows.
+    """
+    table = task.make_row_table(tx)
+    is_askable = table.is_open | table.is_askable_again
+    is_free = table.state_expression != claims.CLAIMED
+    return table.filter_ids(tx, row_ids, is_askable, is_free)
+
+
 def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -> AgainReport:
     """Count the rows of a filter by what asking for them again would do; write nothing.
 
@@ -221,7 +232,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
         reviewed=table.count_rows(
-            tx, is_markable, *grid.make_conditions(tx, RowFilter(is_reviewed=True))
+            tx, is_markable, *grid.make_conditions(tx, RowFilter(is_checked=True))
         ),
         already_marked=table.count_rows(tx, *conditions, table.is_marked),
         asked_already=table.count_rows(

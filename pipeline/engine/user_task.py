@@ -376,10 +376,11 @@ class UserTask(Task):
                 yield prepared_row
 
     def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
-        """Return the values that are sent, by row id, each value on a line."""
+        """Return the sent values by row id, each on a line; several with the names of columns."""
         columns = [*self.record.asked_columns, *self.record.image_columns]
+        form = "{}: {}" if len(columns) > 1 else "{1}"
         return {
-            row_id: "\n".join(to_prompt_text(row[name]) for name in columns)
+            row_id: "\n".join(form.format(name, to_prompt_text(row[name])) for name in columns)
             for row_id, row in self.read_rows(tx, row_ids).items()
         }
 

@@ -66,37 +66,6 @@ def read_page(
         return task.make_grid(tx).read_page(tx, options)
 
 
-def read_neighbours(
-    store: Store,
-    task: Task,
-    row_id: str,
-    options: RowListOptions,
-) -> tuple[str | None, str | None]:
-    """Return the ids of the rows before and after a row in a list; None at an end of the list.
-
-    The row itself need not meet the filter: then its neighbours are those of its place in the sort
-    order.
-
-    Args:
-        store: The database.
-        task: The task in use.
-        row_id: Id of the row.
-        options: The list. Limit, position and columns are ignored.
-
-    Raises:
-        InputError: A row id, state, sort order, column or condition is invalid, or sorting takes
-            too long.
-    """
-    next_options = options._replace(limit=1, after=row_id, fields=())
-    with store.read() as tx:
-        grid = task.make_grid(tx)
-        next_rows = grid.read_page(tx, next_options).items
-        previous_rows = grid.read_page(tx, next_options._replace(is_reversed=True)).items
-    previous_id = previous_rows[0].id if previous_rows else None
-    next_id = next_rows[0].id if next_rows else None
-    return previous_id, next_id
-
-
 def find_position(
     store: Store,
     task: Task,
@@ -471,19 +440,6 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
     names = sorted(names_by_id.get(row_id, row_id) for row_id in unparked_ids)
     title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
     return Report({"unparked": names}, title)
-
-
-def can_ask_again(
-    tx: Connection,
-    task: Task,
-    row_id: str,
-) -> bool:
-    """Return whether a person can ask for a row again: it is open, stale, answered or parked.
-
-    The result is for display: `ask_again` checks again whether it may mark the row.
-    """
-    table = task.make_row_table(tx)
-    return bool(table.filter_ids(tx, [row_id], table.is_open | table.is_askable_again))
 
 
 def ask_again(

@@ -54,7 +54,6 @@ from pipeline.store.answers import (
     VersionPreference,
     has_version,
     have_different_answers,
-    is_reviewed_answer,
     join_preferred,
 )
 from pipeline.store.confidences import has_confidences
@@ -446,8 +445,8 @@ class Grid:
         if row_filter.ids:
             conditions.append(self.table.match_ids(row_filter.ids))
         judged_values = (
-            (is_reviewed_answer(), row_filter.is_reviewed),
             (self.judgements.is_doubtful, row_filter.is_doubtful),
+            (self.judgements.is_checked, row_filter.is_checked),
         )
         conditions += [
             judgement == value for judgement, value in judged_values if value is not None

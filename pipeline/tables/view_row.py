@@ -14,7 +14,19 @@ from functools import cached_property
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, false, func, literal, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    or_,
+    true,
+)
 
 from pipeline.store.answers import PERSON, PreferredAnswer, is_reviewed_answer
 from pipeline.store.confidences import (
@@ -150,11 +162,9 @@ class RowJudgements:
             fields: Fields of the answers.
             threshold: Confidence below which a field makes its row doubtful.
         """
-        has_doubt = and_(
-            threshold > answers.c.least_confidence,
-            answers.c.extractor != PERSON,
-            answers.c.reviewed_at.is_(None),
-        )
+        # The condition that a person set or reviewed the answer; NULL without an answer.
+        self.is_checked = or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
+        has_doubt = and_(threshold > answers.c.least_confidence, ~self.is_checked)
         # The condition that a row is doubtful; NULL without an answer.
         self.is_doubtful = case((has_doubt, true()), (answers.c.id.is_not(None), false()))
         if not has_confidences(tx, task):

@@ -15,11 +15,11 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
     """The name is typed once; keys choose, mark, undo, edit, and move through the filter."""
     answer_many_rows(workspace, api, 12)
     with reading(workspace) as (reader, tab, client):
-        reader.go("/?task=reviews&reviewed=no")
+        reader.go("/?task=reviews&checked=no")
         tab.keyboard.press("j")
         tab.keyboard.press("Enter")
         tab.wait_for_url("**/row?**")
-        reader.wait_for("#position", "1 of 11 in the list")
+        reader.wait_for("#one nav", "0 of 20 checked")
         tab.keyboard.press("2")
         assert reader.focus == "who-name"
         tab.keyboard.type("Bea")
@@ -36,7 +36,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
             tab.wait_for_url(f"**key={key}")
             tab.keyboard.press("r")
             reader.wait_for("#one", "Checked by Bea")
-            assert "reviewed=no" in tab.url
+            assert "checked=no" in tab.url
         tab.keyboard.press("j")
         tab.wait_for_url("**key=5")
         tab.keyboard.press("e")
@@ -49,7 +49,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("?")
         reader.wait_for("#key-help p", "next, k previous")
         tab.keyboard.press("Escape")
-        tab.wait_for_url("**/?task=reviews&reviewed=no**")
+        tab.wait_for_url("**/quality?task=reviews")
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["items"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4"]

@@ -593,18 +593,16 @@ document.addEventListener("click", async ({ target }) => {
     return;
   }
   const path = `/api/tasks/${task}/items`;
-  if (action === "ask" && !(await confirmCost(path, ids))) {
+  let reply = action === "ask" ? await postJson(`${path}/cost`, { ids }) : {};
+  if (reply.question && !confirm(reply.question)) {
     return;
   }
-  const reply = await postJson(`${path}/${action}`, { ids });
+  if (!reply.detail) {
+    reply = await postJson(`${path}/${action}`, { ids });
+  }
   const message = joinSentences(reply.detail || reply.said || "Started", reply.hint);
   showNotice(reply.detail ? "warn" : "done", message);
 });
-
-async function confirmCost(path, ids) {
-  const { price } = await postJson(`${path}/cost`, { ids });
-  return confirm(`Ask ${ids.length} rows again, ${price}? Their answers are replaced.`);
-}
 
 async function postJson(address, body) {
   const response = await fetch(address, {

@@ -19,7 +19,6 @@ from web.app_state import PEOPLE_TASK
 from web.render import PageState, join_value_texts, render_page
 from web.row_titles import read_row_titles
 from web.views.version_accuracy import VersionText, find_version_accuracy
-from web.work_summary import summarize_ended_asking
 
 router = APIRouter()
 
@@ -44,14 +43,9 @@ def render_quality(
     with app_state.open_to_read(task) as ws:
         subject = ws.settings.task
         # Work is read first: if it ends while the report is read, the page loads itself again.
-        documents = app_state.background_work.describe_newest(
+        work_documents = app_state.background_work.describe_newest(
             f"{kind} {subject}" for kind in WORK_KINDS
         )
-        displayed_work = [
-            {**work, "summary": summarize_ended_asking(work)}
-            for work in documents
-            if work["state"] != "done"
-        ]
         newest_report = read_newest_report(ws.data, ws.task.name)
         samples = _sample_values(newest_report) if newest_report else []
         with ws.store.read() as tx:
@@ -67,7 +61,7 @@ def render_quality(
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,
-            displayed_work=displayed_work,
+            work_documents=work_documents,
             accuracy=find_version_accuracy(ws.store, ws.task, a, b),
             min_labelled_rows=MIN_LABELLED_ROWS,
             no_difference=NO_DIFFERENCE,
@@ -87,5 +81,7 @@ def _summarize_answer(text: str) -> str:
     """Return a JSON object as one line; any other text is returned unchanged."""
     with contextlib.suppress(ValueError, AttributeError):
         answer = json.loads(text)
-        return " · ".join(f"{name}: {join_value_texts(value)}" for name, value in answer.items())
+        return " · ".join(
+            f"{name.replace('_', ' ')}: {join_value_texts(value)}" for name, value in answer.items()
+        )
     return text

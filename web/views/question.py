@@ -99,6 +99,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         # Typing the name has confirmed it.
         ws.ask_person = lambda _question: True
         forget.forget_task(ws)
+    app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)
 
 

@@ -5,7 +5,7 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -19,15 +19,17 @@ from pipeline.batch import ingest
 from pipeline.batch.retry_due import ask_single_rows
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import FindableError, InputError
-from pipeline.engine import corrections
+from pipeline.core.text import plural
+from pipeline.engine import claiming, corrections
 from pipeline.engine.session import WorkspaceSession
 from pipeline.images import TASK as IMAGES_TASK
 from pipeline.ops import forget, items
 from pipeline.passages.show import read_quoted_passage
 from pipeline.quality import pilot
-from pipeline.store import claims, edits
+from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
+from pipeline.store import claims
 from pipeline.store.confidences import decode_confidences
-from pipeline.tables.row_table import REASON_COLUMN, UNUSABLE_STATE
+from pipeline.tables.row_table import UNUSABLE_STATE
 from pipeline.workflows import try_out
 from web.answer_differences import compare_versions
 from web.app_state import PEOPLE_TASK, AppState
@@ -49,9 +51,15 @@ from web.render import (
     render_page,
     to_text,
 )
-from web.row_query import RowQuery
+from web.row_query import RowQuery, RowQueryParameters
 from web.row_titles import read_row_titles
-from web.views.rows import PASSAGES_TASK, SORT_TIMEOUT_S, make_passage_values
+from web.views.rows import (
+    ANSWER_CHANGED_EVENT,
+    PASSAGES_TASK,
+    SORT_TIMEOUT_S,
+    make_passage_values,
+)
+from web.views.version_accuracy import find_version_accuracy
 
 router = APIRouter()
 
@@ -91,22 +99,35 @@ def render_row_page(
         return render_page(app_state, "row.html", ws, "rows", **values)
 
 
-@router.get("/review", include_in_schema=False)
-def begin_review(app_state: PageState, task: str) -> RedirectResponse:
-    """Redirect to the first doubtful row, else to the first row that is not reviewed.
+@router.get("/next", include_in_schema=False)
+def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectResponse:
+    """Redirect to the first row of a list, or to the first after the row `after`.
 
-    The address has the filter of such rows, so that the row's page leads to the next of them. If no
-    row is left, redirect to the list of all rows.
+    If no row is left, or enough rows are checked for the quality page, redirect to the list. The
+    address of a row has the filter, so that the row's page leads to the next row.
     """
-    with app_state.open_to_read(task) as ws:
-        for parameters in ({"doubtful": "yes"}, {"reviewed": "no"}):
-            query = RowQuery.model_validate(parameters)
-            page = items.read_page(ws.store, ws.task, query.make_list_options())
-            if page.items:
-                address = query.address("/row", ws.settings.task, key=[page.items[0].id])
-                return RedirectResponse(address, status_code=303)
-        list_address = RowQuery.model_validate({}).address("/", ws.settings.task)
-        return RedirectResponse(list_address, status_code=303)
+    with app_state.open_to_read(query.task) as ws:
+        options = query.make_list_options(within_s=SORT_TIMEOUT_S)
+        page = items.read_page(ws.store, ws.task, options)
+        checked_rows = _count_checked_rows(ws, query) or 0
+        is_over = not page.items or checked_rows >= MIN_LABELLED_ROWS
+        address = _make_list_address(query, ws.settings.task)
+        if not is_over:
+            address = query.address("/row", ws.settings.task, key=[page.items[0].id])
+        return RedirectResponse(address, status_code=303)
+
+
+def _count_checked_rows(ws: WorkspaceSession, query: RowQuery) -> int | None:
+    """Return how many checked rows the quality page counts; None if the list is of other rows."""
+    if not query.checked:
+        return None
+    accuracy = find_version_accuracy(ws.store, ws.task, "", "")
+    return accuracy.report.measured_rows if accuracy else 0
+
+
+def _make_list_address(query: RowQuery, task: str) -> str:
+    """Return the address of the page with a list; that of the rows to check is the quality page."""
+    return f"/quality?{urlencode({'task': task})}" if query.checked else query.address("/", task)
 
 
 @router.get("/parts/row", include_in_schema=False)
@@ -121,26 +142,29 @@ def render_row(
 def render_position(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, and links to its neighbours.
 
-    The place is such as "row 3 of 20". A part whose search takes over SORT_TIMEOUT_S is left out.
+    The place is such as "row 3 of 20"; the list of rows to check has none, because rows leave it. A
+    part whose search takes over SORT_TIMEOUT_S is left out.
     """
     options = query.make_list_options(within_s=SORT_TIMEOUT_S)
     with app_state.open_to_read(query.task) as ws:
+        task = ws.settings.task
         row_id = ws.store.query(ws.task.find_row_id, query.key)
-        neighbour_ids: tuple[str | None, str | None] = (None, None)
+        previous_address = None
         with suppress(InputError):
-            neighbour_ids = items.read_neighbours(ws.store, ws.task, row_id, options)
-        previous_address, next_address = (
-            query.address("/row", ws.settings.task, key=[neighbour_id]) if neighbour_id else None
-            for neighbour_id in neighbour_ids
-        )
+            previous_options = options._replace(after=row_id, is_reversed=True)
+            for row in items.read_page(ws.store, ws.task, previous_options).items:
+                previous_address = query.address("/row", task, key=[row.id])
+        position = None
+        if not query.checked:
+            position = items.find_position(ws.store, ws.task, row_id, options)
         return render_page(
             app_state,
             "parts/position.html",
             ws,
             "rows",
-            position=items.find_position(ws.store, ws.task, row_id, options),
+            position=position,
             previous_address=previous_address,
-            next_address=next_address,
+            next_address=query.address("/next", task, after=[row_id]),
         )
 
 
@@ -269,6 +293,7 @@ def submit_cell_form(
         response = _render_cell(app_state, ws, key, form.get("field", ""), result)
     if result.is_saved:
         remember_editor(response, editor)
+        response.headers["hx-trigger"] = ANSWER_CHANGED_EVENT
     return response
 
 
@@ -336,16 +361,15 @@ def _row_values(
     )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
-    columns = _list_column_texts(row.pop("columns"), task, row_id)
+    columns = _list_column_texts(row.pop("columns"), row_id)
     for request in row["requests"]:
         request["texts"] = _list_sent_texts(request)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
     with ws.store.read() as tx:
-        can_be_asked = items.can_ask_again(tx, ws.task, row_id)
+        askable_ids = claiming.filter_askable_ids(tx, ws.task, [row_id])
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        row_edits = edits.list_edits(tx, ws.task.name, [row_id])[row_id]
         row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
@@ -356,7 +380,9 @@ def _row_values(
     return {
         **row,
         **_make_row_heading(row, task, columns, row_title),
-        "list_address": query.address("/", task),
+        "list_address": _make_list_address(query, task),
+        "checked_rows": _count_checked_rows(ws, query),
+        "min_labelled_rows": MIN_LABELLED_ROWS,
         "list_pairs": query.pairs,
         "row_path": query.address("/parts/row", task, key=[key]),
         "position_path": query.address("/parts/position", task, key=[key]),
@@ -373,11 +399,19 @@ def _row_values(
         # The answer that lists and exports show.
         "answer_source": next((answer for answer in row["answers"] if answer["preferred"]), None),
         "edits": history["edits"],
+        "review_marks": [
+            {
+                "at": answer["reviewed_at"],
+                "who": answer["reviewed_by"],
+                "is_in_force": answer["preferred"],
+            }
+            for answer in row["answers"]
+            if answer["reviewed_at"]
+        ],
         "answer_state": history["state"],
         "editors": editors,
         "quick_choices": next(filter(None, map(list_choices, editors.values())), []),
         "review": stored_answer,
-        "corrected_fields": edits.list_set_fields(row_edits),
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
         "doubt_threshold": ws.settings.doubtful,
         "comparison": compare_versions(row["answers"], query.first, query.second),
@@ -386,7 +420,7 @@ def _row_values(
         "editor": editor,
         "marks": marks,
         "concepts": concepts,
-        "can_be_asked": can_be_asked,
+        "can_be_asked": bool(askable_ids),
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
         "has_index": ws.is_indexed,
@@ -405,18 +439,13 @@ def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
     return [part["text"] for part in instruction["parts"]] + try_out.list_prompt_texts(body)
 
 
-def _list_column_texts(columns: Mapping[str, Any], task: str, row_id: str) -> list[tuple[str, str]]:
-    """Return the columns of a row as texts, except the one that the page shows elsewhere.
-
-    It is `tags` of a person, which the answer has; REASON_COLUMN of an image with a problem; and
-    HASH_KEY of a row whose key is a hash.
-    """
-    repeated_name = "tags" if task == PEOPLE_TASK else ""
-    if columns.get(HASH_KEY) == row_id:
-        repeated_name = HASH_KEY
-    if task == IMAGES_TASK and columns.get("problem"):
-        repeated_name = REASON_COLUMN
-    return [(name, to_text(value)) for name, value in columns.items() if name != repeated_name]
+def _list_column_texts(columns: Mapping[str, Any], row_id: str) -> list[tuple[str, str]]:
+    """Return the columns of a row as texts, except a key that is a hash and names no row."""
+    return [
+        (name, to_text(value))
+        for name, value in columns.items()
+        if name != HASH_KEY or value != row_id
+    ]
 
 
 def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
@@ -461,42 +490,39 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
     return {"freed": len(unparked), "said": message}
 
 
-class ReviewRequest(BaseModel):
-    """Who reviewed the answer of a row."""
-
-    model_config = ConfigDict(extra="forbid")
-    key: str = Field(max_length=4_000)
-    # Name of the reviewer.
-    who: str
-    # False removes the mark.
-    reviewed: bool = True
-
-
-@router.post("/api/tasks/{task}/items/review")
-def review_row(app_state: PageState, task: str, body: ReviewRequest) -> dict[str, Any]:
-    """Mark the answer of a row as reviewed, or remove the mark; return `key` and `reviewed`."""
-    with app_state.open_to_write(task) as ws:
-        corrections.mark_answer_reviewed(
-            ws.store,
-            ws.task,
-            ws.now,
-            body.key,
-            editor_name=body.who,
-            expected_state=None,
-            is_reviewed=body.reviewed,
-        )
-    return {"key": body.key, "reviewed": body.reviewed}
-
-
 @router.post("/api/tasks/{task}/items/cost")
 def price_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
-    """Return the estimated cost of asking the chosen rows again, in USD and in words.
+    """Return the estimated cost of asking the chosen rows again in USD, and a question that has it.
 
-    The cost in USD is null if it is unknown.
+    The question counts the rows that would be asked, and those that would not. The cost in USD is
+    null if it is unknown.
     """
     with app_state.open_to_read(task) as ws:
-        cost = estimate_cost(ws, body.ids)
-        return {"cost": cost, "price": describe_price(cost or 0.0)}
+        with ws.store.read() as tx:
+            askable_ids = claiming.filter_askable_ids(tx, ws.task, body.ids)
+        cost = estimate_cost(ws, sorted(askable_ids))
+        left_out_text = _describe_left_out(ws, body.ids, askable_ids)
+    question = (
+        f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost or 0.0)}? "
+        f"A new answer replaces the old one. {left_out_text}"
+    )
+    return {"cost": cost, "question": question.strip()}
+
+
+def _describe_left_out(
+    ws: WorkspaceSession, row_ids: Sequence[str], asked_ids: Collection[str]
+) -> str:
+    """Return a sentence on those of the chosen rows that are not asked, or ""."""
+    left_out_ids = set(row_ids).difference(asked_ids)
+    with ws.store.read() as tx:
+        preferred_answers = ws.task.read_preferred_answers(tx, list(left_out_ids))
+    corrected_count = sum(answer.is_corrected for answer in preferred_answers.values())
+    counts = {
+        "corrected": corrected_count,
+        "without text, gone or being asked": len(left_out_ids) - corrected_count,
+    }
+    parts = [f"{count:,} {reason}" for reason, count in counts.items() if count]
+    return f"Not asked: {', '.join(parts)}." if parts else ""
 
 
 def mark_and_start_asking(
@@ -541,15 +567,21 @@ def mark_and_start_asking(
         if not asked_ids:
             raise RequestRefusedError(
                 409,
-                "no row can be asked: claimed, corrected, gone, or is empty; nothing was changed",
+                "no row can be asked: corrected, gone, without text or being asked; "
+                "nothing was changed",
             )
+        left_out_text = _describe_left_out(ws, row_ids, asked_ids)
 
     def ask_rows(display: BackgroundJob) -> dict[str, Any]:
         """Sync the rows, then ask them; return how many were answered and asked."""
         with app_state.open_to_write(task, display) as ws:
             ws.sync_task()
             report = ask_single_rows(ws, asked_ids)
-        return {"answered": report.answered, "asked": len(asked_ids)}
+        return {
+            "answered": report.answered,
+            "asked": len(asked_ids),
+            "left_out": left_out_text,
+        }
 
     return app_state.background_work.start(kind, ask_rows, task=task, row_key=row_key)
 
@@ -582,7 +614,7 @@ def _start_forgetting(
             # Typing the key has confirmed it.
             ws.ask_person = lambda _question: True
             report = forget.forget_rows(ws, [key])
-        app_state.background_work.delete_finished(row_key=key)
+        app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.
         return {
             name: value

@@ -57,6 +57,8 @@ EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON, a line f
 # without an index: a page waits for the rows.
 COUNT_TIMEOUT_S = 3.0
 SORT_TIMEOUT_S = 10.0
+# Event in the browser after which the counts of values load themselves again.
+ANSWER_CHANGED_EVENT = "answer-changed"
 # Characters of a passage without quotations.
 MAX_PASSAGE_CHARS = 400
 # Display names of columns and facets. Others are displayed with spaces for underscores.
@@ -72,6 +74,7 @@ COLUMN_LABELS = {
 }
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
+    "answered": "has an answer that counts",
     "waiting": "not asked yet",
     "being asked": "its question was sent; the answer is not here yet",
     "out of date": "changed, or to be asked again; its old answer counts until then",
@@ -89,8 +92,8 @@ FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,
-    "reviewed": f"{COLUMN_LABELS['reviewed']}: {{}}".format,
     "doubtful": "doubtful: {}".format,
+    "checked": "corrected or checked: {}".format,
 }
 
 
@@ -257,6 +260,7 @@ def _rows_values(
         "rows": page.rows,
         "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
         "column_choices": column_choices,
+        "condition_example": columns.make_condition_example(displayed_names, page.rows),
         "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
         "labels": COLUMN_LABELS,
         "filter_chips": _list_filter_chips(query, task_name),
@@ -268,6 +272,7 @@ def _rows_values(
         ],
         "list_address": query.position_address("/parts/rows", task_name),
         "rows_changed_event": ROWS_CHANGED_EVENT,
+        "answer_changed_event": ANSWER_CHANGED_EVENT,
         "facets_address": query.address("/parts/facets", task_name),
         "unfiltered_address": query.address("/", task_name, **cleared_filters),
         "has_filters": bool(query.filter_pairs),

@@ -32,8 +32,8 @@ from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
 from web.row_titles import read_row_titles
-from web.views.command_api import MAX_DISPLAYED_WORK
-from web.views.row import ASK_WORK_KIND, MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
+from web.views.command_api import list_displayed_work
+from web.views.row import MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 
 router = APIRouter()
 
@@ -202,12 +202,10 @@ def _render_batch(
     failed rows can be asked again, for the displayed cost.
     """
     # Work is read first: if it ends while the run is read, the page loads itself again.
-    job_documents = [
-        job.document for job in app_state.background_work.list_jobs() if not job.row_key
-    ]
     with app_state.open_to_read(task) as ws, ws.store.read() as tx:
         run = read_run(tx, number)
         run_task = ws.find_task(run.batch.task)
+        work_documents = list_displayed_work(app_state.background_work, run_task.subject)
         document = run.describe(tx, run_task, ws.now())
         row_ids = run.list_row_ids(tx)
         example_names = [name for error in document["reasons"] for name, _ in error["examples"]]
@@ -231,36 +229,15 @@ def _render_batch(
             batch=batch,
             failures=run.failures,
             subject=run_task.subject,
+            run_title=task_title(run_task),
             row_ids=row_ids[:MAX_NAMED_ROWS],
             titles=titles,
             has_more_rows=len(row_ids) > MAX_NAMED_ROWS,
             retry_count=len(retry_ids),
             retry_cost=retry_cost,
             error_message=error_message,
-            work_documents=_list_run_work(job_documents, run, run_task.subject),
+            work_documents=work_documents,
         )
-
-
-def _list_run_work(
-    job_documents: list[dict[str, Any]],
-    run: RunReport,
-    task: str,
-) -> list[dict[str, Any]]:
-    """Return the documents of the background work on a run, in the order of `job_documents`.
-
-    These count as work on the run: work that cancels one of its batches, work that asks rows of the
-    task again, and any work of the task that runs until the run is over. Only the last
-    MAX_DISPLAYED_WORK are returned.
-    """
-    kinds = [CANCEL_WORK_KIND.format(number) for number in run.numbers]
-    kinds.append(ASK_WORK_KIND.format(task))
-    states = () if run.batch.is_finished else ("running",)
-    documents = [
-        job
-        for job in job_documents
-        if job["kind"] in kinds or (job["task"] == task and job["state"] in states)
-    ]
-    return documents[-MAX_DISPLAYED_WORK:]
 
 
 def _make_run_values(app_state: AppState, run: RunReport, now: datetime) -> dict[str, Any]:

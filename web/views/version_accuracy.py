@@ -5,7 +5,9 @@ from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query
 
+from pipeline.core.row_listing import RowFilter, RowListOptions
 from pipeline.engine.task import Task
+from pipeline.ops import items
 from pipeline.quality.right_value_accuracy import (
     AccuracyReport,
     list_version_choices,
@@ -26,8 +28,8 @@ class VersionAccuracy(NamedTuple):
     # Versions with answers to labelled rows, to choose from.
     choices: Sequence[str]
     report: AccuracyReport
-    # The version in use, if it is measured and labelled rows lack its answers; else "".
-    unasked_version: str
+    # Whether a row has an answer that nobody corrected or reviewed.
+    has_unchecked_rows: bool
 
 
 @router.get("/api/tasks/{task}/accuracy")
@@ -66,7 +68,6 @@ def find_version_accuracy(
     if not any(versions):
         versions = choices.labelled[-2:] or choices.answered[-1:]
     report = store.query(measure_versions, task, versions)
-    unasked_version = ""
-    if report.present_index is not None and report.unasked_rows:
-        unasked_version = report.versions[report.present_index].version
-    return VersionAccuracy(choices.labelled, report, unasked_version)
+    options = RowListOptions(1, RowFilter(is_checked=False), fields=())
+    has_unchecked_rows = bool(items.read_page(store, task, options).items)
+    return VersionAccuracy(choices.labelled, report, has_unchecked_rows)

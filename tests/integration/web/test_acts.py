@@ -37,7 +37,11 @@ def test_rows_of_a_user_task(workspace: Workspace) -> None:
         assert page.post("/api/tasks/reviews/items/cost", json={"ids": ["1"]}).json()["cost"] > 0
 
         response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1", "2"]})
-        assert wait_for_result(page, response)["result"] == {"answered": 2, "asked": 2}
+        assert wait_for_result(page, response)["result"] == {
+            "answered": 2,
+            "asked": 2,
+            "left_out": "",
+        }
 
         text = page.get("/items.csv", params={"task": "reviews", "id": ["2"]}).text
         assert len(text.splitlines()) == 2
@@ -66,11 +70,15 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
 
         response = page.post(ask_path, json={"ids": ["4"]})
         assert response.status_code == 409
-        assert "gone, or is empty; nothing was changed" in response.json()["detail"]
+        assert "gone, without text or being asked; nothing was changed" in response.json()["detail"]
         assert is_applied() == [True]
 
         response = page.post(ask_path, json={"ids": ["3", "4"]})
-        assert wait_for_result(page, response)["result"] == {"answered": 1, "asked": 1}
+        assert wait_for_result(page, response)["result"] == {
+            "answered": 1,
+            "asked": 1,
+            "left_out": "Not asked: 1 without text, gone or being asked.",
+        }
         assert is_applied() == [True]
     # Quality counts the rows that the list counts.
     assert json.loads(workspace.ran("qc", JSON="1").stdout)["items"] == 4 - is_gone

@@ -85,6 +85,7 @@ def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> N
     contents = [path.read_bytes() for path in workspace.data.rglob("*") if path.is_file()]
     assert not any(b"It boils in" in content for content in contents)
     assert page.get("/api/costs").json() == costs
+    assert not [work for work in page.get("/api/work").json() if work["task"]]
     workspace.ran("doctor")
     number = drop_reviews(page)
     try_question(page, number, **TONE | {"question": "Is it loud?"}, **WHY, **KEY_TEXT)

@@ -90,15 +90,27 @@ def test_links_show_the_rows_that_differ(compared: Workspace) -> None:
 
 @pytest.mark.full
 @pytest.mark.alike
-def test_versions_without_labels_are_told_how_to_get_them(compared: Workspace) -> None:
-    """The page says how many rows to check; the same version twice is measured alone."""
+def test_rows_to_check_are_opened_until_enough_are_checked(compared: Workspace) -> None:
+    """The page says how many rows to check, without corrected rows, and the review ends there."""
     with Page(compared) as page:
         part = _get_accuracy(page)
-        assert '<a class="b" href="/review?task=reviews">Check 20 more rows' in part
+        assert '<a class="b" href="/next?task=reviews&checked=no">Check 20 more rows' in part
         assert "<select" not in part
 
-        label_tones(compared, "blame", [1])
+        label_tones(compared, "blame", [1, 3])
         version = OPTION.findall(_get_accuracy(page))[0][0]
         twice = _get_accuracy(page, a=version, b=version)
-        assert "Check 19 more rows" in twice
+        assert "Check 18 more rows" in twice
         assert "<select" in twice
+
+        def open_next(after: str = "") -> str:
+            """Return the address to which the review leads."""
+            return page.get("/next", params={**unchecked, "after": after}).headers["location"]
+
+        unchecked = {**TASK, "checked": "no"}
+        assert open_next() == "/row?task=reviews&checked=no&key=2"
+        assert "2 of 20 checked" in page.get("/row", params={**unchecked, "key": "2"}).text
+        assert open_next("2") == "/row?task=reviews&checked=no&key=4"
+        assert open_next("30") == "/quality?task=reviews"
+        label_tones(compared, "blame", range(1, 21))
+        assert open_next() == "/quality?task=reviews"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.quotes import to_display_value
-from web.render import drop_common_objects, join_value_texts, to_text
+from web.render import join_value_texts, to_text
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,3 @@ def test_numbers_are_short(value: Any, text: str) -> None:
 def test_empty_values_are_nothing(value: Any) -> None:
     """An empty list or object is not a blank."""
     assert join_value_texts(value) == "nothing"
-
-
-def test_only_changed_objects_of_a_list_are_listed() -> None:
-    """Other values, and lists whose order changed, are whole."""
-    first = {"name": "a"}
-    second = {"name": "b"}
-    third = {"name": "c"}
-    assert drop_common_objects([first, second], [first, third]) == ([second], [third])
-    assert drop_common_objects([first, second], [second, first]) == (
-        [first, second],
-        [second, first],
-    )
-    assert drop_common_objects(["a", "b"], ["a"]) == (["a", "b"], ["a"])
