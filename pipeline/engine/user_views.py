@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, func, literal
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal
 
 from pipeline.core.column_placeholders import fill_template, find_column, list_template_columns
 from pipeline.core.quotes import is_quotation, iterate_leaves
@@ -36,17 +36,21 @@ from pipeline.tables.stored_rows import (
     CHANGED_AT_COLUMN,
     HASH_COLUMN,
     KEY_COLUMN,
+    ROW_NUMBER_COLUMN,
     VALUES_COLUMN,
+    make_row_number,
     parse_stored_values,
 )
 from pipeline.tables.view_row import (
     ANSWER_PREFIX,
+    ROW_NUMBER,
     ViewColumn,
     ViewRow,
     name_added_columns,
     name_answer_columns,
+    name_number_columns,
 )
-from pipeline.tables.where_sql import JsonCell, make_number_expression
+from pipeline.tables.where_sql import JsonCell, make_json_cell, make_number_expression
 
 if TYPE_CHECKING:
     from pipeline.engine.user_task import UserTask
@@ -77,6 +81,7 @@ class TaskGridBuilder:
         self._record = task.record
         self._table = task.make_row_table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
+        self._row_number = make_row_number(self._table.table)
         # A key that is a hash of the row is no column of the source.
         self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
         sources = [*self._record.columns, *self._own_keys]
@@ -116,6 +121,7 @@ class TaskGridBuilder:
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in _COST_KINDS},
+                ROW_NUMBER: self._row_number,
             },
             read_values=lambda cells: parse_stored_values(cells[VALUES_COLUMN]),
             source_names=[*self._record.columns, *self._own_keys],
@@ -146,6 +152,16 @@ class TaskGridBuilder:
             for name, kind in self._record.columns.items()
         }
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
+        number = self._row_number
+        columns |= dict.fromkeys(
+            name_number_columns(self._record),
+            ViewColumn(
+                partial(_read_cell, ROW_NUMBER),
+                "integer",
+                make_json_cell(ROW_NUMBER, cast(number, Text)),
+                [self._table.table.c[ROW_NUMBER_COLUMN]],
+            ),
+        )
         kinds = dict(self._record.fields)
         for name, field in self._fields.items():
             kind = kinds[field]
@@ -239,10 +255,10 @@ def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> Exp
     Rows that are no longer in their source are left out, unless `options.gone` is set or the
     row filter asks for their state or names ids.
 
-    The columns are those of the grid, in its order: the source's columns, the key if the source
-    has none, the answer's fields, its version and its time, with `options.cost` its tokens and
-    cost, the confidences of its fields, and the state with its reason. A refused row has its
-    cells as read.
+    The columns are those of the grid, in its order: the source's columns, the key and the row's
+    place if the source has no key, the answer's fields, its version and its time, with
+    `options.cost` its tokens and cost, the confidences of its fields, and the state with its
+    reason. A refused row has its cells as read.
 
     Returns:
         The rows, which are read when iterated. The counts by version are complete after that.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from pipeline.core.answer_fields import AnswerField
+from pipeline.core.declaration import HASH_KEY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,11 @@ class TaskRecord:
     members: TaskMembers = field(metadata={"column": "words"})
     # When the record was written.
     at: datetime
+
+    @property
+    def has_made_key(self) -> bool:
+        """Return whether the key is a hash of the row."""
+        return self.key[0][0] == HASH_KEY
 
     @property
     def line_noun(self) -> str:

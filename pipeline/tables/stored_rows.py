@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, FromClause, Subquery, and_, case, func, or_, select, true
 
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import PERSON
@@ -40,6 +40,16 @@ def make_rows_subquery(task: str) -> Subquery:
     """Return a subquery of the stored rows of a task, with their values as JSON."""
     columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
     return select(*columns).where(rows_table.c.task == task).subquery("items")
+
+
+def make_row_number(rows: FromClause) -> ColumnElement[int | None]:
+    """Return the place of a row in the newest table of a task; NULL for a gone row.
+
+    Args:
+        rows: The task's rows; see `make_rows_subquery`.
+    """
+    number = rows.c[ROW_NUMBER_COLUMN]
+    return case((number > 0, number))
 
 
 def make_row_table(
@@ -97,7 +107,7 @@ def make_row_table(
         is_missing=is_missing,
         row_reason=case((is_refused, line), else_="") + columns.findable_unusable,
         id_column=KEY_COLUMN,
-        order_column="findable_row",
+        order_column=ROW_NUMBER_COLUMN,
         own_prompt_version=prompt_version,
     )
 
