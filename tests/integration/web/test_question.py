@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.integration.web.test_imports import press_button
 from tests.integration.web.test_intake import (
@@ -123,7 +122,6 @@ def test_a_task_that_the_form_cannot_have_says_why(
     reviews.set_up_task(workspace)
     path = Path("tasks", "reviews.py")
     path.write_text(path.read_text().replace(old, new))
-    forget_loaded_files()
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = unescape(page.get("/question", params={"task": "reviews"}).text)
