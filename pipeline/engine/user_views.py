@@ -36,14 +36,13 @@ from pipeline.tables.stored_rows import (
     CHANGED_AT_COLUMN,
     HASH_COLUMN,
     KEY_COLUMN,
+    PLACE_COLUMN,
     ROW_NUMBER_COLUMN,
     VALUES_COLUMN,
-    make_row_number,
     parse_stored_values,
 )
 from pipeline.tables.view_row import (
     ANSWER_PREFIX,
-    ROW_NUMBER,
     ViewColumn,
     ViewRow,
     name_added_columns,
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
-_CELL_NAMES = (KEY_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
+_CELL_NAMES = (KEY_COLUMN, PLACE_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
 # Columns with the tokens and the cost of an answer, with their kinds.
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
@@ -81,7 +80,6 @@ class TaskGridBuilder:
         self._record = task.record
         self._table = task.make_row_table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
-        self._row_number = make_row_number(self._table.table)
         # A key that is a hash of the row is no column of the source.
         self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
         sources = [*self._record.columns, *self._own_keys]
@@ -121,7 +119,6 @@ class TaskGridBuilder:
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in _COST_KINDS},
-                ROW_NUMBER: self._row_number,
             },
             read_values=lambda cells: parse_stored_values(cells[VALUES_COLUMN]),
             source_names=[*self._record.columns, *self._own_keys],
@@ -152,14 +149,14 @@ class TaskGridBuilder:
             for name, kind in self._record.columns.items()
         }
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
-        number = self._row_number
+        rows = self._table.table.c
         columns |= dict.fromkeys(
             name_number_columns(self._record),
             ViewColumn(
-                partial(_read_cell, ROW_NUMBER),
+                partial(_read_cell, PLACE_COLUMN),
                 "integer",
-                make_json_cell(ROW_NUMBER, cast(number, Text)),
-                [self._table.table.c[ROW_NUMBER_COLUMN]],
+                make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
+                [rows[ROW_NUMBER_COLUMN]],
             ),
         )
         kinds = dict(self._record.fields)

@@ -57,8 +57,8 @@ from pipeline.tables.refusals import adoption_error
 from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
 from pipeline.tables.stored_rows import (
     KEY_COLUMN,
+    PLACE_COLUMN,
     VALUES_COLUMN,
-    make_row_number,
     make_row_table,
     make_rows_subquery,
 )
@@ -137,7 +137,7 @@ def _make_view_query(
                 kind,
             )
         for name in name_number_columns(task):
-            columns[name] = make_row_number(rows)
+            columns[name] = rows.c[PLACE_COLUMN]
         state = make_row_table(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)

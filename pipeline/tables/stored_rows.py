@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, FromClause, Subquery, and_, case, func, or_, select, true
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
 
 from pipeline.store import answers as stored_answers
 from pipeline.store.answers import PERSON
@@ -18,6 +18,7 @@ from pipeline.tables.row_table import UNUSABLE_STATE, RowTable
 # Columns of `make_rows_subquery`.
 KEY_COLUMN = "findable_key"
 ROW_NUMBER_COLUMN = "findable_row"
+PLACE_COLUMN = "findable_place"
 HASH_COLUMN = "findable_hash"
 VALUES_COLUMN = "findable_values"
 UNUSABLE_COLUMN = "findable_unusable"
@@ -26,6 +27,8 @@ IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
     ROW_NUMBER_COLUMN: rows_table.c.n,
+    # NULL for a gone row.
+    PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),
     VALUES_COLUMN: rows_table.c.row,
     HASH_COLUMN: rows_table.c.input_hash,
     "findable_empty": rows_table.c.is_empty,
@@ -40,16 +43,6 @@ def make_rows_subquery(task: str) -> Subquery:
     """Return a subquery of the stored rows of a task, with their values as JSON."""
     columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
     return select(*columns).where(rows_table.c.task == task).subquery("items")
-
-
-def make_row_number(rows: FromClause) -> ColumnElement[int | None]:
-    """Return the place of a row in the newest table of a task; NULL for a gone row.
-
-    Args:
-        rows: The task's rows; see `make_rows_subquery`.
-    """
-    number = rows.c[ROW_NUMBER_COLUMN]
-    return case((number > 0, number))
 
 
 def make_row_table(

@@ -101,12 +101,12 @@ def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> N
         (
             'items="reviews.csv"',
             "items=\"SELECT 1 AS id, 'good' AS text\"",
-            "the rows of this task are not in a file",
+            "The rows of this task are not in a file",
         ),
         (
             "praise: list[str]",
             "praise: list[list[str]]",
-            "the form for a new task has no kind for the field 'praise'",
+            "The form for a new task has no kind for the field 'praise'",
         ),
     ],
     ids=["query", "nested field"],
@@ -125,7 +125,7 @@ def test_a_task_that_the_form_cannot_have_says_why(
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = unescape(page.get("/question", params={"task": "reviews"}).text)
-        assert f"This question cannot be copied: {obstacle}." in html
+        assert f"This question cannot be copied. {obstacle}." in html
         assert "use-as-draft" not in html
         assert '<td data-label="Field">' in html
         response = page.post("/question", params={"task": "reviews"}, follow_redirects=False)

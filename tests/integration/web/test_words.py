@@ -13,7 +13,7 @@ from tests.page import Page
 
 TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_COLUMNS|—")
 PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/none", "/row?key=1")
-PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/index", "/parts/settings")
+PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/index")
 
 
 @pytest.mark.full
