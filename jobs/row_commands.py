@@ -195,8 +195,7 @@ def export(
 
     CSV cells that a spreadsheet would run as formulas get an apostrophe, unless --raw is given.
 
-    The file is complete or not written. If there are no rows to export, no file is written. `-` is
-    standard output; with --json it gets a JSON list.
+    The file is complete or not written. `-` is standard output; with --json it gets a JSON list.
     """
     path = None if str(target) == "-" else target
     if path is None and sys.stdout.isatty():

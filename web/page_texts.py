@@ -1,12 +1,16 @@
 """Rewrite messages of commands for the page: links in place of commands, no settings."""
 
 import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import quote_plus
 
 from markupsafe import Markup, escape
 
+from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import current_form
 from pipeline.core.text import CENT_USD, format_usd
+from pipeline.workflows.try_out import list_prompt_texts
 
 # A setting or option as it is typed, with its value; a quoted value may contain blanks.
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s`;,)"'])*"""
@@ -30,6 +34,8 @@ _SETTING_NAME = re.compile(
 )
 # Between two clauses of a message, but not within quotation marks.
 _CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
+# A value in a prompt, between tags with the name of its column. The prompt may name it before that.
+_SENT_VALUE = re.compile(r"(?:(\w+): (?=<\1>))?<(\w+)>(.*?)(?:</\2>|$)", re.DOTALL)
 # The place of the page that does the work of a command: its label, and its address for a task.
 _PLACES = {
     **dict.fromkeys(
@@ -130,6 +136,22 @@ def describe_price(cost: float) -> str:
     if not cost:
         return "free"
     return f"about {format_usd(cost)}" if cost >= CENT_USD else format_cost(cost)
+
+
+def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the columns of a table that a request has, each with its value."""
+    return [
+        (find_column(match[2], columns) or match[2], match[3])
+        for prompt in list_prompt_texts(request)
+        for match in _SENT_VALUE.finditer(prompt)
+    ]
+
+
+def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
+    """Return a prompt with the name of its column before each value, in place of tags."""
+    return _SENT_VALUE.sub(
+        lambda match: f"{find_column(match[2], columns) or match[2]}: {match[3]}", prompt
+    )
 
 
 def capitalize_first(text: str) -> str:

@@ -142,7 +142,8 @@ def _make_typed_field(prefix: str, field: AnswerField) -> TypedField:
         InputError: The form has no kind for the field.
     """
     description = field.description.removesuffix(NULL_DESCRIPTION)
-    typed_field = TypedField(prefix, field.name, description=description.removesuffix(". "))
+    heading = field.name.replace("_", " ")
+    typed_field = TypedField(prefix, heading, description=description.removesuffix(". "))
     if field.limits:
         raise _unknown_kind_error(field)
     if field.kind == "choice" and field.json_type == "string" and len(field.choices) > 1:
@@ -239,16 +240,15 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
         try:
             answer_field = check_and_normalize_field(_make_field(typed_field), used_names)
         except InputError as error:
-            typed.messages[typed_field.prefix] = describe_refusal(error)
+            typed_name = f"“{typed_field.name.strip()}”"
+            message = describe_refusal(error).replace(repr(to_name(typed_field.name)), typed_name)
+            typed.messages[typed_field.prefix] = message
         else:
             fields.append(answer_field)
 
-    invalid_prefixes = [
-        typed_field.prefix for typed_field in typed.fields if typed_field.prefix in typed.messages
-    ]
-    if invalid_prefixes:
-        message = typed.messages[invalid_prefixes[0]]
-        raise InputError(message, field=invalid_prefixes[0])
+    if typed.messages:
+        prefix, message = next(iter(typed.messages.items()))
+        raise InputError(message, field=prefix)
     return tuple(fields) or (FieldDraft("answer", "text"),)
 
 

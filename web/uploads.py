@@ -52,8 +52,6 @@ class Upload:
     # The task that the file is for, or NEW_TASK.
     task: str
     path: Path
-    # Column mapping in the form of MAP=.
-    mapping: str = ""
     read_options: ReadOptions = DEFAULT_READ_OPTIONS
     # The latest step: a key of STATES_BY_STEP.
     step: str = "read"
@@ -74,8 +72,9 @@ class Upload:
     # For a new task: what its columns are, the tried task, and the work that tried it.
     table_guess: TableGuess | None = field(default=None, repr=False)
     tried_task: UnwrittenTask | None = field(default=None, repr=False)
-    # The question as it was sent last, even if it was refused.
+    # The question as it was sent last, even if it was refused, and as it was tried.
     typed_question: QuestionForm = field(default_factory=QuestionForm, repr=False)
+    tried_question: QuestionForm | None = field(default=None, repr=False)
     trial_work: BackgroundJob | None = field(default=None, repr=False)
     # Columns of a file for a new task.
     columns: tuple[str, ...] = ()
@@ -93,6 +92,11 @@ class Upload:
         if self.work is None or self.work.is_running:
             return running_state
         return done_state if self.work.state == "done" else failed_state
+
+    @property
+    def is_tried(self) -> bool:
+        """Return whether the question was tried as it is typed now, with the same columns."""
+        return self.trial_work is not None and self.tried_question == self.typed_question
 
     @property
     def document(self) -> dict[str, Any]:
@@ -156,7 +160,6 @@ class UploadStore:
         name: str,
         body: AsyncIterator[bytes],
         *,
-        mapping: str,
         read_options: ReadOptions,
     ) -> Upload:
         """Write a file to the disk as its body arrives, and register it as an upload.
@@ -169,7 +172,6 @@ class UploadStore:
             task: The task that the file is for, or "new" for a new task.
             name: File name or path that the browser sent.
             body: The chunks of the file.
-            mapping: Column mapping in the form of MAP=.
             read_options: How the file is read, such as its encoding.
 
         Raises:
@@ -194,7 +196,7 @@ class UploadStore:
             if not path.is_file():
                 shutil.rmtree(path.parent, ignore_errors=True)
 
-        upload = Upload(number, task, path, mapping, read_options)
+        upload = Upload(number, task, path, read_options)
         self._uploads[number] = upload
         return upload
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -52,6 +52,8 @@ _PYTHON_PATH_PREFIX = "<Python: "
 _PYTHON_PATH_SUFFIX = ">"
 _TASK_NAME_HINT = "set name='…': a letter, then at most 40 characters of a-z, 0-9 and _"
 
+# The content of each file as it was run last, and its declaration, by path.
+_loaded_files: dict[Path, tuple[bytes, Declaration]] = {}
 # Declarations handed over by Python code, by path.
 _handed_over_tasks: dict[Path, Declaration] = {}
 
@@ -148,8 +150,8 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
 def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = False) -> Declaration:
     """Return the checked declaration of a task by its path; run its file if needed.
 
-    A file runs once per process; `forget_loaded_files` makes it run again. A declaration without a
-    name gets the name of its file.
+    A process runs a file once, and again after its content changed or after `forget_loaded_files`.
+    A declaration without a name gets the name of its file.
 
     A file may be somebody else's code, so it must be confirmed before it runs. Confirmations for a
     workspace are recorded in the user's state folder.
@@ -258,15 +260,14 @@ def forget_loaded_files() -> None:
 
     Tasks of notebooks and scripts stay.
     """
-    _load_task_file.cache_clear()
+    _loaded_files.clear()
     file_paths = [path for path in _handed_over_tasks if not parse_python_path(path)]
     for path in file_paths:
         del _handed_over_tasks[path]
 
 
-@cache
 def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declaration:
-    """Run a file and return its checked declaration.
+    """Return the checked declaration of a file; run the file if its content was not run last.
 
     Raises:
         InputError, ConfigurationError: See `load_declaration`.
@@ -277,7 +278,11 @@ def _load_task_file(path: Path, data: Path, trusted: tuple[str, ...]) -> Declara
     # Confirm the bytes that run, even if the file changes meanwhile.
     if _may_come_with_workspace(path, data):
         _require_confirmed(hashlib.sha256(source).hexdigest(), path, data, trusted)
-    return load_declaration_source(source, path.stem, path)
+    loaded_source, declaration = _loaded_files.get(path, (None, None))
+    if declaration is None or source != loaded_source:
+        declaration = load_declaration_source(source, path.stem, path)
+        _loaded_files[path] = source, declaration
+    return declaration
 
 
 def load_declaration_source(source: bytes, name: str, path: Path) -> Declaration:

@@ -294,7 +294,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
     is_reserved = keyword.iskeyword(name) or folded.startswith(("model_", RESERVED_PREFIX))
     if folded in taken_names or is_reserved:
         raise _make_fields_error(
-            f"the name {make_excerpt(name)!r} is taken by another field, Python or findable",
+            f"the name {make_excerpt(name)!r} is taken or reserved",
             f"give the field another name, such as answer_{name[:50]}",
         )
     return name

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Subquery, select
 from pipeline.core.answer_fields import AnswerField
 from pipeline.core.column_placeholders import fill_template, find_column
 from pipeline.core.command_hint import CommandHint, HintTemplate
-from pipeline.core.declaration import HASH_KEY, Declaration
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
@@ -238,7 +238,7 @@ class UserTask(Task):
         Raises:
             InputError: There is no such row, or the ids of several rows begin with `name`.
         """
-        if self.record.key[0][0] != HASH_KEY or len(name) < MIN_HASH_CHARS:
+        if not self.record.has_made_key or len(name) < MIN_HASH_CHARS:
             return self.find_row_id(tx, name)
         keys = self.stored_rows.c.findable_key
         begins_with_name = keys.startswith(name, autoescape=True)

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, func, literal
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal
 
 from pipeline.core.column_placeholders import fill_template, find_column, list_template_columns
 from pipeline.core.quotes import is_quotation, iterate_leaves
@@ -36,6 +36,8 @@ from pipeline.tables.stored_rows import (
     CHANGED_AT_COLUMN,
     HASH_COLUMN,
     KEY_COLUMN,
+    PLACE_COLUMN,
+    ROW_NUMBER_COLUMN,
     VALUES_COLUMN,
     parse_stored_values,
 )
@@ -45,15 +47,16 @@ from pipeline.tables.view_row import (
     ViewRow,
     name_added_columns,
     name_answer_columns,
+    name_number_columns,
 )
-from pipeline.tables.where_sql import JsonCell, make_number_expression
+from pipeline.tables.where_sql import JsonCell, make_json_cell, make_number_expression
 
 if TYPE_CHECKING:
     from pipeline.engine.user_task import UserTask
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
-_CELL_NAMES = (KEY_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
+_CELL_NAMES = (KEY_COLUMN, PLACE_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
 # Columns with the tokens and the cost of an answer, with their kinds.
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
@@ -146,6 +149,16 @@ class TaskGridBuilder:
             for name, kind in self._record.columns.items()
         }
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
+        rows = self._table.table.c
+        columns |= dict.fromkeys(
+            name_number_columns(self._record),
+            ViewColumn(
+                partial(_read_cell, PLACE_COLUMN),
+                "integer",
+                make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
+                [rows[ROW_NUMBER_COLUMN]],
+            ),
+        )
         kinds = dict(self._record.fields)
         for name, field in self._fields.items():
             kind = kinds[field]
@@ -239,10 +252,10 @@ def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> Exp
     Rows that are no longer in their source are left out, unless `options.gone` is set or the
     row filter asks for their state or names ids.
 
-    The columns are those of the grid, in its order: the source's columns, the key if the source
-    has none, the answer's fields, its version and its time, with `options.cost` its tokens and
-    cost, the confidences of its fields, and the state with its reason. A refused row has its
-    cells as read.
+    The columns are those of the grid, in its order: the source's columns, the key and the row's
+    place if the source has no key, the answer's fields, its version and its time, with
+    `options.cost` its tokens and cost, the confidences of its fields, and the state with its
+    reason. A refused row has its cells as read.
 
     Returns:
         The rows, which are read when iterated. The counts by version are complete after that.

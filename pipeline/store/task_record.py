@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from pipeline.core.answer_fields import AnswerField
-from pipeline.core.declaration import is_query
+from pipeline.core.declaration import HASH_KEY, is_query
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +89,11 @@ class TaskRecord:
     def is_query(self) -> bool:
         """Return whether the rows come from a query."""
         return is_query(self.items)
+
+    @property
+    def has_made_key(self) -> bool:
+        """Return whether the key is a hash of the row."""
+        return self.key[0][0] == HASH_KEY
 
     @property
     def line_noun(self) -> str:

@@ -57,6 +57,7 @@ from pipeline.tables.refusals import adoption_error
 from pipeline.tables.row_table import GONE_STATE, STATE_COLUMN
 from pipeline.tables.stored_rows import (
     KEY_COLUMN,
+    PLACE_COLUMN,
     VALUES_COLUMN,
     make_row_table,
     make_rows_subquery,
@@ -66,6 +67,7 @@ from pipeline.tables.view_row import (
     name_added_columns,
     name_answer_columns,
     name_confidence_columns,
+    name_number_columns,
 )
 
 # Columns of both views.
@@ -104,8 +106,9 @@ def _make_view_query(
     - The view of answers has each row's newest answer of each version, and its newest correction.
       The columns are the key, the fields, the version and the time.
     - The view of answered rows has each row's preferred answer in the same columns, then the task's
-      source columns except the key. A source column whose name differs from another only in case is
-      called `source_…`. The row's state is in the column `state`, or `row_state`.
+      source columns except the key, and the row's place if the key is a hash. A source column whose
+      name differs from another only in case is called `source_…`. The row's state is in the column
+      `state`, or `row_state`.
 
     In both, a column with the confidence follows for each field if an answer has confidences. Rows
     that left their source stay, with the state `gone`.
@@ -133,6 +136,8 @@ def _make_view_query(
                 source_name,
                 kind,
             )
+        for name in name_number_columns(task):
+            columns[name] = rows.c[PLACE_COLUMN]
         state = make_row_table(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)

@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 
-from pipeline.core.declaration import HASH_KEY
 from pipeline.core.progress import Progress
 from pipeline.core.report import format_counts
 from pipeline.store import claims, marks, workspace
@@ -237,14 +236,13 @@ class RowSync:
         """
         key_lines = KeyLines()
         repeat_counts = Counter[str]()
-        has_made_key = self.record.key[0][0] == HASH_KEY
         for row_number, source_row in enumerate(source, start=1):
             line = source_row[0]
             row = self._convert_row(source_row)
             row_id = row["item_id"]
             earlier_line = key_lines.add(row_id, line)
             # Equal rows share an id that is a hash.
-            has_made_id = row["input_hash"] == stored_rows.NO_HASH or has_made_key
+            has_made_id = row["input_hash"] == stored_rows.NO_HASH or self.record.has_made_key
             if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
                 finding = make_rejection(
                     line,
@@ -357,7 +355,7 @@ class RowSync:
         MAX_KEY_BYTES. The finding names the column, which is the first if the id is too long.
         """
         (first_column, _), *other_columns = self.record.key
-        if first_column == HASH_KEY:
+        if self.record.has_made_key:
             return hash_text(to_compact_json(values, sort=True))[:_ID_HASH_DIGITS]
 
         for name, _ in self.record.key:

@@ -18,6 +18,7 @@ from pipeline.tables.row_table import UNUSABLE_STATE, RowTable
 # Columns of `make_rows_subquery`.
 KEY_COLUMN = "findable_key"
 ROW_NUMBER_COLUMN = "findable_row"
+PLACE_COLUMN = "findable_place"
 HASH_COLUMN = "findable_hash"
 VALUES_COLUMN = "findable_values"
 UNUSABLE_COLUMN = "findable_unusable"
@@ -26,6 +27,8 @@ IMAGE_STATE_COLUMN = "findable_seen"
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
     ROW_NUMBER_COLUMN: rows_table.c.n,
+    # NULL for a gone row.
+    PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),
     VALUES_COLUMN: rows_table.c.row,
     HASH_COLUMN: rows_table.c.input_hash,
     "findable_empty": rows_table.c.is_empty,
@@ -97,7 +100,7 @@ def make_row_table(
         is_missing=is_missing,
         row_reason=case((is_refused, line), else_="") + columns.findable_unusable,
         id_column=KEY_COLUMN,
-        order_column="findable_row",
+        order_column=ROW_NUMBER_COLUMN,
         own_prompt_version=prompt_version,
     )
 

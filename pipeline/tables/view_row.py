@@ -46,6 +46,8 @@ DOUBTFUL = "doubtful"
 CONFIDENCE = "confidence"
 # Names about a whole row. Fields of these names are listed with a prefix.
 JUDGEMENT_NAMES = (REVIEWED, CONFIDENCE, DOUBTFUL)
+# Column with the place of a row whose key is a hash.
+ROW_NUMBER = "row_number"
 # The prefix of columns of answers whose names are taken.
 ANSWER_PREFIX = "answer_"
 # Sorts behind all probabilities.
@@ -95,13 +97,20 @@ class ViewColumn:
     sort_keys: Sequence[ColumnElement[Any]] = ()
 
 
+def name_number_columns(task: TaskRecord) -> Iterable[str]:
+    """Return the name of the column with the places of rows; none if columns name the rows."""
+    names = (ROW_NUMBER,) if task.has_made_key else ()
+    return name_added_columns([*task.columns, *dict(task.key)], names, "row_").values()
+
+
 def name_answer_columns(task: TaskRecord) -> dict[str, str]:
     """Return the names of the columns with the fields of a task, by field.
 
-    A field that has the name of a column of the source, of the key or of a judgement is
-    `answer_NAME`.
+    A field that has the name of a column of the source, of the key, of the row's place or of a
+    judgement is `answer_NAME`.
     """
-    taken_names = [*task.columns, *dict(task.key), *JUDGEMENT_NAMES]
+    row_names = [*task.columns, *dict(task.key), *name_number_columns(task)]
+    taken_names = [*row_names, *JUDGEMENT_NAMES]
     return name_added_columns(taken_names, dict(task.fields), ANSWER_PREFIX)
 
 

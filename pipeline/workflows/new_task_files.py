@@ -26,7 +26,6 @@ from pipeline.engine.task_file import (
     TASK_FILE_SUFFIX,
     TASKS_FOLDER,
     find_task_file,
-    forget_loaded_files,
     is_in_workspace,
     make_python_path,
 )
@@ -287,8 +286,6 @@ def write_new_file(path: Path, text: str, data: Path) -> None:
         # A rename would replace a file that another process has written meanwhile.
         os.link(part, path)
         files.sync_directory(path.parent)
-        # This process may have run a file that had the same path and was deleted since.
-        forget_loaded_files()
     except FileExistsError:
         raise _file_exists_error(path) from None
     except OSError as error:

@@ -24,7 +24,6 @@ import click
 from jobs import output
 from jobs.cli import main
 from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
-from pipeline.engine.task_file import forget_loaded_files
 from tests.lab import ROOT
 from tests.progress import NullProgress
 
@@ -177,8 +176,6 @@ def _run_make(line: str, **environ: str) -> str:
     _, target, *assignments = shlex.split(line)
     values = dict(word.split("=", 1) for word in assignments)
 
-    # Earlier lines may have changed files of tasks.
-    forget_loaded_files()
     terminal = _Terminal()
     with (
         mock.patch.dict(os.environ, environ | _environment(target, values)),

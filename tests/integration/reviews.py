@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.lab import Workspace
 
 NAME = "reviews"
@@ -39,8 +38,6 @@ def write_task_file(*, version: int = 1, system: str = "Be brief.", name: str = 
     path = Path("tasks", f"{name}.py")
     path.parent.mkdir(exist_ok=True)
     path.write_text(TASK_TEMPLATE.format(version=version, system=system), encoding="utf-8")
-    # A process loads a file only once, and a test does the work of many processes.
-    forget_loaded_files()
     return path
 
 

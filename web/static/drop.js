@@ -109,9 +109,11 @@ function greyUnsentColumn(roleSelect) {
   }
 }
 
-// A changed question must be tried again.
+// The answers of a try stay, but a changed question is tried again before all rows are asked.
 document.addEventListener("input", ({ target }) => {
-  if (target.form?.id === "question") {
-    document.getElementById("tried")?.remove();
+  const tried = document.getElementById("tried");
+  if (tried && target.form?.id === "question") {
+    tried.querySelector("#outdated").hidden = false;
+    tried.querySelector("fieldset").disabled = true;
   }
 });

@@ -25,9 +25,11 @@ function addLine(lines) {
 }
 
 function removeLine(line) {
-  const lines = line.closest("[data-lines]");
+  const addButton = line.closest("[data-lines]").querySelector(":scope > [data-add]");
   line.remove();
-  lines.querySelector(":scope > [data-add]").focus();
+  addButton.focus();
+  // Input in the form: it has one line less.
+  addButton.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 function focusFirstInput(element) {

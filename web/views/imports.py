@@ -36,12 +36,13 @@ from pipeline.experts import import_ as people
 from pipeline.experts.person_rows import LAYOUT
 from pipeline.passages import import_ as passages
 from pipeline.tables.columns import fold_name
-from pipeline.tables.row_findings import Finding, SourceRow
+from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, table_replacement
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
+from web.page_texts import list_sent_columns
 from web.question_form import (
     KIND_LABELS,
     KIND_PARTS,
@@ -101,7 +102,6 @@ FINDING_LABELS = {
 TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 ShortText = Annotated[str, Query(max_length=100)]
-ColumnMapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/admin/experts", status_code=201)
@@ -160,8 +160,6 @@ async def upload_file(
     *,
     task: TaskName,
     name: FileName,
-    # In the address it is called `map`.
-    mapping: ColumnMapping = "",
     encoding: ShortText = "",
     header: ShortText = "",
 ) -> JSONResponse:
@@ -169,9 +167,8 @@ async def upload_file(
 
     Nothing is imported yet. `task` is `experts`, `passages`, a task whose table is stored in the
     workspace and is replaced by the file, or `new` to create a task from the file; any other task
-    is refused with 422. The parameters `map`, `encoding` and `header` have the syntax of `MAP=`,
-    `ENCODING=` and `HEADER=`. `GET` of the returned location returns the import that the file would
-    cause.
+    is refused with 422. The parameters `encoding` and `header` have the syntax of `ENCODING=` and
+    `HEADER=`. `GET` of the returned location returns the import that the file would cause.
     """
     if task != NEW_TASK:
         await run_in_threadpool(_find_importer, app_state, task)
@@ -180,7 +177,6 @@ async def upload_file(
         task,
         name,
         request.stream(),
-        mapping=mapping,
         read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
     start_reading_upload(app_state, upload)
@@ -242,13 +238,8 @@ def render_start(app_state: AppState, ws: WorkspaceSession, *, task: str) -> HTM
 
 @router.get("/parts/import", include_in_schema=False)
 def render_import(app_state: PageState, number: int) -> HTMLResponse:
-    """Render the state of an upload, or a message without polling if the upload is gone."""
-    try:
-        return _render_upload(app_state, number)
-    except RequestRefusedError as error:
-        message = escape(to_line(error))
-        html = f'<section id="import"><p class="warn" role="alert">{message}</p></section>'
-        return HTMLResponse(html)
+    """Render the state of an upload."""
+    return _render_upload(app_state, number)
 
 
 @router.get("/parts/import/rows", include_in_schema=False)
@@ -258,7 +249,8 @@ def render_asked_row_count(app_state: PageState, number: int, request: Request) 
     The roles of the columns in the query string are stored in the upload.
     """
     upload = app_state.uploads.get(number)
-    upload.typed_question.roles = read_question_form(request.query_params, upload.columns).roles
+    roles = read_question_form(request.query_params, upload.columns).roles
+    upload.typed_question = replace(upload.typed_question, roles=roles)
     try:
         _count_rows(app_state, upload)
     except FindableError as error:
@@ -320,7 +312,6 @@ def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str
     if task != NEW_TASK:
         _find_importer(app_state, task)
     upload.task = task
-    upload.mapping = form.get("map", "")
     upload.read_options = ReadOptions(
         encoding=form.get("encoding", "").strip(), header=form.get("header", "").strip()
     )
@@ -345,8 +336,8 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
     If the upload has roles of columns already, they are kept, and Gemini gets no other column. If
-    the file does not fit its task, and no mapping of columns was given, the upload becomes one of a
-    new task.
+    the file does not fit its task, and no options to read it were given, the upload becomes one of
+    a new task.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.
@@ -368,7 +359,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
             try:
                 _preview_import(app_state, upload, display)
             except InputError:
-                if upload.mapping or upload.read_options.given_options:
+                if upload.read_options.given_options:
                     raise
                 _guess_columns(app_state, upload)
                 if not upload.row_count:
@@ -395,7 +386,7 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
     with open_existing_or_temporary_workspace(settings, display) as ws:
-        options = ImportOptions(upload.mapping, upload.read_options, dry=True)
+        options = ImportOptions(reading=upload.read_options, dry=True)
         import_file = _find_importer(app_state, upload.task)
         upload.preview = import_file(ws, upload.path, options)
     if isinstance(upload.preview, table_replacement.TableReport):
@@ -423,9 +414,7 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
     if not upload.row_report.rows:
         raise InputError(f"{upload.path.name} has no rows below its headings")
     upload.source_findings = ImportReport("")
-    for row in draft.source:
-        if isinstance(row, Finding):
-            upload.source_findings.add_findings([row], None)
+    upload.source_findings.add_findings(upload.row_report.findings, None)
 
 
 def _parse_table(upload: Upload, choice: ColumnChoice) -> new_task_files.UnwrittenTask:
@@ -473,7 +462,7 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
                 stays.
         """
         settings = replace(app_state.settings, task=upload.task)
-        options = ImportOptions(upload.mapping, upload.read_options)
+        options = ImportOptions(reading=upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
             report = _find_importer(app_state, upload.task)(ws, upload.path, options)
         report.require_imported_row()
@@ -525,6 +514,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
         str(upload.path), app_state.settings.data
     )
     upload.tried_task = unwritten_task
+    upload.tried_question = typed
     upload.trial_work = None
     _start_step(app_state, upload, "try", try_question)
 
@@ -572,14 +562,15 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
         mode: The mode of the run.
 
     Raises:
-        RequestRefusedError: 409, no question was tried; 422, the mode cannot be chosen.
+        RequestRefusedError: 409, the question or a column changed since the try, or there was no
+            try; 422, the mode cannot be chosen.
         FindableError: The name is invalid or in use.
     """
-    if upload.trial_work is None or upload.tried_task is None:
+    if upload.tried_task is None or not upload.is_tried:
         raise RequestRefusedError(
             409,
-            "no question was tried on the file; nothing was stored",
-            hint="try a question first",
+            "the question was not tried as it is now; nothing was stored",
+            hint="try it first",
         )
     cost = _find_cost(upload, mode)
     unwritten_task = upload.tried_task
@@ -587,6 +578,10 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
         unwritten_task = ask.name_question(unwritten_task, new_name, data=app_state.settings.data)
     except InputError as error:
         error.field = "name"
+        free_name = new_task_files.suggest_task_name(new_name, app_state.settings.data)
+        if free_name != new_name:
+            error.message = f"no new table can be called {new_name!r}"
+            error.hint = f"it can be called {free_name}"
         raise
 
     def create_task(display: BackgroundJob) -> None:
@@ -677,6 +672,7 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "upload": upload,
         "upload_document": document,
         "importers": IMPORTERS,
+        "list_sent_columns": list_sent_columns,
         "has_row_names": list(task.key_columns) != [HASH_KEY],
         "work": upload.work.document if upload.work else None,
         # Labels of the imported columns by their name in the file.

@@ -34,7 +34,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
     """
     with app_state.open_to_read(task) as ws:
         user_file = _require_file(ws.task)
-        values: dict[str, Any] = {"error_message": "", "draft_obstacle": ""}
+        values: dict[str, Any] = {"fields": (), "obstacle": ""}
         try:
             declaration = user_file.declaration
             values |= {
@@ -42,18 +42,13 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
                 "prompt": declaration.prompt,
                 "fields": list_answer_fields(declaration.answer),
             }
+            _make_draft(user_file)
         except FindableError as error:
-            values["error_message"] = to_line(error)
-        else:
-            try:
-                _make_draft(user_file)
-            except InputError as error:
-                values["draft_obstacle"] = error.message
+            values["obstacle"] = to_line(error)
         return render_page(
             app_state,
             "question.html",
             ws,
-            version=user_file.record.version,
             file=Path(str(user_file.path)).name,
             **values,
         )
@@ -76,7 +71,6 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
             NEW_TASK,
             table.name,
             iterate_in_threadpool(files.iterate_pieces(reader)),
-            mapping="",
             read_options=read_options,
         )
     upload.typed_question = question_form

@@ -3,23 +3,28 @@
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from pipeline.core.settings import list_setting_rows
 from pipeline.index.vectors import estimate_index_cost
 from pipeline.ops import status
-from web.app_state import AppState
 from web.render import PageState, has_running, render_page
 from web.views.command_api import INDEX_EVENT
 
 router = APIRouter()
 
-# Settings that are listed even if they have their default.
-PROMINENT_SETTINGS = ("DATA", "MODEL", "BUDGET_PER_DAY")
-
 
 @router.get("/settings", include_in_schema=False)
 def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
-    """Render the settings and the button of the health check."""
-    return _render_settings_template(app_state, "settings.html", task)
+    """Render the settings, and the newest health check that this page started."""
+    with app_state.open_to_read(task) as ws:
+        work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
+        settings = app_state.settings
+        return render_page(
+            app_state,
+            "settings.html",
+            ws,
+            "settings",
+            used_settings=settings.for_backend(settings.effective_backend),
+            work_documents={} if work is None else {"doctor": work.document},
+        )
 
 
 @router.get("/parts/index", include_in_schema=False)
@@ -46,37 +51,3 @@ def render_index(app_state: PageState, task: str) -> HTMLResponse:
     if work_documents and not has_running(work_documents.values()):
         response.headers["hx-trigger"] = INDEX_EVENT
     return response
-
-
-@router.get("/parts/settings", include_in_schema=False)
-def render_health(app_state: PageState, task: str) -> HTMLResponse:
-    """Render the health check."""
-    return _render_settings_template(app_state, "parts/health.html", task)
-
-
-def _render_settings_template(app_state: AppState, template: str, task: str | None) -> HTMLResponse:
-    """Render a template with the settings and the newest health check that this page started.
-
-    The settings are those that were set or are in PROMINENT_SETTINGS.
-
-    Args:
-        template: Path of the template: the whole page or a part.
-        task: The task, or None for the default task.
-    """
-    with app_state.open_to_read(task) as ws:
-        work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
-        work_documents = {} if work is None else {"doctor": work.document}
-        settings = [
-            setting
-            for setting in list_setting_rows(app_state.settings)
-            if setting.source != "default"
-            or setting.name.removeprefix("FINDABLE_") in PROMINENT_SETTINGS
-        ]
-        return render_page(
-            app_state,
-            template,
-            ws,
-            "settings",
-            settings=settings,
-            work_documents=work_documents,
-        )

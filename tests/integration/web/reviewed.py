@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import update
 
-from pipeline.engine.task_file import forget_loaded_files
 from pipeline.store.confidences import FieldConfidence, make_confidence_columns
 from pipeline.store.schema import answers
 from tests.integration import reviews
@@ -50,7 +49,6 @@ def answer_two_rows(workspace: Workspace, api: Api) -> None:
     """Write the task to the current directory, and answer its first two rows."""
     reviews.set_up_task(workspace)
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
-    forget_loaded_files()
     for text in (ANSWER, MIXED_ANSWER):
         api.script_fault("answer_text", times=1, args={"text": text})
         workspace.ran("tag-live", LIMIT="1")
@@ -82,7 +80,6 @@ def answer_many_rows(workspace: Workspace, api: Api, count: int) -> None:
     Path("tasks", "reviews.py").write_text(TASK_TEXT, encoding="utf-8")
     lines = [f'{number},"Boils in two minutes. Number {number}."' for number in range(1, count + 1)]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *lines, ""]), encoding="utf-8")
-    forget_loaded_files()
     api.script_fault("answer_text", times=count, args={"text": ANSWER})
     workspace.ran("tag-live", LIMIT=str(count - 1))
     api.clear_faults()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.integration import reviews
-from tests.lab import Workspace
+from tests.lab import Api, Workspace
 from tests.page import Page
 
 
@@ -49,6 +49,18 @@ def test_rows_of_a_user_task(workspace: Workspace) -> None:
 
         act(act="forget", name="1")
         assert "your own files" in page.get("/parts/row", params=row_params).text
+
+
+def test_an_edited_task_file_is_asked_without_a_new_start(workspace: Workspace, api: Api) -> None:
+    """A running page shows and asks what the file has now."""
+    reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
+    with Page(workspace) as page:
+        for version, system in ((1, "Be brief."), (2, "Be exact.")):
+            reviews.write_task_file(version=version, system=system)
+            assert system in page.get("/question?task=reviews").text
+            response = page.post("/api/tasks/reviews/items/ask", json={"ids": ["1"]})
+            assert wait_for_result(page, response)["result"]["answered"] == 1
+            assert system in json.dumps(api.seen("POST", "generateContent")[-1])
 
 
 @pytest.mark.full

@@ -1,5 +1,6 @@
 """Columns of the rows table are hidden and shown, and each filter can be removed."""
 
+import csv
 import re
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
@@ -89,7 +90,6 @@ def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.alike
 def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) -> None:
     """Table, row and run show the number of a row whose key is a hash, never the hash."""
     task = reviews.set_up_task(workspace)
@@ -122,3 +122,7 @@ def test_rows_without_a_key_are_called_by_their_numbers(workspace: Workspace) ->
             ("4", ""),
         ]
         assert "gone row" in page.get(f"{REVIEWS}&state=gone").text
+        listed = page.get("/items.csv?task=reviews&sort=-row_number&where=row_number>1").text
+        assert [row["row_number"] for row in csv.DictReader(listed.splitlines())] == ["2", "3", "4"]
+    numbers = task.query("SELECT row_number FROM reviews_answered ORDER BY id")
+    assert numbers == [(None,), (4,), (3,), (2,)]

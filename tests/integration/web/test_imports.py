@@ -20,10 +20,10 @@ DROP = "/api/imports"
 
 
 def drop_file(
-    page: Page, content: Any, task: str = "experts", name: str = "people.csv", columns: str = ""
+    page: Page, content: Any, task: str = "experts", name: str = "people.csv"
 ) -> dict[str, Any]:
     """Drop a file and wait until it is read."""
-    response = page.post(DROP, params={"task": task, "name": name, "map": columns}, content=content)
+    response = page.post(DROP, params={"task": task, "name": name}, content=content)
     assert response.status_code == 202, response.text
     assert response.headers["location"] == f"{DROP}/{response.json()['number']}"
     return wait_for_import(page, response.json()["number"])

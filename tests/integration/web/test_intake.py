@@ -68,9 +68,15 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
     text = page.get("/parts/import/rows", params=params).text
     left_out = "1 of them left out (line 9: the name of the row is already on line 3)"
     assert f'9 rows · 1 has no text · <span class="warn">{left_out}</span>' in text
-    assert '<td data-label="row">1</td>' in try_question(
-        page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"}
-    )
+    html = try_question(page, number, **TONE, **KEY_TEXT | {"role.0": "unsent"})
+    assert '<td data-label="Row">1</td>' in html
+    assert 'id="outdated" role="status" hidden>' in html
+    # The answers of a try stay, but the question is not asked with other columns than it was tried.
+    page.get("/parts/import/rows", params=params)
+    html = press_button(page, number, keep="kettles", mode="live")
+    assert '<td data-label="Row">1</td>' in html
+    assert 'id="outdated" role="status">' in html
+    assert "The question was not tried as it is now" in html
 
 
 def test_a_question_without_usable_answers_says_why(page: Page, api: Api) -> None:
@@ -96,9 +102,9 @@ def test_decisions_are_offered_for_fields_with_listed_values_alone(page: Page) -
     ("changes", "control", "message"),
     [
         ({"question": " ?"}, "question", "Write a question"),
-        ({"field0.choices": "praise"}, "field0", "'tone' needs at least 2 choices"),
-        ({"field0.choices": "a\na"}, "field0", "'tone' needs at least 2 choices, all different"),
-        ({"new1.name": "1 tone?"}, "field1", "'1_tone' is not a name"),
+        ({"field0.choices": "praise"}, "field0", "“tone” needs at least 2 choices"),
+        ({"field0.choices": "a\na"}, "field0", "“tone” needs at least 2 choices, all different"),
+        ({"new1.name": "1 tone?"}, "field1", "“1 tone?” is not a name"),
         ({"new1.name": ""}, "field1", "is not a name"),
         ({"role.2": "unsent"}, "roles", "Exactly 1 column must be the text, not 0"),
         ({"role.1": "key"}, "roles", "Only 1 column can name the rows, not 2"),
@@ -120,7 +126,7 @@ def test_a_refusal_is_beside_its_control(
     assert list_roles(html) == KEY_TEXT | {
         name: role for name, role in changes.items() if name.startswith("role.")
     }
-    assert "No question was tried" in press_button(page, number, keep="reviews")
+    assert "The question was not tried" in press_button(page, number, keep="reviews")
 
 
 def test_the_price_is_the_estimate_of_the_run(page: Page) -> None:

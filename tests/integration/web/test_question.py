@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.integration.web.test_imports import press_button
 from tests.integration.web.test_intake import (
@@ -103,12 +102,12 @@ def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> N
         (
             'items="reviews.csv"',
             "items=\"SELECT 1 AS id, 'good' AS text\"",
-            "the rows of this task are not in a file",
+            "The rows of this task are not in a file",
         ),
         (
             "praise: list[str]",
             "praise: list[list[str]]",
-            "the form for a new task has no kind for the field 'praise'",
+            "The form for a new task has no kind for the field 'praise'",
         ),
     ],
     ids=["query", "nested field"],
@@ -124,11 +123,10 @@ def test_a_task_that_the_form_cannot_have_says_why(
     reviews.set_up_task(workspace)
     path = Path("tasks", "reviews.py")
     path.write_text(path.read_text().replace(old, new))
-    forget_loaded_files()
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         html = unescape(page.get("/question", params={"task": "reviews"}).text)
-        assert f"This question cannot be copied: {obstacle}." in html
+        assert f"This question cannot be copied. {obstacle}." in html
         assert "use-as-draft" not in html
         assert '<td data-label="Field">' in html
         response = page.post("/question", params={"task": "reviews"}, follow_redirects=False)

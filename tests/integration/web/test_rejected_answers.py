@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import Page
@@ -22,7 +21,6 @@ def test_rows_of_one_name_are_told_apart(
     task_path.write_text(
         task_text.replace("version=1,", 'version=1, label="{who}",'), encoding="utf-8"
     )
-    forget_loaded_files()
     rows = "id,who,text\n1,Orla,It broke.\n2,Orla,It shines.\n"
     Path("tasks", "reviews.csv").write_text(rows, encoding="utf-8")
     workspace.ran_each(*reviews.BY_BATCH)

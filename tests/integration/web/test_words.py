@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.integration.web.reviewed import TASK, TASK_TEXT, answer_two_rows
 from tests.lab import Api, Workspace
@@ -14,7 +13,7 @@ from tests.page import Page
 
 TYPED = re.compile(r"\bmake [a-z]|\b(?:WHERE|SET|MAP|TASK|YES|OPTION)=|INDEX_COLUMNS|—")
 PATHS = ("/", "/runs", "/quality", "/settings", "/search", "/add", "/batch", "/none", "/row?key=1")
-PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/index", "/parts/settings")
+PARTS = ("/parts/state", "/parts/facets", "/parts/next", "/parts/index")
 
 
 @pytest.mark.full
@@ -42,7 +41,6 @@ def test_a_hit_has_no_quotation_as_tag(workspace: Workspace, api: Api) -> None:
     answer_two_rows(workspace, api)
     indexed_text = TASK_TEXT.replace('prompt="{text}"', 'prompt="{text}", index="{text}"')
     Path("tasks", "reviews.py").write_text(indexed_text, encoding="utf-8")
-    forget_loaded_files()
     workspace.ran("tag", "--dry", TASK="tasks/reviews.py")
     with Page(workspace) as page:
         workspace.ran("index", TASK="tasks/reviews.py")

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.engine.task_file import forget_loaded_files
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 
@@ -28,7 +27,6 @@ task = Task(answer=Answer, items="reviews.csv", prompt="{{text}}", version={vers
 def answer_with_version(workspace: Workspace, api: Api, version: int, tone: str) -> None:
     """Declare a version of the task, and give all its rows the same answer under this version."""
     Path("tasks", "reviews.py").write_text(TASK_TEMPLATE.format(version=version), encoding="utf-8")
-    forget_loaded_files()
     text = f'{{"tone": "{tone}", "is_urgent": false}}'
     api.script_fault("answer_text", times=ROW_COUNT, args={"text": text})
     workspace.ran("tag-live")
