@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+from zoneinfo import ZoneInfoNotFoundError
 
 import click
 
@@ -43,6 +44,10 @@ INTERRUPTED_CODE = 130
 NO_MEMORY_ERROR = (
     "not enough memory; finished work is stored",
     "end other programs, then run the same command again",
+)
+NO_TIME_ZONES_ERROR = (
+    "this machine has no time zone data, but daily limits and costs need them; nothing was done",
+    "install the package tzdata for this Python: `pip install tzdata`",
 )
 INTERRUPTED_ERROR = (
     "interrupted; finished work is stored",
@@ -136,8 +141,11 @@ def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
     """Print the type and place of an unexpected error, without its text, and exit with BUG_CODE.
 
     After a signal, print that the command was interrupted instead, and exit with INTERRUPTED_CODE,
-    because some C libraries raise errors of their own when a signal arrives.
+    because some C libraries raise errors of their own when a signal arrives. Missing time zones are
+    no bug either.
     """
+    if isinstance(error, ZoneInfoNotFoundError):
+        fail(*NO_TIME_ZONES_ERROR, CONFIGURATION_CODE)
     if _received_signals:
         fail(*INTERRUPTED_ERROR, INTERRUPTED_CODE)
 

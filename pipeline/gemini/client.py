@@ -395,13 +395,14 @@ class Client:
         empty without it (2025-08).
 
         Raises:
-            UnavailableError: A page cannot be read, or there are more than MAX_LIST_PAGES pages,
-                for example because a page names itself as the next. The list may be incomplete
-                then, so it proves the absence of no batch.
+            UnavailableError: A page cannot be read, a page names an earlier page as the next, or
+                there are more than MAX_LIST_PAGES pages. The list may be incomplete then, so it
+                proves the absence of no batch.
             FindableError: A page failed for another reason, after its retries.
         """
         config = _request_config(self.call_timeout_s, page_size=LIST_PAGE_SIZE)
         batches: list[RemoteBatch] = []
+        page_tokens = set[str]()
 
         async def fetch_page(sdk: "genai.Client") -> tuple[list[RemoteBatch], str]:
             list_call: Any = sdk.aio.batches.list
@@ -414,6 +415,13 @@ class Client:
             batches += page
             if not page_token:
                 return batches
+            if page_token in page_tokens:
+                raise UnavailableError(
+                    "the list of batches at Gemini cannot be read to its end: "
+                    "a page names an earlier page as the next page",
+                    hint=api_errors.RUN_LATER_HINT,
+                )
+            page_tokens.add(page_token)
             config["page_token"] = page_token
         raise UnavailableError(f"the list of batches at Gemini has over {MAX_LIST_PAGES:,} pages")
 

@@ -404,20 +404,32 @@ def test_values_without_sdk_types_are_accepted(script: Script, client: Client) -
 
 @pytest.mark.full
 def test_unreadable_page_is_never_an_empty_list(script: Script, client: Client) -> None:
-    """An unreadable or empty page, or a list without end, raises; `{}` is an empty list."""
+    """An unreadable, empty or repeated page raises; `{}` is an empty list."""
+    circular_page = {"operations": [operation_document()], "nextPageToken": "p2"}
     pages = [
         Answer({"operations": "no"}),
         Answer({"operations": [{"metadata": {}}]}),
         Answer(body=b""),
+        Answer(circular_page),
     ]
     for page in pages:
         script.answers = [page] * 1_000
-        with pytest.raises(UnavailableError):
+        with pytest.raises(
+            UnavailableError, match="names an earlier page" if page is pages[-1] else "."
+        ):
             client.list_batches()
+    assert len(script.answers) == 998, "a repeated token ends the list"
 
-    script.answers = [Answer({"nextPageToken": "p2"})] * 1_000
+    pages_without_end = [Answer({"nextPageToken": f"p{number}"}) for number in range(1_000)]
+    script.answers = list(pages_without_end)
     with pytest.raises(UnavailableError, match="over 1,000 pages"):
         client.list_batches()
+
+    # A cycle of several empty pages ends, too.
+    script.answers = pages_without_end[:2] * 3
+    with pytest.raises(UnavailableError, match="names an earlier page"):
+        client.list_batches()
+    assert len(script.answers) == 3
     # A list without batches has no member `operations`.
     script.answers = [Answer({})]
     assert client.list_batches() == []
