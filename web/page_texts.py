@@ -140,10 +140,10 @@ def describe_price(cost: float) -> str:
 
 def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
     """Return the columns of a table that a request has, each with its value."""
+    prompts = "\n".join(list_prompt_texts(request))
     return [
         (find_column(match[2], columns) or match[2], match[3])
-        for prompt in list_prompt_texts(request)
-        for match in _SENT_VALUE.finditer(prompt)
+        for match in _SENT_VALUE.finditer(prompts)
     ]
 
 

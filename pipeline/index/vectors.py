@@ -434,7 +434,9 @@ def fit_text(text: str, *, limit: int | None) -> str:
     while kept_chars and estimate_tokens(fitted_text) > limit * 3 // 4:
         kept_chars = kept_chars * 4 // 5
         end_chars = min(KEPT_END_CHARS, kept_chars // 2)
-        fitted_text = f"{text[: kept_chars - end_chars]} … {text[len(text) - end_chars :]}"
+        beginning = text[: kept_chars - end_chars]
+        end = text[len(text) - end_chars :]
+        fitted_text = f"{beginning} … {end}"
     return fitted_text
 
 
