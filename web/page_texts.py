@@ -64,6 +64,7 @@ _WORK_LABELS = {
     "batch-ingest": "storing the answers",
     "batch-poll": "getting the results",
     "batch-submit": "sending batches",
+    "correct": "correcting an answer",
     "doctor": "checking everything",
     "index": "preparing the search",
     "passages-pilot": "trying some passages",

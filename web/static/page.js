@@ -594,7 +594,8 @@ document.addEventListener("click", async ({ target }) => {
   }
   const path = `/api/tasks/${task}/items`;
   let reply = action === "ask" ? await postJson(`${path}/cost`, { ids }) : {};
-  if (reply.question && !confirm(reply.question)) {
+  // Without a cost there is nothing to confirm: asking says why.
+  if (typeof reply.cost === "number" && !confirm(reply.question)) {
     return;
   }
   if (!reply.detail) {

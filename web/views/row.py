@@ -519,7 +519,7 @@ def _describe_left_out(
         preferred_answers = ws.task.read_preferred_answers(tx, list(left_out_ids))
     corrected_count = sum(answer.is_corrected for answer in preferred_answers.values())
     counts = {
-        "corrected": corrected_count,
+        "corrected by a person": corrected_count,
         "without text, gone or being asked": len(left_out_ids) - corrected_count,
     }
     parts = [f"{count:,} {reason}" for reason, count in counts.items() if count]
@@ -568,8 +568,8 @@ def mark_and_start_asking(
         if not asked_ids:
             raise RequestRefusedError(
                 409,
-                "no row can be asked: corrected, gone, without text or being asked; "
-                "nothing was changed",
+                "these rows are corrected, gone, without text or being asked, so they are not "
+                "asked; nothing was changed",
             )
         left_out_text = _describe_left_out(ws, row_ids, asked_ids)
 

@@ -82,7 +82,9 @@ def test_answer_stays_if_its_row_cannot_be_asked(workspace: Workspace, *, is_gon
 
         response = page.post(ask_path, json={"ids": ["4"]})
         assert response.status_code == 409
-        assert "gone, without text or being asked; nothing was changed" in response.json()["detail"]
+        assert (
+            "being asked, so they are not asked; nothing was changed" in response.json()["detail"]
+        )
         assert is_applied() == [True]
 
         response = page.post(ask_path, json={"ids": ["3", "4"]})

@@ -160,7 +160,9 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     saved = page.post("/parts/cell", params=params, data=data)
     assert saved.headers["hx-trigger"] == "answer-changed"
     question = page.post("/api/tasks/kettles/items/cost", json={"ids": ["r1", "r2"]}).json()
-    assert re.fullmatch(r"Ask 1 row again, .* Not asked: 1 corrected\.", question["question"])
+    assert re.fullmatch(
+        r"Ask 1 row again, .* Not asked: 1 corrected by a person\.", question["question"]
+    )
 
     newer_rows = ROWS.replace("r6", "r9").replace("in 1 ", "in 9 ").replace("in 2 ", "in 9 ")
     found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
