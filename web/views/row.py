@@ -361,6 +361,9 @@ def _row_values(
     )
     row = items.describe_row(ws, key, raw=query.raw)
     row_id = row["item"]
+    if row["stale"] or row["parked"]:
+        # The page says above the columns why the row is stale or parked.
+        row["columns"].pop(ws.store.query(ws.task.make_grid).reason_name, None)
     columns = _list_column_texts(row.pop("columns"), row_id)
     for request in row["requests"]:
         request["texts"] = _list_sent_texts(request, dict(columns))

@@ -5,7 +5,7 @@ stored. A batch is held if its replies belong to other requests; then it waits f
 """
 
 from datetime import datetime
-from itertools import product
+from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -208,7 +208,8 @@ def _render_batch(
         work_documents = list_displayed_work(app_state.background_work, run_task.subject)
         document = run.describe(tx, run_task, ws.now())
         row_ids = run.list_row_ids(tx)
-        example_names = [name for error in document["reasons"] for name, _ in error["examples"]]
+        examples = chain.from_iterable(error["examples"] for error in document["reasons"])
+        example_names = [name for name, _ in examples]
         titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
         failed_ids = run.list_failed_row_ids(tx, run_task)
         batch = {**document, **_make_run_values(app_state, run, ws.now())}
