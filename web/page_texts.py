@@ -140,18 +140,18 @@ def describe_price(cost: float) -> str:
 
 def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
     """Return the columns of a table that a request has, each with its value."""
-    return [
-        (find_column(match[2], columns) or match[2], match[3])
-        for prompt in list_prompt_texts(request)
-        for match in _SENT_VALUE.finditer(prompt)
-    ]
+    prompt = "\n".join(list_prompt_texts(request))
+    return [_read_sent_column(match, columns) for match in _SENT_VALUE.finditer(prompt)]
 
 
 def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
     """Return a prompt with the name of its column before each value, in place of tags."""
-    return _SENT_VALUE.sub(
-        lambda match: f"{find_column(match[2], columns) or match[2]}: {match[3]}", prompt
-    )
+    return _SENT_VALUE.sub(lambda match: ": ".join(_read_sent_column(match, columns)), prompt)
+
+
+def _read_sent_column(match: re.Match[str], columns: Iterable[str]) -> tuple[str, str]:
+    """Return the column that a match of _SENT_VALUE names, and its value."""
+    return find_column(match[2], columns) or match[2], match[3]
 
 
 def capitalize_first(text: str) -> str:
