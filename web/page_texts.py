@@ -141,7 +141,8 @@ def describe_price(cost: float) -> str:
 def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
     """Return the columns of a table that a request has, each with its value."""
     prompt = "\n".join(list_prompt_texts(request))
-    return [_read_sent_column(match, columns) for match in _SENT_VALUE.finditer(prompt)]
+    matches = _SENT_VALUE.finditer(prompt)
+    return [_read_sent_column(match, columns) for match in matches]
 
 
 def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
@@ -151,7 +152,8 @@ def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
 
 def _read_sent_column(match: re.Match[str], columns: Iterable[str]) -> tuple[str, str]:
     """Return the column that a match of _SENT_VALUE names, and its value."""
-    return find_column(match[2], columns) or match[2], match[3]
+    _, name, value = match.groups()
+    return find_column(name, columns) or name, value
 
 
 def capitalize_first(text: str) -> str:

@@ -18,7 +18,8 @@ def read_row_titles(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[
     if table.name_columns or list(task.key_columns) != [HASH_KEY]:
         return table.read_names(tx, row_ids)
     rows = table.read_rows(tx, row_ids, [PLACE_COLUMN])
+    places = {row_id: row[PLACE_COLUMN] for row_id, row in rows.items()}
     return {
-        row_id: f"row {row[PLACE_COLUMN]:,}" if row[PLACE_COLUMN] else "gone row"
-        for row_id, row in rows.items()
+        row_id: "gone row" if place is None else f"row {place:,}"
+        for row_id, place in places.items()
     }
