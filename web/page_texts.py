@@ -141,18 +141,20 @@ def describe_price(cost: float) -> str:
 
 def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
     """Return the columns of a table that a request has, each with its value."""
-    prompts = "\n".join(list_prompt_texts(request))
-    return [
-        (find_column(match[2], columns) or match[2], match[3])
-        for match in _SENT_VALUE.finditer(prompts)
-    ]
+    prompt = "\n".join(list_prompt_texts(request))
+    matches = _SENT_VALUE.finditer(prompt)
+    return [_read_sent_column(match, columns) for match in matches]
 
 
 def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
     """Return a prompt with the name of its column before each value, in place of tags."""
-    return _SENT_VALUE.sub(
-        lambda match: f"{find_column(match[2], columns) or match[2]}: {match[3]}", prompt
-    )
+    return _SENT_VALUE.sub(lambda match: ": ".join(_read_sent_column(match, columns)), prompt)
+
+
+def _read_sent_column(match: re.Match[str], columns: Iterable[str]) -> tuple[str, str]:
+    """Return the column that a match of _SENT_VALUE names, and its value."""
+    _, name, value = match.groups()
+    return find_column(name, columns) or name, value
 
 
 def capitalize_first(text: str) -> str:

@@ -240,9 +240,10 @@ def parse_answer_fields(typed: QuestionForm) -> tuple[FieldDraft, ...]:
         try:
             answer_field = check_and_normalize_field(_make_field(typed_field), used_names)
         except InputError as error:
+            field_name = to_name(typed_field.name)
             typed_name = f"“{typed_field.name.strip()}”"
-            message = describe_refusal(error).replace(repr(to_name(typed_field.name)), typed_name)
-            typed.messages[typed_field.prefix] = message
+            message = describe_refusal(error)
+            typed.messages[typed_field.prefix] = message.replace(repr(field_name), typed_name)
         else:
             fields.append(answer_field)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipeline.core.declaration import HASH_KEY
 from pipeline.engine.task import Task
 from pipeline.store.database import Connection
-from pipeline.tables.stored_rows import ROW_NUMBER_COLUMN
+from pipeline.tables.stored_rows import PLACE_COLUMN
 
 
 def read_row_titles(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, str]:
@@ -17,9 +17,9 @@ def read_row_titles(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[
     table = task.make_row_table(tx)
     if table.name_columns or list(task.key_columns) != [HASH_KEY]:
         return table.read_names(tx, row_ids)
-    rows = table.read_rows(tx, row_ids, [ROW_NUMBER_COLUMN])
-    numbers = {row_id: row[ROW_NUMBER_COLUMN] for row_id, row in rows.items()}
+    rows = table.read_rows(tx, row_ids, [PLACE_COLUMN])
+    places = {row_id: row[PLACE_COLUMN] for row_id, row in rows.items()}
     return {
-        row_id: f"row {number:,}" if number > 0 else "gone row"
-        for row_id, number in numbers.items()
+        row_id: "gone row" if place is None else f"row {place:,}"
+        for row_id, place in places.items()
     }

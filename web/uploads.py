@@ -52,6 +52,8 @@ class Upload:
     # The task that the file is for, or NEW_TASK.
     task: str
     path: Path
+    # Column mapping in the form of MAP=.
+    mapping: str = ""
     read_options: ReadOptions = DEFAULT_READ_OPTIONS
     # The latest step: a key of STATES_BY_STEP.
     step: str = "read"
@@ -160,6 +162,7 @@ class UploadStore:
         name: str,
         body: AsyncIterator[bytes],
         *,
+        mapping: str,
         read_options: ReadOptions,
     ) -> Upload:
         """Write a file to the disk as its body arrives, and register it as an upload.
@@ -172,6 +175,7 @@ class UploadStore:
             task: The task that the file is for, or "new" for a new task.
             name: File name or path that the browser sent.
             body: The chunks of the file.
+            mapping: Column mapping in the form of MAP=.
             read_options: How the file is read, such as its encoding.
 
         Raises:
@@ -196,7 +200,7 @@ class UploadStore:
             if not path.is_file():
                 shutil.rmtree(path.parent, ignore_errors=True)
 
-        upload = Upload(number, task, path, read_options)
+        upload = Upload(number, task, path, mapping, read_options)
         self._uploads[number] = upload
         return upload
 

@@ -150,15 +150,13 @@ class TaskGridBuilder:
         }
         columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
         rows = self._table.table.c
-        columns |= dict.fromkeys(
-            name_number_columns(self._record),
-            ViewColumn(
-                partial(_read_cell, PLACE_COLUMN),
-                "integer",
-                make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
-                [rows[ROW_NUMBER_COLUMN]],
-            ),
+        number_column = ViewColumn(
+            partial(_read_cell, PLACE_COLUMN),
+            "integer",
+            make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
+            [rows[ROW_NUMBER_COLUMN]],
         )
+        columns |= dict.fromkeys(name_number_columns(self._record), number_column)
         kinds = dict(self._record.fields)
         for name, field in self._fields.items():
             kind = kinds[field]

@@ -99,8 +99,10 @@ class ViewColumn:
 
 def name_number_columns(task: TaskRecord) -> Iterable[str]:
     """Return the name of the column with the places of rows; none if columns name the rows."""
-    names = (ROW_NUMBER,) if task.has_made_key else ()
-    return name_added_columns([*task.columns, *dict(task.key)], names, "row_").values()
+    if not task.has_made_key:
+        return ()
+    source_names = [*task.columns, *dict(task.key)]
+    return name_added_columns(source_names, (ROW_NUMBER,), "row_").values()
 
 
 def name_answer_columns(task: TaskRecord) -> dict[str, str]:

@@ -88,7 +88,6 @@ IMPORTERS: Mapping[str, Importer] = {
 TRIAL_ROWS = 5
 MAX_TRIAL_USD = 0.05
 MAX_PREVIEW_ROWS = 4
-MAX_LISTED_FINDINGS = 200
 # States of an upload while a step runs, and those in which a step can start.
 BUSY_STATES = ("reading", "trying", "importing")
 IDLE_STATES = ("ready", "failed", "unreadable")
@@ -102,6 +101,7 @@ FINDING_LABELS = {
 TaskName = Annotated[str, Query(max_length=200)]
 FileName = Annotated[str, Query(min_length=1, max_length=1_000)]
 ShortText = Annotated[str, Query(max_length=100)]
+ColumnMapping = Annotated[str, Query(alias="map", max_length=4_000)]
 
 
 @router.post("/api/admin/experts", status_code=201)
@@ -160,6 +160,8 @@ async def upload_file(
     *,
     task: TaskName,
     name: FileName,
+    # In the address it is called `map`.
+    mapping: ColumnMapping = "",
     encoding: ShortText = "",
     header: ShortText = "",
 ) -> JSONResponse:
@@ -167,8 +169,9 @@ async def upload_file(
 
     Nothing is imported yet. `task` is `experts`, `passages`, a task whose table is stored in the
     workspace and is replaced by the file, or `new` to create a task from the file; any other task
-    is refused with 422. The parameters `encoding` and `header` have the syntax of `ENCODING=` and
-    `HEADER=`. `GET` of the returned location returns the import that the file would cause.
+    is refused with 422. The parameters `map`, `encoding` and `header` have the syntax of `MAP=`,
+    `ENCODING=` and `HEADER=`. `GET` of the returned location returns the import that the file would
+    cause.
     """
     if task != NEW_TASK:
         await run_in_threadpool(_find_importer, app_state, task)
@@ -177,6 +180,7 @@ async def upload_file(
         task,
         name,
         request.stream(),
+        mapping=mapping,
         read_options=ReadOptions(encoding=encoding.strip(), header=header.strip()),
     )
     start_reading_upload(app_state, upload)
@@ -336,8 +340,8 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     """Start to read an upload in a thread: guess the columns of a new task, or run a dry import.
 
     If the upload has roles of columns already, they are kept, and Gemini gets no other column. If
-    the file does not fit its task, and no options to read it were given, the upload becomes one of
-    a new task.
+    the file does not fit its task, and no mapping of columns was given, the upload becomes one of a
+    new task.
 
     The thread sets the upload's `table_guess` or `preview`, and its first MAX_PREVIEW_ROWS rows.
     Nothing is written to the workspace.
@@ -359,7 +363,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
             try:
                 _preview_import(app_state, upload, display)
             except InputError:
-                if upload.read_options.given_options:
+                if upload.mapping or upload.read_options.given_options:
                     raise
                 _guess_columns(app_state, upload)
                 if not upload.row_count:
@@ -386,7 +390,7 @@ def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
     with open_existing_or_temporary_workspace(settings, display) as ws:
-        options = ImportOptions(reading=upload.read_options, dry=True)
+        options = ImportOptions(upload.mapping, upload.read_options, dry=True)
         import_file = _find_importer(app_state, upload.task)
         upload.preview = import_file(ws, upload.path, options)
     if isinstance(upload.preview, table_replacement.TableReport):
@@ -441,16 +445,9 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
     If a mode is given, the new, changed and open rows are asked then.
 
     Raises:
-        RequestRefusedError: 409, no row of the file can be imported; 422, the mode cannot be
-            chosen.
+        RequestRefusedError: 422, the mode cannot be chosen.
     """
     cost = _find_cost(upload, asking_mode) if asking_mode else 0.0
-    if upload.preview is None or not upload.preview.rows_in:
-        raise RequestRefusedError(
-            409,
-            "no row of the file can be imported; nothing was changed",
-            hint="correct the file, and drop it again",
-        )
 
     def import_and_ask(display: BackgroundJob) -> dict[str, Any]:
         """Import the file and delete it; return the summary of the import.
@@ -462,7 +459,7 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
                 stays.
         """
         settings = replace(app_state.settings, task=upload.task)
-        options = ImportOptions(reading=upload.read_options)
+        options = ImportOptions(upload.mapping, upload.read_options)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
             report = _find_importer(app_state, upload.task)(ws, upload.path, options)
         report.require_imported_row()
@@ -692,8 +689,7 @@ def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:
         "finding_groups": sorted(
             preview.groups.values(), key=lambda group: (group.kind != "rejected", -group.count)
         ),
-        "findings": preview.findings[:MAX_LISTED_FINDINGS],
-        "has_more_findings": len(preview.findings) > MAX_LISTED_FINDINGS,
+        "findings": preview.findings,
         "finding_labels": FINDING_LABELS,
         "is_busy": document["state"] in BUSY_STATES,
         "error_message": "",

@@ -71,6 +71,7 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
             NEW_TASK,
             table.name,
             iterate_in_threadpool(files.iterate_pieces(reader)),
+            mapping="",
             read_options=read_options,
         )
     upload.typed_question = question_form

@@ -75,7 +75,7 @@ def test_a_question_becomes_the_draft_of_a_new_task(page: Page, workspace: Works
 
 @pytest.mark.alike
 def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> None:
-    """Its name must be typed; its costs stay, and its name can be used for another question."""
+    """Its name must be typed; its costs stay."""
     create_task(page)
     page.settle()
     costs = page.get("/api/costs").json()
@@ -86,13 +86,6 @@ def test_a_task_is_removed_with_its_files(page: Page, workspace: Workspace) -> N
     assert page.get("/api/costs").json() == costs
     assert not [work for work in page.get("/api/work").json() if work["task"]]
     workspace.ran("doctor")
-    number = drop_reviews(page)
-    try_question(page, number, **TONE | {"question": "Is it loud?"}, **WHY, **KEY_TEXT)
-    press_button(page, number, keep="kettles", mode="live")
-    page.settle()
-    page.settle()
-    assert "Is it loud?" in page.get("/question", params=TASK).text
-    workspace.ran("forget", "--task", "kettles", "--yes")
     assert page.get("/", params=TASK).status_code == 404
 
 
