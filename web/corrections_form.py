@@ -151,7 +151,7 @@ def submit_correction(
         if field_name:
             message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
-        message = error.faults[0].message
+        message = next(iter(error.faults.values()))
         if MISSING_QUOTE_REASON in message:
             message = MISSING_QUOTE_MESSAGE
     except InputError as error:

@@ -60,14 +60,6 @@ class RowListOptions(NamedTuple):
     is_reversed: bool = False
 
 
-class DoubtCounts(NamedTuple):
-    """The doubtful rows of a list, and the rows that can be doubtful."""
-
-    doubtful_rows: int
-    # Rows whose preferred answer has confidences.
-    rows_with_confidence: int
-
-
 class RowPosition(NamedTuple):
     """The place of a row among the rows of a filter, in their order."""
 

@@ -55,16 +55,11 @@ _PLAIN_WORDS = (
 )
 
 
-class FieldFault(NamedTuple):
-    """A fault of an answer."""
-
-    # The field; "" if the fault is that of the whole answer.
-    field_name: str
-    message: str
-
-
 class InvalidAnswerError(InputError):
-    """A corrected answer is not valid; nothing was changed."""
+    """A corrected answer is not valid; nothing was changed.
+
+    `faults` has a message by field; the name "" stands for the whole answer.
+    """
 
     def __init__(
         self,
@@ -95,7 +90,7 @@ class InvalidAnswerError(InputError):
                 faults.setdefault(field_name, _to_plain_words(reason))
         if missing_fields:
             faults[missing_fields[0]] = f"it also needs {join_first(missing_fields)}"
-        self.faults = [FieldFault(name, message) for name, message in faults.items()]
+        self.faults = faults
 
         wrong_fields = [*missing_fields, *filter(None, faults)] or fields
         typed_fields = dict.fromkeys([*changed_fields, *wrong_fields])

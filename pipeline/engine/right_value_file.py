@@ -451,7 +451,7 @@ def _list_refusal_faults(
     if isinstance(error, RefusedRowError):
         yield LineFault(number, "", error.reason)
     elif isinstance(error, InvalidAnswerError):
-        for name, message in error.faults:
+        for name, message in error.faults.items():
             yield LineFault(number, columns.by_field.get(name, name), message)
     else:
         yield LineFault(number, "", error.message.removesuffix(f"; {UNCHANGED_MESSAGE}"))

@@ -21,7 +21,7 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.core.settings import Settings
 from pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
-from pipeline.store.schema import BigId, ColumnTyped, IsoTime
+from pipeline.store.schema import BigId, ColumnTyped, UtcTime
 from pipeline.tables.adopt import TableSpec, TaskTables
 from pipeline.tables.reflection import ColumnNeed, read_columns
 
@@ -65,7 +65,7 @@ def _asset_ai_table(
         Column("model", Text),
         Column("summary", Text),
         Column("buckets", buckets_type),
-        Column("created_at", IsoTime),
+        Column("created_at", UtcTime),
         PrimaryKeyConstraint(*KEY),
         **options,
     )

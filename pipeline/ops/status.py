@@ -450,14 +450,14 @@ def _describe_doubtful(
     - `hint`: the command that lists the doubtful rows
     """
     grid = task.make_grid(tx)
-    counts = grid.count_doubtful_rows(tx)
-    if counts is None:
+    doubtful_count, answered_count = grid.count_doubtful_rows(tx)
+    if not answered_count:
         return None
 
     condition = f"{grid.judgements.doubtful_name} = true"
     return {
-        "count": counts.doubtful_rows,
-        "answered": counts.rows_with_confidence,
+        "count": doubtful_count,
+        "answered": answered_count,
         "below": settings.doubtful,
         "hint": str(task.nouns.command("items", where=condition)),
     }

@@ -54,7 +54,7 @@ from pipeline.store.database import (
     stream_rows,
     update_rows,
 )
-from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, IsoTime
+from pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, UtcTime
 from pipeline.store.text_hash import TextHash
 from pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
 from pipeline.tables.cells import cell_to_text, parse_json_cell
@@ -173,7 +173,7 @@ def id_columns(concept_columns: ReflectedColumns) -> tuple[str, ...]:
 
 def _untyped_table(name: str, column_names: Iterable[str]) -> Table:
     """Return a table whose columns have the types of the database, except the time."""
-    types = {"created_at": IsoTime}
+    types = {"created_at": UtcTime}
     columns = (Column(column, types.get(column, ColumnTyped)) for column in column_names)
     return Table(name, MetaData(), *columns)
 
@@ -212,7 +212,7 @@ def _concepts_spec(tx: Connection, passage_id_column: ReflectedColumn | None) ->
         "passage_id": Text() if passage_id_column is None else passage_id_column["type"],
         **dict.fromkeys(_JSON_COLUMNS, _JSON),
         "confidence": NUMBER_COLUMN_TYPE,
-        "created_at": IsoTime(),
+        "created_at": UtcTime(),
     }
     new_id_columns = [
         Column(name, BigId, Identity(), primary_key=True)

@@ -53,42 +53,12 @@ NUMBER_COLUMN_TYPE = Float().with_variant(REAL(), "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time, also on SQLite, which stores no time zone."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(
-        self,
-        value: datetime | None,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
-    ) -> Any:
-        """Convert an aware time to UTC.
-
-        Raises:
-            ValueError: The time has no time zone.
-        """
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("naive time")
-        return value.astimezone(UTC)
-
-    def process_result_value(
-        self,
-        value: Any | None,
-        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
-    ) -> datetime | None:
-        """Return the time of a cell in UTC."""
-        return None if value is None else to_utc_time(value)
-
-
-class IsoTime(UtcTime):
-    """An aware UTC time in a task's own table: ISO 8601 text on SQLite.
+    """An aware UTC time; on SQLite, which has no type for it, ISO 8601 text.
 
     A cell with another text is read as None.
     """
 
+    impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
@@ -102,10 +72,20 @@ class IsoTime(UtcTime):
         Raises:
             ValueError: The time has no time zone.
         """
-        utc_time = super().process_bind_param(value, dialect)
-        if utc_time is not None and dialect.name == "sqlite":
-            return utc_time.isoformat(" ")
-        return utc_time
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("naive time")
+        utc_time = value.astimezone(UTC)
+        return utc_time.isoformat(" ") if dialect.name == "sqlite" else utc_time
+
+    def process_result_value(
+        self,
+        value: Any | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
+    ) -> datetime | None:
+        """Return the time of a cell in UTC."""
+        return None if value is None else to_utc_time(value)
 
 
 def to_utc_time(cell: Any) -> datetime | None:

@@ -76,7 +76,7 @@ ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 5
+MAKER_NUMBER = 6
 # Origin of these views, in their marks.
 _MARK_PREFIX = "findable"
 # Hexadecimal digits of the hash at the end of a cut name.
@@ -183,10 +183,7 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
 
     names = name_added_columns([*task.columns, *columns], (EXTRACTOR, ANSWERED_AT), ANSWER_PREFIX)
     columns[names[EXTRACTOR]] = answers.c.extractor
-    answered_at = f"{answers.name}.at"
-    if is_file:
-        answered_at += " || '+00:00'"
-    columns[names[ANSWERED_AT]] = literal_column(answered_at)
+    columns[names[ANSWERED_AT]] = answers.c.at
     return columns
 
 

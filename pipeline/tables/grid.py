@@ -39,7 +39,6 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
 from pipeline.core.row_listing import (
     NO_FILTER,
-    DoubtCounts,
     ListedRow,
     RowCounts,
     RowFilter,
@@ -380,28 +379,23 @@ class Grid:
             number = earlier_count + 1
         return RowPosition(number, total)
 
-    def count_doubtful_rows(self, tx: Connection) -> DoubtCounts | None:
+    def count_doubtful_rows(self, tx: Connection) -> tuple[int, int]:
         """Return how many rows are doubtful, and how many have an answer with a confidence.
 
         A row is doubtful if a field of its preferred answer has a probability below
         DOUBTFUL and no person corrected or reviewed the answer. All rows of a list without a filter
         count, so rows that are no longer in the source do not.
-
-        Returns:
-            Both numbers; None if no preferred answer of these rows has a confidence.
         """
         if not has_confidences(tx, self.table.task):
-            return None
+            return 0, 0
         query = self.select_rows(
             tx,
             NO_FILTER,
             func.count().filter(self.judgements.is_doubtful),
             func.count(answers.c.confidences),
         )
-        doubt_counts = DoubtCounts(*tx.execute(query).one())
-        if not doubt_counts.rows_with_confidence:
-            return None
-        return doubt_counts
+        doubtful_count, answered_count = tx.execute(query).one()
+        return doubtful_count, answered_count
 
     def make_conditions(self, tx: Connection, row_filter: RowFilter) -> list[ColumnElement[bool]]:
         """Return the conditions of a filter for queries on the table of the rows alone.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from datetime import date, datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, Literal
@@ -36,6 +37,10 @@ class Answer(BaseModel):
     aspects: list[Aspect]
     counts: dict[str, int]
     mixed: Literal["a"] | bool
+    code: Literal["a", 1]
+    is_sure: Literal[True]
+    day: date | None
+    at: datetime
     words: str = Field(alias="theWords", pattern="x")
 
 
@@ -56,6 +61,10 @@ FIELDS = {field.name: field for field in list_answer_fields(Answer)}
         ("aspects", "list", "json", None),
         ("counts", "json", "json", None),
         ("mixed", "union", "json", ["a", True, False]),
+        ("code", "choice", "json", ["a", "1"]),
+        ("is_sure", "choice", "boolean", ["true"]),
+        ("day", "text", "date", None),
+        ("at", "text", "time", None),
         ("words", "text", "text", None),
     ],
 )

@@ -4,18 +4,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
-from enum import Enum, IntEnum
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType
+from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field, create_model
 from sqlalchemy import Connection, insert
 
-from pipeline.core.answer_fields import list_answer_fields
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.quotes import Quote
 from pipeline.store.answers import VersionPreference
 from pipeline.store.schema import answers
 from pipeline.store.task_record import TaskRecord
@@ -150,52 +146,6 @@ def test_taken_names_get_a_prefix_in_the_views(tmp_path: Path) -> None:
         answered_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answered").keys())
     assert answers_columns == [*names, "answered_at"]
     assert answered_columns == [*names, "answered_at", "Tone", "state", "row_state"]
-
-
-def make_model(**fields: Any) -> type[BaseModel]:
-    """Return a model with these fields, all required."""
-    definitions: dict[str, Any] = {name: (kind, ...) for name, kind in fields.items()}
-    model: type[BaseModel] = create_model("Answer", **definitions)
-    return model
-
-
-def test_field_gets_the_column_of_its_type() -> None:
-    """Aliases, limits and None do not change the type; a union is JSON."""
-    limited_text = Annotated[str, Field(max_length=60)]
-    named_text = NewType("named_text", str)
-    model = make_model(
-        a=limited_text | None,
-        b=list[int],
-        c=float | None,
-        d=Literal[True],
-        e=int | float,
-        f=named_text,
-    )
-    assert [field.column_kind for field in list_answer_fields(model)] == [
-        "text",
-        "json",
-        "real",
-        "boolean",
-        "json",
-        "text",
-    ]
-    model = make_model(
-        a=IntEnum("A", "b c"), b=Enum("B", {"c": "d"}), c=Literal["a", 1], d=date, e=datetime | None
-    )
-    assert [field.column_kind for field in list_answer_fields(model)] == [
-        "integer",
-        "text",
-        "json",
-        "date",
-        "time",
-    ]
-    model = make_model(
-        a=Quote,
-        b=Annotated[str, Quote(optional=True)],
-        c=Quote | None,
-        d=Annotated[Quote, limited_text],
-    )
-    assert [field.column_kind for field in list_answer_fields(model)] == ["json"] * 4
 
 
 CREATE_OWN_TABLE = """CREATE TABLE own (id {id}, lang TEXT, said {text}, stars BIGINT, day DATE,

@@ -39,7 +39,13 @@ TEXTS = {
         "Statek się spóźnił, obsługa była nieuprzejma.\nJedzenie było zimne, a łódź brudna.",
         "Loď měla zpoždění. Jídlo bylo studené a zaměstnanci nepříjemní.",
         "A hajó késett, az étel hideg volt és a személyzet udvariatlan, őszintén szörnyű.",
+        "Malá třída\nStará škola\nNová tabule\nBílá křída\nZelená lavice\nDlouhá přestávka",
+        (
+            "Pociąg się spóźnił\nDveře nejdou zavřít, děkujeme\nŐszintén csalódott vagyok\n"
+            "Książka jest mała\nŘidič byl příjemný\nA fűtés rosszul működik"
+        ),
     ),
+    "euc_jp": ("列車が一時間遅れました\n料理は冷たかったが、店員は親切でした",),
     "cp1251": (
         "Кафе закрыто, очень жаль",
         "Лодка опоздала, еда была холодной.\nПерсонал был грубым с моей матерью.",

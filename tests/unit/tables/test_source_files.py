@@ -11,13 +11,6 @@ from pipeline.tables.encodings import find_encoding
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import FileSource
 
-CZECH = "Malá třída|Stará škola|Nová tabule|Bílá křída|Zelená lavice|Dlouhá přestávka|Přední vchod"
-MIXED = (
-    "Pociąg się spóźnił|Dveře nejdou zavřít, děkujeme|Őszintén csalódott vagyok|Książka jest mała"
-    "|Řidič byl příjemný|A fűtés rosszul működik"
-)
-JAPANESE = "列車が一時間遅れました|料理は冷たかったが、店員は親切でした"
-
 
 def read_table(folder: Path, content: bytes, name: str = "table.csv") -> FileSource:
     """Write a file and return its source."""
@@ -80,18 +73,6 @@ def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     )
     parquet.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
-
-
-@pytest.mark.parametrize(
-    ("text", "codec"), [(CZECH, "cp1250"), (MIXED, "cp1250"), (JAPANESE, "euc_jp")]
-)
-def test_letters_that_differ_decide(tmp_path: Path, text: str, codec: str) -> None:
-    """The note has the second candidate."""
-    path = tmp_path / "table.csv"
-    path.write_bytes("\n".join(["id;text", *text.split("|"), ""]).encode(codec))
-    found, note = find_encoding(path, path.read_bytes())
-    assert found == codec
-    assert "ENCODING=cp1252" in note
 
 
 def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
