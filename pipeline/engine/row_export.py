@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pipeline.store.database import Connection, Store
 class ExportReport:
     """Result of an export."""
 
-    # Path of the file. None if the caller got the rows.
+    # Path of the file. None if there was no row and so no file, or if the caller got the rows.
     path: str | None
     format: str
     # Written rows.
@@ -46,8 +47,11 @@ class ExportReport:
     __repr__ = format_object
 
     def to_report(self) -> Report:
-        """Return the report of an export to a file."""
-        return Report(asdict(self), f"{plural(self.count, self.word)} written to {self.path}")
+        """Return the report of an export to a file; without rows, a note said so before."""
+        title = ""
+        if self.path is not None:
+            title = f"{plural(self.count, self.word)} written to {self.path}"
+        return Report(asdict(self), title)
 
 
 def export_answers(
@@ -63,8 +67,8 @@ def export_answers(
     """Export the rows of the task in use to a file, or to `write_chunks` if there is no path.
 
     Afterwards lines are printed on the session's display, also without a path: the exported
-    version, the number of rows of each version, and the number of changed cells. Without rows, a
-    valid file without rows is written, for example the header of a CSV file.
+    version, the number of rows of each version, and the number of changed cells. If there are no
+    rows, no file is written, a message is printed, and the report's `path` is None.
 
     Args:
         path: The file, which appears when it is complete. If it is None, `write_chunks` gets the
@@ -93,15 +97,30 @@ def export_answers(
     with ws.store.read() as tx:
         export_rows = _read_rows(tx, task, ws.settings, options)
 
-        counted_rows = _count_rows(export_rows.rows, report, ws.display)
+        # Read a row in advance: without a row no file is written.
+        rows = iter(export_rows.rows)
+        first_rows = list(islice(rows, 1))
+        counted_rows = _count_rows(
+            chain(first_rows, rows),
+            report,
+            ws.display,
+        )
         chunks = export_rows.encode_rows(counted_rows, report.format, guard)
-        if path is not None:
-            write_file(path, chunks)
-        elif write_chunks is not None:
+        if write_chunks is not None:
             write_chunks(chunks)
+        elif path is not None and first_rows:
+            write_file(path, chunks)
+        else:
+            report.path = None
     _add_versions_to_report(export_rows, report)
     report.changed_cells = guard.changed_cells
 
+    if path is not None and not first_rows:
+        message = f"there is no {row_word} to export; {path} was not written"
+        if "gone" in task.export_options and not options.gone:
+            message += f"; {OptionHint(gone=True)} also exports rows that left their source"
+        ws.display.say(message)
+        return report
     for line in _format_summary(report, task.nouns):
         ws.display.say(line)
     return report

@@ -54,7 +54,7 @@ REVIEWS_VIEWS = (
     "/?task=reviews",
     "/?task=reviews&doubtful=no&sort=confidence",
     "/?task=reviews&state=parked",
-    "/next?task=reviews&doubtful=yes",
+    "/review?task=reviews&doubtful=yes",
     "/row?task=reviews&key=1",
     "/row?task=reviews&key=81",
     "/question?task=reviews",

@@ -99,7 +99,7 @@ def render_row_page(
         return render_page(app_state, "row.html", ws, "rows", **values)
 
 
-@router.get("/next", include_in_schema=False)
+@router.get("/review", include_in_schema=False)
 def open_next_row(app_state: PageState, query: RowQueryParameters) -> RedirectResponse:
     """Redirect to the first row of a list, or to the first after the row `after`.
 
@@ -164,7 +164,7 @@ def render_position(app_state: PageState, query: RowPageParameters) -> HTMLRespo
             "rows",
             position=position,
             previous_address=previous_address,
-            next_address=query.address("/next", task, after=[row_id]),
+            next_address=query.address("/review", task, after=[row_id]),
         )
 
 

@@ -68,7 +68,7 @@ def test_review_begins_with_the_doubtful(page: Page) -> None:
     state = _get(page, "/parts/state")
     assert '<a href="/?task=reviews&doubtful=yes">1 doubtful</a>' in state
     parameters = {**TASK, "doubtful": "yes"}
-    location = page.get("/next", params=parameters).headers["location"]
+    location = page.get("/review", params=parameters).headers["location"]
     assert location == "/row?task=reviews&doubtful=yes&key=2"
     row = _get(page, "/row", key="2", doubtful="yes")
     answer_state = re.findall(r'name="state" value="(\w+)"', row)[0]
@@ -79,5 +79,5 @@ def test_review_begins_with_the_doubtful(page: Page) -> None:
     assert "share sure" not in part
     assert list_ids(page, where="doubtful = true") == []
     assert "doubtful" not in _get(page, "/parts/state")
-    location = page.get("/next", params=parameters).headers["location"]
+    location = page.get("/review", params=parameters).headers["location"]
     assert location == "/?task=reviews&doubtful=yes"

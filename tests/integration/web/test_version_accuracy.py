@@ -94,7 +94,7 @@ def test_rows_to_check_are_opened_until_enough_are_checked(compared: Workspace) 
     """The page says how many rows to check, without corrected rows, and the review ends there."""
     with Page(compared) as page:
         part = _get_accuracy(page)
-        assert '<a class="b" href="/next?task=reviews&checked=no">Check 20 more rows' in part
+        assert '<a class="b" href="/review?task=reviews&checked=no">Check 20 more rows' in part
         assert "<select" not in part
 
         label_tones(compared, "blame", [1, 3])
@@ -105,7 +105,7 @@ def test_rows_to_check_are_opened_until_enough_are_checked(compared: Workspace) 
 
         def open_next(after: str = "") -> str:
             """Return the address to which the review leads."""
-            return page.get("/next", params={**unchecked, "after": after}).headers["location"]
+            return page.get("/review", params={**unchecked, "after": after}).headers["location"]
 
         unchecked = {**TASK, "checked": "no"}
         assert open_next() == "/row?task=reviews&checked=no&key=2"
