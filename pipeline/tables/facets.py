@@ -25,6 +25,8 @@ MAX_VALUES = 12
 _MAX_VALUE_CHARS = 30
 # Longer numbers are written with an exponent.
 _MAX_NUMBER_CHARS = 15
+# A text that is a number, but no code such as 007.
+_NUMBER_TEXT = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 # A name that WHERE= accepts without quotation marks.
 _PLAIN_NAME = re.compile(
     r"(?!(?:and|or|not|in|is|contains|null|true|false)$)[a-z_]\w*",
@@ -35,14 +37,17 @@ _PLAIN_NAME = re.compile(
 def is_countable(rows_by_json: Mapping[str | None, int]) -> bool:
     """Return whether more rows can be counted by the values of a cell.
 
-    Texts and objects are not listed if there are more than 12 different ones.
+    Objects, and texts that are no numbers, are not listed if there are more than 12 different ones.
 
     Args:
         rows_by_json: Number of rows by the cell's value as JSON; None without a value.
     """
     if len(rows_by_json) <= MAX_VALUES + 1:
         return True
-    return not any(text is not None and text[0] in '"{' for text in rows_by_json)
+    values = [orjson.loads(text) for text in rows_by_json if text]
+    return not any(
+        value and isinstance(value, str | dict) and _parse_number(value) is None for value in values
+    )
 
 
 def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list[FieldCount]:
@@ -78,10 +83,10 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     for empty_value in (None, ""):
         row_counts.pop((type(empty_value), empty_value), None)
 
-    is_numeric = not has_lists and {kind for kind, _ in row_counts} <= {int, float}
-    if is_numeric and len(row_counts) > MAX_VALUES:
-        numbers = {value: row_count for (_, value), row_count in row_counts.items()}
-        return _group_into_ranges(name, numbers)
+    rows_by_number = _count_numbers(row_counts)
+    are_numbers = rows_by_number.total() == row_counts.total()
+    if are_numbers and not has_lists and len(rows_by_number) > MAX_VALUES:
+        return _group_into_ranges(name, rows_by_number)
 
     short_values = [
         (value, row_count)
@@ -92,7 +97,6 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     if not has_lists and (has_long_values or len(row_counts) > MAX_VALUES):
         return []
     listed_values = list_commonest(short_values, MAX_VALUES)
-    are_numbers = all(_is_number(value) for value, _ in listed_values)
     if are_numbers:
         listed_values.sort(key=lambda pair: float(pair[0]))
     return [
@@ -101,12 +105,21 @@ def list_value_counts(name: str, rows_by_json: Mapping[str | None, int]) -> list
     ]
 
 
-def _is_number(value: Any) -> bool:
-    """Return whether a value is a number, or a text that is one."""
-    try:
-        return value.__class__ is not bool and math.isfinite(float(value))
-    except ValueError:
-        return False
+def _count_numbers(row_counts: Mapping[tuple[type, Any], int]) -> Counter[float]:
+    """Return how many rows have each number; other values are left out."""
+    rows_by_number = Counter[float]()
+    for (_, value), row_count in row_counts.items():
+        number = _parse_number(value)
+        if number is not None:
+            rows_by_number[number] += row_count
+    return rows_by_number
+
+
+def _parse_number(value: Any) -> float | None:
+    """Return a number, also that of a text such as 3.5, but not of 007; None if there is none."""
+    if isinstance(value, str) and _NUMBER_TEXT.fullmatch(value):
+        return float(value) if "." in value else int(value)
+    return value if type(value) in {int, float} else None
 
 
 def list_commonest(row_counts: Iterable[tuple[Any, int]], limit: int) -> list[tuple[Any, int]]:

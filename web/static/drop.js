@@ -115,5 +115,6 @@ document.addEventListener("input", ({ target }) => {
   if (tried && target.form?.id === "question") {
     tried.querySelector("#outdated").hidden = false;
     tried.querySelector("fieldset").disabled = true;
+    document.getElementById("try").classList.add("first");
   }
 });

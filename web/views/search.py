@@ -92,7 +92,7 @@ def render_search(
         "query": query,
         "ranks": list(RankMode),
         "max_tags": MAX_TAGS,
-        "tag_counts": [],
+        "frequent_tags": [],
         "is_words_only": False,
         "index_event": INDEX_EVENT,
     }
@@ -116,9 +116,9 @@ def render_search(
 
 
 def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
-    """Run a search and return the template's `search`, `tag_counts` and `is_words_only`.
+    """Run a search and return the template's `search`, `frequent_tags` and `is_words_only`.
 
-    `search` has the report and the values of the hits. `tag_counts` are the MAX_TAGS most frequent
+    `search` has the report and the values of the hits. `frequent_tags` are the MAX_TAGS commonest
     tags of the hits that are not weak. If Gemini does not embed the query, a hybrid search ranks by
     words alone, and `is_words_only` is true.
 
@@ -136,10 +136,11 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
         is_words_only = True
         report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
     hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
-    close_tags = (hit["tags"] for hit in hits if not hit["is_weak"])
+    # The filter searches all rows, so a number of these rows would not be that of its result.
+    tag_counts = Counter(chain(*(hit["tags"] for hit in hits if not hit["is_weak"])))
     return {
         "search": {"report": report, "hits": hits},
-        "tag_counts": Counter(chain.from_iterable(close_tags)).most_common(MAX_TAGS),
+        "frequent_tags": [tag for tag, _ in tag_counts.most_common(MAX_TAGS)],
         "is_words_only": is_words_only,
     }
 
@@ -155,6 +156,5 @@ def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
         "is_weak": bool(hit.is_weak),
         "pieces": hit.snippet.pieces if hit.snippet else [],
         "tags": list(tags),
-        "matching_tags": hit.tags,
         "is_untagged": hit.is_untagged,
     }

@@ -73,7 +73,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
             assert 'id="cancel"' not in html
             assert re.search(r"being cancelled|cancelled</span>", html)
         runs = " ".join(_read_runs(page).split())
-        assert "cancelled, 0 of 4 different texts answered, 4 waiting" in runs
+        assert "cancelled, 0 of 4 different rows answered, 4 waiting" in runs
         assert '<span class="warn">' in runs
         assert '<span class="ok">' not in runs
 
