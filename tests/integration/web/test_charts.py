@@ -107,3 +107,14 @@ def test_a_range_of_numbers_filters(task: Workspace) -> None:
             html = page.get("/", params={**REVIEWS, "only": condition}).text
             assert label in html
             assert _read_names(page, f"/?task=reviews&only={condition}") == keys
+
+
+@pytest.mark.full
+@pytest.mark.alike
+def test_filters_speak_of_this_table(task: Workspace) -> None:
+    """The legend has the states that are listed, and the example is a condition on a column."""
+    with Page(task) as page:
+        legend = page.get("/parts/facets", params=REVIEWS).text.partition("What the states mean")[2]
+        assert re.findall(r"<dt>(.*?)</dt>", legend) == ["answered"]
+        [example] = re.findall(r'placeholder="(\w+ [^"]*)"', page.get("/", params=REVIEWS).text)
+        assert _read_names(page, f"/?task=reviews&where={unescape(example)}")
