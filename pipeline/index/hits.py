@@ -308,13 +308,16 @@ def find_best_snippet(
 
 
 def _split_passages(text: str) -> Iterator[str]:
-    """Yield the sentences of a text, each joined to the next ones up to MIN_PASSAGE_CHARS."""
+    """Yield the sentences of a text, each joined to the next ones up to MIN_PASSAGE_CHARS.
+
+    An ellipsis ends each passage but the last.
+    """
     passage = ""
     for sentence in _split_sentences(text):
-        passage = f"{passage} {sentence}".lstrip()
         if len(passage) >= MIN_PASSAGE_CHARS:
-            yield passage
+            yield f"{passage} {ELLIPSIS}"
             passage = ""
+        passage = f"{passage} {sentence}".lstrip()
 
     if passage:
         yield passage

@@ -508,7 +508,7 @@ def price_selected_rows(app_state: PageState, task: str, body: RowSelection) -> 
         left_out_text = _describe_left_out(ws, body.ids, askable_ids)
     question = (
         f"Ask {plural(len(askable_ids), 'row')} again, {describe_price(cost or 0.0)}? "
-        f"A new answer replaces the old one. {left_out_text}"
+        f"A new answer replaces the old one and its mark as checked. {left_out_text}"
     )
     return {"cost": cost, "question": question.strip()}
 
