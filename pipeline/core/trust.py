@@ -54,8 +54,8 @@ def require_confirmed(
     if not any(ask(f"{fact}. Confirm it once for {data}?") for ask in _confirmation_askers):
         raise ConfigurationError(
             f"{fact}; nobody confirmed this, so {unchanged}",
-            hint=f"run the command at a terminal and confirm, or set "
-            f"{VARIABLE}={quote_for_shell(value)} in the environment",
+            hint="run a command at a terminal and confirm; "
+            f"or set {VARIABLE}={quote_for_shell(value)} in the environment",
         )
     confirm(value, data)
 

@@ -504,15 +504,14 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
             upload.estimate = ask.estimate_run(
                 ws, unwritten_task, report, name=upload.suggested_name
             )
+        upload.tried_task = unwritten_task
+        upload.tried_question = typed
         upload.trial_work = display
         return report.document
 
     upload.suggested_name = upload.suggested_name or new_task_files.suggest_task_name(
         str(upload.path), app_state.settings.data
     )
-    upload.tried_task = unwritten_task
-    upload.tried_question = typed
-    upload.trial_work = None
     _start_step(app_state, upload, "try", try_question)
 
 

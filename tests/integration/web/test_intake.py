@@ -82,9 +82,15 @@ def test_rows_that_are_not_asked_are_counted_in_words(page: Page) -> None:
 def test_a_question_without_usable_answers_says_why(page: Page, api: Api) -> None:
     """The reason and what to change are told before the run is offered."""
     api.script_fault("answer_text", times=9, args={"text": '{"tone": "fair"}'})
-    html = try_question(page, drop_reviews(page), **TONE, **KEY_TEXT)
+    number = drop_reviews(page)
+    html = try_question(page, number, **TONE, **KEY_TEXT)
     assert html.index("No answer can be used") < html.index('id="ask"')
     assert "Change the question or the fields" in html
+    # A try that fails does not take the answers of the earlier try away.
+    api.script_fault("status", times=9, args={"code": 403})
+    html = try_question(page, number, **TONE | {"question": "Is it loud?"}, **KEY_TEXT)
+    assert "No answer can be used" in html
+    assert 'id="outdated" role="status">' in html
 
 
 @pytest.mark.full
