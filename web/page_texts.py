@@ -107,7 +107,7 @@ def adapt_message_to_page(text: object) -> str:
     without a place on the page. Of the path of a file only the name stays. WHERE becomes "the
     condition", and the program that this process was started as becomes `findable`.
     """
-    message = str(text)
+    message = str(text).replace("GEMINI_API_KEY", "the API key")
     program = current_form().program
     if program:
         message = message.replace(f"{program} ", "findable ")
