@@ -56,7 +56,7 @@ def problem_document(
         "type": "about:blank",
         "title": title,
         "status": status,
-        "detail": detail,
+        "detail": detail.removesuffix("."),
         "hint": hint,
         **extra_members,
     }

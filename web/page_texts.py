@@ -36,6 +36,8 @@ _SETTING_NAME = re.compile(
 _CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
 # A value in a prompt, between tags with the name of its column. The prompt may name it before that.
 _SENT_VALUE = re.compile(r"(?:(\w+): (?=<\1>))?<(\w+)>(.*?)(?:</\2>|$)", re.DOTALL)
+# Words for a terminal, and those of the page.
+_PAGE_WORDS = {"GEMINI_API_KEY": "the API key", "run the same command again": "try again"}
 # The place of the page that does the work of a command: its label, and its address for a task.
 _PLACES = {
     **dict.fromkeys(
@@ -107,7 +109,9 @@ def adapt_message_to_page(text: object) -> str:
     without a place on the page. Of the path of a file only the name stays. WHERE becomes "the
     condition", and the program that this process was started as becomes `findable`.
     """
-    message = str(text).replace("run the same command again", "try again")
+    message = str(text)
+    for typed, shown in _PAGE_WORDS.items():
+        message = message.replace(typed, shown)
     program = current_form().program
     if program:
         message = message.replace(f"{program} ", "findable ")

@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
+from pipeline.core.states import describe_reason
 from pipeline.core.text import format_probability, join_first
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -373,6 +374,7 @@ _FILTERS: Mapping[str, Any] = {
     "model_label": model_label,
     "likeness": format_likeness,
     "link_address": link_address,
+    "describe_reason": describe_reason,
     "for_page": adapt_message_to_page,
     "render_message": to_html,
     "short_hash": short_hash,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from pipeline.batch.report import make_batch_summary
-from pipeline.core.states import BatchState, Outcome
+from pipeline.core.states import BatchState, Outcome, describe_reason
 from pipeline.engine.task import Task
 from pipeline.store import answer_counts, answers, batches, workspace
 from pipeline.store.batches import CANCEL_REASONS, BatchRow
@@ -77,7 +77,8 @@ class RunReport:
             return ""
         for anomaly in self.summarize(tx, task).anomalies:
             if anomaly.outcome in FAILED_OUTCOMES:
-                return f"{anomaly.count:,} of {failed_count:,} failed: {anomaly.reason}"
+                reason = describe_reason(anomaly.reason)
+                return f"{anomaly.count:,} of {failed_count:,} failed: {reason}"
         return ""
 
     def describe(self, tx: Connection, task: Task, now: datetime) -> dict[str, Any]:

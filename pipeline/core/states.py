@@ -136,7 +136,7 @@ LAST_FAILURE_INTRODUCTION = "; last: "
 # The codes with which reasons are stored, in words for people. Other codes are words already.
 _WORDS_BY_CODE = {
     "does-not-validate": "invalid answer",
-    "does-not-parse": "answer is not JSON",
+    "does-not-parse": "unreadable answer",
     "different-answers": "two different valid answers",
     "max-tokens": "answer cut at the token limit",
     "max-tokens-empty": "no answer within the token limit",
@@ -148,11 +148,14 @@ _WORDS_BY_CODE = {
 }
 # A code is the first word of a reason, or of the last failure of a parked row.
 _CODE_PATTERN = re.compile(rf"(^|{LAST_FAILURE_INTRODUCTION})({'|'.join(_WORDS_BY_CODE)})(?![\w-])")
+# What the parser of JSON expected, and its place in the reply.
+_PARSER_MESSAGE = re.compile(r": [^:;]+: line \d+ column \d+ \(char \d+\)")
 
 
 def describe_reason(reason: str) -> str:
     """Return a stored reason of a failed request or row in words for people."""
-    return _CODE_PATTERN.sub(lambda match: f"{match[1]}{_WORDS_BY_CODE[match[2]]}", reason)
+    described = _CODE_PATTERN.sub(lambda match: f"{match[1]}{_WORDS_BY_CODE[match[2]]}", reason)
+    return _PARSER_MESSAGE.sub("", described)
 
 
 class Outcome(StrEnum):

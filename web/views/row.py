@@ -581,6 +581,8 @@ def mark_and_start_asking(
         with app_state.open_to_write(task, display) as ws:
             ws.sync_task()
             report = ask_single_rows(ws, asked_ids)
+        if report.stopped and not report.answered:
+            raise report.stopped
         return {
             "answered": report.answered,
             "asked": len(asked_ids),

@@ -88,6 +88,7 @@ def render_search(
     """
     values: dict[str, Any] = {
         "search": None,
+        "hits": [],
         "failure": None,
         "query": query,
         "ranks": list(RankMode),
@@ -106,9 +107,8 @@ def render_search(
                     values |= _run_search(open_index, query)
         except FindableError as error:
             values["failure"] = errors.to_problem(error)
-        hits = values["search"]["hits"] if values["search"] else []
         with ws.store.read() as tx:
-            names = [query.like, *(hit["key"] for hit in hits)]
+            names = [query.like, *(hit["key"] for hit in values["hits"])]
             values["titles"] = read_row_titles(tx, ws.task, names)
         return render_page(
             app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
@@ -116,11 +116,11 @@ def render_search(
 
 
 def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
-    """Run a search and return the template's `search`, `frequent_tags` and `is_words_only`.
+    """Run a search and return the template's `search`, `hits`, `frequent_tags`, `is_words_only`.
 
-    `search` has the report and the values of the hits. `frequent_tags` are the MAX_TAGS commonest
-    tags of the hits that are not weak. If Gemini does not embed the query, a hybrid search ranks by
-    words alone, and `is_words_only` is true.
+    `search` is the report, and `hits` are the values of its hits. `frequent_tags` are the MAX_TAGS
+    commonest tags of the hits that are not weak. If Gemini does not embed the query, a hybrid
+    search ranks by words alone, and `is_words_only` is true.
 
     Raises:
         RemoteError: Gemini does not answer, and the search is by vectors or for entries like
@@ -139,7 +139,8 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
     # The filter searches all rows, so a number of these rows would not be that of its result.
     tag_counts = Counter(chain(*(hit["tags"] for hit in hits if not hit["is_weak"])))
     return {
-        "search": {"report": report, "hits": hits},
+        "search": report,
+        "hits": hits,
         "frequent_tags": [tag for tag, _ in tag_counts.most_common(MAX_TAGS)],
         "is_words_only": is_words_only,
     }

@@ -15,6 +15,10 @@ from pipeline.core.states import describe_reason, describe_remote_state
             "it failed 2 times; last: bad-finish (LANGUAGE)",
             "it failed 2 times; last: answer not finished by Gemini (LANGUAGE)",
         ),
+        (
+            "does-not-parse: Expecting value: line 1 column 1 (char 0)",
+            "unreadable answer",
+        ),
         ("blocked (SAFETY)", "blocked (SAFETY)"),
         # The text of a row or of a model is not changed.
         ("error 3: max-tokens is too large", "error 3: max-tokens is too large"),

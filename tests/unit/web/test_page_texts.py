@@ -35,6 +35,7 @@ from web.page_texts import (
         ),
         ("`findable rollback --yes` takes it back", "“rollback” takes it back", None),
         ("the file has no line 9; set HEADER=3", "the file has no line 9", None),
+        ("check GEMINI_API_KEY and its project", "check the API key and its project", None),
         ("CALL_TIMEOUT= is no number", "“call timeout” is no number", None),
         (
             "WHERE cannot be read; write it like WHERE=\"stars > 3 AND tone = 'praise'\"",
