@@ -84,11 +84,11 @@ class RowsPage(NamedTuple):
     # Id of the last row if there are more rows, else None.
     after: str | None
     # Names of the values.
-    names: Sequence[str] = ()
+    names: Sequence[str]
     # The name of the value that says whether a person reviewed the answer; "" if there is none.
-    review_name: str = ""
+    review_name: str
     # The name of the state in documents.
-    state_name: str = "state"
+    state_name: str
 
     @property
     def document(self) -> dict[str, Any]:
@@ -143,9 +143,9 @@ class RowCounts(NamedTuple):
     # The most frequent versions; None if the rows are too many to count.
     versions: Mapping[str, int] | None
     # Values of the facets, such as fields of answers, that could be counted.
-    fields: Mapping[str, Sequence[FieldCount]] = {}
+    fields: Mapping[str, Sequence[FieldCount]]
     # Rows that left their source. They are not in the total.
-    gone: int = 0
+    gone: int
 
     @property
     def document(self) -> dict[str, Any]:

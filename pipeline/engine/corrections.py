@@ -433,7 +433,7 @@ def mark_answer_reviewed(
     *,
     editor_name: str,
     expected_state: str | None = None,
-    is_reviewed: bool = True,
+    is_reviewed: bool,
 ) -> None:
     """Mark the preferred answer of a row as reviewed, or remove the mark.
 

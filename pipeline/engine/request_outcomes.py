@@ -132,7 +132,7 @@ def choose_reply_outcome(
     *,
     missing_outcome: RequestOutcome,
     model: Model,
-    row: Any = None,
+    row: Any,
 ) -> RequestOutcome:
     """Validate the result lines of one request, in file order; return the outcome that counts.
 
@@ -174,7 +174,7 @@ def validate_reply(
     claim: RowClaim,
     reply: responses.ParsedReply,
     *,
-    row: Any = None,
+    row: Any,
 ) -> RequestOutcome:
     """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
 

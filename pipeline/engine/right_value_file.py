@@ -147,7 +147,7 @@ def correct_by_file(
     *,
     options: ReadOptions,
     editor_name: str,
-    is_dry: bool = False,
+    is_dry: bool,
 ) -> CorrectionFileReport:
     """Correct, confirm and mark answers by the right values of a file, all in one transaction.
 

@@ -49,7 +49,7 @@ def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
     return [table.name for table in tables if not read_columns(tx, table.name)]
 
 
-def select_default_task(settings: Settings, *, allow_several: bool = False) -> Settings:
+def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
     """Return the settings with the task that a command without TASK= is about; write nothing.
 
     It is the people task, which settings without TASK= already have: these are returned unchanged.

@@ -310,7 +310,7 @@ class VersionPreference:
         task: str,
         *,
         prompt_version: str,
-        versions: Sequence[str] = (),
+        versions: Sequence[str],
     ) -> "VersionPreference":
         """Return the preference of a task with the versions that the database has now."""
         started_versions = tuple(counts.version for counts in list_versions(tx, task))
@@ -393,8 +393,7 @@ def is_preferred(
             of each row. Corrections count as a version.
         models_only: Corrections are no candidates.
     """
-    preferred_id = select_preferred(
-        "id",
+    preferred_id = _select_preferred_id(
         answers.c.item_id,
         preference,
         version=version,
@@ -418,12 +417,11 @@ def join_preferred(
         key: Expression for the row id as text.
         version: Join only answers of this version or prompt version; None means any.
     """
-    preferred_id = select_preferred("id", key, preference, version=version)
+    preferred_id = _select_preferred_id(key, preference, version=version)
     return rows.outerjoin(answers, answers.c.id == preferred_id)
 
 
-def select_preferred(
-    name: str,
+def _select_preferred_id(
     key: ColumnElement[str],
     preference: VersionPreference,
     *,
@@ -431,17 +429,16 @@ def select_preferred(
     per_version: bool = False,
     models_only: bool = False,
 ) -> ScalarSelect[Any]:
-    """Return an expression for a column of the preferred applied answer of a row.
+    """Return an expression for the id of the preferred applied answer of a row.
 
     Args:
-        name: The column.
         key: Expression for the row id as text.
         version: As in `is_preferred`.
         per_version: As in `is_preferred`; `key` is that of an answer.
         models_only: As in `is_preferred`.
     """
     candidates = answers.alias("others")
-    query = select(candidates.c[name]).where(
+    query = select(candidates.c.id).where(
         is_applied(preference.task, version, candidates), candidates.c.item_id == key
     )
     if per_version:
@@ -548,7 +545,7 @@ ANSWER_COLUMNS = ("extractor", *PreferredAnswer._fields[1:])
 def preferred_answers(
     tx: Connection,
     task: str,
-    row_ids: Sequence[str] | None = None,
+    row_ids: Sequence[str],
     *,
     preference: VersionPreference | None = None,
     models_only: bool = False,
@@ -556,7 +553,7 @@ def preferred_answers(
     """Return the preferred applied answer of each row that has an answer, by row id.
 
     Args:
-        row_ids: Only these rows; None means all rows.
+        row_ids: Only these rows.
         preference: None means that a correction counts, else the newest answer.
         models_only: Leave out corrections.
     """
@@ -624,7 +621,7 @@ def preferred_answers_page(
     preference: VersionPreference,
     *,
     version: str | None,
-    after: str = "",
+    after: str,
 ) -> list[tuple[str, str, str, datetime]]:
     """Return the next page of (row id, version, answer as JSON, time) of preferred answers.
 

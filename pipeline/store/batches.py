@@ -253,7 +253,7 @@ def list_recent_live_batches(
     model: str,
     *,
     ended_after: datetime,
-    excluded_batches: Collection[int] = (),
+    excluded_batches: Collection[int],
 ) -> list[BatchRow]:
     """Return the live batches of a model that made calls and are running or ended since a time.
 

@@ -393,7 +393,7 @@ def _select_blocking_records(
 
 
 def is_blocked(
-    task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+    task: str, row_id: ColumnElement[str], *, prompt_version: str
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row is claimed or parked.
 
@@ -406,7 +406,7 @@ def is_blocked(
 
 
 def select_blocking_record(
-    name: str, task: str, row_id: ColumnElement[str], *, prompt_version: str = ""
+    name: str, task: str, row_id: ColumnElement[str], *, prompt_version: str
 ) -> ColumnElement[str | None]:
     """Return an SQL expression for the state or the reason with which a row is blocked.
 
@@ -533,7 +533,7 @@ def parked_rows(
 
 
 def find_parked_reason(
-    tx: Connection, task: str, row_id: str, *, prompt_version: str = ""
+    tx: Connection, task: str, row_id: str, *, prompt_version: str
 ) -> str | None:
     """Return why a row is parked; None if it is not parked.
 

@@ -63,8 +63,9 @@ class UtcTime(TypeDecorator[datetime]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the column type of a database."""
-        impl = Text() if dialect.name == "sqlite" else DateTime(timezone=True)
-        return dialect.type_descriptor(impl)
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(Text())
+        return dialect.type_descriptor(DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         """Convert an aware time to the column's type.
@@ -77,15 +78,17 @@ class UtcTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError("naive time")
         utc_time = value.astimezone(UTC)
-        return utc_time.isoformat(" ") if dialect.name == "sqlite" else utc_time
+        if dialect.name == "sqlite":
+            return utc_time.isoformat(" ")
+        return utc_time
 
     def process_result_value(
         self,
         value: Any | None,
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy passes it
     ) -> datetime | None:
-        """Return the time of a cell in UTC."""
-        return None if value is None else to_utc_time(value)
+        """Return the time of a cell in UTC; None for NULL."""
+        return to_utc_time(value)
 
 
 def to_utc_time(cell: Any) -> datetime | None:
