@@ -262,7 +262,8 @@ def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
     fit, with the reserve for the error of estimates. Until the batch is ingested, budgets also
     count the batch itself, so both costs must fit.
     """
-    remaining_usd = ws.store.query(budget.read_current_budgets(ws).remaining_usd)
+    with ws.store.read() as tx:
+        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
     needed_usd = budget.add_reserve(other_mode_usd)
     if remaining_usd is None or needed_usd <= remaining_usd:
         return ""

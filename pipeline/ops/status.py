@@ -361,7 +361,8 @@ def describe_continuable_batches(ws: WorkspaceSession) -> list[str]:
     They are of the task in use. Held batches, whose replies seem to belong to other rows, are left
     out, because they wait for a person. Live runs of living processes are left out, too.
     """
-    task_batches = ws.store.query(batches.batches_in_states, task=ws.task.name)
+    with ws.store.read() as tx:
+        task_batches = batches.batches_in_states(tx, task=ws.task.name)
     waits_by_number = {} if ws.backend == "local" else find_waits(task_batches, now=ws.now())
     open_batches = _list_open_batches(task_batches)
     live_runs = _describe_live_runs(ws, open_batches)
