@@ -26,7 +26,6 @@ from pipeline.gemini.rate_limiter import StartedCall
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.gemini.usage import calculate_cost
 from pipeline.store.answer_counts import LOST_CALL_PREFIX
-from pipeline.store.locks import LockLostError
 
 # After this many 400s without any answer, the request itself must be wrong.
 MAX_INITIAL_400S = 3
@@ -151,17 +150,10 @@ class LiveCalls:
         """
         ws = self._ws
         started_at = ws.monotonic()
-        try:
-            await asyncio.to_thread(call.batch.lock.raise_if_lost)
-        except LockLostError:
-            self._throttle.rate_limiter.withdraw(started_call)
-            raise
+        await asyncio.to_thread(call.batch.lock.raise_if_lost)
 
         try:
             reply = await self._send(call)
-        except errors.ConfigurationError:
-            self._throttle.rate_limiter.withdraw(started_call)
-            raise
         except asyncio.CancelledError:
             reason = self._policy.late_reason
             if self._report.interrupted:

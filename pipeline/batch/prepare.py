@@ -210,8 +210,7 @@ class Preparation:
             return StopReason.NO_ROWS_LEFT
 
         for _ in range(MAX_TRIES):
-            with ws.store.read() as tx:
-                draft = self._write_draft(tx, after)
+            draft = ws.store.query(self._write_draft, after)
             if isinstance(draft, StopReason):
                 return draft
             # Another process may have claimed a row, or spent the money, since the file was read.

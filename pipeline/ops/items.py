@@ -262,27 +262,13 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
 def report_newest_requests(
     ws: WorkspaceSession, *, limit: int, all_tasks: bool, raw: bool
 ) -> Report:
-    """Report the newest requests as a table; with `raw`, also their lines in the sealed files."""
-    requests = read_newest_requests(ws, limit=limit, all_tasks=all_tasks, raw=raw)
-    if raw:
-        return Report(requests, parts=[*format_lines("request", requests)])
-    return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
-
-
-def read_newest_requests(
-    ws: WorkspaceSession,
-    *,
-    limit: int,
-    all_tasks: bool = False,
-    raw: bool = False,
-) -> list[dict[str, Any]]:
-    """Return at most `limit` requests, newest first, each with the `name` of its row.
+    """Report at most `limit` requests, newest first, each with the `name` of its row.
 
     The name is the row's id if the row is not in its table. This is fast however many requests are
     stored.
 
     Args:
-        all_tasks: Return requests of all tasks, not only of the task in use.
+        all_tasks: Report requests of all tasks, not only of the task in use.
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
     with ws.store.read() as tx:
@@ -297,7 +283,10 @@ def read_newest_requests(
             request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
         if raw:
             _add_request_and_reply_lines(tx, requests, ws.data)
-    return requests
+
+    if raw:
+        return Report(requests, parts=[*format_lines("request", requests)])
+    return Report(requests, parts=[make_table(requests, REQUEST_COLUMNS)])
 
 
 def _add_request_and_reply_lines(

@@ -94,8 +94,7 @@ def tag_new_person(
     A person without a bio is only stored. The cost is not confirmed. If no tags come, nothing is
     raised: the result has the reason as `problem`. The person then stays due, so that the next
     command asks again, or is parked (not asked again) if the failure rules out another try. The
-    call records its own failure in the database. If no call was made, this function records the
-    reason.
+    call records its own failure in the database.
 
     Args:
         ws: The workspace.
@@ -109,42 +108,23 @@ def tag_new_person(
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes to the database for too long.
         KeyboardInterrupt: Ctrl-C during the call. The person stays stored, with tags if the reply
-            was stored before. A warning says which of both is the case.
+            was stored before.
     """
     saved = store_person(ws, data, document_name=document_name, mapping=mapping)
     if not saved.is_row_due:
         return reload_person(ws.store, ws.task, saved)
 
     ws.display.say(f"Generating tags… {saved.username}")
-    try:
-        # The start of the client is no part of the call. The call reports its failure.
-        with contextlib.suppress(ConfigurationError):
-            ws.client.open()
-        started_at_s = ws.monotonic()
-        live_report = ask_single_rows(
-            ws,
-            [saved.row_id],
-            patience_s=PATIENCE_S,
-            deadline_s=MAX_ANSWER_S,
-        )
-    except KeyboardInterrupt:
-        tags_state = "without"
-        if reload_person(ws.store, ws.task, saved).tags:
-            tags_state = "with"
-        ws.display.warn(f"{saved.username} is saved {tags_state} tags")
-        raise
-
-    if live_report.idle_reason:
-        with ws.store.write() as tx:
-            claims.record_due_retry(
-                tx,
-                ws.task.name,
-                ws.version,
-                saved.row_id,
-                reason=live_report.idle_reason,
-                now=ws.now(),
-            )
-
+    # The start of the client is no part of the call. The call reports its failure.
+    with contextlib.suppress(ConfigurationError):
+        ws.client.open()
+    started_at_s = ws.monotonic()
+    live_report = ask_single_rows(
+        ws,
+        [saved.row_id],
+        patience_s=PATIENCE_S,
+        deadline_s=MAX_ANSWER_S,
+    )
     duration_s = ws.monotonic() - started_at_s
     return reload_person(
         ws.store,

@@ -250,8 +250,7 @@ def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
         budget.check_budget_amount(budget_usd)
         ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
         return
-    with ws.store.read() as tx:
-        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
+    ws.budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
 
 
 def move_batch(

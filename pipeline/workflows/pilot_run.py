@@ -195,9 +195,8 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
         if stop_error is not None:
             raise stop_error
 
-        with ws.store.read() as tx:
-            # Another process may have claimed rows that it has not sent yet.
-            has_claimed_rows = bool(claims.filter_claimed(tx, ws.task.name, row_ids))
+        # Another process may have claimed rows that it has not sent yet.
+        has_claimed_rows = bool(ws.store.query(claims.filter_claimed, ws.task.name, row_ids))
         ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
     return tag_rounds.complete_report()
 

@@ -589,19 +589,6 @@ class Workspace:
             is_whole_workspace=True,
         )
 
-    def log(self, n: int = 10, task: TaskLike | None = None) -> ResultTable[dict[str, Any]]:
-        """Return the newest `n` requests, newest first, as `findable show --json`.
-
-        If there is no task, requests of all tasks are returned.
-        """
-        return self._run(
-            lambda ws: ResultTable(
-                listing.read_newest_requests(ws, limit=n, all_tasks=task is None),
-            ),
-            task,
-            is_whole_workspace=task is None,
-        )
-
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
         """Embed changed texts and build the index, as `findable index`.
 

@@ -81,9 +81,8 @@ def sync_and_recover_task(
     evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
     ingest.recover_dead_runs(ws)
     submit.abandon_outdated_batches(ws)
-    with ws.store.read() as tx:
-        has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES, task=ws.task.name))
-    if not (may_be_empty or has_open_batches):
+    open_batches = ws.store.query(batches.batches_in_states, *OPEN_STATES, task=ws.task.name)
+    if not (may_be_empty or open_batches):
         ws.check_has_rows()
 
 
@@ -136,18 +135,17 @@ class TagRounds:
 
     def list_batches(self, *states: BatchState) -> list[batches.BatchRow]:
         """Return the batches of the task in these states, oldest first; without states, all."""
-        with self._ws.store.read() as tx:
-            return batches.batches_in_states(tx, *states, task=self._ws.task.name)
+        return self._ws.store.query(batches.batches_in_states, *states, task=self._ws.task.name)
 
     def count_claimable(self) -> int:
         """Return how many rows are open, of the selected rows if there is a selection.
 
         Open rows are not empty, claimed, answered or parked. The limit is not applied.
         """
-        with self._ws.store.read() as tx:
-            if self.row_ids is not None:
-                return len(claiming.filter_claimable_ids(tx, self._ws.task, self.row_ids))
-            return claiming.count_claimable(tx, self._ws.task)
+        ws = self._ws
+        if self.row_ids is not None:
+            return len(ws.store.query(claiming.filter_claimable_ids, ws.task, self.row_ids))
+        return ws.store.query(claiming.count_claimable, ws.task)
 
     def advance(self, *, wait: bool) -> None:
         """Send open rows by batch; with `wait` also poll, ingest and send again until all is done.

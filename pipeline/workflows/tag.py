@@ -208,8 +208,7 @@ def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
     Raises:
         InputError: No row can be asked again.
     """
-    with ws.store.read() as tx:
-        report = claiming.count_rows_to_ask_again(tx, ws.task, row_filter)
+    report = ws.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
     if not (report.markable or report.already_marked or report.asked_already):
         raise InputError(
             f"no row can be asked again: {report.describe()}; nothing was asked",
@@ -263,8 +262,9 @@ def _tag_open_rows(
     )
     ws.set_asked_rows(asked_rows)
     report.asked = estimate.plan.items
-    with ws.store.read() as tx:
-        is_pilot_begun = options.pilot is not None and pilot.has_unfinished_pilot(tx, ws.version)
+    is_pilot_begun = options.pilot is not None and ws.store.query(
+        pilot.has_unfinished_pilot, ws.version
+    )
     if not (report.asked or has_open_batches or is_pilot_begun):
         return tag_rounds.complete_report()
 

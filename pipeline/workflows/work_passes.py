@@ -57,8 +57,7 @@ def run_due_units(
     """
     work_pass = WorkPass(ws, units, number)
     budget.correct_tag_start(ws.store, ws.task, now=ws.now)
-    with ws.store.read() as tx:
-        ws.budget = budget.find_unfinished_tag_budget(tx, ws.task) or ws.budget
+    ws.budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
 
     work_pass.attempt(work_pass.collect)
     if ASKING_UNITS & set(units):
@@ -112,8 +111,7 @@ def run_pass(
                 work_pass = run_due_units(ws, units)
                 due_units = list(list_due_units(ws))
                 work_pass.describe_waits()
-                with ws.store.read() as tx:
-                    document["workspace_id"] = workspace.get_workspace(tx).workspace_id
+                document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
         except FindableError as error:
             failures.append(error)
             continue

@@ -115,7 +115,7 @@ def test_python_objects_of_findable_show_no_key(
         ws.answers("experts"),
         *ws.answers("experts"),
     ]
-    reports += [ws.index(), ws.search("bees"), ws.batches(), ws.log()]
+    reports += [ws.index(), ws.search("bees"), ws.batches()]
     with pytest.raises(findable.FindableError) as error_info:
         findable.open(api_kei=KEY)
     reached_types = _check_secrets(
