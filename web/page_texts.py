@@ -37,7 +37,11 @@ _CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
 # A value in a prompt, between tags with the name of its column. The prompt may name it before that.
 _SENT_VALUE = re.compile(r"(?:(\w+): (?=<\1>))?<(\w+)>(.*?)(?:</\2>|$)", re.DOTALL)
 # Words for a terminal, and those of the page.
-_PAGE_WORDS = {"GEMINI_API_KEY": "the API key", "run the same command again": "try again"}
+_PAGE_WORDS = {
+    " (STOP)": "",
+    "GEMINI_API_KEY": "the API key",
+    "run the same command again": "try again",
+}
 # The place of the page that does the work of a command: its label, and its address for a task.
 _PLACES = {
     **dict.fromkeys(

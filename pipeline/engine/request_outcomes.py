@@ -444,11 +444,11 @@ def _make_parking_reason(request_outcome: RequestOutcome, attempt_count: int) ->
 
 
 def _describe_failure(request_outcome: RequestOutcome) -> str:
-    """Return the API's error of a failed reply, else the reason with how the reply ended early."""
+    """Return the API's error of a failed reply, else the reason, with the finish reason if any."""
     reply = request_outcome.reply
     if reply is not None and reply.rpc_code is not None:
         return f"error {reply.rpc_code}: {reply.excerpt}"
-    if reply is not None and reply.finish_reason not in {None, "", "STOP"}:
+    if reply is not None and reply.finish_reason:
         return f"{request_outcome.reason} ({reply.finish_reason})"
     return request_outcome.reason
 

@@ -615,9 +615,7 @@ def _show_live_progress(bar: ProgressBar, live_report: LiveReport) -> None:
     """
     notes = [f"{live_report.max_parallel_calls} at once"]
     if live_report.service_failure:
-        # The name of the request is before the colon.
-        _, _, reason = live_report.service_failure.partition(": ")
-        failure = reason or live_report.service_failure
+        failure = live_report.service_failure.removeprefix("Gemini failed on the request to ")
         notes.append(f"Gemini fails ({shorten(failure, MAX_SHOWN_REASON_CHARS)})")
     if MIN_SHOWN_WAIT_S <= live_report.pause_s < math.inf:
         notes.append(f"waits {live_report.pause_s:.0f} s for the API")
