@@ -35,7 +35,8 @@ class TableReport(ImportReport):
     corrected: int = 0
     # Unchanged rows with other values in columns that are not asked about; they are not asked.
     unasked_changes: int = 0
-    # Of a dry run: "changed", "added" or "gone", and the values, of the first such rows.
+    # Of a dry run: "changed, corrected", "changed", "added" or "gone", and the values, of the first
+    # such rows.
     examples: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     # Of a dry run: the estimate of asking all rows that are new, changed or open.
     estimate: preflight.Preflight | None = None
@@ -118,9 +119,13 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
         with ws.store.read() as tx:
             corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
             known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
-        for row_id, _, values in preview.changed_rows[:MAX_EXAMPLES]:
+        # Corrected rows come first, because a person must check their corrections.
+        first_rows = sorted(preview.changed_rows, key=lambda row: row[0] not in corrected_ids)
+        for row_id, _, values in first_rows[:MAX_EXAMPLES]:
             kind = "added"
-            if row_id in known_ids:
+            if row_id in corrected_ids:
+                kind = "changed, corrected"
+            elif row_id in known_ids:
                 kind = "changed"
             report.examples.append((kind, parse_stored_values(values)))
         report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]

@@ -174,9 +174,12 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     found = drop_file(page, HEADER + newer_rows, "kettles", "kettles.csv")
     html = unescape(page.get("/parts/import", params={"number": found["number"]}).text)
     assert "Replace, and ask 2 rows ·" in html
-    chips = re.findall(r'class="chip">(\w+)<', html)
-    assert chips == ["changed", "changed", "added", "gone"]
+    chips = re.findall(r'class="chip">([\w, ]+)<', html)
+    assert chips == ["changed, corrected", "changed", "added", "gone"]
     assert "1 corrected row changed; check its correction." in html
+    press_button(page, found["number"])
+    page.settle()
+    assert "The row changed after its correction." in page.get("/row", params=params).text
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
