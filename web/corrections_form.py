@@ -151,7 +151,9 @@ def submit_correction(
         if field_name:
             message += " Save again to replace it."
     except corrections.InvalidAnswerError as error:
-        message = next(iter(error.faults.values()))
+        message = next(iter(error.faults.values())).replace(
+            field_name, field_name.replace("_", " ")
+        )
         if MISSING_QUOTE_REASON in message:
             message = MISSING_QUOTE_MESSAGE
     except InputError as error:

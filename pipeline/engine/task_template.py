@@ -159,7 +159,7 @@ _FIELD_KINDS_HINT = (
     "1-5 (a whole number from 1 to 5), topics.csv (a term of this vocabulary), or choices: a|b|c"
 )
 # Whole numbers of at most 15 digits, so that a column of 64 bits and a JSON number contain them.
-_RANGE = re.compile(r"(-?\d{1,15})\s*(?:-|\u2013|\.\.)\s*(-?\d{1,15})", re.ASCII)
+_RANGE = re.compile(r"(-?\d{1,15})\s*(?:-|\u2013|\.\.|to)\s*(-?\d{1,15})", re.ASCII)
 _VOCABULARY_SUFFIX = ".csv"
 _FIELDS_EXAMPLE_HINT = HintTemplate(
     "write it like {}",
@@ -225,7 +225,7 @@ def _parse_field(definition: str, used_names: Collection[str]) -> FieldDraft:
 
 
 def parse_bounds(name: str, text: str) -> tuple[int, int]:
-    """Return the lowest and the highest number of a range such as `1-5`, `1..5` or `-2-2`.
+    """Return the lowest and the highest number of a range such as `1-5`, `1 to 5` or `-2-2`.
 
     Args:
         name: The field's name for messages.

@@ -49,7 +49,7 @@ def test_five_rows_are_reviewed_by_keyboard_alone(workspace: Workspace, api: Api
         tab.keyboard.press("?")
         reader.wait_for("#key-help p", "next, k previous")
         tab.keyboard.press("Escape")
-        tab.wait_for_url("**/quality?task=reviews")
+        tab.wait_for_url("**/quality?task=reviews#accuracy")
         params = {"task": "reviews", "where": "reviewed = true"}
         reviewed_rows = client.get("/api/items", params=params).json()["items"]
         assert [row["id"] for row in reviewed_rows] == ["1", "2", "3", "4"]

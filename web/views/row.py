@@ -127,7 +127,9 @@ def _count_checked_rows(ws: WorkspaceSession, query: RowQuery) -> int | None:
 
 def _make_list_address(query: RowQuery, task: str) -> str:
     """Return the address of the page with a list; that of the rows to check is the quality page."""
-    return f"/quality?{urlencode({'task': task})}" if query.checked else query.address("/", task)
+    if query.checked:
+        return f"/quality?{urlencode({'task': task})}#accuracy"
+    return query.address("/", task)
 
 
 @router.get("/parts/row", include_in_schema=False)

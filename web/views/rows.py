@@ -86,7 +86,7 @@ STATE_MEANINGS = {
 }
 # Make the label of a filter from its text, by parameter. Others are displayed as they are.
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
-    "find": "words: {}".format,
+    "find": "Find: {}".format,
     "state": state_label,
     "extractor": lambda text: f"answered by: {version_label(text)}",
     "where": conditions.describe_condition,

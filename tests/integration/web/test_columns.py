@@ -74,7 +74,7 @@ def test_each_filter_is_a_chip_that_removes_it_alone(task: Workspace) -> None:
         html = page.get(f"{REVIEWS}&find=oak&only=stars+%3D+4&only=stars+%3D+5&state=answered").text
         chips = re.findall(r'<a class="chip" href="([^"]*)" dir="auto">([^<]*)<span', html)
         assert [label.strip() for _, label in chips] == [
-            "words: oak",
+            "Find: oak",
             "answered",
             "stars: 4",
             "stars: 5",

@@ -111,6 +111,6 @@ def test_rows_to_check_are_opened_until_enough_are_checked(compared: Workspace) 
         assert open_next() == "/row?task=reviews&checked=no&key=2"
         assert "2 of 20 checked" in page.get("/row", params={**unchecked, "key": "2"}).text
         assert open_next("2") == "/row?task=reviews&checked=no&key=4"
-        assert open_next("30") == "/quality?task=reviews"
+        assert open_next("30") == "/quality?task=reviews#accuracy"
         label_tones(compared, "blame", range(1, 21))
-        assert open_next() == "/quality?task=reviews"
+        assert open_next() == "/quality?task=reviews#accuracy"
