@@ -492,7 +492,9 @@ def _make_changed_answer(
     change: Mapping[str, Any] | NumberOfUndoneEdit,
     row_edits: Sequence[AnswerEdit],
 ) -> Document:
-    """Return a copy of `answer` with new values, or with an edit undone; do not validate it.
+    """Return `answer` with new values, or with an edit undone; do not validate it.
+
+    If the last edit undid that edit, nothing is left to undo.
 
     Args:
         change: New values by field, or the number of the edit to undo.
@@ -512,6 +514,9 @@ def _make_changed_answer(
             f"the answer has no edit {change}; {UNCHANGED_MESSAGE}",
             hint=f"its edits are 1 to {len(row_edits)}" if row_edits else "it was never edited",
         )
+    # A command that was killed after its commit is repeated.
+    if row_edits[-1].undoes == change:
+        return answer
     return _undo_edit(answer, row_edits[change - 1])
 
 

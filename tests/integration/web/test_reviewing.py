@@ -92,6 +92,8 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     differing = {**TASK, "differ": ["reviews@1", "person"]}
     assert "key=1" in page.get("/parts/rows", params=differing).text
     assert "Compare two answers" not in _act(page, "1", "correct", undo="1")
+    # A repeated undo changes nothing.
+    assert "changed again" not in _act(page, "1", "correct", undo="1")
     assert "key=1" not in page.get("/parts/rows", params=differing).text
     assert list_ids(page, where="reviewed = true") == []
 
