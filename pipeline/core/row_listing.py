@@ -33,7 +33,8 @@ class RowFilter(NamedTuple):
     ids: Sequence[str] = ()
     # Whether the row is doubtful; rows without an answer match neither.
     is_doubtful: bool | None = None
-    # Whether a person corrected or reviewed the answer in force; rows without one match neither.
+    # Whether a person corrected the answer in force, or reviewed any answer; rows without an answer
+    # match neither.
     is_checked: bool | None = None
     # Two versions whose newest answers to the row differ.
     differing_versions: Sequence[str] = ()

@@ -232,7 +232,9 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
         reviewed=table.count_rows(
-            tx, is_markable, *grid.make_conditions(tx, RowFilter(is_checked=True))
+            tx,
+            is_markable,
+            *grid.make_conditions(tx, RowFilter(where=f"{grid.judgements.review_name} = true")),
         ),
         already_marked=table.count_rows(tx, *conditions, table.is_marked),
         asked_already=table.count_rows(

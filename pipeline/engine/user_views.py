@@ -62,7 +62,7 @@ _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
 MAX_HIT_TEXT_CHARS = 1_000
 # Longer texts of an answer are sentences and no tags; neither are quotations.
-MAX_TAG_CHARS = 60
+MAX_TAG_CHARS = 30
 ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    exists,
     false,
     func,
     literal,
@@ -173,9 +174,20 @@ class RowJudgements:
             fields: Fields of the answers.
             threshold: Confidence below which a field makes its row doubtful.
         """
-        # The condition that a person set or reviewed the answer; NULL without an answer.
-        self.is_checked = or_(answers.c.extractor == PERSON, answers.c.reviewed_at.is_not(None))
-        has_doubt = and_(threshold > answers.c.least_confidence, ~self.is_checked)
+        # The condition that a person set the answer, or reviewed this or an earlier answer to the
+        # row; NULL without an answer.
+        any_answers = answers.alias()
+        has_mark = exists().where(
+            any_answers.c.task == answers.c.task,
+            any_answers.c.item_id == answers.c.item_id,
+            any_answers.c.reviewed_at.is_not(None),
+        )
+        self.is_checked = or_(answers.c.extractor == PERSON, has_mark)
+        has_doubt = and_(
+            threshold > answers.c.least_confidence,
+            answers.c.extractor != PERSON,
+            answers.c.reviewed_at.is_(None),
+        )
         # The condition that a row is doubtful; NULL without an answer.
         self.is_doubtful = case((has_doubt, true()), (answers.c.id.is_not(None), false()))
         if not has_confidences(tx, task):

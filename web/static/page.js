@@ -45,16 +45,20 @@ function isTyping(event) {
 function goBackToList() {
   const hasOpenForm = document.querySelector("main details[open] form");
   const listLink = document.querySelector("[data-back]");
-  if (!listLink || hasOpenForm) {
-    return;
-  }
-  const referrer = new URL(document.referrer || location.href);
-  if (referrer.origin === location.origin && LIST_PATHS.includes(referrer.pathname)) {
-    history.back();
-  } else {
+  if (listLink && !hasOpenForm) {
     listLink.click();
   }
 }
+
+// The link leads to the list, or to the search, that linked to the row.
+document.addEventListener("click", (event) => {
+  const referrer = new URL(document.referrer || location.href);
+  const isFromList = referrer.origin === location.origin && LIST_PATHS.includes(referrer.pathname);
+  if (event.target.closest?.("[data-back]") && isFromList) {
+    event.preventDefault();
+    history.back();
+  }
+});
 
 function goToSearch() {
   const field = document.querySelector("main input[name=q], main input[name=find]");
@@ -151,7 +155,7 @@ document.addEventListener("htmx:afterSettle", (event) => {
   openDetailsIds = [];
   for (const id of focusIds) {
     if (document.activeElement === document.body) {
-      document.getElementById(id)?.focus();
+      document.getElementById(id)?.focus({ preventScroll: true });
     }
   }
   focusIds = [];

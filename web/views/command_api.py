@@ -36,8 +36,6 @@ router = APIRouter()
 Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
 # With more open rows than this, the next step is priced only on request.
 MAX_AUTO_PRICED_ROWS = 5_000
-# Finished work is displayed this long after its end.
-RECENT_WORK_S = 120.0
 MAX_DISPLAYED_WORK = 4
 # Button texts of next steps. Other steps are links to another page.
 BUTTON_LABELS = {
@@ -234,9 +232,8 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
 def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
     """Return the documents of the newest MAX_DISPLAYED_WORK works of a task, oldest first.
 
-    Work that is done is left out RECENT_WORK_S after its end, unless it has warnings or was the
-    newest to ask rows. Work about a single row is never returned, because it belongs to the page
-    of the row.
+    Work that is done is left out, unless it has warnings or was the newest to ask rows. Work about
+    a single row is never returned, because it belongs to the page of the row.
     """
     documents = [
         work.document
@@ -247,10 +244,7 @@ def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict
     return [
         document
         for document in documents[-MAX_DISPLAYED_WORK:]
-        if document["state"] != "done"
-        or document["warnings"]
-        or document["ended_s"] < RECENT_WORK_S
-        or document in asking_documents[-1:]
+        if document["state"] != "done" or document["warnings"] or document in asking_documents[-1:]
     ]
 
 

@@ -105,6 +105,8 @@ def test_a_mark_belongs_to_the_reviewed_answer(page: Page, api: Api) -> None:
     assert list_ids(page, where="reviewed = true") == []
     assert list_ids(page, where="reviewed = false") == ["1", "2"]
     assert "The mark ended with a newer answer." in _get_row(page, "2")
+    # The mark still counts on the quality page.
+    assert "key=2" not in page.get("/parts/rows", params={**TASK, "checked": "no"}).text
 
 
 @pytest.mark.full
