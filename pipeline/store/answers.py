@@ -498,7 +498,10 @@ def have_different_answers(
     )
     if tx.dialect.name == "sqlite":
         connection: Any = tx.connection.driver_connection
-        connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
+        # SQLite refuses to replace a function while a statement of the connection runs.
+        if "findable_differ" not in tx.info:
+            connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
+            tx.info["findable_differ"] = True
         return func.findable_differ(first_answer, second_answer, type_=Boolean)
 
     return cast(first_answer, JSONB) != cast(second_answer, JSONB)

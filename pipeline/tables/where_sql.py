@@ -71,6 +71,8 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 _SERVER_QUOTATION = (
     r'\{"end": \d+, "quote": ("(?:[^"\\]|\\.)*"), "start": \d+(?:, "likeness": [-+.\deE]+)?\}'
 )
+# The member of a connection's information that says that it has the functions.
+_FUNCTIONS_MARK = "findable_where"
 # All characters that `str.strip` removes, for SQL's trim.
 _WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
@@ -140,8 +142,10 @@ def compile_where(
 def _make_compiler(tx: Connection | None, scopes: Scopes = ()) -> "_Compiler":
     """Return a compiler for a connection, with its functions registered; see `compile_where`."""
     is_server = tx is not None and not is_sqlite(tx)
-    if tx is not None and not is_server:
+    # SQLite refuses to replace a function while a statement of the connection runs.
+    if tx is not None and not is_server and _FUNCTIONS_MARK not in tx.info:
         register_functions(tx.connection.driver_connection)  # type: ignore[arg-type]
+        tx.info[_FUNCTIONS_MARK] = True
     return _Compiler(scopes, is_server)
 
 

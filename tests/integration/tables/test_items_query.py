@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import literal, text
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import QuerySource
+from pipeline.tables.where_sql import make_number_expression
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import has_table
 from tests.lab import ON_POSTGRESQL
@@ -53,6 +54,16 @@ def test_a_join_is_read(store: Store) -> None:
     first_row, _ = source
     assert isinstance(first_row, SourceRow)
     assert [*first_row.values.values()] == [10, "Bees", "100% :good", 5.0, "50% :x"]
+
+
+def test_a_condition_is_made_while_rows_are_read(store: Store) -> None:
+    """SQLite refuses to replace functions then, so conditions register theirs once."""
+    with store.read() as tx:
+        rows = tx.execute(text("SELECT id FROM products ORDER BY id"))
+        assert rows.fetchone() == (1,)
+        for _ in range(2):
+            make_number_expression(tx, literal("1"))
+        assert rows.fetchone() == (2,)
 
 
 FORBIDDEN_QUERIES = {
