@@ -36,7 +36,7 @@ class VersionComparison(NamedTuple):
     fields: Sequence[FieldDifference]
 
 
-def compare_versions(
+def compare_row_answers(
     answers: Sequence[Mapping[str, Any]],
     first_version: str,
     second_version: str,

@@ -246,7 +246,9 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     )
 
 
-def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, now: datetime) -> int:
+def mark_to_ask_again(
+    tx: Connection, task: Task, row_filter: RowFilter, *, who: str, now: datetime
+) -> int:
     """Mark the rows of a filter, so that they are asked again; return how many are new marks.
 
     Runs in the caller's transaction.
@@ -259,7 +261,7 @@ def mark_rows(tx: Connection, task: Task, row_filter: RowFilter, *, who: str, no
     """
     table = task.make_row_table(tx)
     is_markable = make_markable_condition(tx, task, row_filter)
-    return again.mark_rows(
+    return again.mark_to_ask_again(
         tx,
         task.name,
         table.table,

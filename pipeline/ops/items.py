@@ -449,5 +449,5 @@ def ask_again(
     """
     with store.write() as tx:
         claims.unpark(tx, task.name, prompt_version=task.parked_version, row_ids=row_ids)
-        claiming.mark_rows(tx, task, RowFilter(ids=row_ids), who=who, now=now)
+        claiming.mark_to_ask_again(tx, task, RowFilter(ids=row_ids), who=who, now=now)
         return claiming.filter_claimable_ids(tx, task, row_ids)

@@ -109,7 +109,7 @@ def was_marked_at(
     )
 
 
-def mark_rows(
+def mark_to_ask_again(
     tx: Connection,
     task: str,
     rows: FromClause,

@@ -218,10 +218,11 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
 def _make_right_values(rows: Sequence[Any]) -> RightValues:
     """Return the right values of a row: its reviewed answer, and the fields that people corrected.
 
-    Corrections override the review; undone corrections do not count.
+    Corrections override the review; undone corrections do not count. With them are the values that
+    the corrections replaced, and the hash of the input of the newest of the rows.
 
     Args:
-        rows: The corrections and the reviewed answer, oldest first.
+        rows: The stored answers of one row: the corrections and the reviewed answer, oldest first.
     """
     right_values = RightValues("")
     corrections = [row for row in rows if row.extractor == PERSON]

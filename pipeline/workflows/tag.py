@@ -453,7 +453,7 @@ def _begin_or_continue_run(
     with ws.store.write() as tx:
         if options.again:
             row_filter = ws.task.asked_rows.row_filter
-            claiming.mark_rows(
+            claiming.mark_to_ask_again(
                 tx,
                 ws.task,
                 row_filter,

@@ -361,7 +361,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
             _guess_columns(app_state, upload)
         else:
             try:
-                _preview_import(app_state, upload, display)
+                _dry_run_import(app_state, upload, display)
             except InputError:
                 if upload.mapping or upload.read_options.given_options:
                     raise
@@ -381,7 +381,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     _start_step(app_state, upload, "read", fill_upload)
 
 
-def _preview_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
+def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
     """Run an import without changes; set `upload.preview`, and `upload.estimate` if it has one.
 
     Raises:
@@ -495,8 +495,8 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
     def try_question(display: BackgroundJob) -> dict[str, Any]:
         """Ask about TRIAL_ROWS rows, and estimate the run of all; return the report's document.
 
-        The trial costs at most MAX_TRIAL_USD and stores no answer. Sets `upload.estimate`, which
-        the run will estimate again, and `upload.trial_work`.
+        The trial costs at most MAX_TRIAL_USD and stores no answer. The upload keeps the estimate,
+        which the run will make again, and what was tried: the task, the question and the work.
         """
         with app_state.open_to_write(None, display) as ws:
             ws.agreed_usd = MAX_TRIAL_USD

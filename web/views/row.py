@@ -31,7 +31,7 @@ from pipeline.store import claims
 from pipeline.store.confidences import decode_confidences
 from pipeline.tables.row_table import UNUSABLE_STATE
 from pipeline.workflows import try_out
-from web.answer_differences import compare_versions
+from web.answer_differences import compare_row_answers
 from web.app_state import PEOPLE_TASK, AppState
 from web.background_work import BackgroundJob
 from web.corrections_form import (
@@ -141,7 +141,7 @@ def render_row(
 
 
 @router.get("/parts/position", include_in_schema=False)
-def render_position(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
+def render_place_in_list(app_state: PageState, query: RowPageParameters) -> HTMLResponse:
     """Render the place of a row in the list from which it was opened, and links to its neighbours.
 
     The place is such as "row 3 of 20"; the list of rows to check has none, because rows leave it. A
@@ -419,7 +419,7 @@ def _row_values(
         "review": stored_answer,
         "confidences": decode_confidences(stored_answer.confidences if stored_answer else None),
         "doubt_threshold": ws.settings.doubtful,
-        "comparison": compare_versions(row["answers"], query.first, query.second),
+        "comparison": compare_row_answers(row["answers"], query.first, query.second),
         "is_comparison_open": bool(query.first or query.second),
         "correction": correction,
         "editor": editor,
@@ -497,7 +497,7 @@ def unpark_selected_rows(app_state: PageState, task: str, body: RowSelection) ->
 
 
 @router.post("/api/tasks/{task}/items/cost")
-def price_selected_rows(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
+def make_ask_again_question(app_state: PageState, task: str, body: RowSelection) -> dict[str, Any]:
     """Return the estimated cost of asking the chosen rows again in USD, and a question that has it.
 
     The question counts the rows that would be asked, and those that would not. The cost in USD is

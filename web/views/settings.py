@@ -28,7 +28,7 @@ def render_settings(app_state: PageState, task: str | None = None) -> HTMLRespon
 
 
 @router.get("/parts/index", include_in_schema=False)
-def render_index(app_state: PageState, task: str) -> HTMLResponse:
+def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
     """Render the index and the price of a new build, for the search page.
 
     After a build, the response triggers INDEX_EVENT in the browser.

@@ -48,13 +48,15 @@ def get_accuracy(
 def find_version_accuracy(
     store: Store, task: Task, first_version: str, second_version: str
 ) -> VersionAccuracy | None:
-    """Return the accuracy of two versions; None if no version has answers.
+    """Return the accuracy of two versions, the versions to choose from, and if rows are unchecked.
+
+    The result is None if no version has answers. If both versions are "", the newest two with
+    labelled answers are measured, or the newest version if no answer is labelled.
 
     Args:
         store: The database.
         task: The task.
-        first_version: A version with answers, or "" for the default: the newest two with labelled
-            answers, or the newest version if no answer is labelled.
+        first_version: A version with answers, or "".
         second_version: Another version, or "" to measure only `first_version`.
 
     Raises:
