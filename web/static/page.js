@@ -605,6 +605,10 @@ document.addEventListener("click", async ({ target }) => {
   if (!reply.detail) {
     reply = await postJson(`${path}/${action}`, { ids });
   }
+  if (!reply.detail) {
+    form.reset();
+    showChosenCount(form);
+  }
   const message = joinSentences(reply.detail || reply.said || "Started", reply.hint);
   showNotice(reply.detail ? "warn" : "done", message);
 });

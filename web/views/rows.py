@@ -68,7 +68,7 @@ COLUMN_LABELS = {
     "extractor": "answered by",
     "reviewed": "marked as checked",
     "doubtful": "doubtful answer",
-    "reason": "reason of the state",
+    "reason": "why not answered",
     "versions": "answered by",
     "states": "state",
 }
@@ -338,7 +338,10 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     displayed_names = [
         name for name in page.names if name in column_names or name not in bar_names.values()
     ]
-    other_names = [name for name in grid.columns if name not in grid.cost_names]
+    hidden_names = {*grid.cost_names}
+    if not grid.judgements.confidence_names:
+        hidden_names.add(grid.judgements.doubtful_name)
+    other_names = [name for name in grid.columns if name not in hidden_names]
     available_names = list(dict.fromkeys([*usual_names, *other_names]))
     row_ids = [row.id for row in page.items]
     with store.read() as tx:

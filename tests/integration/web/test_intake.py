@@ -176,7 +176,7 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     assert "Replace, and ask 2 rows ·" in html
     chips = re.findall(r'class="chip">([\w, ]+)<', html)
     assert chips == ["changed, corrected", "changed", "added", "gone"]
-    assert "1 corrected row changed; check its correction." in html
+    assert "1 corrected row changed and is not asked; check its correction." in html
     press_button(page, found["number"])
     page.settle()
     assert "The row changed after its correction." in page.get("/row", params=params).text
