@@ -39,6 +39,7 @@ _SENT_VALUE = re.compile(r"(?:(\w+): (?=<\1>))?<(\w+)>(.*?)(?:</\2>|$)", re.DOTA
 # Words for a terminal, and those of the page.
 _PAGE_WORDS = {
     " (STOP)": "",
+    "in the index in service": "in the search yet",
     "GEMINI_API_KEY": "the API key",
     "run the same command again": "try again",
 }
@@ -152,11 +153,6 @@ def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> lis
     prompt = "\n".join(list_prompt_texts(request))
     matches = _SENT_VALUE.finditer(prompt)
     return [_read_sent_column(match, columns) for match in matches]
-
-
-def name_sent_columns(prompt: str, columns: Iterable[str]) -> str:
-    """Return a prompt with the name of its column before each value, in place of tags."""
-    return _SENT_VALUE.sub(lambda match: ": ".join(_read_sent_column(match, columns)), prompt)
 
 
 def _read_sent_column(match: re.Match[str], columns: Iterable[str]) -> tuple[str, str]:

@@ -5,7 +5,7 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -42,7 +42,7 @@ from web.corrections_form import (
 )
 from web.editor_cookie import LastEditor, remember_editor
 from web.errors import RequestRefusedError, to_line
-from web.page_texts import describe_price, name_sent_columns
+from web.page_texts import describe_price
 from web.quotation_marks import color_quotations
 from web.render import (
     FormFields,
@@ -368,7 +368,7 @@ def _row_values(
         row["columns"].pop(ws.store.query(ws.task.make_grid).reason_name, None)
     columns = _list_column_texts(row.pop("columns"), row_id)
     for request in row["requests"]:
-        request["texts"] = _list_sent_texts(request, dict(columns))
+        request["texts"] = _list_sent_texts(request)
     history = corrections.read_history(ws.store, ws.task, key)
     answer, marks = color_quotations(history["answer"])
     editors = make_editors(ws.task, history["answer"], result=correction)
@@ -434,15 +434,14 @@ def _row_values(
     }
 
 
-def _list_sent_texts(request: Mapping[str, Any], columns: Iterable[str]) -> list[str]:
+def _list_sent_texts(request: Mapping[str, Any]) -> list[str]:
     """Return the question and the texts of a request that was read with its lines; else []."""
     line = request.get("wire", {}).get("request")
     if line is None:
         return []
     body = json.loads(line)["request"]
     instruction = body.get("systemInstruction", {"parts": []})
-    prompts = [name_sent_columns(text, columns) for text in try_out.list_prompt_texts(body)]
-    return [part["text"] for part in instruction["parts"]] + prompts
+    return [part["text"] for part in instruction["parts"]] + try_out.list_prompt_texts(body)
 
 
 def _list_column_texts(columns: Mapping[str, Any], row_id: str) -> list[tuple[str, str]]:

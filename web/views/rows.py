@@ -74,7 +74,7 @@ COLUMN_LABELS = {
 }
 # What the states of rows mean, by their display names.
 STATE_MEANINGS = {
-    "answered": "has an answer that counts",
+    "answered": "has an answer",
     "waiting": "not asked yet",
     "being asked": "its question was sent; the answer is not here yet",
     "out of date": "changed, or to be asked again; its old answer counts until then",
