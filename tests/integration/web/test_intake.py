@@ -179,7 +179,14 @@ def test_a_changed_row_with_a_correction_is_not_counted_as_asked(page: Page) -> 
     assert "1 corrected row changed and is not asked; check its correction." in html
     press_button(page, found["number"])
     page.settle()
-    assert "The row changed after its correction." in page.get("/row", params=params).text
+    row = page.get("/row", params=params).text
+    assert "The row changed after its correction." in row
+    # A new correction ends the warning, until it is undone.
+    for change, is_warned in (({"field": "tone", "value": "praise"}, False), ({"undo": "2"}, True)):
+        state = re.findall(r'name="state" value="(\w+)"', row)[0]
+        form = {"act": "correct", "state": state, "who": "Bea", **change}
+        row = page.post("/parts/row", params=params, data=form).text
+        assert ("The row changed after its correction." in row) == is_warned
 
 
 def test_unreadable_rows_of_a_new_file_are_findings(page: Page) -> None:
