@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 from pipeline.tables.facets import format_any_equality, quote_where_name
 
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
-
-
 # Characters of a text in the example of a condition.
 MAX_EXAMPLE_CHARS = 20
 
@@ -48,11 +46,14 @@ def make_condition_example(names: Sequence[str], rows: Sequence[Mapping[str, Any
     """Return a condition with a short text or a number of the first row; "" if it has none.
 
     Args:
-        names: The columns, in their order.
+        names: The columns, in their order. The first names the rows, and is left out.
         rows: Rows with `values` by column name.
     """
+    if not rows:
+        return ""
+    first_values = rows[0]["values"]
     for name in names[1:]:
-        value = rows[0]["values"].get(name) if rows else None
+        value = first_values.get(name)
         if str(value).isdecimal():
             return f"{quote_where_name(name)} > {value}"
         if isinstance(value, str) and 0 < len(value) <= MAX_EXAMPLE_CHARS:

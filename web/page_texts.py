@@ -34,8 +34,8 @@ _SETTING_NAME = re.compile(
 )
 # Between two clauses of a message, but not within quotation marks.
 _CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
-# A value in a prompt, between tags with the name of its column. The prompt may name it before that.
-_SENT_VALUE = re.compile(r"(?:(\w+): (?=<\1>))?<(\w+)>(.*?)(?:</\2>|$)", re.DOTALL)
+# A value in a prompt, between tags with the name of its column.
+_SENT_VALUE = re.compile(r"<(\w+)>(.*?)(?:</\1>|$)", re.DOTALL)
 # Words for a terminal, and those of the page.
 _PAGE_WORDS = {
     " (STOP)": "",
@@ -151,14 +151,8 @@ def describe_price(cost: float) -> str:
 def list_sent_columns(request: Mapping[str, Any], columns: Iterable[str]) -> list[tuple[str, str]]:
     """Return the columns of a table that a request has, each with its value."""
     prompt = "\n".join(list_prompt_texts(request))
-    matches = _SENT_VALUE.finditer(prompt)
-    return [_read_sent_column(match, columns) for match in matches]
-
-
-def _read_sent_column(match: re.Match[str], columns: Iterable[str]) -> tuple[str, str]:
-    """Return the column that a match of _SENT_VALUE names, and its value."""
-    _, name, value = match.groups()
-    return find_column(name, columns) or name, value
+    named_values = _SENT_VALUE.findall(prompt)
+    return [(find_column(name, columns) or name, value) for name, value in named_values]
 
 
 def capitalize_first(text: str) -> str:

@@ -324,9 +324,8 @@ def _read_labelled_lines(
     """Read the lines of a file that have a right value or a mark; return them, and the faults.
 
     A mark counts only if it says that a person reviewed the row. Lines without a value and without
-    such a mark are left out. Unreadable rows, wrong marks, rows with a value or mark but
-    without a key, and
-    repeated keys, also of rows without values, are faults.
+    such a mark are left out. Unreadable rows, wrong marks, rows with a value or mark but without a
+    key, and repeated keys, also of rows without values, are faults.
     """
     fields = {answer_field.name: answer_field for answer_field in task.answer_fields}
     lines: list[_Line] = []
