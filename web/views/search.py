@@ -136,7 +136,7 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
         is_words_only = True
         report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
     hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
-    # The filter searches all rows, so a number of these rows would not be that of its result.
+    # The counts only order the tags: a filter by a tag searches all rows, and may find more.
     tag_counts = Counter(chain(*(hit["tags"] for hit in hits if not hit["is_weak"])))
     return {
         "search": report,
