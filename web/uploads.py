@@ -21,6 +21,7 @@ from pipeline.core import files
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.engine.row_import import ImportReport
 from pipeline.engine.task_template import TableGuess
+from pipeline.engine.workspace_folder import check_no_link_leads_out
 from pipeline.tables.row_sync import RowSyncReport
 from pipeline.workflows.new_task_files import UnwrittenTask
 from pipeline.workflows.preflight import Preflight
@@ -145,6 +146,7 @@ class UploadStore:
     """The uploads of one page, in a folder of the workspace."""
 
     def __init__(self, data: Path) -> None:
+        self._data = data
         self._folder = files.new_part_path(data / UPLOAD_FOLDER / "page")
         # Numbers begin at random: a tab of an earlier page must not reach an upload of this page.
         self._numbers = count(secrets.randbits(32))
@@ -180,7 +182,9 @@ class UploadStore:
 
         Raises:
             RequestRefusedError: 507, the disk is full or not writable.
+            ConfigurationError: A link leads out of the workspace.
         """
+        await run_in_threadpool(check_no_link_leads_out, self._data)
         number = next(self._numbers)
         safe_name = _UNSAFE_CHARACTER.sub("_", PureWindowsPath(name).name).strip(" .")
         path = self._folder / str(number) / (safe_name[-_MAX_NAME_CHARS:] or "file")

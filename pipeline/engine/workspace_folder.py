@@ -16,6 +16,9 @@ from pipeline.core.text import SURROGATES
 _WRITTEN_NAMES = re.compile(
     r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*",
 )
+# Folders of the page's uploads and of task files. They do not show that there is a workspace, and a
+# link in them is the user's: a command only adds files there.
+_PAGE_FOLDERS = ("dropped", "tasks")
 
 
 def make_data_folder(data: Path) -> None:
@@ -75,12 +78,16 @@ def check_no_link_leads_out(data: Path) -> None:
 def _find_outside_link(root: Path) -> Path | None:
     """Return the first link that leads out of a directory; None if there is none.
 
-    Only names that commands write, and everything below them, are searched.
+    Only names that commands write, and everything below them, are searched. Below the folders of
+    uploads and of task files, nothing is searched.
     """
     for top_path in root.glob("*"):
-        if not _WRITTEN_NAMES.fullmatch(top_path.name):
+        paths = [top_path]
+        if _WRITTEN_NAMES.fullmatch(top_path.name):
+            paths += top_path.rglob("*")
+        elif top_path.name not in _PAGE_FOLDERS:
             continue
-        for path in (top_path, *top_path.rglob("*")):
+        for path in paths:
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 return path
     return None

@@ -38,7 +38,15 @@ LINKED_FILES = (
     "local-engine.sqlite",
     "batches/000001-requests.jsonl",
 )
-LINKED_FOLDERS = ("batches", "index", "index/builds", "local-engine-files", "index/current")
+LINKED_FOLDERS = (
+    "batches",
+    "index",
+    "index/builds",
+    "local-engine-files",
+    "index/current",
+    "dropped",
+    "tasks",
+)
 WRITING_COMMANDS = ("batch-submit", "batch-poll", "batch-ingest", "index", "score")
 CONTROL_TEXT = (
     "\x1b]0;owned\x07\x1b[2J\x9b5;35m\x1b[5;35mlaw\u202eeeb\u2066\u200e\x7f\x85\u2028\r\b"
