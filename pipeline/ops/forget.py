@@ -7,8 +7,8 @@
   is already deleted.
 - A sealed file is rewritten next to the old file. Its new hash is committed before the new file
   replaces the old file, and a run that died in between writes the same new file again.
-- Not covered: users' own files, backups, copies that Gemini keeps for a time, and words about a
-  person in other people's rows. The report lists these.
+- Not covered: users' own files, the table of a task that the workspace stores, backups, copies that
+  Gemini keeps for a time, and words about a person in other people's rows. The report lists these.
 """
 
 import contextlib
@@ -172,6 +172,10 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
         for name in names:
             marks.finish_erasure(tx, task.name, name)
 
+    out_of_reach = OUT_OF_REACH
+    stored_table = _find_stored_table(task, ws.data)
+    if stored_table is not None:
+        out_of_reach = f"the row, if {stored_table} has it: delete it there; {OUT_OF_REACH}"
     figures = {
         "username": ", ".join(names),
         "usernames": names,
@@ -182,14 +186,23 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
         "reports": deleted_reports,
         "build": build_number,
         "kept_values": asdict(kept_values),
-        "out_of_reach": OUT_OF_REACH,
+        "out_of_reach": out_of_reach,
     }
     deleted = format_figures(figures, DELETED_FIGURES) or "no other data"
     report = Report(figures, f"{join_first(names)} forgotten, with {deleted}")
     if kept_values.rows:
         report.parts.append(kept_values.message)
-    report.parts.append(f"Not deleted: {OUT_OF_REACH}")
+    report.parts.append(f"Not deleted: {out_of_reach}")
     return report
+
+
+def _find_stored_table(task: Task, data: Path) -> Path | None:
+    """Return the file with the task's rows if it is in the workspace's folder, else None."""
+    if task.user_file is None:
+        return None
+    path = Path(task.user_file.record.items)
+    is_stored = path.is_relative_to(data.resolve()) and path.is_file()
+    return path if is_stored else None
 
 
 def forget_task(ws: WorkspaceSession) -> Report:

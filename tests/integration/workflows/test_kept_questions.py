@@ -47,6 +47,13 @@ def test_an_invalid_question_leaves_no_file(workspace: Workspace) -> None:
     assert "reviews.py, line " in ran(workspace, "tag", TASK="reviews", code=2)
 
 
+def test_forget_names_the_copy_of_the_table(workspace: Workspace) -> None:
+    """A forgotten row stays in the copy of its table, so the output names the copy."""
+    save_question(workspace.begin(), write_table())
+    output = ran(workspace, "forget", TASK="reviews", ITEM="1", YES="1")
+    assert f"{workspace.data / 'sources' / 'reviews.csv'} has it: delete it there" in output
+
+
 def test_a_task_file_that_cannot_be_written_leaves_no_copy(workspace: Workspace) -> None:
     """Without a folder for the task file, the workspace gets no copy of the table either."""
     workspace.begin()
