@@ -133,6 +133,7 @@ def items(
             ws.task,
             target,
             options._replace(limit=limit, after=None),
+            data=ws.data,
             overwrite=overwrite,
         ).to_report()
     if counts:

@@ -61,7 +61,9 @@ class Vocabulary:
         caller_file = caller.f_globals.get("__file__", "") if caller is not None else ""
         # Requests contain this name, so they must not tell folders of this machine.
         self.file = Path(file).name if Path(file).is_absolute() else file
-        self.terms = read_terms(Path(caller_file).parent / file, self.file)
+        path = Path(caller_file).parent / file
+        self.path = path.resolve()
+        self.terms = read_terms(path, self.file)
 
         self._names_by_form = dict(_list_forms(self.terms))
 
@@ -110,7 +112,7 @@ class Vocabulary:
         return {
             **handler(schema),
             "enum": [term.name for term in self.terms],
-            VOCABULARY: {"file": self.file, "terms": terms},
+            VOCABULARY: {"file": self.file, "path": str(self.path), "terms": terms},
         }
 
     def _to_term(self, text: str) -> str:
@@ -287,12 +289,12 @@ def describe_meaning(term: Mapping[str, Any]) -> str:
     return "; ".join(filter(None, (term["description"], aliases)))
 
 
-# Terms of each vocabulary of an answer, by file. A term has its members in the JSON schema.
-Vocabularies = dict[str, Sequence[Mapping[str, Any]]]
+# Each vocabulary of an answer in the JSON schema, by file. It has `file`, `path` and `terms`.
+Vocabularies = dict[str, Mapping[str, Any]]
 
 
 def separate_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
-    """Return a copy of a JSON schema without the terms, and {file name: terms} of the vocabularies.
+    """Return a copy of a JSON schema without the terms, and its vocabularies by file name.
 
     In the copy, a node with a vocabulary has only the name of the file, and no `enum`.
     """
@@ -304,7 +306,7 @@ def separate_vocabularies(schema: Any) -> tuple[Any, Vocabularies]:
     if VOCABULARY in schema:
         vocabulary = schema[VOCABULARY]
         node = {name: member for name, member in schema.items() if name != "enum"}
-        return {**node, VOCABULARY: vocabulary["file"]}, {vocabulary["file"]: vocabulary["terms"]}
+        return {**node, VOCABULARY: vocabulary["file"]}, {vocabulary["file"]: vocabulary}
 
     node = {}
     vocabularies = Vocabularies()

@@ -54,8 +54,8 @@ def make_fingerprint_document(declaration: Declaration) -> dict[str, Any]:
     }
     if vocabularies:
         document["vocabulary"] = {
-            file: {term["name"]: term["description"] for term in terms}
-            for file, terms in vocabularies.items()
+            file: {term["name"]: term["description"] for term in vocabulary["terms"]}
+            for file, vocabulary in vocabularies.items()
         }
     return document
 

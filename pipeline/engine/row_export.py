@@ -17,7 +17,7 @@ from pipeline.core.text import FormulaGuard, format_object, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.engine.task_values import ExportOptions, ExportRows, TaskNouns
-from pipeline.store import workspace
+from pipeline.engine.workspace_folder import check_target
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Connection, Store
 
@@ -91,7 +91,7 @@ def export_answers(
     format_ = _choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
-        check_export_target(path, ws.store, overwrite=overwrite)
+        check_export_target(path, ws.store, ws.data, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
     with ws.store.read() as tx:
@@ -274,6 +274,7 @@ def _count_rows(
 def check_export_target(
     path: Path,
     store: Store,
+    data: Path,
     *,
     overwrite: bool,
 ) -> None:
@@ -281,29 +282,21 @@ def check_export_target(
 
     Args:
         path: The path.
-        store: The database, which knows the sources of all tasks.
+        store: The database, which knows the files of all tasks.
+        data: Folder of the workspace.
         overwrite: Accept an existing file.
 
     Raises:
-        InputError: The folder does not exist; the file exists and must not be overwritten; the file
-            is the source of a task's rows, which would be lost; or the path is in a folder whose
-            files are a task's source, so that the new file would be read as rows.
+        InputError: The folder does not exist; the file exists and must not be overwritten; the
+            workspace depends on the file; or the path is in a folder whose files are a task's
+            source, so that the new file would be read as rows.
     """
-    target = resolve_target(path)
+    target = check_target(path, store, data)
     if not target.parent.is_dir():
         raise InputError(
             f"{path}: the folder {path.parent} does not exist; nothing was written",
             hint=f"mkdir -p {shlex.quote(str(path.parent))}",
         )
-    records = store.query(workspace.list_tasks)
-    for record in records:
-        if not record.is_query and target.is_relative_to(Path(record.items).resolve()):
-            other_path = path.with_stem(f"{path.stem}-answers")
-            raise InputError(
-                f"{path} is the source of task {record.name}; nothing was written",
-                hint=f"choose another file, for example {other_path}",
-            )
-
     if target.exists() and not overwrite:
         raise InputError(
             f"{path} exists already; nothing was written",

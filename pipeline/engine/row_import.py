@@ -21,6 +21,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
 from pipeline.core.progress import Progress
 from pipeline.core.text import csv_line
+from pipeline.engine.workspace_folder import check_target
 from pipeline.store import claims, workspace
 from pipeline.store.database import Connection, Store
 from pipeline.store.rows import FileRefusals
@@ -420,6 +421,7 @@ def import_rows(
     *,
     write: Callable[[Connection, list[SoundRow], bool], WrittenRows],
     task: str,
+    data: Path,
     now: datetime,
     max_page_rows: int,
     list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
@@ -444,15 +446,19 @@ def import_rows(
         write: Writes a page of rows. Its last argument says whether this is a dry run, in which
             it gets a read transaction and only counts.
         task: The task of the rows.
+        data: Folder of the workspace.
         now: The time of the import event.
         max_page_rows: The maximum number of rows in a page. Long texts limit it, too.
         list_missing: Returns the keys of rows of the table that the file lacks; called after all
             rows were written. The report lists these keys.
 
     Raises:
-        InputError: The file cannot be read to its end, or the report file cannot be written.
+        InputError: The file cannot be read to its end, the report file cannot be written, or the
+            workspace depends on the file that the report would replace.
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
+    if options.report is not None:
+        check_target(options.report, store, data)
     report = ImportReport(
         str(file.path),
         str(options.report) if options.report else None,

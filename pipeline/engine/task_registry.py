@@ -24,6 +24,7 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
+from pipeline.core.vocabulary import separate_vocabularies
 from pipeline.engine import task_faults, task_file
 from pipeline.engine.declaration_changes import (
     check_table_prefix,
@@ -58,6 +59,7 @@ from pipeline.tables.answer_views import (
 )
 from pipeline.tables.source import (
     check_column_names,
+    find_source_database,
     open_source,
     resolve_items,
 )
@@ -358,6 +360,9 @@ def make_record(
     raise_faults(list(find_column_faults(declaration, path, columns)), path)
     answer_fields = list_answer_fields(declaration.answer)
     gates = declaration.gates or {}
+    _, vocabularies = separate_vocabularies(declaration.answer.model_json_schema())
+    needed_files = [vocabulary["path"] for vocabulary in vocabularies.values()]
+    needed_files.append(find_source_database(declaration.source, path.parent))
     quoted_column = _find_quoted_column(declaration, columns)
     # A row without text is not asked if each answer must have a quotation.
     is_text_required = declaration.quotes_in is not None or requires_quote(declaration.answer)
@@ -383,6 +388,7 @@ def make_record(
         quoted_column=quoted_column,
         required_columns=[quoted_column] if quoted_column and is_text_required else [],
         image_columns=match_columns(declaration.images, columns),
+        needed_files=[file for file in needed_files if file],
     )
 
 

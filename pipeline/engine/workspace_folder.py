@@ -1,4 +1,4 @@
-"""The folder of a workspace: make it, and refuse links that lead out of it."""
+"""The folder of a workspace: make it, refuse links that lead out of it, and protect its files."""
 
 import contextlib
 import errno
@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core.command_hint import OptionHint
-from pipeline.core.errors import ConfigurationError
-from pipeline.core.files import PRIVATE_MODE
+from pipeline.core.errors import ConfigurationError, InputError
+from pipeline.core.files import PRIVATE_MODE, resolve_target
+from pipeline.core.settings import DOTENV
 from pipeline.core.text import SURROGATES
+from pipeline.store import workspace
+from pipeline.store.database import Store
 
 # Names that commands write below DATA. Links are checked there only; other files are the user's.
 _WRITTEN_NAMES = re.compile(
@@ -19,6 +22,10 @@ _WRITTEN_NAMES = re.compile(
 # Folders of the page's uploads and of task files. They do not show that there is a workspace, and a
 # link in them is the user's: a command only adds files there.
 _PAGE_FOLDERS = ("dropped", "tasks")
+# The folder of DATA with files that no command reads again.
+_REPORTS_FOLDER = "reports"
+# The ends of the names of the files beside an SQLite database.
+_SQLITE_SUFFIX = re.compile("-(wal|shm|journal)$")
 
 
 def make_data_folder(data: Path) -> None:
@@ -91,6 +98,71 @@ def _find_outside_link(root: Path) -> Path | None:
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 return path
     return None
+
+
+def check_target(path: Path, store: Store, data: Path) -> Path:
+    """Return the real path of a file or folder to write, if the workspace does not depend on it.
+
+    Links are followed, also hard links. Nothing is written.
+
+    Args:
+        path: The path that a user named.
+        store: The database, which knows the files of all tasks.
+        data: Folder of the workspace.
+
+    Raises:
+        InputError: The path is no regular file, is in a folder of the workspace other than that of
+            reports, or is a file that the workspace needs.
+    """
+    target = resolve_target(path)
+    for folder in target.parents:
+        if not _is_same_path(folder, data):
+            continue
+        name = target.relative_to(folder).parts[0]
+        is_written = name in _PAGE_FOLDERS or _WRITTEN_NAMES.fullmatch(name)
+        if is_written and name != _REPORTS_FOLDER:
+            raise _make_needed_error(path, f"belongs to the workspace {data}")
+
+    check_is_not_needed(path, store)
+    return target
+
+
+def check_is_not_needed(path: Path, store: Store) -> None:
+    """Check that a path is neither the database nor a file of a task, also by a hard link.
+
+    Raises:
+        InputError: It is one, or it is in the folder of a task's rows.
+    """
+    needed_paths = [(Path(DOTENV), "has settings")]
+    needed_paths += [(task_file, "is a task file") for task_file in Path("tasks").glob("*.py")]
+    if store.path is not None:
+        needed_paths.append((store.path, "is the database of the workspace"))
+    for record in store.query(workspace.list_tasks):
+        # A query in place of the file with the rows is no path of any file.
+        needed_files = (record.path, record.items, *record.needed_files)
+        needed_paths += [(Path(file), f"is needed by task {record.name}") for file in needed_files]
+
+    target = resolve_target(path)
+    database = target.with_name(_SQLITE_SUFFIX.sub("", target.name))
+    for needed_path, reason in needed_paths:
+        if any(_is_same_path(part, needed_path) for part in (target, database, *target.parents)):
+            raise _make_needed_error(path, reason)
+
+
+def _is_same_path(path: Path, other_path: Path) -> bool:
+    """Return whether two paths lead to the same place, which need not exist."""
+    try:
+        return path.samefile(other_path)
+    except OSError:
+        return os.path.realpath(path) == os.path.realpath(other_path)
+
+
+def _make_needed_error(path: Path, reason: str) -> InputError:
+    """Return the error for a path that no command may replace."""
+    return InputError(
+        f"{path} {reason}; nothing was written",
+        hint=f"choose another path, for example {path.stem}-answers{path.suffix}",
+    )
 
 
 @contextlib.contextmanager

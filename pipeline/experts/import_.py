@@ -194,6 +194,7 @@ def import_people_file(
         options,
         write=_write_people,
         task=table.TASK,
+        data=ws.data,
         now=ws.now(),
         max_page_rows=PEOPLE_PER_WRITE,
         list_missing=partial(_find_missing_usernames, file),

@@ -93,7 +93,9 @@ def make_response_schema(
 def describe_vocabularies(answer_model: "type[BaseModel]") -> str:
     """Return the terms of an answer's vocabularies as text for a model; "" without any."""
     _, vocabularies = separate_vocabularies(json_schema(answer_model))
-    return "\n\n".join(describe_terms(file, terms) for file, terms in vocabularies.items())
+    return "\n\n".join(
+        describe_terms(file, vocabulary["terms"]) for file, vocabulary in vocabularies.items()
+    )
 
 
 def _measure_depth(schema: Mapping[str, Any]) -> int:

@@ -41,6 +41,7 @@ from pipeline.core.report import Report
 from pipeline.core.text import plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
+from pipeline.engine.workspace_folder import check_target
 from pipeline.index.vector_cache import open_vector_cache
 from pipeline.ops import clean
 from pipeline.quality.report import REPORTS_FOLDER
@@ -73,7 +74,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
     files without the manifest, and its size is their bytes.
 
     Raises:
-        InputError: `target` exists already.
+        InputError: `target` exists already, or the workspace needs that place.
         InconsistentError: A sealed file (whose hash is in the database) is missing, or it was
             changed and a later command needs it. Or the database has a file name that is not the
             name for its batch number. No backup was made.
@@ -84,6 +85,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
             f"{target} exists already; nothing was written",
             hint="name a folder that does not exist yet",
         )
+    check_target(target, ws.store, ws.data)
     if ws.store.path is None:
         server_commands = _list_server_commands(ws.data, ws.store, target)
         figures = {"path": str(target), "files": 0, "size": 0, "typed": server_commands}

@@ -107,6 +107,7 @@ def write_csv(
     path: Path,
     options: RowListOptions,
     *,
+    data: Path,
     overwrite: bool,
 ) -> ExportReport:
     """Write rows to a CSV file with a header, which appears when it is complete.
@@ -115,6 +116,7 @@ def write_csv(
 
     Args:
         options: The list.
+        data: Folder of the workspace.
         overwrite: Replace an existing file.
 
     Returns:
@@ -124,7 +126,7 @@ def write_csv(
         InputError: A state, sort order, column or condition is invalid, or the file cannot be
             written, or exists and must not be overwritten.
     """
-    check_export_target(path, store, overwrite=overwrite)
+    check_export_target(path, store, data, overwrite=overwrite)
     with store.read() as tx:
         grid = task.make_grid(tx)
         kinds, listed_rows = grid.read_kinds_and_rows(tx, options)

@@ -173,6 +173,7 @@ def import_passages(
         options,
         write=partial(_write_passages, shape),
         task=table.TASK,
+        data=ws.data,
         now=ws.now(),
         max_page_rows=WRITE_BLOCK_ROWS,
     )

@@ -55,6 +55,8 @@ class TaskRecord:
     required_columns: Sequence[str] = ()
     # Columns of images.
     image_columns: Sequence[str] = ()
+    # Paths of vocabularies, and of the SQLite file of a query with `source=`.
+    needed_files: Sequence[str] = ()
 
     # State, which is in no file.
     # The SHA-256 of the source when it was read, and size and time of change of its file before

@@ -448,9 +448,7 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
         yield store
         return
 
-    address = source
-    if source.startswith("$"):
-        address = read_variable(source[1:])
+    address = _resolve_address(source, folder)
     if not address:
         raise InputError(
             f"source= names {source}, which is neither in the environment nor in .env; "
@@ -458,9 +456,6 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
             hint=f"write {source[1:]}=postgresql+psycopg://user:password@host/database into .env",
         )
 
-    scheme, separator, file_path = address.partition(":///")
-    if separator and scheme == "sqlite":
-        address = f"sqlite:///{(folder / file_path).resolve()}"
     try:
         with contextlib.closing(Store(address, is_own_database=False)) as other_database:
             yield other_database
@@ -470,6 +465,28 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
         message = _DATABASE_SETTING.sub("source=", error.message)
         hint = _DATABASE_SETTING.sub("source=", error.hint)
         raise type(error)(f"the database of source=: {message}", hint=hint) from error
+
+
+def find_source_database(source: str, folder: Path) -> str:
+    """Return the absolute path of the SQLite file of `source=`; "" for a server or no file.
+
+    Args:
+        source: The address of the database, or `$` and the name of the variable that contains it.
+        folder: The path of a SQLite file in the address is relative to this folder.
+    """
+    scheme, _, file_path = _resolve_address(source, folder).partition(":///")
+    return file_path if scheme == "sqlite" else ""
+
+
+def _resolve_address(source: str, folder: Path) -> str:
+    """Return the address of `source=` with an absolute path; "" if its variable is not set."""
+    address = source
+    if source.startswith("$"):
+        address = read_variable(source[1:])
+    scheme, separator, file_path = address.partition(":///")
+    if separator and scheme == "sqlite":
+        return f"sqlite:///{(folder / file_path).resolve()}"
+    return address
 
 
 def find_column_kinds(

@@ -38,6 +38,7 @@ from pipeline.engine.task_template import (
     TaskDraft,
     render_task_file,
 )
+from pipeline.engine.workspace_folder import check_is_not_needed
 from pipeline.store import workspace
 from pipeline.store.database import Store
 from pipeline.tables.row_findings import SourceRow, make_excerpt
@@ -102,8 +103,8 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
         The draft with the paths of the task file and of the copy.
 
     Raises:
-        InputError: The name is invalid or taken, the rows are not in a file, or the task file
-            cannot be written.
+        InputError: The name is invalid or taken, the rows are not in a file, the task file cannot
+            be written, or another task needs the file that the copy would replace.
         ConfigurationError: The names of the task's views are taken, or the disk is full.
     """
     name = unwritten_task.name
@@ -123,6 +124,7 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
     )
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
 
+    check_is_not_needed(copy_path, ws.store)
     # The copy is first: if the process dies here, no task file names rows that do not exist.
     files.seal_copy(source_file, copy_path)
     try:

@@ -93,25 +93,64 @@ def read_back(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.alike
-def test_no_export_replaces_the_source_of_a_task(workspace: Workspace) -> None:
-    """A task's own row file is no target, also with OVERWRITE=1 and for a list of rows."""
-    put_table(workspace, "csv")
-    workspace.task = "tickets"
-    arguments = ['key="Ticket Nr."']
-    text = write_declaration(
-        {"topic": "str"}, prompt="About: {text}", items="../tickets.csv", extra_arguments=arguments
-    )
-    workspace.write_file("tasks/tickets.py", text)
-    workspace.run_command("tag", mode="live", yes=True)
-    source = workspace.home / "tickets.csv"
-    source_text = source.read_text(encoding="utf-8")
+def list_ways_to(path: Path, folder: Path) -> list[Path]:
+    """Return a path, a new link to it, and a hard link if it is a file."""
+    folder.mkdir()
+    soft_link = folder / "soft.csv"
+    soft_link.symlink_to(path)
+    if not path.is_file():
+        return [path, soft_link]
+    hard_link = folder / "hard.csv"
+    hard_link.hardlink_to(path)
+    return [path, soft_link, hard_link]
 
-    (workspace.home / "link.csv").symlink_to(source)
-    for path in ("tickets.csv", "link.csv"):
-        workspace.run_command("export", path, overwrite=True, code=2)
+
+@pytest.mark.alike
+def test_no_command_replaces_a_file_that_the_workspace_needs(workspace: Workspace) -> None:
+    """Database, folders, task files, sources and vocabularies are refused, also by any link."""
+    workspace.settings["YES"] = "1"
+    workspace.write_file(".env", f"TICKETS_URL={source_url(workspace)}\n")
+    people = workspace.write_file("people.csv", "Username,Bio\nada,I keep bees.\n")
+    for task, kind, items, source in (
+        ("filed", "csv", "../tickets.csv", ""),
+        ("queried", "query", "SELECT * FROM tickets", "$TICKETS_URL"),
+    ):
+        put_table(workspace, kind)
+        workspace.write_file(f"terms/{task}.csv", "term,description,aliases\nlamps,,\n")
+        text = write_declaration(
+            {"topic": f"Annotated[str, Vocabulary('../terms/{task}.csv')]"},
+            prompt="About: {text}",
+            items=items,
+            extra_arguments=['key="Ticket Nr."', f"source={source!r}"],
+        )
+        imports = "from typing import Annotated\nfrom findable import Vocabulary\n"
+        workspace.write_file(f"tasks/{task}.py", imports + text)
+        workspace.run_command("tag", mode="live", TASK=task)
+
+    workspace.task = "filed"
+    names = [
+        "tickets.csv",
+        "terms/filed.csv",
+        "terms/queried.csv",
+        "tasks/queried.py",
+        ".env",
+        "data/findable.db",
+        "data/findable.db-wal",
+        "data/index/x",
+        "data/dropped/x",
+    ]
+    if not ON_POSTGRESQL:
+        names += ["other.db", "other.db-wal"]
+    for number, name in enumerate(names):
+        for target in list_ways_to(workspace.home / name, workspace.home / f"links-{number}"):
+            workspace.run_command("export", target, format="csv", overwrite=True, code=2)
     workspace.run_command("items", to="tickets.csv", overwrite=True, code=2)
-    assert source.read_text(encoding="utf-8") == source_text
+    workspace.run_command("import", people, report="tickets.csv", code=2, TASK="")
+    workspace.run_command("backup", "data/batches/copy", code=2)
+
+    workspace.run_command("export", "data/answers.csv", overwrite=True)
+    workspace.run_command("tag", mode="live", TASK="queried")
+    assert workspace.state_counts() == {"answered": 2, "empty": 1}
 
 
 @pytest.mark.parametrize(
