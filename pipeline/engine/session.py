@@ -478,6 +478,12 @@ class WorkspaceSession:
             self.announce_backend()
             self.display.say(PLACEHOLDER_NOTE)
 
+    def announce_foreign_records(self) -> None:
+        """Warn of rows that only another program answered, if there are any."""
+        message = self.store.query(self.task.describe_foreign_records)
+        if message:
+            self.display.warn(message)
+
     @property
     def first_upload_notice(self) -> str:
         """Return the notice that the next request uploads rows or images for the first time, or "".

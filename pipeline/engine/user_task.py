@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Subquery, select
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, select
 
 from pipeline.core.answer_fields import AnswerField
 from pipeline.core.column_placeholders import fill_template, find_column
@@ -22,6 +22,7 @@ from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import locate_quotes
 from pipeline.core.settings import Settings
+from pipeline.core.text import plural
 from pipeline.engine import claiming, user_views
 from pipeline.engine.prompt_builder import PromptBuilder
 from pipeline.engine.row_images import RowImages
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 MAX_ROW_NAME_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
+# Rows of another program's answers that a message names.
+MAX_FOREIGN_NAMES = 3
 # A whole number of a key column of 64 bits, as a person types it.
 _WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
 
@@ -298,6 +301,31 @@ class UserTask(Task):
         unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
         written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
         return KeptValues(self.answer_target.label if written_count else "", written_count)
+
+    def describe_foreign_records(self, tx: Connection) -> str:
+        """Return how many rows only another program answered, and the first of them; "" for none.
+
+        These are answered rows without any stored answer.
+        """
+        if self.answer_target is None or not self.answer_target.has_records:
+            return ""
+        table = self.make_row_table(tx)
+        is_foreign = and_(
+            table.state_expression == table.answered_state,
+            ~stored_answers.is_answered(self.name, table.row_id),
+        )
+        count = table.count_rows(tx, is_foreign)
+        if not count:
+            return ""
+
+        first_ids = tx.execute(table.select_rows(is_foreign).limit(MAX_FOREIGN_NAMES)).scalars()
+        names = ", ".join(table.read_names(tx, list(first_ids)).values())
+        if count > MAX_FOREIGN_NAMES:
+            names += ", …"
+        return (
+            f"{plural(count, 'row')} answered only by another program in "
+            f"{self.answer_target.label} ({names}); exports and the index lack the answers"
+        )
 
     # ---- prompts
 

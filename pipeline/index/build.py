@@ -131,6 +131,7 @@ def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
         InconsistentError: The database is an older copy, or the verification failed.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
+    ws.announce_foreign_records()
     return _IndexBuilder(ws, worse_ok=worse_ok).build()
 
 

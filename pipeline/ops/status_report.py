@@ -188,6 +188,7 @@ ROW_LINES: tuple[MemberLine, ...] = (
     ("source", "source_changed", "{} changed since it was read".format),
     ("stale", "stale", _format_stale),
     ("doubtful", "doubtful", _format_doubtful),
+    ("foreign", "foreign_records", str),
     ("due", "due", _format_due),
 )
 OTHER_LINES: tuple[MemberLine, ...] = (

@@ -118,6 +118,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
+    ws.announce_foreign_records()
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
     if options.mode == "auto" and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
@@ -168,6 +169,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
     """
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     ws.sync_task()
+    ws.announce_foreign_records()
     select_rows(ws, options)
     ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
     ingest.recover_dead_runs(ws)
