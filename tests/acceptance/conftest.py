@@ -11,7 +11,7 @@ import pytest
 from tests import postgresql, scratch
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import RUN, end_sessions, run_folder
+from tests.acceptance.process import MAX_PROCESSOR_S, PROCESSOR_TIME, RUN, end_sessions, run_folder
 from tests.acceptance.product import Workspace
 from tests.acceptance.sweep import SEED
 from tests.outside.server import Outside, serving
@@ -74,8 +74,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _isolated_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Remove the user's settings before each test, and its databases after it."""
+def _isolated_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Remove the user's settings before each test, limit its time, and remove its databases."""
+    marker = request.node.get_closest_marker("timeout")
+    PROCESSOR_TIME.begin(marker.args[0] if marker else MAX_PROCESSOR_S)
     for name in list(os.environ):
         if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

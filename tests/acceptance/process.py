@@ -5,6 +5,7 @@
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
@@ -17,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from tests.acceptance.steps import Fate
 from tests.scratch import quick_folder
@@ -29,9 +30,41 @@ PYTHON = os.environ.get("PRODUCT_PYTHON") or sys.executable
 RUN = "ACCEPTANCE_RUN"
 # Ends a hang, like every limit of this file.
 MAX_WAIT_S = 300.0
+# Ends a test that repeats commands without end. A busy machine changes this time little.
+MAX_PROCESSOR_S = 300.0
 # A loaded process may fork only if its libraries start no threads.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 NO_FATE = Fate()
+
+
+class ProcessorTime:
+    """Counts the processor time of a test and of its commands; outside a test there is no limit."""
+
+    def __init__(self) -> None:
+        """Begin without a limit."""
+        self.begin(math.inf)
+
+    def begin(self, limit_s: float) -> None:
+        """Begin a test, which fails after a number of seconds."""
+        self._limit_s = limit_s
+        self._start_s = time.process_time()
+        self._commands_s = 0.0
+
+    def add_command(self, seconds: float) -> None:
+        """Count the time of an ended command, and fail if the test exceeds its limit."""
+        self._commands_s += seconds
+        used_s = time.process_time() - self._start_s + self._commands_s
+        assert used_s < self._limit_s, f"the test used {used_s:.0f} s of processor time"
+
+
+PROCESSOR_TIME = ProcessorTime()
+
+
+def read_end(lines: TextIO) -> int:
+    """Read the exit code of an ended command, and count its processor time."""
+    code, seconds = lines.readline().split()
+    PROCESSOR_TIME.add_command(float(seconds))
+    return int(code)
 
 
 @dataclass(frozen=True)
@@ -111,7 +144,7 @@ class Running:
     def wait(self) -> EndedCommand:
         """Wait until the command ends, and return it."""
         if self._ended_process is None:
-            code = int(self._lines.readline())
+            code = read_end(self._lines)
             stdout, stderr, trail = self._read_files()
             self._ended_process = EndedCommand(code, stdout, stderr, trail.splitlines())
             self.close()
@@ -227,7 +260,7 @@ class Session(Running):
             "cwd": str(cwd),
         }
         self._orders.sendall(json.dumps(order).encode() + b"\n")
-        code = int(self._replies.readline())
+        code = read_end(self._replies)
         stdout, stderr, trail = self._read_files()
         return EndedCommand(code, stdout, stderr, trail.splitlines())
 

@@ -3,6 +3,11 @@
 import ast
 from pathlib import Path
 
+import pytest
+
+from tests.acceptance.process import PROCESSOR_TIME
+from tests.acceptance.product import Workspace
+
 PRODUCT = {"pipeline", "jobs", "web", "emulator", "findable"}
 ALLOWED = ("tests.acceptance", "tests.outside", "tests.postgresql", "tests.scratch")
 # A folder with tasks as users write them.
@@ -37,3 +42,11 @@ def test_acceptance_tests_import_no_module_of_the_product() -> None:
         assert not {name for name in names if name.partition(".")[0] in PRODUCT}, path
         test_modules = {name for name in names if name.startswith("tests.")}
         assert not {name for name in test_modules if not name.startswith(ALLOWED)}, path
+
+
+@pytest.mark.alike
+def test_a_test_may_use_limited_processor_time(tmp_path: Path) -> None:
+    """A test fails at the command that exceeds its limit, however long the clock took."""
+    PROCESSOR_TIME.begin(0.0)
+    with pytest.raises(AssertionError, match="of processor time"):
+        Workspace(tmp_path / "here").run_command("prices")
