@@ -91,7 +91,7 @@ docs: $(TOOLS) ## write the generated parts of README.md and docs/, and record t
 	@$(VENV)/bin/python -W ignore -m tests.docs.recordings
 
 # Keep compiled modules, even if the environment forbids it: parallel workers share them, and timings exclude compiling.
-test test-quick test-web test-full test-sdk: export PYTHONDONTWRITEBYTECODE :=
+test test-quick test-web test-rest test-full test-sdk: export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: test
 test: $(TOOLS) ## test every promise of docs/reliability.md on SQLite, and on PostgreSQL if it makes a difference; five minutes
@@ -120,8 +120,12 @@ test-web: $(TOOLS) ## test the page in Debian's Chromium; writes the pictures of
 	@command -v chromium >/dev/null || { echo "error: chromium is not installed" >&2; echo "next: apt-get install chromium fonts-dejavu-core" >&2; exit 1; }
 	@PICTURES="$(CURDIR)/docs/web" $(VENV)/bin/python -m pytest -q tests/browser
 
+.PHONY: test-rest
+test-rest: $(TOOLS) ## run the tests that `make test` leaves out
+	@$(VENV)/bin/python -m tests.runs rest
+
 .PHONY: test-full
-test-full: $(TOOLS) ## run all tests on SQLite, and on PostgreSQL if the database makes a difference: below 45 minutes
+test-full: $(TOOLS) ## run all tests, as `make test` and `make test-rest`: below 45 minutes
 	@$(VENV)/bin/python -m tests.runs full
 
 .PHONY: test-sdk

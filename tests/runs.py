@@ -1,4 +1,6 @@
-"""Run `make test-quick`, `test`, `test-full` or `test-sdk`: each is a list of runs of pytest.
+"""Run `make test-quick`, `test`, `test-rest`, `test-full` or `test-sdk`: each is a list of runs.
+
+A run is a call of pytest. `test` and `test-rest` have no test in common, and `test-full` is both.
 
 A failed run does not stop the next one. Each run prints its slowest cases.
 """
@@ -84,6 +86,33 @@ def sdk_run(name: str) -> Run:
     return Run(name, (*PYTEST, "-n", "0", "-o", path, *WIRE_TESTS), SQLITE)
 
 
+TEST_RUNS = (
+    Run("promises on SQLite", (*PYTEST, ACCEPTANCE, "-m", "promise"), SQLITE),
+    Run(
+        "promises on PostgreSQL",
+        (*PYTEST, ACCEPTANCE, "-m", "promise(postgresql=True)"),
+        POSTGRESQL,
+    ),
+    Run("other tests", (*PYTEST, "tests", NO_BROWSER, "-m", "not full"), SQLITE),
+    Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not full and not alike"), POSTGRESQL),
+)
+# The tests that TEST_RUNS leave out.
+REST_RUNS = (
+    Run("rest of acceptance on SQLite", (*PYTEST, ACCEPTANCE, "-m", "not promise"), SQLITE),
+    Run(
+        "rest of acceptance on PostgreSQL",
+        (
+            *PYTEST,
+            ACCEPTANCE,
+            "-m",
+            "not alike and not promise(postgresql=True)",
+            *(f"--ignore={ACCEPTANCE}/test_{name}.py" for name in SQLITE_FILES),
+        ),
+        POSTGRESQL,
+    ),
+    Run("rest of other tests", (*PYTEST, "tests", NO_BROWSER, "-m", "full"), SQLITE),
+    Run("rest of database", (*PYTEST, *DATABASE_TESTS, "-m", "full and not alike"), POSTGRESQL),
+)
 RUNS = {
     "quick": (
         Run("acceptance", (*PYTEST, *list_tests()), SQLITE),
@@ -93,32 +122,9 @@ RUNS = {
             SQLITE,
         ),
     ),
-    "test": (
-        Run("promises on SQLite", (*PYTEST, ACCEPTANCE, "-m", "promise"), SQLITE),
-        Run(
-            "promises on PostgreSQL",
-            (*PYTEST, ACCEPTANCE, "-m", "promise(postgresql=True)"),
-            POSTGRESQL,
-        ),
-        Run("other tests", (*PYTEST, "tests", NO_BROWSER, "-m", "not full"), SQLITE),
-        Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not full and not alike"), POSTGRESQL),
-    ),
-    "full": (
-        Run("acceptance on SQLite", (*PYTEST, ACCEPTANCE), SQLITE),
-        Run(
-            "acceptance on PostgreSQL",
-            (
-                *PYTEST,
-                ACCEPTANCE,
-                "-m",
-                "not alike",
-                *(f"--ignore={ACCEPTANCE}/test_{name}.py" for name in SQLITE_FILES),
-            ),
-            POSTGRESQL,
-        ),
-        Run("other tests", (*PYTEST, "tests", NO_BROWSER), SQLITE),
-        Run("database", (*PYTEST, *DATABASE_TESTS, "-m", "not alike"), POSTGRESQL),
-    ),
+    "test": TEST_RUNS,
+    "rest": REST_RUNS,
+    "full": (*TEST_RUNS, *REST_RUNS),
     "sdk": (sdk_run("oldest-sdk"), sdk_run("newest-sdk")),
 }
 
