@@ -8,8 +8,7 @@ number, text, list or dict. pyarrow, an optional extra, reads data frames and Ar
 import hashlib
 import json
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
 from enum import Enum
@@ -20,7 +19,7 @@ import orjson
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.errors import ConfigurationError, InputError
 from pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
-from pipeline.core.text import INVALID_TEXT
+from pipeline.core.text import INVALID_TEXT, shorten
 from pipeline.store.schema import to_utc_time
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ _CLASSES_WITH_BYTES = frozenset({bytes, bytearray, memoryview, list, dict})
 _PLAIN_CLASSES = frozenset({str, int, bool, type(None)})
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-# Numbers that the fast JSON parser may round.
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
+# Characters of a name in a message.
+_MAX_NAME_CHARS = 80
 # The beginning of the name that pandas gives to an index among the columns of Arrow.
 _INDEX_COLUMN_PREFIX = "__index_level_"
 
@@ -121,17 +120,31 @@ def parse_json(text: str) -> object:
     """Return the value of a JSON text. Whole numbers of any length are read exactly.
 
     Raises:
-        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, or is nested
-            too deeply. The message gives the reason.
+        ValueError: The text is not JSON, contains invalid UTF-8 or a lone surrogate, is nested too
+            deeply, or has an object with the same member twice. The message gives the reason.
     """
     try:
-        # This parser refuses lone surrogates, too.
-        value: object = orjson.loads(text)
-        return json.loads(text) if _LONG_NUMBER.search(text) else value
+        # This parser refuses lone surrogates and NaN, but rounds long numbers.
+        orjson.loads(text)
+        return _EXACT_DECODER.decode(text)
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg}, at character {error.pos + 1}") from None
+
+
+def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; raise ValueError if a member occurs twice."""
+    value = dict[str, Any]()
+    for name, member in members:
+        if name in value:
+            raise ValueError(f"the member {shorten(name, _MAX_NAME_CHARS)!r} occurs twice")
+        value[name] = member
+    return value
+
+
+# Reads whole numbers of any length, and refuses an object with the same member twice.
+_EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
 def parse_number(cell: Any) -> float | None:

@@ -27,6 +27,8 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
         (b'{"id": "a", "text": "x"} {"id": "b"}', "", "not JSON: "),
         (b"[" * 5000, "", "not JSON: "),
         (b'{"id": "a", "text": "x", "m": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "not JSON: "),
+        (b'{"id": "a", "text": "x", "text": "y"}', "", "the member 'text' occurs twice"),
+        (b'{"id": "a", "text": "x", "m": [{"n": 1, "\\u006e": 1}]}', "", "'n' occurs twice"),
         (b'["a", "x"]', "", "not an object"),
         (b'{"id": "a", "text": "\xff"}', "", "not JSON: str is not valid UTF-8"),
         (b'{"id": "a", "text": "x", "n": {"m": ["\\udc00"]}}', "", "not JSON: "),
