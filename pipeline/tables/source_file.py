@@ -60,6 +60,17 @@ _WHOLE_OBJECT = re.compile(r"\{.*\}\s*$", re.MULTILINE)
 # A first line that ends with a carriage return alone.
 _OLD_LINE_END = re.compile(r"[^\r\n]*\r(?!\n)")
 _FORMAT_BY_SIGNATURE = {b"PAR1": "parquet", b"PK\x03\x04": "xlsx"}
+# Patterns of the first bytes of archives, the names of the formats, and commands that unpack them.
+# A workbook is a zip archive, too.
+_ARCHIVE_BY_PATTERN = {
+    rb"\x1f\x8b": ("a gzip archive", "gunzip <"),
+    rb"BZh[1-9]1AY&SY": ("a bzip2 archive", "bunzip2 <"),
+    rb"\xfd7zXZ\x00": ("an xz archive", "unxz <"),
+    rb"\x28\xb5\x2f\xfd": ("a zstd archive", "unzstd <"),
+    rb"7z\xbc\xaf\x27\x1c": ("a 7z archive", "7z x -so"),
+    rb"Rar!\x1a\x07": ("a RAR archive", "unrar p -inul"),
+    rb"PK\x03\x04.{26}(?!.*(?:xl/|\[Content_Types\]|mimetype))": ("a zip archive", "unzip -p"),
+}
 # The first bytes of an old .xls file or a workbook with a password, a PDF and an RTF document.
 _DOCUMENT_SIGNATURES = (b"\xd0\xcf\x11\xe0", b"%PDF-", b"{\\rtf")
 # Characters that are checked for control characters.
@@ -124,6 +135,7 @@ class SourceFile:
         with self.translate_errors(OSError, UnicodeError):
             with self.parts[0].open("rb") as start_file:
                 start = start_file.read(_START_BYTES)
+            self._refuse_archive(start)
             # The user's encoding is ignored for Parquet, .xlsx and documents.
             is_text = not start.startswith((*_FORMAT_BY_SIGNATURE, *_DOCUMENT_SIGNATURES))
             self.encoding = "utf-8"
@@ -146,6 +158,15 @@ class SourceFile:
                 raise self.make_error(
                     f" is read as {self.format}, which has no {noun}",
                     hint=f"leave out {OptionHint(option_name)}, or {option_name}= in a task's file",
+                )
+
+    def _refuse_archive(self, start: bytes) -> None:
+        """Raise InputError if a file begins like an archive; the hint unpacks it."""
+        for pattern, (noun, command) in _ARCHIVE_BY_PATTERN.items():
+            if re.match(pattern, start, re.DOTALL):
+                raise self.make_error(
+                    f" is {noun}",
+                    hint=f"unpack it first, for example with `{command} {self.path} > table.csv`",
                 )
 
     @cached_property

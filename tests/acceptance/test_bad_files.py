@@ -1,5 +1,7 @@
 """Imports name each bad row of a file by line and column and import the sound rows."""
 
+import gzip
+import lzma
 import signal
 import time
 from collections.abc import Callable
@@ -101,6 +103,12 @@ UNREADABLE_FILES: dict[str, tuple[bytes, str]] = {
         NO_TABLE,
     ),
     "no key": (b"bio\nx\n", "has no Username column"),
+    "a gzip archive": (gzip.compress(b"username,bio\na,x\n" * 30), "people.csv is a gzip archive"),
+    "a short xz archive": (lzma.compress(b"username,bio\na,x\n"), "people.csv is an xz archive"),
+    "a zip archive": (
+        b"PK\x03\x04\x14" + bytes(21) + b"\x0a\0\0\0people.csvusername,bio\na,x\n",
+        "people.csv is a zip archive",
+    ),
     "a PDF document": (b"%PDF-1.4\n%\xe2\xe3\nstream\nabc,def\n", NO_TABLE),
     "a PNG image": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), NO_TABLE),
     "a JPEG image": (b"\xff\xd8\xff\xe0" + bytes(range(256)), NO_TABLE),
