@@ -225,7 +225,8 @@ def _sync_rows(
         InputError: The source cannot be read to its end; nothing is written.
     """
     record = task.record
-    for note in source.notes:
+    earlier_notes = list(source.notes)
+    for note in earlier_notes:
         display.say(f"{record.name}: {note}")
 
     with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
@@ -234,6 +235,8 @@ def _sync_rows(
             source,
             display,
         )
+        for note in source.notes[len(earlier_notes) :]:
+            display.say(f"{record.name}: {note}")
         items_command = CommandHint("items", task=record.name, state="refused")
         print_sync_report(report, record, display, list_hint=f"`{items_command}` lists all")
 

@@ -8,12 +8,14 @@ is longer than a row may be.
 
 import contextlib
 import csv
+import re
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from pipeline.core.text import restore_formula
+from pipeline.core.text import plural, restore_formula
 from pipeline.tables.headers import MAX_SAMPLED_RECORDS, Record, open_records
 from pipeline.tables.row_findings import MAX_ROW_CHARS
 
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
 # Lines by which the delimiter is chosen.
 _MAX_HEAD_LINES = 50
 _DELIMITERS = (",", ";", "\t", "|")
+# A quote after a backslash that is not itself after a backslash.
+_ESCAPED_QUOTE = re.compile(r'(?<!\\)((?:\\\\)*)\\"')
+_QUOTE_HINT = "close the quote, or double it if it is part of the text"
+# Lines of a record that look like rows, from which it is rejected.
+_MIN_INNER_ROWS = 2
+# Records by which the shapes of cells are found, and characters of a shape.
+_MAX_SHAPED_RECORDS = 200
+_MAX_SHAPED_CHARS = 100
+_MIN_SHAPE_SHARE = 0.9
+_LETTERS = re.compile(r"[^\W\d_]+")
+_DIGITS = re.compile(r"\d+")
+_DIGITS_SHAPE = "9"
 csv.field_size_limit(MAX_ROW_CHARS)
 
 
@@ -45,7 +59,9 @@ def open_csv(file: "SourceFile") -> "Table":
     # names.
     skips_space = len(first_names) > 1 and all(name.startswith(" ") for name in first_names[1:])
     dialect = {"delimiter": delimiter, "skipinitialspace": skips_space}
-    return open_records(file, partial(_read_records, file, dialect), separator=delimiter)
+    common_shapes = _find_common_shapes(file, dialect)
+    read_records = partial(_read_records, file, dialect, common_shapes)
+    return open_records(file, read_records, separator=delimiter)
 
 
 def _choose_delimiter(file: "SourceFile", head: Sequence[str]) -> str:
@@ -88,91 +104,233 @@ def _split_first_records(lines: Sequence[str], delimiter: str) -> list[list[str]
     return records
 
 
-def _read_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[Record]:
+class _SplitRecord(NamedTuple):
+    """A record as `csv.reader` splits it."""
+
+    # The line where it starts, from 1.
+    line_number: int
+    texts: Sequence[str]
+    # Empty if the reader refused the record.
+    fields: Sequence[str]
+    # The message of the reader; empty for a sound record.
+    error: str
+
+    @property
+    def line_range(self) -> str:
+        """Return its lines in words, such as "lines 9 to 16"."""
+        return f"lines {self.line_number} to {self.line_number + len(self.texts) - 1}"
+
+
+def _read_records(
+    file: "SourceFile", dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
+) -> Iterator[Record]:
     """Yield the records of a file from its first line on; blank records are skipped.
 
-    A record with broken quotes has a reason. Cells that an export neutralized
-    get their original text back.
+    A record has a reason if its quotes are broken. It also has one if a quote was probably not
+    closed: at least two lines within its quotes look like rows. Without common shapes such a record
+    is sound. A note counts the lines of sound records that look like rows. Cells that an export
+    neutralized get their original text back.
 
     Args:
         file: The file.
         dialect: Options of `csv.reader`.
+        common_shapes: See `_find_common_shapes`.
 
     Raises:
         InputError: A quote is not closed until the end of the file, or a cell or line is too long.
     """
-    # The lines of the current record.
-    texts = list[str]()
+    width = 0
+    noted_lines = 0
+    noted_range = ""
+    for record in _split_records(file, dialect):
+        if record.error:
+            yield _make_broken_record(file, record, dialect)
+            continue
+
+        width = width or len(record.fields)
+        row_count = _count_rows(record.texts[1:], width, common_shapes, dialect)
+        if common_shapes and row_count >= _MIN_INNER_ROWS:
+            reason = f"{row_count:,} lines within quotes look like rows ({_QUOTE_HINT})"
+            yield _reject_record(record, record.fields, reason)
+            continue
+
+        if row_count:
+            noted_lines += row_count
+            noted_range = record.line_range
+        cells = [
+            restore_formula(field) if field.startswith("'") else field for field in record.fields
+        ]
+        yield Record(record.line_number, cells)
+
+    note = (
+        f"{plural(noted_lines, 'line')} within quotes may be rows, for example in {noted_range}; "
+        f"if so, {_QUOTE_HINT}"
+    )
+    if noted_lines and note not in file.notes:
+        file.notes.append(note)
+
+
+def _count_rows(
+    texts: Sequence[str],
+    width: int,
+    common_shapes: frozenset[tuple[int, str]],
+    dialect: Mapping[str, Any],
+) -> int:
+    """Return how many lines look like rows.
+
+    Such a line has as many cells as the header, and one of the common shapes if there are any.
+    """
+    row_count = 0
+    for text in texts:
+        cells = _split_line(text, dialect)
+        has_common_shape = not common_shapes.isdisjoint(enumerate(map(_find_shape, cells)))
+        if len(cells) == width and (has_common_shape or not common_shapes):
+            row_count += 1
+    return row_count
+
+
+def _find_common_shapes(
+    file: "SourceFile", dialect: Mapping[str, Any]
+) -> frozenset[tuple[int, str]]:
+    """Return (column index, shape) of the columns by which rows are recognized.
+
+    At least 90 % of the cells of such a column have the same shape, and it has a digit. The first
+    rows are examined.
+    """
+    row_count = 0
+    counts = Counter[tuple[int, str]]()
+    for record in islice(_split_records(file, dialect), 1, _MAX_SHAPED_RECORDS):
+        row_count += 1
+        counts.update(enumerate(map(_find_shape, record.fields)))
+
+    min_count = _MIN_SHAPE_SHARE * row_count
+    return frozenset(
+        (index, shape)
+        for (index, shape), count in counts.items()
+        if count >= min_count and _DIGITS_SHAPE in shape
+    )
+
+
+def _find_shape(cell: str) -> str:
+    """Return the beginning of a cell with `a` for letters and `9` for digits, such as "a-9"."""
+    text = _LETTERS.sub("a", cell[:_MAX_SHAPED_CHARS].strip())
+    return _DIGITS.sub(_DIGITS_SHAPE, text)
+
+
+class _RecordLines:
+    """Iterator over lines for `csv.reader`, which can read those of the last record again.
+
+    Attributes:
+        texts: The lines of the current record.
+        next_texts: Lines that were read, and are read again.
+    """
+
+    def __init__(self, lines: Iterator[str], dialect: Mapping[str, Any]) -> None:
+        """Begin with the first of the lines."""
+        self.texts = list[str]()
+        self.next_texts = deque[str]()
+        self._lines = lines
+        self._reader = csv.reader(self, strict=True, **dialect)
+        self._has_escapes = False
+
+    def __iter__(self) -> Self:
+        """Return this iterator itself."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line, and append it to `texts`."""
+        text = self.next_texts.popleft() if self.next_texts else next(self._lines)
+        self.texts.append(text)
+        return _ESCAPED_QUOTE.sub(r'\1""', text) if self._has_escapes else text
+
+    def split_record(self, *, has_escapes: bool = False) -> tuple[Sequence[str], str]:
+        r"""Return the fields of the record that begins with `texts`, and the error of the reader.
+
+        Args:
+            has_escapes: Read `\"` as a doubled quote.
+        """
+        self.next_texts.extendleft(reversed(self.texts))
+        self.texts = []
+        self._has_escapes = has_escapes
+        try:
+            return next(self._reader, ()), ""
+        except csv.Error as error:
+            return (), str(error)
+
+
+def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_SplitRecord]:
+    r"""Yield the records of a file that are not blank, from its first line on.
+
+    CSV doubles a quote within quotes, but some databases write `\"`. A record with `\"` is read a
+    second time, with `\"` as a quote, unless it is a single line with as many fields as the first
+    record. The second reading counts if only it has that number of fields. It also counts if it is
+    shorter, and the next line has that number: in the first reading a quote stayed open.
+    """
+    line_number = file.first_line
+    width = 0
     with file.open() as text_file:
-        lines = islice(file.read_lines(text_file), file.first_line - 1, None)
-        reader = csv.reader(_append_lines(lines, texts), strict=True, **dialect)
+        lines = _RecordLines(islice(file.read_lines(text_file), line_number - 1, None), dialect)
         while True:
-            line_number = file.first_line + reader.line_num
-            texts.clear()
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                yield _make_broken_record(file, line_number, texts, str(error), dialect)
-                continue
+            fields, error = lines.split_record()
+            is_row = not error and width in {0, len(fields)}
+            is_single_row = is_row and len(lines.texts) == 1
+            if not is_single_row and any(map(_ESCAPED_QUOTE.search, lines.texts)):
+                fields, error = lines.split_record(has_escapes=True)
+                next_fields = _split_line(next(iter(lines.next_texts), ""), dialect)
+                is_whole = is_row and len(next_fields) != width
+                if error or is_whole or width not in {0, len(fields)}:
+                    fields, error = lines.split_record()
 
-            if fields is None:
+            if not lines.texts:
                 return
-            if len(fields) > 1 or any(map(str.strip, fields)):
-                cells = [
-                    restore_formula(field) if field.startswith("'") else field for field in fields
-                ]
-                yield Record(line_number, cells)
+            if error or len(fields) > 1 or any(map(str.strip, fields)):
+                width = width or len(fields)
+                yield _SplitRecord(line_number, lines.texts, fields, error)
+            line_number += len(lines.texts)
+            lines.texts = []
 
 
-def _append_lines(lines: Iterator[str], texts: list[str]) -> Iterator[str]:
-    """Yield lines, and append each to a list."""
-    for text in lines:
-        texts.append(text)
-        yield text
+def _split_line(text: str, dialect: Mapping[str, Any]) -> Sequence[str]:
+    """Return the cells of a line as a record of its own, as a lenient reader splits it."""
+    return next(csv.reader([" ".join(text.splitlines())], **dialect), [])
+
+
+def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
+    """Return a record with a reason, which names its lines if it has several."""
+    if len(record.texts) > 1:
+        reason += f"; {record.line_range} are left out"
+    return Record(record.line_number, cells, reason, record.texts[0].rstrip("\r\n"))
 
 
 def _make_broken_record(
-    file: "SourceFile",
-    line_number: int,
-    texts: Sequence[str],
-    error: str,
-    dialect: Mapping[str, Any],
+    file: "SourceFile", record: _SplitRecord, dialect: Mapping[str, Any]
 ) -> Record:
     """Return the record that `csv.reader` refused, with the reason.
 
     The reason is a line break outside quotes, or a text after a closing quote. If the record has
-    several lines, all are left out, and the reason names the last. The cells are those of a lenient
-    reader.
+    several lines, all are left out. The cells are those of a lenient reader.
 
     Args:
         file: The file.
-        line_number: The line where the record starts.
-        texts: The lines of the record.
-        error: The reader's message.
+        record: The record.
         dialect: Options of `csv.reader`.
 
     Raises:
         InputError: A quote is not closed, or a cell is longer than MAX_ROW_CHARS, so the following
             rows cannot be recognized.
     """
-    if "end of data" in error or "limit" in error:
+    if "end of data" in record.error or "limit" in record.error:
         raise file.make_error(
-            f", line {line_number}: a quote is opened and not closed",
-            hint=(
-                "close the quote, or double it if it is part of the text; a cell has at most "
-                f"{MAX_ROW_CHARS:,} characters"
-            ),
+            f", line {record.line_number}: a quote is opened and not closed",
+            hint=f"{_QUOTE_HINT}; a cell has at most {MAX_ROW_CHARS:,} characters",
         )
 
     reason = "text after a closing quote (double a quote that is part of the text)"
-    if "new-line" in error:
+    if "new-line" in record.error:
         reason = "a line break outside quotes (quote the cell, or end all lines alike)"
-    if len(texts) > 1:
-        last_line = line_number + len(texts) - 1
-        reason += f"; lines {line_number} to {last_line} are left out"
 
     # Without strict rules the reader accepts any text except a stray line break, so the row can be
     # shown.
-    lines = (" ".join(text.splitlines()) + "\n" for text in texts)
+    lines = (" ".join(text.splitlines()) + "\n" for text in record.texts)
     fields = next(csv.reader(lines, **dialect), [])
-    return Record(line_number, fields, reason, texts[0].rstrip("\r\n"))
+    return _reject_record(record, fields, reason)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.tables.encodings import find_encoding
-from pipeline.tables.row_findings import SourceRow
+from pipeline.tables.row_findings import Finding, SourceRow
 from pipeline.tables.source import FileSource
 
 
@@ -60,6 +60,40 @@ def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a binary file") as caught:
         read_table(tmp_path, b"SQLite format 3\0\x10\0\1\1" + bytes(100), "rows.db")
     assert "SOURCE=sqlite:///" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected_reasons", "expected_note"),
+    [
+        ('id,at\n8,"no shade\n9,12\n10,the soup"\n11,a\n', ["2 lines within", ""], ""),
+        ('id,at\n8,"no shade\n9,12"\n11,a\n', ["", ""], "1 line within"),
+        ('id,at\n8,"Dear Ann,\nyes, I am\nYours, Bo"\n9,a\n', ["", ""], ""),
+        ('at,by\nx,"Dear Ann,\nyes, I am\nYours, Bo"\ny,a\n', ["", ""], "2 lines within"),
+    ],
+)
+def test_open_quote_is_told(
+    tmp_path: Path, table: str, expected_reasons: list[str], expected_note: str
+) -> None:
+    """A cell that contains rows is refused if a column shows what rows look like, else told."""
+    source = read_table(tmp_path, table.encode())
+    reasons = [row.reason if isinstance(row, Finding) else "" for row in source]
+    assert [reason[:14] for reason in reasons] == expected_reasons
+    assert "".join(source.notes).startswith(expected_note)
+    assert bool(source.notes) == bool(expected_note)
+
+
+def test_backslash_before_a_quote_is_an_escape(tmp_path: Path) -> None:
+    """It is one only if the row is not right without it, also if it left a quote open."""
+    table = r"""id,text
+1,"a \"b, c\" d"
+2,"a \"b
+c"
+3,"C:\"
+4,"a \""
+5,"b"
+"""
+    texts = [row["text"] for row in list_values(read_table(tmp_path, table.encode()))]
+    assert texts == ['a "b, c" d', 'a "b\nc', "C:\\", 'a "', "b"]
 
 
 def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
