@@ -36,7 +36,6 @@ _MAX_SHAPED_CHARS = 100
 _MIN_SHAPE_SHARE = 0.9
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"\d+")
-_DIGITS_SHAPE = "9"
 csv.field_size_limit(MAX_ROW_CHARS)
 
 
@@ -115,11 +114,6 @@ class _SplitRecord(NamedTuple):
     # The message of the reader; empty for a sound record.
     error: str
 
-    @property
-    def line_range(self) -> str:
-        """Return its lines in words, such as "lines 9 to 16"."""
-        return f"lines {self.line_number} to {self.line_number + len(self.texts) - 1}"
-
 
 def _read_records(
     file: "SourceFile", dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
@@ -141,7 +135,7 @@ def _read_records(
     """
     width = 0
     noted_lines = 0
-    noted_range = ""
+    noted_line_number = 0
     for record in _split_records(file, dialect):
         if record.error:
             yield _make_broken_record(file, record, dialect)
@@ -156,15 +150,15 @@ def _read_records(
 
         if row_count:
             noted_lines += row_count
-            noted_range = record.line_range
+            noted_line_number = record.line_number
         cells = [
             restore_formula(field) if field.startswith("'") else field for field in record.fields
         ]
         yield Record(record.line_number, cells)
 
     note = (
-        f"{plural(noted_lines, 'line')} within quotes may be rows, for example in {noted_range}; "
-        f"if so, {_QUOTE_HINT}"
+        f"{plural(noted_lines, 'line')} within quotes may be rows, for example below line "
+        f"{noted_line_number}; if so, {_QUOTE_HINT}"
     )
     if noted_lines and note not in file.notes:
         file.notes.append(note)
@@ -207,14 +201,14 @@ def _find_common_shapes(
     return frozenset(
         (index, shape)
         for (index, shape), count in counts.items()
-        if count >= min_count and _DIGITS_SHAPE in shape
+        if count >= min_count and "9" in shape
     )
 
 
 def _find_shape(cell: str) -> str:
     """Return the beginning of a cell with `a` for letters and `9` for digits, such as "a-9"."""
     text = _LETTERS.sub("a", cell[:_MAX_SHAPED_CHARS].strip())
-    return _DIGITS.sub(_DIGITS_SHAPE, text)
+    return _DIGITS.sub("9", text)
 
 
 class _RecordLines:
@@ -298,7 +292,8 @@ def _split_line(text: str, dialect: Mapping[str, Any]) -> Sequence[str]:
 def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
     """Return a record with a reason, which names its lines if it has several."""
     if len(record.texts) > 1:
-        reason += f"; {record.line_range} are left out"
+        last_line = record.line_number + len(record.texts) - 1
+        reason += f"; lines {record.line_number} to {last_line} are left out"
     return Record(record.line_number, cells, reason, record.texts[0].rstrip("\r\n"))
 
 

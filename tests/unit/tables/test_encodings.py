@@ -52,6 +52,11 @@ TEXTS = {
         "ИВАНОВ ИВАН\nПЕТРОВА АННА\nНЕ РАБОТАЕТ",
         "Човен запізнився, їжа була холодна",
     ),
+    "koi8_r": ("Паром опять ушёл без нас", "НЕ РАБОТАЕТ"),
+    "cp866": ("Паром опять ушёл без нас", "НЕ РАБОТАЕТ"),
+    "iso8859_5": ("Паром опять ушёл без нас",),
+    "mac_cyrillic": ("Паром опять ушёл без нас",),
+    "cp1256": ("تأخرت السفينة مرة أخرى وكان الطعام باردا",),
     "cp1253": ("Το πλοίο άργησε πάλι\nΤο φαγητό ήταν κρύο.", "Γιώργος Παπαδόπουλος"),
     "cp1254": (
         "Vapur yine geç kaldı, yemekler soğuktu.\nPersonel çok kabaydı, şikâyet ettim.",
@@ -78,6 +83,22 @@ def test_short_file_is_decoded_correctly(tmp_path: Path, codec: str, text: str) 
     assert path.read_bytes().decode(guessed) == "\r\n".join(lines)
     assert next(letter for letter in text if not letter.isascii()) in note
     assert "ENCODING=" in note
+
+
+def test_second_code_page_is_told(tmp_path: Path) -> None:
+    """If it fits about equally well, both readings of a word are shown, and the file is refused."""
+    path = tmp_path / "short.csv"
+    path.write_bytes("id;text\n1;Teşekkür ederiz, her şey güzeldi\n".encode("cp1254"))
+    codec, note = find_encoding(path, path.read_bytes())
+    assert codec == "cp1252"
+    assert "try ENCODING=cp1254" in note
+
+    path.write_bytes("id;text\n1;خدمة ممتازة\n".encode("cp1256"))
+    with pytest.raises(
+        InputError, match=r"a word is '.*' in gb18030 and 'خدمة' in cp1256"
+    ) as caught:
+        find_encoding(path, path.read_bytes())
+    assert "ENCODING=cp1256" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
