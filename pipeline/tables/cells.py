@@ -5,6 +5,7 @@ kinds decimal, date and time. A plain value is a value that JSON can express: No
 number, text, list or dict. pyarrow, an optional extra, reads data frames and Arrow tables.
 """
 
+import contextlib
 import hashlib
 import json
 import math
@@ -47,6 +48,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 # Characters of a name in a message.
 _MAX_NAME_CHARS = 80
+_ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
+_ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 # The beginning of the name that pandas gives to an index among the columns of Arrow.
 _INDEX_COLUMN_PREFIX = "__index_level_"
 
@@ -329,26 +332,53 @@ def _without_index_columns(row: Mapping[Any, Any]) -> dict[str, Any]:
 def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
     """Return the rows of an Arrow table or record batch, with the values of Python.
 
-    Nanoseconds of times are cut off, because Python has none.
+    A date, time or duration that Python cannot hold is a text, see `_convert_arrow_scalar`.
+    """
+    columns = list[list[Any]]()
+    for column in batch.columns:
+        values = None
+        # pandas, if it is installed, would cut off the nanoseconds of some types.
+        if "[ns" not in str(column.type):
+            with contextlib.suppress(ValueError, OverflowError):
+                values = column.to_pylist()
+        if values is None:
+            values = [_convert_arrow_scalar(scalar) for scalar in column]
+        columns.append(values)
+    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    Raises:
-        InputError: A time has a year outside 1 to 9999, or nanoseconds in a list or an object.
+
+def _convert_arrow_scalar(scalar: Any) -> Any:
+    """Return the value of Python for an Arrow scalar.
+
+    - A date or time that Python cannot hold, because of its year or its nanoseconds, is ISO text
+      with all digits.
+    - A duration that Python cannot hold, or a time that Arrow cannot write, is a text of number and
+      unit, such as `5 ns`.
+    - Lists, maps and objects are converted member by member. A map is a list of pairs.
     """
     pa = import_pyarrow("an Arrow table")
-    fields = list(batch.schema)
-    for index, field in enumerate(fields):
-        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-            fields[index] = field.with_type(pa.timestamp("us", field.type.tz))
-    if fields != list(batch.schema):
-        batch = batch.cast(pa.schema(fields), safe=False)
-    try:
-        rows: list[dict[str, Any]] = batch.to_pylist()
-    except (ValueError, OverflowError) as error:
-        raise InputError(
-            f"a time cannot be read: {error}; nothing was read",
-            hint="use microseconds and years from 1 to 9999, or write such times as texts",
-        ) from error
-    return rows
+    if pa.types.is_dictionary(scalar.type):
+        scalar = scalar.value
+    if not scalar.is_valid:
+        return None
+
+    kind = scalar.type
+    if pa.types.is_struct(kind):
+        return {name: _convert_arrow_scalar(scalar[name]) for name in kind.names}
+    if pa.types.is_nested(kind):
+        elements = [_convert_arrow_scalar(element) for element in scalar.values]
+        return [list(pair.values()) for pair in elements] if pa.types.is_map(kind) else elements
+
+    has_nanoseconds = getattr(kind, "unit", "") == "ns" and scalar.value % 1000
+    if not has_nanoseconds:
+        with contextlib.suppress(ValueError, OverflowError):
+            return scalar.as_py()
+
+    text = str(scalar.cast(pa.string()))
+    if pa.types.is_duration(kind) or text.startswith("<"):
+        return f"{scalar.value} {kind.unit}"
+    iso_text = _ZERO_FRACTION.sub("", text.replace(" ", "T").replace("Z", "+0000"))
+    return _ZONE_WITHOUT_COLON.sub(r"\1:\2", iso_text)
 
 
 def import_pyarrow(purpose: str) -> Any:

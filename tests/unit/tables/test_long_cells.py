@@ -5,11 +5,9 @@ import io
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.tables.cells import list_arrow_rows
 from pipeline.tables.row_findings import (
     CUT_MARK,
     MAX_CUT_CELL,
@@ -58,22 +56,3 @@ def test_long_cells_of_a_rejected_row_are_cut(tmp_path: Path, line_end: str) -> 
     assert finding.line == 4
     cut_cells = [f"{cell[:MAX_CUT_CELL]}{CUT_MARK}" for cell in cells[1:3]]
     assert list(make_refused_row(finding).cells.values()) == ["1", *cut_cells, "one too many"]
-
-
-def test_times_have_no_nanoseconds() -> None:
-    """Nanoseconds are cut off; a year that Python lacks is refused."""
-    nanoseconds = pa.array([1_767_225_600_123_456_789, 0])
-    table = pa.table(
-        {
-            "at": nanoseconds.cast(pa.timestamp("ns")),
-            "zone": nanoseconds.cast(pa.timestamp("ns", "Europe/Rome")),
-        }
-    )
-    first, _ = list_arrow_rows(table)
-    assert [time.isoformat() for time in first.values()] == [
-        "2026-01-01T00:00:00.123456",
-        "2026-01-01T01:00:00.123456+01:00",
-    ]
-    years = pa.array([253_402_300_800]).cast(pa.timestamp("s"))
-    with pytest.raises(InputError, match="a time cannot be read"):
-        list_arrow_rows(pa.table({"year": years}))

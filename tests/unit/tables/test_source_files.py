@@ -109,6 +109,29 @@ def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     assert str(list_values(FileSource(path))[0]["at"]).startswith("9999-12-31")
 
 
+def test_times_beyond_python_are_texts(tmp_path: Path) -> None:
+    """Dates, times and durations that Python cannot hold are exact texts, also in lists."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    cases = [
+        (pa.date32(), 2_933_263, "10001-01-01"),
+        (pa.timestamp("s", "UTC"), -62_135_596_801, "0000-12-31T23:59:59+00:00"),
+        (pa.timestamp("ns", "Europe/Rome"), 1, "1970-01-01T01:00:00.000000001+01:00"),
+        (pa.timestamp("ns"), 2_000, "1970-01-01T00:00:00.000002"),
+        (pa.time64("ns"), 1, "00:00:00.000000001"),
+        (pa.duration("ns"), 5, "5 ns"),
+        (pa.list_(pa.timestamp("ns")), [1, None], ["1970-01-01T00:00:00.000000001", None]),
+        (pa.map_(pa.string(), pa.date32()), [("a", 2_933_263)], [["a", "10001-01-01"]]),
+        (pa.struct([("a", pa.date32())]), {"a": 2_933_263}, {"a": "10001-01-01"}),
+    ]
+    path = tmp_path / "table.parquet"
+    columns = {str(kind): pa.array([value], kind) for kind, value, _ in cases}
+    parquet.write_table(pa.table(columns), path)
+    expected_row = {str(kind): expected for kind, _, expected in cases}
+    assert list_values(FileSource(path)) == [expected_row]
+
+
 def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
     """A carriage return ends a line for the note, too."""
     lines = [b"id,text", *[b"%d,The guard was rude" % number for number in range(20)]]
