@@ -150,6 +150,17 @@ def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 _EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
+def encode_row(row: Mapping[str, Any]) -> bytes:
+    """Return a row of plain values as JSON.
+
+    The result is ASCII if a text has a lone surrogate, or a whole number more than 64 bits.
+    """
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        return json.dumps(row).encode()
+
+
 def parse_number(cell: Any) -> float | None:
     """Return the number in a cell, also if it is text; None if it has no finite number."""
     try:

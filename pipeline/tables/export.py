@@ -9,8 +9,10 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
+from io import BytesIO
 from typing import Any
 
+import jsonlines
 import orjson
 
 from pipeline.core import text
@@ -55,7 +57,7 @@ def encode_rows(
         ConfigurationError: Parquet needs pyarrow, which is missing. Raised by the call itself.
     """
     if format_ == "jsonl":
-        return (orjson.dumps(row) + b"\n" for row in rows)
+        return _encode_json_lines(rows)
     if format_ == "json":
         return _encode_json_list(rows)
     if format_ == "csv":
@@ -116,6 +118,14 @@ def _format_value(value: Any) -> str:
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
     return to_prompt_text(value)
+
+
+def _encode_json_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield each row as a JSON object on a line."""
+    for row in rows:
+        line = BytesIO()
+        jsonlines.Writer(line, dumps=orjson.dumps).write(row)
+        yield line.getvalue()
 
 
 def _encode_json_list(rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

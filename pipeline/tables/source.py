@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import orjson
+import jsonlines
 
 from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint
@@ -31,6 +31,7 @@ from pipeline.core.text import INVALID_TEXT, plural
 from pipeline.store.database import SelectedRows, Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
+    encode_row,
     find_value_kind,
     hash_text,
     merge_kinds,
@@ -328,14 +329,16 @@ class QuerySource:
     def __iter__(self) -> Iterator[SourceRow]:
         """Yield the rows in the order of the query, from the temporary file, numbered from 1."""
         self._file.seek(0)
-        for row_number, line in enumerate(self._file, start=1):
-            yield SourceRow(row_number, orjson.loads(line))
+        rows = jsonlines.Reader(self._file, loads=json.loads)
+        for row_number, row in enumerate(rows, start=1):
+            yield SourceRow(row_number, row)
 
     def _save_rows(self, selection: SelectedRows) -> Iterator[Mapping[str, Any]]:
         """Write the rows to the temporary file as plain values, and yield them."""
+        writer = jsonlines.Writer(self._file, dumps=encode_row)
         for cells in selection.rows:
             row = to_noted_row(dict(zip(selection.column_names, cells, strict=True)), self.notes)
-            self._file.write(orjson.dumps(row) + b"\n")
+            writer.write(row)
             yield row
 
 

@@ -5,7 +5,6 @@ the database.
 """
 
 import contextlib
-import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any, Generic, Literal, TypeVar, overload
+
+import jsonlines
 
 from pipeline.batch.report import BatchSummary, list_batches
 from pipeline.core.answer_types import make_answer_validator
@@ -48,7 +49,7 @@ from pipeline.ops import status
 from pipeline.ops.items import ParkedRow
 from pipeline.store import answers
 from pipeline.store.database import Connection
-from pipeline.tables.cells import list_rows
+from pipeline.tables.cells import encode_row, list_rows
 from pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from pipeline.tables.row_findings import FindingKind
 from pipeline.tables.source import MemorySource
@@ -151,8 +152,8 @@ class Workspace:
         source = MemorySource(list_rows(rows))
         for note in source.notes:
             self.display.say(note)
-        lines = (json.dumps(row.values, ensure_ascii=False) + "\n" for row in source)
-        path.write_text("".join(lines), encoding="utf-8")
+        with path.open("wb") as file:
+            jsonlines.Writer(file, dumps=encode_row).write_all(row.values for row in source)
 
     def preflight(
         self,

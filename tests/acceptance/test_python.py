@@ -251,12 +251,16 @@ def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Work
 
 
 def test_people_are_imported_and_searched(workspace: Workspace) -> None:
-    """Rows of people are imported like a file, tagged, indexed and searched."""
+    """Rows of people are imported like a file, tagged, indexed and searched.
+
+    A row with half a character is rejected alone.
+    """
     printed = script(
         workspace,
         """
         people = [{"username": f"person-{n}", "bio": f"I keep bees, number {n}."} for n in range(3)]
-        assert (ws.add(people).added, ws.add(people).unchanged) == (3, 3)
+        faulty_row = {"username": "person-9", "bio": chr(0xD800)}
+        assert (ws.add([faulty_row, *people]).added, ws.add(people).unchanged) == (3, 3)
         assert ws.preflight("experts").plan.requests == 3
         assert ws.tag("experts", "live", budget=1).left == 0
         assert len(list(ws.answers("experts"))) == 3
