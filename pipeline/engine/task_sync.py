@@ -251,7 +251,8 @@ def print_sync_report(
     """Print the counts of a sync, an example of an unusable row, and the first refused rows.
 
     The counts are a message; the rest are warnings. At most MAX_LISTED_REFUSED_ROWS refused rows
-    are printed, then how many there are. Counts of 0 are not printed.
+    are printed, then how many there are. Counts of 0 are not printed. Columns with escapes are
+    named.
 
     Args:
         list_hint: Says where all refused rows are. It is printed if there are more.
@@ -266,6 +267,11 @@ def print_sync_report(
             f"({row_key}: {reason}); `{items_command}` lists each reason",
         )
 
+    for column, row_count in report.escaped.items():
+        display.warn(
+            f"{_format_source_name(record)}, column {column!r}: NUL or invalid UTF-8 in "
+            rf"{plural(row_count, 'row')} is stored as escapes such as \xa7; the column is not sent"
+        )
     for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
         display.warn(format_refused_row_message(finding, record))
     if report.refused > MAX_LISTED_REFUSED_ROWS:

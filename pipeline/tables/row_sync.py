@@ -27,6 +27,7 @@ from pipeline.tables.row_findings import (
     Finding,
     KeyLines,
     ReadRow,
+    escape_unsound,
     find_unsound_text,
     make_refused_row,
     make_rejection,
@@ -84,6 +85,8 @@ class RowSyncReport:
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
     # Of a preview: the values as JSON of the first rows that would be gone.
     missing_rows: list[str] = field(default_factory=list)
+    # Rows with an escape in a column that is not used, by the name of the column.
+    escaped: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     # The first thousand refused rows.
     findings: list[Finding] = field(default_factory=list)
@@ -119,7 +122,8 @@ class RowSync:
     - A row is empty if all columns that are asked about are blank, or all columns that must be
       quoted.
     - A row is refused, and stored as a refused row, if it has no valid key, the key of an earlier
-      row, or text that cannot be stored.
+      row, or text that cannot be stored in a column that is asked about. In another column such a
+      text is escaped.
     - If the key is a hash of the row, equal rows are separate rows: the first has the hash as its
       id, the next have the hash with their number.
     - A forgotten row is left out.
@@ -307,8 +311,8 @@ class RowSync:
         """Return a row as it is stored, without its number.
 
         Only the columns of the task are stored, without None. A finding, a row with text that
-        cannot be stored and a row without a valid key are recorded in the report as refused; their
-        `input_hash` is NO_HASH.
+        cannot be stored in a column that is used and a row without a valid key are recorded in the
+        report as refused; their `input_hash` is NO_HASH.
         """
         if isinstance(row, Finding):
             return self._record_refusal(row)
@@ -327,9 +331,19 @@ class RowSync:
             # A text contains a lone surrogate.
             json_bytes = _ESCAPED_NUL
         if _ESCAPED_NUL in json_bytes:
-            finding = find_unsound_text(row.line_number, values, {})
+            used_values = {name: values.get(name) for name in self._used_columns}
+            finding = find_unsound_text(row.line_number, used_values, {})
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values))
+
+            finding = find_unsound_text(row.line_number, values, {})
+            if finding is not None:
+                self.report.escaped[finding.column] += 1
+                values = {
+                    name: escape_unsound(value) if isinstance(value, str) else value
+                    for name, value in values.items()
+                }
+                json_bytes = orjson.dumps(values)
 
         row_id = self._make_id(row.line_number, values)
         if isinstance(row_id, Finding):
@@ -344,6 +358,18 @@ class RowSync:
             "input_hash": hash_input(values, record.asked_columns),
             "seen": None,
             "unusable": None,
+        }
+
+    @property
+    def _used_columns(self) -> set[str]:
+        """The columns of the key, those that are asked about, and those that are quoted."""
+        record = self.record
+        key_columns = (name for name, _ in record.key)
+        return {
+            *key_columns,
+            *record.asked_columns,
+            *record.image_columns,
+            *record.required_columns,
         }
 
     def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:

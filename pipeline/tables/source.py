@@ -381,7 +381,9 @@ def _advance_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s:
             "nothing was written",
             hint="changes of these rows would be missed; use COALESCE(…) in the query",
         )
-    if max_value is not None:
+    # A text that cannot be stored is left out: the next reading then begins at the same value.
+    is_unsound = isinstance(max_value, str) and INVALID_TEXT.search(max_value)
+    if max_value is not None and not is_unsound:
         cursor.read["seen"] = to_plain_value(max_value)
     if cursor.min_value is None:
         return query

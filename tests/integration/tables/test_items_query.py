@@ -8,11 +8,12 @@ from sqlalchemy import literal, text
 
 from pipeline.core.errors import InputError
 from pipeline.store.database import Store
+from pipeline.store.rows import NO_HASH
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import QuerySource
 from pipeline.tables.where_sql import make_number_expression
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import has_table
+from tests.integration.tables.sources import TaskRows, has_table
 from tests.lab import ON_POSTGRESQL
 
 TIMEOUT_S = 20.0
@@ -54,6 +55,28 @@ def test_a_join_is_read(store: Store) -> None:
     first_row, _ = source
     assert isinstance(first_row, SourceRow)
     assert [*first_row.values.values()] == [10, "Bees", "100% :good", 5.0, "50% :x"]
+
+
+@pytest.mark.sqlite_only("a text of PostgreSQL is valid in the encoding of its database")
+def test_bytes_that_are_not_utf_8_cost_their_row_only_if_they_are_sent(tmp_path: Path) -> None:
+    """In the key or a sent column they refuse the row, and in another column they are escaped."""
+    store = Store(url_of(tmp_path / "data"))
+    bad_text = "CAST(x'a7' AS TEXT)"
+    query = f"""SELECT 'a' AS id, 'bees' AS text, {bad_text} AS note
+        UNION ALL SELECT {bad_text}, 'wasps', 'b'
+        UNION ALL SELECT 'c', {bad_text}, 'b' UNION ALL SELECT 'd', 'ants', 'b'"""
+
+    items = TaskRows(store)
+    report = items.sync(QuerySource(store, query))
+
+    assert [(finding.line, finding.column) for finding in report.findings] == [
+        (2, "id"),
+        (3, "text"),
+    ]
+    assert report.escaped == {"note": 1}
+    sound_rows = [row for row in items.rows() if row["findable_hash"] != NO_HASH]
+    assert [(row["id"], row["note"]) for row in sound_rows] == [("a", r"\xa7"), ("d", "b")]
+    store.close()
 
 
 def test_a_condition_is_made_while_rows_are_read(store: Store) -> None:
