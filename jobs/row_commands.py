@@ -107,7 +107,7 @@ def items(
         ),
     ] = None,
     counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
-    target: Annotated[Path | None, Parameter("Write all rows to this CSV file.", PATH)] = None,
+    target: Annotated[Path | None, Parameter("Write all rows to this file.", PATH)] = None,
     overwrite: Overwrite = False,
 ) -> Report:
     """List the rows of TASK that contain all words of FIND, or all rows.
@@ -119,8 +119,9 @@ def items(
     looked at the answer.
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
-    the page is reviewed. --to writes all rows that match to a CSV file instead.
-    --counts prints only counts by state, version and field.
+    the page is reviewed. --to writes all rows that match to a file instead,
+    in the format of its ending as in `export`. --counts prints only counts by state, version and
+    field.
     """
     row_filter = RowFilter(find, state, split_names(tag), extractor, where)
     columns = split_names(fields) or None
@@ -128,13 +129,14 @@ def items(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
     )
     if target is not None:
-        return row_items.write_csv(
+        return row_items.write_rows(
             ws.store,
             ws.task,
             target,
             options._replace(limit=limit, after=None),
             data=ws.data,
             overwrite=overwrite,
+            display=ws.display,
         ).to_report()
     if counts:
         return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()

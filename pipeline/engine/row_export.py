@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
@@ -20,6 +20,8 @@ from pipeline.engine.task_values import ExportOptions, ExportRows, TaskNouns
 from pipeline.engine.workspace_folder import check_target
 from pipeline.store.answers import PERSON, belongs_to_version
 from pipeline.store.database import Connection, Store
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -88,7 +90,7 @@ def export_answers(
     """
     task = ws.task
     row_word = task.exported_noun
-    format_ = _choose_format(task, path, format_)
+    format_ = choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
         check_export_target(path, ws.store, ws.data, overwrite=overwrite)
@@ -100,7 +102,7 @@ def export_answers(
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
         first_rows = list(islice(rows, 1))
-        counted_rows = _count_rows(
+        counted_rows = count_rows(
             chain(first_rows, rows),
             report,
             ws.display,
@@ -152,13 +154,13 @@ def iterate_export_chunks(
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = _choose_format(task, None, format_)
+    format_ = choose_format(task, None, format_)
     with store.read() as tx:
         export_rows = _read_rows(tx, task, settings, options)
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
-def _choose_format(
+def choose_format(
     task: Task,
     path: Path | None,
     format_: str | None,
@@ -258,11 +260,11 @@ def _read_rows(
     return task.read_export(tx, options._replace(extractor=version or None))
 
 
-def _count_rows(
-    rows: Iterable[object],
+def count_rows(
+    rows: Iterable[T],
     report: ExportReport,
     display: Progress,
-) -> Iterator[object]:
+) -> Iterator[T]:
     """Yield the rows, count them in the report, and show their number in a progress bar."""
     with display.bar("exporting", None) as bar:
         for row in rows:
@@ -304,8 +306,8 @@ def check_export_target(
         )
 
 
-def write_file(path: Path, chunks: Iterable[bytes]) -> int:
-    """Write chunks to a file that appears at `path` when it is complete; return how many chunks.
+def write_file(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write chunks to a file that appears at `path` when it is complete.
 
     An existing file is replaced. Part files of killed runs are deleted first.
 
@@ -313,16 +315,13 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> int:
         InputError: The file cannot be written. An existing file is unchanged.
     """
     target = resolve_target(path)
-    chunk_count = 0
     try:
         remove_abandoned_parts(target)
         with SealedWriter(target) as writer:
             for chunk in chunks:
                 writer.write(chunk)
-                chunk_count += 1
             writer.seal()
     except OSError as error:
         raise InputError(
             f"{path} cannot be written: {error.strerror}; an existing file is unchanged",
         ) from error
-    return chunk_count

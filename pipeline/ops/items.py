@@ -16,6 +16,7 @@ from pipeline.batch.batch_files import sealed_request, sealed_result
 from pipeline.core import files
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import FindableError, InputError
+from pipeline.core.progress import Progress
 from pipeline.core.report import Report, format_fields, format_lines, make_table, show_document
 from pipeline.core.row_listing import (
     NO_FILTER,
@@ -27,8 +28,8 @@ from pipeline.core.row_listing import (
     RowsPage,
 )
 from pipeline.core.text import format_object, plural
-from pipeline.engine import claiming
-from pipeline.engine.row_export import ExportReport, check_export_target, write_file
+from pipeline.engine import claiming, row_export
+from pipeline.engine.row_export import ExportReport
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line
@@ -101,7 +102,7 @@ def count_rows(
         return task.make_grid(tx).count_rows(tx, row_filter, within_s=within_s)
 
 
-def write_csv(
+def write_rows(
     store: Store,
     task: Task,
     path: Path,
@@ -109,8 +110,9 @@ def write_csv(
     *,
     data: Path,
     overwrite: bool,
+    display: Progress,
 ) -> ExportReport:
-    """Write rows to a CSV file with a header, which appears when it is complete.
+    """Write rows to a file in the format of its ending, which appears when it is complete.
 
     The state is the last column. All rows are from a single snapshot.
 
@@ -118,23 +120,27 @@ def write_csv(
         options: The list.
         data: Folder of the workspace.
         overwrite: Replace an existing file.
+        display: Shows the progress.
 
     Returns:
-        The path and the number of written rows.
+        The path, the format and the number of written rows.
 
     Raises:
-        InputError: A state, sort order, column or condition is invalid, or the file cannot be
-            written, or exists and must not be overwritten.
+        InputError: The ending is unknown; a state, sort order, column or condition is invalid; or
+            the file cannot be written, or exists and must not be overwritten.
+        ConfigurationError: The format is Parquet, and its library is not installed.
     """
+    format_ = row_export.choose_format(task, path, None)
     check_export_target(path, store, data, overwrite=overwrite)
+    report = ExportReport(str(path), format_, word=task.nouns.singular)
     with store.read() as tx:
         grid = task.make_grid(tx)
         kinds, listed_rows = grid.read_kinds_and_rows(tx, options)
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
-        chunks = export.encode_rows(rows, "csv", kinds={**kinds, grid.state_name: "text"})
-        line_count = write_file(path, chunks)
-    # The header is a line, too.
-    return ExportReport(str(path), "csv", line_count - 1, task.nouns.singular)
+        counted_rows = row_export.count_rows(rows, report, display)
+        kinds = {**kinds, grid.state_name: "text"}
+        row_export.write_file(path, export.encode_rows(counted_rows, format_, kinds=kinds))
+    return report
 
 
 # Details of a row

@@ -160,7 +160,8 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     """The export has all columns, also unsent columns, in the source's order and names.
 
     A field of the answer with the name of a column gets a prefix. A second export replaces the file
-    only with OVERWRITE=1, and no export creates a folder.
+    only with OVERWRITE=1, and no export creates a folder. A list of rows is written to the same
+    formats.
     """
     put_table(workspace, kind)
     workspace.task = "tickets"
@@ -185,6 +186,9 @@ def test_every_row_and_column_comes_back(workspace: Workspace, kind: str, suffix
     assert [bool(row["answer_topic"]) for row in rows] == [True, True, False]
     items_document = workspace.read_json("items", fields="Ticket Nr.")
     assert [item["Ticket Nr."] for item in items_document["items"]] == KEYS
+    workspace.run_command("items", to=f"items.{suffix}")
+    item_rows = read_back(workspace.home / f"items.{suffix}")
+    assert [row["Ticket Nr."] for row in item_rows] == KEYS
     assert workspace.read_json("show", item="T-9")["columns"]["Kunde"] == "Ada Böhm"
 
     workspace.run_command("export", f"out.{suffix}", code=2)
