@@ -36,6 +36,8 @@ MAX_CELL_BYTES = 4 << 20
 # Of all shared texts, and the texts of all cells together.
 MAX_TEXT_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 20
+# Formulas without a stored value that a note names.
+_MAX_NAMED_FORMULAS = 10
 
 
 def open_sheet(file: "SourceFile") -> "Table":
@@ -120,10 +122,17 @@ def _load_sheet(file: "SourceFile") -> Any:
                 )
 
             size.add_part(archive, _find_sheet_part(archive, sheet_name))
-            if size.blank_count:
+            if size.error_count:
                 file.notes.append(
-                    f"cells with an error or an uncomputed formula: {size.blank_count:,}; they are "
-                    "read as blank"
+                    f"cells with an error: {size.error_count:,}; they are read as blank"
+                )
+            if size.formula_count:
+                places = ", ".join(size.formula_places)
+                more_count = size.formula_count - len(size.formula_places)
+                if more_count:
+                    places += f" and {more_count:,} more"
+                file.notes.append(
+                    f"read as blank because these formulas have no stored value: {places}"
                 )
             return book.get_sheet_by_name(sheet_name)
 
@@ -156,13 +165,16 @@ def _to_plain_cell(cell: Any) -> Any:
 class _SheetSize:
     """The cells and texts of a workbook's parsed parts.
 
-    The shared texts are added first, then a sheet. `blank_count` is the number of cells that are
-    read as blank, because they have an error, or a formula without a computed value.
+    The shared texts are added first, then a sheet. Cells with an error, and formulas without a
+    stored value, are counted, because they are read as blank. The first such formulas are in
+    `formula_places`.
     """
 
     def __init__(self, file: "SourceFile") -> None:
         """Begin with nothing; messages name the workbook."""
-        self.blank_count = 0
+        self.error_count = 0
+        self.formula_count = 0
+        self.formula_places = list[str]()
         self._file = file
         # Bytes of each shared text, by its index, of the element that was begun last, and of all.
         self._shared_text_sizes = list[int]()
@@ -173,8 +185,10 @@ class _SheetSize:
         self._column = 0
         self._last_row = 0
         self._last_column = 0
-        # Whether the cell that was begun last has the index of a shared text.
-        self._is_shared = False
+        # The type of this cell, its place if it has a formula, and whether it has a stored value.
+        self._type = ""
+        self._formula_place = ""
+        self._has_value = False
         # The element that was begun last, without its namespace prefix.
         self._element = ""
 
@@ -197,6 +211,7 @@ class _SheetSize:
             while chunk := part.read(_CHUNK_BYTES):
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
+        self._end_cell()
 
     def _check_limit(self, count: int, limit: int, noun: str) -> None:
         """Raise InputError if a count exceeds its limit."""
@@ -207,29 +222,42 @@ class _SheetSize:
             )
 
     def _handle_element_start(self, name: str, attributes: dict[str, str]) -> None:
-        """Move to the element that starts; count its area and blank value, or begin a shared text.
+        """Move to the element that starts; count its area, or begin a shared text.
 
         Raises:
             InputError: The area is above the limit.
             ValueError: The place of a cell or row is invalid.
         """
         self._element_bytes = 0
-        previous_element = self._element
         # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
-            self._is_shared = attributes.get("t") == "s"
-            self.blank_count += attributes.get("t") == "e"
+            self._end_cell()
+            self._type = attributes.get("t", "")
+            self._formula_place = ""
+            self._has_value = False
             self._move_to_cell(attributes.get("r", ""))
         elif self._element == "v":
-            self.blank_count -= previous_element == "f"
+            # An empty text is a value of a formula with texts.
+            self._has_value = self._type == "str"
         elif self._element == "f":
-            self.blank_count += 1
+            from xlsxwriter.utility import xl_rowcol_to_cell
+
+            self._formula_place = xl_rowcol_to_cell(self._row - 1, self._column - 1)
         elif self._element == "row":
             self._row = int(attributes.get("r", self._row + 1))
             self._column = 0
         elif self._element == "si":
             self._shared_text_sizes.append(0)
+
+    def _end_cell(self) -> None:
+        """Count the cell that was begun last if it is read as blank in spite of its content."""
+        if self._type == "e":
+            self.error_count += 1
+        elif self._formula_place and not self._has_value:
+            self.formula_count += 1
+            if len(self.formula_places) < _MAX_NAMED_FORMULAS:
+                self.formula_places.append(self._formula_place)
 
     def _move_to_cell(self, place: str) -> None:
         """Move to a cell, and extend the area of the sheet to it; raise InputError above the limit.
@@ -256,7 +284,8 @@ class _SheetSize:
             IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())
-        if self._element == "v" and self._is_shared and text.strip():
+        self._has_value |= self._element == "v"
+        if self._element == "v" and self._type == "s" and text.strip():
             byte_count = self._shared_text_sizes[int(text)]
         elif self._shared_text_sizes and not self._last_row:
             self._shared_text_sizes[-1] += byte_count

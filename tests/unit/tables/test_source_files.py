@@ -3,8 +3,10 @@
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
+from xlsxwriter import Workbook
 
 from pipeline.core.errors import InputError
 from pipeline.tables.encodings import find_encoding
@@ -38,8 +40,6 @@ def test_filled_column_without_a_name_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".csv"])
 def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path, suffix: str) -> None:
     """It has the same name as in CSV. The content of the file counts, not its suffix."""
-    from xlsxwriter import Workbook
-
     path = tmp_path / f"table{suffix}"
     with Workbook(path) as book:
         sheet = book.add_worksheet()
@@ -47,6 +47,29 @@ def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path, suffix: str
             for column_index, cell in enumerate(cells):
                 sheet.write(row_index, column_index, cell)
     assert list_values(FileSource(path)) == [{"id": "1", "text": "a", "column_3": "call"}]
+
+
+def test_formulas_without_a_stored_value_are_named(tmp_path: Path) -> None:
+    """They are read as blank like errors and empty results, which are not named."""
+    path = tmp_path / "table.xlsx"
+    with Workbook(tmp_path / "computed.xlsx") as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ["id", "text"])
+        for row_index, result in enumerate(["kept", "NO TEXT", "#N/A", "", 7, ""], start=1):
+            sheet.write(row_index, 0, row_index)
+            sheet.write_formula(row_index, 1, "=A1", value=result)
+    with ZipFile(tmp_path / "computed.xlsx") as computed, ZipFile(path, "w") as uncomputed:
+        for name in computed.namelist():
+            uncomputed.writestr(name, computed.read(name).replace(b"NO TEXT", b""))
+
+    source = FileSource(path)
+
+    texts = [row["text"] for row in list_values(source)]
+    assert texts == ["kept", None, None, None, 7, None]
+    assert source.notes == [
+        "cells with an error: 1; they are read as blank",
+        "read as blank because these formulas have no stored value: B5, B7",
+    ]
 
 
 def test_made_name_must_be_free(tmp_path: Path) -> None:
