@@ -179,6 +179,7 @@ def correct_by_file(
     source = FileSource(path, options)
     with store.read() as tx:
         columns = _match_columns(task, source, task.make_grid(tx))
+    source.key_columns = columns.key
     lines, faults = _read_labelled_lines(task, source, columns)
     if not lines and not faults:
         filled_columns = [*columns.by_field.values(), *filter(None, [columns.review])]

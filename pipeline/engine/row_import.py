@@ -336,6 +336,7 @@ class MappedFile(SourceFile):
         )
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
         self.notes += self.mapping.notes
+        self.key_columns = [self.mapping.find_file_name(layout.key)]
         # Objects of JSON can each have other names.
         if self.format not in {"json", "jsonl"}:
             self._check_key_column()

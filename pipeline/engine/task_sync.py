@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import CommandHint, OptionHint
-from pipeline.core.declaration import Declaration, ReadOptions
+from pipeline.core.declaration import Declaration
 from pipeline.core.errors import ConfigurationError
 from pipeline.core.progress import Progress
 from pipeline.core.settings import Settings
@@ -36,6 +36,7 @@ from pipeline.tables.source import (
     FileSource,
     QueryCursor,
     RowSource,
+    open_file,
     open_source,
     resolve_items,
 )
@@ -157,8 +158,7 @@ def preview_table_replacement(
         InputError: The table cannot be read, or lacks a column of the task.
     """
     declaration = task.user_file.declaration
-    read_options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    source = FileSource(new_table, read_options, stored_kinds=task.record.columns)
+    source = open_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
     record = merge_stored_record(declared_record, task.record)

@@ -29,7 +29,7 @@ from pipeline.core.row_listing import (
 )
 from pipeline.core.text import format_object, plural
 from pipeline.engine import claiming, row_export
-from pipeline.engine.row_export import ExportReport
+from pipeline.engine.row_export import ExportReport, check_export_target
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
 from pipeline.gemini.requests import make_request_key, redact_line

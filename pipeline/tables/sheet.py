@@ -1,17 +1,18 @@
 """Read a sheet of an .xlsx file, and refuse one that needs too much memory.
 
-The value of a cell with a formula is the value that the spreadsheet program computed last. The
-value of merged cells is read in the first of them. A part is a file within the zip archive of an
-.xlsx file, such as a sheet.
+The value of a cell with a formula is the value that the spreadsheet program computed last. Merged
+cells below the header all have the value of the first of them. A part is a file within the zip
+archive of an .xlsx file, such as a sheet.
 
 The library keeps all cells of the rectangle from A1 to the last cell, blank cells included, and a
 shared text once for each cell that has it. So the XML is parsed, and both are counted, before the
 library loads the cells.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
@@ -19,7 +20,7 @@ from zipfile import BadZipFile, ZipFile
 from pipeline.core.quotes import MAX_EXACT_FLOAT
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import Record, open_records
-from pipeline.tables.row_findings import make_excerpt
+from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
 
 if TYPE_CHECKING:
     from pipeline.tables.source_file import SourceFile, Table
@@ -43,8 +44,8 @@ _MAX_NAMED_FORMULAS = 10
 def open_sheet(file: "SourceFile") -> "Table":
     """Check and load a sheet, which stays in memory, and find its header; see `SourceFile`.
 
-    Blank rows are left out. The rows are converted one by one, because all of them need ten times
-    the memory of the sheet.
+    Blank rows are left out, also if merged cells reach into them. The rows are converted one by
+    one, because all of them need ten times the memory of the sheet.
 
     Raises:
         InputError: The file is not a workbook, the sheet or its header does not exist, the first
@@ -64,10 +65,6 @@ def open_sheet(file: "SourceFile") -> "Table":
     ):
         sheet = _load_sheet(file)
 
-    merged_count = len(sheet.merged_cell_ranges or ())
-    if merged_count:
-        file.notes.append(f"merged areas: {merged_count:,}; only the first cell has the value")
-
     def read_records() -> Iterator[Record]:
         # The library leaves out blank columns before the first cell, but not blank rows.
         for line_number, row in enumerate(sheet.iter_rows(), start=1):
@@ -75,7 +72,69 @@ def open_sheet(file: "SourceFile") -> "Table":
             if line_number >= file.first_line and any(cell is not None for cell in cells):
                 yield Record(line_number, cells)
 
-    return open_records(file, read_records)
+    names, read_rows = open_records(file, read_records)
+    merged_ranges = sheet.merged_cell_ranges
+    if not merged_ranges:
+        return names, read_rows
+    file.notes.append(
+        f"merged areas: {len(merged_ranges):,}; below the header, each cell has the value of its "
+        "area, except in the column of the key"
+    )
+    return names, partial(_read_filled_rows, file, sheet, names, read_rows)
+
+
+class _MergedArea(NamedTuple):
+    """Merged cells."""
+
+    last_line: int
+    # The names of its columns.
+    columns: Sequence[str]
+    # The value of its first cell, once that was read.
+    value: Any = None
+
+
+def _read_filled_rows(
+    file: "SourceFile",
+    sheet: Any,
+    names: Sequence[str],
+    read_rows: Callable[[], Iterator[ReadRow]],
+) -> Iterator[ReadRow]:
+    """Yield the rows below the header, with the value of a merged area in its blank cells.
+
+    An area that begins above the first row is not filled, nor is the column of a key of one column:
+    rows with the same key would be refused.
+
+    Args:
+        file: The file, with the columns of the key.
+        sheet: The sheet of the library.
+        names: The names of the columns.
+        read_rows: Yields the rows with their own cells.
+    """
+    # The library leaves out blank columns before the first cell.
+    first_column = sheet.start[1]
+    areas_by_line = defaultdict[int, list[_MergedArea]](list)
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges:
+        columns = names[left - first_column : right - first_column + 1]
+        if columns and left >= first_column:
+            areas_by_line[top + 1].append(_MergedArea(bottom + 1, columns))
+
+    unfilled_columns = file.key_columns if len(file.key_columns) == 1 else ()
+    open_areas = list[_MergedArea]()
+    for row in read_rows():
+        if not isinstance(row, SourceRow):
+            yield row
+            continue
+
+        open_areas = [area for area in open_areas if area.last_line >= row.line_number]
+        for area in areas_by_line[row.line_number]:
+            open_areas.append(area._replace(value=row.values[area.columns[0]]))
+
+        values = dict(row.values)
+        for area in open_areas:
+            for name in area.columns:
+                if values[name] is None and name not in unfilled_columns:
+                    values[name] = area.value
+        yield SourceRow(row.line_number, values)
 
 
 def _load_sheet(file: "SourceFile") -> Any:

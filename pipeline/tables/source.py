@@ -101,8 +101,29 @@ def open_source(
     if declaration.items == MEMORY_ROWS:
         return rows_by_task_path[path]
 
+    items_path = Path(resolve_items(declaration, path))
+    return open_file(declaration, items_path, stored_kinds=stored_kinds)
+
+
+def open_file(
+    declaration: Declaration, path: Path, *, stored_kinds: Mapping[str, str]
+) -> "FileSource":
+    """Return a file as the source of a task's rows, read with the options of the declaration.
+
+    Args:
+        declaration: The declaration of the task, with its key.
+        path: The file.
+        stored_kinds: Kinds of columns at the last reading, which columns without any value keep.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
     options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
-    return FileSource(Path(resolve_items(declaration, path)), options, stored_kinds=stored_kinds)
+    source = FileSource(path, options, stored_kinds=stored_kinds)
+    if not declaration.has_made_key:
+        key_columns = (find_column(name, source.columns) for name in declaration.keys)
+        source.key_columns = [name for name in key_columns if name]
+    return source
 
 
 def read_file_stamp(path: Path) -> str | None:

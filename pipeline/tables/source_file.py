@@ -98,6 +98,8 @@ class SourceFile:
         header_line: The line of the header, from 1, or 0 without a header; None if it is to be
             found.
         first_line: The line from which a table with a header is read.
+        key_columns: The columns of the key, set by the caller. A column that is the whole key is
+            not filled where it has merged cells.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class SourceFile:
         self.options = options
         self.is_known_column = is_known_column
         self.notes = list[str]()
+        self.key_columns: Sequence[str] = ()
         self._hint = hint
         self.parts = files.list_parquet_files(path)
         if not self.parts:

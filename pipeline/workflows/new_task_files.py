@@ -168,6 +168,7 @@ def draft_task(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDraft:
     guess = guess._replace(notes=(*table.notes, *guess.notes))
     if isinstance(table, MemorySource):
         return TaskDraft(unwritten_task.path, unwritten_task.items, "rows", guess, table)
+    table.key_columns = (guess.key,)
     items = make_relative_path(unwritten_task.path.parent, table.path)
     return TaskDraft(
         unwritten_task.path, items, table.path.name, guess, table, table.options.given_options

@@ -7,6 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 from xlsxwriter import Workbook
+from xlsxwriter.utility import xl_cell_to_rowcol
 
 from pipeline.core.errors import InputError
 from pipeline.tables.encodings import find_encoding
@@ -70,6 +71,39 @@ def test_formulas_without_a_stored_value_are_named(tmp_path: Path) -> None:
         "cells with an error: 1; they are read as blank",
         "read as blank because these formulas have no stored value: B5, B7",
     ]
+
+
+def test_merged_cells_have_the_value_of_their_area(tmp_path: Path) -> None:
+    """An area is filled below the header, adds no row, and does not repeat a key."""
+    path = tmp_path / "table.xlsx"
+    cells = [
+        ["id", "route", "text"],
+        [1, None, "a"],
+        [2, "North", "b"],
+        [3, None, "c"],
+        [None, None, "d"],
+        [4, "South", "e"],
+        [None, None, None],
+    ]
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        for row_index, row in enumerate(cells):
+            sheet.write_row(row_index, 1, row)
+        for area in ("C1:C2", "C3:C5", "B4:B5", "C6:C7"):
+            first_row, first_column = xl_cell_to_rowcol(area.partition(":")[0])
+            sheet.merge_range(area, cells[first_row][first_column - 1])
+
+    source = FileSource(path)
+    source.key_columns = ["id"]
+
+    assert [tuple(row.values()) for row in list_values(source)] == [
+        (1, None, "a"),
+        (2, "North", "b"),
+        (3, "North", "c"),
+        (None, "North", "d"),
+        (4, "South", "e"),
+    ]
+    assert [note.partition(";")[0] for note in source.notes] == ["merged areas: 4"]
 
 
 def test_made_name_must_be_free(tmp_path: Path) -> None:
