@@ -75,6 +75,8 @@ class TableGuess(NamedTuple):
     notes: tuple[str, ...]
     # Columns of `sent` that contain images.
     image_columns: tuple[str, ...] = ()
+    # The error to raise unless a person chooses the text; None if the guess is not doubtful.
+    text_error: InputError | None = None
 
 
 class TaskDraft(NamedTuple):

@@ -1,8 +1,8 @@
 """Guess the key and the text column of a table, and say which columns are sent.
 
-- Key and text column are guessed from their names in a dozen languages.
-- Otherwise the text is the longest column.
-- A key has a value in every row and no value twice, whatever its name is.
+- A column with the usual name of a key, in a dozen languages, is the key.
+- A column with the usual name of a text is the text; otherwise it is the longest column.
+- Otherwise another column is the key. A key has a value in every row and no value twice.
 - If no column can be the key, the key is a hash of the row.
 - Columns that a person named come first.
 
@@ -23,7 +23,7 @@ from pipeline.core.column_placeholders import (
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import HASH_KEY
 from pipeline.core.errors import InputError
-from pipeline.core.text import join_first
+from pipeline.core.text import join_first, plural
 from pipeline.engine.task_template import (
     GUESS_ALL_COLUMNS,
     RESERVED_COLUMN_NAMES,
@@ -55,10 +55,14 @@ _IMAGE = re.compile(
     r"\S.*\.(?:jpe?g|png|gif|webp|bmp|tiff?|avif|heic)(?:\?\S*)?\s*$",
     re.IGNORECASE,
 )
-# A UUID, hash or other code: no blanks, and a digit.
-_CODE = re.compile(r"(?=.*\d)[!-~]+")
+# A UUID, hash, address or other code: no blanks, and a digit, slash or at sign.
+_CODE = re.compile(r"(?=.*[\d/@])[!-~]+")
 # Our choice: a column of codes has so large a share of them.
 _MIN_CODE_SHARE = 0.9
+# Our choice: a column with shorter texts on average is not asked about without `TEXT=`, if another
+# column has at least half of its length.
+_MIN_TEXT_CHARS = 20
+_MAX_LISTED_TEXT_COLUMNS = 3
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 
@@ -100,32 +104,30 @@ def guess_key_and_content(
         for name, kind in columns.items()
         if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
-    likely_keys = _list_likely_keys(key_candidates)
-
-    text_columns = [name for name, kind in columns.items() if kind == "text"]
-    images = [
-        name for name in text_columns if name != resolved_choice.key and _are_images(cells[name])
-    ]
-    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
-    content_column = resolved_choice.text
-    content_reason = f"named by {OptionHint('text')}"
-    if not content_column:
-        used_columns = {*images, *resolved_choice.more_columns, resolved_choice.key}
-        free = [name for name in columns if name not in used_columns or len(columns) == 1]
-        # A column such as `id` is no text, but a column such as `title` may be the only one.
-        unlike_keys = [name for name in free if name not in likely_keys]
-        no_usual_keys = [name for name in free if name not in _find_usual_keys(free)]
-        wordy_free = [name for name in unlike_keys if name in wordy]
-        wordy_free = wordy_free or [name for name in no_usual_keys if name in wordy]
-        content_column, content_reason = _guess_text(unlike_keys or free, wordy_free, images, cells)
-
     if resolved_choice.key:
         key = resolved_choice.key
         key_note = _describe_chosen_key(key, key_candidates, rows)
     else:
+        usual_keys = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
+        usual_keys = [name for name in usual_keys if name != resolved_choice.text]
+        key, key_note = _choose_key(usual_keys, rows)
+
+    text_columns = [name for name, kind in columns.items() if kind == "text"]
+    images = [name for name in text_columns if name != key and _are_images(cells[name])]
+    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
+    content_column = resolved_choice.text
+    content_reason = f"named by {OptionHint('text')}"
+    text_error = None
+    if not content_column:
+        used_columns = {*images, *resolved_choice.more_columns, key}
+        free = [name for name in columns if name not in used_columns or len(columns) == 1]
+        wordy_free = [name for name in free if name in wordy]
+        content_column, content_reason, text_error = _guess_text(free, wordy_free, images, cells)
+
+    if key == HASH_KEY and not resolved_choice.key:
         # Columns with other names can be keys, too.
         unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
-        possible_keys = dict.fromkeys([*likely_keys, *unique_names])
+        possible_keys = dict.fromkeys([*_list_likely_keys(key_candidates), *unique_names])
         if len(columns) > 1:
             possible_keys.pop(content_column, None)
         key, key_note = _choose_key(possible_keys, rows)
@@ -149,6 +151,7 @@ def guess_key_and_content(
         is_text_quotable=content_column in wordy and len(sent_texts) == len(sent),
         notes=(key_note, content_note, _describe_sent_columns(sent, columns, key)),
         image_columns=tuple(name for name in sent if name in images),
+        text_error=text_error,
     )
 
 
@@ -158,15 +161,10 @@ def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
     First the usual names of keys in several languages, then names with a suffix such as `_id`, then
     names such as `name` or `url`.
     """
-    usual_names = _find_usual_keys(key_candidates)
+    usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
     fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
     return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
-
-
-def _find_usual_keys(columns: Iterable[str]) -> list[str]:
-    """Return the columns that have a usual name of a key."""
-    return _find_columns_named(columns, KNOWN_COLUMN_NAMES["key"])
 
 
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:
@@ -221,15 +219,16 @@ def _guess_text(
     wordy: Sequence[str],
     images: Sequence[str],
     cells: Mapping[str, Sequence[str]],
-) -> tuple[str, str]:
-    """Return the column to ask about, and the reason as a phrase.
+) -> tuple[str, str, InputError | None]:
+    """Return the column to ask about, the reason as a phrase, and the error of a doubtful guess.
 
     The rules in this order:
 
     1. The first image column, if there is any and no free column has letters.
     2. The first column with letters whose name is a usual name of a text.
-    3. The column with the longest texts on average. Columns without letters, and then columns of
-       codes such as UUIDs, are left out if others remain.
+    3. The column whose filled cells are longest on average. Columns without letters, and then
+       columns of codes such as UUIDs, are left out if others remain. The guess is doubtful if the
+       texts are short, and another column is at least half as long.
 
     Args:
         free: Columns that are not images, not the key, and not named as further sent columns.
@@ -241,22 +240,63 @@ def _guess_text(
         InputError: No column is free.
     """
     if images and not wordy:
-        return images[0], "its cells are images or names of image files"
+        return images[0], "its cells are images or names of image files", None
     named_as_text = _find_columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
-        return named_as_text[0], "found by its name"
+        return named_as_text[0], "found by its name", None
     if not free:
         raise InputError(
             "no column is left for the text; nothing was asked",
             hint=f"{OptionHint('text')} names the text column",
         )
 
-    candidates = [name for name in wordy if not _are_codes(cells[name])] or wordy or free
+    filled_cells = {name: [text for text in cells[name] if text.strip()] for name in free}
     mean_lengths = {
-        name: fmean(map(len, cells[name])) if cells[name] else 0.0 for name in candidates
+        name: fmean(map(len, texts)) if texts else 0.0 for name, texts in filled_cells.items()
     }
-    longest = max(mean_lengths, key=lambda name: mean_lengths[name])
-    return longest, f"longest on average, {mean_lengths[longest]:,.0f} characters"
+    by_length = sorted(free, key=lambda name: -mean_lengths[name])
+    wordy_by_length = [name for name in by_length if name in wordy]
+    codes = [name for name in by_length if _are_codes(filled_cells[name])]
+    candidates = [name for name in wordy_by_length if name not in codes] or wordy_by_length
+    longest = (candidates or by_length)[0]
+
+    reason = "longest on average"
+    if longest != by_length[0]:
+        reason += " of the columns with texts"
+    reason += f", {mean_lengths[longest]:,.0f} characters"
+    if len(filled_cells[longest]) < len(cells[longest]):
+        reason += f" in {plural(len(filled_cells[longest]), 'filled cell')}"
+
+    # Codes that differ in every row are a second key.
+    second_keys = [name for name in codes if _is_like_a_key(cells[name])]
+    other_columns = [name for name in by_length if name not in {longest, *second_keys}]
+    error = None
+    if longest in wordy and _is_doubtful(longest, other_columns, mean_lengths):
+        listed_columns = ", ".join(
+            f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
+            for name in by_length[:_MAX_LISTED_TEXT_COLUMNS]
+        )
+        error = InputError(
+            "no column is clearly the text, and nothing was asked or written; "
+            f"the longest: {listed_columns}",
+            hint=f"{OptionHint(text=longest)} asks about {make_excerpt(longest)!r}",
+        )
+    return longest, reason, error
+
+
+def _is_doubtful(
+    text: str, other_columns: Iterable[str], mean_lengths: Mapping[str, float]
+) -> bool:
+    """Return whether a column is short, and another column is at least half as long.
+
+    Args:
+        text: The column that may be the text.
+        other_columns: The columns that it is compared with.
+        mean_lengths: Characters of a filled cell on average, by column.
+    """
+    if mean_lengths[text] >= _MIN_TEXT_CHARS:
+        return False
+    return any(2 * mean_lengths[name] >= mean_lengths[text] for name in other_columns)
 
 
 def _describe_sent_columns(sent: Sequence[str], columns: Iterable[str], key: str) -> str:

@@ -83,11 +83,13 @@ def write_task_file(data: Path, store: Store, unwritten_task: UnwrittenTask) -> 
     Nothing is registered or sent.
 
     Raises:
-        InputError: A task of this name was used in the workspace, the rows cannot be read, or the
-            file exists or cannot be written.
+        InputError: A task of this name was used in the workspace, the rows cannot be read, no
+            column is clearly the text, or the file exists or cannot be written.
     """
     check_name_is_unused(store, unwritten_task.name)
     draft = draft_task(store, unwritten_task)
+    if draft.guess.text_error is not None:
+        raise draft.guess.text_error
     write_new_file(draft.path, render_task_file(draft), data)
     return draft
 
@@ -218,8 +220,8 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
         unwritten_task: The question.
 
     Raises:
-        InputError: There is no row, no column to ask about, or no text column for a quote; or the
-            rows cannot be read.
+        InputError: There is no row, no column to ask about, no column that is clearly the text, or
+            no text column for a quote; or the rows cannot be read.
     """
     draft = draft_task(store, unwritten_task)
     guess = draft.guess
@@ -228,6 +230,8 @@ def draft_question(store: Store | None, unwritten_task: UnwrittenTask) -> TaskDr
             f"{draft.table_description} has no rows below its header; nothing was asked",
             hint="add rows to it",
         )
+    if guess.text_error is not None:
+        raise guess.text_error
 
     has_quotes = any(answer_field.kind == "quote" for answer_field in unwritten_task.fields)
     can_be_asked = guess.is_text_quotable or guess.image_columns or unwritten_task.choice.text

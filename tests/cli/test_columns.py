@@ -1,4 +1,4 @@
-"""Import files with foreign headers: accepted columns, and hints with MAP= for other columns."""
+"""Files with foreign headers: columns of people, and the guessed columns of other tables."""
 
 import json
 from collections.abc import Callable
@@ -60,3 +60,29 @@ def test_full_name_is_split_and_no_name_is_doubled(
     stored = {row["Username"]: (row["First Name"], row["Last Name"]) for row in records}
     assert stored == names
     assert ("Name → Full name" in stderr) == header.startswith("User;")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            "id,name,start date|1,New stone steps at the old ferry pier,2027-03-01|2,Lamp,No date",
+            "name (longest",
+        ),
+        (
+            "title,url,said|A,https://a.example/long/1,It rattles|B,b@c.d,No",
+            "said (longest on aver",
+        ),
+        (
+            "id,day,price,note to us|1,2026-01-02,12.50,|2,2026-01-03,9,ok",
+            "the longest: 'day' (10 ",
+        ),
+        ("name,age|Ada,1|Alan Turing,1", "name (longest on average, 7 characters)"),
+    ],
+)
+def test_text_is_the_longest_column_by_its_filled_cells(run: Run, table: str, message: str) -> None:
+    """Any column but the usual key can be the text, and a doubtful guess is refused."""
+    Path("table.csv").write_text(table.replace("|", "\n"), encoding="utf-8")
+    result = run("new-task", "mine", "--from", "table.csv")
+    assert message in result.stderr
+    assert result.exit_code == (2 if "the longest:" in message else 0)
