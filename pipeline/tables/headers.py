@@ -2,7 +2,7 @@
 
 A first row is refused in two cases:
 
-- It is a title: only its first cell is filled, and most of the rows below have more cells.
+- It is a title: it has less than three quarters of the filled cells of a typical row.
 - It is a row of data: it and the next row have a date or a mail address in the same column, or a
   whole number in the first column and a word beside it.
 """
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, count, islice
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
@@ -31,11 +32,21 @@ if TYPE_CHECKING:
 NO_HEADER = "none"
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
-# Records that an error message shows.
-_MAX_SHOWN_RECORDS = 3
+# Our choice: a header has at least this share of the filled cells of a typical record.
+_MIN_HEADER_SHARE = 0.75
+# The first records, which an error message shows, and of which one is proposed as the header.
+_MAX_SHOWN_RECORDS = 8
 _NUMBER = re.compile(r"[-+]?\d[\d ,.']*%?")
 # A date or a mail address.
 _DATE_OR_MAIL = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?|[^@\s]+@[^@\s]+\.[A-Za-z]+")
+
+
+class HeaderError(InputError):
+    """The first record of a table is not its header; `header` is the value to propose for it."""
+
+    def __init__(self, message: str, *, hint: str, header: int | str) -> None:
+        super().__init__(message, hint=hint)
+        self.header = header
 
 
 class Record(NamedTuple):
@@ -184,30 +195,79 @@ def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
     header, *rows = records
     if not rows:
         return
-    wide_rows = [row for row in rows if sum(map(bool, row.cells)) > 1]
-    has_title = header.cells[0] and not any(header.cells[1:]) and 2 * len(wide_rows) > len(rows)
+
+    first_records = records[:_MAX_SHOWN_RECORDS]
+    typical_count = median(map(_count_filled, records[len(records) // 2 :]))
+    wide_records = [record for record in first_records if _count_filled(record) >= typical_count]
+    named_header = next(filter(_has_names, wide_records), None)
     value = _find_data_value(header, rows[0])
-    if has_title:
-        header_line = wide_rows[0].line_number
-        reason = f"the header is on line {header_line}, below a title"
+    header_value: int | str = header.line_number
+    if _is_title(header, typical_count, has_other_header=named_header is not None):
+        reason = f"line {header_value} has too few cells for a header"
+        # Some names may be numbers, such as years.
+        headers = (record for record in wide_records if not _is_number_or_date(record.cells[0]))
+        proposed_header = named_header or next(headers, None)
+        if proposed_header is not None:
+            header_value = proposed_header.line_number
+            reason = f"the header is on line {header_value}, below a title"
     elif value:
-        header_line = header.line_number
+        header_value = NO_HEADER
         reason = f"no header: {make_excerpt(value)!r} is a value like the value below it"
     else:
         return
 
+    header_line = header.line_number if header_value == NO_HEADER else header_value
     shown_records = ", ".join(
         f"line {record.line_number} '{make_excerpt(', '.join(filter(None, record.cells)))}'"
-        for record in records[:_MAX_SHOWN_RECORDS]
+        for record in first_records
     )
-    raise InputError(
+    raise HeaderError(
         f"{file.path}: {reason}; nothing was read. The file begins: {shown_records}",
         hint=(
             f"{OptionHint(header=header_line)} reads the column names from line {header_line}, "
             f"{OptionHint(header=NO_HEADER)} names the columns column_1, …; "
             "in a task's file set header="
         ),
+        header=header_value,
     )
+
+
+def _count_filled(record: Record) -> int:
+    """Return how many cells of a record are filled."""
+    return sum(map(bool, record.cells))
+
+
+def _is_title(header: Record, typical_count: float, *, has_other_header: bool) -> bool:
+    """Return whether the first record has too few filled cells to be the header.
+
+    An outer column may have no name: the first, as programs write it for the numbers of the rows,
+    or the last, if no other record is like a header.
+
+    Args:
+        header: The first record.
+        typical_count: Filled cells of a typical record.
+        has_other_header: Whether another record is like a header.
+    """
+    filled_count = _count_filled(header)
+    if filled_count >= _MIN_HEADER_SHARE * typical_count:
+        return False
+    if filled_count + 1 < typical_count:
+        return True
+    has_unnamed_end = filled_count > 1 and not header.cells[-1] and not has_other_header
+    return bool(header.cells[0]) and not has_unnamed_end
+
+
+def _has_names(record: Record) -> bool:
+    """Return whether all filled cells of a record differ, and none is a number or a date."""
+    names = list(filter(None, record.cells))
+    return len(set(names)) == len(names) and not any(map(_is_number_or_date, names))
+
+
+def _is_number_or_date(text: str) -> bool:
+    """Return whether a cell is a number, a time, a date or a mail address."""
+    if _DATE_OR_MAIL.fullmatch(text):
+        return True
+    return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
 
 
 def _find_data_value(header: Record, row: Record) -> str:

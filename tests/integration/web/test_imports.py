@@ -57,6 +57,16 @@ def test_no_file_is_dropped_for_a_user_task(workspace: Workspace) -> None:
         assert page.get("/?task=moons").status_code == 404
 
 
+def test_proposed_line_of_the_header_is_preset(page: Page) -> None:
+    """The form of a file with a title has the line of its header, and reads the file with it."""
+    document = drop_file(page, b"Letters,,2026\nid,pier,text\n1,N,a\n2,S,b\n", task="new")
+    assert document["state"] == "unreadable"
+    form = page.get("/parts/import", params={"number": document["number"]}).text
+    assert 'name="header" value="2"' in form
+    press_button(page, document["number"], task="new", header="2")
+    assert wait_for_import(page, document["number"])["state"] == "ready"
+
+
 def test_a_dropped_file_is_stored_whole_or_not_at_all(
     page: Page, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,9 @@ REFUSED = {
     "Report,,|id,text,city|a,b,c|d,e,f": 2,
     "Sales|country,2019,2020|A,1,2|B,3,4": 2,
     "Title|Subtitle||name,text|Ann,foo|Bob,bar": 4,
+    "Letters of the year,,2026|by phone,,|number,pier,letter|1,North,late|2,South,fine": 3,
+    "Letters,by Ann,|number,pier,letter|1,North,late|2,South,fine": 2,
+    "Office,,|Letters,,|Printed on,2 May,|By,no,|no,pier,letter|1,N,a|2,S,b|3,N,c|4,S,d": 5,
     "1,The boat was late|2,On time|3,Never came": 0,
     "1;The boat was late, cold;a|2;On time;b|3;Never, came, again;c": 0,
     "ann@x.org,Great boat|bob@y.org,Bad|c@d.org,x": 0,
@@ -80,7 +83,7 @@ def test_ordinary_table_is_accepted(tmp_path: Path, table: str) -> None:
 
 @pytest.mark.parametrize("table", REFUSED)
 def test_table_without_a_header_is_refused_until_it_is_named(tmp_path: Path, table: str) -> None:
-    """The message contains the first lines, and its suggestion is accepted."""
+    """The message contains the first eight lines, and its suggestion is accepted."""
     path = write_table(tmp_path, table)
     line = REFUSED[table]
     with pytest.raises(InputError) as refused:
@@ -90,6 +93,8 @@ def test_table_without_a_header_is_refused_until_it_is_named(tmp_path: Path, tab
     assert f"HEADER={line or 1} " in str(refused.value.hint)
     file_source = FileSource(path, ReadOptions(header=line or "none"))
     count = table.count("|") + 1
+    shown_lines = refused.value.message.count(", line ") + 1
+    assert shown_lines == min(8, len(list(filter(None, table.split("|")))))
     assert len(list(file_source)) == count - line
     assert line or file_source.names == [
         f"column_{number}" for number in range(1, len(file_source.names) + 1)
