@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.core.text import join_first
 from pipeline.tables.row_findings import (
     MAX_STORED_CHARS,
     Finding,
@@ -36,6 +37,8 @@ MAX_SAMPLED_RECORDS = 30
 _MIN_HEADER_SHARE = 0.75
 # The first records, which an error message shows, and of which one is proposed as the header.
 _MAX_SHOWN_RECORDS = 8
+# Columns that a note lists.
+_MAX_LISTED_NAMES = 12
 _NUMBER = re.compile(r"[-+]?\d[\d ,.']*%?")
 # A date or a mail address.
 _DATE_OR_MAIL = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?|[^@\s]+@[^@\s]+\.[A-Za-z]+")
@@ -72,6 +75,7 @@ def open_records(
 
     The header is the first record that is not blank, or the record on the line of `HEADER=`. With
     `HEADER=none`, names are made up. A column without a name is called `column_4` by its position.
+    A repeated name is numbered, unless it is a known column.
 
     Args:
         file: The file.
@@ -103,8 +107,9 @@ def open_records(
 
     if file.header_line is None and not any(map(file.is_known_column, header.cells)):
         _check_header(file, records)
-    names = [name or made_name for name, made_name in zip(header.cells, made_names, strict=True)]
-    added_names = [name for name in names if name not in header.cells]
+    header_names = number_repeated_names(header.cells, file.notes, exempts=file.is_known_column)
+    names = [name or made_name for name, made_name in zip(header_names, made_names, strict=True)]
+    added_names = [name for name in made_names if name in names and name not in header.cells]
     if added_names:
         file.notes.append(f"columns without a name are called {', '.join(added_names)}")
     return names, partial(_read_rows, read_records, names, header, separator)
@@ -268,6 +273,47 @@ def _is_number_or_date(text: str) -> bool:
     if _DATE_OR_MAIL.fullmatch(text):
         return True
     return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
+
+
+def number_repeated_names(
+    names: Sequence[str],
+    notes: list[str],
+    *,
+    exempts: Callable[[str], bool] = frozenset[str]().__contains__,
+) -> list[str]:
+    """Return the names of columns, with a number after each name that is there before.
+
+    The second `Other` is called `Other (2)`. A number is skipped if the table has the name. Case
+    does not matter. A note lists the numbered names.
+
+    Args:
+        names: The names from left to right; empty names are returned as they are.
+        notes: The note is appended to this list.
+        exempts: Returns whether a name must not be numbered, so that its repetition is refused.
+    """
+    used_names = set(map(str.casefold, names))
+    number_by_name = dict[str, Iterator[int]]()
+    unique_names = list[str]()
+    for name in names:
+        unique_name = name
+        numbers = number_by_name.get(name.casefold())
+        if numbers is None:
+            number_by_name[name.casefold()] = count(2)
+        elif name and not exempts(name):
+            while unique_name.casefold() in used_names:
+                unique_name = f"{name} ({next(numbers)})"
+        used_names.add(unique_name.casefold())
+        unique_names.append(unique_name)
+
+    numbered_names = [
+        repr(make_excerpt(unique_name))
+        for name, unique_name in zip(names, unique_names, strict=True)
+        if name != unique_name
+    ]
+    if numbered_names:
+        listed_names = join_first(numbered_names, _MAX_LISTED_NAMES)
+        notes.append(f"columns with a repeated name are called {listed_names}")
+    return unique_names
 
 
 def _find_data_value(header: Record, row: Record) -> str:

@@ -28,7 +28,7 @@ from pipeline.core.errors import ConfigurationError, FindableError, InputError
 from pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from pipeline.core.settings import read_variable
 from pipeline.core.text import INVALID_TEXT, plural
-from pipeline.store.database import SelectedRows, Store
+from pipeline.store.database import Store
 from pipeline.store.task_record import TaskRecord
 from pipeline.tables.cells import (
     encode_row,
@@ -39,6 +39,7 @@ from pipeline.tables.cells import (
     to_noted_row,
     to_plain_value,
 )
+from pipeline.tables.headers import number_repeated_names
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
 from pipeline.tables.source_file import SourceFile
@@ -319,6 +320,7 @@ class QuerySource:
         self.cursor = cursor
         query = sql.strip().removesuffix(";")
         if cursor is not None:
+            query = _number_query_columns(store, query, self.notes, timeout_s=timeout_s)
             query = _advance_cursor(store, query, cursor, timeout_s=timeout_s)
             if cursor.is_part:
                 message = f"only rows with {cursor.column} from {cursor.min_value} on are read"
@@ -330,9 +332,10 @@ class QuerySource:
         weakref.finalize(self, self._file.close)
         try:
             with store.select_rows(query, timeout_s=timeout_s) as selection:
+                column_names = number_repeated_names(selection.column_names, self.notes)
                 self.columns = find_column_kinds(
-                    self._save_rows(selection),
-                    selection.column_names,
+                    self._save_rows(column_names, selection.rows),
+                    column_names,
                     source="the query",
                     stored_kinds=stored_kinds,
                     is_part=cursor is not None and cursor.is_part,
@@ -354,16 +357,41 @@ class QuerySource:
         for row_number, row in enumerate(rows, start=1):
             yield SourceRow(row_number, row)
 
-    def _save_rows(self, selection: SelectedRows) -> Iterator[Mapping[str, Any]]:
+    def _save_rows(
+        self, column_names: Sequence[str], rows: Iterable[Sequence[Any]]
+    ) -> Iterator[Mapping[str, Any]]:
         """Write the rows to the temporary file as plain values, and yield them."""
         writer = jsonlines.Writer(self._file, dumps=encode_row)
-        for cells in selection.rows:
-            row = to_noted_row(dict(zip(selection.column_names, cells, strict=True)), self.notes)
+        for cells in rows:
+            row = to_noted_row(dict(zip(column_names, cells, strict=True)), self.notes)
             writer.write(row)
             yield row
 
 
 RowSource = FileSource | QuerySource | MemorySource
+
+
+def _number_query_columns(
+    store: Store, query: str, notes: list[str], *, timeout_s: float = TIMEOUT_S
+) -> str:
+    """Return a query whose columns have different names, for use within another query.
+
+    A database renames a repeated column of an inner query, or cannot name it. The query is returned
+    unchanged if no name is repeated.
+
+    Args:
+        notes: A note about repeated names is appended to this list.
+
+    Raises:
+        InputError: The query fails.
+    """
+    with store.select_rows(query, timeout_s=timeout_s) as selection:
+        column_names = number_repeated_names(selection.column_names, notes)
+        if column_names == selection.column_names:
+            return query
+    quoted_names = ", ".join(map(quote_name, column_names))
+    # The query is the user's own.
+    return f"WITH numbered({quoted_names}) AS (\n{query}\n) SELECT * FROM numbered"  # noqa: S608
 
 
 def _advance_cursor(store: Store, query: str, cursor: QueryCursor, *, timeout_s: float) -> str:
@@ -426,7 +454,7 @@ def read_rows_by_id(store: Store, record: TaskRecord, ids: Sequence[str]) -> Ite
     Raises:
         InputError: The query fails, or takes longer than TIMEOUT_S seconds.
     """
-    query = record.items.strip().removesuffix(";")
+    query = _number_query_columns(store, record.items.strip().removesuffix(";"), [])
     conditions = " OR ".join(f"({_make_key_condition(record, row_id)})" for row_id in ids)
     # The query is the user's own.
     return QuerySource(store, f"SELECT * FROM (\n{query}\n) AS q WHERE {conditions}")  # noqa: S608

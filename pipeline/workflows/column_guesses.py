@@ -117,6 +117,9 @@ def guess_key_and_content(
     wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
     content_column = resolved_choice.text
     content_reason = f"named by {OptionHint('text')}"
+    repeated_name = f"{content_column} (2)".casefold()
+    if repeated_name in map(str.casefold, columns):
+        content_reason += "; the first column of this name"
     text_error = None
     if not content_column:
         used_columns = {*images, *resolved_choice.more_columns, key}

@@ -10,10 +10,10 @@ from pipeline.core.errors import InputError
 from pipeline.store.database import Store
 from pipeline.store.rows import NO_HASH
 from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.source import QuerySource
+from pipeline.tables.source import QuerySource, read_rows_by_id
 from pipeline.tables.where_sql import make_number_expression
 from tests.integration.passages.workspaces import url_of
-from tests.integration.tables.sources import TaskRows, has_table
+from tests.integration.tables.sources import TaskRows, has_table, record_of
 from tests.lab import ON_POSTGRESQL
 
 TIMEOUT_S = 20.0
@@ -77,6 +77,18 @@ def test_bytes_that_are_not_utf_8_cost_their_row_only_if_they_are_sent(tmp_path:
     sound_rows = [row for row in items.rows() if row["findable_hash"] != NO_HASH]
     assert [(row["id"], row["note"]) for row in sound_rows] == [("a", r"\xa7"), ("d", "b")]
     store.close()
+
+
+def test_repeated_column_is_numbered(store: Store) -> None:
+    """A join may have two columns of a name, also if only some of its rows are read again."""
+    sql = "SELECT r.id, p.id, r.stars FROM reviews AS r JOIN products AS p ON p.id = r.product"
+    source = QuerySource(store, sql, timeout_s=TIMEOUT_S)
+    assert list(source.columns) == ["id", "id (2)", "stars"]
+    assert source.notes == ["columns with a repeated name are called 'id (2)'"]
+
+    record = record_of("joined", key=(("id", "integer"),), columns=source.columns, items=sql)
+    (row,) = read_rows_by_id(store, record, ["11"])
+    assert row.values == {"id": 11, "id (2)": 2, "stars": None}
 
 
 def test_a_condition_is_made_while_rows_are_read(store: Store) -> None:

@@ -10,9 +10,11 @@ from xlsxwriter import Workbook
 from xlsxwriter.utility import xl_cell_to_rowcol
 
 from pipeline.core.errors import InputError
+from pipeline.engine.task_template import ColumnChoice
 from pipeline.tables.encodings import find_encoding
 from pipeline.tables.row_findings import Finding, SourceRow
 from pipeline.tables.source import FileSource
+from pipeline.workflows.column_guesses import guess_key_and_content
 
 
 def read_table(folder: Path, content: bytes, name: str = "table.csv") -> FileSource:
@@ -110,6 +112,17 @@ def test_made_name_must_be_free(tmp_path: Path) -> None:
     """A file whose header has the made name, too, is refused."""
     with pytest.raises(InputError, match="column_3"):
         read_table(tmp_path, b"column_3,text,\n1,a,x\n")
+
+
+def test_repeated_name_is_numbered(tmp_path: Path) -> None:
+    """The numbers are from left to right, without those of other names; case does not matter."""
+    source = read_table(tmp_path, b"A,Other,B,other,Other (2),OTHER\n1,x,2,y,z,v\n")
+    names = ["A", "Other", "B", "other (3)", "Other (2)", "OTHER (4)"]
+    assert list_values(source) == [dict(zip(names, "1x2yzv", strict=True))]
+    assert source.notes == ["columns with a repeated name are called 'other (3)', 'OTHER (4)'"]
+
+    guess = guess_key_and_content(source.columns, source, ColumnChoice("other", "A"))
+    assert "text column: Other (named by TEXT=; the first column of this name)" in guess.notes
 
 
 def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
