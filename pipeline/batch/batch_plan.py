@@ -322,6 +322,7 @@ def plan_batches(
     *,
     bar: ProgressBar,
     rows_mode: Mode = Mode.BATCH,
+    calibration: Calibration | None = None,
 ) -> BatchPlan:
     """Return how many requests, batches, tokens and USD a submit of the selected rows needs.
 
@@ -334,6 +335,7 @@ def plan_batches(
         selection: The rows.
         bar: Shows the progress.
         rows_mode: With TRIAL the rows that the selection names count in any state.
+        calibration: Corrections of the tokens; if None, those from the answers of the version.
 
     Returns:
         The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
@@ -344,7 +346,8 @@ def plan_batches(
     counted_usage = NO_USAGE
     controls: list[ControlRequest] = []
     with ws.store.read() as tx:
-        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+        if calibration is None:
+            calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
         draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
         for page in read_request_pages(tx, ws, selection, rows_mode):
             remaining = page

@@ -30,6 +30,7 @@ from pipeline.store.database import Connection, Store
 from pipeline.store.locks import Locks
 from pipeline.store.rows import NO_HASH
 from pipeline.store.workspace import TaskRecord
+from pipeline.tables.cells import hash_text
 from pipeline.tables.row_findings import Finding, make_excerpt
 from pipeline.tables.row_sync import InspectImages, RowSync, RowSyncReport
 from pipeline.tables.source import (
@@ -372,8 +373,9 @@ def load_unregistered_task(
 
     Returns:
         The task, the ids of the rows in memory, the number of all rows of the source that are not
-        left out, and a report on the rows that are; repeated rows are counted. The report has no
-        findings if `should_list_refused`, because they are printed already.
+        left out, and a report on the rows that are; repeated rows are counted. The report also has
+        the number of requests for all rows. It has no findings if `should_list_refused`, because
+        they are printed already.
 
     Raises:
         InputError: The source cannot be read.
@@ -391,6 +393,8 @@ def load_unregistered_task(
         on_refused=print_refused if should_list_refused else None,
     )
     row_count = 0
+    # Hashes of the input hashes, which need a tenth of the memory.
+    input_keys = set[int]()
     for row in sync.convert_rows(source):
         if row["input_hash"] == NO_HASH:
             continue
@@ -398,11 +402,17 @@ def load_unregistered_task(
             sync.report.empty += 1
             continue
         row_count += 1
+        input_hash = row["input_hash"]
+        # The hash of the asked columns has no images, which are not read here.
+        if declaration.images:
+            input_hash = hash_text(row["row"])
+        input_keys.add(hash(input_hash))
         row_id = row["item_id"]
         if declaration.has_made_key:
             row_id = str(row_count + sync.report.empty + sync.report.refused)
         if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
-            task.add_row(row_id, row["input_hash"], row["row"])
+            task.add_row(row_id, input_hash, row["row"])
+    sync.report.requests = len(input_keys)
 
     list_hint = f"{OptionHint(refused=True)} lists all"
     # Refused rows that were printed must not be printed again.

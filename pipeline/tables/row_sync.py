@@ -75,6 +75,8 @@ class RowSyncReport:
     rows: int = 0
     # Rows without anything to ask about.
     empty: int = 0
+    # Of a task that is not registered: the requests for all its rows; equal rows share one.
+    requests: int = 0
     # Rows that were left out because they were forgotten.
     forgotten: int = 0
     # Rows with an image that cannot be asked about.

@@ -63,6 +63,9 @@ DEFAULT_ROW_COUNT = 5
 NO_PROGRESS = NoProgress()
 # Our choice: the requests of more rows than this are not built to estimate their cost.
 MAX_ESTIMATED_ROWS = 100_000
+# Our choice: the requests of so many first rows are built to estimate the cost after a question; as
+# many rows are in memory when a source is read.
+MAX_SAMPLE_ROWS = 2_000
 
 
 @dataclass(repr=False)
@@ -375,7 +378,7 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
-    trial_ws, row_ids, row_count, _ = _load_in_memory(
+    trial_ws, row_ids, table_size = _load_sample(
         ws,
         unwritten_task,
         draft,
@@ -386,15 +389,15 @@ def ask_question(
     trial_ws = make_session_in_mode(trial_ws, mode)
     trial_ws.announce_placeholders()
 
-    try_report = try_out.try_rows(trial_ws, row_ids)
+    try_report = try_out.try_rows(trial_ws, row_ids[:size])
     _check_any_reply_validated(try_report)
 
     return AskReport(
         unwritten_task._replace(draft=draft),
         is_kept=False,
-        rows=row_count,
+        rows=table_size.rows,
         tried=try_report,
-        estimate=_estimate_all(trial_ws, row_ids, row_count, try_report),
+        estimate=_estimate_all(trial_ws, row_ids, table_size, try_report),
     )
 
 
@@ -502,6 +505,11 @@ def ask_saved(
         FindableError: An error ended the calls, and none of the rows has a validated reply.
     """
     rounds.sync_and_recover_task(ws)
+    draft = cast(TaskDraft, saved_task.draft)
+    # Stored answers must not reduce the estimate for all rows, so its task has no name.
+    unnamed_task = saved_task._replace(name="")
+    sample_ws, sample_ids, table_size = _load_sample(ws, unnamed_task, draft, size=size)
+    sample_ws = make_session_in_mode(sample_ws, mode)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = agreed_usd
     row_ids, row_count = ws.store.query(ws.user_task.read_first_askable_ids, size)
@@ -514,7 +522,7 @@ def ask_saved(
         is_kept=True,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(ws, row_ids, row_count, try_report),
+        estimate=_estimate_all(sample_ws, sample_ids, table_size, try_report),
     )
 
 
@@ -561,6 +569,33 @@ def _load_in_memory(
             f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
     return replace(ws, task=task), row_ids, row_count, report
+
+
+def _load_sample(
+    ws: WorkspaceSession,
+    unwritten_task: UnwrittenTask,
+    draft: TaskDraft,
+    *,
+    size: int,
+    display: Progress = NO_PROGRESS,
+    should_list_refused: bool = False,
+) -> tuple[WorkspaceSession, Sequence[str], preflight.TableSize]:
+    """Return a session over the first rows of a draft in memory, and the size of its table.
+
+    There are enough rows to ask `size` of them and to estimate the cost of all. Rows with images
+    are not used for the estimate unless they are asked, because their images would be read. The
+    other arguments are those of `_load_in_memory`.
+    """
+    sample_size = size if draft.guess.image_columns else max(size, MAX_SAMPLE_ROWS)
+    sample_ws, row_ids, row_count, report = _load_in_memory(
+        ws,
+        unwritten_task,
+        draft,
+        size=sample_size,
+        display=display,
+        should_list_refused=should_list_refused,
+    )
+    return sample_ws, row_ids, preflight.TableSize(row_count, report.requests)
 
 
 def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
@@ -617,20 +652,20 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
 def _estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
-    row_count: int,
+    table_size: preflight.TableSize,
     try_report: try_out.TryReport,
 ) -> preflight.Preflight | None:
-    """Return the estimate for all rows of a task, from the replies about its first rows.
+    """Return the estimate for all rows of a task, corrected by the replies about its first rows.
 
-    No request is sent. The tokens are those of the replies. In the mode decide the replies are
-    those of a decision model, so the tokens of the other modes, which use a generating model, are
-    those of the requests that they would send about the first rows. If the local engine answered,
-    the result also contains the estimate for Gemini's model.
+    It is the estimate that `tag DRY=1` makes if nothing is answered. No request is sent. In the
+    mode decide the replies are those of a decision model, so the tokens of the other modes, which
+    use a generating model, are not corrected. If the local engine answered, the result also
+    contains the estimate for Gemini's model.
 
     Args:
-        ws: The workspace.
+        ws: The session with the first rows.
         row_ids: Ids of the first rows.
-        row_count: Number of all rows.
+        table_size: Number of all rows and of the requests for them.
         try_report: The replies.
 
     Returns:
@@ -644,7 +679,7 @@ def _estimate_all(
     if not measured_usages:
         return None
 
-    estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, row_count=row_count)
+    estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
     estimate = estimate_all(ws, measured_usages=measured_usages)
     if ws.is_deciding:
         decide_estimates = estimate.mode_estimates

@@ -17,7 +17,8 @@ does not publish.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
@@ -53,6 +54,13 @@ AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
+
+
+class TableSize(NamedTuple):
+    """Rows of a table that can be asked, and the requests for them; equal rows share one."""
+
+    rows: int
+    requests: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -228,7 +236,7 @@ def estimate_rows(
     *,
     limit: int | None = None,
     row_ids: Sequence[str] | None = None,
-    row_count: int | None = None,
+    table_size: TableSize | None = None,
     measured_usages: Sequence[Usage] = (),
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
@@ -242,10 +250,10 @@ def estimate_rows(
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         row_ids: Estimate these rows, whatever their state, instead of the open rows.
-        row_count: The named rows are the first of so many rows, which are all estimated, each as a
-            request with the mean tokens of the named rows.
-        measured_usages: Tokens of replies about named rows, which count instead of the tokens of
-            their requests.
+        table_size: The named rows are the first of a table, whose other requests are estimated
+            with the mean tokens of the named rows.
+        measured_usages: Tokens of replies about the first of the named rows. They correct the
+            counted tokens, instead of stored answers.
         deadline_s: Seconds from now, or None for no deadline.
         is_pilot_waived: Ignore a pilot that blocks the rows.
 
@@ -260,48 +268,55 @@ def estimate_rows(
         counted_rows = len(row_ids)
     selection = Selection(limit, row_ids=row_ids)
     with ws.display.bar("counting tokens", min(counted_rows, limit or counted_rows)) as bar:
-        plan = plan_batches(
-            ws,
-            selection,
-            bar=bar,
-            rows_mode=rows_mode,
-        )
-    if row_count is not None:
-        plan = _extend_plan(plan, row_count, measured_usages, settings=ws.settings)
+        plan = partial(plan_batches, ws, bar=bar, rows_mode=rows_mode)
+        calibration = None
+        if row_ids is not None and measured_usages:
+            measured_plan = plan(Selection(row_ids=row_ids[: len(measured_usages)]))
+            calibration = _calibrate(measured_plan, measured_usages)
+        rows_plan = plan(selection, calibration=calibration)
+    if table_size is not None:
+        rows_plan = _extend_plan(rows_plan, table_size, settings=ws.settings)
     estimate = estimate_plan(
         ws,
-        plan,
+        rows_plan,
         deadline_s=deadline_s,
         is_pilot_waived=is_pilot_waived,
     )
-    if measured_usages:
-        estimate = replace(estimate, calibration=budget.Calibration(answers=len(measured_usages)))
+    if calibration is not None:
+        estimate = replace(estimate, calibration=calibration)
     return estimate
 
 
-def _extend_plan(
-    plan: BatchPlan, row_count: int, measured_usages: Sequence[Usage], *, settings: Settings
-) -> BatchPlan:
-    """Return the plan for all rows, from the plan of some of them, or from replies about them.
+def _calibrate(plan: BatchPlan, measured_usages: Sequence[Usage]) -> budget.Calibration:
+    """Return the corrections of estimates that follow from replies about the rows of a plan."""
+    answer_count = len(measured_usages)
+    measured = sum_usage(measured_usages)
+    counted_prompt = plan.counted_prompt_tokens / plan.requests
+    return budget.Calibration(
+        prompt=measured.prompt / answer_count / counted_prompt,
+        answer=measured.answer / answer_count,
+        answers=answer_count,
+    )
 
-    Each row counts as a request. The number of batches follows from rows and prompt tokens, not
-    from the size of the files.
+
+def _extend_plan(plan: BatchPlan, size: TableSize, *, settings: Settings) -> BatchPlan:
+    """Return the plan for all rows of a table, from the plan for the first of them.
+
+    The number of further batches follows from requests and prompt tokens, not from the size of the
+    files.
     """
-    usage = plan.usage
-    request_count = plan.requests
-    if measured_usages:
-        usage = sum_usage(measured_usages)
-        request_count = len(measured_usages)
-    share = row_count / request_count
-    usage = Usage(*(round(tokens * share) for tokens in usage))
-    batches_for_rows = row_count / settings.batch_rows
+    share = size.requests / plan.requests
+    usage = Usage(*(round(tokens * share) for tokens in plan.usage))
+    batches_for_requests = size.requests / settings.batch_rows
     batches_for_tokens = usage.prompt / settings.batch_tokens
-    return BatchPlan(
-        row_count,
-        math.ceil(max(batches_for_rows, batches_for_tokens)),
-        row_count,
-        counted_prompt_tokens=usage.prompt,
+    return replace(
+        plan,
+        items=size.rows,
+        batches=math.ceil(max(plan.batches, batches_for_requests, batches_for_tokens)),
+        requests=size.requests,
+        counted_prompt_tokens=round(plan.counted_prompt_tokens * share),
         usage=usage,
+        cost=plan.cost * share,
     )
 
 
