@@ -231,7 +231,10 @@ def _check_same_file_prefix_and_key(stored_record: TaskRecord, declared_record: 
         former_key = _format_key(stored_record)
         declared_key = _format_key(declared_record)
         reason = f"the key of {name} was {former_key} and is {declared_key} now"
-        hint = f"the key of a task cannot change; {new_name_hint}"
+        hint = (
+            f"give the key of the rows its former name and kind, {former_key}, in key= and the "
+            f"source (in a query with CAST and AS); {new_name_hint}, which asks about all rows"
+        )
     else:
         return
     raise ConfigurationError(f"{reason}; nothing was changed", hint=hint)

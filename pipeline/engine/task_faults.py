@@ -18,6 +18,7 @@ from pipeline.core.column_placeholders import (
 from pipeline.core.declaration import Declaration
 from pipeline.core.errors import InputError
 from pipeline.core.quotes import has_quotes
+from pipeline.tables.reflection import quote_name
 from pipeline.tables.row_sync import KEY_KINDS
 
 # The class whose call in a file declares the task, and its version without `version=`.
@@ -27,7 +28,10 @@ MAX_LISTED_COLUMNS = 12
 # How to mend a member that names a missing column.
 MISSING_COLUMN_HINTS = {
     "prompt": "name one of these columns; other braces may stay, binary columns are left out",
-    "key": 'key="row" makes a key from each row',
+    "key": (
+        "give the key its old name in the source (in a query with AS); "
+        'only a new task can have another key=, such as "row"'
+    ),
     "index": "each name in braces must be a column or a field of the answer",
 }
 
@@ -144,7 +148,13 @@ def _find_missing_column_faults(
                     f"names the column {name!r}, which has {columns[name]} values; "
                     "a key must be text, whole numbers or UUIDs"
                 )
-                yield member, message, MISSING_COLUMN_HINTS["key"]
+                type_name = "BIGINT" if columns[name] == "real" else "TEXT"
+                hint = (
+                    "write the keys in the source as they were, such as 1 instead of 1.0 (in a "
+                    f"query: CAST({quote_name(name)} AS {type_name}) AS {quote_name(name)}); "
+                    'only a new task can have another key=, such as "row"'
+                )
+                yield member, message, hint
 
 
 def find_text_columns(declaration: Declaration, columns: Mapping[str, str]) -> list[str]:

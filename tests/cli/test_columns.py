@@ -86,3 +86,27 @@ def test_text_is_the_longest_column_by_its_filled_cells(run: Run, table: str, me
     result = run("new-task", "mine", "--from", "table.csv")
     assert message in result.stderr
     assert result.exit_code == (2 if "the longest:" in message else 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "declared_key", "hint"),
+    [
+        ([{"nr": 1, "text": "It drips"}], "id", "give the key its old name in the source"),
+        ([{"id": 1.5, "text": "It drips"}], "id", 'CAST("id" AS BIGINT) AS "id"'),
+        ([{"id": 1, "nr": 1, "text": "It drips"}], "nr", "its former name and kind, id (integer)"),
+    ],
+)
+def test_key_of_a_used_task_is_kept(
+    run: Run, rows: list[dict[str, object]], declared_key: str, hint: str
+) -> None:
+    """The hint about a changed key keeps the answers, instead of asking about all rows again."""
+    Path("table.jsonl").write_text(json.dumps({"id": 1, "text": "It drips"}), encoding="utf-8")
+    run("new-task", "mine", "--from", "table.jsonl")
+    assert run("tag", "--task", "mine", "--dry").exit_code == 0
+
+    Path("table.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task_file = Path("tasks/mine.py")
+    task_file.write_text(task_file.read_text().replace('"id"', f'"{declared_key}"'))
+    result = run("tag", "--task", "mine", "--dry")
+    assert result.exit_code != 0
+    assert hint in result.stderr
