@@ -106,10 +106,24 @@ REMOTE_STATES: dict[str, RemoteState] = {
 }
 
 
+# The name of an enumeration before its value, as in BATCH_STATE_FAILED or FinishReason.STOP.
+_ENUM_PREFIX = re.compile(
+    r"(?:\w+\.)?(?:(?:(?:JOB_|BATCH_)?STATE|FINISH_REASON|BLOCK(?:ED)?_REASON)_)?"
+)
+
+
+def normalize_enum(word: str) -> str:
+    """Return a value of an enumeration of the API in upper case, without the enumeration's name.
+
+    So `JOB_STATE_FAILED`, `BATCH_STATE_FAILED` and `failed` are the same value.
+    """
+    upper_word = word.strip().upper().replace("-", "_")
+    return _ENUM_PREFIX.sub("", upper_word, count=1)
+
+
 def remote_state(word: str | None) -> RemoteState:
     """Return the state for a state word of the API; WAITING for None and unknown words."""
-    name = (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_")
-    return REMOTE_STATES.get(name, RemoteState.WAITING)
+    return REMOTE_STATES.get(normalize_enum(word or ""), RemoteState.WAITING)
 
 
 def describe_remote_state(word: str) -> str:
@@ -119,7 +133,7 @@ def describe_remote_state(word: str) -> str:
 
 def is_known_state(word: str | None) -> bool:
     """Return whether a state word of the API is documented; callers warn of other words."""
-    return (word or "").removeprefix("JOB_STATE_").removeprefix("BATCH_STATE_") in REMOTE_STATES
+    return normalize_enum(word or "") in REMOTE_STATES
 
 
 # Beginning of the reason for parking a row whose text supports no answer.

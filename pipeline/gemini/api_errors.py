@@ -28,6 +28,7 @@ from pipeline.core.errors import (
     UploadTypeRefusedError,
 )
 from pipeline.core.redact import redact
+from pipeline.core.states import normalize_enum
 from pipeline.core.text import shorten, to_single_line
 from pipeline.gemini.responses import (
     HTTP_STATUS_BY_RPC_CODE,
@@ -437,7 +438,8 @@ def _is_key_error(code: int, error: Mapping[str, Any]) -> bool:
 
     message = str(error.get("message", ""))
     if code == HTTPStatus.BAD_REQUEST:
-        return error.get("status") == "FAILED_PRECONDITION" or "API key not valid" in message
+        status = normalize_enum(to_text(error.get("status")))
+        return status == "FAILED_PRECONDITION" or "API key not valid" in message
     if code == HTTPStatus.FORBIDDEN:
         return "API key" in message or "unregistered callers" in message
     return False

@@ -248,7 +248,7 @@ class Client:
 
         file = remote.read_file_resource(document)
         waited_s = 0.0
-        while file.get("state") == "PROCESSING" and waited_s < self._transfer_timeout_s:
+        while file["state"] == "PROCESSING" and waited_s < self._transfer_timeout_s:
             await asyncio.to_thread(self.sleep, UPLOAD_POLL_INTERVAL_S)
             waited_s += UPLOAD_POLL_INTERVAL_S
             status_call = sdk.aio.files.get(
@@ -259,9 +259,9 @@ class Client:
                 {"file": await self._transport.reply_document(status_call)}
             )
 
-        if file.get("state", "ACTIVE") not in ("ACTIVE", "STATE_UNSPECIFIED"):
+        if file["state"] not in ("", "ACTIVE", "UNSPECIFIED"):
             raise api_errors.UnreadableReplyError(
-                f"the uploaded file has the state {file.get('state')!r}, not 'ACTIVE'"
+                f"the uploaded file has the state {file['state']!r}, not 'ACTIVE'"
             )
         return file
 

@@ -23,7 +23,7 @@ import orjson
 
 from pipeline.core.answer_fields import AnswerField, Option
 from pipeline.core.errors import InputError
-from pipeline.core.states import Outcome
+from pipeline.core.states import Outcome, normalize_enum
 from pipeline.core.vocabulary import MAX_OPTIONS
 from pipeline.gemini.responses import (
     MAX_TOKEN_COUNT,
@@ -198,8 +198,8 @@ def find_answer(answers: Mapping[str, Any], question_id: str, kind: str) -> Mapp
     answer = answers.get(question_id)
     if answer is None:
         raise ValueError(f"{question_id}: no answer")
-    if not isinstance(answer, dict) or answer.get("type") != kind:
-        answer_type = make_excerpt(object_or_empty(answer).get("type"))
+    answer_type = make_excerpt(object_or_empty(answer).get("type"))
+    if not isinstance(answer, dict) or normalize_enum(answer_type) != kind.upper():
         raise ValueError(f"{question_id}: an answer of type {kind} expected, not {answer_type}")
     return answer
 
@@ -367,7 +367,9 @@ def parse_decisions(
     feedback = object_or_empty(
         response.get("prompt_feedback") or response.get("promptFeedback"),
     )
-    block_reason = excerpt_or_empty(feedback.get("block_reason") or feedback.get("blockReason"))
+    block_reason = normalize_enum(
+        excerpt_or_empty(feedback.get("block_reason") or feedback.get("blockReason"))
+    )
     answers = object_or_empty(response.get("answers"))
     if block_reason or (feedback and not answers):
         return ParsedReply(

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pipeline.core.states import DISPLAY_NAME_PREFIX, RemoteState, remote_state
+from pipeline.core.states import DISPLAY_NAME_PREFIX, RemoteState, normalize_enum, remote_state
 from pipeline.gemini.api_errors import (
     UnreadableReplyError,
     format_error,
@@ -196,13 +196,15 @@ def _is_of_other_program(document: Any) -> bool:
 def read_file_resource(document: Any) -> dict[str, Any]:
     """Return the file resource in an upload's last reply, `{"file": {…}}`.
 
+    Its `state` is normalized, see `normalize_enum`; "" if there is none.
+
     Raises:
         UnreadableReplyError: The document names no file.
     """
     file = object_or_empty(object_or_empty(document).get("file"))
     if not FILE_NAME_PATTERN.fullmatch(to_text(file.get("name"))):
         raise UnreadableReplyError("the reply does not name a file")
-    return dict(file)
+    return {**file, "state": normalize_enum(to_text(file.get("state")))}
 
 
 def verify_upload(file: Mapping[str, Any], *, sha256: str, size: int) -> None:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from pipeline.core.answer_types import make_answer_validator
-from pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome
+from pipeline.core.states import PRIORITY, STANDARD, Mode, Outcome, normalize_enum
 from pipeline.core.text import INVALID_TEXT, shorten, to_single_line
 from pipeline.gemini.answer_schema import decode_reply
 from pipeline.gemini.usage import NO_USAGE, Usage
@@ -104,7 +104,8 @@ class ParsedReply(NamedTuple):
     text: str = ""
     # The google.rpc code of an error line.
     rpc_code: int | None = None
-    # The API's finish reason of the candidate, or its reason for blocking the prompt.
+    # The API's finish reason of the candidate, or its reason for blocking the prompt; see
+    # `normalize_enum`.
     finish_reason: str = ""
     usage: Usage = NO_USAGE
     model_version: str = ""
@@ -338,7 +339,7 @@ def read_rpc_code(error: Mapping[str, Any]) -> int | None:
     An HTTP status in `code` is converted to a google.rpc code. An HTTP status without a google.rpc
     code becomes UNAVAILABLE from 500 on, else UNKNOWN.
     """
-    status_name = excerpt_or_empty(error.get("status"))
+    status_name = normalize_enum(excerpt_or_empty(error.get("status")))
     code = parse_count(error.get("code"), below=1_000)
     if not code:
         return _rpc_code(status_name) if status_name in RPC_STATUS_NAMES else None
@@ -379,7 +380,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
     candidates = response.get("candidates")
     if not isinstance(candidates, list) or not candidates:
         feedback = object_or_empty(response.get("promptFeedback"))
-        block_reason = excerpt_or_empty(feedback.get("blockReason"))
+        block_reason = normalize_enum(excerpt_or_empty(feedback.get("blockReason")))
         reason = "prompt-blocked" if block_reason else "no-candidates"
         return Outcome.REFUSED, reason, block_reason, ""
 
@@ -388,7 +389,7 @@ def _parse_candidate(response: Mapping[str, Any]) -> tuple[Outcome, str, str, st
         return Outcome.INVALID, "unreadable", "", ""
 
     text = _join_texts(candidate.get("content"))
-    finish_reason = excerpt_or_empty(candidate.get("finishReason"))
+    finish_reason = normalize_enum(excerpt_or_empty(candidate.get("finishReason")))
     outcome, reason = _classify_finish(finish_reason, text)
     return outcome, reason, finish_reason, text
 

@@ -276,7 +276,7 @@ def test_a_blocked_prompt_is_refused(feedback: dict[str, Any]) -> None:
     """The reason of the block is the finish reason; feedback without a reason blocks, too."""
     reply = _parse_tone(None, **feedback)
     assert (reply.outcome, reply.reason) == (Outcome.REFUSED, "prompt-blocked")
-    assert reply.finish_reason == "prohibited_content"
+    assert reply.finish_reason == "PROHIBITED_CONTENT"
     assert _parse_tone({}, prompt_feedback={"note": "x"}).reason == "prompt-blocked"
 
 

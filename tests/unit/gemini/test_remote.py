@@ -1,6 +1,7 @@
 """Remote operations are read, and all states and errors of the libraries are known."""
 
 import itertools
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,32 +10,45 @@ import pytest
 from google.genai import types
 
 from pipeline.core.errors import NotSentError, UnavailableError
-from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state
+from pipeline.core.states import REMOTE_STATES, Outcome, is_known_state, remote_state
 from pipeline.gemini.api_errors import UnreadableReplyError, convert_exception
 from pipeline.gemini.remote import read_batch_page, read_operation
 from pipeline.gemini.responses import BLOCKING_FINISH_REASONS, parse_response
+
+# Spellings of a value of an enumeration.
+SPELLINGS: tuple[Callable[[str, str], str], ...] = (
+    lambda _, value: value,
+    lambda _, value: value.lower(),
+    lambda enum, value: f"{enum}_{value}",
+    lambda enum, value: f"{enum}_{value}".lower().replace("_", "-"),
+)
 
 
 def test_every_state_of_the_sdk_is_known() -> None:
     """Our table has exactly the JobStates of the SDK."""
     words = {state.value.removeprefix("JOB_STATE_") for state in types.JobState}
     assert words == set(REMOTE_STATES)
-    assert all(is_known_state(f"BATCH_STATE_{word}") for word in words)
 
 
-def test_only_stop_is_an_answer() -> None:
-    """Only the finish reason STOP makes an answer; our blocking reasons exist in the SDK."""
+@pytest.mark.parametrize("spell", SPELLINGS)
+def test_only_stop_is_an_answer(spell: Callable[[str, str], str]) -> None:
+    """Only STOP makes an answer, and values of the SDK are known, in any spelling."""
     answer_reasons = set()
     for finish_reason in types.FinishReason:
+        spelled_reason = spell("FINISH_REASON", finish_reason.value)
         response = {
-            "candidates": [
-                {"content": {"parts": [{"text": "{}"}]}, "finishReason": finish_reason.value}
-            ]
+            "candidates": [{"content": {"parts": [{"text": "{}"}]}, "finishReason": spelled_reason}]
         }
-        if parse_response(response).outcome is Outcome.ANSWERED:
+        reply = parse_response(response)
+        assert reply.finish_reason in finish_reason.value
+        assert (reply.reason == "blocked") == (finish_reason.value in BLOCKING_FINISH_REASONS)
+        if reply.outcome is Outcome.ANSWERED:
             answer_reasons.add(finish_reason.value)
     assert answer_reasons == {"STOP"}
     assert {finish_reason.value for finish_reason in types.FinishReason} >= BLOCKING_FINISH_REASONS
+    for state_name, state in REMOTE_STATES.items():
+        assert remote_state(spell("JOB_STATE", state_name)) is state
+        assert is_known_state(spell("BATCH_STATE", state_name))
 
 
 def list_subclasses(kind: type[Exception]) -> list[type[Exception]]:

@@ -57,7 +57,7 @@ def test_denials_concern_the_account_if_they_name_no_file(
 
 def test_counts_codes_and_line_numbers_are_parsed() -> None:
     """Invalid counts are 0, a status gives its code, and excerpts are printable."""
-    assert parse_result_line(b'{"error": {"status": "RESOURCE_EXHAUSTED"}}').rpc_code == 8
+    assert parse_result_line(b'{"error": {"status": "resource_exhausted"}}').rpc_code == 8
     counts: list[Any] = [-1, True, "x", None, [], 1.5, 2**30, 2**70, "9" * 30]
     for count in counts:
         line = candidate("{}", "STOP", usageMetadata={"promptTokenCount": count})
