@@ -26,14 +26,13 @@ from pipeline.core.errors import InputError
 from pipeline.core.states import Outcome, normalize_enum
 from pipeline.core.vocabulary import MAX_OPTIONS
 from pipeline.gemini.responses import (
-    MAX_TOKEN_COUNT,
     ParsedReply,
     excerpt_or_empty,
     make_excerpt,
     object_or_empty,
-    parse_count,
+    read_usage,
 )
-from pipeline.gemini.usage import Usage, estimate_tokens
+from pipeline.gemini.usage import estimate_tokens
 
 # Options of a choice, and levels of a score (types of google-genai 3.3.0).
 MIN_OPTIONS = 2
@@ -46,14 +45,6 @@ MIN_YES_PROBABILITY = 0.5
 
 # Decimal places of a stored probability, so that it is compared and exported as it is displayed.
 PROBABILITY_DECIMALS = 4
-# Names of the token counts in a reply. The first two are the forms of the SDK's type, the third is
-# that of generateContent; which of them arrives is not documented.
-_USAGE_NAMES = (
-    ("total_input_tokens", "totalInputTokens", "promptTokenCount"),
-    ("total_output_tokens", "totalOutputTokens", "candidatesTokenCount"),
-    ("total_thought_tokens", "totalThoughtTokens", "thoughtsTokenCount"),
-    ("total_cached_tokens", "totalCachedTokens", "cachedContentTokenCount"),
-)
 FieldKind = Literal["choice", "noul", "score", "members"]
 
 
@@ -355,12 +346,8 @@ def parse_decisions(
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     metadata = object_or_empty(response.get("usage") or response.get("usageMetadata"))
-    token_counts = [
-        max(parse_count(metadata.get(name), below=MAX_TOKEN_COUNT) for name in names)
-        for names in _USAGE_NAMES
-    ]
     details: dict[str, Any] = {
-        "usage": Usage(*token_counts),
+        "usage": read_usage(metadata),
         "model_version": excerpt_or_empty(response.get("modelVersion") or response.get("model")),
         "response_id": excerpt_or_empty(response.get("responseId") or response.get("id")),
     }

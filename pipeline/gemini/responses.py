@@ -74,13 +74,16 @@ ACCOUNT_ERROR_PATTERN = re.compile(
 FILE_ERROR_PATTERN = re.compile(r"\b(?:files?|ur[il]s?)\b", re.IGNORECASE)
 # An excerpt is long enough to recognise a line and short enough for a table.
 MAX_EXCERPT_CHARS = 200
-# The members of `usageMetadata` that make up a `Usage`, in its order.
-USAGE_MEMBERS = (
-    "promptTokenCount",
-    "candidatesTokenCount",
-    "thoughtsTokenCount",
-    "cachedContentTokenCount",
-)
+# Names of the token counts in a reply, in lower case and without "_". The second name is that of a
+# decision (types of google-genai 3.3.0); which of them arrives is not documented.
+TOKEN_COUNT_NAMES = {
+    "prompt": ("prompttokencount", "totalinputtokens"),
+    "answer": ("candidatestokencount", "totaloutputtokens"),
+    "thoughts": ("thoughtstokencount", "totalthoughttokens"),
+    "cached": ("cachedcontenttokencount", "totalcachedtokens"),
+    "tool prompt": ("tooluseprompttokencount", "totaltoolusetokens"),
+    "total": ("totaltokencount", "totaltokens"),
+}
 # Digits of the largest whole number that surely fits 64 bits.
 MAX_INTEGER_CHARS = 18
 # A larger number is not a plausible count. The sum of two smaller numbers fits an INTEGER column.
@@ -210,24 +213,19 @@ def parse_response(response: Any) -> ParsedReply:
 
     The outcome is INVALID if the response or the candidate is not an object, else that of
     `_parse_candidate`. Only an ANSWERED reply has a text. Missing and malformed details are empty
-    or 0. If a token count is negative, all token counts are 0.
+    or 0; see `read_usage` for the token counts.
     """
     if not isinstance(response, dict):
         return ParsedReply(Outcome.INVALID, "unreadable", excerpt_source=response)
 
     outcome, reason, finish_reason, text = _parse_candidate(response)
-    metadata = object_or_empty(response.get("usageMetadata"))
-    token_counts = [metadata.get(name) for name in USAGE_MEMBERS]
-    # A negative count makes the other counts of the reply doubtful, too.
-    usage = NO_USAGE
-    if not any(isinstance(count, int | float) and count < 0 for count in token_counts):
-        usage = Usage(*(parse_count(count, below=MAX_TOKEN_COUNT) for count in token_counts))
+    metadata = object_or_empty(response.get("usageMetadata") or response.get("usage_metadata"))
     return ParsedReply(
         outcome,
         reason,
         text if outcome is Outcome.ANSWERED else "",
         finish_reason=finish_reason,
-        usage=usage,
+        usage=read_usage(metadata),
         model_version=excerpt_or_empty(response.get("modelVersion")),
         response_id=excerpt_or_empty(response.get("responseId")),
         served_tier=_find_tier(metadata),
@@ -425,6 +423,27 @@ def _join_texts(content: Any) -> str:
     return "".join(text for text in texts if isinstance(text, str))
 
 
+def read_usage(metadata: Mapping[str, Any]) -> Usage:
+    """Return the token counts of a reply; a missing or invalid count is 0.
+
+    The names of the members may be in camel case or snake case. Tokens of the total that are in no
+    other count are output, because output is the dearest. If a count is negative, all counts are
+    0, because the other counts are doubtful, too.
+    """
+    members = {name.replace("_", "").lower(): count for name, count in metadata.items()}
+    counts: dict[str, int] = {}
+    for kind, names in TOKEN_COUNT_NAMES.items():
+        values = [members.get(name) for name in names]
+        if any(str(value).startswith("-") for value in values):
+            return NO_USAGE
+        counts[kind] = max(parse_count(value, below=MAX_TOKEN_COUNT) for value in values)
+
+    input_count = counts["prompt"] + counts["tool prompt"]
+    uncounted_output = counts["total"] - input_count - counts["thoughts"]
+    answer_count = max(counts["answer"], uncounted_output)
+    return Usage(counts["prompt"], answer_count, counts["thoughts"], counts["cached"])
+
+
 def _find_tier(metadata: Mapping[str, Any]) -> str:
     """Return the service tier that `usageMetadata` names; "" if it names none.
 
@@ -439,20 +458,20 @@ def _find_tier(metadata: Mapping[str, Any]) -> str:
 
 
 def parse_count(value: Any, *, below: int) -> int:
-    """Return an int, or the number of a text of digits; return 0 if the value is not valid.
+    """Return a whole number, also of a float or a text; return 0 if the value is not valid.
 
-    These are not valid: a negative number, a float (also 3.0), a boolean, more than ten digits, and
-    any other type or text.
+    These are not valid: a negative number, a fraction, a boolean, more than ten digits, and any
+    other type or text.
 
     Args:
         below: This number and larger numbers are not valid either.
     """
-    if not isinstance(value, int | str):
+    if not isinstance(value, int | float | str):
         return 0
 
-    match = re.fullmatch("[0-9]{1,10}", str(value))
-    if match and int(match[0]) < below:
-        return int(match[0])
+    match = re.fullmatch(r"([0-9]{1,10})(?:\.0+)?", str(value))
+    if match and int(match[1]) < below:
+        return int(match[1])
     return 0
 
 

@@ -69,3 +69,35 @@ def test_counts_codes_and_line_numbers_are_parsed() -> None:
         == 12
     )
     assert parse_bad_line_number("Request contains an invalid argument.") is None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "prompt", "output"),
+    [
+        ({"promptTokenCount": 60, "candidatesTokenCount": 6, "totalTokenCount": 66}, 60, 6),
+        ({"promptTokenCount": 1000, "totalTokenCount": 51_000}, 1000, 50_000),
+        ({"prompt_token_count": 1000.0, "total_token_count": "51000"}, 1000, 50_000),
+        ({"promptTokenCount": 60, "toolUsePromptTokenCount": 30, "totalTokenCount": 96}, 60, 6),
+        (
+            {
+                "promptTokenCount": 60,
+                "candidatesTokenCount": 6,
+                "thoughtsTokenCount": 40,
+                "totalTokenCount": 110,
+            },
+            60,
+            50,
+        ),
+        ({"promptTokenCount": 60, "candidatesTokenCount": 6, "totalTokenCount": 60}, 60, 6),
+        ({"totalTokenCount": 900}, 0, 900),
+        ({"total_input_tokens": 31, "totalTokens": 33}, 31, 2),
+        ({"promptTokenCount": 60, "totalTokenCount": -1.0}, 0, 0),
+        ({"promptTokenCount": 60, "candidatesTokenCount": "-6"}, 0, 0),
+    ],
+)
+def test_tokens_of_the_total_that_are_no_input_are_output(
+    metadata: dict[str, Any], prompt: int, output: int
+) -> None:
+    """The output is never less than the total leaves; with a negative count all are unknown."""
+    usage = parse_result_line(candidate("{}", "STOP", usageMetadata=metadata)).usage
+    assert (usage.prompt, usage.answer + usage.thoughts) == (prompt, output)
