@@ -219,12 +219,16 @@ def _read_probabilities(
 
 
 def read_probability(value: Any, question_id: str) -> float:
-    """Return a probability as float; raise ValueError if it is not a number from 0 to 1."""
+    """Return a probability as float; raise ValueError if it is not a number from 0 to 1.
+
+    A number that is outside only by a rounding error, so that it would be stored as 0 or 1, becomes
+    0 or 1.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # The comparison is false for NaN.
-    if not is_number or not 0 <= value <= 1:
+    if not is_number or not 0 <= round(value, PROBABILITY_DECIMALS) <= 1:
         raise ValueError(f"{question_id}: {make_excerpt(value)} is not a probability")
-    return float(value)
+    return min(1.0, max(0.0, float(value)))
 
 
 def find_closed(fields: Iterable[AnswerField]) -> dict[str, ClosedField]:

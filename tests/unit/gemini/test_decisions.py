@@ -227,6 +227,8 @@ def test_bounds_of_a_list_come_before_probabilities() -> None:
         {"tone": _choice("blame", {"blame": True})},
         {"tone": _choice("blame", {"blame": math.nan})},
         {"tone": _choice("blame", {"blame": 1.01})},
+        {"tone": _choice("blame", {"blame": 1.0001})},
+        {"tone": _choice("blame", {"blame": math.inf})},
         {"tone": _choice("blame", {"blame": 1, "praise": -0.01})},
         {"tone": _choice("blame", {"blame": 10**400})},
     ],
@@ -247,12 +249,25 @@ def test_an_answer_that_was_not_asked_is_invalid() -> None:
 
 @pytest.mark.parametrize(
     ("praise", "blame", "confidence"),
-    [(1, 1, 0.5), (0.99, 0.8, 0.4469), (0.3, 0.7, 0.7), (0.1, 0.2, 0.2), (0.3001, 0.7, 0.6999)],
+    [
+        (1, 1, 0.5),
+        (0.99, 0.8, 0.4469),
+        (0.3, 0.7, 0.7),
+        (0.1, 0.2, 0.2),
+        (0.3001, 0.7, 0.6999),
+        # Rounding errors.
+        (0, 1.0000001, 1),
+        (-1e-12, 1, 1),
+        (1, -1e-12, 0),
+    ],
 )
 def test_probabilities_above_one_in_all_are_divided_by_their_sum(
     praise: float, blame: float, confidence: float
 ) -> None:
-    """A contradictory reply makes no confidence that is higher than the reply supports."""
+    """A contradictory reply makes no confidence that is higher than the reply supports.
+
+    A probability that is outside of 0 to 1 only by a rounding error is 0 or 1.
+    """
     answers = {"tone": _choice("blame", {"praise": praise, "blame": blame})}
     assert _parse_tone(answers).confidences == {"tone": confidence}
 
