@@ -38,6 +38,7 @@ from pipeline.gemini import api_errors, remote
 from pipeline.gemini.embed import build_embedding_request, normalize_vectors
 from pipeline.gemini.models import MAX_EMBED_TEXTS, Model
 from pipeline.gemini.remote import BATCH_NAME_PATTERN, FILE_NAME_PATTERN, RemoteBatch
+from pipeline.gemini.responses import object_or_empty
 from pipeline.gemini.retry import RetryPolicy
 from pipeline.gemini.transport import Transport, running_call
 
@@ -665,7 +666,9 @@ class Client:
             document = await self._transport.reply_document(
                 sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
             )
-            vectors = [embedding.get("values") for embedding in document["embeddings"]]
+            vectors = [
+                object_or_empty(embedding).get("values") for embedding in document["embeddings"]
+            ]
             return normalize_vectors(vectors, count=len(texts), dim=dim, is_query=is_query)
 
         return self._call(

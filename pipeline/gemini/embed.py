@@ -7,6 +7,7 @@
 The local engine runs on this machine and costs nothing; it imitates a model.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,34 +74,37 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int, is_query:
     """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
 
     Args:
-        vectors: JSON lists of numbers; a value that is not a list counts as 0 numbers.
+        vectors: JSON values; only a list of `dim` finite numbers is a usable vector.
         count: The expected number of vectors.
         dim: The expected numbers per vector.
+        is_query: An unusable vector or a vector of zeros is an error. For documents, an unusable
+            vector becomes NaN, and a vector of zeros stays zero.
 
     Raises:
-        ValueError: The number of vectors or of their numbers differs, a number is not finite, or a
-            vector is zero.
+        ValueError: The number of vectors differs, or a vector of a query is unusable or zero.
     """
     import numpy as np
 
     if len(vectors) != count:
         raise ValueError(f"the reply has {len(vectors)} vectors for {count} texts")
-    lengths = {len(vector) if isinstance(vector, list | tuple) else 0 for vector in vectors}
-    wrong_lengths = lengths - {dim}
-    if wrong_lengths:
-        raise ValueError(f"a vector has {min(wrong_lengths)} numbers instead of {dim}")
+    rows = np.full((count, dim), np.nan)
+    for row, vector in zip(rows, vectors, strict=True):
+        # Numpy cannot convert each JSON value.
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            numbers = np.array(vector, dtype=np.float64)
+            if numbers.shape == (dim,) and np.isfinite(numbers).all():
+                row[:] = numbers
 
-    rows = np.array(vectors, dtype=np.float64).reshape(count, dim)
-    if not np.isfinite(rows).all():
-        raise ValueError("a vector contains a number that is not finite")
+    if is_query and np.isnan(rows).any():
+        raise ValueError(f"a vector is not a list of {dim} finite numbers")
     max_magnitudes = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     if is_query and not max_magnitudes.all():
         raise ValueError("a vector contains only zeros")
 
     # Scale to about 1 first, so that squares of very large or small numbers stay finite.
-    scaled_rows = rows / np.where(max_magnitudes > 0, max_magnitudes, 1.0)
+    scaled_rows = rows / np.where(max_magnitudes == 0, 1.0, max_magnitudes)
     lengths = np.linalg.norm(scaled_rows, axis=1, keepdims=True)
-    unit_rows = scaled_rows / np.where(lengths > 0, lengths, 1.0)
+    unit_rows = scaled_rows / np.where(lengths == 0, 1.0, lengths)
     return np.asarray(unit_rows, dtype=np.float32)
 
 

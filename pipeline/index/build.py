@@ -84,7 +84,7 @@ class IndexReport:
             for moved_name in self.moved_aside
         ]
         if self.refused:
-            report.warnings.append(self._describe_refused_texts(ws))
+            report.warnings.append(self.describe_refused_texts(ws))
         if not self.count:
             report.title = f"build {self.number} deleted; the search has no index now"
             return report
@@ -104,7 +104,7 @@ class IndexReport:
         report.notes.append(f"`{search_command}` searches the index")
         return report
 
-    def _describe_refused_texts(self, ws: WorkspaceSession) -> str:
+    def describe_refused_texts(self, ws: WorkspaceSession) -> str:
         """Return the number of refused texts, the names of their rows, and the first reason."""
         with ws.store.read() as tx:
             row_table = ws.task.make_row_table(tx)
@@ -112,7 +112,7 @@ class IndexReport:
         row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
         first_reason = next(iter(self.refused.values()))
         texts = plural(len(self.refused), "text")
-        return f"the embedding model refused {texts}: {join_first(row_names)} ({first_reason})"
+        return f"{texts} left out of the index: {join_first(row_names)} ({first_reason})"
 
 
 def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core.errors import ConfigurationError, RefusedError
+from pipeline.core.errors import ConfigurationError, RefusedError, RemoteError
 from pipeline.core.progress import NoProgress, ProgressBar
 from pipeline.core.ranking import Entry
 from pipeline.core.states import STANDARD
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
+from pipeline.gemini.api_errors import RUN_LATER_HINT
 from pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
@@ -33,6 +34,7 @@ HTTP_BAD_REQUEST = 400
 PLAIN_WORD = "word"
 # Such a text has no place among the others, so it is left out like a refused one.
 ZERO_VECTOR_REASON = "the embedding model returned a vector of zeros"
+UNUSABLE_VECTOR_REASON = "the embedding model returned no vector of {dim} numbers"
 # Gemini's task type for the vectors of queries.
 QUERY_TASK_TYPE = "RETRIEVAL_QUERY"
 # Entries that are looked up in the cache at once; a multiple of a call, so that calls are full.
@@ -382,8 +384,9 @@ def _embed_around_refused(
 ) -> Iterator[CallResult]:
     """Yield the vectors of a call; repeat a refused call text by text.
 
-    After each refusal PLAIN_WORD is embedded as a test. If the API refuses it too, no text is at
-    fault. A refused call costs nothing. A text whose vector has only zeros counts as refused.
+    After each refusal, and after a reply without a usable vector, PLAIN_WORD is embedded as a test.
+    If it gets no vector either, no text is at fault. A refused call costs nothing. A text whose
+    vector is unusable or has only zeros counts as refused.
 
     Args:
         call: The texts.
@@ -394,19 +397,26 @@ def _embed_around_refused(
         Positions in the page and their vectors, or a single position and the reason of its refusal.
 
     Raises:
-        RefusedError: The API also refuses the plain word, so no text is at fault.
+        RemoteError: The plain word gets no vector either, so no text is at fault. It is the refusal
+            of the call, if there is one.
     """
     reply = embed_texts(call.texts, call.tokens)
+    if _has_no_vector(reply) and _has_no_vector(embed_texts([PLAIN_WORD], 1)):
+        if isinstance(reply, RefusedError):
+            raise reply
+        raise RemoteError(UNUSABLE_VECTOR_REASON.format(dim=reply.shape[1]), hint=RUN_LATER_HINT)
+
     if not isinstance(reply, RefusedError):
-        has_vector = reply.any(axis=1)
+        is_usable = np.isfinite(reply).all(axis=1)
+        has_vector = is_usable & reply.any(axis=1)
         positions = np.array(call.positions)
         yield positions[has_vector].tolist(), reply[has_vector]
-        for position in positions[~has_vector].tolist():
+        for position in positions[~is_usable].tolist():
+            yield [position], UNUSABLE_VECTOR_REASON.format(dim=reply.shape[1])
+        for position in positions[is_usable & ~has_vector].tolist():
             yield [position], ZERO_VECTOR_REASON
         return
 
-    if isinstance(embed_texts([PLAIN_WORD], 1), RefusedError):
-        raise reply
     if len(call.texts) == 1:
         yield call.positions, reply.message
         return
@@ -414,6 +424,11 @@ def _embed_around_refused(
     tokens = call.tokens // len(call.texts)
     for position, text in zip(call.positions, call.texts, strict=True):
         yield from _embed_around_refused(EmbeddingCall([position], [text], tokens), embed_texts)
+
+
+def _has_no_vector(reply: Vectors | RefusedError) -> bool:
+    """Return whether a call was refused, or none of its vectors is usable."""
+    return isinstance(reply, RefusedError) or bool(np.isnan(reply).all())
 
 
 def fit_text(text: str, *, limit: int | None) -> str:

@@ -238,6 +238,8 @@ class WorkPass:
             report = build.build_index(self.ws)
             texts = plural(report.embedded, "text")
             self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
+            if report.refused:
+                self.phrases.append(report.describe_refused_texts(self.ws))
 
     def describe_waits(self) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.

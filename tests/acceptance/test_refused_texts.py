@@ -1,5 +1,9 @@
 """The index leaves out refused texts, and its calls stay within the limit of the API."""
 
+from typing import Any
+
+import pytest
+
 from tests.acceptance.database import run_sql
 from tests.acceptance.product import HEADER, Workspace
 from tests.outside.server import Outside
@@ -41,29 +45,36 @@ def test_refused_text_is_left_out_and_named(
     assert served_workspace.read_json("index")["count"] == 9
 
 
-def test_text_with_a_vector_of_zeros_is_left_out_and_named(
-    served_workspace: Workspace, outside_server: Outside
+@pytest.mark.parametrize("bad_vector", [[0.0] * 768, None, [0.5], [None] * 768])
+def test_text_without_a_usable_vector_is_left_out_and_named(
+    bad_vector: Any, served_workspace: Workspace, outside_server: Outside
 ) -> None:
     """The other texts of the same call are in the index, and are not embedded again."""
     import_tagged_people(served_workspace, ["I keep bees.", "I keep nothing.", "I keep sheep."])
-    outside_server.zeroed_text = "I keep nothing"
-    index_run = served_workspace.run_command("index")
-    assert "person-1 (the embedding model returned a vector of zeros)" in index_run.output
+    outside_server.spoilt_text = "I keep nothing"
+    outside_server.bad_vector = bad_vector
+    reason = "no vector of 768 numbers"
+    if bad_vector == [0.0] * 768:
+        reason = "a vector of zeros"
+    for _ in range(2):
+        index_run = served_workspace.run_command("index")
+        assert f"person-1 (the embedding model returned {reason})" in index_run.output
     assert served_workspace.status(exact=True)["index"]["count"] == 2
     assert len(served_workspace.search("bees", k=10)) == 2
 
-    outside_server.zeroed_text = ""
+    outside_server.spoilt_text = ""
     report = served_workspace.read_json("index")
     assert (report["count"], report["embedded"]) == (3, 1)
 
 
-def test_index_stops_if_the_api_refuses_every_text(
-    served_workspace: Workspace, outside_server: Outside
+@pytest.mark.parametrize("fault", ["refused_text", "spoilt_text"])
+def test_index_stops_if_no_text_gets_a_vector(
+    fault: str, served_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """Nobody is left out if even a plain word is refused, because the request is wrong then."""
+    """Nobody is left out if even a plain word gets none, because the request is wrong then."""
     import_tagged_people(served_workspace, ["I keep bees and teach water law."])
-    outside_server.refused_text = "title: none"
-    assert "refused" in served_workspace.run_command("index", code=4).stderr
+    setattr(outside_server, fault, "title: none")
+    served_workspace.run_command("index", code=4)
     assert served_workspace.status()["index"]["count"] == 0
 
 

@@ -422,10 +422,10 @@ class Handler(BaseHTTPRequestHandler):
         if refused_text and any(refused_text in body for body in bodies):
             raise OutsideError(400, "Request contains an invalid argument.")
         vectors = [vector_of(request) for request in requests]
-        zeroed_text = self._server.zeroed_text
-        for vector, body in zip(vectors, bodies, strict=True):
-            if zeroed_text and zeroed_text in body:
-                vector[:] = [0.0] * len(vector)
+        spoilt_text = self._server.spoilt_text
+        for index, body in enumerate(bodies):
+            if spoilt_text and spoilt_text in body:
+                vectors[index] = self._server.bad_vector
         embeddings = [{"values": vector, "shape": [1]} for vector in vectors]
         self._send({"embeddings": embeddings})
 

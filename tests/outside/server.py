@@ -111,8 +111,9 @@ class Outside:
     cached_share: float = 0.0
     # Texts that contain these words are not embedded.
     refused_text: str = ""
-    # The vectors of texts that contain these words are zero.
-    zeroed_text: str = ""
+    # The vectors of texts that contain these words are replaced by a bad vector.
+    spoilt_text: str = ""
+    bad_vector: Any = None
     # The body of each decision that was answered, oldest first.
     decisions: list[Json] = field(default_factory=list)
     # Models that the project cannot see.
