@@ -11,7 +11,8 @@ Kinds of failed requests:
 - A charged failure counts against its row, which is parked after too many of them.
 - An uncharged failure is the service's fault. A row is parked if too many of them follow each
   other.
-- A forgiven failure never counts, for example after a person cancelled the batch.
+- A forgiven failure never counts, for example after a person cancelled the batch, or if a batch
+  expired without a single reply.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -249,6 +250,8 @@ class _BatchIngest:
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
     has_confidences: bool = False
+    # The result has a line for a row of the batch.
+    has_replies: bool = True
     # Other rows with the same inputs that got an answer, and values of answers beyond the number
     # that an answer may have.
     copied_rows: int = 0
@@ -309,6 +312,7 @@ class _BatchIngest:
             if not ingested_ids:
                 self._hold_if_mixed_up(results, nonces, control_replies)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
+            self.has_replies = self._count_replied_rows(results) > 0
             validated_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
                 request_outcomes = self._validate_page(results, page, contexts, provenance.model)
@@ -382,6 +386,14 @@ class _BatchIngest:
         with self.ws.store.write() as tx:
             batches.hold(tx, self.batch, reason=reason, now=self.ws.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
+
+    def _count_replied_rows(self, results: ResultFile) -> int:
+        """Return how many rows of the batch have a line in the result, ingested rows included."""
+        with self.ws.store.read() as tx:
+            row_ids = answers.list_row_ids_of_batch(tx, self.batch.number, claimed=True)
+        return results.count_present_keys(
+            make_request_key(self.batch.task, row_id) for row_id in row_ids
+        )
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield pages of the batch's claims, each with the rows of its claims by row id.
@@ -520,7 +532,7 @@ class _BatchIngest:
         row only if it is repeated. A forgiven failure never counts.
 
         - Batch API: charged if the batch succeeded and nobody asked to cancel it. Forgiven if
-          somebody asked to cancel it. Otherwise uncharged.
+          somebody asked to cancel it, or if no row got a reply. Otherwise uncharged.
         - Live batch: uncharged if the call may have been paid for and its reply was lost, else
           forgiven.
         """
@@ -544,7 +556,7 @@ class _BatchIngest:
             Outcome.MISSING,
             reason,
             is_charged=False,
-            is_forgiven=is_cancelled,
+            is_forgiven=is_cancelled or not self.has_replies,
         )
 
     def _mark_ingested(self, results: ResultFile, control_cost: float) -> None:

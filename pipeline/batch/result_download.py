@@ -1,7 +1,7 @@
 """Download the result of a batch that is over, and seal it or fail the batch.
 
 A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
-are released and not charged; rows that failed in this way too often in a row are parked.
+are released, and the failure counts against none of them.
 """
 
 import contextlib
@@ -150,18 +150,17 @@ def _seal_result(
 
 
 def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
-    """Move a batch without a result to failed, and release its rows without charging them.
+    """Move a batch without a result to failed, and release its rows.
 
-    Stores the outcome MISSING for each claimed row, in one transaction. A row with too many such
-    failures since its last charged attempt is parked; failures of a cancelled batch do not count.
+    Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,
+    because without a single reply no row can be at fault.
 
     Raises:
         StateConflictError: Another process has moved the batch to another state. Nothing was
             changed.
     """
-    is_cancelled_by_hand = batch.cancel_asked_at is not None
     reason = _describe_ending(remote, has_no_download=True)
-    if is_cancelled_by_hand and remote.state is RemoteState.CANCELLED:
+    if batch.cancel_asked_at is not None and remote.state is RemoteState.CANCELLED:
         reason = batch.reason or CANCELLED_BY_USER
     provenance = make_provenance(batch, settings=ws.settings)
     with ws.store.write() as tx:
@@ -173,7 +172,7 @@ def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatc
                     Outcome.MISSING,
                     reason,
                     is_charged=False,
-                    is_forgiven=is_cancelled_by_hand,
+                    is_forgiven=True,
                 )
                 for claim in page
             ]

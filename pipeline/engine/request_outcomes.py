@@ -55,7 +55,8 @@ class RequestOutcome(NamedTuple):
     reply: responses.ParsedReply | None = None
     # The failure counts for the row; False if the service failed.
     is_charged: bool = True
-    # The failure counts for nobody: a person asked for that, or the account of the key failed.
+    # The failure counts for nobody: a person asked for that, the account of the key failed, or the
+    # whole batch got no reply.
     is_forgiven: bool = False
     # Values of the answer that were dropped because the field was full.
     dropped_value_count: int = 0
@@ -379,8 +380,8 @@ def _find_reasons_to_park(
 
     - The API calls a charged error final.
     - The row has MAX_ATTEMPTS charged attempts.
-    - Since its last charged attempt, MAX_SERVICE_FAILURES batches or MAX_LOST_CALLS live calls
-      ended without a reply for the row.
+    - Since its last charged attempt, MAX_SERVICE_FAILURES batches with other replies or
+      MAX_LOST_CALLS live calls ended without a reply for the row.
 
     Reads the stored attempts, so the failures have to be written before.
     """
