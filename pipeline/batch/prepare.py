@@ -62,6 +62,7 @@ def prepare_batches(
     selection: Selection,
     *,
     bar: ProgressBar,
+    max_batches: int | None = None,
 ) -> tuple[list[int], StopReason, int]:
     """Prepare batches of the selected rows, as far as budgets allow; nothing is sent.
 
@@ -69,6 +70,12 @@ def prepare_batches(
     files are deleted first. Then batch after batch is prepared, until no row is left or a limit
     stops it. If a row or a lock is lost to another process, all this begins again; the batches
     prepared until then stay.
+
+    Args:
+        ws: The workspace.
+        selection: The rows.
+        bar: Shows the progress.
+        max_batches: Prepare at most so many batches; None means no limit.
 
     Returns:
         The numbers of the batches, why no further batch was prepared, and how many rows got the
@@ -91,11 +98,12 @@ def prepare_batches(
         """
         with ws.lock(PREPARE_LOCK):
             _delete_unknown_request_files(ws.data, ws.store)
-        while True:
+        while max_batches is None or len(numbers) < max_batches:
             prepared = preparation.prepare_next()
             if not isinstance(prepared, Prepared):
                 return prepared
             numbers.append(prepared.number)
+        return StopReason.NO_ROWS_LEFT
 
     stop_reason = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
     return numbers, stop_reason, preparation.copied_rows

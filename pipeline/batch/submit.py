@@ -49,6 +49,8 @@ class SubmitReport:
     no_room: int = 0
     # The refusal of an API that accepts no more batches until a running batch ends.
     full_api_error: RemoteError | None = None
+    # Why only one batch is sent; empty if there is no outage.
+    outage_message: str = ""
 
     @property
     def created_batches(self) -> list[int]:
@@ -114,6 +116,9 @@ def submit_batches(
     unclear create (its reply was lost, so it may have made a remote batch) go first. Returns at
     once if there is neither a row nor an earlier batch.
 
+    In an outage (see `batches.find_outage`) only one batch is sent, and none while another batch of
+    the task is at the API. Unclear creates are resolved in any case.
+
     Args:
         is_confirmed: A person confirmed the cost already; tokens are not counted, and no plan is
             printed.
@@ -142,6 +147,8 @@ def submit_batches(
             task=ws.task.name,
         )
         prepared_plan = plan_prepared_batches(tx, ws.task)
+        outage_batch = batches.find_outage(tx, ws.task.name)
+        running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
     # Requests, tokens and cost of the new rows are not counted if they are confirmed.
     new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
     if new_plan.items and not is_confirmed:
@@ -165,8 +172,14 @@ def submit_batches(
     new_requests = new_plan.items if is_confirmed else new_plan.requests
     # Batches with an unclear create go first.
     earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
+    max_new_batches = None
+    if outage_batch is not None:
+        report.outage_message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
+        unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
+        earlier_batches = unclear if unclear or running else earlier_batches[:1]
+        max_new_batches = 0 if earlier_batches or running else 1
     earlier_numbers = [batch.number for batch in earlier_batches]
-    submission = _Submission(ws, report)
+    submission = _Submission(ws, report, max_new_batches)
     try:
         submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
         submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.items))
@@ -182,6 +195,18 @@ def submit_batches(
         report.full_api_error = error
     submission.update_report(new_requests, set(earlier_numbers))
     return report
+
+
+def describe_outage(last_batch: BatchRow) -> str:
+    """Return in words that the last batches of a task got no reply.
+
+    Args:
+        last_batch: The last of them.
+    """
+    return (
+        f"the last {batches.MIN_OUTAGE_BATCHES} batches ended without a reply "
+        f"(batch {last_batch.number}: {last_batch.reason})"
+    )
 
 
 def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
@@ -267,6 +292,8 @@ class _Submission:
 
     ws: WorkspaceSession
     report: SubmitReport
+    # Prepare at most so many batches in each round, or None for all.
+    max_new_batches: int | None
     # Batches with a refused line, whose other requests are in no batch yet.
     rebuild_numbers: list[int] = field(default_factory=list)
     # Why no more batches were prepared.
@@ -319,6 +346,7 @@ class _Submission:
                     ws,
                     round_selection,
                     bar=bar,
+                    max_batches=self.max_new_batches,
                 )
             self.stop_reasons.add(stop_reason)
             self.report.shared += copied_rows

@@ -19,7 +19,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from pipeline.core.command_hint import CommandHint
 from pipeline.core.errors import InconsistentError, InputError, StateConflictError
@@ -27,18 +39,22 @@ from pipeline.core.files import SealedFile
 from pipeline.core.states import (
     BATCH_MOVES,
     DISPLAY_NAME_PREFIX,
+    ENDED_STATES,
     OPEN_STATES,
     BatchState,
     Mode,
+    Outcome,
 )
 from pipeline.store import workspace
 from pipeline.store.database import has_row, next_value
-from pipeline.store.schema import BatchRow, batches, creates, rename_columns
+from pipeline.store.schema import BatchRow, attempts, batches, creates, events, rename_columns
 
 __all__ = ["BatchRow"]
 
 # Our own choice: the newest live batches whose reply times are averaged.
 MAX_TIMED_LIVE_BATCHES = 10
+# Our own choice: so many batches in a row without a reply are an outage.
+MIN_OUTAGE_BATCHES = 3
 _DUPLICATE = "duplicate"
 _IS_DUPLICATE = creates.c.outcome == _DUPLICATE
 # Outcome of a create call that was refused because the model does not exist or is retired.
@@ -123,6 +139,46 @@ def batches_in_states(
         )
     query = select(batches).where(*conditions).order_by(batches.c.number)
     return [_to_batch(row) for row in tx.execute(query).mappings()]
+
+
+def find_outage(tx: Connection, task: str) -> BatchRow | None:
+    """Return the last batch of an outage of a task; None if there is no outage.
+
+    In an outage, the MIN_OUTAGE_BATCHES batches of the task that ended last failed or expired
+    without a reply to a row. Any later reply ends it, also to a live call. Batches that a person
+    cancelled or gave up, or that were not created, do not count, and neither do lost live calls.
+    The order is that of the journal, because a clock may be wrong.
+    """
+    has_reply = or_(
+        batches.c.answered > 0,
+        batches.c.refused > 0,
+        batches.c.invalid > 0,
+    )
+    # A batch that a person gave up, or that was not created, has no missing reply.
+    missing_replies = select(attempts.c.id).where(
+        attempts.c.batch == batches.c.number, attempts.c.outcome == Outcome.MISSING
+    )
+    is_without_reply = and_(
+        batches.c.mode == Mode.BATCH,
+        batches.c.cancel_asked_at.is_(None),
+        missing_replies.exists(),
+    )
+    is_end = and_(
+        events.c.kind == "batch",
+        events.c.name == cast(batches.c.number, Text),
+        events.c.new.in_(ENDED_STATES),
+    )
+    query = (
+        select(batches, has_reply.label("has_reply"))
+        .join(events, is_end)
+        .where(batches.c.task == task, or_(has_reply, is_without_reply))
+        .order_by(events.c.id.desc())
+        .limit(MIN_OUTAGE_BATCHES)
+    )
+    last_ends = tx.execute(query).mappings().all()
+    if len(last_ends) < MIN_OUTAGE_BATCHES or any(end["has_reply"] for end in last_ends):
+        return None
+    return _to_batch(last_ends[0])
 
 
 def find_unknown_states(tx: Connection) -> list[str]:

@@ -24,6 +24,8 @@ from pipeline.workflows.decisions import is_decide_run_open
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.
 POLL_SHARE_OF_AGE = 0.5
+# Our choice: `work` and `worker` send a batch so long after the last batch of an outage.
+OUTAGE_PAUSE_S = 3600.0
 
 
 class DueUnit(NamedTuple):
@@ -61,8 +63,9 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
     - "fill" (sync the rows of a user task), always due after `poll_most`
     - "index" (embed new texts and build), unless a batch is downloaded and not ingested
 
-    Each unit has the seconds until it is due. Without room in the quota or a budget, "submit" is
-    due only after `poll_most`, and so is the "ask" of a decision model without room in a budget.
+    Each unit has the seconds until it is due. Without room in the quota or a budget, or in the
+    pause of an outage, "submit" is due only after `poll_most`, and so is the "ask" of a decision
+    model without room in a budget.
 
     Args:
         ws: The workspace.
@@ -95,7 +98,8 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            yield DueUnit("submit", name, max_pause_s if has_no_room else 0.0)
+            must_wait = has_no_room or find_outage_pause_s(tx, ws.task, now=ws.now()) > 0
+            yield DueUnit("submit", name, max_pause_s if must_wait else 0.0)
 
     if is_user_task_set(ws.settings):
         yield DueUnit("fill", name, max_pause_s)
@@ -119,7 +123,7 @@ def _choose_batch_unit(
 
     - downloaded: ingest now.
     - prepared or submitting: submit now, but a prepared batch after `poll_most` if the quota is
-      full.
+      full, or in the pause of an outage.
     - submitted, and the database has a final state of the API: poll now. If it also has the time of
       that state (`over_at`), an earlier poll found no result yet: then poll after `poll_most`.
     - submitted, otherwise: poll after POLL_SHARE_OF_AGE of its age, between `poll_first` and
@@ -132,9 +136,11 @@ def _choose_batch_unit(
         return DueUnit("ingest", name, number=number)
 
     if batch.state is not BatchState.SUBMITTED:
-        is_prepared = batch.state is BatchState.PREPARED
-        has_no_quota = is_prepared and budget.find_quota_refusal(tx, batch, settings)
-        return DueUnit("submit", name, max_pause_s if has_no_quota else 0.0, number)
+        must_wait = batch.state is BatchState.PREPARED and (
+            budget.find_quota_refusal(tx, batch, settings) != ""
+            or find_outage_pause_s(tx, task, now=now()) > 0
+        )
+        return DueUnit("submit", name, max_pause_s if must_wait else 0.0, number)
 
     if remote_state(batch.remote_word).is_final:
         # A batch that was over at an earlier poll has no result file yet.
@@ -144,6 +150,25 @@ def _choose_batch_unit(
     age_s = (current_time - (batch.submitted_at or current_time)).total_seconds()
     poll_pause_s = max(settings.poll_first, POLL_SHARE_OF_AGE * age_s)
     return DueUnit("poll", name, min(max_pause_s, poll_pause_s), number)
+
+
+def find_outage_pause_s(tx: Connection, task: Task, *, now: datetime) -> float:
+    """Return for how many seconds no batch of a task is sent because of an outage; 0 without one.
+
+    The pause begins when the last batch is over. It also lasts while another batch of the task is
+    at the API, because that batch shows whether the outage has ended.
+    """
+    last_batch = batches.find_outage(tx, task.name)
+    if last_batch is None:
+        return 0.0
+    if batches.batches_in_states(tx, BatchState.SUBMITTED, task=task.name):
+        return OUTAGE_PAUSE_S
+
+    elapsed_s = (now - (last_batch.over_at or now)).total_seconds()
+    # A time in the future was stored by a wrong clock. The pause must not last until then.
+    if elapsed_s < 0:
+        return 0.0
+    return max(0.0, OUTAGE_PAUSE_S - elapsed_s)
 
 
 def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:

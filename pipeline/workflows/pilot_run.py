@@ -206,8 +206,9 @@ def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> Failure | No
 
     The first that applies is returned:
 
-    1. The error of a poll or of a failed batch. It is ignored if every batch failed and no row is
-       open, because then all rows of the sample were parked and the sample is done.
+    1. The error of a poll or of a failed batch. It is ignored if every batch failed, the poll was
+       not stopped and no row is open, because then all rows of the sample were parked and the
+       sample is done.
     2. If rows are open, an exhausted budget.
     3. If rows are open, an API without room for batches.
     """
@@ -215,7 +216,7 @@ def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> Failure | No
     has_open_rows = tag_rounds.count_claimable() > 0
     # If every batch failed at the API but no row is open, all rows were parked: no error.
     errors = list[Failure]()
-    if has_open_rows or not report.is_down:
+    if has_open_rows or tag_rounds.is_stopped or not report.is_down:
         errors += report.list_errors(task.nouns)
     if has_open_rows and report.stop.budget_error is not None:
         errors.append(report.stop.budget_error)

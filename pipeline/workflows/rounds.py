@@ -223,12 +223,16 @@ class TagRounds:
         """Return whether more may be sent; if not, record the reason in the report.
 
         No more may be sent if batches failed at the API since the last submission and none
-        succeeded, or if the answers miss a quality gate by far.
+        succeeded, or if the answers miss a quality gate by far. A batch that succeeded ends an
+        outage.
         """
         report = self.report
         if self._failed_batches and not self._has_successful_batch:
-            report.stop = TagStop(TagStopReason.BATCHES_FAILED, API_DOWN_REASON)
+            message = report.stop.message if report.is_down else API_DOWN_REASON
+            report.stop = TagStop(TagStopReason.BATCHES_FAILED, message)
             return False
+        if report.is_down and self._has_successful_batch:
+            report.stop = TagStop()
         if report.is_hopeless:
             report.stop = TagStop(TagStopReason.GATE_FAILED, str(HOPELESS_ANSWERS_REASON))
             return False
@@ -291,10 +295,12 @@ class TagRounds:
     ) -> TagStop:
         """Return why a submission left rows unsent, with their number; an empty stop if none.
 
-        The reason is a full API, else a budget. If the API refused a batch as one too many, the
-        number is that of the rows in prepared batches plus the open rows. The open rows do not
-        count if the limit of the command is used up.
+        The reason is an outage, in which one batch is sent, else a full API, else a budget. If the
+        API refused a batch as one too many, the number is that of the rows in prepared batches plus
+        the open rows. The open rows do not count if the limit of the command is used up.
         """
+        if submit_report.outage_message:
+            return TagStop(TagStopReason.BATCHES_FAILED, submit_report.outage_message)
         rows_without_room = submit_report.no_room
         if submit_report.full_api_error:
             prepared_batches = self.list_batches(BatchState.PREPARED)

@@ -133,7 +133,7 @@ class TagReport:
 
     @property
     def is_down(self) -> bool:
-        """Return whether all batches failed at the API, so that nothing more was sent."""
+        """Return whether all batches failed at the API, so that at most one more was sent."""
         return self.stop.reason is TagStopReason.BATCHES_FAILED
 
     @property
@@ -186,6 +186,8 @@ class TagReport:
         errors += self.last_poll.list_errors(nouns)
         if self.is_down:
             errors += self.list_failures(nouns)
+            hint = f"`{nouns.ask_command}` continues"
+            errors.append(RemoteError(self.stop.message, hint=hint))
         errors += self.held_errors
         if not errors and (strict or self.is_stopped_by_gate):
             errors += self.gate_errors

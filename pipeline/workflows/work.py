@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from pipeline.batch import budget, live
+from pipeline.batch import budget, live, submit
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.report import find_waits
 from pipeline.batch.retry_due import ask_single_rows
@@ -25,8 +25,13 @@ from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build
+from pipeline.store import batches
 from pipeline.workflows import decisions
-from pipeline.workflows.due_units import is_pilot_clear, sync_and_check_index
+from pipeline.workflows.due_units import (
+    find_outage_pause_s,
+    is_pilot_clear,
+    sync_and_check_index,
+)
 from pipeline.workflows.rounds import TagRounds
 
 # Opens the workspace for a task.
@@ -181,7 +186,9 @@ class WorkPass:
         the reason. An unfinished `tag` that asks a decision model leaves no new rows to batches. If
         the session has no agreed cost and the price is above CONFIRM_ABOVE, a person at the
         terminal must confirm it, and without a person this is an error. A used-up budget is no
-        error: it is in the figures, and the next pass submits what the budget allows.
+        error: it is in the figures, and the next pass submits what the budget allows. In the pause
+        of an outage nothing is sent, and the figures have the reason; only unclear creates are
+        resolved.
 
         Raises:
             FindableError: A batch could not be sent, or the price was not confirmed.
@@ -196,6 +203,8 @@ class WorkPass:
             if not decisions.is_decide_run_open(tx, ws.task):
                 askable_count = claiming.count_claimable(tx, ws.task)
             may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
+            outage_batch = batches.find_outage(tx, ws.task.name)
+            outage_pause_s = find_outage_pause_s(tx, ws.task, now=ws.now())
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
             self.figures["left"] = askable_count
@@ -206,6 +215,15 @@ class WorkPass:
             tag_rounds.stop_asking()
             if not tag_rounds.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
                 return
+
+        is_unclear = bool(tag_rounds.list_batches(BatchState.SUBMITTING))
+        if outage_batch is not None and outage_pause_s and not is_unclear:
+            prepared_batches = tag_rounds.list_batches(BatchState.PREPARED)
+            self.figures["left"] = askable_count + sum(batch.requests for batch in prepared_batches)
+            self.figures["outage"] = (
+                f"{submit.describe_outage(outage_batch)}, so one batch is sent per hour"
+            )
+            return
 
         # If no cost is agreed, all rows are counted, to ask a person about the price.
         is_agreed = not has_new_rows or ws.agreed_usd is not None

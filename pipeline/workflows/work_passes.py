@@ -116,7 +116,7 @@ def run_pass(
             failures.append(error)
             continue
 
-        phrases = _describe_pass(work_pass)
+        phrases = describe_pass(work_pass)
         if phrases:
             line = "; ".join(phrases)
             lines.append(f"{name}: {line}" if len(names) > 1 else line)
@@ -132,14 +132,15 @@ def run_pass(
     return Report(document, "; ".join(lines), errors=failures), pause_s
 
 
-def _describe_pass(work_pass: WorkPass) -> list[str]:
+def describe_pass(work_pass: WorkPass) -> list[str]:
     """Return the phrases about what a pass did, and the reasons why rows or batches wait.
 
     The list is empty only if nothing was done and nothing waits.
     """
     figures = work_pass.figures
     phrases = list(work_pass.phrases)
-    stop_reason = figures.get("out_of_money") or figures.get("no_pilot")
+    stop_reasons = (figures.get(name) for name in ("out_of_money", "no_pilot", "outage"))
+    stop_reason = next(filter(None, stop_reasons), "")
     if stop_reason:
         phrases.append(f"{figures['left']:,} not asked: {stop_reason}")
     rows_without_room = figures.get("no_room")

@@ -441,7 +441,7 @@ class _Worker:
             ):
                 work_pass = work_passes.run_due_units(ws, [due_unit.unit], number=due_unit.number)
                 failures = work_pass.failures
-                phrases = work_pass.phrases
+                phrases = work_passes.describe_pass(work_pass)
                 self.account_error = self.account_error or work_pass.account_error
                 retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
         except FindableError as error:

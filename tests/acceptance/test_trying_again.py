@@ -1,6 +1,7 @@
 """Failures are charged to rows, parked rows are released, and batches are cancelled."""
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -173,3 +174,40 @@ def test_what_a_batch_did_not_come_to_is_not_charged(
     assert served_workspace.parked_reasons() == {
         usernames[0]: "it failed 2 times; last: no line in the result"
     }
+
+
+def drop_result(operation: Any, _result: bytes) -> Any:
+    """Return the operation of a batch without its result file."""
+    operation.pop("response", None)
+    operation["metadata"].pop("output", None)
+    return operation
+
+
+@pytest.mark.promise("failures")
+@pytest.mark.parametrize(("operations", "end"), [(drop_result, "live"), (None, "batch")])
+def test_an_outage_parks_nobody_and_gets_one_batch_at_a_time(
+    operations: Any, end: str, served_workspace: Workspace, outside_server: Outside
+) -> None:
+    """After three batches without a reply, `tag` sends one and exits with 4; a reply ends this."""
+    served_workspace.import_people(4)
+    outside_server.manner.ending = "EXPIRED"
+    outside_server.results = lambda _keys: b""
+    outside_server.operations = operations
+    batch_counts = []
+    for wait in (True, True, True, False, False):
+        tag = served_workspace.run_command(
+            "tag", mode="batch", wait=wait, yes=True, BATCH_ROWS=1, code=4
+        )
+        batch_counts.append(len(outside_server.batches()))
+    assert batch_counts == [4, 5, 6, 7, 7]
+    assert "batches ended without a reply (batch 6: expired" in tag.stderr
+    assert served_workspace.state_counts() == {"untagged": 3, "claimed": 1}
+
+    served_workspace.run_commands("poll", "ingest")
+    outside_server.manner.ending = "SUCCEEDED"
+    outside_server.results = None
+    outside_server.operations = None
+    if end == "live":
+        served_workspace.run_command("tag", mode="live", limit=1, yes=True)
+    served_workspace.run_command("tag", mode="batch", wait=True, yes=True, BATCH_ROWS=1)
+    assert served_workspace.state_counts() == {"tagged": 4}

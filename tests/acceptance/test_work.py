@@ -5,6 +5,7 @@ import signal
 import time
 from typing import Any
 
+from tests.acceptance.database import age_finished_batch
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
@@ -90,7 +91,8 @@ def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api:
 def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Engine) -> None:
     """An expired batch ends with exit code 4; its answers are ingested and its rest is sent again.
 
-    A batch that a person cancelled is no failure. Three failed batches in a row park their rows.
+    A batch that a person cancelled is no failure. After three batches without a reply, the next
+    batch is sent an hour after the last one, and its replies end the outage.
     """
     workspace.import_people(4)
     api.configure(paused=True)
@@ -114,9 +116,15 @@ def test_answers_of_an_expired_batch_are_ingested(workspace: Workspace, api: Eng
     run_due_work(workspace)
     for _ in range(3):
         document = run_until(workspace, "failed", code=4)
-    assert document["parked"] == 2
-    assert workspace.state_counts() == {"tagged": 4, "parked": 2}
-    assert workspace.run_command("work", once=True).output == ""
+    for _ in range(2):
+        assert (document["left"], document.get("submitted")) == (2, None)
+        assert "one batch is sent per hour" in document["outage"]
+        document = run_due_work(workspace)
+    age_finished_batch(workspace, 6)
+    assert run_due_work(workspace)["submitted"] == {"7": "created"}
+    workspace.import_people(1, first=60)
+    assert run_until(workspace, "ingested")["submitted"] == {"8": "created"}
+    assert workspace.state_counts() == {"tagged": 6, "claimed": 1}
 
 
 def test_full_queue_is_no_failure_and_a_used_up_day_is_a_failure(
