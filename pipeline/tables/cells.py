@@ -8,6 +8,7 @@ number, text, list or dict. pyarrow, an optional extra, reads data frames and Ar
 import contextlib
 import hashlib
 import json
+import re
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
