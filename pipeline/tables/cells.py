@@ -8,8 +8,8 @@ number, text, list or dict. pyarrow, an optional extra, reads data frames and Ar
 import contextlib
 import hashlib
 import json
-import re
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, time
 from decimal import Decimal
