@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
 
 from pipeline.core.declaration import json_schema
-from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT
+from pipeline.core.quotes import OPTIONAL_QUOTE_FORMAT, QUOTE_FORMAT, QUOTE_FORMATS
 from pipeline.core.vocabulary import MAX_OPTIONS, VOCABULARY, describe_meaning
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class AnswerField:
         if self.kind in {"text", "quotation"}:
             return text
         if self.kind == "choice":
-            return map_choices(self.choices).get(text, text)
+            return map_choices(self.choices).get(text.strip(), text)
         if self.kind == "list" and not text.startswith("["):
             separator = ";" if ";" in text else ","
             parts = (part.strip() for part in text.split(separator))
@@ -326,7 +326,7 @@ def _find_kind(node: Mapping[str, Any], json_type: str, text_format: str) -> Kin
         return "union"
     if "enum" in node or "const" in node:
         return "choice"
-    if json_type == "string" and text_format in {QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT}:
+    if json_type == "string" and text_format in QUOTE_FORMATS:
         return "quotation"
 
     is_mixed_list = not isinstance(node.get("items"), Mapping) or "prefixItems" in node

@@ -33,6 +33,7 @@ MAX_REASON_CHARS = 60
 # Formats in the JSON schema: of a quotation, and of a quotation that may be missing from the text.
 QUOTE_FORMAT = "quotation"
 OPTIONAL_QUOTE_FORMAT = "optional quotation"
+QUOTE_FORMATS = frozenset({QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT})
 _QUOTE_MEMBERS = {"quote", "start", "end"}
 # A greater whole float is displayed with its exponent; it need not be the number that was typed.
 MAX_EXACT_FLOAT = 2**53
@@ -196,7 +197,7 @@ def has_quotes(answer_model: "type[BaseModel]") -> bool:
     Raises:
         TypeError: A quotation has a pattern or is transformed, so it would be stored as a text.
     """
-    format_members = [f'"format": "{name}"' for name in (QUOTE_FORMAT, OPTIONAL_QUOTE_FORMAT)]
+    format_members = [f'"format": "{name}"' for name in QUOTE_FORMATS]
     input_schema = json.dumps(answer_model.model_json_schema(mode="validation"))
     output_schema = json.dumps(answer_model.model_json_schema(mode="serialization"))
     input_counts = [input_schema.count(member) for member in format_members]
@@ -365,10 +366,10 @@ def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
         return {}
     schema = json_schema(kind, by_alias=False)
     properties = schema.get("properties", {"root": schema})
-    return {name: _list_text_formats(node) for name, node in properties.items()}
+    return {name: list_text_formats(node) for name, node in properties.items()}
 
 
-def _list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
+def list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
     """Return the formats of the texts that a JSON schema allows; "" for a text without format.
 
     Members of lists and mappings are included, the fields of models are not.
@@ -384,7 +385,7 @@ def _list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
         *(member for member in members if isinstance(member, dict)),
     ]
     formats = {node.get("format", "")} if node.get("type") == "string" else set[str]()
-    return frozenset(formats.union(*map(_list_text_formats, inner_nodes)))
+    return frozenset(formats.union(*map(list_text_formats, inner_nodes)))
 
 
 def iterate_leaves(value: Any, path: FieldPath = ()) -> Iterator[tuple[FieldPath, Any]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.answer_fields import OPTION_MEANINGS_KEYWORD, map_choices
 from pipeline.core.declaration import json_schema
+from pipeline.core.quotes import QUOTE_FORMATS, list_text_formats
 from pipeline.core.vocabulary import VOCABULARY, describe_terms, separate_vocabularies
 
 if TYPE_CHECKING:
@@ -356,7 +357,7 @@ def _convert_value(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> An
 def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) -> Any:
     """Convert the items of a list or the members of an object; return other values unchanged.
 
-    Texts in a list of a reply lose the blanks around them, and empty texts are dropped.
+    Empty texts in a list of quotations are dropped from a reply. All other texts stay as they came.
 
     Args:
         value: A JSON value.
@@ -366,10 +367,11 @@ def _convert_children(value: Any, node: Mapping[str, Any], *, is_reply: bool) ->
     """
     if isinstance(value, list):
         item_node = node.get("items", {})
-        if is_reply:
-            value = [child.strip() if isinstance(child, str) else child for child in value]
-            value = [child for child in value if child != ""]
-        return [_convert_value(child, item_node, is_reply=is_reply) for child in value]
+        items = [_convert_value(child, item_node, is_reply=is_reply) for child in value]
+        formats = list_text_formats(item_node)
+        if is_reply and formats and formats <= QUOTE_FORMATS:
+            return [item for item in items if item != ""]
+        return items
 
     if isinstance(value, dict):
         property_nodes = node.get("properties", {})
@@ -390,7 +392,7 @@ def _convert_union_value(
     """Convert a value by all choices of a union in turn; see `_convert_value`.
 
     A choice changes only values that fit it, so the result of a choice is the input of the next.
-    Choices for a date are skipped if another choice is plain text.
+    Choices with a format, such as a date, are skipped if another choice is plain text.
 
     Args:
         value: A JSON value.
@@ -402,8 +404,8 @@ def _convert_union_value(
         choice.get("type") == "string" and "format" not in choice for choice in choices
     )
     for choice in choices:
-        # A union with plain text accepts any text, so a text need not be a date.
-        if accepts_any_text and choice.get("format") in _DATE_FORMATS:
+        # A union with plain text accepts any text, so a text need not be a date or a quotation.
+        if accepts_any_text and "format" in choice:
             continue
         value = _convert_value(value, choice, is_reply=is_reply)
     return value
@@ -412,14 +414,14 @@ def _convert_union_value(
 def _decode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
     """Return the enum choice of a replied text; other values are returned unchanged.
 
-    A boolean that is not a choice is returned as a text, so that validation refuses it: Python
-    regards true as equal to the choice 1.
+    Blanks around the text do not matter. A boolean that is not a choice is returned as a text, so
+    that validation refuses it: Python regards true as equal to the choice 1.
     """
     boolean_choices = [choice for choice in choices_by_text.values() if isinstance(choice, bool)]
     if isinstance(value, bool) and value not in boolean_choices:
         return json.dumps(value)
     if isinstance(value, str):
-        return choices_by_text.get(value, value)
+        return choices_by_text.get(value.strip(), value)
     return value
 
 
@@ -434,17 +436,19 @@ def _encode_choice(value: Any, choices_by_text: Mapping[str, Any]) -> Any:
 def _decode_scalar(value: Any, node: Mapping[str, Any]) -> Any:
     """Return a replied number or text in the declared form: 3.0 as 3, and a date in ISO 8601.
 
-    A compact date has eight digits, such as 20261127. It becomes 2026-11-27 in a field for a date,
-    and 2026-11-27T00:00:00 in a field for a date and time. Other values are returned unchanged; the
-    validation of the answer checks them.
+    A quotation loses the blanks around it. A compact date has eight digits, such as 20261127. It
+    becomes 2026-11-27 in a field for a date, and 2026-11-27T00:00:00 in a field for a date and
+    time. Other values are returned unchanged; the validation of the answer checks them.
     """
     if node.get("type") == "integer" and isinstance(value, float) and value.is_integer():
         return int(value)
 
     is_text = isinstance(value, str)
-    time_format = node.get("format")
-    if is_text and time_format in _DATE_FORMATS and _COMPACT_DATE_PATTERN.fullmatch(value):
+    text_format = node.get("format")
+    if is_text and text_format in QUOTE_FORMATS:
+        return value.strip()
+    if is_text and text_format in _DATE_FORMATS and _COMPACT_DATE_PATTERN.fullmatch(value):
         with contextlib.suppress(ValueError):
             iso_date = date.fromisoformat(value).isoformat()
-            return iso_date if time_format == "date" else f"{iso_date}T00:00:00"
+            return iso_date if text_format == "date" else f"{iso_date}T00:00:00"
     return value

@@ -80,6 +80,11 @@ class NamedConcept(BaseModel):
     def _clean_aliases(cls, aliases: list[str]) -> list[str]:
         return drop_repeats(map(_normalize_name, aliases))
 
+    @field_validator("quotes")
+    @classmethod
+    def _strip_quotes(cls, quotes: list[str]) -> list[str]:
+        return list(filter(None, map(str.strip, quotes)))
+
 
 class PassageConcepts(BaseModel):
     """The answer: the concepts of a passage.

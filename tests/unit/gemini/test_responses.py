@@ -1,12 +1,21 @@
-"""Parse replies: cut answers, invalid counts, error lines and printable excerpts."""
+"""Parse replies: values, cut answers, invalid counts, error lines and printable excerpts."""
 
 import json
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field, create_model
 
+from pipeline.core.quotes import Quote
 from pipeline.core.states import Outcome
-from pipeline.gemini.responses import make_excerpt, parse_bad_line_number, parse_result_line
+from pipeline.experts.declaration import Tags
+from pipeline.gemini.responses import (
+    ParsedReply,
+    make_excerpt,
+    parse_answer,
+    parse_bad_line_number,
+    parse_result_line,
+)
 from pipeline.store.answer_counts import CUT_SHORT_REASONS
 
 
@@ -101,3 +110,28 @@ def test_tokens_of_the_total_that_are_no_input_are_output(
     """The output is never less than the total leaves; with a negative count all are unknown."""
     usage = parse_result_line(candidate("{}", "STOP", usageMetadata=metadata)).usage
     assert (usage.prompt, usage.answer + usage.thoughts) == (prompt, output)
+
+
+@pytest.mark.parametrize(
+    ("kind", "replied", "stored"),
+    [
+        (list[str], ["good", "", " bad"], ["good", "", " bad"]),
+        (Annotated[list[str], Field(min_length=3)], ["x", "", "z"], ["x", "", "z"]),
+        (list[Quote | str], [" a lamp", ""], [" a lamp", ""]),
+        (Literal["good", 2], " 2 ", 2),
+        (Literal["good", "bad"], "", None),
+        (list[Literal["good", "bad"]], [" bad\n"], ["bad"]),
+        (list[Literal["good", "bad"]], ["good", ""], None),
+        (list[Quote], [" a lamp ", "", "  "], ["a lamp"]),
+        (list[Annotated[str, Quote(optional=True)]], ["", "a lamp "], ["a lamp"]),
+        (Tags, [" Water  Law ", ""], ["water law"]),
+        (Tags, ["  ", ""], None),
+        (Tags, [], []),
+    ],
+)
+def test_blanks_count_in_free_texts_only(kind: Any, replied: Any, stored: Any) -> None:
+    """Choices and quotations are read without blanks around them, and texts as they came."""
+    answer_model = kind if kind is Tags else create_model("Answer", tags=(kind, ...))
+    reply = ParsedReply(Outcome.ANSWERED, "ok", json.dumps({"tags": replied}))
+    answer, reason = parse_answer(reply, answer_model)
+    assert (answer.tags if answer else None) == stored, reason

@@ -76,7 +76,7 @@ def test_concept_without_a_name_is_removed(name: str) -> None:
 
 
 def test_concepts_of_equal_names_are_merged() -> None:
-    """Names match in any case; type and confidence come from the first, quotations from all."""
+    """Names match in any case; the first gives type and confidence; quotations are stripped."""
     concepts, _ = parse_concepts(
         make_concept("Straße", aliases=["road"], quotes=["q1", "q2"]),
         make_concept("Other"),
@@ -85,7 +85,7 @@ def test_concepts_of_equal_names_are_merged() -> None:
             type="task",
             confidence=0.1,
             aliases=["ROAD", "street", "strasse"],
-            quotes=["q2", "q3"],
+            quotes=[" q2 ", "", "q3"],
         ),
     )
     assert [named.name for named in concepts] == ["Straße", "Other"]
