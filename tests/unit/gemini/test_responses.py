@@ -134,4 +134,4 @@ def test_blanks_count_in_free_texts_only(kind: Any, replied: Any, stored: Any) -
     answer_model = kind if kind is Tags else create_model("Answer", tags=(kind, ...))
     reply = ParsedReply(Outcome.ANSWERED, "ok", json.dumps({"tags": replied}))
     answer, reason = parse_answer(reply, answer_model)
-    assert (answer.tags if answer else None) == stored, reason
+    assert (answer.model_dump()["tags"] if answer else None) == stored, reason
