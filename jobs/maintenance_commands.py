@@ -296,7 +296,7 @@ def forget(
 
     names = split_names(",".join(expert))
     if file is not None:
-        names = row_erasure.read_names(ws.task, file)
+        names = row_erasure.read_names(ws, file)
     elif item is not None:
         names = [item]
     return row_erasure.forget_rows(ws, names)

@@ -26,7 +26,7 @@ from pipeline.store import answers, claims
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import EXTRACTOR
 from pipeline.tables.cells import to_prompt_text
-from pipeline.tables.columns import fold_name
+from pipeline.tables.columns import EXPORT_COLUMNS, fold_name
 from pipeline.tables.grid import Grid
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.row_table import STATE_COLUMN
@@ -176,9 +176,12 @@ def correct_by_file(
         ConfigurationError: Code of the task's file failed.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
-    source = FileSource(path, options)
     with store.read() as tx:
-        columns = _match_columns(task, source, task.make_grid(tx))
+        grid = task.make_grid(tx)
+        # A list of the task's rows has the state, but not all columns of an export.
+        export_columns = (*EXPORT_COLUMNS, {grid.state_name})
+        source = FileSource(path, options, export_columns=export_columns)
+        columns = _match_columns(task, source, grid)
     source.key_columns = columns.key
     lines, faults = _read_labelled_lines(task, source, columns)
     if not lines and not faults:

@@ -40,7 +40,7 @@ from pipeline.store import batches, erasure, marks, rows, workspace
 from pipeline.store.batches import BatchRow
 from pipeline.store.database import Connection, Store
 from pipeline.tables.answer_views import drop_views
-from pipeline.tables.columns import fold_name
+from pipeline.tables.columns import EXPORT_COLUMNS, fold_name, has_export_columns
 
 # Files of the local engine, in the workspace's folder.
 LOCAL_ENGINE_FILES = (
@@ -59,13 +59,14 @@ DELETED_FIGURES = "lines sealed_files=files vectors refused_rows report_files=re
 MIN_ERASED_NAME_CHARACTERS = 4
 
 
-def read_names(task: Task, path: Path) -> list[str]:
+def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
     the header also has `kind` and `reason`, the file is an import's report, and only the rows that
     it lists as missing in the imported file are returned. In any other file, each line is a name.
-    Names are stripped, and blank names are left out. Nothing is compared with the database.
+    Names are stripped, and blank names are left out. An apostrophe that findable put before a
+    formula is removed. Nothing is compared with the database.
 
     Raises:
         InputError: The file cannot be read as UTF-8, or contains no name.
@@ -80,15 +81,20 @@ def read_names(task: Task, path: Path) -> list[str]:
 
     reader = csv.DictReader(lines)
     columns = {fold_name(column): column for column in reader.fieldnames or ()}
-    name_columns = [columns[name] for name in map(fold_name, task.name_columns) if name in columns]
+    name_columns = [
+        columns[name] for name in map(fold_name, ws.task.name_columns) if name in columns
+    ]
     if name_columns:
         is_report = {"kind", "reason"} <= columns.keys()
-        # An apostrophe in front of a formula is removed.
         lines = [
-            restore_formula(row[name_columns[0]] or "")
+            row[name_columns[0]] or ""
             for row in reader
             if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
         ]
+        with ws.store.read() as tx:
+            export_columns = (*EXPORT_COLUMNS, {ws.task.make_grid(tx).state_name})
+        if is_report or has_export_columns(columns.values(), export_columns):
+            lines = list(map(restore_formula, lines))
 
     names = [line.strip() for line in lines if line.strip()]
     if not names:

@@ -14,7 +14,7 @@ import csv
 import io
 import tomllib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
+from pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
 from pipeline.tables.row_findings import (
     Finding,
     SourceRow,
@@ -29,7 +30,14 @@ from pipeline.tables.row_findings import (
     make_excerpt,
     make_rejection,
 )
+from pipeline.tables.row_table import STATE_COLUMN
 
+# Columns by which an export of a task is recognized, and those of an export of people. Every export
+# has them under these names: a column of the source with such a name stays beside them.
+EXPORT_COLUMNS: Sequence[Collection[str]] = (
+    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN},
+    {"findability_score", STATE_COLUMN},
+)
 _MAX_LISTED_NAMES = 12
 _COLUMN_NAMES_TOML = Path(__file__).with_name("column_names.toml").read_text(encoding="utf-8")
 # Other names of columns in files, by column.
@@ -49,6 +57,14 @@ def fold_name(name: str) -> str:
     replaced = name.casefold().translate(_LETTER_REPLACEMENTS)
     decomposed = unicodedata.normalize("NFKD", replaced).casefold()
     return "".join(letter for letter in decomposed if letter.isalnum())
+
+
+def has_export_columns(
+    names: Iterable[str], export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS
+) -> bool:
+    """Return whether a file with these columns is an export; any of the collections is enough."""
+    folded_names = {name.strip().casefold() for name in names}
+    return any(folded_names.issuperset(columns) for columns in export_columns)
 
 
 @dataclass(frozen=True)

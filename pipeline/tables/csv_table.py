@@ -10,12 +10,13 @@ import contextlib
 import csv
 import re
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from pipeline.core.text import plural, restore_formula
+from pipeline.tables.columns import has_export_columns
 from pipeline.tables.headers import MAX_SAMPLED_RECORDS, Record, open_records
 from pipeline.tables.row_findings import MAX_ROW_CHARS
 
@@ -59,7 +60,11 @@ def open_csv(file: "SourceFile") -> "Table":
     skips_space = len(first_names) > 1 and all(name.startswith(" ") for name in first_names[1:])
     dialect = {"delimiter": delimiter, "skipinitialspace": skips_space}
     common_shapes = _find_common_shapes(file, dialect)
-    read_records = partial(_read_records, file, dialect, common_shapes)
+    read_records: Callable[[], Iterator[Record]] = partial(
+        _read_records, file, dialect, common_shapes
+    )
+    if has_export_columns(first_names, file.export_columns):
+        read_records = partial(_restore_formulas, read_records)
     return open_records(file, read_records, separator=delimiter)
 
 
@@ -122,8 +127,7 @@ def _read_records(
 
     A record has a reason if its quotes are broken. It also has one if a quote was probably not
     closed: at least two lines within its quotes look like rows. Without common shapes such a record
-    is sound. A note counts the lines of sound records that look like rows. Cells that an export
-    neutralized get their original text back.
+    is sound. A note counts the lines of sound records that look like rows.
 
     Args:
         file: The file.
@@ -151,10 +155,7 @@ def _read_records(
         if row_count:
             noted_lines += row_count
             noted_line_number = record.line_number
-        cells = [
-            restore_formula(field) if field.startswith("'") else field for field in record.fields
-        ]
-        yield Record(record.line_number, cells)
+        yield Record(record.line_number, record.fields)
 
     note = (
         f"{plural(noted_lines, 'line')} within quotes may be rows, for example below line "
@@ -282,6 +283,12 @@ def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_
                 yield _SplitRecord(line_number, lines.texts, fields, error)
             line_number += len(lines.texts)
             lines.texts = []
+
+
+def _restore_formulas(read_records: Callable[[], Iterator[Record]]) -> Iterator[Record]:
+    """Yield the records of an export; cells that it neutralized get their original text back."""
+    for record in read_records():
+        yield record._replace(cells=list(map(restore_formula, record.cells)))
 
 
 def _split_line(text: str, dialect: Mapping[str, Any]) -> Sequence[str]:

@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -39,6 +39,7 @@ from pipeline.tables.cells import (
     to_noted_row,
     to_plain_value,
 )
+from pipeline.tables.columns import EXPORT_COLUMNS
 from pipeline.tables.headers import number_repeated_names
 from pipeline.tables.reflection import quote_name, quote_text
 from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
@@ -152,6 +153,7 @@ class FileSource(SourceFile):
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         *,
         stored_kinds: Mapping[str, str] = NO_KINDS,
+        export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS,
     ) -> None:
         """Compute the file's hash, and find its columns with their kinds.
 
@@ -162,6 +164,7 @@ class FileSource(SourceFile):
             path: The file, or a folder of Parquet files.
             options: Encoding, sheet and header that a user set.
             stored_kinds: Kinds of columns at the last reading, see `find_column_kinds`.
+            export_columns: Columns of exports, see `SourceFile`.
 
         Raises:
             InputError: The file cannot be read, has no header, or a database table cannot have its
@@ -169,7 +172,7 @@ class FileSource(SourceFile):
         """
         require_utf8_path(path)
         self.stamp = read_file_stamp(path)
-        super().__init__(path, FILE_HINT, options=options)
+        super().__init__(path, FILE_HINT, options=options, export_columns=export_columns)
         self.sha256 = self._compute_digest()
         # The kinds are found by the values of all rows, except that all cells of CSV are texts.
         rows = () if self.format == "csv" else self.read_rows()

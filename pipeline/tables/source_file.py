@@ -7,7 +7,7 @@ row means invalid bytes.
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TextIO
@@ -17,6 +17,7 @@ from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
 from pipeline.core.text import SURROGATES
+from pipeline.tables.columns import EXPORT_COLUMNS
 from pipeline.tables.csv_table import open_csv
 from pipeline.tables.encodings import find_codec, find_encoding
 from pipeline.tables.headers import NO_HEADER
@@ -109,6 +110,7 @@ class SourceFile:
         *,
         options: ReadOptions = DEFAULT_READ_OPTIONS,
         is_known_column: Callable[[str], bool] = NO_COLUMNS.__contains__,
+        export_columns: Sequence[Collection[str]] = EXPORT_COLUMNS,
     ) -> None:
         """Detect the format and the encoding by the start of a file.
 
@@ -118,6 +120,8 @@ class SourceFile:
             options: Encoding, sheet and header that a user set.
             is_known_column: Returns whether a name is a known column. The delimiter that gives most
                 known names is chosen, and a first row with a known name is accepted as the header.
+            export_columns: Columns of exports, see `EXPORT_COLUMNS`. In CSV with these columns, the
+                apostrophe that an export puts before a formula is removed.
 
         Raises:
             InputError: The file cannot be read, is not in a supported format, or an option does not
@@ -126,6 +130,7 @@ class SourceFile:
         self.path = path
         self.options = options
         self.is_known_column = is_known_column
+        self.export_columns = export_columns
         self.notes = list[str]()
         self.key_columns: Sequence[str] = ()
         self._hint = hint

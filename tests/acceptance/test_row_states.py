@@ -162,7 +162,7 @@ def test_equal_rows_without_a_key_share_one_request(workspace: Workspace, api: E
 def test_apostrophes_of_an_export_are_removed_when_it_is_read(
     workspace: Workspace,
 ) -> None:
-    """The export counts the changed cells, RAW=1 changes none, and keys survive a round trip."""
+    """The export counts changed cells, RAW=1 changes none, and exports and lists read back."""
     declare(workspace, "signs")
     workspace.write_file("tasks/signs.csv", "id,text,@by\n@ada,=bees,x\nbob,a lamp,-y\n-5,c,'d\n")
     workspace.run_command("tag", mode="live")
@@ -170,6 +170,10 @@ def test_apostrophes_of_an_export_are_removed_when_it_is_read(
     marked_count = 0
     for row in cells_of(workspace.home / "out.csv"):
         marked_count += sum(cell.startswith("'") for cell in row)
+    workspace.run_command("items", to="list.csv")
+    assert "'@ada" in (workspace.home / "list.csv").read_text(encoding="utf-8")
+    assert workspace.read_json("correct", file="list.csv", who="ada", dry=True)["corrected"] == 0
+
     # The cell `'d` has its apostrophe from the source. Answers may begin like a formula, too.
     changed_count = marked_count - 1
     assert changed_count >= 4

@@ -40,6 +40,26 @@ def test_filled_column_without_a_name_is_named(tmp_path: Path) -> None:
     assert source.notes == ["columns without a name are called column_3"]
 
 
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("id,text,state", "'=2"),
+        ("id,text,reason,Extractor", "'=2"),
+        ("id,text,extractor,answered_at,State", "=2"),
+        ("'=id;text;extractor;answer_extractor;answered_at;state;row_state", "=2"),
+        ("Username,tags,findability_score,state,reason", "=2"),
+    ],
+)
+def test_apostrophes_are_removed_from_exports_only(tmp_path: Path, header: str, key: str) -> None:
+    """The cells of other files stay as they are, so that two keys do not become one."""
+    separator = ";" if ";" in header else ","
+    other_cells = ["x"] * header.count(separator)
+    lines = [separator.join([cell, *other_cells]) for cell in ("'=2", "'quoted' text")]
+    rows = list_values(read_table(tmp_path, "\n".join([header, *lines]).encode()))
+    assert [next(iter(row.values())) for row in rows] == [key, "'quoted' text"]
+    assert not next(iter(rows[0])).startswith("'")
+
+
 @pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".csv"])
 def test_filled_sheet_column_without_a_name_is_named(tmp_path: Path, suffix: str) -> None:
     """It has the same name as in CSV. The content of the file counts, not its suffix."""
