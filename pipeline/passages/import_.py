@@ -154,9 +154,9 @@ def import_passages(
 ) -> ImportReport:
     """Import the passages in a file, in one transaction, and return a report.
 
-    A report is also returned if no passage was imported; its `check` raises in that case. A note in
-    it names columns that the table lacks. A dry import only checks and counts; it works without
-    tables of passages. Any task may be in use.
+    A report is also returned if no passage was imported; its `require_imported_row` raises in that
+    case. A note in it names columns that the table lacks. A dry import only checks and counts; it
+    works without tables of passages. Any task may be in use.
 
     Raises:
         InputError: The file cannot be read, an id does not fit the id column, or the list of
