@@ -49,6 +49,8 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _SORTING_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 # Characters of a name in a message.
 _MAX_NAME_CHARS = 80
+# A type of dates, times or durations in the text of an Arrow type, such as `list<timestamp[ns]>`.
+_TEMPORAL_TYPE = re.compile(r"\[(?:day|s|ms|us|ns)\b")
 _ZERO_FRACTION = re.compile(r"\.0+(?!\d)")
 _ZONE_WITHOUT_COLON = re.compile(r"([+-]\d\d)(\d\d)$")
 # The beginning of the name that pandas gives to an index among the columns of Arrow.
@@ -346,16 +348,12 @@ def list_arrow_rows(batch: Any) -> list[dict[str, Any]]:
 
     A date, time or duration that Python cannot hold is a text, see `_convert_arrow_scalar`.
     """
-    columns = list[list[Any]]()
-    for column in batch.columns:
-        values = None
-        # pandas, if it is installed, would cut off the nanoseconds of some types.
-        if "[ns" not in str(column.type):
-            with contextlib.suppress(ValueError, OverflowError):
-                values = column.to_pylist()
-        if values is None:
-            values = [_convert_arrow_scalar(scalar) for scalar in column]
-        columns.append(values)
+    columns = [
+        map(_convert_arrow_scalar, column)
+        if _TEMPORAL_TYPE.search(str(column.type))
+        else column.to_pylist()
+        for column in batch.columns
+    ]
     return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
@@ -381,6 +379,7 @@ def _convert_arrow_scalar(scalar: Any) -> Any:
         elements = [_convert_arrow_scalar(element) for element in scalar.values]
         return [list(pair.values()) for pair in elements] if pa.types.is_map(kind) else elements
 
+    # pandas, if it is installed, would cut off nanoseconds.
     has_nanoseconds = getattr(kind, "unit", "") == "ns" and scalar.value % 1000
     if not has_nanoseconds:
         with contextlib.suppress(ValueError, OverflowError):

@@ -319,12 +319,13 @@ class RowSync:
         if isinstance(row, Finding):
             return self._record_refusal(row)
 
+        record = self.record
         get_value = row.values.get
         values = {
             name: value
             if value.__class__ is str and kind != "json"
             else to_stored_value(value, kind)
-            for name, kind in self.record.columns.items()
+            for name, kind in record.columns.items()
             if (value := get_value(name)) is not None
         }
         try:
@@ -333,7 +334,13 @@ class RowSync:
             # A text contains a lone surrogate.
             json_bytes = _ESCAPED_NUL
         if _ESCAPED_NUL in json_bytes:
-            used_values = {name: values.get(name) for name in self._used_columns}
+            used_columns = {
+                *(name for name, _ in record.key),
+                *record.asked_columns,
+                *record.image_columns,
+                *record.required_columns,
+            }
+            used_values = {name: values.get(name) for name in used_columns}
             finding = find_unsound_text(row.line_number, used_values, {})
             if finding is not None:
                 return self._record_refusal(finding._replace(cells=values))
@@ -351,7 +358,6 @@ class RowSync:
         if isinstance(row_id, Finding):
             return self._record_refusal(row_id)
 
-        record = self.record
         has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
         return {
             "item_id": row_id,
@@ -360,18 +366,6 @@ class RowSync:
             "input_hash": hash_input(values, record.asked_columns),
             "seen": None,
             "unusable": None,
-        }
-
-    @property
-    def _used_columns(self) -> set[str]:
-        """The columns of the key, those that are asked about, and those that are quoted."""
-        record = self.record
-        key_columns = (name for name, _ in record.key)
-        return {
-            *key_columns,
-            *record.asked_columns,
-            *record.image_columns,
-            *record.required_columns,
         }
 
     def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:

@@ -12,12 +12,13 @@ library loads the cells.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
 
 from pipeline.core.quotes import MAX_EXACT_FLOAT
+from pipeline.core.text import join_first
 from pipeline.tables.cells import to_plain_value
 from pipeline.tables.headers import Record, open_records
 from pipeline.tables.row_findings import ReadRow, SourceRow, make_excerpt
@@ -83,16 +84,6 @@ def open_sheet(file: "SourceFile") -> "Table":
     return names, partial(_read_filled_rows, file, sheet, names, read_rows)
 
 
-class _MergedArea(NamedTuple):
-    """Merged cells."""
-
-    last_line: int
-    # The names of its columns.
-    columns: Sequence[str]
-    # The value of its first cell, once that was read.
-    value: Any = None
-
-
 def _read_filled_rows(
     file: "SourceFile",
     sheet: Any,
@@ -111,30 +102,34 @@ def _read_filled_rows(
         read_rows: Yields the rows with their own cells.
     """
     # The library leaves out blank columns before the first cell.
-    first_column = sheet.start[1]
-    areas_by_line = defaultdict[int, list[_MergedArea]](list)
-    for (top, left), (bottom, right) in sheet.merged_cell_ranges:
-        columns = names[left - first_column : right - first_column + 1]
-        if columns and left >= first_column:
-            areas_by_line[top + 1].append(_MergedArea(bottom + 1, columns))
+    margin = sheet.start[1]
+    areas_by_line = defaultdict[int, list[Any]](list)
+    for area in sheet.merged_cell_ranges:
+        (top, left), _ = area
+        if margin <= left < margin + len(names):
+            areas_by_line[top + 1].append(area)
 
     unfilled_columns = file.key_columns if len(file.key_columns) == 1 else ()
-    open_areas = list[_MergedArea]()
+    # The last line and the value of the last area in each column.
+    last_lines = dict[str, int]()
+    area_values = dict[str, Any]()
     for row in read_rows():
         if not isinstance(row, SourceRow):
             yield row
             continue
 
-        open_areas = [area for area in open_areas if area.last_line >= row.line_number]
-        for area in areas_by_line[row.line_number]:
-            open_areas.append(area._replace(value=row.values[area.columns[0]]))
-
+        line = row.line_number
         values = dict(row.values)
-        for area in open_areas:
-            for name in area.columns:
-                if values[name] is None and name not in unfilled_columns:
-                    values[name] = area.value
-        yield SourceRow(row.line_number, values)
+        for (_, left), (bottom, right) in areas_by_line.get(line, ()):
+            columns = names[left - margin : right - margin + 1]
+            last_lines |= dict.fromkeys(columns, bottom + 1)
+            area_values |= dict.fromkeys(columns, row.values.get(columns[0]))
+
+        for name, value in area_values.items():
+            is_blank = values[name] is None and name not in unfilled_columns
+            if is_blank and line <= last_lines[name]:
+                values[name] = value
+        yield SourceRow(line, values)
 
 
 def _load_sheet(file: "SourceFile") -> Any:
@@ -185,11 +180,8 @@ def _load_sheet(file: "SourceFile") -> Any:
                 file.notes.append(
                     f"cells with an error: {size.error_count:,}; they are read as blank"
                 )
-            if size.formula_count:
-                places = ", ".join(size.formula_places)
-                more_count = size.formula_count - len(size.formula_places)
-                if more_count:
-                    places += f" and {more_count:,} more"
+            if size.formula_places:
+                places = join_first(size.formula_places, _MAX_NAMED_FORMULAS)
                 file.notes.append(
                     f"read as blank because these formulas have no stored value: {places}"
                 )
@@ -224,15 +216,14 @@ def _to_plain_cell(cell: Any) -> Any:
 class _SheetSize:
     """The cells and texts of a workbook's parsed parts.
 
-    The shared texts are added first, then a sheet. Cells with an error, and formulas without a
-    stored value, are counted, because they are read as blank. The first such formulas are in
-    `formula_places`.
+    The shared texts are added first, then a sheet. Cells with an error are counted, and formulas
+    without a stored value are in `formula_places`, such as `B7`: both are read as blank. A formula
+    with the type of a text has a value, which may be the empty text.
     """
 
     def __init__(self, file: "SourceFile") -> None:
         """Begin with nothing; messages name the workbook."""
         self.error_count = 0
-        self.formula_count = 0
         self.formula_places = list[str]()
         self._file = file
         # Bytes of each shared text, by its index, of the element that was begun last, and of all.
@@ -244,10 +235,9 @@ class _SheetSize:
         self._column = 0
         self._last_row = 0
         self._last_column = 0
-        # The type of this cell, its place if it has a formula, and whether it has a stored value.
+        # The type of this cell, and whether its place is in `formula_places`.
         self._type = ""
-        self._formula_place = ""
-        self._has_value = False
+        self._is_uncomputed = False
         # The element that was begun last, without its namespace prefix.
         self._element = ""
 
@@ -270,7 +260,6 @@ class _SheetSize:
             while chunk := part.read(_CHUNK_BYTES):
                 parser.Parse(chunk)
         parser.Parse(b"", True)  # noqa: FBT003 - the parser takes no keyword
-        self._end_cell()
 
     def _check_limit(self, count: int, limit: int, noun: str) -> None:
         """Raise InputError if a count exceeds its limit."""
@@ -281,7 +270,7 @@ class _SheetSize:
             )
 
     def _handle_element_start(self, name: str, attributes: dict[str, str]) -> None:
-        """Move to the element that starts; count its area, or begin a shared text.
+        """Move to the element that starts; count its area and blank value, or begin a shared text.
 
         Raises:
             InputError: The area is above the limit.
@@ -291,32 +280,20 @@ class _SheetSize:
         # Most elements are cells and their values, so these are recognized without a split.
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
-            self._end_cell()
             self._type = attributes.get("t", "")
-            self._formula_place = ""
-            self._has_value = False
+            self._is_uncomputed = False
+            self.error_count += self._type == "e"
             self._move_to_cell(attributes.get("r", ""))
-        elif self._element == "v":
-            # An empty text is a value of a formula with texts.
-            self._has_value = self._type == "str"
-        elif self._element == "f":
+        elif self._element == "f" and self._type != "str":
             from xlsxwriter.utility import xl_rowcol_to_cell
 
-            self._formula_place = xl_rowcol_to_cell(self._row - 1, self._column - 1)
+            self._is_uncomputed = True
+            self.formula_places.append(xl_rowcol_to_cell(self._row - 1, self._column - 1))
         elif self._element == "row":
             self._row = int(attributes.get("r", self._row + 1))
             self._column = 0
         elif self._element == "si":
             self._shared_text_sizes.append(0)
-
-    def _end_cell(self) -> None:
-        """Count the cell that was begun last if it is read as blank in spite of its content."""
-        if self._type == "e":
-            self.error_count += 1
-        elif self._formula_place and not self._has_value:
-            self.formula_count += 1
-            if len(self.formula_places) < _MAX_NAMED_FORMULAS:
-                self.formula_places.append(self._formula_place)
 
     def _move_to_cell(self, place: str) -> None:
         """Move to a cell, and extend the area of the sheet to it; raise InputError above the limit.
@@ -343,7 +320,9 @@ class _SheetSize:
             IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())
-        self._has_value |= self._element == "v"
+        if self._element == "v" and self._is_uncomputed:
+            self._is_uncomputed = False
+            self.formula_places.pop()
         if self._element == "v" and self._type == "s" and text.strip():
             byte_count = self._shared_text_sizes[int(text)]
         elif self._shared_text_sizes and not self._last_row:

@@ -123,8 +123,9 @@ def open_file(
     options = ReadOptions(declaration.sheet, declaration.encoding, declaration.header)
     source = FileSource(path, options, stored_kinds=stored_kinds)
     if not declaration.has_made_key:
-        key_columns = (find_column(name, source.columns) for name in declaration.keys)
-        source.key_columns = [name for name in key_columns if name]
+        source.key_columns = [
+            find_column(name, source.columns) or name for name in declaration.keys
+        ]
     return source
 
 
