@@ -1,4 +1,7 @@
-"""Errors as problem+json (RFC 9457), with the members `hint`, `field` and `exit_code`."""
+"""Errors as problem+json (RFC 9457), with the members `hint`, `field` and `exit_code`.
+
+The error of a table with a title also has `header`, the line to propose.
+"""
 
 import json
 from typing import Any
@@ -95,6 +98,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
             hint=error.hint,
             exit_code=error.exit_code,
             field=getattr(error, "field", "") or None,
+            header=getattr(error, "header", None),
         )
     if isinstance(error, RequestValidationError):
         fault = error.errors()[0]

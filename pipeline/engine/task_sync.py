@@ -402,10 +402,8 @@ def load_unregistered_task(
             sync.report.empty += 1
             continue
         row_count += 1
-        input_hash = row["input_hash"]
-        # The hash of the asked columns has no images, which are not read here.
-        if declaration.images:
-            input_hash = hash_text(row["row"])
+        # The hash of the asked columns does not cover images, which are not read here.
+        input_hash = hash_text(row["row"]) if declaration.images else row["input_hash"]
         input_keys.add(hash(input_hash))
         row_id = row["item_id"]
         if declaration.has_made_key:

@@ -47,7 +47,7 @@ _DATE_OR_MAIL = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d.*)?|[^@\s]+@[^@\s]+
 class HeaderError(InputError):
     """The first record of a table is not its header; `header` is the value to propose for it."""
 
-    def __init__(self, message: str, *, hint: str, header: int | str) -> None:
+    def __init__(self, message: str, *, hint: str, header: str) -> None:
         super().__init__(message, hint=hint)
         self.header = header
 
@@ -203,25 +203,37 @@ def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
 
     first_records = records[:_MAX_SHOWN_RECORDS]
     typical_count = median(map(_count_filled, records[len(records) // 2 :]))
-    wide_records = [record for record in first_records if _count_filled(record) >= typical_count]
-    named_header = next(filter(_has_names, wide_records), None)
+    headers = [
+        record
+        for record in first_records
+        if _count_filled(record) >= typical_count and not _is_number_or_date(record.cells[0])
+    ]
+    # Some names may be numbers, such as years, but a record without numbers is more likely.
+    named_header = next(filter(_has_names, headers), None)
+
+    # An outer column may have no name: the first, as programs write it for the numbers of the rows,
+    # or the last, if no other record is like a header.
+    filled_count = _count_filled(header)
+    has_unnamed_end = not header.cells[0] or (
+        filled_count > 1 and not header.cells[-1] and named_header is None
+    )
+    is_title = filled_count < _MIN_HEADER_SHARE * typical_count and not (
+        has_unnamed_end and filled_count + 1 >= typical_count
+    )
     value = _find_data_value(header, rows[0])
-    header_value: int | str = header.line_number
-    if _is_title(header, typical_count, has_other_header=named_header is not None):
-        reason = f"line {header_value} has too few cells for a header"
-        # Some names may be numbers, such as years.
-        headers = (record for record in wide_records if not _is_number_or_date(record.cells[0]))
-        proposed_header = named_header or next(headers, None)
-        if proposed_header is not None:
-            header_value = proposed_header.line_number
-            reason = f"the header is on line {header_value}, below a title"
+    header_line = header.line_number
+    proposed_header = NO_HEADER
+    if is_title:
+        header_line = (named_header or next(iter(headers), header)).line_number
+        proposed_header = str(header_line)
+        reason = f"the header is on line {header_line}, below a title"
+        if header_line == header.line_number:
+            reason = f"line {header_line} is a title, and no header is below it"
     elif value:
-        header_value = NO_HEADER
         reason = f"no header: {make_excerpt(value)!r} is a value like the value below it"
     else:
         return
 
-    header_line = header.line_number if header_value == NO_HEADER else header_value
     shown_records = ", ".join(
         f"line {record.line_number} '{make_excerpt(', '.join(filter(None, record.cells)))}'"
         for record in first_records
@@ -233,33 +245,13 @@ def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
             f"{OptionHint(header=NO_HEADER)} names the columns column_1, …; "
             "in a task's file set header="
         ),
-        header=header_value,
+        header=proposed_header,
     )
 
 
 def _count_filled(record: Record) -> int:
     """Return how many cells of a record are filled."""
     return sum(map(bool, record.cells))
-
-
-def _is_title(header: Record, typical_count: float, *, has_other_header: bool) -> bool:
-    """Return whether the first record has too few filled cells to be the header.
-
-    An outer column may have no name: the first, as programs write it for the numbers of the rows,
-    or the last, if no other record is like a header.
-
-    Args:
-        header: The first record.
-        typical_count: Filled cells of a typical record.
-        has_other_header: Whether another record is like a header.
-    """
-    filled_count = _count_filled(header)
-    if filled_count >= _MIN_HEADER_SHARE * typical_count:
-        return False
-    if filled_count + 1 < typical_count:
-        return True
-    has_unnamed_end = filled_count > 1 and not header.cells[-1] and not has_other_header
-    return bool(header.cells[0]) and not has_unnamed_end
 
 
 def _has_names(record: Record) -> bool:
@@ -270,9 +262,8 @@ def _has_names(record: Record) -> bool:
 
 def _is_number_or_date(text: str) -> bool:
     """Return whether a cell is a number, a time, a date or a mail address."""
-    if _DATE_OR_MAIL.fullmatch(text):
-        return True
-    return any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
+    has_digits_only = any(map(str.isdigit, text)) and not any(map(str.isalpha, text))
+    return has_digits_only or _DATE_OR_MAIL.fullmatch(text) is not None
 
 
 def number_repeated_names(
@@ -292,24 +283,17 @@ def number_repeated_names(
         exempts: Returns whether a name must not be numbered, so that its repetition is refused.
     """
     used_names = set(map(str.casefold, names))
-    number_by_name = dict[str, Iterator[int]]()
+    numbers_by_name = dict[str, Iterator[int]]()
     unique_names = list[str]()
     for name in names:
-        unique_name = name
-        numbers = number_by_name.get(name.casefold())
-        if numbers is None:
-            number_by_name[name.casefold()] = count(2)
-        elif name and not exempts(name):
-            while unique_name.casefold() in used_names:
-                unique_name = f"{name} ({next(numbers)})"
-        used_names.add(unique_name.casefold())
-        unique_names.append(unique_name)
+        is_first = name.casefold() not in numbers_by_name
+        numbers = numbers_by_name.setdefault(name.casefold(), count(2))
+        spellings = (f"{name} ({number})" for number in numbers)
+        free_spellings = (text for text in spellings if text.casefold() not in used_names)
+        is_kept = is_first or not name or exempts(name)
+        unique_names.append(name if is_kept else next(free_spellings))
 
-    numbered_names = [
-        repr(make_excerpt(unique_name))
-        for name, unique_name in zip(names, unique_names, strict=True)
-        if name != unique_name
-    ]
+    numbered_names = [repr(make_excerpt(name)) for name in unique_names if name not in names]
     if numbered_names:
         listed_names = join_first(numbered_names, _MAX_LISTED_NAMES)
         notes.append(f"columns with a repeated name are called {listed_names}")

@@ -378,11 +378,11 @@ def ask_question(
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
-    trial_ws, row_ids, table_size = _load_sample(
+    trial_ws, row_ids, row_count, row_report = _load_in_memory(
         ws,
         unwritten_task,
         draft,
-        size=size,
+        size=max(size, MAX_SAMPLE_ROWS),
         display=ws.display,
         should_list_refused=should_list_refused,
     )
@@ -395,9 +395,9 @@ def ask_question(
     return AskReport(
         unwritten_task._replace(draft=draft),
         is_kept=False,
-        rows=table_size.rows,
+        rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(trial_ws, row_ids, table_size, try_report),
+        estimate=_estimate_all(trial_ws, row_ids, (row_count, row_report.requests), try_report),
     )
 
 
@@ -505,10 +505,11 @@ def ask_saved(
         FindableError: An error ended the calls, and none of the rows has a validated reply.
     """
     rounds.sync_and_recover_task(ws)
-    draft = cast(TaskDraft, saved_task.draft)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.
     unnamed_task = saved_task._replace(name="")
-    sample_ws, sample_ids, table_size = _load_sample(ws, unnamed_task, draft, size=size)
+    sample_ws, sample_ids, sample_count, row_report = _load_in_memory(
+        ws, unnamed_task, cast(TaskDraft, saved_task.draft), size=max(size, MAX_SAMPLE_ROWS)
+    )
     sample_ws = make_session_in_mode(sample_ws, mode)
     ws = make_session_in_mode(ws, mode)
     ws.agreed_usd = agreed_usd
@@ -522,7 +523,9 @@ def ask_saved(
         is_kept=True,
         rows=row_count,
         tried=try_report,
-        estimate=_estimate_all(sample_ws, sample_ids, table_size, try_report),
+        estimate=_estimate_all(
+            sample_ws, sample_ids, (sample_count, row_report.requests), try_report
+        ),
     )
 
 
@@ -569,33 +572,6 @@ def _load_in_memory(
             f"no row of {draft.table_description} has a text to ask about; nothing was asked",
         )
     return replace(ws, task=task), row_ids, row_count, report
-
-
-def _load_sample(
-    ws: WorkspaceSession,
-    unwritten_task: UnwrittenTask,
-    draft: TaskDraft,
-    *,
-    size: int,
-    display: Progress = NO_PROGRESS,
-    should_list_refused: bool = False,
-) -> tuple[WorkspaceSession, Sequence[str], preflight.TableSize]:
-    """Return a session over the first rows of a draft in memory, and the size of its table.
-
-    There are enough rows to ask `size` of them and to estimate the cost of all. Rows with images
-    are not used for the estimate unless they are asked, because their images would be read. The
-    other arguments are those of `_load_in_memory`.
-    """
-    sample_size = size if draft.guess.image_columns else max(size, MAX_SAMPLE_ROWS)
-    sample_ws, row_ids, row_count, report = _load_in_memory(
-        ws,
-        unwritten_task,
-        draft,
-        size=sample_size,
-        display=display,
-        should_list_refused=should_list_refused,
-    )
-    return sample_ws, row_ids, preflight.TableSize(row_count, report.requests)
 
 
 def count_rows(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> tuple[int, RowSyncReport]:
@@ -652,7 +628,7 @@ def _check_any_reply_validated(try_report: try_out.TryReport) -> None:
 def _estimate_all(
     ws: WorkspaceSession,
     row_ids: Sequence[str],
-    table_size: preflight.TableSize,
+    table_size: tuple[int, int],
     try_report: try_out.TryReport,
 ) -> preflight.Preflight | None:
     """Return the estimate for all rows of a task, corrected by the replies about its first rows.
@@ -679,6 +655,9 @@ def _estimate_all(
     if not measured_usages:
         return None
 
+    # The images of further rows would have to be read.
+    if ws.task.sends_images:
+        row_ids = row_ids[: len(measured_usages)]
     estimate_all = partial(preflight.estimate_rows, row_ids=row_ids, table_size=table_size)
     estimate = estimate_all(ws, measured_usages=measured_usages)
     if ws.is_deciding:

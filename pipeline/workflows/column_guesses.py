@@ -108,8 +108,8 @@ def guess_key_and_content(
         key = resolved_choice.key
         key_note = _describe_chosen_key(key, key_candidates, rows)
     else:
-        usual_keys = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
-        usual_keys = [name for name in usual_keys if name != resolved_choice.text]
+        free_candidates = [name for name in key_candidates if name != resolved_choice.text]
+        usual_keys = _find_columns_named(free_candidates, KNOWN_COLUMN_NAMES["key"])
         key, key_note = _choose_key(usual_keys, rows)
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
@@ -117,8 +117,7 @@ def guess_key_and_content(
     wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
     content_column = resolved_choice.text
     content_reason = f"named by {OptionHint('text')}"
-    repeated_name = f"{content_column} (2)".casefold()
-    if repeated_name in map(str.casefold, columns):
+    if f"{content_column} (2)".casefold() in map(str.casefold, columns):
         content_reason += "; the first column of this name"
     text_error = None
     if not content_column:
@@ -273,8 +272,11 @@ def _guess_text(
     # Codes that differ in every row are a second key.
     second_keys = [name for name in codes if _is_like_a_key(cells[name])]
     other_columns = [name for name in by_length if name not in {longest, *second_keys}]
+    is_doubtful = mean_lengths[longest] < _MIN_TEXT_CHARS and any(
+        2 * mean_lengths[name] >= mean_lengths[longest] for name in other_columns
+    )
     error = None
-    if longest in wordy and _is_doubtful(longest, other_columns, mean_lengths):
+    if is_doubtful and longest in wordy:
         listed_columns = ", ".join(
             f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
             for name in by_length[:_MAX_LISTED_TEXT_COLUMNS]
@@ -285,21 +287,6 @@ def _guess_text(
             hint=f"{OptionHint(text=longest)} asks about {make_excerpt(longest)!r}",
         )
     return longest, reason, error
-
-
-def _is_doubtful(
-    text: str, other_columns: Iterable[str], mean_lengths: Mapping[str, float]
-) -> bool:
-    """Return whether a column is short, and another column is at least half as long.
-
-    Args:
-        text: The column that may be the text.
-        other_columns: The columns that it is compared with.
-        mean_lengths: Characters of a filled cell on average, by column.
-    """
-    if mean_lengths[text] >= _MIN_TEXT_CHARS:
-        return False
-    return any(2 * mean_lengths[name] >= mean_lengths[text] for name in other_columns)
 
 
 def _describe_sent_columns(sent: Sequence[str], columns: Iterable[str], key: str) -> str:

@@ -18,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.batch import batch_files, budget, submit
 from pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
@@ -54,13 +54,6 @@ AUTOMATIC_MODES = (Mode.BATCH, Mode.FLEX, Mode.LIVE)
 MODE_COLUMNS = "mode cost time=seconds batches_or_calls"
 # Warn from this share of the daily quota on.
 DAILY_QUOTA_WARNING_SHARE = 0.8
-
-
-class TableSize(NamedTuple):
-    """Rows of a table that can be asked, and the requests for them; equal rows share one."""
-
-    rows: int
-    requests: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -236,7 +229,7 @@ def estimate_rows(
     *,
     limit: int | None = None,
     row_ids: Sequence[str] | None = None,
-    table_size: TableSize | None = None,
+    table_size: tuple[int, int] | None = None,
     measured_usages: Sequence[Usage] = (),
     deadline_s: float | None = None,
     is_pilot_waived: bool = False,
@@ -250,8 +243,8 @@ def estimate_rows(
         ws: The workspace.
         limit: Estimate at most this many rows, or None for all.
         row_ids: Estimate these rows, whatever their state, instead of the open rows.
-        table_size: The named rows are the first of a table, whose other requests are estimated
-            with the mean tokens of the named rows.
+        table_size: Rows of a table, and requests for them, as equal rows share one. The named rows
+            are its first; the other requests are estimated with the mean tokens of these rows.
         measured_usages: Tokens of replies about the first of the named rows. They correct the
             counted tokens, instead of stored answers.
         deadline_s: Seconds from now, or None for no deadline.
@@ -271,11 +264,18 @@ def estimate_rows(
         plan = partial(plan_batches, ws, bar=bar, rows_mode=rows_mode)
         calibration = None
         if row_ids is not None and measured_usages:
-            measured_plan = plan(Selection(row_ids=row_ids[: len(measured_usages)]))
-            calibration = _calibrate(measured_plan, measured_usages)
+            answer_count = len(measured_usages)
+            measured_plan = plan(Selection(row_ids=row_ids[:answer_count]))
+            counted_prompt = measured_plan.counted_prompt_tokens / measured_plan.requests
+            usage = sum_usage(measured_usages)
+            calibration = budget.Calibration(
+                usage.prompt / answer_count / counted_prompt,
+                usage.answer / answer_count,
+                answer_count,
+            )
         rows_plan = plan(selection, calibration=calibration)
     if table_size is not None:
-        rows_plan = _extend_plan(rows_plan, table_size, settings=ws.settings)
+        rows_plan = _extend_plan(rows_plan, *table_size, settings=ws.settings)
     estimate = estimate_plan(
         ws,
         rows_plan,
@@ -287,33 +287,23 @@ def estimate_rows(
     return estimate
 
 
-def _calibrate(plan: BatchPlan, measured_usages: Sequence[Usage]) -> budget.Calibration:
-    """Return the corrections of estimates that follow from replies about the rows of a plan."""
-    answer_count = len(measured_usages)
-    measured = sum_usage(measured_usages)
-    counted_prompt = plan.counted_prompt_tokens / plan.requests
-    return budget.Calibration(
-        prompt=measured.prompt / answer_count / counted_prompt,
-        answer=measured.answer / answer_count,
-        answers=answer_count,
-    )
-
-
-def _extend_plan(plan: BatchPlan, size: TableSize, *, settings: Settings) -> BatchPlan:
+def _extend_plan(
+    plan: BatchPlan, row_count: int, request_count: int, *, settings: Settings
+) -> BatchPlan:
     """Return the plan for all rows of a table, from the plan for the first of them.
 
     The number of further batches follows from requests and prompt tokens, not from the size of the
     files.
     """
-    share = size.requests / plan.requests
+    share = request_count / plan.requests
     usage = Usage(*(round(tokens * share) for tokens in plan.usage))
-    batches_for_requests = size.requests / settings.batch_rows
+    batches_for_requests = request_count / settings.batch_rows
     batches_for_tokens = usage.prompt / settings.batch_tokens
     return replace(
         plan,
-        items=size.rows,
+        items=row_count,
         batches=math.ceil(max(plan.batches, batches_for_requests, batches_for_tokens)),
-        requests=size.requests,
+        requests=request_count,
         counted_prompt_tokens=round(plan.counted_prompt_tokens * share),
         usage=usage,
         cost=plan.cost * share,

@@ -36,7 +36,6 @@ from pipeline.experts import import_ as people
 from pipeline.experts.person_rows import LAYOUT
 from pipeline.passages import import_ as passages
 from pipeline.tables.columns import fold_name
-from pipeline.tables.headers import HeaderError
 from pipeline.tables.row_findings import SourceRow
 from pipeline.tables.source import FileSource
 from pipeline.workflows import add_expert, ask, new_task_files, table_replacement
@@ -351,16 +350,27 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
     def fill_upload(display: BackgroundJob) -> None:
         """Set what the next page shows about the uploaded file, as members of `upload`.
 
-        After the columns of a new task, or the dry import, the first rows are read. If only the
-        task's own import can read the file, there are no first rows. An error of the first step
-        fails the background work; the line of the header that it proposes is kept.
+        - For a new task (NEW_TASK), guess the columns and their roles, and find unreadable rows.
+        - For an existing task, run its import without changes (dry), and keep the preview. If the
+          file does not fit the task, it becomes a new task.
+
+        Then the first rows are read. If only the task's own import can read the file, there are no
+        first rows. An error of the first step fails the background work.
         """
-        try:
-            _read_for_task(app_state, upload, display)
-        except HeaderError as error:
-            # The form then has the proposed line.
-            upload.read_options = replace(upload.read_options, header=str(error.header))
-            raise
+        if upload.task == NEW_TASK:
+            _guess_columns(app_state, upload)
+        else:
+            try:
+                _dry_run_import(app_state, upload, display)
+            except InputError:
+                if upload.mapping or upload.read_options.given_options:
+                    raise
+                _guess_columns(app_state, upload)
+                if not upload.row_count:
+                    upload.table_guess = None
+                    raise
+                upload.mismatched_task = upload.task
+                upload.task = NEW_TASK
 
         # Some files can be read by an import only; these have no first rows.
         with suppress(FindableError):
@@ -369,33 +379,6 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
             upload.first_rows = list(islice(readable_rows, MAX_PREVIEW_ROWS))
 
     _start_step(app_state, upload, "read", fill_upload)
-
-
-def _read_for_task(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
-    """Set what the next page shows about the file of an upload, for its task.
-
-    - For a new task (NEW_TASK), guess the columns and their roles, and find unreadable rows.
-    - For an existing task, run its import without changes (dry), and keep the preview. If the file
-      does not fit the task, it becomes a new task.
-
-    Raises:
-        FindableError: The file cannot be read, or has no rows.
-    """
-    if upload.task == NEW_TASK:
-        _guess_columns(app_state, upload)
-        return
-
-    try:
-        _dry_run_import(app_state, upload, display)
-    except InputError:
-        if upload.mapping or upload.read_options.given_options:
-            raise
-        _guess_columns(app_state, upload)
-        if not upload.row_count:
-            upload.table_guess = None
-            raise
-        upload.mismatched_task = upload.task
-        upload.task = NEW_TASK
 
 
 def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob) -> None:
