@@ -63,7 +63,8 @@ class SubmitReport:
         """Return in words the outcome of each batch, and the number of rows that are in no batch.
 
         Such rows got the answer of an equal row, or are held back by a budget or by the API's quota
-        of queued tokens. The text is "" without batches and such rows.
+        of queued tokens. The text also has the reason why only one batch is sent. It is "" without
+        all of these.
         """
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
         if self.shared:
@@ -74,6 +75,7 @@ class SubmitReport:
             parts.append(
                 f"{plural(self.no_room, 'row')} held back by the API's quota of queued tokens",
             )
+        parts.append(self.outage_message)
         return "; ".join(part for part in parts if part)
 
     def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:

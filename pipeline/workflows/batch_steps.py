@@ -56,13 +56,11 @@ def submit_rows(
     )
     remaining_limit = tag_rounds.remaining_rows()
     submit_report = tag_rounds.submit(is_confirmed=False, should_report_full_api=False)
-    tag_report = tag_rounds.complete_report()
-    if tag_report.stop.budget_error is not None:
-        raise tag_report.stop.budget_error
+    budget_error = tag_rounds.complete_report().stop.budget_error
+    if budget_error is not None:
+        raise budget_error
 
     report = _report_submit(ws, submit_report)
-    if tag_report.is_down:
-        report.errors = tag_report.list_errors(ws.task.nouns)
     if pilot_report is not None:
         report.notes.append(pilot_report.pilot_line)
     # The pilot may have asked all rows of the limit.

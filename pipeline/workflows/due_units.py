@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pipeline.batch import budget
+from pipeline.batch.submit import describe_outage
 from pipeline.core.settings import Settings
 from pipeline.core.states import BatchState, remote_state
 from pipeline.engine import claiming
@@ -98,7 +99,7 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
         if new_count and not is_deciding and is_pilot_clear(tx, ws.task, version=ws.version):
             is_quota_full = budget.count_remaining_quota_tokens(tx, ws.model, ws.settings) == 0
             has_no_room = is_quota_full or budget.read_current_budgets(ws).remaining_usd(tx) == 0
-            must_wait = has_no_room or find_outage_pause_s(tx, ws.task, now=ws.now()) > 0
+            must_wait = has_no_room or find_outage_reason(tx, ws.task, now=ws.now())
             yield DueUnit("submit", name, max_pause_s if must_wait else 0.0)
 
     if is_user_task_set(ws.settings):
@@ -136,9 +137,10 @@ def _choose_batch_unit(
         return DueUnit("ingest", name, number=number)
 
     if batch.state is not BatchState.SUBMITTED:
-        must_wait = batch.state is BatchState.PREPARED and (
-            budget.find_quota_refusal(tx, batch, settings) != ""
-            or find_outage_pause_s(tx, task, now=now()) > 0
+        is_prepared = batch.state is BatchState.PREPARED
+        must_wait = is_prepared and (
+            budget.find_quota_refusal(tx, batch, settings)
+            or find_outage_reason(tx, task, now=now())
         )
         return DueUnit("submit", name, max_pause_s if must_wait else 0.0, number)
 
@@ -152,23 +154,22 @@ def _choose_batch_unit(
     return DueUnit("poll", name, min(max_pause_s, poll_pause_s), number)
 
 
-def find_outage_pause_s(tx: Connection, task: Task, *, now: datetime) -> float:
-    """Return for how many seconds no batch of a task is sent because of an outage; 0 without one.
+def find_outage_reason(tx: Connection, task: Task, *, now: datetime) -> str:
+    """Return why no batch of a task is sent now because of an outage; "" if one may be sent.
 
-    The pause begins when the last batch is over. It also lasts while another batch of the task is
-    at the API, because that batch shows whether the outage has ended.
+    After the last batch of an outage there is a pause. No batch is sent either while another batch
+    of the task is at the API, because that batch shows whether the outage has ended.
     """
     last_batch = batches.find_outage(tx, task.name)
     if last_batch is None:
-        return 0.0
-    if batches.batches_in_states(tx, BatchState.SUBMITTED, task=task.name):
-        return OUTAGE_PAUSE_S
+        return ""
 
     elapsed_s = (now - (last_batch.over_at or now)).total_seconds()
-    # A time in the future was stored by a wrong clock. The pause must not last until then.
-    if elapsed_s < 0:
-        return 0.0
-    return max(0.0, OUTAGE_PAUSE_S - elapsed_s)
+    # A negative time was stored by a wrong clock, and the pause must not last until then.
+    is_paused = 0 <= elapsed_s < OUTAGE_PAUSE_S
+    if not is_paused and not batches.batches_in_states(tx, BatchState.SUBMITTED, task=task.name):
+        return ""
+    return f"{describe_outage(last_batch)}, so one batch is sent per hour"
 
 
 def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:

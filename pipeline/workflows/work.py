@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from pipeline.batch import budget, live, submit
+from pipeline.batch import budget, live
 from pipeline.batch.batch_plan import Selection
 from pipeline.batch.report import find_waits
 from pipeline.batch.retry_due import ask_single_rows
@@ -25,10 +25,9 @@ from pipeline.core.text import plural
 from pipeline.engine import claiming
 from pipeline.engine.session import WorkspaceSession
 from pipeline.index import build
-from pipeline.store import batches
 from pipeline.workflows import decisions
 from pipeline.workflows.due_units import (
-    find_outage_pause_s,
+    find_outage_reason,
     is_pilot_clear,
     sync_and_check_index,
 )
@@ -203,8 +202,7 @@ class WorkPass:
             if not decisions.is_decide_run_open(tx, ws.task):
                 askable_count = claiming.count_claimable(tx, ws.task)
             may_ask = is_pilot_clear(tx, ws.task, version=ws.version)
-            outage_batch = batches.find_outage(tx, ws.task.name)
-            outage_pause_s = find_outage_pause_s(tx, ws.task, now=ws.now())
+            outage_reason = find_outage_reason(tx, ws.task, now=ws.now())
         # Batches of the pilot itself go on; new rows wait for a person.
         if askable_count and not may_ask:
             self.figures["left"] = askable_count
@@ -216,13 +214,11 @@ class WorkPass:
             if not tag_rounds.list_batches(BatchState.PREPARED, BatchState.SUBMITTING):
                 return
 
-        is_unclear = bool(tag_rounds.list_batches(BatchState.SUBMITTING))
-        if outage_batch is not None and outage_pause_s and not is_unclear:
+        if outage_reason and not tag_rounds.list_batches(BatchState.SUBMITTING):
             prepared_batches = tag_rounds.list_batches(BatchState.PREPARED)
-            self.figures["left"] = askable_count + sum(batch.requests for batch in prepared_batches)
-            self.figures["outage"] = (
-                f"{submit.describe_outage(outage_batch)}, so one batch is sent per hour"
-            )
+            prepared_count = sum(batch.requests for batch in prepared_batches)
+            self.figures["left"] = askable_count + prepared_count
+            self.figures["outage"] = outage_reason
             return
 
         # If no cost is agreed, all rows are counted, to ask a person about the price.

@@ -139,8 +139,7 @@ def describe_pass(work_pass: WorkPass) -> list[str]:
     """
     figures = work_pass.figures
     phrases = list(work_pass.phrases)
-    stop_reasons = (figures.get(name) for name in ("out_of_money", "no_pilot", "outage"))
-    stop_reason = next(filter(None, stop_reasons), "")
+    stop_reason = figures.get("out_of_money") or figures.get("no_pilot") or figures.get("outage")
     if stop_reason:
         phrases.append(f"{figures['left']:,} not asked: {stop_reason}")
     rows_without_room = figures.get("no_room")

@@ -325,7 +325,7 @@ def test_reply_without_token_counts_may_have_cost_its_estimate(
 ) -> None:
     """Each reply without a readable count counts at the mean estimate, also beside counted ones."""
     served_workspace.import_people(5)
-    unreadable_usage = {"totalTokenCount": 300}
+    unreadable_usage = {"totalTokenCount": "many"}
     negative_usage = {"promptTokenCount": 400, "candidatesTokenCount": -500}
 
     def make_results(keys: list[str]) -> bytes:

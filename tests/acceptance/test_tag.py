@@ -208,24 +208,20 @@ def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine
 
 
 @pytest.mark.alike
-def test_failed_batch_stops_the_run_and_three_failures_park_its_rows(
+def test_failed_batch_stops_the_run_and_leaves_its_rows_open(
     workspace: Workspace, api: Engine
 ) -> None:
-    """A failed batch ends the command with exit 4, and a third failure parks its rows."""
+    """A failed batch ends the command with exit 4, also the third, and the next can succeed."""
     workspace.import_people(4)
     api.script_fault("batch_expires", times=3)
-    for number in (1, 2):
-        workspace.run_command("tag", mode="batch", wait=True, code=4)
+    for number in (1, 2, 3):
+        report = run_tag(workspace, mode="batch", wait=True, code=4)
+        assert (list(report["failed"]), report["is_down"]) == ([str(number)], True)
         assert count_posts(api, CREATE_PATH) == number
         assert workspace.state_counts() == {"untagged": 4}
 
-    report = run_tag(workspace, mode="batch", wait=True, code=4)
-    assert (list(report["failed"]), report["parked"], report["left"]) == (["3"], 4, 0)
-    assert workspace.state_counts() == {"parked": 4}
-    assert all(workspace.parked_reasons().values())
-
-    workspace.run_command("unpark", all=True, yes=True)
-    assert run_tag(workspace, mode="batch", wait=True)["left"] == 0
+    report = run_tag(workspace, mode="batch", wait=True)
+    assert (report["left"], report["is_down"]) == (0, False)
 
 
 @pytest.mark.alike
