@@ -32,6 +32,7 @@ from jobs.output import Terminal, has_printed_json, print_json
 from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, PROGRAM, read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, FindableError
+from pipeline.core.redact import redact, redact_keys
 from pipeline.core.settings import KEY_NAMES, PREFIX
 
 BUG_CODE = 1
@@ -315,14 +316,16 @@ def _print_error_and_exit(
         as_json: Print a JSON document (error, hint, exit_code) on standard output first, unless the
             command has printed a document.
     """
+    # Reading the keys also hides them in all output.
+    keys = _read_keys()
+    message = redact_keys(message)
+    hint = redact_keys(hint)
     if as_json and not has_printed_json():
         print_json({"error": message, "hint": hint, "exit_code": exit_code})
 
     terminal = Terminal()
     if has_traceback:
-        from pipeline.core.redact import redact
-
-        for line in redact(traceback.format_exc(), *_read_keys()).splitlines():
+        for line in redact(traceback.format_exc(), *keys).splitlines():
             terminal.say(line)
     terminal.error(message)
     if hint:

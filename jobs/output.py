@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 import click
 
+from pipeline.core.redact import hide_keys
 from pipeline.core.report import NO_VALUE, Listing, Paragraph, Part, Report, Table
 from pipeline.core.text import shorten
 
@@ -137,7 +138,7 @@ def print_json(document: Any) -> None:
     """
     _output_state.has_printed_json = True
     is_utf8 = (sys.stdout.encoding or "").lower().startswith("utf")
-    text = json.dumps(document, ensure_ascii=not is_utf8, indent=2, default=str)
+    text = hide_keys(json.dumps(document, ensure_ascii=not is_utf8, indent=2, default=str))
     click.echo(_CONTROL_CANDIDATE.sub(_escape_control, text))
 
 
@@ -328,11 +329,11 @@ def time_of_day() -> str:
 
 
 def printable(text: str) -> str:
-    """Replace control characters and line ends by blanks.
+    """Replace control characters and line ends by blanks, and hide API keys.
 
     Printed text then cannot move a terminal's cursor.
     """
-    return "".join(char if char.isprintable() else " " for char in text)
+    return "".join(char if char.isprintable() else " " for char in hide_keys(text))
 
 
 def system_user() -> str:

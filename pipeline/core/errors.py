@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.redact import redact_keys
 
 
 class FindableError(Exception):
@@ -16,9 +17,9 @@ class FindableError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: object = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = str(hint)
+        self.message = redact_keys(message)
+        super().__init__(self.message)
+        self.hint = redact_keys(str(hint))
         # Python prints notes below the message of an uncaught error.
         if self.hint:
             self.add_note(f"next: {self.hint}")

@@ -18,6 +18,8 @@ from urllib.parse import quote
 
 # Characters; a shorter key may be a word of a text (Google's have 39).
 MIN_REDACTED_KEY_CHARS = 16
+# Google's keys begin like this, the older ones with the first word.
+_GOOGLE_KEY = re.compile(r"\b(?:AIza|AQ\.)[\w-]{30,}")
 # Options of database URLs.
 PASSWORD_OPTIONS = (
     "password",
@@ -96,6 +98,12 @@ class Secret:
         self.__mask = mask_text
 
     @classmethod
+    def key(cls, text: str) -> "Secret":
+        """Return a key as a secret, and keep it out of all output of this process."""
+        keep_out_of_output(text)
+        return cls(text)
+
+    @classmethod
     def url(cls, text: str) -> "Secret":
         """Return a URL as a secret that is shown without its password."""
         return cls(text, mask_password)
@@ -138,17 +146,35 @@ class Secret:
 
 
 def redact(text: str, *keys: str) -> str:
-    """Return a text without these keys, upload sessions, and passwords in addresses.
+    """Return a text without keys, upload sessions, and passwords in addresses.
 
     Args:
-        text: Any text, such as an error message.
-        keys: Keys to remove, also if they are URL-quoted or escaped; "" is ignored.
+        text: Any text, such as a traceback.
+        keys: Keys to remove, in addition to those of `redact_keys`; "" is ignored.
     """
-    for key in filter(None, keys):
+    without_passwords = _PASSWORD.sub(r"\1\2***", redact_keys(text, *keys))
+    return _SESSION.sub(r"\1\2***", without_passwords)
+
+
+def redact_keys(text: str, *keys: str) -> str:
+    """Return a message without keys: those of this process, and what looks like a key of Google.
+
+    A message may quote a key that was typed as the value of another option.
+    """
+    return hide_keys(_GOOGLE_KEY.sub("***", text), *keys)
+
+
+def hide_keys(text: str, *keys: str) -> str:
+    """Return a text, which may contain users' data, without the keys of this process.
+
+    Args:
+        text: Any text.
+        keys: More keys to remove; all are also removed if they are URL-quoted or escaped.
+    """
+    for key in filter(None, {*keys, *_redacted_keys}):
         for key_form in {key, quote(key, safe=""), key.replace("\\", "\\\\")}:
             text = text.replace(key_form, "***")
-    without_passwords = _PASSWORD.sub(r"\1\2***", text)
-    return _SESSION.sub(r"\1\2***", without_passwords)
+    return text
 
 
 def redact_document(data: bytes, key: str) -> bytes:
@@ -162,19 +188,26 @@ def redact_document(data: bytes, key: str) -> bytes:
     return data
 
 
-# Keys of this process, because loggers are shared by all clients in it.
+# Keys of this process, because standard streams and loggers are shared by all clients in it.
 _redacted_keys: set[str] = set()
 _NULL_HANDLER = logging.NullHandler()
+
+
+def keep_out_of_output(key: str) -> None:
+    """Remove the key from all further messages and output, until the process ends.
+
+    Keys of less than `MIN_REDACTED_KEY_CHARS` characters are not removed.
+    """
+    if len(key) >= MIN_REDACTED_KEY_CHARS:
+        _redacted_keys.add(key)
 
 
 def keep_out_of_logs(key: str) -> None:
     """Remove the key and upload sessions from all further log records of `REDACTED_LOGGERS`.
 
-    Keys of less than `MIN_REDACTED_KEY_CHARS` characters are not removed. The handling lasts until
-    the process ends.
+    The handling lasts until the process ends; see `keep_out_of_output`.
     """
-    if len(key) >= MIN_REDACTED_KEY_CHARS:
-        _redacted_keys.add(key)
+    keep_out_of_output(key)
     # Without a handler, Python prints the warnings of this library on standard error.
     logging.getLogger("google_genai").addHandler(_NULL_HANDLER)
     _install_redacting_record_factory()
@@ -192,7 +225,7 @@ def _install_redacting_record_factory() -> None:
     def create_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = create_record(*args, **kwargs)
         if record.name.partition(".")[0] in REDACTED_LOGGERS:
-            record.msg = redact(record.getMessage(), *_redacted_keys)
+            record.msg = redact(record.getMessage())
             record.args = None
         return record
 

@@ -21,7 +21,13 @@ from typing import Any, NamedTuple
 from pipeline.core import trust
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.core.redact import Secret, mask_key, mask_password
+from pipeline.core.redact import (
+    Secret,
+    keep_out_of_output,
+    mask_key,
+    mask_password,
+    redact_keys,
+)
 from pipeline.core.setting_parsers import (
     parse_backend,
     parse_boolean,
@@ -299,7 +305,7 @@ class Settings:
     )
     api_key: Secret | None = _setting(
         None,
-        Secret,
+        Secret.key,
         "the key; the first variable that is set counts; without a key, local",
         names=KEY_NAMES,
     )
@@ -443,6 +449,10 @@ def load_settings(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     places = (("environment", environ), (DOTENV, dotenv or {}))
+    # The error of another setting may quote the key.
+    for name, (_, mapping) in product(KEY_NAMES, places):
+        keep_out_of_output((mapping.get(name) or "").strip())
+
     for setting in _DECLARED:
         names = VARIABLES[setting.name]
         for name, (place, mapping) in product(names, places):
@@ -574,7 +584,7 @@ def list_setting_rows(settings: Settings) -> list[SettingRow]:
         rows.append(
             SettingRow(
                 VARIABLES[setting.name][-1],
-                mask_password(text),
+                redact_keys(mask_password(text)),
                 settings.sources.get(setting.name, "default"),
                 setting.metadata["help"],
                 setting.metadata["unit"],

@@ -96,6 +96,15 @@ FAILURES: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "a cut connection": ("drop", {}),
 }
+# Commands whose last option gets a key as its value.
+MISTYPED_COMMANDS = (
+    ("tag", "--model"),
+    ("tag", "--limit"),
+    ("batch-poll", "--task"),
+    ("settings", "--version"),
+    ("items", "--json", "--sort"),
+    ("show", "--json"),
+)
 # Consent options by command, for commands whose help was read.
 CONSENT_OPTIONS: dict[str, dict[str, bool]] = {}
 CALLING_COMMANDS = (
@@ -347,3 +356,14 @@ def test_key_of_a_dotenv_file_is_not_shown(workspace: Workspace, api: Engine) ->
     api.script_fault("status", times=10_000, args={"code": 403, "message": ECHO})
     output = run_commands(workspace, ("import", "batch-submit", "settings", "doctor"))
     check_no_secret_is_shown(workspace.home, output, secrets={KEY, SESSION})
+
+
+@pytest.mark.parametrize("typed_key", [KEY, "AIza-a-key-of-another-project-of-Google"])
+@pytest.mark.promise("names")
+def test_key_typed_as_another_value_is_not_shown(workspace: Workspace, typed_key: str) -> None:
+    """No message or document shows a key that was typed as the value of another option."""
+    workspace.run_command("import", "people.csv")
+    runs = [workspace.run_unchecked(*words, typed_key) for words in MISTYPED_COMMANDS]
+    assert [run.output for run in runs if "***" not in run.output] == []
+    output = "".join(run.output for run in runs)
+    check_no_secret_is_shown(workspace.home, output, secrets={typed_key})
