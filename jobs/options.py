@@ -14,12 +14,9 @@ import click
 
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.setting_parsers import parse_count, parse_duration, parse_money
+from pipeline.core.setting_parsers import MAX_NUMBER, parse_count, parse_duration, parse_money
 from pipeline.core.settings import PREFIX
 from pipeline.core.text import SURROGATES
-
-# More than any table has rows, and well below the largest integer that a database accepts.
-MAX_NUMBER = 10**15
 
 
 def check_exclusive(consequence: str, /, **options: object) -> None:

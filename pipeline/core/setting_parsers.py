@@ -12,6 +12,8 @@ from pipeline.core.text import split_names
 
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+# More than any table has rows, and well below the largest integer that a database accepts.
+MAX_NUMBER = 10**15
 # Amounts as people write them: 1,000 or 1k; 200MB; 90 min; $5 or 5 USD. A comma, an underscore, a
 # blank or an apostrophe separates thousands, and a point the decimals. Ambiguous amounts (`0,50`,
 # `1,00`) are refused with a ValueError, because a misread limit costs money.
@@ -148,14 +150,14 @@ def _make_number_parser(
 parse_positive_count = _make_number_parser(
     parse_count,
     minimum=1,
-    maximum=math.inf,
-    expectation="1 or more",
+    maximum=MAX_NUMBER,
+    expectation=f"from 1 to {MAX_NUMBER:,}",
 )
 parse_positive_size = _make_number_parser(
     parse_size,
     minimum=1,
-    maximum=math.inf,
-    expectation="1 or more",
+    maximum=MAX_NUMBER,
+    expectation=f"from 1 to {MAX_NUMBER:,}",
 )
 parse_seconds = _make_number_parser(
     parse_duration,

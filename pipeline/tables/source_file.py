@@ -16,6 +16,7 @@ from pipeline.core import files
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from pipeline.core.errors import InputError
+from pipeline.core.setting_parsers import MAX_NUMBER
 from pipeline.core.text import SURROGATES
 from pipeline.tables.columns import EXPORT_COLUMNS
 from pipeline.tables.csv_table import open_csv
@@ -323,17 +324,18 @@ def _parse_header_line(header: int | str) -> int | None:
         The line from 1; 0 if the table has no header; None if the setting is empty.
 
     Raises:
-        InputError: It is neither a line from 1 on nor `none`.
+        InputError: It is neither a line from 1 to MAX_NUMBER nor `none`.
     """
     text = str(header).strip().casefold()
     if not text:
         return None
     if text == NO_HEADER:
         return 0
-    if not (text.isdecimal() and int(text)):
+    # An integer of too many digits cannot be parsed, but a float can.
+    if not (text.isdecimal() and 1 <= float(text) <= MAX_NUMBER):
         raise InputError(
-            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number; "
-            "nothing was read",
+            f"{OptionHint('header')} is {make_excerpt(str(header))!r}, not a line number from 1 to "
+            f"{MAX_NUMBER:,}; nothing was read",
             hint=(
                 f"set {OptionHint(header=3)} for a header on line 3, "
                 f"or {OptionHint(header=NO_HEADER)} for a file without a header"

@@ -1,5 +1,6 @@
 """Errors are printed in at most three lines with a specific exit code and no traceback."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,30 @@ def test_unexpected_error_is_one_line_without_row_content(
     assert "Secret Street" not in stderr
     status_run = local.ran("status", "--debug", code=1)
     assert "Traceback" in status_run.stderr
+
+
+@pytest.mark.parametrize("number", ["9223372036854775807", "9" * 5000])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "items --limit",
+        "tag --budget",
+        "search boat --k",
+        "web --port",
+        "status --rpm",
+        "ask people.csv Who? --header",
+        "import people.csv --header",
+    ],
+)
+def test_number_out_of_range_is_refused_with_its_bounds(
+    local: Workspace, command: str, number: str
+) -> None:
+    """The error of a number that is too large names its option and its bounds."""
+    Path("people.csv").write_text(PEOPLE)
+    *words, option = command.split()
+    stderr = refused(local, *words, f"{option}={number}", code=2, message="")
+    assert option[2:] in stderr.casefold()
+    assert re.search(r" from [01] to [\d,]+", stderr)
 
 
 # The first pause ends before the waiting thread starts.
