@@ -120,7 +120,8 @@ AMBIGUOUS_NAMES = frozenset(
 def set_hint_form(command_name: str) -> None:
     """Set for this process how hints print the commands to type next: as this command was typed.
 
-    They are targets of make if make started the program, else commands of the program. They repeat
+    They are targets of make if make started the program, else commands of the program. Options
+    outside of a command are arguments of Python if Python runs no command. Commands repeat
     --data and --database-url if these were typed on the command line, with passwords masked.
 
     Args:
@@ -137,6 +138,7 @@ def set_hint_form(command_name: str) -> None:
         settings=VARIABLES.keys(),
         command=command_name,
         typed_settings=[name for name in OPTION_SETTINGS if read_setting_option(name)],
+        is_python=not command_name,
     )
     set_command_form(form)
 

@@ -15,6 +15,16 @@ PREFIX = "FINDABLE_"
 _COMMON_OPTIONS = ("task", "yes", "json", "debug")
 # A text that a shell reads as a single word. `…` is a placeholder for the reader.
 _SHELL_WORD = re.compile(r"[\w@%+:,./…-]+")
+# Arguments of Python whose names differ from the option's.
+_PYTHON_NAMES = {
+    "from": "rows",
+    "map": "mapping",
+    "q": "question",
+    "set": "fields",
+    "with": "with_",
+}
+# A value that Python gets as a number.
+_PYTHON_NUMBER = re.compile(r"\d+(\.\d+)?|True|False")
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class CommandForm:
     command: str = ""
     # Names of settings that were typed as options of the running command.
     typed_settings: Collection[str] = ()
+    # Whether calls of Python run the commands; options are their arguments then.
+    is_python: bool = False
 
     def format_command(self, command: str, options: Mapping[str, Any]) -> str:
         """Return a command with its options as a person types it, for the same workspace.
@@ -91,6 +103,13 @@ class CommandForm:
         letter = f"-{name}" if len(name) == 1 else f"--{dashed}"
         return letter if value is None else f"{letter} {quote_for_shell(value)}"
 
+    def format_argument(self, name: str, value: Any) -> str:
+        """Return an option as an argument of a call in Python; None leaves out the value."""
+        text = "" if value is None else str(value)
+        if text and not _PYTHON_NUMBER.fullmatch(text):
+            text = repr(text)
+        return f"{_PYTHON_NAMES.get(name, name)}={text}"
+
 
 _current_form = [CommandForm()]
 
@@ -119,7 +138,7 @@ class CommandHint:
 
 
 class OptionHint:
-    """An option of the running command. Its text is `YES=1` or `--yes`."""
+    """An option of the running command. Its text is `YES=1` or `--yes`, in Python `yes=True`."""
 
     def __init__(self, name: str = "", /, **option: Any) -> None:
         """Create a hint from a name, or from a keyword with the value."""
@@ -127,7 +146,10 @@ class OptionHint:
         self.value: Any = option.get(self.name)
 
     def __str__(self) -> str:
-        return current_form().format_option(self.name, self.value)
+        form = current_form()
+        if form.is_python:
+            return form.format_argument(self.name, self.value)
+        return form.format_option(self.name, self.value)
 
 
 class HintTemplate:

@@ -57,6 +57,7 @@ from pipeline.workflows import ask, tag, try_out
 from pipeline.workflows.answered_row import AnsweredRow
 from pipeline.workflows.ask import AskReport
 from pipeline.workflows.preflight import Preflight
+from pipeline.workflows.python_arguments import check_arguments
 from pipeline.workflows.tag_report import TagReport
 from pipeline.workflows.try_out import TryReport
 
@@ -81,7 +82,7 @@ class Workspace:
     without people uses its only task, and any other workspace uses the people task.
 
     Calls that ask take all settings as keyword arguments, by their names in lower case. All errors
-    are a `FindableError`, except those of arguments of a wrong type.
+    are a `FindableError`, which names the argument if an argument is wrong.
     """
 
     settings: Settings
@@ -98,6 +99,7 @@ class Workspace:
         """Return the workspace's folder."""
         return self.settings.data
 
+    @check_arguments
     def add(
         self,
         people: Any,
@@ -155,6 +157,7 @@ class Workspace:
         with path.open("wb") as file:
             jsonlines.Writer(file, dumps=encode_row).write_all(row.values for row in source)
 
+    @check_arguments
     def preflight(
         self,
         task: TaskLike | None = None,
@@ -180,6 +183,7 @@ class Workspace:
         work = partial(tag.estimate_rows, options=tag.TagOptions(limit=limit))
         return self._run(work, task, items, settings, access=access)
 
+    @check_arguments
     def ask(
         self,
         rows: Any,
@@ -279,6 +283,7 @@ class Workspace:
         raise_first_error(report.tried.errors, self.display)
         return report
 
+    @check_arguments
     def try_(
         self,
         task: TaskLike | None = None,
@@ -315,6 +320,7 @@ class Workspace:
         raise_first_error(report.errors, self.display)
         return report
 
+    @check_arguments
     def tag(
         self,
         task: TaskLike | None = None,
@@ -360,11 +366,6 @@ class Workspace:
             GateError: A quality gate failed and is an error; the answers are stored.
             KeyboardInterrupt: The call was interrupted; the next call resumes.
         """
-        if budget is not None and not isinstance(budget, int | float):
-            raise InputError(
-                f"budget={budget!r} is not a number of USD; nothing was asked",
-                hint="for example tag(budget=5)",
-            )
         options = tag.TagOptions(
             mode=mode,
             limit=limit,
@@ -407,6 +408,7 @@ class Workspace:
         extractor: str | None = None,
     ) -> "Answers[Any]": ...
 
+    @check_arguments
     def answers(
         self,
         task: TaskLike | None = None,
@@ -424,6 +426,7 @@ class Workspace:
         """
         return Answers(self, task, extractor)
 
+    @check_arguments
     def rows(
         self,
         task: TaskLike | None = None,
@@ -499,6 +502,7 @@ class Workspace:
             lambda ws: ResultDocument(listing.describe_row(ws, str(item), raw=raw)), task
         )
 
+    @check_arguments
     def correct(
         self,
         item: str | int,
@@ -538,6 +542,7 @@ class Workspace:
             access=Access.WRITE,
         )
 
+    @check_arguments
     def export(
         self,
         to: str | PathLike[str],
@@ -603,6 +608,7 @@ class Workspace:
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
 
+    @check_arguments
     def search(
         self,
         question: str = "",

@@ -303,6 +303,14 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
             refusal(ws.add, [{"username": ""}]),
             refusal(ws.add, 7),
             refusal(ws.rows, "experts", stat="tagged"),
+            # Types and bounds.
+            refusal(ws.tag, "experts", limit="5"),
+            refusal(ws.preflight, "experts", limit=2.5),
+            refusal(ws.try_, "experts", 10**30),
+            refusal(ws.rows, "experts", limit=-1),
+            refusal(ws.tag, "experts", where=5),
+            refusal(ws.ask, "reviews.csv", "Who?", with_=5),
+            refusal(ws.ask, "script.py", "Who?", header=10**30),
         ]))
         """,
     )
@@ -329,6 +337,13 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         "",
         "next: ",
         "no filter stat=",
+        "limit='5' is not a whole number",
+        "limit=2.5 is not",
+        "n is 1000000000000000000000000000000, but must be from 1 to 1,000,000,000,000,000;",
+        "limit is -1, but must be from 1",
+        "where=5 is not a text",
+        "with_=5 is not",
+        "next: set header=3 for a header on line 3, or header='none'",
     )
     for fragment, message in zip(fragments, messages, strict=True):
         assert fragment in message, messages
