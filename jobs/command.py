@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from jobs.output import Terminal, print_json, print_report, printable
 from jobs.variables import (
     CONTEXT_KEYS,
     OPTION_SETTINGS,
+    read_make_variables,
     read_settings,
     read_typed_settings,
     refuse_unknown_variables,
@@ -97,10 +98,12 @@ class ClickCommand(click.Command):
 
         Raises:
             InputError: A variable of the environment, of `.env` or of make is unknown.
+            BadParameter: An option was typed with an empty value, or its value is invalid.
             MissingParameter: A required option is missing; the message names make's variable.
         """
         dotenv = read_dotenv()
         refuse_unknown_variables(self.entry, os.environ, dotenv)
+        self._refuse_empty_options(ctx, args)
 
         ctx.default_map = {
             param.name: dotenv[PREFIX + variable]
@@ -115,6 +118,24 @@ class ClickCommand(click.Command):
                 raise
             message = f"With make: {error.param.envvar.removeprefix(PREFIX)}=…"
             raise click.MissingParameter(message, ctx=error.ctx, param=error.param) from None
+
+    def _refuse_empty_options(self, ctx: click.Context, args: Sequence[str]) -> None:
+        """Check that no option was typed for this command with an empty or blank value.
+
+        Flags of make may be empty. Variables of the environment and of `.env` are not checked.
+
+        Raises:
+            BadParameter: An option is empty.
+        """
+        typed_values, _, _ = self.make_parser(ctx).parse_args(list(args))
+        make_variables = read_make_variables()
+        for param in self.get_params(ctx):
+            value = typed_values.get(str(param.name))
+            if not isinstance(value, str | tuple) and not getattr(param, "is_flag", False):
+                value = make_variables.get(_option_name(param))
+            texts = value if isinstance(value, tuple) else (value,)
+            if any(isinstance(text, str) and not text.strip() for text in texts):
+                raise click.BadParameter("it is empty; nothing was done", ctx=ctx, param=param)
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, print its report, and raise the error with which the command ends.
@@ -139,6 +160,13 @@ class ClickCommand(click.Command):
         raise_first_error(report.errors, terminal)
         if report.next_step and not should_print_json():
             terminal.hint(str(report.next_step))
+
+
+def _option_name(param: click.Parameter) -> str:
+    """Return the name of a parameter as make's variable has it, in lower case."""
+    if isinstance(param, click.Option):
+        return param.opts[-1].lstrip("-").replace("-", "_")
+    return str(param.envvar).removeprefix(PREFIX).lower()
 
 
 def _make_setting_option(name: str) -> click.Option:

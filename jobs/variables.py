@@ -244,6 +244,13 @@ def refuse_unknown_variables(
             )
 
 
+def read_make_variables() -> dict[str, str]:
+    """Return the texts of the variables on make's command line, by name in lower case."""
+    _, typed_variables = _split_make_command_line(os.environ)
+    names = [name.removeprefix(PREFIX) for name in typed_variables]
+    return {name.lower(): os.environ.get(PREFIX + name, "") for name in names}
+
+
 def find_similar_name(word: str, words: Iterable[str]) -> str:
     """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
     return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")

@@ -125,12 +125,23 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         options = replace(options, mode=Mode.DECIDE.value)
 
     row_filter = select_rows(ws, options)
+    asking_ws = _check_mode_and_marks(ws, options, row_filter)
+    return _tag_open_rows(asking_ws, options, open_work)
+
+
+def _check_mode_and_marks(
+    ws: WorkspaceSession, options: TagOptions, row_filter: RowFilter
+) -> WorkspaceSession:
+    """Return the session that asks in the mode of the options; announce rows to be marked.
+
+    Raises:
+        InputError: The task cannot be asked in this mode, or no row can be asked again.
+    """
     if options.again:
         _announce_marks(ws, row_filter)
-    asking_ws = ws
     if options.mode == Mode.DECIDE:
-        asking_ws = decisions.make_decision_session(ws)
-    return _tag_open_rows(asking_ws, options, open_work)
+        return decisions.make_decision_session(ws)
+    return ws
 
 
 def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
@@ -170,9 +181,11 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     ws.sync_task()
     ws.announce_foreign_records()
-    select_rows(ws, options)
-    ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
+    row_filter = select_rows(ws, options)
     ingest.recover_dead_runs(ws)
+    # A dry run ends with the errors of the real run.
+    _check_mode_and_marks(ws, options, row_filter)
+    ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
     estimate = preflight.estimate_rows(ws, limit=options.limit, deadline_s=options.deadline_s)
     if not estimate.plan.items:
         ws.check_has_rows()

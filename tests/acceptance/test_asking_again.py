@@ -196,6 +196,18 @@ def test_condition_narrows_and_marks_only_with_again(notes_workspace: Workspace)
     assert workspace.state_counts() == {"answered": 3, "open": 3}
 
 
+@pytest.mark.parametrize("dry", [True, False])
+def test_dry_run_ends_as_the_real_run(notes_workspace: Workspace, *, dry: bool) -> None:
+    """A condition without a match and an empty option end both with an error."""
+    options: dict[str, Any] = {"dry": dry, "yes": True, "code": 2}
+    run = notes_workspace.run_command("tag", where="id = 99", again=True, **options)
+    assert "no row can be asked again" in run.stderr
+    run = notes_workspace.run_command("tag", where="", refresh=True, **options)
+    assert "'--where': it is empty" in run.stderr
+    notes_workspace.run_command("tag", WHERE="", GIVEN="tag : WHERE", **options)
+    notes_workspace.run_command("tag", WHERE="", dry=dry)
+
+
 @pytest.mark.parametrize("mode", ["live", "batch"])
 def test_killed_command_asks_each_row_again_once(notes_workspace: Workspace, mode: str) -> None:
     """The same command, killed at several steps, marks the rows once and asks them once."""
