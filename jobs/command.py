@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.commands import ALL_COMMANDS, Command
-from jobs.options import NamedArgument
+from jobs.options import POSITIONAL_ARGUMENT_KEY, NamedArgument
 from jobs.output import Terminal, print_json, print_report, printable
 from jobs.variables import (
     CONTEXT_KEYS,
@@ -212,6 +212,9 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
     """
     all_options = {**options, **entry.fixed_options}
     has_task = not entry.task_option or all_options.get(entry.task_option)
+    positional_name = click.get_current_context().meta.get(POSITIONAL_ARGUMENT_KEY)
+    if entry.has_row_argument and positional_name == entry.task_option:
+        has_task = False
     task_name = entry.task if has_task else None
     _check_typed_task(entry, task_name)
     if not entry.access:

@@ -43,6 +43,8 @@ class Command:
     task: str | None = None
     # The parameter with which `task` applies; empty if it always applies.
     task_option: str = ""
+    # Whether that parameter is a name of a row of TASK if it is typed without its name.
+    has_row_argument: bool = False
     # Whether it is about the whole workspace, even if TASK was never used there.
     is_whole_workspace: bool = False
     # Without TASK, it is about several tasks if there are no people.
@@ -152,6 +154,7 @@ COMMANDS = {
         access="read",
         task="experts",
         task_option="expert",
+        has_row_argument=True,
         example="EXPERT=username",
         page_access="read",
         local_options=("expert",),
@@ -326,6 +329,7 @@ COMMANDS = {
         access="write",
         task="experts",
         task_option="expert",
+        has_row_argument=True,
     ),
     "backup": Command(
         function_path="maintenance_commands:backup",

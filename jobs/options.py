@@ -18,6 +18,9 @@ from pipeline.core.setting_parsers import MAX_NUMBER, parse_count, parse_duratio
 from pipeline.core.settings import PREFIX
 from pipeline.core.text import SURROGATES
 
+# The key under which click's context stores the name of an argument that was typed without it.
+POSITIONAL_ARGUMENT_KEY = "findable_positional_argument"
+
 
 def check_exclusive(consequence: str, /, **options: object) -> None:
     """Check that at most one of some options was typed.
@@ -131,12 +134,14 @@ class NamedArgument(click.Argument):
         argument_name = str(self.name)
         option_text = opts.get(f"{self.name}_option")
         argument_text = opts.get(argument_name)
-        if not isinstance(option_text, str):
-            return super().consume_value(ctx, opts)
-
         has_argument = isinstance(argument_text, str) or (
             isinstance(argument_text, tuple) and bool(argument_text)
         )
+        if has_argument:
+            ctx.meta[POSITIONAL_ARGUMENT_KEY] = argument_name
+        if not isinstance(option_text, str):
+            return super().consume_value(ctx, opts)
+
         if has_argument:
             message = (
                 f"{self.option.opts[0]} was given twice: {option_text!r} and {argument_text!r}; "

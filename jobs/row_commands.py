@@ -153,14 +153,14 @@ def show(
     all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
     raw: Raw = False,
 ) -> Report:
-    """Show all stored data about a person, or about a row of TASK with --item.
+    """Show all stored data about a row of TASK, or about a person with --expert.
 
     Prints state, columns, the preferred answer, all answers and their origin, failed attempts,
     requests with their cost (USD), and the index entry. --raw adds each request and its replies,
     exactly as they were sent and received.
 
-    If neither EXPERT nor --item is named, it lists the newest requests: time (UTC), row, batch,
-    model, outcome, tokens and cost.
+    A name without an option, and --item, mean a row of TASK. If no row is named, it lists the
+    newest requests: time (UTC), row, batch, model, outcome, tokens and cost.
     """
     if expert is None and item is None:
         return row_items.report_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)

@@ -185,3 +185,17 @@ def test_row_with_a_hash_is_found_by_its_beginning(workspace: Workspace) -> None
     workspace.run_command("show", item=row_id[:3], code=2)
     workspace.run_command("show", item="none", code=2)
     workspace.run_command("forget", item=row_id[:8], yes=True, code=2)
+
+
+def test_name_without_an_option_is_a_row_of_the_task(workspace: Workspace) -> None:
+    """`show` and `forget` take a name as a row of TASK, and a person only by --expert."""
+    declare_rows(workspace, "notes", "31,The lamp hums.\n", arguments="")
+    [person] = workspace.import_people(1)
+    workspace.run_command("tag", mode="live", TASK="notes")
+    workspace.task = "notes"
+    assert workspace.read_json("show", "31")["task"] == "notes"
+    assert workspace.read_json("show", expert=person)["task"] == "expert-tags"
+    workspace.run_command("show", person, code=2)
+    workspace.run_command("forget", "31", yes=True)
+    assert workspace.listed_rows() == []
+    assert len(workspace.listed_rows("experts")) == 1
