@@ -32,6 +32,7 @@ from jobs.output import Terminal, has_printed_json, print_json
 from jobs.variables import MAKE_COMMAND_LINE_VARIABLE, PROGRAM, read_settings
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.errors import ConfigurationError, FindableError
+from pipeline.core.files import make_path_hint
 from pipeline.core.redact import redact, redact_keys
 from pipeline.core.settings import KEY_NAMES, PREFIX
 
@@ -130,7 +131,7 @@ def _fail_with_os_error(error: OSError, fail: Fail) -> NoReturn:
     message = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
     message += "; finished work is stored"
     if isinstance(error, FileNotFoundError | IsADirectoryError):
-        fail(message, "check the path", INPUT_CODE)
+        fail(message, make_path_hint(Path(str(error.filename))), INPUT_CODE)
     fail(
         message,
         "check the disk and its permissions, then run the same command again",

@@ -21,7 +21,7 @@ from typing import BinaryIO, Self
 
 from pipeline.core.command_hint import CommandHint, HintTemplate
 from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.text import SURROGATES
+from pipeline.core.text import SURROGATES, suggest_similar
 
 # Suffix of files and folders that are not sealed yet.
 PART_SUFFIX = ".part"
@@ -306,6 +306,14 @@ def unreadable_reason(path: Path) -> str:
     if path.is_dir():
         return "is a directory"
     return "" if path.exists() else "does not exist"
+
+
+def make_path_hint(path: Path) -> str:
+    """Return the hint for a missing file: the most similar name in its folder, if there is one."""
+    names: list[str] = []
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(path.parent))
+    return f"{suggest_similar(path.name, names)} check the path".lstrip()
 
 
 def check_no_address(path: Path, unchanged_text: str) -> None:

@@ -25,6 +25,7 @@ from pipeline.core.column_placeholders import find_column
 from pipeline.core.command_hint import CommandHint, OptionHint
 from pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
 from pipeline.core.errors import ConfigurationError, FindableError, InputError
+from pipeline.core.files import make_path_hint
 from pipeline.core.quotes import has_quotes
 from pipeline.core.settings import DOTENV, Settings
 from pipeline.engine.declaration_changes import hash_document, make_fingerprint_document
@@ -110,6 +111,15 @@ def _find_module_file(declaration: Declaration) -> Path | None:
     return Path(file).resolve() if is_task_of_module else None
 
 
+def list_file_names(data: Path) -> list[str]:
+    """Return the names of the task files in the current folder and in the workspace `data`."""
+    paths = [
+        *Path(TASKS_FOLDER).glob(f"*{TASK_FILE_SUFFIX}"),
+        *(data / TASKS_FOLDER).glob(f"*{TASK_FILE_SUFFIX}"),
+    ]
+    return sorted(path.stem for path in paths)
+
+
 def find_task_file(task_setting: str, data: Path) -> Path | None:
     """Return the path of the file that `TASK=` names; None if there is no such task.
 
@@ -133,7 +143,7 @@ def find_task_file(task_setting: str, data: Path) -> Path | None:
         if not path.is_file():
             raise _make_input_error(
                 f"the task file {path} does not exist",
-                f"set {OptionHint('task')} to the path of a task file",
+                f"{make_path_hint(path)}; {OptionHint('task')} names a task or its file",
             )
         return path.resolve()
 

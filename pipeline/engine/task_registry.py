@@ -25,6 +25,7 @@ from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
 from pipeline.core.vocabulary import separate_vocabularies
+from pipeline.core.text import suggest_similar
 from pipeline.engine import task_faults, task_file
 from pipeline.engine.declaration_changes import (
     check_table_prefix,
@@ -177,12 +178,14 @@ def _resolve_task_file(settings: Settings) -> Path:
     """
     path = find_task_file(settings.task, settings.data)
     if path is None:
-        shipped_names = ", ".join(task.name for task in list_shipped_tasks())
+        shipped_names = [task.name for task in list_shipped_tasks()]
+        names = [*shipped_names, *task_file.list_file_names(settings.data)]
         raise ConfigurationError(
             f"there is no task {settings.task!r}: tasks/{settings.task}.py is neither here nor in "
             f"{settings.data}",
-            hint=f"set {OptionHint('task')} to {shipped_names}, "
-            "to the name of a file in the folder tasks, or to the path of a file",
+            hint=f"{suggest_similar(settings.task, names)} set {OptionHint('task')} to "
+            f"{', '.join(shipped_names)}, to the name of a file in the folder tasks, or to the "
+            "path of a file".lstrip(),
         )
     return path
 

@@ -168,7 +168,7 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
     if reason:
         raise InputError(
             f"{path} {reason}; nothing was measured",
-            hint="check the path",
+            hint=files.make_path_hint(path),
         )
     try:
         text = path.read_text(encoding="utf-8-sig")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pipeline.core.command_hint import CommandHint
+from pipeline.core.settings import BUILT_IN_TASKS
 from pipeline.core.states import Mode
 from pipeline.engine.session import WorkspaceSession
 from pipeline.engine.task import Task
@@ -43,10 +44,10 @@ def choose_next_command(
 
     The order is: check a task file with a syntax error, continue dead runs and unfinished pilots,
     ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
-    for again and rows of a changed file, fill a task without rows, update the index, show parked
-    rows, export. If an unsent batch waits for quota, the command is `batch-poll`, not
-    `batch-submit`. If the task has no rows and the document names other tasks, the command is
-    `status` of the first of them, not the command that fills the task.
+    for again and rows of a changed file, fill a task without rows, update the index of people or of
+    a task that has a build, show parked rows, export. If an unsent batch waits for quota, the
+    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names other
+    tasks, the command is `status` of the first of them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
     precede `export` if a row is answered.
@@ -69,6 +70,9 @@ def choose_next_command(
     nouns = task.nouns
     index = document["index"] or {"behind": 0}
     is_index_outdated = index["behind"] or index.get("model_differs")
+    # Only people are searched in any case. Other rows are exported if nobody built an index.
+    has_build = index.get("build") is not None or "problem" in index
+    is_index_wanted = task.subject == BUILT_IN_TASKS[0] or has_build
     fill_command = task.fill_hint.step
     if document["others"]:
         fill_command = CommandHint("status", task=document["others"][0])
@@ -96,7 +100,7 @@ def choose_next_command(
         (held_step, held_step),
         (counts.open or marked_count or document.get("source_changed"), ask_command),
         (counts.total + counts.gone == 0, fill_command),
-        (counts.done and is_index_outdated, nouns.command("index")),
+        (counts.done and is_index_wanted and is_index_outdated, nouns.command("index")),
         (counts.parked and not counts.done, nouns.command("parked")),
         (has_gone_rows_only or counts.total > counts.claimed, export_command),
     )

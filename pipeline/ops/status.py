@@ -154,6 +154,17 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     )
 
 
+def count_other_tasks(ws: WorkspaceSession) -> dict[str, dict[str, int]]:
+    """Return the counts by state of each other task of the workspace that has rows, by its name."""
+    with ws.store.read() as tx:
+        counts_by_task = {
+            task.subject: task.make_row_table(tx).count_states(tx)
+            for task in ws.tasks
+            if task.name != ws.task.name
+        }
+    return {name: counts for name, counts in counts_by_task.items() if any(counts.values())}
+
+
 def _choose_held_step(
     tx: Connection,
     task: Task,

@@ -12,6 +12,7 @@ from pipeline.core.report import Report, format_counts, format_fields, format_fi
 from pipeline.core.text import format_usd, join_first, plural
 from pipeline.engine.session import WorkspaceSession
 from pipeline.ops import status
+from pipeline.tables.row_table import GONE_STATE
 
 MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.
@@ -27,6 +28,10 @@ def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
     """
     status_report = status.read_status(ws, exact=exact)
     named_lines = _make_status_lines(status_report)
+    named_lines += [
+        (name, _format_states(counts, counts.pop(GONE_STATE)))
+        for name, counts in status.count_other_tasks(ws).items()
+    ]
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]
     return Report(
@@ -46,7 +51,7 @@ def _make_status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
     engine = "local engine" if document["backend"] == "local" else document["model"]
     lines = [
         ("workspace", f"{document['workspace']}, {engine}"),
-        (report.subject, _format_states(document, report.subject)),
+        (report.subject, _format_states(document[report.subject], document["gone"])),
     ]
     lines += [
         (name, format_member(document[member]))
@@ -100,19 +105,18 @@ def _format_doubtful(doubtful: Mapping[str, Any]) -> str:
     return f"{text} (below {doubtful['below']:g}){hint}"
 
 
-def _format_states(document: Mapping[str, Any], subject: str) -> str:
+def _format_states(counts_by_state: Mapping[str, int], gone_count: int) -> str:
     """Return the number of all rows, then the number in each state that has rows, as a text.
 
     Rows that left their source are at the end. States have the names that `items` takes, and it
     lists as many rows.
 
     Args:
-        document: The document of `status`.
-        subject: The member of the document with the counts. Its first member counts all rows, and
-            each other a state.
+        counts_by_state: Its first member counts all rows, and each other the rows in a state.
+        gone_count: The number of rows that left their source.
     """
-    (_, total), *state_counts = document[subject].items()
-    counts = dict(state_counts) | {"gone from the source": document["gone"]}
+    (_, total), *state_counts = counts_by_state.items()
+    counts = dict(state_counts) | {"gone from the source": gone_count}
     return f"{total:,}: {format_counts(counts) or 'none'}"
 
 
@@ -174,11 +178,6 @@ def _format_failures(failures: Mapping[str, Any]) -> str:
     return format_fields({**failures, "reasons": reasons}, "rows reasons gates report")
 
 
-def _format_other_tasks(names: Sequence[str]) -> str:
-    """Return the names of other tasks, and the command that shows the first."""
-    return f"{', '.join(names)}: `{CommandHint('status', task=names[0])}`"
-
-
 # Lines about members of the document: the name, the member, and the function that returns the text
 # of its value. The first follow the counts of rows, the others are last.
 MemberLine = tuple[str, str, Callable[[Any], str]]
@@ -191,7 +190,4 @@ ROW_LINES: tuple[MemberLine, ...] = (
     ("foreign", "foreign_records", str),
     ("due", "due", _format_due),
 )
-OTHER_LINES: tuple[MemberLine, ...] = (
-    ("others", "others", _format_other_tasks),
-    ("failed", "failures", _format_failures),
-)
+OTHER_LINES: tuple[MemberLine, ...] = (("failed", "failures", _format_failures),)

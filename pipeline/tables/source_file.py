@@ -139,7 +139,7 @@ class SourceFile:
         if not self.parts:
             files.check_no_address(path, "nothing was read")
             reason = files.unreadable_reason(path) or "is not a regular file"
-            raise self.make_error(f" {reason}", hint="check the path")
+            raise self.make_error(f" {reason}", hint=files.make_path_hint(path))
 
         with self.translate_errors(OSError, UnicodeError):
             with self.parts[0].open("rb") as start_file:

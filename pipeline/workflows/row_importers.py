@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 from pipeline.core.command_hint import OptionHint
 from pipeline.core.errors import InputError
-from pipeline.core.files import check_no_address, list_parquet_files, unreadable_reason
+from pipeline.core.files import (
+    check_no_address,
+    list_parquet_files,
+    make_path_hint,
+    unreadable_reason,
+)
 from pipeline.core.report import Report, collect_error, format_counts, make_table
 from pipeline.core.text import plural
 from pipeline.engine.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
@@ -52,7 +57,7 @@ def check_readable(file: Path, participle: str) -> None:
     check_no_address(file, f"nothing was {participle}")
     reason = unreadable_reason(file)
     if reason:
-        raise InputError(f"{file} {reason}; nothing was {participle}", hint="check the path")
+        raise InputError(f"{file} {reason}; nothing was {participle}", hint=make_path_hint(file))
 
 
 def check_file(

@@ -38,11 +38,14 @@ def test_file_without_people_leads_to_a_question_about_it(
 
 @pytest.mark.promise("usage")
 def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) -> None:
-    """Errors for an unknown task, option, column or version suggest a correction."""
+    """Errors for an unknown task, file, option, column or version suggest a correction."""
     workspace.import_people(3)
     workspace.run_command("people", task="passages", code=2)
     error_output = workspace.run_command("items", where="tgas = 1", code=2).stderr
     assert "there is no column 'tgas'\nnext: did you mean 'tags'?" in error_output
+    declare_rows(workspace, "letters", "1,The lamp hums.\n")
+    for words in (("status", "--task", "lettres"), ("ask", "tasks/leters.csv", "Who?")):
+        assert "did you mean 'letters" in workspace.run_command(*words, code="any").stderr
 
 
 def test_printed_command_has_no_path(workspace: Workspace) -> None:
@@ -87,12 +90,16 @@ def declare_rows(workspace: Workspace, name: str, rows: str, *, arguments: str =
 
 
 def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -> None:
-    """`status` without TASK= shows the first of several tasks and its next step."""
+    """`status` shows a line about each task, and the next step of the first if there is no TASK=."""
     for name in ("letters", "notes"):
         declare_rows(workspace, name, "1,The lamp hums.\n")
         workspace.run_command("tag", mode="live", TASK=name)
     status_run = workspace.run_command("status")
-    assert status_run.stdout.splitlines()[1].split() == ["letters", "1:", "1", "answered"]
+    lines = [line.split() for line in status_run.stdout.splitlines()]
+    assert [line for line in lines if line[-1] == "answered"] == [
+        ["letters", "1:", "1", "answered"],
+        ["notes", "1:", "1", "answered"],
+    ]
     assert status_run.stderr == "next: findable export letters-answers.csv --task letters\n"
 
 
@@ -108,8 +115,8 @@ CORRECT = "correct 1 --set topic=lamps"
 MARK = "tag --mode live --item 1 --again --yes --budget 0.0000001"
 
 # Each state, what leads to it, and the steps from it to the last one. New rows are written into the
-# file, all others are commands. The task declares an index if `index` is a step. A last step other
-# than `export` waits for a person.
+# file, all others are commands. The task can be indexed, and `index` is a step if it has a build. A
+# last step other than `export` waits for a person.
 STATES = {
     "open": ((NOTES, f"{TAG} --limit 1"), "tag export"),
     "batch sent": ((NOTES, SUBMIT), "batch-poll batch-ingest export"),
@@ -126,7 +133,7 @@ STATES = {
         (NOTES, f"{SUBMIT} --limit 1", "batch-poll", SUBMIT),
         "batch-ingest batch-poll batch-ingest export",
     ),
-    "answered with an index": ((NOTES, TAG), "index export"),
+    "answered, can be indexed": ((NOTES, TAG), "export"),
     "index stale": ((NOTES, TAG, "index", CORRECT), "index export"),
     "source changed": ((NOTES, TAG, LONGER), "tag export"),
 }
@@ -165,7 +172,7 @@ def test_next_steps_lead_to_the_export(
     """Each state has one next step, which changes the state, waits for a person, or is the last."""
     outside_server.answerer = answer_clear_rows
     served_workspace.task = "notes"
-    arguments = 'index="{text}"' if "index" in steps else ""
+    arguments = 'index="{text}"'
     for line in inputs:
         if line.endswith("\n"):
             declare_rows(served_workspace, "notes", line, arguments=arguments)
