@@ -24,8 +24,8 @@ from pipeline.core.errors import (
 from pipeline.core.progress import Progress
 from pipeline.core.quotes import has_quotes, requires_quote
 from pipeline.core.settings import Settings
-from pipeline.core.vocabulary import separate_vocabularies
 from pipeline.core.text import suggest_similar
+from pipeline.core.vocabulary import separate_vocabularies
 from pipeline.engine import task_faults, task_file
 from pipeline.engine.declaration_changes import (
     check_table_prefix,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.tables.cells import (
     import_pyarrow,
@@ -140,8 +140,10 @@ def open_parquet(file: "SourceFile") -> "Table":
     )
     with file.translate_errors(pa.ArrowException, noun="Parquet"):
         files = open_files()
-        schemas = [part.physical_schema for part in files.get_fragments()]
-        schema = pa.unify_schemas([*schemas, files.schema], promote_options="permissive")
+        schemas = [*(part.physical_schema for part in files.get_fragments()), files.schema]
+        schema = pa.unify_schemas(
+            list(map(_decode_dictionaries, schemas)), promote_options="permissive"
+        )
         table = open_files(schema=schema)
 
     def read_rows() -> Iterator[SourceRow]:
@@ -154,3 +156,12 @@ def open_parquet(file: "SourceFile") -> "Table":
                     yield SourceRow(next(row_number), to_noted_row(row, file.notes))
 
     return table.schema.names, read_rows
+
+
+def _decode_dictionaries(schema: Any) -> Any:
+    """Return a schema of Arrow in which columns of categories have the type of the categories."""
+    pa = import_pyarrow("a Parquet file")
+    for index, field in enumerate(schema):
+        if pa.types.is_dictionary(field.type):
+            schema = schema.set(index, field.with_type(field.type.value_type))
+    return schema

@@ -222,6 +222,17 @@ def test_times_beyond_python_are_texts(tmp_path: Path) -> None:
     assert list_values(FileSource(path)) == [expected_row]
 
 
+def test_categories_fit_texts_in_a_folder_of_parquet(tmp_path: Path) -> None:
+    """Programs write the same column as categories in one file and as texts in another."""
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    places = pa.array(["pier", None])
+    for name, column in {"a": places.dictionary_encode(), "b": places}.items():
+        parquet.write_table(pa.table({"place": column}), tmp_path / f"{name}.parquet")
+    assert list_values(FileSource(tmp_path)) == 2 * [{"place": "pier"}, {"place": None}]
+
+
 def test_stray_bytes_are_not_east_asian(tmp_path: Path) -> None:
     """A carriage return ends a line for the note, too."""
     lines = [b"id,text", *[b"%d,The guard was rude" % number for number in range(20)]]
