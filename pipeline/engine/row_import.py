@@ -459,7 +459,7 @@ def import_rows(
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
     if options.report is not None:
-        check_target(options.report, store, data)
+        check_target(Path(options.report), store, data)
     report = ImportReport(
         str(file.path),
         str(options.report) if options.report else None,
