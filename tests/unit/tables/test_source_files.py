@@ -172,20 +172,6 @@ def test_open_quote_is_told(
     assert bool(source.notes) == bool(expected_note)
 
 
-def test_backslash_before_a_quote_is_an_escape(tmp_path: Path) -> None:
-    """It is one only if the row is not right without it, also if it left a quote open."""
-    table = r"""id,text
-1,"a \"b, c\" d"
-2,"a \"b
-c"
-3,"C:\"
-4,"a \""
-5,"b"
-"""
-    texts = [row["text"] for row in list_values(read_table(tmp_path, table.encode()))]
-    assert texts == ['a "b, c" d', 'a "b\nc', "C:\\", 'a "', "b"]
-
-
 def test_old_times_of_parquet_are_read_right(tmp_path: Path) -> None:
     """Nanoseconds cannot represent the year 9999."""
     pa = pytest.importorskip("pyarrow")
