@@ -104,13 +104,14 @@ def guess_key_and_content(
         for name, kind in columns.items()
         if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
+    usual_keys = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     if resolved_choice.key:
         key = resolved_choice.key
         key_note = _describe_chosen_key(key, key_candidates, rows)
     else:
-        free_candidates = [name for name in key_candidates if name != resolved_choice.text]
-        usual_keys = _find_columns_named(free_candidates, KNOWN_COLUMN_NAMES["key"])
-        key, key_note = _choose_key(usual_keys, rows)
+        key, key_note = _choose_key(
+            (name for name in usual_keys if name != resolved_choice.text), rows
+        )
 
     text_columns = [name for name, kind in columns.items() if kind == "text"]
     images = [name for name in text_columns if name != key and _are_images(cells[name])]
@@ -123,6 +124,8 @@ def guess_key_and_content(
     if not content_column:
         used_columns = {*images, *resolved_choice.more_columns, key}
         free = [name for name in columns if name not in used_columns or len(columns) == 1]
+        # They are the text only if it is longer than any other.
+        free.sort(key=usual_keys.__contains__)
         wordy_free = [name for name in free if name in wordy]
         content_column, content_reason, text_error = _guess_text(free, wordy_free, images, cells)
 
@@ -243,7 +246,8 @@ def _guess_text(
     """
     if images and not wordy:
         return images[0], "its cells are images or names of image files", None
-    named_as_text = _find_columns_named(wordy, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
+    # Without rows, no column has letters.
+    named_as_text = _find_columns_named(wordy or free, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
         return named_as_text[0], "found by its name", None
     if not free:
