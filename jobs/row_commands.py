@@ -288,9 +288,9 @@ def correct(
 ) -> Report:
     """Correct the answer about the row ITEM, undo a correction, or list the corrections.
 
-    If only ITEM is given, it prints the answer and lists the edits. --set stores an edit, and
-    --undo undoes the edit with a number. A correction outranks the answers of all models, and
-    stays.
+    Without ITEM and options, it lists all edits of TASK. If only ITEM is given, it prints the
+    answer and lists the edits. --set stores an edit, and --undo undoes the edit with a number. A
+    correction outranks the answers of all models, and stays.
 
     Setting a field to its present value confirms it. Confirmed and corrected fields are labels, by
     which `eval` measures versions. --reviewed makes all fields of the present answer labels.
@@ -313,6 +313,8 @@ def correct(
         return correct_rows.correct_by_file(
             ws, file, options=read_options, editor_name=editor_name, is_dry=dry
         )
+    if item is None and set_ is None and reviewed is None and undo is None:
+        return correct_rows.report_corrections(ws)
     if item is None:
         raise InputError(
             f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"

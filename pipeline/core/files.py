@@ -312,7 +312,7 @@ def make_path_hint(path: Path) -> str:
     """Return the hint for a missing file: the most similar name in its folder, if there is one."""
     names: list[str] = []
     with contextlib.suppress(OSError):
-        names = sorted(os.listdir(path.parent))
+        names = sorted(sibling.name for sibling in path.parent.iterdir())
     return f"{suggest_similar(path.name, names)} check the path".lstrip()
 
 

@@ -90,6 +90,8 @@ class RowsPage(NamedTuple):
     review_name: str
     # The name of the state in documents.
     state_name: str
+    # What a person types for `after`: the id, or "row 17" for a row without a key.
+    after_title: str | None = None
 
     @property
     def document(self) -> dict[str, Any]:
@@ -115,7 +117,9 @@ class RowsPage(NamedTuple):
         ]
         report = Report(self.document, parts=[Table(headers, rows, MAX_CELL_CHARS)])
         if self.after is not None:
-            report.notes.append(f"next page: the same command with {OptionHint(after=self.after)}")
+            report.notes.append(
+                f"next page: the same command with {OptionHint(after=self.after_title)}"
+            )
         return report
 
 

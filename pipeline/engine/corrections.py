@@ -132,6 +132,19 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         return _read_answer_history(tx, task, task.find_row_id(tx, row_name))
 
 
+def list_task_edits(store: Store, task: Task) -> list[Document]:
+    """Return all edits of a task, row by row, as `read_history` does, with `item` and `name`."""
+    with store.read() as tx:
+        edits_by_id = edits.list_edits(tx, task.name, None)
+        titles = task.make_row_table(tx).read_titles(tx, list(edits_by_id))
+
+    documents = []
+    for row_id, row_edits in edits_by_id.items():
+        row_names = {"item": row_id, "name": titles.get(row_id, row_id)}
+        documents += [{**row_names, **_to_edit_document(edit)} for edit in row_edits]
+    return documents
+
+
 def correct_answer(
     store: Store,
     task: Task,
@@ -531,9 +544,7 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
     row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]
     state_json = json.dumps([row_id, len(row_edits), answer])
     state = hashlib.sha256(state_json.encode()).hexdigest()[:STATE_HASH_DIGITS]
-    edit_documents = [
-        {**edit._asdict(), "changes": _list_changed_fields(edit)} for edit in row_edits
-    ]
+    edit_documents = list(map(_to_edit_document, row_edits))
     reviewed_by = None
     reviewed_at = None
     for stored_answer in task.read_preferred_answers(tx, [row_id]).values():
@@ -547,6 +558,11 @@ def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
         "state": state,
         "edits": edit_documents,
     }
+
+
+def _to_edit_document(edit: AnswerEdit) -> Document:
+    """Return an edit for JSON, with its changed fields as (before, after)."""
+    return {**edit._asdict(), "changes": _list_changed_fields(edit)}
 
 
 # ---- input of an editor

@@ -246,15 +246,19 @@ class Task(ABC):
         return parts[0]
 
     def find_row_id(self, tx: Connection, name: str) -> str:
-        """Return the id of a named row; here the name is the id.
+        """Return the id of a named row; here the name is the id, or "row 17" without a key.
 
         Raises:
             InputError: There is no such row.
         """
-        if not self.make_row_table(tx).filter_ids(tx, [name]):
+        table = self.make_row_table(tx)
+        if table.filter_ids(tx, [name]):
+            return name
+        row_id = table.find_id_by_place(tx, name)
+        if row_id is None:
             hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
             raise InputError(f"there is no {self.nouns.singular} {name!r}", hint=hint)
-        return name
+        return row_id
 
     def resolve_row_key(self, tx: Connection, name: str) -> str:
         """Return the id of a named row to read; only a hash may be cut, if it stays unambiguous.

@@ -251,11 +251,15 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
         InputError: No row has this name.
     """
     document = describe_row(ws, name, raw=raw)
+    row_id = document["item"]
+    with ws.store.read() as tx:
+        titles = ws.task.make_row_table(tx).read_titles(tx, [row_id])
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
     members = {
         **document,
+        "name": titles.get(row_id, row_id),
         "answer": preferred_answer.get("answer"),
         "confidences": {
             name: confidence["probability"]
@@ -288,7 +292,7 @@ def report_newest_requests(
         for request in requests:
             row_id = request["item"]
             table = ws.find_task(request["task"]).make_row_table(tx)
-            request["name"] = table.read_names(tx, [row_id]).get(row_id, row_id)
+            request["name"] = table.read_titles(tx, [row_id]).get(row_id, row_id)
         if raw:
             _add_request_and_reply_lines(tx, requests, ws.data)
 

@@ -46,8 +46,8 @@ def choose_next_command(
     ingest, poll or submit batches, end the hold of a batch, ask open rows, rows that a person asked
     for again and rows of a changed file, fill a task without rows, update the index of people or of
     a task that has a build, show parked rows, export. If an unsent batch waits for quota, the
-    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names other
-    tasks, the command is `status` of the first of them, not the command that fills the task.
+    command is `batch-poll`, not `batch-submit`. If the task has no rows and the document names
+    other tasks, the command is `status` of the first of them, not the command that fills the task.
 
     Parked rows, and rows that changed after their answer, wait for a person. So they do not
     precede `export` if a row is answered.

@@ -56,12 +56,17 @@ class NewEdit(NamedTuple):
     confidences: Mapping[str, FieldConfidence] = {}
 
 
-def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, list[AnswerEdit]]:
+def list_edits(
+    tx: Connection, task: str, row_ids: Sequence[str] | None
+) -> dict[str, list[AnswerEdit]]:
     """Return all edits of each row by row id, oldest first and numbered from 1 in each row.
 
     An edit is a correction by a person. An undo is an edit, too. Edits that were undone later are
     included. `before` is an empty dict if the row had no answer before the edit. A row without
     edits has an empty list.
+
+    Args:
+        row_ids: The rows; None means all rows with an edit.
     """
     query = (
         select(
@@ -76,9 +81,9 @@ def list_edits(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, l
         .where(*_is_correction(task))
         .order_by(answers.c.id)
     )
-    edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids}
+    edits_by_id: dict[str, list[AnswerEdit]] = {row_id: [] for row_id in row_ids or ()}
     for row in select_matching(tx, query, answers.c.item_id, row_ids):
-        row_edits = edits_by_id[row.item_id]
+        row_edits = edits_by_id.setdefault(row.item_id, [])
         row_edits.append(_to_edit(row, number=len(row_edits) + 1))
     return edits_by_id
 

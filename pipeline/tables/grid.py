@@ -272,10 +272,18 @@ class Grid:
             ) from None
 
         last_id = None
+        last_title = None
         if len(listed_rows) > limit:
             last_id = listed_rows[limit - 1].id
+            title = self.table.read_titles(tx, [last_id]).get(last_id, "")
+            last_title = title if self.table.find_id_by_place(tx, title) == last_id else last_id
         return RowsPage(
-            listed_rows[:limit], last_id, tuple(kinds), self.judgements.review_name, self.state_name
+            listed_rows[:limit],
+            last_id,
+            tuple(kinds),
+            self.judgements.review_name,
+            self.state_name,
+            last_title,
         )
 
     def read_kinds_and_rows(
@@ -326,7 +334,9 @@ class Grid:
             InputError: There is no such row, or no such sort order.
         """
         sort_keys = self._list_sort_keys(options)
-        is_last_row = self.table.match_ids([str(options.after)])
+        after_name = str(options.after)
+        after_id = self.table.find_id_by_place(tx, after_name) or after_name
+        is_last_row = self.table.match_ids([after_id])
         query = select(*sort_keys).select_from(self._join_answers()).where(is_last_row).limit(1)
         last_row = tx.execute(query).first()
         if last_row is None:

@@ -4,6 +4,7 @@ The table is findable's own or another program's. Ids are text here, and are com
 the id column.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
 # State of a row that cannot be asked about, and of a row that is no longer in its source.
 REFUSED_STATE = "refused"
+# The title of a row without a key; its number fits into a column.
+_PLACE_TITLE = re.compile(r"row (\d[\d,]{0,17})")
 GONE_STATE = "gone"
 # State of an answered row whose input changed, or that a person asked for again.
 STALE_STATE = "stale"
@@ -92,6 +95,10 @@ class RowTable:
     # name is the id if there are no such columns.
     name_columns: Sequence[str] = ()
     format_name: Callable[[Mapping[str, Any]], str] = str
+    # Rows without a key of their own, which are called by their place in the source; None if all
+    # rows have a key. The place is NULL for a gone row.
+    has_no_key: ColumnElement[bool] | None = None
+    place: ColumnElement[Any] = field(default_factory=null)
     # Count rows as parked only if parked under this prompt version; empty means any version.
     own_prompt_version: str = ""
 
@@ -289,6 +296,30 @@ class RowTable:
         if not self.name_columns:
             return {row_id: row_id for row_id in rows}
         return {row_id: self.format_name(row) for row_id, row in rows.items()}
+
+    def read_titles(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the names of rows, by id; one without a key and a name is "row 17", or "gone row".
+
+        The number is the row's place in the newest table.
+        """
+        titles = self.read_names(tx, ids)
+        if self.has_no_key is None:
+            return titles
+        columns = [self.row_id, self.place]
+        for row_id, place in self.select_by_ids(tx, ids, columns, self.has_no_key):
+            if titles[row_id] == row_id:
+                titles[row_id] = "gone row" if place is None else f"row {place:,}"
+        return titles
+
+    def find_id_by_place(self, tx: Connection, title: str) -> str | None:
+        """Return the id of the row without a key that has the title "row 17"; None if none has."""
+        match = _PLACE_TITLE.fullmatch(title)
+        if match is None or self.has_no_key is None:
+            return None
+        is_at_place = self.place == int(match[1].replace(",", ""))
+        query = select(self.row_id).where(self.has_no_key, is_at_place)
+        row_id: str | None = tx.execute(query).scalar()
+        return row_id
 
     def count_states(self, tx: Connection) -> dict[str, int]:
         """Return the number of rows in the source: `total`, and by each of `names`.

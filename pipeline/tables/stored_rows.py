@@ -102,6 +102,8 @@ def make_row_table(
         id_column=KEY_COLUMN,
         order_column=ROW_NUMBER_COLUMN,
         own_prompt_version=prompt_version,
+        has_no_key=true() if task.has_made_key else is_refused,
+        place=columns.findable_place,
     )
 
 

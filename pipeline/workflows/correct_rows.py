@@ -3,7 +3,7 @@
 A right value of a field is one that a person set, confirmed or reviewed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.core.declaration import ReadOptions
 from pipeline.core.report import (
     Report,
+    Table,
     format_fields,
     format_figures,
     format_lines,
@@ -80,13 +81,21 @@ def correct_row(
     if figures["reviewed_at"] is not None:
         report.parts.append(f"marked as {format_fields(figures, 'reviewed_by reviewed_at')}")
     if figures["edits"]:
-        # An edit that changes no value confirms its values.
-        edits = [
-            edit | {"confirmed": () if edit["changes"] else edit["fields"]}
-            for edit in figures["edits"]
-        ]
-        report.parts.append(make_table(edits, EDIT_COLUMNS))
+        report.parts.append(_make_edit_table(figures["edits"], EDIT_COLUMNS))
     return report
+
+
+def report_corrections(ws: WorkspaceSession) -> Report:
+    """Report all corrections of the task in use, row by row, undone ones included."""
+    edits = corrections.list_task_edits(ws.store, ws.task)
+    table = _make_edit_table(edits, f"row=name {EDIT_COLUMNS}")
+    return Report(edits, parts=[table] if edits else ["no corrections"])
+
+
+def _make_edit_table(edits: Sequence[Mapping[str, Any]], columns: str) -> Table:
+    """Return a table of edits; an edit that changes no value confirms its values."""
+    rows = [{**edit, "confirmed": () if edit["changes"] else edit["fields"]} for edit in edits]
+    return make_table(rows, columns)
 
 
 def correct_by_file(

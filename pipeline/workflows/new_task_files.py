@@ -387,11 +387,13 @@ def _is_valid_name(name: str) -> bool:
 
 
 def _file_exists_error(path: object) -> InputError:
-    """Return the error for a task's file that exists already."""
-    return InputError(
-        f"{path} exists already; nothing was overwritten",
-        hint=f"use another {OptionHint('name')}, or edit that file",
-    )
+    """Return the error for the file of a task that exists already; its name is the task's."""
+    file = Path(str(path))
+    hint = f"another {OptionHint('name')} makes a new task"
+    # A task that Python declared has no file, and commands cannot ask its rows.
+    if file.suffix == TASK_FILE_SUFFIX:
+        hint = f"`{CommandHint('tag', task=file.stem)}` goes on with that task; {hint}"
+    return InputError(f"{path} exists already; nothing was overwritten", hint=hint)
 
 
 def has_file_text(path: Path, text: str) -> bool:

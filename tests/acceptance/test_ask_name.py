@@ -70,3 +70,27 @@ def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Wo
 
     decided = workspace.read_json("tag", TASK="kettles", mode="decide")
     assert decided["answered"] == 1
+
+
+def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
+    """Commands and the page call a row without a key "row 2", and commands accept that name.
+
+    A second question of that name leads to `tag`, and `correct` without a row lists all edits.
+    """
+    lines = ["id,text", "1,The lamp hums.", ",It leaks.", "3,It glows.", ",It is cold."]
+    workspace.write_file("letters.csv", "\n".join(lines))
+    workspace.run_command("ask", "letters.csv", "Topic?", name="letters", key="id", yes=True)
+    error = workspace.run_command("ask", "letters.csv", "Who?", name="letters", code=2).stderr
+    assert "`findable tag --task letters` goes on with that task; another --name" in error
+
+    workspace.task = "letters"
+    assert '--after "row 2"' in workspace.run_command("items", limit=2).stderr
+    rows = workspace.read_json("items", after="row 2")["items"]
+    assert [row["id"] for row in rows if row["state"] == "answered"] == ["3"]
+    assert workspace.run_command("show", item="row 4").stdout.startswith("row: row 4\n")
+    workspace.run_command("show", item="row 1", code=2)
+    with workspace.serve_page() as client:
+        assert "row 4</a>" in " ".join(client.get("/?task=letters").text.split())
+
+    workspace.run_command("correct", "3", set="answer=light", who="ada")
+    assert [edit["item"] for edit in workspace.read_json("correct")] == ["3"]

@@ -90,7 +90,7 @@ def declare_rows(workspace: Workspace, name: str, rows: str, *, arguments: str =
 
 
 def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -> None:
-    """`status` shows a line about each task, and the next step of the first if there is no TASK=."""
+    """`status` shows a line about each task, and the next step of the first without TASK=."""
     for name in ("letters", "notes"):
         declare_rows(workspace, name, "1,The lamp hums.\n")
         workspace.run_command("tag", mode="live", TASK=name)

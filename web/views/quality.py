@@ -17,7 +17,6 @@ from pipeline.quality.report import read_newest_report
 from pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
 from web.app_state import PEOPLE_TASK
 from web.render import PageState, join_value_texts, render_page
-from web.row_titles import read_row_titles
 from web.views.version_accuracy import VersionText, find_version_accuracy
 
 router = APIRouter()
@@ -49,7 +48,9 @@ def render_quality(
         newest_report = read_newest_report(ws.data, ws.task.name)
         samples = _sample_values(newest_report) if newest_report else []
         with ws.store.read() as tx:
-            titles = read_row_titles(tx, ws.task, [sample["id"] for sample in samples])
+            titles = ws.task.make_row_table(tx).read_titles(
+                tx, [sample["id"] for sample in samples]
+            )
         return render_page(
             app_state,
             "quality.html",

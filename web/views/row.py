@@ -52,7 +52,6 @@ from web.render import (
     to_text,
 )
 from web.row_query import RowQuery, RowQueryParameters
-from web.row_titles import read_row_titles
 from web.views.rows import (
     ANSWER_CHANGED_EVENT,
     PASSAGES_TASK,
@@ -375,7 +374,7 @@ def _row_values(
     with ws.store.read() as tx:
         askable_ids = claiming.filter_askable_ids(tx, ws.task, [row_id])
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        row_title = read_row_titles(tx, ws.task, [row_id]).get(row_id, row_id)
+        row_title = ws.task.make_row_table(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = make_passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))
@@ -653,7 +652,7 @@ def _make_row_heading(
         row: The document of `show`, with `name`, `item` (the id) and `state`.
         task: The task of the row.
         columns: The (name, text) pairs of the row.
-        title: How the page calls the row; see `read_row_titles`.
+        title: How the page calls the row; see `RowTable.read_titles`.
     """
     row_id = row["item"]
     subtitle = ""

@@ -33,7 +33,6 @@ from web.render import (
     version_label,
 )
 from web.row_query import RowQuery, RowQueryParameters
-from web.row_titles import read_row_titles
 from web.uploads import NEW_TASK
 from web.views.command_api import ROWS_CHANGED_EVENT
 from web.views.imports import render_start
@@ -346,7 +345,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
         names = task.make_row_table(tx).read_names(tx, row_ids)
-        titles = read_row_titles(tx, task, row_ids)
+        titles = task.make_row_table(tx).read_titles(tx, row_ids)
         edits_by_id = edits.list_edits(tx, task.name, row_ids)
 
     rows = [

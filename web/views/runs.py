@@ -31,7 +31,6 @@ from web.app_state import AppState
 from web.background_work import BackgroundJob
 from web.errors import RequestRefusedError, to_line
 from web.render import FormFields, PageState, has_running, render_page, task_title
-from web.row_titles import read_row_titles
 from web.views.command_api import list_displayed_work
 from web.views.row import MAX_RETRIED_ROWS, estimate_cost, mark_and_start_asking
 
@@ -210,7 +209,9 @@ def _render_batch(
         row_ids = run.list_row_ids(tx)
         examples = chain.from_iterable(error["examples"] for error in document["reasons"])
         example_names = [name for name, _ in examples]
-        titles = read_row_titles(tx, run_task, [*row_ids[:MAX_NAMED_ROWS], *example_names])
+        titles = run_task.make_row_table(tx).read_titles(
+            tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
+        )
         failed_ids = run.list_failed_row_ids(tx, run_task)
         batch = {**document, **_make_run_values(app_state, run, ws.now())}
 

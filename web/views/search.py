@@ -17,7 +17,6 @@ from pipeline.index.search import SearchReport, SearchSession, make_search_optio
 from web import errors
 from web.app_state import MAX_SEARCH_CALL_S
 from web.render import PageState, render_page
-from web.row_titles import read_row_titles
 from web.views.command_api import INDEX_EVENT
 
 router = APIRouter()
@@ -109,7 +108,7 @@ def render_search(
             values["failure"] = errors.to_problem(error)
         with ws.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
-            values["titles"] = read_row_titles(tx, ws.task, names)
+            values["titles"] = ws.task.make_row_table(tx).read_titles(tx, names)
         return render_page(
             app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
         )
