@@ -377,7 +377,9 @@ def _convert_arrow_scalar(scalar: Any) -> Any:
         return {name: _convert_arrow_scalar(scalar[name]) for name in kind.names}
     if pa.types.is_nested(kind):
         elements = [_convert_arrow_scalar(element) for element in scalar.values]
-        return [list(pair.values()) for pair in elements] if pa.types.is_map(kind) else elements
+        if pa.types.is_map(kind):
+            elements = [list(pair.values()) for pair in elements]
+        return elements
 
     # pandas, if it is installed, would cut off nanoseconds.
     has_nanoseconds = getattr(kind, "unit", "") == "ns" and scalar.value % 1000
@@ -388,8 +390,9 @@ def _convert_arrow_scalar(scalar: Any) -> Any:
     text = str(scalar.cast(pa.string()))
     if pa.types.is_duration(kind) or text.startswith("<"):
         return f"{scalar.value} {kind.unit}"
-    iso_text = _ZERO_FRACTION.sub("", text.replace(" ", "T").replace("Z", "+0000"))
-    return _ZONE_WITHOUT_COLON.sub(r"\1:\2", iso_text)
+    text = text.replace(" ", "T").replace("Z", "+0000")
+    text = _ZERO_FRACTION.sub("", text)
+    return _ZONE_WITHOUT_COLON.sub(r"\1:\2", text)
 
 
 def import_pyarrow(purpose: str) -> Any:
