@@ -533,7 +533,8 @@ def find_source_database(source: str, folder: Path) -> str:
         folder: The path of a SQLite file in the address is relative to this folder.
     """
     scheme, _, file_path = _resolve_address(source, folder).partition(":///")
-    return file_path if scheme == "sqlite" else ""
+    # The options of the address may contain a password.
+    return file_path.partition("?")[0] if scheme == "sqlite" else ""
 
 
 def _resolve_address(source: str, folder: Path) -> str:
