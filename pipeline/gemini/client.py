@@ -8,6 +8,7 @@ temporary errors. `transport` runs the calls; `remote` and `responses` read the 
 
 import asyncio
 import contextlib
+import itertools
 import math
 import re
 import time
@@ -635,7 +636,8 @@ class Client:
     ) -> "Vectors":
         """Embed texts; return their vectors in the same order, as float32 (len(texts), dim).
 
-        Each vector is scaled to length 1. Failed calls are repeated.
+        Each vector is scaled to length 1. Failed calls are repeated. If a document has no usable
+        vector in a repeated call either, its vector is NaN.
 
         Args:
             texts: 1 to MAX_EMBED_TEXTS texts that are not blank.
@@ -660,8 +662,11 @@ class Client:
             ]
         }
 
+        attempt_numbers = itertools.count()
+
         async def request_vectors(sdk: "genai.Client") -> "Vectors":
             """Send the texts; return checked vectors, or raise ValueError if one is unusable."""
+            is_repeated = next(attempt_numbers) > 0
             config = _request_config(timeout_s, body=body)
             document = await self._transport.reply_document(
                 sdk.aio.models.embed_content(model=model.name, contents="-", config=config),
@@ -669,7 +674,13 @@ class Client:
             vectors = [
                 object_or_empty(embedding).get("values") for embedding in document["embeddings"]
             ]
-            return normalize_vectors(vectors, count=len(texts), dim=dim, is_query=is_query)
+            return normalize_vectors(
+                vectors,
+                count=len(texts),
+                dim=dim,
+                is_query=is_query,
+                may_have_gaps=is_repeated and not is_query,
+            )
 
         return self._call(
             request_vectors,

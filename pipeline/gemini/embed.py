@@ -70,18 +70,20 @@ def max_embedding_bytes(text: str, model: Model, *, dim: int) -> int:
     return len(json.dumps(request)) + SEPARATOR_BYTES
 
 
-def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int, is_query: bool) -> "Vectors":
+def normalize_vectors(
+    vectors: Sequence[Any], *, count: int, dim: int, is_query: bool, may_have_gaps: bool = False
+) -> "Vectors":
     """Check vectors and scale them to unit length; return float32 (count, dim) in their order.
 
     Args:
         vectors: JSON values; only a list of `dim` finite numbers is a usable vector.
         count: The expected number of vectors.
         dim: The expected numbers per vector.
-        is_query: An unusable vector or a vector of zeros is an error. For documents, an unusable
-            vector becomes NaN, and a vector of zeros stays zero.
+        is_query: A vector of zeros is an error. For documents it stays zero.
+        may_have_gaps: An unusable vector becomes NaN. Otherwise it is an error.
 
     Raises:
-        ValueError: The number of vectors differs, or a vector of a query is unusable or zero.
+        ValueError: The number of vectors differs, or a vector is unusable or zero and may not be.
     """
     import numpy as np
 
@@ -95,7 +97,7 @@ def normalize_vectors(vectors: Sequence[Any], *, count: int, dim: int, is_query:
             if numbers.shape == (dim,) and np.isfinite(numbers).all():
                 row[:] = numbers
 
-    if is_query and np.isnan(rows).any():
+    if np.isnan(rows).any() and not may_have_gaps:
         raise ValueError(f"a vector is not a list of {dim} finite numbers")
     max_magnitudes = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     if is_query and not max_magnitudes.all():
