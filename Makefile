@@ -24,7 +24,7 @@ $(foreach name,$(TYPED),$(eval $(call pass,$(name))))
 
 .PHONY: help
 help:
-	@$(PYTHON) -m jobs.commands $(if $(filter-out 0,$(ALL)),all)
+	@$(PYTHON) -m askrows.jobs.commands $(if $(filter-out 0,$(ALL)),all)
 
 .PHONY: help-dev
 help-dev:
@@ -65,7 +65,7 @@ $(TOOLS): $(READY) requirements-dev.lock
 	@echo "$(VENV) is ready for checks and tests" >&2
 
 # All commands of the table and their aliases. `make tag HELP=1` prints the options of a command.
-COMMANDS := $(shell sed -n 's/^    "\([a-z-]*\)": .*/\1/p' jobs/commands.py)
+COMMANDS := $(shell sed -n 's/^    "\([a-z-]*\)": .*/\1/p' askrows/jobs/commands.py)
 .PHONY: $(COMMANDS)
 $(COMMANDS): setup
 	@$(RUN) $@ $(if $(filter-out 0,$(HELP)),--help)

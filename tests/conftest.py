@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pipeline.experts import table
+from askrows.pipeline.experts import table
 from tests import postgresql, scratch
 from tests.acceptance.process import RUN, run_folder
 from tests.lab import HERE, KEY, ON_POSTGRESQL, Api, Workspace, copy_into

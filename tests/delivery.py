@@ -5,12 +5,12 @@ from pathlib import Path
 
 import orjson
 
-from pipeline.batch import batch_files
-from pipeline.batch import prepare as batch_prepare
-from pipeline.batch.batch_plan import Selection
-from pipeline.core import files
-from pipeline.experts import table
-from pipeline.store import batches
+from askrows.pipeline.batch import batch_files
+from askrows.pipeline.batch import prepare as batch_prepare
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.core import files
+from askrows.pipeline.experts import table
+from askrows.pipeline.store import batches
 from tests.lab import KEY, Workspace
 
 MODEL = "gemini-3.5-flash-lite"

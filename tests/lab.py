@@ -14,12 +14,12 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from jobs.cli import main
-from jobs.commands import ALL_COMMANDS
-from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
-from pipeline.core import settings
-from pipeline.core.settings import PREFIX, VARIABLES
-from pipeline.engine.open_workspace import open_workspace
+from askrows.jobs.cli import main
+from askrows.jobs.commands import ALL_COMMANDS
+from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
+from askrows.pipeline.core import settings
+from askrows.pipeline.core.settings import PREFIX, VARIABLES
+from askrows.pipeline.engine.open_workspace import open_workspace
 from tests import postgresql
 from tests.acceptance.engine import Engine
 from tests.progress import NullProgress

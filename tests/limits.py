@@ -10,8 +10,8 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-from jobs.commands import COMMANDS
-from pipeline.core.settings import Settings
+from askrows.jobs.commands import COMMANDS
+from askrows.pipeline.core.settings import Settings
 from tests import readability
 
 ROOT = Path(__file__).parents[1]

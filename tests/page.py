@@ -4,12 +4,12 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute
 from starlette.testclient import TestClient
 
-from jobs.command import make_page_commands
-from pipeline.core import settings
+from askrows.jobs.command import make_page_commands
+from askrows.pipeline.core import settings
 from tests.lab import Workspace
-from web.app_state import AppState
-from web.guard import AccessRules
-from web.serve import create_app
+from askrows.web.app_state import AppState
+from askrows.web.guard import AccessRules
+from askrows.web.serve import create_app
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests

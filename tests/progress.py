@@ -1,6 +1,6 @@
 """Provide a display for tests that prints nothing and stores the lines."""
 
-from pipeline.core.progress import NoProgress
+from askrows.pipeline.core.progress import NoProgress
 
 
 class NullProgress(NoProgress):

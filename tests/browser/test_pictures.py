@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from jobs.cli import main
+from askrows.jobs.cli import main
 from tests.browser.seen import Reading, reading
 from tests.lab import ROOT, Workspace
 

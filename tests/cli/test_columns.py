@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from jobs.cli import main
+from askrows.jobs.cli import main
 
 Run = Callable[..., Result]
 

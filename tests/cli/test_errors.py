@@ -58,7 +58,7 @@ def test_unexpected_error_is_one_line_without_row_content(
         """Raise an unexpected error."""
         raise ValueError("Ada Lovelace, 12 Secret Street")
 
-    monkeypatch.setattr("pipeline.ops.status.read_status", broken)
+    monkeypatch.setattr("askrows.pipeline.ops.status.read_status", broken)
     stderr = refused(
         local,
         "status",
@@ -100,8 +100,8 @@ def test_signal_during_a_destructor_is_repeated(pause: float) -> None:
     """Python drops errors that are raised in `__del__`, so the signal is sent again."""
     program = f"""
 import os, signal, time
-from jobs import exit_codes
-from jobs.exit_codes import exit_on_error, interruptible
+from askrows.jobs import exit_codes
+from askrows.jobs.exit_codes import exit_on_error, interruptible
 exit_codes.RESEND_DELAY_S = {pause}
 class Going:
     def __del__(self):

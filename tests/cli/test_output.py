@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobs import output
-from pipeline.core import report
+from askrows.jobs import output
+from askrows.pipeline.core import report
 
 
 def test_a_table_in_a_pipe_is_parted_by_tabs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.settings import Settings
-from pipeline.gemini import models as gemini_models
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.gemini import models as gemini_models
 from tests.lab import KEY, Workspace
 
 

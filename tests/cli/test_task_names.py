@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.declaration import STATUS_MEMBERS
-from pipeline.ops.status import OPTIONAL_MEMBERS
+from askrows.pipeline.core.declaration import STATUS_MEMBERS
+from askrows.pipeline.ops.status import OPTIONAL_MEMBERS
 from tests.lab import Workspace
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from jobs.command import ClickCommand
-from jobs.commands import ALL_COMMANDS
-from pipeline.core.settings import PREFIX, VARIABLES
+from askrows.jobs.command import ClickCommand
+from askrows.jobs.commands import ALL_COMMANDS
+from askrows.pipeline.core.settings import PREFIX, VARIABLES
 
 
 @pytest.mark.parametrize("name", ALL_COMMANDS)

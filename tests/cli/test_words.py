@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from jobs.commands import ALIASES, ALL_COMMANDS, COMMANDS
+from askrows.jobs.commands import ALIASES, ALL_COMMANDS, COMMANDS
 from tests.lab import ROOT
 
 MAX_LISTED_TARGETS = 42

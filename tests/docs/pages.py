@@ -5,10 +5,10 @@ from textwrap import fill
 
 import click
 
-from jobs.commands import COMMANDS, Command
-from pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
-from pipeline.core.states import BATCH_MOVES
-from pipeline.experts.index_entries import INDEXED_COLUMNS, make_index_entry
+from askrows.jobs.commands import COMMANDS, Command
+from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, format_with_unit
+from askrows.pipeline.core.states import BATCH_MOVES
+from askrows.pipeline.experts.index_entries import INDEXED_COLUMNS, make_index_entry
 from tests.lab import ROOT
 
 _STATES = {

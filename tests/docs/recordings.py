@@ -21,9 +21,9 @@ from unittest import mock
 
 import click
 
-from jobs import output
-from jobs.cli import main
-from jobs.variables import MAKE_COMMAND_LINE_VARIABLE
+from askrows.jobs import output
+from askrows.jobs.cli import main
+from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from tests.lab import ROOT
 from tests.progress import NullProgress
 

@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from pipeline.core import __version__
+from askrows.pipeline.core import __version__
 from tests.lab import ROOT, Workspace
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -44,5 +44,5 @@ def test_no_text_installs_the_package_of_a_stranger() -> None:
 def test_the_command_keeps_its_name_and_knows_its_version(workspace: Workspace) -> None:
     """Only the distribution has another name, and `--version` prints the package version."""
     assert PROJECT["name"] == "findable-batch"
-    assert PROJECT["scripts"] == {"findable": "jobs.cli:main"}
+    assert PROJECT["scripts"] == {"findable": "askrows.jobs.cli:main"}
     assert workspace.ran("--version").stdout == f"main, version {__version__}\n"

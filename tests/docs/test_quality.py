@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from pipeline.experts import quality as of_people
-from pipeline.passages import quality as of_passages
-from pipeline.quality import measure as of_user_tasks
-from pipeline.quality.figures import Figure
+from askrows.pipeline.experts import quality as of_people
+from askrows.pipeline.passages import quality as of_passages
+from askrows.pipeline.quality import measure as of_user_tasks
+from askrows.pipeline.quality.figures import Figure
 from tests.lab import ROOT
 
 PAGE = (ROOT / "docs" / "quality.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands import COMMANDS
+from askrows.jobs.commands import COMMANDS
 from tests.docs import recordings
 from tests.lab import ROOT
 

@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from emulator.answers import encoder, text
+from askrows.emulator.answers import encoder, text
 from tests.acceptance.loaded import redirect_streams
 from tests.engine.gate import Gate
 

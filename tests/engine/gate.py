@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlencode
 
 import orjson
 
-from emulator.api import Api
+from askrows.emulator.api import Api
 from tests.engine.failing import (
     BATCH_LIST,
     JSON,

@@ -9,9 +9,9 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from emulator import generate, state, worker
-from emulator.messages import ApiError
-from emulator.state import Row
+from askrows.emulator import generate, state, worker
+from askrows.emulator.messages import ApiError
+from askrows.emulator.state import Row
 from tests.engine.failing import (
     BATCH_ERROR_MESSAGE,
     END_STATES,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import UnavailableError
-from pipeline.store.database import Store
+from askrows.pipeline.core.errors import UnavailableError
+from askrows.pipeline.store.database import Store
 from tests import postgresql
 from tests.lab import URL, Workspace
 

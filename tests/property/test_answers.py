@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.catalogue import MODEL_VERSION, MODELS
-from emulator.generate import answer_request
+from askrows.emulator.catalogue import MODEL_VERSION, MODELS
+from askrows.emulator.generate import answer_request
 
 MODEL = MODELS["gemini-2.5-flash"]
 WORDS = [

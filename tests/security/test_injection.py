@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.core.text import neutralize_tags
-from pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER
+from askrows.pipeline.core.text import neutralize_tags
+from askrows.pipeline.experts.declaration import COLUMN_BY_PLACEHOLDER
 
 NAMES = tuple(COLUMN_BY_PLACEHOLDER)
 PIECES = st.sampled_from(

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import findable
-from pipeline.core.redact import Secret
-from pipeline.core.settings import load_settings
-from pipeline.engine.session import WorkspaceSession
-from pipeline.gemini.client import Client
-from pipeline.store.database import Store
+from askrows.pipeline.core.redact import Secret
+from askrows.pipeline.core.settings import load_settings
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.store.database import Store
 from tests.lab import KEY, Workspace
 from tests.page import Page
 

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from emulator.answers.text import find_phrases
-from emulator.catalogue import MODELS
-from emulator.generate import answer_request
+from askrows.emulator.answers.text import find_phrases
+from askrows.emulator.catalogue import MODELS
+from askrows.emulator.generate import answer_request
 
 MODEL = MODELS["gemini-2.5-flash"]
 STRING = {"type": "STRING"}

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 LOAD_PROGRAM = """\
 import sys
-from jobs.cli import main
+from askrows.jobs.cli import main
 for words in sys.argv[1:]:
     try:
         main(words.split(), prog_name="findable")
@@ -35,7 +35,7 @@ WATCHED_LIBRARIES = (
     "starlette",
 )
 # Every command reads the settings.
-SETTINGS = "pipeline.core.settings"
+SETTINGS = "askrows.pipeline.core.settings"
 # Modules by command, in a workspace with a person and nothing to send, judge or embed.
 # Each mapping runs in a process, so its commands are sorted by the modules that they add.
 EXPECTED_LOADS = (

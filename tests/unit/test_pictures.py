@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from pipeline.engine import pictures
-from pipeline.engine.pictures import (
+from askrows.pipeline.engine import pictures
+from askrows.pipeline.engine.pictures import (
     MAX_IMAGE_BYTES,
     Picture,
     PictureError,

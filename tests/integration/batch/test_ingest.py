@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from pipeline.batch import ingest as batch_ingest
-from pipeline.engine.session import WorkspaceSession
-from pipeline.experts import table
-from pipeline.experts.table import SCORE_COLUMNS, score_of
-from pipeline.store import marks
+from askrows.pipeline.batch import ingest as batch_ingest
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.experts import table
+from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
+from askrows.pipeline.store import marks
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.integration import reviews

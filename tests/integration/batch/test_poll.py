@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.batch import poll
-from pipeline.store import batches
-from pipeline.store.locks import Locks
+from askrows.pipeline.batch import poll
+from askrows.pipeline.store import batches
+from askrows.pipeline.store.locks import Locks
 from tests.delivery import prepare, put_people, workspace_at
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.server import Server
+from askrows.emulator.server import Server
 from tests.integration.emulator.caller import Caller
 
 

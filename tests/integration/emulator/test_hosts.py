@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from emulator.server import Server
+from askrows.emulator.server import Server
 from tests.integration.emulator.caller import MAX_WAIT_S, Caller, index_by_key, request_file
 from tests.lab import ROOT
 
 HOST = """
 import socket, sys
 from pathlib import Path
-from emulator.server import serve
+from askrows.emulator.server import serve
 listening = socket.create_server(("127.0.0.1", 0), backlog=256)
 serve(
     Path(sys.argv[1]),

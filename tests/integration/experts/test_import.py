@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.batch.batch_plan import Selection
-from pipeline.batch.prepare import Preparation
-from pipeline.core.progress import NoProgress
-from pipeline.core.states import Mode
-from pipeline.experts import import_, table
-from pipeline.store import claims
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.prepare import Preparation
+from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.experts import import_, table
+from askrows.pipeline.store import claims
 from tests.integration.experts.workspaces import people_file, rows, workspace
 
 

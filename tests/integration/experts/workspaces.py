@@ -4,8 +4,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.session import WorkspaceSession
-from pipeline.experts import table
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.experts import table
 from tests.integration.passages import workspaces
 
 HEADER = (

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import (
+from askrows.pipeline.core.errors import (
     ConfigurationError,
     FindableError,
     KeyRefusedError,
@@ -19,7 +19,7 @@ from pipeline.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from pipeline.gemini.client import Client
+from askrows.pipeline.gemini.client import Client
 from tests.integration.gemini.scripted import KEY, Answer, Script, decided, generated
 
 BATCH = "batches/b1"

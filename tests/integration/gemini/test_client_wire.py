@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.core.errors import (
+from askrows.pipeline.core.errors import (
     ConfigurationError,
     InconsistentError,
     MissingError,
@@ -19,8 +19,8 @@ from pipeline.core.errors import (
     UnavailableError,
     UploadTypeRefusedError,
 )
-from pipeline.gemini.client import Client
-from pipeline.gemini.models import load_models
+from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.gemini.models import load_models
 from tests.integration.gemini.scripted import (
     KEY,
     Answer,

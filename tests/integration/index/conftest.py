@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts import table
-from pipeline.store import workspace as workspaces
+from askrows.pipeline.experts import table
+from askrows.pipeline.store import workspace as workspaces
 from tests.lab import Workspace
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.experts import table
-from pipeline.index import build as index_build
-from pipeline.index import vector_file
-from pipeline.index import write as index_write
-from pipeline.index.builds import INDEX_LOCK, Builds
-from pipeline.store import workspace as workspaces
+from askrows.pipeline.experts import table
+from askrows.pipeline.index import build as index_build
+from askrows.pipeline.index import vector_file
+from askrows.pipeline.index import write as index_write
+from askrows.pipeline.index.builds import INDEX_LOCK, Builds
+from askrows.pipeline.store import workspace as workspaces
 from tests.lab import Api, Workspace
 
 # Part of the paths of both calls, `embedContent` and `batchEmbedContents`.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts import table
+from askrows.pipeline.experts import table
 from tests.lab import Workspace
 
 PEOPLE: dict[str, dict[str, Any]] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.index.search import SearchSession, make_search_options
+from askrows.pipeline.index.search import SearchSession, make_search_options
 from tests.lab import Workspace
 
 # Bios and questions about them: English, French and Chinese.

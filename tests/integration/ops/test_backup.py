@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experts import table
+from askrows.pipeline.experts import table
 from tests import ledger
 from tests.lab import Api, Workspace, ran
 

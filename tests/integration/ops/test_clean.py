@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.experts import table
+from askrows.pipeline.experts import table
 from tests import ledger
 from tests.lab import Workspace, ran
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.experts import table
-from pipeline.store import erasure
+from askrows.pipeline.experts import table
+from askrows.pipeline.store import erasure
 from tests.lab import ON_POSTGRESQL, Api, Workspace
 
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")

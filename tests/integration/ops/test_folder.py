@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.workspace import MARKER_FILE
+from askrows.pipeline.store.workspace import MARKER_FILE
 from tests.lab import ON_POSTGRESQL, URL, Workspace
 
 COMMANDS = (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.ops import status
+from askrows.pipeline.ops import status
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 

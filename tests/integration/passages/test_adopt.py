@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.settings import Settings
-from pipeline.passages import table
-from pipeline.store.database import Store
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.passages import table
+from askrows.pipeline.store.database import Store
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,

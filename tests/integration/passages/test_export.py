@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine.session import WorkspaceSession
-from pipeline.passages import table
-from pipeline.passages.table import ConceptRow
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.passages import table
+from askrows.pipeline.passages.table import ConceptRow
 from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, shape, workspace
 from tests.lab import Workspace
 

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.batch.batch_plan import Selection
-from pipeline.batch.prepare import Preparation
-from pipeline.core.progress import NoProgress
-from pipeline.core.states import Mode
-from pipeline.engine.row_import import ImportOptions
-from pipeline.passages import import_, table
-from pipeline.store import claims
-from pipeline.tables.row_findings import FindingKind
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.prepare import Preparation
+from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.engine.row_import import ImportOptions
+from askrows.pipeline.passages import import_, table
+from askrows.pipeline.store import claims
+from askrows.pipeline.tables.row_findings import FindingKind
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.passages.quality import measure
-from pipeline.passages.table import read_shape
-from pipeline.quality.figures import (
+from askrows.pipeline.passages.quality import measure
+from askrows.pipeline.passages.table import read_shape
+from askrows.pipeline.quality.figures import (
     MeasuredFigure,
     QualityFigures,
     apply_gate_settings,

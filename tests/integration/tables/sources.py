@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import select
 
-from pipeline.store import schema
-from pipeline.store.database import Connection, Store
-from pipeline.store.task_record import TaskRecord
-from pipeline.tables.cells import merge_kinds
-from pipeline.tables.row_sync import RowSync, RowSyncReport
-from pipeline.tables.source import FileSource, QuerySource, check_column_names
-from pipeline.tables.stored_rows import VALUES_COLUMN, make_rows_subquery, parse_stored_values
+from askrows.pipeline.store import schema
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tables.cells import merge_kinds
+from askrows.pipeline.tables.row_sync import RowSync, RowSyncReport
+from askrows.pipeline.tables.source import FileSource, QuerySource, check_column_names
+from askrows.pipeline.tables.stored_rows import VALUES_COLUMN, make_rows_subquery, parse_stored_values
 from tests.progress import NullProgress
 
 TASK = "reviews"

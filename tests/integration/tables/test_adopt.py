@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import inspect
 
-from pipeline.core.errors import ConfigurationError
-from pipeline.experts import table as people
-from pipeline.passages import table as passages
-from pipeline.store import schema
-from pipeline.store.database import Connection, Store
-from pipeline.tables.reflection import read_key_columns
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.experts import table as people
+from askrows.pipeline.passages import table as passages
+from askrows.pipeline.store import schema
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tables.reflection import read_key_columns
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 

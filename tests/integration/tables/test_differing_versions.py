@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.core.row_listing import RowFilter, RowListOptions
+from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from tests.integration import reviews
 from tests.lab import Workspace
 

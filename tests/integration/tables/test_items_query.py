@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import literal, text
 
-from pipeline.core.errors import InputError
-from pipeline.store.database import Store
-from pipeline.store.rows import NO_HASH
-from pipeline.tables.row_findings import SourceRow
-from pipeline.tables.source import QuerySource, read_rows_by_id
-from pipeline.tables.where_sql import make_number_expression
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.rows import NO_HASH
+from askrows.pipeline.tables.row_findings import SourceRow
+from askrows.pipeline.tables.source import QuerySource, read_rows_by_id
+from askrows.pipeline.tables.where_sql import make_number_expression
 from tests.integration.passages.workspaces import url_of
 from tests.integration.tables.sources import TaskRows, has_table, record_of
 from tests.lab import ON_POSTGRESQL

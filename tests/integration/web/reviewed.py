@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import update
 
-from pipeline.store.confidences import FieldConfidence, make_confidence_columns
-from pipeline.store.schema import answers
+from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
+from askrows.pipeline.store.schema import answers
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page

@@ -10,11 +10,11 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
-from pipeline.core import files
+from askrows.pipeline.core import files
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import HOST, Page
-from web import guard
+from askrows.web import guard
 
 DROP = "/api/imports"
 

@@ -9,7 +9,7 @@ import pytest
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from web.quotation_marks import color_quotations
+from askrows.web.quotation_marks import color_quotations
 
 
 def read_page(page: Page, task: str, key: str, **options: str) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.ops import items, status
+from askrows.pipeline.ops import items, status
 from tests.lab import Workspace
 from tests.page import LONG_S, Page
-from web.views.row import ASK_WORK_KIND
+from askrows.web.views.row import ASK_WORK_KIND
 
 PERSON = {"username": "ada"}
 

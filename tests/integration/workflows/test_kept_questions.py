@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core import settings
-from pipeline.core.errors import InputError
-from pipeline.workflows import ask, new_task_files
+from askrows.pipeline.core import settings
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.workflows import ask, new_task_files
 from tests.lab import Workspace, ran
 
 QUESTION = 'Praise or "blame"? \\ {text}'

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pipeline.core.folding import FoldedText
-from pipeline.core.locate import SearchableText
+from askrows.pipeline.core.folding import FoldedText
+from askrows.pipeline.core.locate import SearchableText
 from tests.property.core.odd_texts import BLANKS, slices, texts, words
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from findable import Quote
-from pipeline.core.quotes import locate_quotes
+from askrows.pipeline.core.quotes import locate_quotes
 from tests.property.core.odd_texts import LETTERS, slices
 
 # Words that no drawn text contains.

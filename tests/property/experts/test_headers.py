@@ -11,11 +11,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.import_ import PeopleFile
-from pipeline.experts.person_rows import LAYOUT, WHOLE_NAME_COLUMN
-from pipeline.experts.table import HEADERS
-from pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
-from pipeline.tables.row_findings import SoundRow
+from askrows.pipeline.experts.import_ import PeopleFile
+from askrows.pipeline.experts.person_rows import LAYOUT, WHOLE_NAME_COLUMN
+from askrows.pipeline.experts.table import HEADERS
+from askrows.pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
+from askrows.pipeline.tables.row_findings import SoundRow
 
 CELLS = {
     "username": ("ines", "olaf"),

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.experts.table import score
+from askrows.pipeline.experts.table import score
 
 TEXTS = st.none() | st.text(max_size=600) | st.sampled_from(["", " ", "x" * 500, "x" * 499])
 RATES = (

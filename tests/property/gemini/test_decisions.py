@@ -8,15 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, create_model
 
-from pipeline.core.answer_fields import list_answer_fields
-from pipeline.core.states import Outcome
-from pipeline.gemini.decisions import (
+from askrows.pipeline.core.answer_fields import list_answer_fields
+from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.gemini.decisions import (
     build_questions,
     check_question_count,
     find_closed,
     parse_decisions,
 )
-from pipeline.gemini.responses import parse_answer
+from askrows.pipeline.gemini.responses import parse_answer
 
 # Texts of options, also such that the API does not accept as ids.
 OPTION_TEXTS = st.lists(

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.gemini.models import RateLimits
-from pipeline.gemini.rate_limiter import RateLimiter
+from askrows.pipeline.gemini.models import RateLimits
+from askrows.pipeline.gemini.rate_limiter import RateLimiter
 
 # The window of the API; the limiter's own window is longer.
 MINUTE_S = 60.0

@@ -7,8 +7,8 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.files import read_lines
-from pipeline.gemini.result_file import ResultFile, read_line_key
+from askrows.pipeline.core.files import read_lines
+from askrows.pipeline.gemini.result_file import ResultFile, read_line_key
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)

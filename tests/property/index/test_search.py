@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.ranking import Entry, RankMode
-from pipeline.index.builds import Builds
-from pipeline.index.query import SearchQuery
-from pipeline.index.scoring import rank_entries
-from pipeline.index.write import verify_build
+from askrows.pipeline.core.ranking import Entry, RankMode
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.query import SearchQuery
+from askrows.pipeline.index.scoring import rank_entries
+from askrows.pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
 JSON = st.recursive(

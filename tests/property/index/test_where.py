@@ -13,10 +13,10 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.errors import InputError
-from pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
-from pipeline.index.build_reader import Index
-from pipeline.index.query import find_column_paths, find_matching_rows
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+from askrows.pipeline.index.build_reader import Index
+from askrows.pipeline.index.query import find_column_paths, find_matching_rows
 from tests.unit.index.toy import comparisons
 
 TEXTS = st.sampled_from(["", "EUR", "eur", "it's", 'a "b"', "ÅR", "水", "AND", "12"])

@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.core.ranking import BM25_B, BM25_K1, Entry, FieldGroup, Ranking
-from pipeline.index import tokenizer
-from pipeline.index.builds import Builds
-from pipeline.index.query import SearchQuery
-from pipeline.index.scoring import rank_entries
-from pipeline.index.write import verify_build
+from askrows.pipeline.core.ranking import BM25_B, BM25_K1, Entry, FieldGroup, Ranking
+from askrows.pipeline.index import tokenizer
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.query import SearchQuery
+from askrows.pipeline.index.scoring import rank_entries
+from askrows.pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, vectors_of, written
 
 RANKING = Ranking((FieldGroup(("title", "text")), FieldGroup(("tags",), 0.5)), share=0.7)

@@ -3,8 +3,8 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.passages.declaration import CONCEPT_TYPES, PassageConcepts
-from pipeline.passages.evidence import MAX_CONTEXT, ground
+from askrows.pipeline.passages.declaration import CONCEPT_TYPES, PassageConcepts
+from askrows.pipeline.passages.evidence import MAX_CONTEXT, ground
 from tests.property.core.odd_texts import LETTERS, WORDS, slices
 
 CONCEPT = {"name": "x", "type": "task", "aliases": [], "confidence": 1.0}

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import InputError
-from pipeline.store.database import Store
-from pipeline.store.rows import NO_HASH
-from pipeline.tables.row_sync import RowSyncReport
-from pipeline.tables.source import FileSource
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.rows import NO_HASH
+from askrows.pipeline.tables.row_sync import RowSyncReport
+from askrows.pipeline.tables.source import FileSource
 from tests.integration.tables.sources import TaskRows, write_csv
 
 COUNTS = ("new", "changed", "unchanged", "missing", "returned", "empty", "refused")

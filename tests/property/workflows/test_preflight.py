@@ -7,8 +7,8 @@ from functools import partial
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.gemini.models import RateLimits
-from pipeline.workflows.mode_choice import (
+from askrows.pipeline.gemini.models import RateLimits
+from askrows.pipeline.workflows.mode_choice import (
     ModeEstimate,
     estimate_live_seconds,
     recommend_mode,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from unittest.mock import sentinel
 
-from pipeline.batch.batch_files import CALLS_SUFFIX, OpenLiveBatch
+from askrows.pipeline.batch.batch_files import CALLS_SUFFIX, OpenLiveBatch
 
 
 def test_unpaid_call_leaves_the_calls_file_at_once(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from pipeline.core.answer_fields import AnswerField, list_answer_fields
-from pipeline.core.quotes import Quote
+from askrows.pipeline.core.answer_fields import AnswerField, list_answer_fields
+from askrows.pipeline.core.quotes import Quote
 
 Grade = IntEnum("Grade", {"low": 1, "high": 2})
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import text as core_text
+from askrows.pipeline.core import text as core_text
 
 FORMULA_TEXTS = [
     "=1+1",

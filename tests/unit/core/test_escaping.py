@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from pipeline.core.text import escape_invisible, format_markdown_code
+from askrows.pipeline.core.text import escape_invisible, format_markdown_code
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     st.sampled_from("ab|\\`*_{}[]()<>#+-.!~&;:/@$^=\n\r\t \u202e\u2066\u2069\u05d0"), max_size=40

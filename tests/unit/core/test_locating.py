@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.locate import SearchableText
+from askrows.pipeline.core.locate import SearchableText
 
 TEXT = (
     "We train a convolutional neural network (CNN) on Image-\u00adNet."

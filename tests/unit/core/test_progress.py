@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from jobs import output
-from jobs.output import Terminal
+from askrows.jobs import output
+from askrows.jobs.output import Terminal
 
 
 def _log(patch: pytest.MonkeyPatch) -> io.StringIO:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, field_validator
 
 from findable import Quote
-from pipeline.core.quotes import has_quotes, locate_quotes, requires_quote
+from askrows.pipeline.core.quotes import has_quotes, locate_quotes, requires_quote
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."
 STRING = {"type": "STRING"}

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from pipeline.core.errors import InputError
-from pipeline.core.redact import mask_password
-from pipeline.core.settings import PREFIX, Settings, list_setting_rows, load_settings
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.redact import mask_password
+from askrows.pipeline.core.settings import PREFIX, Settings, list_setting_rows, load_settings
 
 
 def test_every_setting_can_be_set_and_is_listed() -> None:

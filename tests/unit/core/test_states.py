@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.core.states import describe_reason, describe_remote_state
+from askrows.pipeline.core.states import describe_reason, describe_remote_state
 
 
 @pytest.mark.parametrize(

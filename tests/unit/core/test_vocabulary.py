@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ValidationError, create_model
 
-from pipeline.core.errors import InputError
-from pipeline.core.vocabulary import Vocabulary
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.vocabulary import Vocabulary
 
 HEADER = "term,description,aliases\n"
 

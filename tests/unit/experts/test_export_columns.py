@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.experts.person_rows import filter_export_columns
+from askrows.pipeline.experts.person_rows import filter_export_columns
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, create_model
 
-from pipeline.gemini.answer_schema import make_response_schema
+from askrows.pipeline.gemini.answer_schema import make_response_schema
 
 
 @pytest.mark.parametrize(

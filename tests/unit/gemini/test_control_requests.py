@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.gemini.control_requests import (
+from askrows.pipeline.gemini.control_requests import (
     CONTROL_KEYS,
     NONCE_FIELD,
     count_own_replies,
@@ -16,8 +16,8 @@ from pipeline.gemini.control_requests import (
     make_control_requests,
     read_nonces,
 )
-from pipeline.gemini.requests import RequestSettings
-from pipeline.gemini.result_file import ResultFile
+from askrows.pipeline.gemini.requests import RequestSettings
+from askrows.pipeline.gemini.result_file import ResultFile
 
 SETTINGS = RequestSettings(answer_schema={"type": "OBJECT"}, thinking_config=None)
 ROW_FIELDS = ("tags",)

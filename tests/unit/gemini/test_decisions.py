@@ -8,18 +8,18 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from pipeline.core.answer_fields import NO_VALUE_MEANING, list_answer_fields
-from pipeline.core.errors import InputError
-from pipeline.core.states import Outcome
-from pipeline.gemini.decisions import (
+from askrows.pipeline.core.answer_fields import NO_VALUE_MEANING, list_answer_fields
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.gemini.decisions import (
     ClosedField,
     build_questions,
     check_question_count,
     find_closed,
     parse_decisions,
 )
-from pipeline.gemini.responses import ParsedReply
-from pipeline.gemini.usage import Usage
+from askrows.pipeline.gemini.responses import ParsedReply
+from askrows.pipeline.gemini.usage import Usage
 
 TONE_FIELDS = ("tone",)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError
-from pipeline.core.settings import Settings
-from pipeline.gemini import models
-from pipeline.gemini.models import RateLimits, find_model
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.gemini import models
+from askrows.pipeline.gemini.models import RateLimits, find_model
 
 DEFAULT_GENERATE = Settings.model
 DEFAULT_EMBED = Settings.embedding_model

@@ -5,9 +5,9 @@ from functools import partial
 
 import pytest
 
-from pipeline.core.errors import ThrottledError
-from pipeline.gemini.models import RateLimits
-from pipeline.gemini.rate_limiter import RateLimiter
+from askrows.pipeline.core.errors import ThrottledError
+from askrows.pipeline.gemini.models import RateLimits
+from askrows.pipeline.gemini.rate_limiter import RateLimiter
 
 
 class Clock:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, Field, create_model
 
-from pipeline.gemini.answer_schema import make_response_schema
+from askrows.pipeline.gemini.answer_schema import make_response_schema
 
 
 class Level(Enum):

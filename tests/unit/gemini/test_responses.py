@@ -6,17 +6,17 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field, create_model
 
-from pipeline.core.quotes import Quote
-from pipeline.core.states import Outcome
-from pipeline.experts.declaration import Tags
-from pipeline.gemini.responses import (
+from askrows.pipeline.core.quotes import Quote
+from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.experts.declaration import Tags
+from askrows.pipeline.gemini.responses import (
     ParsedReply,
     make_excerpt,
     parse_answer,
     parse_bad_line_number,
     parse_result_line,
 )
-from pipeline.store.answer_counts import CUT_SHORT_REASONS
+from askrows.pipeline.store.answer_counts import CUT_SHORT_REASONS
 
 
 def candidate(text: str | None, finish_reason: str, **options: Any) -> bytes:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import IncompleteError
-from pipeline.gemini.result_lines import CHUNK_BYTES, read_objects, rewrite_as_lines
+from askrows.pipeline.core.errors import IncompleteError
+from askrows.pipeline.gemini.result_lines import CHUNK_BYTES, read_objects, rewrite_as_lines
 
 TRICKY = 'a "quoted" } ] \\ text'
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.gemini.retry import RetryPolicy
 
 POLICY = RetryPolicy(first_delay_s=5.0, max_delay_s=60.0, growth=1.5, max_elapsed_s=60.0)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.gemini import models
-from pipeline.gemini.usage import (
+from askrows.pipeline.gemini import models
+from askrows.pipeline.gemini.usage import (
     DEFAULT_THOUGHT_TOKENS,
     Usage,
     calculate_cost,

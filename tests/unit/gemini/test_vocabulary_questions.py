@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, create_model
 
-from pipeline.core.answer_fields import list_answer_fields
-from pipeline.core.vocabulary import Vocabulary
-from pipeline.gemini.answer_schema import describe_vocabularies, make_response_schema
-from pipeline.gemini.decisions import build_questions, find_closed
+from askrows.pipeline.core.answer_fields import list_answer_fields
+from askrows.pipeline.core.vocabulary import Vocabulary
+from askrows.pipeline.gemini.answer_schema import describe_vocabularies, make_response_schema
+from askrows.pipeline.gemini.decisions import build_questions, find_closed
 
 TERMS = "term,description,aliases\ndesk lamp,on a desk,reading lamp\nsun,,\n"
 

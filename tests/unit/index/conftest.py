@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.ranking import Entry
-from pipeline.index.builds import Builds
-from pipeline.index.manifest import Manifest, StagedBuild
-from pipeline.index.vector_cache import VectorCache
-from pipeline.index.write import verify_build
+from askrows.pipeline.core.ranking import Entry
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.manifest import Manifest, StagedBuild
+from askrows.pipeline.index.vector_cache import VectorCache
+from askrows.pipeline.index.write import verify_build
 from tests.unit.index.toy import cache_in, written
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import InconsistentError
-from pipeline.index.builds import Builds
-from pipeline.index.write import verify_build
+from askrows.pipeline.core.errors import InconsistentError
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import entry
 

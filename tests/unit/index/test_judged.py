@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.index.evaluate import (
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.index.evaluate import (
     JudgedQuery,
     check_measures_installed,
     compute_measures,

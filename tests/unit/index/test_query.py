@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.errors import InputError
-from pipeline.core.where_parser import parse_where
-from pipeline.index.query import MAX_QUERY_CHARS, SearchQuery, parse_query
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.where_parser import parse_where
+from askrows.pipeline.index.query import MAX_QUERY_CHARS, SearchQuery, parse_query
 
 
 @pytest.mark.parametrize(

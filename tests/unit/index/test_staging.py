@@ -9,14 +9,14 @@ import numpy as np
 import orjson
 import pytest
 
-from pipeline.core import files
-from pipeline.core.errors import InconsistentError, InputError
-from pipeline.core.ranking import Entry
-from pipeline.index import manifest, vector_file
-from pipeline.index.builds import Builds
-from pipeline.index.manifest import StagedBuild, content_hash
-from pipeline.index.vector_cache import Vectors
-from pipeline.index.write import verify_build
+from askrows.pipeline.core import files
+from askrows.pipeline.core.errors import InconsistentError, InputError
+from askrows.pipeline.core.ranking import Entry
+from askrows.pipeline.index import manifest, vector_file
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.manifest import StagedBuild, content_hash
+from askrows.pipeline.index.vector_cache import Vectors
+from askrows.pipeline.index.write import verify_build
 from tests.unit.index.conftest import Make, Stage
 from tests.unit.index.toy import DIM, entry, vectors_of
 

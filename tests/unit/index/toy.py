@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.ranking import Entry, Ranking
-from pipeline.core.where_parser import Comparison, Expression, Negation
-from pipeline.index.builds import Builds
-from pipeline.index.manifest import StagedBuild
-from pipeline.index.vector_cache import VectorCache, Vectors
-from pipeline.index.write import write_build
-from pipeline.store.database import PAGE_ROWS, Store
+from askrows.pipeline.core.ranking import Entry, Ranking
+from askrows.pipeline.core.where_parser import Comparison, Expression, Negation
+from askrows.pipeline.index.builds import Builds
+from askrows.pipeline.index.manifest import StagedBuild
+from askrows.pipeline.index.vector_cache import VectorCache, Vectors
+from askrows.pipeline.index.write import write_build
+from askrows.pipeline.store.database import PAGE_ROWS, Store
 
 MODEL = "toy-embedding"
 DIM = 16

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.states import Outcome
-from pipeline.gemini.responses import ParsedReply, parse_answer
-from pipeline.passages.declaration import NamedConcept, PassageConcepts
+from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.gemini.responses import ParsedReply, parse_answer
+from askrows.pipeline.passages.declaration import NamedConcept, PassageConcepts
 
 
 def make_concept(name: str = "CNN", **members: Any) -> dict[str, Any]:

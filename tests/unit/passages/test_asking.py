@@ -2,8 +2,8 @@
 
 from sqlalchemy import create_engine
 
-from pipeline.passages.table import read_shape
-from pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, PassagesTask
+from askrows.pipeline.passages.table import read_shape
+from askrows.pipeline.passages.task import CUT_INSTRUCTION, MAX_ASKED_CHARS, PassagesTask
 
 TASK = PassagesTask(read_shape(create_engine("sqlite://").connect()))
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.passages.declaration import PassageConcepts
-from pipeline.passages.evidence import Evidence, GroundedConcept, ground
+from askrows.pipeline.passages.declaration import PassageConcepts
+from askrows.pipeline.passages.evidence import Evidence, GroundedConcept, ground
 
 TEXT = (
     "We train a convolutional neural network (CNN) on ImageNet.\n"

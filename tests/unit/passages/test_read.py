@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.passages.import_ import PassagesFile
-from pipeline.tables.row_findings import Finding, FindingKind, SoundRow
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.passages.import_ import PassagesFile
+from askrows.pipeline.tables.row_findings import Finding, FindingKind, SoundRow
 
 
 def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:

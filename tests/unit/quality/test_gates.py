@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError
-from pipeline.quality.figures import (
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.quality.figures import (
     Figure,
     MeasuredFigure,
     QualityFigures,

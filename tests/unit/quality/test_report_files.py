@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pipeline.quality import report
-from pipeline.quality.figures import (
+from askrows.pipeline.quality import report
+from askrows.pipeline.quality.figures import (
     Figure,
     QualityFigures,
     ReportTable,
@@ -12,7 +12,7 @@ from pipeline.quality.figures import (
     apply_gate_settings,
     judge_figures,
 )
-from pipeline.quality.report import QualityReport
+from askrows.pipeline.quality.report import QualityReport
 
 CREATED_AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 TASK = "passage-concepts"

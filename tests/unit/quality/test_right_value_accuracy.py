@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.quality.right_value_accuracy import (
+from askrows.pipeline.quality.right_value_accuracy import (
     BETTER_A,
     BETTER_B,
     NO_DIFFERENCE,
@@ -10,7 +10,7 @@ from pipeline.quality.right_value_accuracy import (
     compare_with_right_values,
     sign_test,
 )
-from pipeline.store.edits import RightValues
+from askrows.pipeline.store.edits import RightValues
 
 
 @pytest.mark.parametrize(

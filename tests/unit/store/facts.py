@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from pipeline.core.states import Mode
-from pipeline.store.database import Store
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.store.database import Store
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _TEXTS = ("task", "extractor", "model", "request_file", "request_sha256", "priced_on")

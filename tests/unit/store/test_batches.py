@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import StateConflictError
-from pipeline.core.files import SealedFile
-from pipeline.core.states import BatchState
-from pipeline.store import batches, schema
-from pipeline.store.batches import BatchRow
-from pipeline.store.database import Connection, Store
+from askrows.pipeline.core.errors import StateConflictError
+from askrows.pipeline.core.files import SealedFile
+from askrows.pipeline.core.states import BatchState
+from askrows.pipeline.store import batches, schema
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.database import Connection, Store
 from tests.unit.store.facts import BATCH, NOW
 
 Move = Callable[[Connection, BatchRow], None]

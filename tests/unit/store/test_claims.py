@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import StateConflictError
-from pipeline.store import claims
-from pipeline.store.claims import ClaimOutcomes
+from askrows.pipeline.core.errors import StateConflictError
+from askrows.pipeline.store import claims
+from askrows.pipeline.store.claims import ClaimOutcomes
 from tests.delivery import prepare, put_people, workspace_at
 from tests.unit.store.facts import NOW
 

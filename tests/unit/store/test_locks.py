@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.errors import ConfigurationError
-from pipeline.store import postgresql
-from pipeline.store.database import Store
-from pipeline.store.locks import Locks
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.store import postgresql
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.locks import Locks
 from tests.integration.passages.workspaces import url_of
 from tests.lab import ON_POSTGRESQL
 
@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[3]
 HOLDER_PROGRAM = """
 import sys
 from pathlib import Path
-from pipeline.store.database import Store
-from pipeline.store.locks import Locks
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.locks import Locks
 sys.argv = ["findable", "batch-submit", "--limit", "2"]
 locks = Locks(Store(sys.argv_given[0]), Path(sys.argv_given[1]), "workspace")
 with locks.try_lock("work") as lock:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
-from pipeline.store.database import Store
+from askrows.pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
+from askrows.pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import add_note, notes, open_notes
 

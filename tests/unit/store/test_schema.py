@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.store import schema
-from pipeline.store.database import Store
+from askrows.pipeline.store import schema
+from askrows.pipeline.store.database import Store
 from tests import postgresql
 
 

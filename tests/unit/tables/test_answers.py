@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, insert
 
-from pipeline.core.errors import ConfigurationError, InputError
-from pipeline.store.answers import VersionPreference
-from pipeline.store.schema import answers
-from pipeline.store.task_record import TaskRecord
-from pipeline.tables.answer_views import make_views
-from pipeline.tables.write_to import TargetValue, make_answer_target
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.store.answers import VersionPreference
+from askrows.pipeline.store.schema import answers
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tables.answer_views import make_views
+from askrows.pipeline.tables.write_to import TargetValue, make_answer_target
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.declaration import ReadOptions
-from pipeline.core.errors import InputError
-from pipeline.tables.encodings import find_codec, find_encoding
-from pipeline.tables.source_file import SourceFile
+from askrows.pipeline.core.declaration import ReadOptions
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.tables.encodings import find_codec, find_encoding
+from askrows.pipeline.tables.source_file import SourceFile
 
 TEXTS = {
     "cp1252": (

@@ -1,7 +1,7 @@
 """Findings of an import in groups by kind, column and reason."""
 
-from pipeline.engine.row_import import ImportReport
-from pipeline.tables.row_findings import make_rejection
+from askrows.pipeline.engine.row_import import ImportReport
+from askrows.pipeline.tables.row_findings import make_rejection
 
 
 def test_group_replaces_the_parts_in_which_its_reasons_differ() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.declaration import ReadOptions
-from pipeline.core.errors import InputError
-from pipeline.tables.source import FileSource
+from askrows.pipeline.core.declaration import ReadOptions
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.tables.source import FileSource
 
 # Lines are separated by `|` here.
 ORDINARY = """

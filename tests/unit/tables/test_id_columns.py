@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from pipeline.tables.reflection import describe_storable_ids, read_columns
+from askrows.pipeline.tables.reflection import describe_storable_ids, read_columns
 from tests.unit.store.facts import open_notes
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.errors import InputError
-from pipeline.tables.row_findings import (
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.tables.row_findings import (
     CUT_MARK,
     MAX_CUT_CELL,
     MAX_ROW_CHARS,
     SourceRow,
     make_refused_row,
 )
-from pipeline.tables.source_file import SourceFile
+from askrows.pipeline.tables.source_file import SourceFile
 
 LONG_TEXT = "x" * (MAX_ROW_CHARS + (1 << 20))
 HALF_TEXT = "x" * (MAX_ROW_CHARS // 2)

@@ -9,12 +9,12 @@ import pytest
 from xlsxwriter import Workbook
 from xlsxwriter.utility import xl_cell_to_rowcol
 
-from pipeline.core.errors import InputError
-from pipeline.engine.task_template import ColumnChoice
-from pipeline.tables.encodings import find_encoding
-from pipeline.tables.row_findings import Finding, SourceRow
-from pipeline.tables.source import FileSource
-from pipeline.workflows.column_guesses import guess_key_and_content
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.engine.task_template import ColumnChoice
+from askrows.pipeline.tables.encodings import find_encoding
+from askrows.pipeline.tables.row_findings import Finding, SourceRow
+from askrows.pipeline.tables.source import FileSource
+from askrows.pipeline.workflows.column_guesses import guess_key_and_content
 
 
 def read_table(folder: Path, content: bytes, name: str = "table.csv") -> FileSource:

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from pipeline.tables.answer_views import MAKER_NUMBER, make_views
+from askrows.pipeline.tables.answer_views import MAKER_NUMBER, make_views
 from tests.delivery import workspace_at
 from tests.integration.tables.sources import record_of
 from tests.lab import ON_POSTGRESQL

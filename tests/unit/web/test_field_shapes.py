@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.core.answer_fields import AnswerField
-from web.field_shapes import parse_texts
+from askrows.pipeline.core.answer_fields import AnswerField
+from askrows.web.field_shapes import parse_texts
 
 DEEP_BRACKETS = "[" * 100_000
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
-from web.page_texts import (
+from askrows.pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
+from askrows.web.page_texts import (
     describe_setting,
     to_html,
     to_plain_text,

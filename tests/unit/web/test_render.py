@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.quotes import to_display_value
-from web.render import join_value_texts, to_text
+from askrows.pipeline.core.quotes import to_display_value
+from askrows.web.render import join_value_texts, to_text
 
 
 @pytest.mark.parametrize(

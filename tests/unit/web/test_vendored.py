@@ -2,7 +2,7 @@
 
 import hashlib
 
-from web.serve import PACKAGE_FOLDER
+from askrows.web.serve import PACKAGE_FOLDER
 
 HTMX = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
 

@@ -1,0 +1,412 @@
+"""Commands that maintain a workspace.
+
+- Run due units of work: `work` and `worker`.
+- Copy the workspace, check it, and clean it up: `backup`, `restore`, `doctor`, `clean`.
+- Delete people, versions and tables: `forget`, `rollback`, `remove-tables`.
+- Judge answers, and list versions and parked rows: `qc`, `versions`, `parked`, `unpark`.
+
+A unit of work is a step of a task, such as ingesting downloaded results; it is due if there is
+something to do. A gate is a bound on a quality figure. A parked row is not asked again until a user
+unparks it.
+"""
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from askrows.jobs.command import add_next_step, has_yes_option, open_configured_workspace, should_print_json
+from askrows.jobs.exit_codes import listen_on_port
+from askrows.jobs.options import (
+    PATH,
+    VERSION,
+    AcceptChanged,
+    Dry,
+    Experts,
+    Full,
+    Item,
+    NumberParam,
+    Parameter,
+    Refresh,
+    Version,
+)
+from askrows.jobs.output import Terminal, log_times, print_line
+from askrows.jobs.variables import read_settings, read_typed_settings
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.report import (
+    Report,
+    warn_of_errors,
+)
+from askrows.pipeline.core.text import split_names
+from askrows.pipeline.engine.session import SyncOptions, WorkspaceSession
+from askrows.pipeline.engine.task_values import AskedRows
+from askrows.pipeline.ops import backup as workspace_backup
+from askrows.pipeline.ops import clean as file_cleanup
+from askrows.pipeline.ops import doctor as workspace_check
+from askrows.pipeline.ops import forget as row_erasure
+from askrows.pipeline.ops import items as row_items
+from askrows.pipeline.ops import remove_tables as table_removal
+from askrows.pipeline.ops import versions as answer_versions
+from askrows.pipeline.ops.restore import restore_workspace
+from askrows.pipeline.quality import evaluate
+from askrows.pipeline.workflows import verify, work_passes
+
+
+def _parse_unit_names(text: str) -> list[str]:
+    """Split a text at its commas into names of units of work; a blank text gives all units.
+
+    Raises:
+        InputError: A name is not a unit.
+    """
+    unit_names = split_names(text)
+    unknown_names = [name for name in unit_names if name not in work_passes.UNIT_NAMES]
+    if unknown_names:
+        raise InputError(
+            f"{unknown_names[0]!r} is not a unit of work; nothing was done",
+            hint=f"valid units for {OptionHint('only')}: {', '.join(work_passes.UNIT_NAMES)}",
+        )
+    return unit_names or list(work_passes.UNIT_NAMES)
+
+
+UnitNames = Annotated[
+    Any,
+    Parameter(
+        f"Only these units: {', '.join(work_passes.UNIT_NAMES)}. Default: all.",
+        _parse_unit_names,
+        metavar="UNIT,…",
+    ),
+]
+
+
+def work(
+    *,
+    once: Annotated[
+        bool, Parameter("Do due work once, then exit. Default: repeat forever.")
+    ] = False,
+    units: UnitNames = "",
+    accept_changed: AcceptChanged = False,
+    full: Full = False,
+    refresh: Refresh = False,
+) -> Report:
+    """Do all due work of all tasks, or of TASK: send, poll, download, ingest, retry, index.
+
+    The work consists of units, the steps that --only lists. A unit is due if it has something to
+    do: rows to ask again, results to download, an index to update.
+
+    Runs until it is stopped, and warns of errors. With --once, for cron, it does the due work once.
+    It then prints a line with the time, and exits with 0, or with the code of an error. If nothing
+    was due, it prints that on a terminal only, so that cron sends no mail. With --json, which needs
+    --once, it prints a document that also lists the remaining work, with the seconds until it is
+    due.
+
+    Any number of processes may run at once, with PostgreSQL on several machines.
+
+    Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+    """
+    settings = read_settings()
+    # Passes are repeated for ever, so that there is no end at which to print a document.
+    if not once and should_print_json():
+        raise InputError(
+            "work runs forever, so it has no JSON document; nothing was done",
+            hint=f"add {OptionHint(once=True)}",
+        )
+    if not should_print_json():
+        log_times()
+
+    with open_configured_workspace("write", is_whole_workspace=True) as ws:
+        task_names = [task.subject for task in ws.tasks]
+        location = {"workspace": str(ws.data.absolute()), "database": ws.store.display_name}
+    # Without TASK= the setting has a default, which selects no task here.
+    if "task" in settings.sources:
+        task_names = [settings.task]
+
+    open_task = partial(
+        _open_task,
+        sync_options=SyncOptions(accepts_changes=accept_changed, reads_all_rows=full),
+        refresh=refresh,
+    )
+    if not once:
+        seconds = f"{work_passes.MAX_PASS_PAUSE_S:.0f} s"
+        Terminal().say(f"doing due work, and looking for it at least every {seconds}, until Ctrl-C")
+        work_passes.repeat_passes(open_task, task_names, units, _print_pass)
+    report, _ = work_passes.run_pass(open_task, task_names, units)
+    report.figures = location | report.figures
+    # Without a terminal nothing is printed, because cron mails every output.
+    if not report.title and sys.stdout.isatty():
+        report.title = "nothing was due"
+    return report
+
+
+@contextmanager
+def _open_task(
+    task_name: str, *, sync_options: SyncOptions, refresh: bool
+) -> Iterator[WorkspaceSession]:
+    """Open the workspace for writing, with a task as the session's task, for a `with` block.
+
+    Any cost is agreed to with `--yes`, otherwise no cost.
+
+    Args:
+        task_name: The session's task.
+        sync_options: How the declaration and the rows of the task are read.
+        refresh: Also ask answered rows that changed.
+    """
+    with open_configured_workspace("write", task_name=task_name) as ws:
+        ws.sync_options = sync_options
+        ws.agreed_usd = None
+        ws.set_asked_rows(AskedRows(has_changed=refresh))
+        if has_yes_option():
+            ws.agreed_usd = math.inf
+        yield ws
+
+
+def _print_pass(report: Report) -> None:
+    """Print the errors of a pass as warnings, and its results as one line if there are any."""
+    warn_of_errors(report.errors, Terminal())
+    if report.title:
+        print_line(report.title)
+
+
+def worker(
+    *,
+    concurrency: Annotated[
+        int, Parameter("Run this many jobs at once.", NumberParam(1, 64), metavar="JOBS")
+    ] = 4,
+    units: UnitNames = "",
+    port: Annotated[
+        int | None,
+        Parameter(
+            "Serve /healthz, /readyz and /metrics on this port; 0 is any free port. Default: none.",
+            NumberParam(0, 65535),
+            metavar="PORT",
+        ),
+    ] = None,
+    host: Annotated[str, Parameter("Address for --port.", metavar="ADDRESS")] = "127.0.0.1",
+    setup: Annotated[bool, Parameter("Create the tables of jobs, then exit.")] = False,
+) -> Report | None:
+    """Do the due work of all tasks together with other workers, on PostgreSQL.
+
+    Runs until it is stopped, and logs each job as a JSON line. It exits within 30 s of SIGTERM;
+    other workers continue its jobs.
+
+    --setup creates the tables of jobs, in a separate schema of the workspace's database, and exits.
+
+    A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+    """
+    from askrows.pipeline.workflows import worker as job_worker
+
+    if setup:
+        with open_configured_workspace("write", is_whole_workspace=True) as ws:
+            return job_worker.create_job_tables(
+                ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
+            )
+
+    settings = read_settings()
+    health_socket = None if port is None else listen_on_port("worker", host, port)
+    job_worker.run_worker(
+        settings,
+        units,
+        concurrency=concurrency,
+        is_cost_confirmed=has_yes_option(),
+        health_socket=health_socket,
+    )
+    return None
+
+
+def verify_gemini(ws: WorkspaceSession) -> Report:
+    """Test the key and the API with 21 invented rows, for about a cent.
+
+    Asks by batch and live, embeds each row, and deletes its data afterwards. Asks for confirmation
+    first. After a kill, the next run continues.
+
+    It measures after how many seconds a new batch is in Gemini's list of batches. Later commands
+    wait that long before they conclude that a batch was not created.
+    """
+    return verify.verify_gemini(ws)
+
+
+def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]) -> Report:
+    """Copy the workspace into the new folder TO; other commands may run meanwhile.
+
+    Copies the database, the request and result files of batches, reports and vectors, and checks
+    their hashes. TO is complete or does not exist.
+
+    For PostgreSQL it prints the commands to type instead.
+    """
+    return workspace_backup.back_up_workspace(ws, target)
+
+
+def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
+    """Restore the backup in the folder FROM into the new folder DATA.
+
+    Checks every hash first. The backup has the vectors, so the next `index` costs nothing.
+
+    With DATABASE_URL= of an empty PostgreSQL database, all tables are copied there and counted.
+    This moves a workspace from SQLite to PostgreSQL.
+
+    A batch that was prepared before the backup may have been sent after it. The next command that
+    sends batches looks for it at Gemini first.
+    """
+    return restore_workspace(read_settings(), from_)
+
+
+def forget(
+    ws: WorkspaceSession,
+    *,
+    expert: Experts = (),
+    item: Item = None,
+    file: Annotated[
+        Path | None,
+        Parameter("File with one name per line, or CSV file with a Username or key column.", PATH),
+    ] = None,
+) -> Report:
+    """Delete people, rows or a task everywhere: rows, answers, requests, replies, vectors, builds.
+
+    Without a name, the task of a typed TASK is deleted, with its rows, answers, corrections and
+    files. Its costs stay.
+
+    Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file.
+    Names without an option mean rows of TASK. If the file is the REPORT= of an import, only the
+    people that the report lists as missing in the imported file are deleted. A row that another
+    program has deleted from the table has no name any more; name it by its id.
+
+    The lines about a row are removed from all request and result files. The source of your task
+    cannot bring a deleted row back, because a hash of its key is stored. Counts and cost of each
+    batch stay, without personal data.
+
+    Asks for confirmation first. Deletes nothing if a name is unknown, or if its row is in an open
+    batch. At the end it builds the index again if the index may contain a deleted row, and deletes
+    all other builds. After a kill, the same command continues. It prints which copies it cannot
+    reach.
+    """
+    name_count = [bool(expert), item is not None, file is not None].count(True)
+    # A task of the environment or of .env is not deleted by a bare `forget`.
+    if not name_count and read_typed_settings(["task"]):
+        return row_erasure.forget_task(ws)
+    if name_count != 1:
+        raise InputError(
+            f"forget needs one of {OptionHint('expert')}, {OptionHint('file')}, "
+            f"{OptionHint('item')} and {OptionHint('task')}; nothing was changed",
+            hint=f"`{CommandHint('items')}` lists the names",
+        )
+
+    names = split_names(",".join(expert))
+    if file is not None:
+        names = row_erasure.read_names(ws, file)
+    elif item is not None:
+        names = [item]
+    return row_erasure.forget_rows(ws, names)
+
+
+def doctor(ws: WorkspaceSession) -> Report:
+    """Check all stored data and the backend; change nothing.
+
+    For each problem it prints why it matters and which command repairs it.
+
+    Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
+    5: stored data contradict each other.
+    """
+    return workspace_check.check_workspace(ws)
+
+
+def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
+    """Delete files, builds, reports and vectors that nothing needs.
+
+    If they are older than FINDABLE_KEEP_DAYS, it deletes the request, result and lock files of
+    batches that are over, builds, reports, and vectors of texts that no row has. It deletes
+    leftovers of killed commands of any age.
+
+    Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
+    that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
+    """
+    return file_cleanup.clean_workspace(ws, dry=dry)
+
+
+def remove_tables(
+    ws: WorkspaceSession,
+    *,
+    give_up: Annotated[
+        bool,
+        Parameter("Also abandon open batches; their results are lost."),
+    ] = False,
+) -> Report:
+    """Delete findable's tables, views and indexes from the database.
+
+    Asks for confirmation first. Deletes all of them or none.
+
+    Tables of other programs stay unchanged, with the answers that were written into them. The
+    tables of people, passages and images are deleted if findable created them. The folder of the
+    workspace stays.
+    """
+    return table_removal.remove_findable_tables(
+        ws.store, confirm=ws.confirm, should_abandon_batches=give_up
+    )
+
+
+def versions(ws: WorkspaceSession) -> Report:
+    """List all versions of answers with their rows, dates and cost (USD).
+
+    Includes versions without answers yet, and versions that other programs wrote into the tables.
+    Lists all tasks, or only TASK if it is set.
+    """
+    return answer_versions.report_versions(ws)
+
+
+def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
+    """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
+
+    Asks for confirmation first. Deletes all of them or none. Rows of this version can be asked
+    again, and rows that it parked are unparked. Other versions, corrections by people and imported
+    answers stay. Prints the numbers of deleted answers and unparked rows. A version without answers
+    is no error; a line says so. The index still has the answers until the next `index`. (`index
+    --rollback` is something else, and deletes no answer.)
+
+    After the last answer of the local engine is deleted, the workspace can use Gemini.
+    """
+    # BACKEND=gemini may be set already, although the workspace still uses the local engine.
+    settings = replace(read_settings(), backend=None)
+    # The version names its task.
+    with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
+        report = answer_versions.delete_version_answers(ws, extractor)
+        add_next_step(report, ws)
+        return report
+
+
+def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
+    """Measure the answers of a task against its gates, and write a report into DATA/reports.
+
+    A gate is a bound on a quality figure. Exit code 6 if a gate fails.
+    GATES="evidence=0.95,concepts=3..16" sets other bounds. If there are no answers, it writes no
+    report and says so; for a named version that is an error.
+
+    A report contains samples of the database: protect it like the database.
+    """
+    return evaluate.report_quality(ws, version=extractor)
+
+
+def parked(ws: WorkspaceSession) -> Report:
+    """List the parked rows of TASK, which are not asked again, with the reason and the time.
+
+    `unpark` releases them.
+    """
+    return row_items.report_parked_rows(ws)
+
+
+def unpark(
+    ws: WorkspaceSession,
+    *,
+    item: Item = None,
+    all_: Annotated[bool, Parameter("Release all parked rows.")] = False,
+) -> Report:
+    """Release a parked row, or with --all all parked rows, so that they are asked again.
+
+    Earlier failed attempts no longer count. Name a row by its key, and a person by username. --all
+    asks for confirmation.
+
+    Rows that `forget` is deleting stay parked.
+    """
+    return row_items.unpark_rows(ws, name=item, all_rows=all_)

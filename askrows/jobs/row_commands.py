@@ -1,0 +1,346 @@
+"""Commands about rows: count, list, show, export and correct them, edit tags, and compute scores.
+
+- A right value (label) is the value of a field that a person set, confirmed or reviewed.
+- A merge replaces a tag by another tag in the answers of all people.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+
+from askrows.jobs.command import should_print_json
+from askrows.jobs.options import (
+    COUNT,
+    FILE,
+    PATH,
+    STREAM,
+    TEXT,
+    VERSION,
+    Encoding,
+    Expert,
+    Header,
+    Item,
+    Overwrite,
+    Parameter,
+    Raw,
+    Sheet,
+    Tag,
+    Version,
+    WhereCondition,
+    check_exclusive,
+)
+from askrows.jobs.output import system_user
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.declaration import ReadOptions
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
+from askrows.pipeline.core.text import plural, split_names
+from askrows.pipeline.engine import corrections, row_export
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task_values import ExportOptions
+from askrows.pipeline.experts import EXPERTS
+from askrows.pipeline.experts import table as people_table
+from askrows.pipeline.experts import tags as expert_tags
+from askrows.pipeline.experts.tags import Document
+from askrows.pipeline.ops import items as row_items
+from askrows.pipeline.ops.status_report import report_status
+from askrows.pipeline.workflows import correct_rows
+
+DEFAULT_PAGE_ROWS = 20
+
+Editor = Annotated[
+    str | None,
+    Parameter("Name of the editor. Default: the user of the system.", TEXT, metavar="NAME"),
+]
+
+
+def status(
+    ws: WorkspaceSession,
+    *,
+    exact: Annotated[
+        bool,
+        Parameter("Compare the index with all rows, to find changes by other programs."),
+    ] = False,
+) -> Report:
+    """Show rows by state, open batches, cost (USD), the index, and the next command.
+
+    Changes by other programs to indexed rows are found only by --exact, `index` and `work`.
+
+    Rows of a large table of another program are counted from time to time; the time of the count is
+    printed.
+    """
+    return report_status(ws, exact=exact)
+
+
+def items(
+    ws: WorkspaceSession,
+    *,
+    find: Annotated[tuple[str, ...], Parameter("Words that a row must contain.", TEXT)] = (),
+    state: Annotated[
+        str | None,
+        Parameter("Only rows in this state, such as untagged or parked.", metavar="STATE"),
+    ] = None,
+    tag: Tag = "",
+    extractor: Annotated[
+        str | None, Parameter("Only rows that this version answered.", VERSION)
+    ] = None,
+    where: WhereCondition = "",
+    sort: Annotated[
+        str | None, Parameter("Sort by this column; -COLUMN sorts downwards.", metavar="COLUMN")
+    ] = None,
+    fields: Annotated[
+        str, Parameter("Columns to show. Default: those of the task.", metavar="NAME,…")
+    ] = "",
+    after: Annotated[
+        str | None,
+        Parameter("Start after this id, which the previous page prints.", TEXT, metavar="ID"),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        Parameter(
+            f"List at most this many rows. Default: {DEFAULT_PAGE_ROWS} on a page, all with --to.",
+            COUNT,
+            metavar="ROWS",
+        ),
+    ] = None,
+    counts: Annotated[bool, Parameter("Print counts by state, version and field instead.")] = False,
+    target: Annotated[Path | None, Parameter("Write all rows to this file.", PATH)] = None,
+    overwrite: Overwrite = False,
+) -> Report:
+    """List the rows of TASK that contain all words of FIND, or all rows.
+
+    Searches username, name, title, company and tags of people; id, source and text of passages; all
+    columns and answers of your task. Upper and lower case are equal. --where compares columns,
+    answers and the state, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and
+    `doubtful = true`. A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody
+    looked at the answer.
+
+    Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of
+    the page is reviewed. --to writes all rows that match to a file instead,
+    in the format of its ending as in `export`. --counts prints only counts by state, version and
+    field.
+    """
+    row_filter = RowFilter(find, state, split_names(tag), extractor, where)
+    columns = split_names(fields) or None
+    options = RowListOptions(
+        limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
+    )
+    if target is not None:
+        return row_items.write_rows(
+            ws.store,
+            ws.task,
+            target,
+            options._replace(limit=limit, after=None),
+            data=ws.data,
+            overwrite=overwrite,
+            display=ws.display,
+        ).to_report()
+    if counts:
+        return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()
+    page = row_items.read_page(ws.store, ws.task, options)
+    return page.to_report(has_chosen_columns=columns is not None)
+
+
+def show(
+    ws: WorkspaceSession,
+    *,
+    expert: Expert = None,
+    item: Item = None,
+    n: Annotated[int, Parameter("List this many requests.", COUNT, metavar="REQUESTS")] = 10,
+    all_: Annotated[bool, Parameter("List the requests of all tasks.")] = False,
+    raw: Raw = False,
+) -> Report:
+    """Show all stored data about a row of TASK, or about a person with --expert.
+
+    Prints state, columns, the preferred answer, all answers and their origin, failed attempts,
+    requests with their cost (USD), and the index entry. --raw adds each request and its replies,
+    exactly as they were sent and received.
+
+    A name without an option, and --item, mean a row of TASK. If no row is named, it lists the
+    newest requests: time (UTC), row, batch, model, outcome, tokens and cost.
+    """
+    if expert is None and item is None:
+        return row_items.report_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
+    return row_items.report_row(ws, item or expert or "", raw=raw)
+
+
+def export(
+    ws: WorkspaceSession,
+    *,
+    target: Annotated[Path, Parameter("", STREAM)],
+    format_: Annotated[
+        str | None,
+        Parameter(
+            "Format of the file. Default: by the ending of TO.",
+            click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
+        ),
+    ] = None,
+    extractor: Version = None,
+    cost: Annotated[bool, Parameter("Add tokens and cost (USD) of each answer.")] = False,
+    gone: Annotated[bool, Parameter("Add rows that are no longer in their source.")] = False,
+    raw: Annotated[
+        bool,
+        Parameter("Write CSV cells unchanged, also formulas."),
+    ] = False,
+    overwrite: Overwrite = False,
+) -> Report | None:
+    """Write rows and answers of TASK to TO: .csv, .xlsx, .json, .jsonl, .parquet, or `-`.
+
+    People: tags, scores, and all columns of their files. TASK=passages: concepts with evidence
+    (.jsonl, .csv, .xlsx, .parquet). Your task: all rows of the source in its order, with answer,
+    state and reason.
+
+    Answers are those of --extractor or VERSION=, else those of the preferred version. The command
+    prints how many rows have which version.
+
+    CSV cells that a spreadsheet would run as formulas get an apostrophe, unless --raw is given.
+
+    The file is complete or not written. `-` is standard output; with --json it gets a JSON list.
+    """
+    path = None if str(target) == "-" else target
+    if path is None and sys.stdout.isatty():
+        raise InputError(
+            "standard output is a terminal; nothing was written",
+            hint=f"name a file, or add `| less` to the command: {OptionHint(to='-')}",
+        )
+    # With --json standard output must be one JSON document.
+    if path is None and should_print_json():
+        if format_ not in (None, "json"):
+            message = (
+                f"{OptionHint(json=True)} prints a JSON document, but the format is {format_}; "
+                "nothing was written"
+            )
+            raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
+        format_ = "json"
+
+    options = ExportOptions(extractor or None, cost, gone=gone)
+    report = row_export.export_answers(
+        ws,
+        path,
+        format_=format_,
+        options=options,
+        overwrite=overwrite,
+        raw=raw,
+        write_chunks=sys.stdout.buffer.writelines if path is None else None,
+    )
+
+    # Standard output has the rows.
+    return None if path is None else report.to_report()
+
+
+def tags(
+    ws: WorkspaceSession,
+    *,
+    k: Annotated[int, Parameter("Show this many tags.", COUNT, metavar="TAGS")] = 20,
+    find: Annotated[str, Parameter("Only tags that contain this text.")] = "",
+    merge: Annotated[
+        str | None, Parameter('Merge tags: "old=new; old=new".', TEXT, metavar="RULES")
+    ] = None,
+    undo: Annotated[
+        int | None,
+        Parameter("Undo the merge with this number.", COUNT, metavar="NUMBER"),
+    ] = None,
+    editor: Editor = None,
+) -> Report:
+    """List the tags of people, and the merges of tags.
+
+    --merge replaces a tag by another tag, for all people and in later answers. --undo with the
+    number of the merge restores the tags.
+    """
+    check_exclusive("nothing was changed", merge=merge, undo=undo)
+
+    editor_name = editor or system_user()
+    if merge is not None:
+        rules = expert_tags.parse_merges(merge)
+        return expert_tags.merge_tags(ws.store, rules, editor_name, merged_at=ws.now())
+    if undo is not None:
+        return expert_tags.undo_merge(ws.store, undo, editor_name, undone_at=ws.now())
+    return expert_tags.report_tags(ws.store, search_text=find, max_tags=k)
+
+
+def correct(
+    ws: WorkspaceSession,
+    item: Annotated[str | None, Parameter("Key of the row, or username.", TEXT)] = None,
+    *,
+    set_: Annotated[
+        str | None,
+        Parameter('New values of fields: "tone=praise; stars=4".', TEXT, metavar="FIELDS"),
+    ] = None,
+    reviewed: Annotated[
+        bool | None,
+        Parameter("Mark the answer as reviewed; 0 removes the mark.", bool),
+    ] = None,
+    file: Annotated[
+        Path | None, Parameter("Table with the keys and right values of many rows.", FILE)
+    ] = None,
+    sheet: Sheet = "",
+    encoding: Encoding = "",
+    header: Header = "",
+    dry: Annotated[bool, Parameter("Only check the file, and count its changes.")] = False,
+    undo: Annotated[
+        int | None,
+        Parameter("Undo the edit with this number.", COUNT, metavar="NUMBER"),
+    ] = None,
+    editor: Editor = None,
+) -> Report:
+    """Correct the answer about the row ITEM, undo a correction, or list the corrections.
+
+    Without ITEM and options, it lists all edits of TASK. If only ITEM is given, it prints the
+    answer and lists the edits. --set stores an edit, and --undo undoes the edit with a number. A
+    correction outranks the answers of all models, and stays.
+
+    Setting a field to its present value confirms it. Confirmed and corrected fields are labels, by
+    which `eval` measures versions. --reviewed makes all fields of the present answer labels.
+
+    Write lists with commas. A value in quotation marks or brackets is read as JSON. A quotation
+    must be part of the row's text.
+
+    --file corrects many rows by a column with the keys and columns named like fields. An empty cell
+    is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
+    """
+    consequence = "nothing was changed"
+    check_exclusive(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)
+    check_exclusive(consequence, item=item, file=file)
+    file_options = {"sheet": sheet, "encoding": encoding, "header": header, "dry": dry}
+    for name, value in file_options.items():
+        check_exclusive(consequence, item=item, **{name: value or None})
+    editor_name = editor or system_user()
+    if file is not None:
+        read_options = ReadOptions(sheet, encoding, header)
+        return correct_rows.correct_by_file(
+            ws, file, options=read_options, editor_name=editor_name, is_dry=dry
+        )
+    if item is None and set_ is None and reviewed is None and undo is None:
+        return correct_rows.report_corrections(ws)
+    if item is None:
+        raise InputError(
+            f"{OptionHint('item')} or {OptionHint('file')} is missing; nothing was changed"
+        )
+
+    # An edit is either a number to undo, or the new values.
+    change: Document | int | None = undo
+    if set_ is not None:
+        change = corrections.parse_typed_fields(ws.task, set_)
+    return correct_rows.correct_row(ws, item, change, is_reviewed=reviewed, editor_name=editor_name)
+
+
+def score(ws: WorkspaceSession) -> Report:
+    """Compute the scores of people again from their stored data.
+
+    A score, 0 to 100, says how complete a person is: bio, tags, profile address, job title, hourly
+    rate. Only scores that differ from the stored scores are written. Another task is refused,
+    because its rows have no scores.
+    """
+    if ws.task.subject != EXPERTS:
+        raise InputError(
+            f"rows of {ws.task.subject} have no scores; nothing was changed",
+            hint=f"`{CommandHint('score', task=EXPERTS)}` is about people",
+        )
+    with ws.store.write() as tx:
+        changed = people_table.refresh_scores(tx)
+        total = ws.task.make_row_table(tx).count_rows(tx)
+    title = f"{plural(total, 'score')} checked, {changed:,} changed"
+    return Report({"total": total, "changed": changed}, title)

@@ -1,0 +1,459 @@
+"""Select the requests of a file within every limit, and plan the batches of a selection.
+
+- A draft of a request file stops at the limits of a file, a budget or the quota of queued tokens.
+- A row is skipped if its input is already asked about, and gets a copy if it was answered.
+- Requests are built page by page, so memory use is constant.
+- Nothing here writes to the database or a file, or calls the API.
+
+Terms of this module:
+
+- A claimable row is neither empty, claimed, answered nor parked.
+- A control request is an invented request whose right reply is known. It shows whether a result
+  gives replies to the wrong requests.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from askrows.pipeline.batch import budget
+from askrows.pipeline.batch.budget import Calibration
+from askrows.pipeline.core import files
+from askrows.pipeline.core.progress import ProgressBar
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.text import plural
+from askrows.pipeline.engine import claiming
+from askrows.pipeline.engine.duplicates import EarlierRequests, find_earlier_requests
+from askrows.pipeline.engine.request_builder import PlannedRequest, RequestBuilder
+from askrows.pipeline.engine.request_outcomes import RequestOutcome
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.engine.task_values import RowsById, TaskNouns
+from askrows.pipeline.gemini.control_requests import ControlRequest, make_control_requests
+from askrows.pipeline.gemini.models import MAX_FILE_BYTES
+from askrows.pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
+from askrows.pipeline.store.claims import RowClaim
+from askrows.pipeline.store.database import Connection, split_into_pages
+
+# Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
+# would always be refused.
+MAX_QUEUE_SHARE = 0.8
+# Our choice: a batch with so many rows or more has control requests.
+MIN_CONTROLLED_ROWS = 20
+# Our choice, because the API documents no limit of requests: the default of BATCH_ROWS. It includes
+# control requests, unlike BATCH_ROWS.
+MAX_FILE_REQUESTS = 50_000
+# Our choice: requests in a live batch, so that answers are stored every few seconds.
+LIVE_BATCH_ROWS = 256
+# The same if the task sends images, whose replies take longer.
+LIVE_BATCH_IMAGES = 24
+# Requests that are compared with earlier requests in a query.
+LOOKUP_PAGE_REQUESTS = 500
+# The approximate size of such a page.
+LOOKUP_PAGE_BYTES = 4_000_000
+
+
+class StopReason(StrEnum):
+    """Why no further request goes into a file, or why no further file is written."""
+
+    FULL = "the file is full"
+    BUDGET = "a budget has no room"
+    QUOTA = "the quota of queued tokens is used up"
+    NO_ROWS_LEFT = "no row is left"
+
+
+@dataclass
+class RequestDraft:
+    """A request file that is being filled.
+
+    A row is skipped and stays open if its input is already asked about, in a batch or a live call,
+    or by this draft. It gets a copy of the answer if its input was answered before.
+    """
+
+    ws: WorkspaceSession
+    mode: Mode
+    calibration: Calibration
+    # Rows that may be asked, or None for no limit.
+    max_rows: int | None
+    # Ask about each row, even if another row has the same input.
+    asks_each: bool = False
+    # Prompt tokens that the API still accepts, or None for no limit.
+    quota_tokens: int | None = None
+    # USD that budgets have left, or None for no limit.
+    budget_usd: float | None = None
+    # Requests of a live batch, which are sealed when they are claimed.
+    requests: list[PlannedRequest] = field(default_factory=list)
+    # The sealed file of a batch for the Batch API.
+    file: files.SealedFile | None = None
+    # Claims of the rows in this draft, in the order of the lines.
+    row_claims: list[RowClaim] = field(default_factory=list)
+    # Hashes of the rows' input hashes, which need a tenth of the memory.
+    input_keys: set[int] = field(default_factory=set)
+    # Copied answers that are not stored yet.
+    copied_answers: list[RequestOutcome] = field(default_factory=list)
+    # Rows that were asked, skipped or got a copied answer.
+    seen_rows: int = 0
+    # The last of these rows.
+    last_id: str = ""
+    # Requests in the file.
+    file_rows: int = 0
+    file_bytes: int = 0
+    # Tokens of the file, as counted from the text.
+    counted_usage: Usage = NO_USAGE
+    # The same, corrected by past answers, and with the control requests of the file.
+    expected_usage: Usage = NO_USAGE
+    # The control requests that the file gets if it has enough rows.
+    _possible_controls: tuple[ControlRequest, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Set the limits of one file: rows, bytes and expected prompt tokens.
+
+        The limits of a batch for the Batch API come from the settings, the API's file size and
+        MAX_QUEUE_SHARE of the API's queued tokens. Live batches have LIVE_BATCH_ROWS rows at most,
+        or LIVE_BATCH_IMAGES if the task sends images.
+        """
+        settings = self.ws.settings
+        self._max_file_tokens = settings.batch_tokens
+        if self.mode is Mode.BATCH:
+            self._max_file_rows = settings.batch_rows
+            self._max_file_bytes = min(settings.batch_bytes, MAX_FILE_BYTES)
+            max_queued_tokens = self.ws.model.max_enqueued_tokens(settings.tier)
+            if max_queued_tokens is not None:
+                queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
+                self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
+            # Decisions are only made by live calls; their batches are planned for an estimate.
+            if self.ws.model.kind == "generate":
+                builder = RequestBuilder(self.ws.task, self.ws.model)
+                self._possible_controls = make_control_requests(builder.settings)
+        else:
+            live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
+            self._max_file_rows = min(live_rows, settings.batch_rows)
+            self._max_file_bytes = MAX_FILE_BYTES
+
+    def add_requests(
+        self,
+        tx: Connection,
+        requests: Sequence[PlannedRequest],
+    ) -> tuple[list[PlannedRequest], StopReason | None]:
+        """Add requests to the draft, in their order, until a limit is reached.
+
+        Each request is handled in one of these ways, and is then counted in `seen_rows`:
+
+        - If its input was answered before, its row gets a copied answer in `copied_answers`.
+        - If a running batch, a live call or an earlier request of this draft has the same input, it
+          is skipped. Its row stays open.
+        - Otherwise it is added. If the draft's `asks_each` is set, every request is added.
+
+        The caller writes the added requests to the file.
+
+        Returns:
+            The added requests, and why the next request was neither handled nor counted; None if
+            all were handled. The reason is NO_ROWS_LEFT if the draft has `max_rows` requests
+            already, else FULL, BUDGET or QUOTA.
+        """
+        earlier = EarlierRequests()
+        if not self.asks_each:
+            earlier = find_earlier_requests(tx, self.ws.task, self.ws.version, requests)
+
+        added: list[PlannedRequest] = []
+        for request in requests:
+            row = request.row
+            input_key = hash(row.input_hash)
+            if row.id in earlier.copied_answers:
+                self.copied_answers.append(earlier.copied_answers[row.id])
+            elif row.id not in earlier.running_ids and (
+                self.asks_each or input_key not in self.input_keys
+            ):
+                if self.max_rows is not None and len(self.row_claims) >= self.max_rows:
+                    return added, StopReason.NO_ROWS_LEFT
+                stop_reason = self._count_in_file(request)
+                if stop_reason is not None:
+                    return added, stop_reason
+                added.append(request)
+                self.input_keys.add(input_key)
+                self.row_claims.append(
+                    RowClaim(
+                        row.id,
+                        row.input_hash,
+                        len(self.row_claims) + 1,
+                    )
+                )
+            self.seen_rows += 1
+            self.last_id = row.id
+        return added, None
+
+    @property
+    def control_requests(self) -> tuple[ControlRequest, ...]:
+        """Return the control requests that the file has with its rows."""
+        return self._controls_for(self.file_rows)
+
+    def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
+        """Return the control requests of a file with so many rows; live batches have none."""
+        return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
+
+    def start_file(self) -> None:
+        """Count the following requests as the first of another file."""
+        self.file_rows = 0
+        self.file_bytes = 0
+        self.counted_usage = NO_USAGE
+        self.expected_usage = NO_USAGE
+
+    def _count_in_file(self, request: PlannedRequest) -> StopReason | None:
+        """Count a request in the file's totals if it fits, else return why it does not fit.
+
+        If it does not fit, nothing changes. The first request of a file may exceed the limits of a
+        file, but not a budget or a quota.
+
+        Returns:
+            None if it was counted, FULL at a limit of the file (requests, bytes, expected prompt
+            tokens), else BUDGET or QUOTA.
+        """
+        rows = self.file_rows + 1
+        size = self.file_bytes + request.size_bytes + 1
+        counted_usage = self.counted_usage + request.usage
+        controls = self._controls_for(rows)
+        expected_usage = self.calibration.applied(counted_usage, count=rows)
+        expected_usage += sum_usage(control.usage for control in controls)
+        is_over_limit = (
+            rows > self._max_file_rows
+            or rows + len(controls) > max(MAX_FILE_REQUESTS, self._max_file_rows)
+            or size + sum(len(control.line) for control in controls) > self._max_file_bytes
+            or expected_usage.prompt > self._max_file_tokens
+        )
+        if rows > 1 and is_over_limit:
+            return StopReason.FULL
+
+        stop_reason = self.find_exceeded_limit(expected_usage)
+        if stop_reason is None:
+            self.file_rows = rows
+            self.file_bytes = size
+            self.counted_usage = counted_usage
+            self.expected_usage = expected_usage
+        return stop_reason
+
+    def find_exceeded_limit(self, usage: Usage, *, slack: float = 0.0) -> StopReason | None:
+        """Return which limit a file with this expected usage exceeds: BUDGET, QUOTA or None.
+
+        The budget is exceeded if the cost with its reserve is more than the budgets have left. The
+        API limits the prompt tokens in its queue. The quota is exceeded if the file has more prompt
+        tokens than this limit leaves. The budget is checked before the quota. Nothing is changed.
+
+        Args:
+            slack: How much the cost may exceed the remaining money, as a share of this money: 0.1
+                allows 10 % more.
+        """
+        if self.budget_usd is not None:
+            reserved_cost = budget.add_reserve(self.price(usage))
+            if reserved_cost > self.budget_usd * (1 + slack):
+                return StopReason.BUDGET
+        if self.quota_tokens is not None and usage.prompt > self.quota_tokens:
+            return StopReason.QUOTA
+        return None
+
+    def price(self, usage: Usage) -> float:
+        """Return the price of `usage` in USD, at today's rates."""
+        return calculate_cost(
+            self.ws.model,
+            usage,
+            self.mode.tier,
+            day=self.ws.now().date(),
+        )
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Counts, expected tokens and cost of the batches that a command would send."""
+
+    # Rows, including rows with the same input as another.
+    items: int = 0
+    batches: int = 0
+    # Requests; rows with the same input share a request.
+    requests: int = 0
+    # Prompt tokens before calibration.
+    counted_prompt_tokens: int = 0
+    # Expected tokens of the rows' requests.
+    usage: Usage = NO_USAGE
+    # In USD, with the cost of control requests.
+    cost: float = 0.0
+    control_requests: int = 0
+    # In USD.
+    control_cost: float = 0.0
+
+    def __add__(self, other: "BatchPlan") -> "BatchPlan":
+        """Return the plan of the batches of both plans."""
+        sums = {name: figure + getattr(other, name) for name, figure in vars(self).items()}
+        return BatchPlan(**sums)
+
+    def describe_rows(self, nouns: TaskNouns) -> str:
+        """Return the number of rows in words, and how many of them need no request.
+
+        Args:
+            nouns: The task's word for a row, in singular and plural.
+        """
+        rows = plural(self.items, nouns.singular, nouns.plural)
+        if not self.requests:
+            return f"{rows}, no request"
+        copied_rows = self.items - self.requests
+        if not copied_rows:
+            return rows
+        equal_rows = plural(
+            copied_rows,
+            "is equal to another and costs nothing",
+            "are equal to another and cost nothing",
+        )
+        return f"{rows}, of which {equal_rows}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which open rows to ask about."""
+
+    # Rows at most, or None for no limit.
+    limit: int | None = None
+    # Row ids to leave out.
+    excluded_ids: Collection[str] = ()
+    # Only these row ids. A trial asks about them even if they are not open.
+    row_ids: Sequence[str] | None = None
+
+
+def plan_batches(
+    ws: WorkspaceSession,
+    selection: Selection,
+    *,
+    bar: ProgressBar,
+    rows_mode: Mode = Mode.BATCH,
+    calibration: Calibration | None = None,
+) -> BatchPlan:
+    """Return how many requests, batches, tokens and USD a submit of the selected rows needs.
+
+    Only claimable rows count: they are neither empty, claimed, answered nor parked. Every request
+    is built, its tokens are estimated without the API, and the progress is shown. Nothing is
+    written. It does not matter what budgets and quotas have left.
+
+    Args:
+        ws: The workspace.
+        selection: The rows.
+        bar: Shows the progress.
+        rows_mode: With TRIAL the rows that the selection names count in any state.
+        calibration: Corrections of the tokens; if None, those from the answers of the version.
+
+    Returns:
+        The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
+        `selection.limit`. `items` counts their rows, and the rows before the limit that need no
+        request because they get a copied answer or share a request.
+    """
+    full_files = 0
+    counted_usage = NO_USAGE
+    controls: list[ControlRequest] = []
+    with ws.store.read() as tx:
+        if calibration is None:
+            calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+        draft = RequestDraft(ws, Mode.BATCH, calibration, selection.limit)
+        for page in read_request_pages(tx, ws, selection, rows_mode):
+            remaining = page
+            stop_reason = None
+            while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:
+                seen_before = draft.seen_rows
+                added, stop_reason = draft.add_requests(tx, remaining)
+                draft.copied_answers.clear()
+                remaining = remaining[draft.seen_rows - seen_before :]
+                counted_usage += sum_usage(request.usage for request in added)
+                if stop_reason is StopReason.FULL:
+                    full_files += 1
+                    controls += draft.control_requests
+                    draft.start_file()
+            bar.show(draft.seen_rows)
+            if stop_reason is StopReason.NO_ROWS_LEFT:
+                break
+
+    controls += draft.control_requests
+    control_cost = draft.price(sum_usage(control.usage for control in controls))
+    request_count = len(draft.row_claims)
+    expected_usage = calibration.applied(counted_usage, count=request_count)
+    return BatchPlan(
+        items=draft.seen_rows,
+        batches=full_files + bool(draft.file_rows),
+        requests=request_count,
+        counted_prompt_tokens=counted_usage.prompt,
+        usage=expected_usage,
+        cost=draft.price(expected_usage) + control_cost,
+        control_requests=len(controls),
+        control_cost=control_cost,
+    )
+
+
+def read_request_pages(
+    tx: Connection,
+    ws: WorkspaceSession,
+    selection: Selection,
+    mode: Mode,
+    *,
+    after: str | None = None,
+) -> Iterator[list[PlannedRequest]]:
+    """Build the requests of the selected rows, and yield them page by page.
+
+    The requests are in the order of the task's rows, or of the ids that the selection names. A page
+    has up to LOOKUP_PAGE_REQUESTS requests or about LOOKUP_PAGE_BYTES bytes, so memory use is
+    constant. `selection.limit` is not applied.
+
+    Only claimable rows are read: they are neither empty, claimed, answered nor parked. A trial that
+    names its rows reads them in any state. Rows in `selection.excluded_ids` are left out.
+
+    Args:
+        mode: Only TRIAL makes a difference.
+        after: Begin after the row with this id. A trial that names its rows ignores it.
+    """
+    task = ws.task
+    builder = RequestBuilder(ws.task, ws.model)
+    row_pages: Iterator[RowsById] = claiming.read_claimable_rows(tx, task, after_row_id=after)
+    if selection.row_ids is not None:
+        row_pages = _read_named_rows(
+            tx,
+            task,
+            selection.row_ids,
+            mode,
+            after=after,
+        )
+
+    page = list[PlannedRequest]()
+    page_bytes = 0
+    for rows in row_pages:
+        selected_rows = {
+            row_id: row for row_id, row in rows.items() if row_id not in selection.excluded_ids
+        }
+        for request in builder.build_requests(tx, selected_rows):
+            page.append(request)
+            page_bytes += request.size_bytes
+            if len(page) == LOOKUP_PAGE_REQUESTS or page_bytes >= LOOKUP_PAGE_BYTES:
+                yield page
+                page = []
+                page_bytes = 0
+    if page:
+        yield page
+
+
+def _read_named_rows(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+    mode: Mode,
+    *,
+    after: str | None,
+) -> Iterator[RowsById]:
+    """Yield the named rows that are claimable, by id and in the order of `row_ids`, in pages.
+
+    The mode TRIAL gets all named rows, claimable or not. Rows that do not exist are left out. Each
+    page is read from the database when it is requested.
+
+    Args:
+        row_ids: The ids of the named rows.
+        after: Begin after this id, which must be among `row_ids`.
+    """
+    is_trial = mode is Mode.TRIAL
+    first_index = 0
+    if after is not None:
+        first_index = row_ids.index(after) + 1
+    for id_page in split_into_pages(row_ids[first_index:]):
+        readable_ids = id_page if is_trial else claiming.filter_claimable_ids(tx, task, id_page)
+        rows = task.read_rows(tx, readable_ids)
+        yield {row_id: rows[row_id] for row_id in readable_ids if row_id in rows}

@@ -1,0 +1,376 @@
+"""Cancel a batch: ask the API to cancel it, give it up, or ask its rows in another mode.
+
+- To give up a batch is to move it to failed and to release its rows, which can be asked again.
+- A held batch is downloaded, but its result gives replies to the wrong requests, so nothing of it
+  is stored.
+- `batch-poll` reads the effect of a cancel at the API. The batch may still succeed; its result is
+  then downloaded.
+- A cancel waits for no other process. A poll that downloads the result, or a submit that uploads
+  the file, notices the change by the batch's state.
+- A cancel waits only until the remote list must show the batch of an unclear create.
+- To move a batch is to cancel it and ask its rows in another mode. The rows stay claimed until
+  `get` reports that the batch is over. Then its answers are ingested, and the rows without an
+  answer are open. After a kill the same command continues. Other commands ask the open rows as all
+  others.
+"""
+
+import contextlib
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from askrows.pipeline.batch import budget
+from askrows.pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from askrows.pipeline.batch.budget import BudgetError
+from askrows.pipeline.batch.reconcile import reconcile_create, wait_for_next_list
+from askrows.pipeline.batch.send import abandon_batch, delete_upload
+from askrows.pipeline.core import files
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import FindableError, InputError, MissingError, RemoteError
+from askrows.pipeline.core.states import BatchState, Mode
+from askrows.pipeline.core.text import format_usd, plural
+from askrows.pipeline.engine import claiming
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.engine.task_values import TaskNouns
+from askrows.pipeline.gemini.models import Model
+from askrows.pipeline.gemini.usage import Usage, calculate_cost
+from askrows.pipeline.store import answers, batches, marks
+from askrows.pipeline.store.batches import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER, MOVED_REASON, BatchRow
+from askrows.pipeline.store.database import Connection
+
+# Modes in which the rows of a batch can be asked instead.
+MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)
+
+
+def open_task_of_batch(ws: WorkspaceSession, number: int) -> WorkspaceSession:
+    """Return a session whose task is that of a batch.
+
+    Raises:
+        InputError: There is no such batch, or its task cannot be used.
+    """
+    batch = ws.store.query(batches.get_batch, number)
+    return ws if batch.task == ws.task.name else replace(ws, task=ws.find_task(batch.task))
+
+
+def cancel_batch(ws: WorkspaceSession, *, number: int) -> str:
+    """Cancel one batch, of any task; return the result in words.
+
+    A prepared batch is given up: it moves to failed, and its rows can be asked again. A submitted
+    batch is cancelled at the API. A batch can also be given up in these cases, after a person
+    confirmed it:
+
+    - The API does not show the batch.
+    - The batch is downloaded, but its result file is lost or damaged.
+    - The batch is held, because its replies are mixed up.
+
+    Raises:
+        InputError: There is no such batch, there is nothing to cancel in its state, or a person did
+            not confirm. No other live batch can be cancelled.
+        RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
+            batch. The batch is not cancelled.
+        StateConflictError: Another process changed the state of the batch in each of MAX_TRIES
+            tries.
+    """
+    return retry_on_conflict(partial(_try_cancel, open_task_of_batch(ws, number), number))
+
+
+def _try_cancel(ws: WorkspaceSession, number: int) -> str:
+    """Do what the state of a batch needs to cancel it; return the result in words.
+
+    - prepared: give the batch up.
+    - submitting: resolve the unclear create first, then continue as prepared or submitted.
+    - submitted: ask the API to cancel. If the API does not know the batch, ask a person, send a
+      cancel in case the batch is only hidden, and give it up.
+    - downloaded, with a lost or changed result file: ask a person, and give the batch up.
+    - downloaded and held, because its replies are mixed up: ask a person, and give the batch up.
+
+    Raises:
+        InputError: None of these cases applies, or a person did not confirm.
+        RemoteError: The API cannot be reached or refuses the cancel, or another process creates the
+            batch.
+        StateConflictError: Another process has moved the batch to another state.
+    """
+    batch = ws.store.query(batches.get_batch, number)
+    if batch.state is BatchState.SUBMITTING:
+        batch = _resolve_create(ws, number)
+    if batch.state is BatchState.PREPARED:
+        return _give_up(ws, batch, reason=CANCELLED_BEFORE_SENT)
+
+    if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.data, batch):
+        poll = CommandHint("batch-poll")
+        ws.confirm(
+            f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
+            "Give up the batch, so that its rows can be asked again?",
+        )
+        return _give_up(ws, batch, reason="given up: its result was lost")
+
+    if batch.is_held:
+        ws.confirm(
+            f"batch {number} is held: {batch.held}. Its replies are paid for "
+            f"(about {format_usd(batch.estimated_cost)}). "
+            "Give up the batch, so that its rows are asked and paid for again?",
+        )
+        return _give_up(ws, batch, reason=f"given up: {batch.held}")
+
+    if batch.state is not BatchState.SUBMITTED:
+        raise InputError(
+            f"batch {number} is {batch.state}; there is nothing to cancel",
+            hint=f"`{CommandHint('batches')}` lists all batches",
+        )
+    try:
+        return _cancel_remote(ws, batch)
+    except MissingError as error:
+        ws.confirm(
+            f"batch {number} was not found at the API ({error.message}). If it is in the project "
+            "of another key, it may still run, and may be paid twice. "
+            "Give up the batch, so that its rows can be asked again?",
+        )
+        # The API may have the batch although it does not show it.
+        with contextlib.suppress(RemoteError):
+            ws.client.cancel_batch(batch.remote_name or "")
+        outcome = _give_up(ws, batch, reason=f"given up: {error.message}")
+        poll = ws.task.nouns.command("batch-poll")
+        cost = format_usd(batch.estimated_cost)
+        return f"{outcome}; if it runs on ({cost}), `{poll}` with its key cancels it"
+
+
+def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
+    """Search the remote list until an unclear create is resolved, and return the batch.
+
+    Sleeps between two searches, without the lock, until the list shows the batch or proves that
+    there is none. The batch is then submitted if it was found, or prepared if nothing was created.
+    If another process changed the state of the batch meanwhile, the batch is returned in that
+    state.
+
+    Raises:
+        RemoteError: Another process creates the batch, or the API cannot be reached.
+    """
+    lock_name = lock_of(number)
+    while True:
+        with ws.locks.try_lock(lock_name) as lock:
+            if lock is None:
+                holder = ws.locks.describe_holder(lock_name)
+                raise RemoteError(
+                    f"batch {number} is being created, {holder}; nothing was changed",
+                    hint="run the command again in a moment",
+                )
+            batch = ws.store.query(batches.get_batch, number)
+            if batch.state is not BatchState.SUBMITTING:
+                return batch
+            reconciled = reconcile_create(ws, batch)
+            if reconciled.adopted or reconciled.absent:
+                with ws.store.write() as tx:
+                    if reconciled.absent:
+                        batches.mark_absent(tx, batch, now=ws.now())
+                    return batches.get_batch(tx, number)
+
+        wait_for_next_list(ws.display, ws.sleep, number, reconciled)
+
+
+def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
+    """Record that a person cancels this batch, then ask the API to cancel it if it is not over.
+
+    The record comes before the call: a poll that sees the batch cancelled must know that a person
+    did it, because then its requests do not count as failed attempts of their rows. The cancel of a
+    batch that is over is recorded, too: the record allows a later poll to give up the batch if its
+    result cannot be downloaded. The batch stays submitted.
+
+    The state of the batch is read from the API before anything is recorded. If the call of the
+    cancel fails, the record is undone, because no later command repeats the call: a person must
+    cancel again. After a kill the record stays, although the API may not have been asked.
+
+    Returns:
+        The result in words.
+
+    Raises:
+        MissingError: The API does not know the batch.
+        RemoteError: The API cannot be reached, or refuses the cancel.
+    """
+    remote_name = batch.remote_name or ""
+    remote = ws.client.get_batch(remote_name)
+    with ws.store.write() as tx:
+        batches.record_cancel_request(tx, batch, reason=CANCELLED_BY_USER, now=ws.now())
+    try:
+        if not remote.state.is_final:
+            ws.client.cancel_batch(remote_name)
+    except FindableError as error:
+        with ws.store.write() as tx:
+            batches.undo_cancel_request(
+                tx,
+                batch,
+                reason=f"not cancelled: {error.message}",
+                now=ws.now(),
+            )
+        raise
+
+    if remote.state.is_final:
+        return f"it is already over ({remote.state})"
+    return "asked the API to cancel it"
+
+
+def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
+    """Move a batch to failed and release its rows, uncharged; return the result in words.
+
+    Its request and result files are not deleted. If one of them is lost or damaged already, the
+    batch is recorded as cleaned, so that later checks do not report the file. The upload of a
+    prepared batch is deleted.
+
+    Args:
+        reason: Stored as the reason of the batch.
+
+    Raises:
+        StateConflictError: Another process has moved the batch to another state.
+    """
+    with ws.store.write() as tx:
+        released_rows = abandon_batch(tx, batch, reason=reason, now=ws.now())
+        has_request = files.is_sealed(sealed_request(ws.data, batch), batch.request_sha256)
+        has_result = batch.result_file is None or _has_intact_result(ws.data, batch)
+        # Otherwise later checks would report the missing file.
+        if not has_request or not has_result:
+            marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+    if batch.state is BatchState.PREPARED:
+        delete_upload(ws.client, batch.upload)
+    return f"given up; {plural(released_rows, 'row')} can be asked again"
+
+
+def _has_intact_result(data: Path, batch: BatchRow) -> bool:
+    """Return whether the result file of a batch has the recorded bytes."""
+    return files.is_sealed(sealed_result(data, batch), batch.result_sha256)
+
+
+# ---- moves
+
+
+def price_in_other_mode(batch: BatchRow, mode: Mode, *, model: Model, now: datetime) -> float:
+    """Return the price of a batch's stored estimate of tokens in another mode, in USD."""
+    usage = Usage(batch.estimated_in, batch.estimated_out)
+    return calculate_cost(model, usage, mode.tier, day=now.date())
+
+
+def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
+    """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
+    row_ids = set(answers.list_row_ids_of_batch(tx, number))
+    return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
+
+
+def find_budget_refusal(ws: WorkspaceSession, other_mode_usd: float) -> str:
+    """Return why a budget does not allow a move; "" if all budgets allow it.
+
+    To move a batch is to cancel it and ask its rows in another mode. The price in that mode must
+    fit, with the reserve for the error of estimates. Until the batch is ingested, budgets also
+    count the batch itself, so both costs must fit.
+    """
+    with ws.store.read() as tx:
+        remaining_usd = budget.read_current_budgets(ws).remaining_usd(tx)
+    needed_usd = budget.add_reserve(other_mode_usd)
+    if remaining_usd is None or needed_usd <= remaining_usd:
+        return ""
+    return (
+        f"a budget has {format_usd(remaining_usd)} left, "
+        f"and the move needs up to {format_usd(needed_usd)}"
+    )
+
+
+def confirm_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+    """Print what moving a batch to another mode costs, check budgets, and ask to confirm.
+
+    The costs are what the cancelled batch may still cost, and the price of all its rows in the
+    other mode. Returns if the move may begin. Nothing is changed in the database or at the API.
+
+    Args:
+        mode: The mode in which the rows are asked after the move.
+
+    Raises:
+        BudgetError: A budget has no room for the other mode.
+        ConfigurationError: The price of the model is unknown, and nobody can confirm it.
+        InputError: The model is not served by flex, a person did not confirm, or the costs are
+            above the amount that a person agreed to before.
+    """
+    if mode is Mode.FLEX and not ws.model.flex:
+        raise InputError(
+            f"{ws.model.name} is not available in flex; nothing was changed",
+            hint=f"{OptionHint(to='live')} asks at full price",
+        )
+    other_mode_usd = price_in_other_mode(batch, mode, model=ws.model, now=ws.now())
+    ws.display.say(
+        f"batch {batch.number} may cost up to {format_usd(batch.estimated_cost)} even if it is "
+        f"cancelled; asking its {plural(batch.requests, 'row')} by {mode} costs up to "
+        f"{format_usd(other_mode_usd)}"
+    )
+    refusal = find_budget_refusal(ws, other_mode_usd)
+    if refusal:
+        raise BudgetError(
+            f"{refusal}; nothing was changed",
+            hint=f"set a larger budget, or wait: {CommandHint('batch-poll', task=ws.task.subject)}",
+        )
+    # Both costs together are the most that the rows can cost.
+    max_usd = batch.estimated_cost + other_mode_usd
+    ws.confirm_cost(max_usd, unchanged_text="nothing was changed")
+
+
+def cancel_for_move(ws: WorkspaceSession, batch: BatchRow, mode: Mode) -> None:
+    """Confirm the costs of a move, record the cancel of a submitted batch, and ask the API for it.
+
+    The record comes before the call. After a kill between the two, the same command asks the API
+    again. The cancel of a batch that is over at the API is only recorded, so that the same command
+    can continue after a kill.
+
+    Raises:
+        InputError: Nobody confirmed; nothing was changed.
+        BudgetError: A budget has no room for the other mode; nothing was changed.
+        MissingError: The API does not know the batch; it was not changed.
+        StateConflictError: The batch is no longer submitted. Nothing was changed.
+        RemoteError: The API could not be asked.
+    """
+    remote_name = batch.remote_name or ""
+    try:
+        remote = ws.client.get_batch(remote_name)
+    except MissingError as error:
+        give_up = CommandHint("batch-cancel", batch=batch.number)
+        raise MissingError(
+            f"batch {batch.number} was not found at the API ({error.message}); nothing was changed",
+            hint=f"check the key, or release its rows: `{give_up}`",
+        ) from error
+
+    confirm_move(ws, batch, mode)
+    with ws.store.write() as tx:
+        reason = f"{MOVED_REASON}{mode}"
+        batches.record_cancel_request(tx, batch, reason=reason, now=ws.now())
+    if not remote.state.is_final:
+        ws.client.cancel_batch(remote_name)
+
+
+def check_movable(batch: BatchRow, *, nouns: TaskNouns, version: str) -> None:
+    """Check that the rows of a batch can be asked in another mode.
+
+    A batch can be moved if it is submitted. Later, only if a person cancelled it. Nothing is
+    changed.
+
+    Args:
+        nouns: The nouns of the batch's task, for hints.
+        version: The version that this command asks, such as `task@2/model`.
+
+    Raises:
+        InputError: The batch is live, of another version, or neither submitted nor cancelled.
+    """
+    number = batch.number
+    unchanged_text = "nothing was changed"
+    if batch.mode is not Mode.BATCH:
+        raise InputError(
+            f"batch {number} consists of live calls ({batch.mode}), which cannot be moved; "
+            f"{unchanged_text}",
+            hint=f"`{CommandHint('batches')}` lists all batches",
+        )
+    if batch.version != version:
+        raise InputError(
+            f"batch {number} asks as {batch.version}, but this command would ask as "
+            f"{version}; {unchanged_text}",
+            hint=f"set {OptionHint('model')} or {OptionHint('version')} as for the batch",
+        )
+    if batch.cancel_asked_at is None and batch.state is not BatchState.SUBMITTED:
+        raise InputError(
+            f"batch {number} is {batch.state}, so there is nothing to cancel; {unchanged_text}",
+            hint=f"`{nouns.command('status')}` shows the next step",
+        )

@@ -1,0 +1,459 @@
+"""Follow batches at the API until each is over and its result is sealed.
+
+- A batch moves from submitted to downloaded or failed.
+- A look at a batch is one `get` call about it. A batch is over if the API will not change it any
+  more.
+- Only `get` decides whether a batch still exists, never its absence from a list.
+- No lock is held while a poll waits, so a poll of a whole day blocks no other process.
+- An error of one batch does not stop the others. Unclear creates are left to `batch-submit`.
+- A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
+  are released and not charged; rows that failed in this way too often in a row are parked.
+"""
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from askrows.pipeline.batch.batch_files import lock_of, sealed_result
+from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
+from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
+from askrows.pipeline.core import errors, files
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.progress import ProgressBar
+from askrows.pipeline.core.states import (
+    BatchState,
+    RemoteState,
+    describe_remote_state,
+    is_known_state,
+)
+from askrows.pipeline.core.text import duration_in_words, plural
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task_values import TaskNouns
+from askrows.pipeline.gemini.remote import RemoteBatch
+from askrows.pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.store import batches
+from askrows.pipeline.store.batches import BatchRow, is_given_up
+
+# How long a single look lets the local engine work.
+LOCAL_LOOK_S = 5.0
+# After these errors a batch is looked at again.
+TRANSIENT_ERRORS = (errors.UnavailableError, errors.NotSentError, errors.ThrottledError)
+# Our choice: the API lets a batch run for as long.
+UNNAMED_RESULT_WAIT = timedelta(hours=48)
+
+
+@dataclass
+class PollReport:
+    """State of the followed batches, by batch number. Its fields are members of JSON documents."""
+
+    downloaded: list[int] = field(default_factory=list)
+    # Batch number to the reason.
+    failed: dict[int, str] = field(default_factory=dict)
+    waiting: list[int] = field(default_factory=list)
+    # Batches that the API does not know: batch number to its message.
+    gone: dict[int, str] = field(default_factory=dict)
+    # Batches whose create is unclear; `batch-submit` resolves them.
+    unclear: list[int] = field(default_factory=list)
+    # The error that ended the poll early.
+    stopped: errors.RemoteError | None = None
+
+    def list_errors(self, nouns: TaskNouns) -> list[errors.FindableError]:
+        """Return the errors of the report, to be raised by the caller.
+
+        The order is: an error for each batch that the API does not know, the error that ended the
+        poll, and an error for each batch with an unclear create (it may or may not exist at the
+        API). Empty if all went well.
+        """
+        report_errors: list[errors.FindableError] = []
+        for number, reason in self.gone.items():
+            give_up = CommandHint("batch-cancel", batch=number)
+            missing_error = errors.ConfigurationError(
+                f"batch {number}: {reason}; the batch was not changed, and its rows stay claimed",
+                hint="set GEMINI_API_KEY to a key of the project that created it, check "
+                "GOOGLE_GEMINI_BASE_URL, and run the command again later; "
+                f"or give up the batch, whose rows are then paid for again: {give_up}",
+            )
+            report_errors.append(missing_error)
+
+        if self.stopped:
+            report_errors.append(self.stopped)
+
+        hint = f"`{nouns.command('batch-submit')}` checks that"
+        for number in self.unclear:
+            message = f"batch {number}: it is unclear whether it was created"
+            report_errors.append(errors.RemoteError(message, hint=hint))
+        return report_errors
+
+    def document(self) -> dict[str, object]:
+        """Return the report for JSON; `stopped` is the message of the error, or None."""
+        return vars(self) | {"stopped": self.stopped.message if self.stopped else None}
+
+
+def poll_batches(
+    ws: WorkspaceSession,
+    *,
+    should_wait: bool,
+    stops_at_first: bool = False,
+    number: int | None = None,
+) -> PollReport:
+    """Look at the task's submitted batches, and seal the results of those that are over.
+
+    A look reads the state of a batch from the API and stores it. To seal a result is to store its
+    file and record its hash. Shows the progress. Nothing is ingested. Also:
+
+    - A batch with an unclear create may or may not exist at the API. It is only added to the
+      report's `unclear`. If another process has the lock of such a batch, that process is printed
+      and the batch is not added.
+    - The result of a downloaded batch is downloaded again if its file was lost or damaged. The
+      report does not mention it.
+    - Duplicate batches of all tasks are cancelled.
+
+    Ends early if no look succeeds for as many seconds as the setting `poll_patience`, or if a daily
+    quota is used up; the error is the report's `stopped`.
+
+    Args:
+        should_wait: Look until all batches are over, instead of once (with the local engine:
+            instead of for some seconds).
+        stops_at_first: If `should_wait` is set, look only until the first batch is over.
+        number: Look at this batch only. A number that no batch of the task has is no error.
+
+    Returns:
+        The report. If no batch is submitted, all its members except `unclear` are empty.
+
+    Raises:
+        KeyRefusedError: The API refuses the key.
+    """
+    poll = _Poll(ws, number)
+    for batch in poll.batches_in(BatchState.SUBMITTING):
+        lock_name = lock_of(batch.number)
+        if not ws.locks.is_free(lock_name):
+            ws.display.say(f"batch {batch.number}: {ws.locks.describe_holder(lock_name)}")
+        # The process that had the lock may have created the batch meanwhile.
+        elif ws.store.query(batches.get_batch, batch.number).state is BatchState.SUBMITTING:
+            poll.report.unclear.append(batch.number)
+    find_and_cancel_duplicates(ws)
+    poll.restore_lost_results()
+    poll.add_submitted()
+    if not poll.done_counts:
+        return poll.report
+
+    label = plural(len(poll.done_counts), "batch", "batches")
+    # The end of a batch cannot be computed from the ended requests of other batches.
+    with ws.display.bar(
+        label,
+        sum(poll.request_counts.values()),
+        has_rate=False,
+    ) as bar:
+        poll.poll_until_end(should_wait=should_wait, stops_at_first=stops_at_first, bar=bar)
+    poll.update_report()
+    if poll.report.downloaded or poll.report.failed:
+        find_and_cancel_duplicates(ws)
+    return poll.report
+
+
+@dataclass
+class _Poll:
+    """A poll command: the batches that it follows, and the errors of its looks."""
+
+    ws: WorkspaceSession
+    only_number: int | None
+    report: PollReport = field(default_factory=PollReport)
+    # Batch number to its number of requests.
+    request_counts: dict[int, int] = field(default_factory=dict)
+    # Batch number to its number of finished requests.
+    done_counts: dict[int, int] = field(default_factory=dict)
+    # Batch number to the error of its last look, transient or not.
+    check_errors: dict[int, errors.RemoteError] = field(default_factory=dict)
+    # Monotonic time of the first failed look after the last success.
+    failing_since: float | None = None
+
+    @property
+    def _retry_policy(self) -> RetryPolicy:
+        """Return the pauses between looks, and how long the poll goes on while all looks fail."""
+        settings = self.ws.settings
+        return RetryPolicy(
+            first_delay_s=settings.poll_first,
+            max_delay_s=settings.poll_most,
+            max_elapsed_s=settings.poll_patience,
+            growth=POLL_GROWTH,
+        )
+
+    def add_submitted(self) -> None:
+        """Follow all submitted batches of the task, also batches submitted since the last call."""
+        for batch in self.batches_in(BatchState.SUBMITTED):
+            self.request_counts[batch.number] = batch.requests
+            self.done_counts.setdefault(batch.number, 0)
+
+    def _is_followed(self, number: int) -> bool:
+        """Return whether a batch should be looked at again.
+
+        False if the API does not know it, or if its last look had a lasting error.
+        """
+        error = self.check_errors.get(number)
+        may_pass = error is None or isinstance(error, TRANSIENT_ERRORS)
+        return number not in self.report.gone and may_pass
+
+    def poll_until_end(self, *, should_wait: bool, stops_at_first: bool, bar: ProgressBar) -> None:
+        """Look at the followed batches in rounds, with growing pauses, until the poll ends.
+
+        Each round looks at all followed batches. A look at a batch that is over downloads its
+        result. Before a further round, batches that were submitted meanwhile are
+        followed, too. The poll ends after a round in each of these cases:
+
+        - No batch needs another look: each is over, unknown to the API, or has an error that
+          another look cannot end.
+        - An error ends the poll, such as a daily quota, or `poll_patience` seconds without a
+          successful look. It is not raised: it is the report's `stopped`.
+        - `should_wait` or `stops_at_first` ends it.
+
+        Args:
+            should_wait: Look until the batches are over. Otherwise there is one round; with the
+                local engine there are rounds for LOCAL_LOOK_S seconds, because local batches run
+                only while a command looks at them.
+            stops_at_first: End the poll when a batch is over.
+            bar: Displays the progress.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
+        """
+        ws = self.ws
+        started = ws.monotonic()
+        for look_number in itertools.count(1):
+            self._check_batches(bar)
+            submitted_numbers = [
+                batch.number
+                for batch in self.batches_in(BatchState.SUBMITTED)
+                if batch.number in self.done_counts
+            ]
+            waiting = [number for number in submitted_numbers if self._is_followed(number)]
+            self.report.stopped = self._find_stop_error(waiting, should_wait=should_wait)
+            has_ended_batch = len(submitted_numbers) < len(self.done_counts)
+            if (
+                not waiting
+                or self.report.stopped is not None
+                or (stops_at_first and has_ended_batch)
+            ):
+                return
+
+            is_local = ws.backend == "local"
+            may_look_again = is_local and ws.monotonic() - started < LOCAL_LOOK_S
+            if not should_wait and not may_look_again:
+                return
+            ws.sleep(self._retry_policy.delay_s(look_number))
+            self.add_submitted()
+
+    def _check_batches(self, bar: ProgressBar) -> None:
+        """Look once at each followed batch and show the progress.
+
+        Batches that left the state submitted count as done and are not looked at. Batches with a
+        lasting error, or unknown to the API, are skipped. Ends early if no look has succeeded for
+        `poll_patience` seconds.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
+        """
+        for number in list(self.done_counts):
+            batch = self.ws.store.query(batches.get_batch, number)
+            note = ""
+            if batch.state is not BatchState.SUBMITTED:
+                self.done_counts[number] = batch.requests
+            elif self._is_followed(number):
+                note = self._try_check(batch)
+                if self.check_errors and self._is_out_of_patience():
+                    return
+            done_count = sum(self.done_counts.values())
+            bar.show(done_count, total=sum(self.request_counts.values()), note=note)
+
+    def _try_check(self, batch: BatchRow) -> str:
+        """Look at a batch and return its state in words; record an error instead of raising it.
+
+        - A batch that the API does not know, or does not show to this key, is added to the report's
+          `gone`.
+        - Any other error is kept in `check_errors` until a look at this batch succeeds. A transient
+          error is one that may end by itself, such as a lost connection. It is printed if the batch
+          has no error in `check_errors` yet. `failing_since` is the time of the first transient
+          error of any batch; after a successful look at any batch it is None.
+
+        A look stores the state that the API reports. If the batch is over, the look also downloads
+        its result.
+
+        Returns:
+            "" after an error.
+
+        Raises:
+            KeyRefusedError: The API refuses the key.
+        """
+        try:
+            state_text = self._check_batch(batch)
+        except errors.KeyRefusedError:
+            raise
+        except errors.MissingError as error:
+            self.report.gone[batch.number] = error.message
+        except errors.RemoteError as error:
+            if isinstance(error, TRANSIENT_ERRORS):
+                if batch.number not in self.check_errors:
+                    self.ws.display.warn(f"batch {batch.number}: {error.message}")
+                if self.failing_since is None:
+                    self.failing_since = self.ws.monotonic()
+            self.check_errors[batch.number] = error
+        else:
+            self.check_errors.pop(batch.number, None)
+            self.failing_since = None
+            return state_text
+        return ""
+
+    def _check_batch(self, batch: BatchRow) -> str:
+        """Store the remote state of a batch, download its result if it is over; return the state.
+
+        The state is stored if it changed, and its finished requests are counted in `done_counts`. A
+        new state of an unknown kind is printed and counts as running.
+
+        Nothing is downloaded if the batch succeeded but the API does not name its result yet.
+
+        Returns:
+            The number of the batch and the API's state in lower case, with the age of a cancel.
+
+        Raises:
+            RemoteError: The API could not be reached, or does not have the batch or its result.
+        """
+        ws = self.ws
+        number = batch.number
+        remote = ws.client.get_batch(batch.remote_name or "")
+        # The API counts control requests, too.
+        self.done_counts[number] = min(remote.ended_request_count, batch.requests)
+        columns: dict[str, object] = {
+            "remote_word": remote.state_name,
+            "remote_done": min(remote.ended_request_count, batch.requests),
+        }
+        changes = {name: value for name, value in columns.items() if value != getattr(batch, name)}
+        if changes:
+            with ws.store.write() as tx:
+                batches.update_if_submitted(tx, batch, **changes)
+        if "remote_word" in changes and not is_known_state(remote.state_name):
+            ws.display.warn(
+                f"batch {number}: unknown remote state {remote.state_name!r}; "
+                "the batch counts as running",
+            )
+
+        is_settled = remote.state.is_final and not self._defer_unnamed_result(batch, remote)
+        if is_settled:
+            download_result(ws, number, remote)
+        state = describe_remote_state(remote.state_name or "no state")
+        if batch.cancel_asked_at is not None:
+            waited = duration_in_words((ws.now() - batch.cancel_asked_at).total_seconds())
+            state += f", asked to cancel {waited} ago"
+        return f"batch {number}: {state}"
+
+    def _defer_unnamed_result(self, batch: BatchRow, remote: RemoteBatch) -> bool:
+        """Put off the end of a batch that succeeded but whose result the API does not name yet.
+
+        The first call stores the present time as the start of the wait, and prints when the wait
+        ends: UNNAMED_RESULT_WAIT later. Later calls only compare the time.
+
+        Returns:
+            Whether the batch is put off. False if it did not succeed, if its result is named, if a
+            person cancelled it, or after UNNAMED_RESULT_WAIT.
+        """
+        is_succeeded = remote.state is RemoteState.SUCCEEDED
+        if not is_succeeded or remote.has_result or is_given_up(batch):
+            return False
+
+        now = self.ws.now()
+        # A time in the future was recorded by a wrong clock, and counts as just now.
+        if batch.over_at is None or batch.over_at > now:
+            with self.ws.store.write() as tx:
+                batches.update_if_submitted(tx, batch, over_at=now)
+            wait_ends_at = now + UNNAMED_RESULT_WAIT
+            self.ws.display.warn(
+                f"batch {batch.number} succeeded, but Gemini does not name its result yet; "
+                f"it is checked again until {wait_ends_at:%Y-%m-%d %H:%M} UTC",
+            )
+            return True
+        return now - batch.over_at < UNNAMED_RESULT_WAIT
+
+    def _find_stop_error(
+        self, waiting: list[int], *, should_wait: bool
+    ) -> errors.RemoteError | None:
+        """Return the error that ends this poll now, or None if the poll goes on.
+
+        A batch is waiting if the poll will look at it again. While batches are waiting, only the
+        errors of the last looks at them count:
+
+        - A daily quota ends the poll at once.
+        - Any other error ends the poll if it looks only once, or if no look has succeeded for
+          `poll_patience` seconds. If several waiting batches have an error, that of the last batch
+          is returned.
+
+        If no batch is waiting, the first lasting error of any batch is returned; transient errors
+        are ignored.
+
+        Args:
+            waiting: Numbers of the submitted batches that the poll will look at again. A batch that
+                has a lasting error, or that the API does not know, is not in it.
+            should_wait: The poll looks until all batches are over, instead of once.
+        """
+        waiting_errors = [
+            self.check_errors[number] for number in waiting if number in self.check_errors
+        ]
+        for error in waiting_errors:
+            if isinstance(error, errors.ThrottledError) and error.resets_at is not None:
+                return error
+        if waiting_errors and (not should_wait or self._is_out_of_patience()):
+            return waiting_errors[-1]
+
+        if waiting:
+            return None
+        lasting_errors = (
+            error for error in self.check_errors.values() if not isinstance(error, TRANSIENT_ERRORS)
+        )
+        return next(lasting_errors, None)
+
+    def _is_out_of_patience(self) -> bool:
+        """Return whether no look has succeeded for more than `poll_patience` seconds."""
+        if self.failing_since is None:
+            return False
+        return self._retry_policy.is_over(self.ws.monotonic() - self.failing_since)
+
+    def update_report(self) -> None:
+        """Add the stored state of each followed batch to the report's lists.
+
+        Reads the states again, so changes by other processes are included. Failed batches get their
+        reason; a submitted batch that the API does not know is only in `gone`. A batch that another
+        process downloaded meanwhile leaves `gone`.
+        """
+        report = self.report
+        with self.ws.store.read() as tx:
+            followed_batches = [batches.get_batch(tx, number) for number in self.done_counts]
+        for batch in followed_batches:
+            if batch.state is BatchState.FAILED:
+                report.failed[batch.number] = batch.reason or ""
+            elif batch.state is not BatchState.SUBMITTED:
+                report.downloaded.append(batch.number)
+            elif batch.number not in report.gone:
+                report.waiting.append(batch.number)
+        report.gone = {
+            number: reason
+            for number, reason in report.gone.items()
+            if number not in report.downloaded
+        }
+
+    def batches_in(self, state: BatchState) -> list[BatchRow]:
+        """Return the batches of the task in a state, or only the selected batch."""
+        task_batches = self.ws.store.query(
+            batches.batches_in_states,
+            state,
+            task=self.ws.task.name,
+        )
+        return [batch for batch in task_batches if self.only_number in (None, batch.number)]
+
+    def restore_lost_results(self) -> None:
+        """Download the result of each downloaded batch again whose file was lost or damaged.
+
+        Concerns batches of the task in state downloaded, or only the selected batch. A file is
+        accepted only if it has exactly the recorded bytes. Failures are printed, not raised.
+        """
+        ws = self.ws
+        for batch in self.batches_in(BatchState.DOWNLOADED):
+            path = sealed_result(ws.data, batch)
+            if not files.is_sealed(path, batch.result_sha256):
+                restore_result(ws.client, ws.locks, batch, path, display=ws.display)

@@ -1,0 +1,461 @@
+"""Report on batches: the list, waits, costs, prices of models, due rows, and a task's version.
+
+- The cost of an ingested batch comes from its token usage, and counts on the day it was sent.
+- A live run counts on the day it began, and a duplicate on the day it was found.
+- A batch that ended without a reply is reported separately at its estimate: it may have been paid.
+- Embeddings are not in the costs.
+- Batches of the local engine do not wait: they run when a command looks at them.
+- Only the database and the models file are read, and nothing is sent.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from askrows.pipeline.batch.budget import quota_day
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.report import EstimatedCost, Report, make_table
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.states import BatchState, Mode, remote_state
+from askrows.pipeline.core.text import duration_in_words, format_usd
+from askrows.pipeline.engine import claiming
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_models
+from askrows.pipeline.store import batches, claims, money, runs
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.database import Connection, Store
+
+# Columns of a batch that are members of its JSON document after the version, in this order.
+BATCH_DOCUMENT_COLUMNS = (
+    "model",
+    "reason",
+    "created_at",
+    "submitted_at",
+    "ended_at",
+    "remote_name",
+    "remote_word",
+    "tries",
+    "requests",
+    "estimated_in",
+    "estimated_out",
+    "estimated_cost",
+    "priced_on",
+    *batches.INGEST_COLUMNS,
+    "held",
+    "control_requests",
+    "control_cost",
+)
+# Columns of the lists of batches, costs and models; see `make_table`.
+BATCH_COLUMNS = (
+    "batch=number task state remote=remote_name rows=requests done cost started=created_at "
+    "duration=age_s reason"
+)
+COST_COLUMNS = (
+    "batches live_calls=calls tokens_in tokens_out cost lost_calls perhaps_lost=lost under_way"
+)
+PRICE_COLUMNS = (
+    "model use live=live_price batch=batch_price RPM=rpm TPM=tpm RPD=rpd "
+    "enqueued=enqueued_tokens until=shutdown"
+)
+# How costs may be grouped.
+COST_KEYS = ("day", "task", "model", "batch")
+# The figures of a row of costs.
+COST_FIGURES = (
+    "batches",
+    "calls",
+    "lost_calls",
+    "tokens_in",
+    "tokens_out",
+    "cost",
+    "lost",
+    "under_way",
+)
+
+
+class BatchSummary(NamedTuple):
+    """One batch, or all batches of a live run, with its age and cost."""
+
+    batch: BatchRow
+    # Time since the batch was prepared; for a batch that is over, until it ended.
+    age: timedelta
+    # In USD: the actual cost if `is_actual`, else the estimated cost.
+    cost: float
+    is_actual: bool
+
+    def __repr__(self) -> str:
+        """Return number, task, state, size and cost in one line."""
+        batch = self.batch
+        return (
+            f"<batch {batch.number} of {batch.task}: {batch.state}, "
+            f"{batch.requests:,} requests, {format_usd(self.cost)}>"
+        )
+
+    @property
+    def done(self) -> str:
+        """Return the number of finished requests as text.
+
+        It is the answers of an ingested batch, else the requests finished at the API, else "-".
+        """
+        done_count = self.batch.answered
+        if done_count is None:
+            done_count = self.batch.remote_done
+        return "-" if done_count is None else str(done_count)
+
+    @property
+    def age_words(self) -> str:
+        """Return the age in words; "-" if it is negative, because a clock was set back."""
+        seconds = self.age.total_seconds()
+        return "-" if seconds < 0 else duration_in_words(seconds)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the batch for JSON: columns, state, cost in USD, age in seconds.
+
+        The columns are number, mode, task, version and BATCH_DOCUMENT_COLUMNS. If `cost_is_actual`
+        is false, the cost is an estimate.
+        """
+        members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
+        return {
+            "number": self.batch.number,
+            "way": self.batch.mode,
+            "task": self.batch.task,
+            "extractor": self.batch.version,
+            **members,
+            "state": self.batch.state.value,
+            "cost": self.cost,
+            "cost_is_actual": self.is_actual,
+            "age_s": round(self.age.total_seconds()),
+        }
+
+    @property
+    def listed_columns(self) -> dict[str, Any]:
+        """Return the batch as a row of BATCH_COLUMNS, with a tilde before an estimated cost."""
+        columns = {**self.document, "done": self.done}
+        if not self.is_actual:
+            columns["cost"] = EstimatedCost(self.cost)
+        if self.batch.is_held:
+            columns["reason"] = f"held: {self.batch.held}"
+        return columns
+
+
+def report_batches(ws: WorkspaceSession) -> Report:
+    """Report the batches of all tasks, or only of the task in use if TASK= is set."""
+    summaries = list_batches(ws.store, now=ws.now())
+    if "task" in ws.settings.sources:
+        summaries = [summary for summary in summaries if summary.batch.task == ws.task.name]
+    table = make_table((summary.listed_columns for summary in summaries), BATCH_COLUMNS)
+    return Report([summary.document for summary in summaries], parts=[table])
+
+
+def list_batches(store: Store, *, now: datetime) -> list[BatchSummary]:
+    """Return a summary of every batch of all tasks, oldest first.
+
+    The batches of a live run share a summary.
+    """
+    with store.read() as tx:
+        all_batches = batches.combine_runs(batches.batches_in_states(tx))
+    return [make_batch_summary(batch, now=now) for batch in all_batches]
+
+
+def make_batch_summary(batch: BatchRow, *, now: datetime) -> BatchSummary:
+    """Return a batch with its age and its cost.
+
+    The cost in USD is the actual cost if it is stored, else the estimated cost; `is_actual` says
+    which. A failed batch that was never created costs 0. The age is the time since the batch was
+    prepared, and ends with the batch if the batch is over.
+    """
+    age = (batch.ended_at or now) - batch.created_at
+    if batch.cost is not None:
+        return BatchSummary(batch, age, batch.cost, is_actual=True)
+
+    is_never_sent = batch.state is BatchState.FAILED and batch.remote_name is None
+    estimated_cost = 0.0 if is_never_sent else batch.estimated_cost
+    return BatchSummary(batch, age, estimated_cost, is_actual=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchWait:
+    """How long a batch has waited at the API."""
+
+    batch: int
+    elapsed_s: float
+    # When the API ends the batch.
+    expires_at: datetime
+    # When this was computed.
+    now: datetime
+
+    @property
+    def is_slow(self) -> bool:
+        """Return whether the batch has waited longer than Google's target."""
+        return self.elapsed_s > TARGET_BATCH_AGE.total_seconds()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the wait for JSON."""
+        return {
+            "batch": self.batch,
+            "elapsed_s": round(self.elapsed_s),
+            "is_slow": self.is_slow,
+            "expires_at": self.expires_at.isoformat(),
+        }
+
+    def describe(self) -> str:
+        """Return a note that the batch is slow; "" if it is not.
+
+        The note has the time of the batch's expiry, and the command that asks its rows in another
+        mode.
+        """
+        if not self.is_slow:
+            return ""
+        target_text = duration_in_words(TARGET_BATCH_AGE.total_seconds())
+        notes = [f"longer than Google's target of {target_text}"]
+        expiry_text = "expires" if self.expires_at > self.now else "should have expired"
+        notes.append(f"{expiry_text} at {self.expires_at:%Y-%m-%d %H:%M} UTC")
+        move = CommandHint("batch-move", batch=self.batch, to=Mode.FLEX.value)
+        notes.append(f"`{move}` asks its rows in another mode")
+        return "; ".join(notes)
+
+
+def find_waits(open_batches: Iterable[BatchRow], *, now: datetime) -> dict[int, BatchWait]:
+    """Return the wait of each submitted batch that is not over at the API, by batch number.
+
+    A wait is the time since the batch was created. A creation time in the future was recorded by a
+    wrong clock, and counts as now. Live batches, batches in other states, and batches that the API
+    reported as over are left out.
+
+    Args:
+        open_batches: The batches to look at. The local engine's batches must not be among them.
+    """
+    waits = {}
+    for batch in open_batches:
+        if batch.mode is not Mode.BATCH or batch.state is not BatchState.SUBMITTED:
+            continue
+        if remote_state(batch.remote_word).is_final:
+            continue
+        sent_at = min(now, batch.create_sent_at or batch.submitted_at or batch.created_at)
+        waits[batch.number] = BatchWait(
+            batch=batch.number,
+            elapsed_s=(now - sent_at).total_seconds(),
+            expires_at=sent_at + MAX_BATCH_AGE,
+            now=now,
+        )
+    return waits
+
+
+def report_costs(ws: WorkspaceSession, group_key: str) -> Report:
+    """Report the spending of all tasks, or only of the task in use if TASK= is set.
+
+    Args:
+        group_key: The group of a row: one of COST_KEYS.
+    """
+    task_name = ws.task.name if "task" in ws.settings.sources else None
+    figures = summarize_costs(ws.store, ws.tasks, group_key=group_key, task_name=task_name)
+    total_row = {group_key: "all"} | figures["total"]
+    group_column = "day_(US/Pacific)=day" if group_key == "day" else group_key
+    table = make_table([*figures["rows"], total_row], f"{group_column} {COST_COLUMNS}")
+    return Report(figures, parts=[table])
+
+
+def summarize_costs(
+    store: Store,
+    tasks: Sequence[Task],
+    *,
+    group_key: str,
+    task_name: str | None = None,
+) -> dict[str, Any]:
+    """Return the spending, for JSON, from a single snapshot of the database.
+
+    Args:
+        tasks: Their stored names are replaced by the names that users type. The spending of all
+            other tasks is included under their stored names.
+        group_key: The group of a row: one of COST_KEYS.
+        task_name: The stored name of the only task to count, or None for all tasks.
+
+    Returns:
+        `by`, which is the group key, `rows` in the order of their keys (numbers by value, before
+        texts), and `total`. Rows and total have COST_FIGURES: counts of batches and live calls,
+        tokens, the known USD, the USD that lost replies may have cost, and the estimated USD of
+        running batches.
+    """
+    subjects = {task.name: task.subject for task in tasks}
+    rows = defaultdict[str, Counter[str]](Counter)
+    total = Counter[str]()
+    with store.read() as tx:
+        for group_keys, figures in _cost_entries(tx, subjects, task_name):
+            rows[group_keys[group_key]].update(figures)
+            total.update(figures)
+
+    # Numbers by value come before all other texts.
+    ordered_keys = sorted(rows, key=lambda key: (int(key) if key.isdecimal() else math.inf, key))
+    return {
+        "by": group_key,
+        "rows": [{group_key: key} | _rounded_amounts(rows[key]) for key in ordered_keys],
+        "total": _rounded_amounts(total),
+    }
+
+
+def _rounded_amounts(amounts: Mapping[str, float]) -> dict[str, float]:
+    """Return all COST_FIGURES, rounded to six decimals; missing amounts are 0."""
+    return {name: round(amounts.get(name, 0), 6) for name in COST_FIGURES}
+
+
+def _cost_entries(
+    tx: Connection,
+    subjects: Mapping[str, str],
+    task_name: str | None,
+) -> Iterator[tuple[dict[str, str], dict[str, float]]]:
+    """Yield the cost of each batch that was sent, then of each duplicate.
+
+    A batch counts on the day of its create call, a duplicate on the day it was found. A duplicate
+    has only its estimate, as a cost that is perhaps lost. Batches that were never sent are left
+    out. For the member `batch` of COST_KEYS, the key is the number of the batch, except:
+
+    - All batches of a live run have the number of its first batch.
+    - All trials, which test prompts, have the key "trials".
+
+    Args:
+        subjects: Task name to the name that users type.
+        task_name: The name of the only task to count, or None for all tasks.
+
+    Yields:
+        A key for each of COST_KEYS, and those of COST_FIGURES that are not 0.
+    """
+    keys_by_batch: dict[int, dict[str, str]] = {}
+    for batch in batches.batches_in_states(tx, task=task_name):
+        keys = {
+            "day": quota_day(batch.create_sent_at or batch.created_at).isoformat(),
+            "task": subjects.get(batch.task, batch.task),
+            "model": batch.model,
+            "batch": "trials" if batch.mode is Mode.TRIAL else str(batch.run or batch.number),
+        }
+        keys_by_batch[batch.number] = keys
+        if batch.create_sent_at is None or batch.state is BatchState.PREPARED:
+            continue
+
+        spending = money.calculate_batch_spending(batch)
+        yield (
+            keys,
+            {
+                "batches": int(batch.mode is Mode.BATCH),
+                "calls": batch.calls,
+                "lost_calls": money.count_lost_calls(batch),
+                "tokens_in": batch.tokens_in or 0,
+                "tokens_out": batch.tokens_out or 0,
+                "cost": spending.known_usd,
+                "lost": spending.lost_usd,
+                "under_way": spending.under_way_usd,
+            },
+        )
+
+    for duplicate in batches.list_duplicates(tx):
+        if duplicate["batch"] in keys_by_batch:
+            found_day = quota_day(duplicate["found_at"]).isoformat()
+            keys = {**keys_by_batch[duplicate["batch"]], "day": found_day}
+            yield keys, {"lost": duplicate["estimated_cost"]}
+
+
+def report_prices(settings: Settings, *, day: date) -> Report:
+    """Report every model of the catalogue: its use, limits, and prices on a day.
+
+    Models are in the order of the catalogue, and those of the user's file come last. `live` and
+    `batch` have the prices of live calls and of batches, as `in` and `out`, in USD per million
+    tokens. `use` is "answers", "embeds" or "decides" for the models of the settings, else None.
+    Rate limits are those of the catalogue. For the model that answers, limits that the settings
+    have replace them.
+    """
+    settings = settings.for_backend(settings.effective_backend)
+    uses = {
+        settings.model.removeprefix("models/"): "answers",
+        settings.embedding_model.removeprefix("models/"): "embeds",
+        settings.decision_model.removeprefix("models/"): "decides",
+    }
+    own_limits = {"rpm": settings.rpm, "tpm": settings.tpm, "rpd": settings.rpd}
+    documents = list[dict[str, Any]]()
+    for model in load_models(settings.models_file).values():
+        use = uses.get(model.name)
+        model_limits = own_limits if use == "answers" else {}
+        limits = model.rate_limits(settings.tier, **model_limits)._asdict()
+        limits["tier"] = settings.tier
+        limits["enqueued_tokens"] = model.max_enqueued_tokens(settings.tier)
+        document = {
+            "model": model.name,
+            "use": use,
+            "successor": model.successor or None,
+            "limits": limits,
+            "kind": model.kind,
+            "source": model.source,
+            "priced_on": model.priced_on,
+            "shutdown": model.shutdown,
+            "live": _price_members(model, Mode.LIVE, day=day),
+            "batch": _price_members(model, Mode.BATCH, day=day),
+            "unit": "USD per 1M tokens",
+        }
+        documents.append(document)
+
+    models = [
+        {
+            **document["limits"],
+            **document,
+            "live_price": "{in:g}/{out:g}".format_map(document["live"]),
+            "batch_price": "{in:g}/{out:g}".format_map(document["batch"]),
+        }
+        for document in documents
+    ]
+    note = "live, batch: USD per 1M tokens in/out; RPM, TPM: a minute; RPD: a day"
+    return Report(documents, parts=[make_table(models, PRICE_COLUMNS)], notes=[note])
+
+
+def _price_members(model: Model, mode: Mode, *, day: date) -> dict[str, Any]:
+    """Return a model's prices of prompt (`in`) and answer tokens (`out`) in a mode."""
+    prompt_price, answer_price = model.prices(mode.tier, day=day)
+    return {"in": prompt_price, "out": answer_price}
+
+
+def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
+    """Return the due rows for JSON, oldest first: open rows that failed when they were asked alone.
+
+    Returns:
+        For each row the name that users know, the time of its first failure, the reason, and its
+        number of tries.
+    """
+    due_ids = set(claiming.find_due_ids(tx, task))
+    names = task.make_row_table(tx).read_names(tx, list(due_ids))
+    return [
+        {
+            "name": names[retry.row_id],
+            "since": retry.first_failed_at.isoformat(),
+            "reason": retry.reason,
+            "tries": retry.tries,
+        }
+        for retry in claims.list_rows_with_failed_calls(tx, task.name)
+        if retry.row_id in due_ids
+    ]
+
+
+def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, Any]:
+    """Return the version of a task and a model for JSON, with its newest pilot.
+
+    A pilot is a small sample that is asked first, to check the quality of its answers. The model is
+    not looked up, so an unknown name is accepted.
+
+    Returns:
+        {} if the version has no pilot and the task may be asked without one. Otherwise `extractor`,
+        which is the version, and `pilot` (None without a pilot).
+    """
+    # The model is not looked up, because an unknown model must not stop a status.
+    version = f"{task.prompt_version}/{model_name.removeprefix('models/')}"
+    pilot = runs.find_newest_pilot(tx, version)
+    if pilot is None and not task.needs_pilot:
+        return {}
+    pilot_document = pilot and {
+        "number": pilot.number,
+        "size": pilot.size,
+        "verdict": pilot.verdict,
+        "report": pilot.report,
+        "at": pilot.began_at.isoformat(),
+    }
+    return {"extractor": version, "pilot": pilot_document}

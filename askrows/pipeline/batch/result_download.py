@@ -1,0 +1,448 @@
+"""Download the result of a batch that is over, and seal it or fail the batch.
+
+A batch that expired, failed or was cancelled is downloaded if it has a result. Otherwise its rows
+are released, and the failure counts against none of them.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from askrows.pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
+from askrows.pipeline.batch.send import abandon_batch, delete_upload, write_failures
+from askrows.pipeline.core import errors, files
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.states import BatchState, Outcome, RemoteState
+from askrows.pipeline.engine.request_outcomes import RequestOutcome, make_provenance
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.gemini.client import Client
+from askrows.pipeline.gemini.control_requests import CONTROL_KEYS
+from askrows.pipeline.gemini.remote import RemoteBatch
+from askrows.pipeline.gemini.requests import make_request_key
+from askrows.pipeline.gemini.result_file import ResultFile
+from askrows.pipeline.gemini.result_lines import (
+    EMPTY_BODY_DESCRIPTION,
+    describe_body,
+    rewrite_as_lines,
+    write_inline_results,
+)
+from askrows.pipeline.gemini.retry import RetryPolicy
+from askrows.pipeline.store import batches, claims
+from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
+from askrows.pipeline.store.database import PAGE_ROWS, Store
+from askrows.pipeline.store.locks import LockLostError, Locks
+
+# A result with fewer lines than the API counted is downloaded this often at a look. Then the
+# fullest file is sealed, unless a later one may have more lines.
+MAX_DOWNLOADS = 3
+# Factor by which each pause between two looks or downloads is longer than the pause before.
+POLL_GROWTH = 1.5
+
+
+class Download(NamedTuple):
+    """A download of a result. A better download is greater, by its first two fields."""
+
+    # False if the file provably ends inside a line.
+    is_complete: bool = False
+    # Requests of the batch that have a line in the file; -1 if nothing was downloaded.
+    matched_requests: int = -1
+    # Description of the received file, in words.
+    arrival_text: str = ""
+
+
+def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> None:
+    """Seal the result of a batch that is over, or fail the batch; then delete its upload.
+
+    A batch without a result file is moved to failed. Does nothing if another process has the
+    batch's lock or has moved the batch; a lost lock is no error. Temporary files are deleted.
+    An upload that cannot be deleted is printed.
+
+    Raises:
+        RemoteError: The result could not be downloaded. The batch stays submitted.
+    """
+    upload = None
+    path = result_path(ws.data, number)
+    with (
+        contextlib.suppress(LockLostError, errors.StateConflictError),
+        ws.locks.try_lock(lock_of(number)) as lock,
+    ):
+        if lock is None:
+            # Another process downloads it. The next look reads the state again.
+            return
+        batch = ws.store.query(batches.get_batch, number)
+        files.remove_abandoned_parts(path)
+        if batch.state is BatchState.SUBMITTED:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            best_path = files.new_part_path(path)
+            try:
+                if _download_best_result(ws, batch, remote, best_path):
+                    draft = files.sync_part(best_path)
+                    _seal_result(
+                        batch,
+                        remote,
+                        draft,
+                        data=ws.data,
+                        store=ws.store,
+                        now=ws.now,
+                    )
+                else:
+                    _mark_batch_failed(ws, batch, remote)
+            finally:
+                best_path.unlink(missing_ok=True)
+            upload = batch.upload
+    delete_upload(ws.client, upload, warn=ws.display.warn)
+
+
+def fetch_result(ws: WorkspaceSession, batch: BatchRow, path: Path) -> None:
+    """Download the result of a batch that is over to a path; nothing else is changed.
+
+    Raises:
+        RemoteError: The API could not be reached, or does not have the batch or its result.
+    """
+    remote = ws.client.get_batch(batch.remote_name or "")
+    if not _download_best_result(ws, batch, remote, path):
+        raise errors.MissingError(
+            f"Gemini has no result of batch {batch.number} any more; the batch was not changed"
+        )
+
+
+def _seal_result(
+    batch: BatchRow,
+    remote: RemoteBatch,
+    draft: files.SealedFile,
+    *,
+    data: Path,
+    store: Store,
+    now: Callable[[], datetime],
+) -> None:
+    """Move a batch to downloaded and give the result its final name, in one transaction.
+
+    The batch's `reason` is set only if the batch did not succeed. The file is renamed inside the
+    transaction. So the state is committed only when the file is on disk, and a process that lost
+    the lock cannot replace the file.
+
+    Args:
+        draft: The downloaded file, synced to disk under a temporary name.
+
+    Raises:
+        StateConflictError: Another process has moved the batch to another state.
+    """
+    end_reason = _describe_ending(remote)
+    path = result_path(data, batch.number)
+    columns = {"remote_word": remote.state_name}
+    if remote.state is not RemoteState.SUCCEEDED:
+        columns["reason"] = end_reason
+    with store.write() as tx:
+        batches.mark_downloaded(
+            tx,
+            batch,
+            path,
+            draft,
+            event_reason=end_reason,
+            now=now(),
+            **columns,
+        )
+        files.rename_sealed(draft, path)
+
+
+def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
+    """Move a batch without a result to failed, and release its rows.
+
+    Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,
+    because without a single reply no row can be at fault.
+
+    Raises:
+        StateConflictError: Another process has moved the batch to another state. Nothing was
+            changed.
+    """
+    reason = _describe_ending(remote, has_no_download=True)
+    if batch.cancel_asked_at is not None and remote.state is RemoteState.CANCELLED:
+        reason = batch.reason or CANCELLED_BY_USER
+    provenance = make_provenance(batch, settings=ws.settings)
+    with ws.store.write() as tx:
+        batches.update_if_submitted(tx, batch, remote_word=remote.state_name)
+        while page := claims.claimed_rows(tx, batch.number, limit=PAGE_ROWS):
+            request_outcomes = [
+                RequestOutcome(
+                    claim,
+                    Outcome.MISSING,
+                    reason,
+                    is_charged=False,
+                    is_forgiven=True,
+                )
+                for claim in page
+            ]
+            write_failures(tx, ws.task, ws.now, request_outcomes, source=provenance)
+        abandon_batch(tx, batch, reason=reason, now=ws.now())
+
+
+def _download_best_result(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    remote: RemoteBatch,
+    best_path: Path,
+) -> bool:
+    """Download the result to `best_path`; return whether it is there to be sealed.
+
+    As many requests are expected in the result as the API counted. If it counted none, all requests
+    of a batch that succeeded are expected. A file with fewer requests is downloaded again, up to
+    MAX_DOWNLOADS downloads in all, because a file that was cut between two lines looks whole. The
+    file with the most requests is used; a warning says how many are missing.
+
+    A file is usable in each of these cases:
+
+    - It has a request of the batch, and does not end inside a line. If requests are missing, each
+      of the downloads had requests of the batch, and the last had not more than all others.
+    - It has a request of the batch, and a person cancelled the batch.
+    - It is empty, and the batch did not succeed.
+
+    Args:
+        best_path: Gets the download with the most requests.
+
+    Returns:
+        False if the API names no result. False also, after a warning, if a person cancelled the
+        batch and the result does not exist or is not usable, or if the batch did not succeed and
+        the result does not exist.
+
+    Raises:
+        MissingError: The batch succeeded and no person cancelled it, but its result does not exist.
+        UnavailableError: No file is usable, and no person cancelled the batch. Its rows would be
+            charged although their answers exist at the API.
+    """
+    if not remote.has_result:
+        return False
+
+    is_abandoned = is_given_up(batch)
+    is_succeeded = remote.state is RemoteState.SUCCEEDED
+    expected_count = remote.ended_request_count
+    if not expected_count and is_succeeded:
+        expected_count = batch.requests + batch.control_requests
+    # Each download gets this file first.
+    latest_path = files.new_part_path(result_path(ws.data, batch.number))
+    try:
+        best, latest, is_settled = _download_best(
+            ws,
+            batch,
+            remote,
+            latest_path=latest_path,
+            best_path=best_path,
+            expected_count=expected_count,
+        )
+    except errors.MissingError as error:
+        if is_succeeded and not is_abandoned:
+            raise
+        ws.display.warn(f"batch {batch.number}: its result is not available: {error.message}")
+        return False
+    finally:
+        # Nobody deletes this file later, once the batch has moved.
+        latest_path.unlink(missing_ok=True)
+
+    # A batch that did not succeed may have no lines, and the API sends an empty file for it.
+    is_empty_result = not is_succeeded and best.arrival_text == EMPTY_BODY_DESCRIPTION
+    is_part = best.matched_requests > 0 and best.is_complete
+    is_usable = is_part and is_settled
+    if is_abandoned:
+        is_usable = best.matched_requests > 0
+    shortfall = _describe_shortfall(best, expected_count)
+    if is_usable or is_empty_result:
+        if best.matched_requests < expected_count:
+            ws.display.warn(
+                f"batch {batch.number}: {shortfall}; the most complete download is used"
+            )
+        return True
+
+    message = f"Gemini sent {latest.arrival_text} instead of the result of batch {batch.number}"
+    if is_part:
+        message = (
+            f"Gemini sent only a part of the result of batch {batch.number} ({shortfall}), "
+            "and its downloads still differ"
+        )
+    if is_abandoned:
+        ws.display.warn(f"{message}; the result is given up")
+        return False
+    poll = ws.task.nouns.command("batch-poll")
+    give_up = CommandHint("batch-cancel", batch=batch.number)
+    raise errors.UnavailableError(
+        f"{message}; the batch was not changed",
+        hint=f"run `{poll}` again later, or give up the batch: {give_up}",
+    )
+
+
+def _download_best(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    remote: RemoteBatch,
+    *,
+    latest_path: Path,
+    best_path: Path,
+    expected_count: int,
+) -> tuple[Download, Download, bool]:
+    """Download a result up to MAX_DOWNLOADS times, until all expected requests are in the file.
+
+    Inline results are read once. The first pause between downloads is `poll_first` seconds, and
+    later pauses grow. Prints a warning before a download is repeated, if the last had some
+    requests.
+
+    Args:
+        latest_path: Gets each download first.
+        best_path: Gets the download with the most requests.
+        expected_count: The number of requests that a complete file has.
+
+    Returns:
+        The best download, whose file is at `best_path`, the latest, and whether the best is
+        settled. Nothing is at `best_path` if no download had a file. The best is not settled if
+        requests are missing after MAX_DOWNLOADS downloads, and a download had none or the last had
+        more than all others: a later download may have more.
+
+    Raises:
+        MissingError: The result does not exist, and no file was downloaded before.
+    """
+    best = Download()
+    latest = Download()
+    is_settled = True
+    request_counts = list[int]()
+    pauses = RetryPolicy(ws.settings.poll_first, max_delay_s=math.inf, growth=POLL_GROWTH)
+    for remaining_tries in reversed(range(MAX_DOWNLOADS)):
+        try:
+            latest = _download_once(
+                ws.client, ws.store, batch=batch, remote=remote, path=latest_path
+            )
+        except errors.MissingError:
+            if best.matched_requests < 0:
+                raise
+            break
+        request_counts.append(latest.matched_requests)
+        if latest[:2] > best[:2]:
+            best = latest
+            latest_path.replace(best_path)
+        is_complete = latest.is_complete and latest.matched_requests >= expected_count
+        if is_complete or remote.inline_results:
+            break
+        if remaining_tries and latest.matched_requests > 0:
+            shortfall = _describe_shortfall(latest, expected_count)
+            ws.display.warn(f"batch {batch.number}: {shortfall}; downloading it again")
+        ws.sleep(pauses.delay_s(len(request_counts)) if remaining_tries else 0)
+    else:
+        *earlier_counts, last_count = request_counts
+        is_growing = last_count > max(earlier_counts)
+        is_settled = min(request_counts) > 0 and not is_growing
+    return best, latest, is_settled
+
+
+def _download_once(
+    client: Client, store: Store, *, batch: BatchRow, remote: RemoteBatch, path: Path
+) -> Download:
+    """Download the result to a path and count the batch's requests in it.
+
+    The `Download` says whether the file is complete, how many of the batch's requests have a line
+    in it, and in words what arrived.
+
+    - If the client reports that it got only a part (IncompleteError), nothing is counted:
+      `matched_requests` is -1, and there may be no file.
+    - If the client reports no error, but the file ends inside a line, the file is not complete, and
+      its requests are counted.
+    - A file whose last line is whole counts as complete, even if requests are missing.
+
+    Raises:
+        MissingError: The result does not exist.
+        RemoteError: Any other error of the download.
+    """
+    try:
+        arrival_text = _write_result(client, batch, remote=remote, path=path)
+    except errors.IncompleteError as error:
+        return Download(arrival_text=f"only a part ({error.message})")
+    with ResultFile(path) as results:
+        key_count = results.count_present_keys(_request_keys(store, batch))
+        if results.is_truncated:
+            arrival_text = "a file that ends inside a line"
+        return Download(not results.is_truncated, key_count, arrival_text)
+
+
+def _write_result(client: Client, batch: BatchRow, *, remote: RemoteBatch, path: Path) -> str:
+    """Write the result of a batch to a path, one line per request with its key.
+
+    Takes inline results from `remote`, or else downloads the result file.
+
+    Returns:
+        What kind of file was received, in words, for messages.
+
+    Raises:
+        IncompleteError: Only a part was received.
+        MissingError: The result does not exist.
+    """
+    if remote.inline_results:
+        write_inline_results(path, remote.inline_results)
+    else:
+        client.download(remote.result_file or "", path)
+    arrival_text = describe_body(path)
+    rewrite_as_lines(path, task_name=batch.task)
+    return arrival_text
+
+
+def _request_keys(store: Store, batch: BatchRow) -> Iterator[str]:
+    """Yield the keys of a batch's control requests, then of its claims in the order of their lines.
+
+    Reads page by page, each in a transaction of its own.
+    """
+    if batch.control_requests:
+        yield from CONTROL_KEYS
+    for page in iterate_claim_pages(store, batch.number):
+        for claim in page:
+            yield make_request_key(batch.task, claim.row_id)
+
+
+def restore_result(
+    client: Client, locks: Locks, batch: BatchRow, path: Path, *, display: Progress
+) -> None:
+    """Download a lost result again; do nothing if another process has the batch's lock.
+
+    The file gets its final name only if its hash is the recorded hash. Prints whether the
+    result was restored. An error of the API, or other bytes, is printed with the command that
+    gives the batch up. The state of the batch stays.
+    """
+    number = batch.number
+    part = files.new_part_path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with locks.try_lock(lock_of(number)) as lock:
+            if lock is None:
+                return
+            remote = client.get_batch(batch.remote_name or "")
+            _write_result(client, batch, remote=remote, path=part)
+            if files.hash_file(part) != batch.result_sha256:
+                raise errors.MissingError("the API sent other bytes")
+            files.rename_sealed(files.sync_part(part), path)
+            display.say(f"batch {number}: its lost result was downloaded again, byte for byte")
+    except errors.RemoteError as error:
+        give_up = CommandHint("batch-cancel", batch=number)
+        display.warn(
+            f"batch {number}: its lost result cannot be downloaded again ({error.message}); "
+            f"`{give_up}` gives up the batch, so that its rows are asked again",
+        )
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _describe_shortfall(download: Download, expected_count: int) -> str:
+    """Return how many of the expected requests have no line in a result, in words."""
+    missing_count = expected_count - max(0, download.matched_requests)
+    return f"{missing_count:,} of {expected_count:,} results are missing"
+
+
+def _describe_ending(remote: RemoteBatch, *, has_no_download: bool = False) -> str:
+    """Return how a batch ended, in words, with the API's error.
+
+    Args:
+        has_no_download: No result was downloaded. Then the words for a batch that succeeded say
+            that it has no result or, if it names a result file, that this is not available.
+    """
+    description = str(remote.state)
+    if remote.state is RemoteState.SUCCEEDED and has_no_download:
+        description = "succeeded without a result"
+        if remote.has_result:
+            description = "succeeded, but its result is not available"
+    return f"{description}: {remote.error}" if remote.error else description

@@ -1,0 +1,168 @@
+"""Report on runs: an API batch, or all batches of a live run, with the outcomes of its requests.
+
+A live run is one command that makes single calls; it stores them in several batches. A trial is a
+live batch whose answers are not stored. A batch is held if its replies belong to other requests.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
+from askrows.pipeline.batch.report import make_batch_summary
+from askrows.pipeline.core.states import BatchState, Outcome, describe_reason
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.store import answer_counts, answers, batches, workspace
+from askrows.pipeline.store.batches import CANCEL_REASONS, BatchRow
+from askrows.pipeline.store.claims import PARKED
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tables.row_table import STALE_STATE
+
+# Outcomes of a request without an answer.
+FAILED_OUTCOMES = (Outcome.REFUSED, Outcome.INVALID, Outcome.MISSING)
+CANCELLED_WORD = "cancelled"
+# Members of a state change in the JSON document.
+MOVE_MEMBERS = ("at", "old", "new", "why")
+# Members of a run in the JSON document: attributes of the summary of its batches.
+SUMMARY_FIELD_NAMES = ("unapplied", "rejected", "outdated", "other_versions")
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run with the outcomes of its requests."""
+
+    # The batch, or the sums of all batches of a live run.
+    batch: BatchRow
+    # The numbers of its batches, in ascending order.
+    numbers: Sequence[int]
+    # Requests by outcome, of FAILED_OUTCOMES.
+    failures: Mapping[str, int]
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """Return the numbers of answered, failed and waiting requests, which are all requests."""
+        answered_count = self.batch.answered or 0
+        other_count = self.batch.requests - answered_count
+        failed_count = min(sum(self.failures.values()), other_count)
+        return {
+            "answered": answered_count,
+            "failed": failed_count,
+            "waiting": other_count - failed_count,
+        }
+
+    @property
+    def word(self) -> str:
+        """Return the state of the run, or CANCELLED_WORD if a person cancelled it, or "held"."""
+        if (self.batch.reason or "").startswith(CANCEL_REASONS):
+            return CANCELLED_WORD
+        if self.batch.is_held:
+            return "held"
+        return str(self.batch.state)
+
+    def summarize(self, tx: Connection, task: Task) -> IngestSummary:
+        """Return the problems of the run by reason."""
+        return summarize_batches(tx, task, self.numbers)
+
+    def describe_commonest_failure(self, tx: Connection, task: Task) -> str:
+        """Return "12 of 30 failed: REASON" with the most frequent reason of the failed requests.
+
+        The text is "" if no request failed. If the run is held, the text is the reason for it.
+        """
+        if self.batch.is_held:
+            return f"held: {self.batch.held}"
+        failed_count = self.outcomes["failed"]
+        if not failed_count:
+            return ""
+        for anomaly in self.summarize(tx, task).anomalies:
+            if anomaly.outcome in FAILED_OUTCOMES:
+                reason = describe_reason(anomaly.reason)
+                return f"{anomaly.count:,} of {failed_count:,} failed: {reason}"
+        return ""
+
+    def describe(self, tx: Connection, task: Task, now: datetime) -> dict[str, Any]:
+        """Return the run as JSON members: its summary, state changes and errors.
+
+        - The members of `BatchSummary.document`.
+        - `moves`: the state changes of its first and last batch, sorted by time.
+        - `reasons`: the errors of all batches.
+        - `is_over`: whether the run has ended.
+        - `unapplied`: names of rows whose answers were not written to the row.
+        - `rejected`: those of them whose input did not change.
+        - `outdated`: names of rows that changed after they were asked.
+        - `other_versions`: models that answered although another model was asked.
+        """
+        summary = self.summarize(tx, task)
+        moves = list[dict[str, Any]]()
+        for number in sorted({self.numbers[0], self.numbers[-1]}):
+            for event in workspace.events_of(tx, "batch", number):
+                moves.append({name: event[name] for name in MOVE_MEMBERS})
+        return {
+            **make_batch_summary(self.batch, now=now).document,
+            "moves": sorted(moves, key=lambda move: move["at"]),
+            "is_over": self.batch.is_finished,
+            "reasons": [asdict(anomaly) for anomaly in summary.anomalies],
+            **{name: getattr(summary, name) for name in SUMMARY_FIELD_NAMES},
+        }
+
+    def list_row_ids(self, tx: Connection) -> list[str]:
+        """Return the id of each row that the run asked, once, in no order."""
+        row_ids = dict[str, None]()
+        for number in self.numbers:
+            ids = answers.list_row_ids_of_batch(tx, number, claimed=True)
+            row_ids.update(dict.fromkeys(ids))
+        return list(row_ids)
+
+    def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
+        """Return the id of each row that failed and is open, stale or parked now, in no order."""
+        attempts = answers.attempts_of_batches(tx, self.numbers)
+        failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
+        table = task.make_row_table(tx)
+        open_states = {table.open_state, STALE_STATE, PARKED}
+        rows = table.select_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
+        return [row_id for row_id, state in rows if state in open_states]
+
+
+def make_run(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:
+    """Return the report on the run that consists of these batches.
+
+    The failures of a batch that failed at the API are counted from the stored errors, because it
+    has no result file.
+
+    Args:
+        parts: The batches of one run, or a single batch, sorted by number; at least one.
+    """
+    failures = Counter[str](dict.fromkeys(FAILED_OUTCOMES, 0))
+    for part in parts:
+        counts: Mapping[str, int] = vars(part)
+        if part.state is BatchState.FAILED:
+            counts = answer_counts.count_outcomes(tx, part.number).get(part.number, {})
+        failures.update({outcome: counts.get(outcome) or 0 for outcome in FAILED_OUTCOMES})
+    return RunReport(batches.combine_run(parts), [part.number for part in parts], failures)
+
+
+def read_run(tx: Connection, number: int) -> RunReport:
+    """Return the run of a batch: all batches of its live run, or only this batch without one.
+
+    Raises:
+        InputError: There is no batch of this number.
+    """
+    batch = batches.get_batch(tx, number)
+    task_runs = _group_by_run(batches.batches_in_states(tx, task=batch.task))
+    return make_run(tx, task_runs.get(batch.run or number, [batch]))
+
+
+def list_newest_runs(tx: Connection, *, limit: int) -> list[RunReport]:
+    """Return the newest runs of all tasks except trials, the newest first."""
+    runs = _group_by_run(batches.batches_in_states(tx))
+    return [make_run(tx, parts) for parts in list(runs.values())[: -limit - 1 : -1]]
+
+
+def _group_by_run(batch_rows: Iterable[BatchRow]) -> dict[int, list[BatchRow]]:
+    """Return the batches of each run by the run's number, without trials."""
+    parts_by_number: dict[int, list[BatchRow]] = {}
+    for batch in batch_rows:
+        if batch.mode.claims_rows:
+            parts_by_number.setdefault(batch.run or batch.number, []).append(batch)
+    return parts_by_number

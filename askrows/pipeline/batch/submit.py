@@ -1,0 +1,416 @@
+"""Send every open row in batches, which move from prepared over submitting to submitted.
+
+A submit first sends the batches that an earlier run left, then new batches. If it is stopped,
+another submit continues, and no row is sent twice.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+
+from askrows.pipeline.batch import batch_plan, budget, prepare, send
+from askrows.pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
+from askrows.pipeline.batch.budget import QuotaFullError
+from askrows.pipeline.batch.send import SendOutcome, abandon_batch
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
+from askrows.pipeline.core.states import BatchState, Outcome
+from askrows.pipeline.core.text import format_usd, plural
+from askrows.pipeline.engine import claiming
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.gemini.models import Model
+from askrows.pipeline.gemini.usage import Usage
+from askrows.pipeline.store import answers, batches
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.database import Connection, Store
+
+# Rounds of batches with a refused line each, in a run, before a person should look.
+MAX_REBUILDS = 20
+
+
+@dataclass
+class SubmitReport:
+    """Result of a submit: its plan, the batches it sent, and the rows that it did not send."""
+
+    # New rows, and the batches that were prepared before.
+    plan: BatchPlan = field(default_factory=BatchPlan)
+    # Batch number to the outcome of sending it.
+    sent: dict[int, SendOutcome] = field(default_factory=dict)
+    # Requests in the batches that this submit brought to the API.
+    items: int = 0
+    # Rows that got the answer of a row with the same input.
+    shared: int = 0
+    # Rows that a budget does not allow.
+    held_back: int = 0
+    # Name and amount of this budget.
+    budget: str = ""
+    # Rows that the quota of queued tokens does not allow.
+    no_room: int = 0
+    # The refusal of an API that accepts no more batches until a running batch ends.
+    full_api_error: RemoteError | None = None
+    # Why only one batch is sent; empty if there is no outage.
+    outage_message: str = ""
+
+    @property
+    def created_batches(self) -> list[int]:
+        """Return the numbers of the batches that this submit created or adopted."""
+        submitted_outcomes = {SendOutcome.CREATED, SendOutcome.ADOPTED}
+        return [number for number, outcome in self.sent.items() if outcome in submitted_outcomes]
+
+    @property
+    def summary(self) -> str:
+        """Return in words the outcome of each batch, and the number of rows that are in no batch.
+
+        Such rows got the answer of an equal row, or are held back by a budget or by the API's quota
+        of queued tokens. The text also has the reason why only one batch is sent. It is "" without
+        all of these.
+        """
+        parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
+        if self.shared:
+            parts.append(f"{plural(self.shared, 'row')} got the answer of an equal row")
+        if self.held_back:
+            parts.append(f"{plural(self.held_back, 'row')} held back by {self.budget}")
+        if self.no_room:
+            parts.append(
+                f"{plural(self.no_room, 'row')} held back by the API's quota of queued tokens",
+            )
+        parts.append(self.outage_message)
+        return "; ".join(part for part in parts if part)
+
+    def document(self, model: Model, *, dry: bool = False) -> dict[str, object]:
+        """Return the report for JSON.
+
+        Args:
+            dry: Nothing was sent; the report is about batches that would be.
+        """
+        plan = self.plan
+        return {
+            "dry": dry,
+            "model": model.name,
+            "priced_on": model.priced_on.isoformat(),
+            "items": plan.items,
+            "requests": plan.requests,
+            "batches": plan.batches,
+            "tokens_in": plan.usage.prompt,
+            "tokens_out": plan.usage.answer + plan.usage.thoughts,
+            "estimated_cost": plan.cost,
+            "control_requests": plan.control_requests,
+            "control_cost": plan.control_cost,
+            "shared": self.shared,
+            "held_back": self.held_back,
+            "no_room": self.no_room,
+            "sent": {str(number): outcome.value for number, outcome in self.sent.items()},
+        }
+
+
+def submit_batches(
+    ws: WorkspaceSession,
+    selection: Selection,
+    *,
+    is_confirmed: bool = False,
+    should_report_full_api: bool = False,
+    number: int | None = None,
+) -> SubmitReport:
+    """Send the batches that an earlier run left, then batches of the selected claimable rows.
+
+    Prints the plan and asks to confirm its cost before anything is written or sent. Batches with an
+    unclear create (its reply was lost, so it may have made a remote batch) go first. Returns at
+    once if there is neither a row nor an earlier batch.
+
+    In an outage (see `batches.find_outage`) only one batch is sent, and none while another batch of
+    the task is at the API. Unclear creates are resolved in any case.
+
+    Args:
+        is_confirmed: A person confirmed the cost already; tokens are not counted, and no plan is
+            printed.
+        should_report_full_api: If the API accepts no more batches while a batch of the task is
+            submitted, set the report's `full_api_error` and return, instead of raising the error.
+            The error of a daily quota is raised anyway.
+        number: The only batch of an earlier run that is sent; None sends all of them. The number
+            does not restrict the new batches of the selected rows.
+
+    Returns:
+        The report, with the plan and the outcome of each batch.
+
+    Raises:
+        BudgetError: A budget has no room for any request.
+        RemoteError: The API refused a batch, or its create stays unclear.
+        ConfigurationError: There is no usable key, or the model's price is unknown and nobody at a
+            terminal can confirm it.
+        InputError: A person did not confirm the cost, or it is above `ws.agreed_usd`, the highest
+            cost that the person agreed to before.
+    """
+    with ws.store.read() as tx:
+        earlier_batches = batches.batches_in_states(
+            tx,
+            BatchState.SUBMITTING,
+            BatchState.PREPARED,
+            task=ws.task.name,
+        )
+        prepared_plan = plan_prepared_batches(tx, ws.task)
+        outage_batch = batches.find_outage(tx, ws.task.name)
+        running = batches.batches_in_states(tx, BatchState.SUBMITTED, task=ws.task.name)
+    # Requests, tokens and cost of the new rows are not counted if they are confirmed.
+    new_plan = BatchPlan(_count_new_rows(ws.store, ws.task, selection))
+    if new_plan.items and not is_confirmed:
+        with ws.display.bar("counting tokens", new_plan.items) as bar:
+            new_plan = batch_plan.plan_batches(ws, selection, bar=bar)
+    plan = prepared_plan + new_plan
+    report = SubmitReport(plan)
+    if not plan.items and not earlier_batches:
+        return report
+
+    # A missing key, or an engine that cannot start, is reported before anything is written.
+    ws.ensure_client()
+    if not is_confirmed:
+        announcement = (
+            describe_plan(ws, plan) if plan.items else "sending batches of an earlier run"
+        )
+        ws.display.say(f"{ws.model.name}, {announcement}")
+        ws.confirm_cost(plan.cost, unchanged_text="nothing was written or sent")
+
+    # Without a token count it is unknown which rows share a request.
+    new_requests = new_plan.items if is_confirmed else new_plan.requests
+    # Batches with an unclear create go first.
+    earlier_batches.sort(key=lambda batch: batch.state is BatchState.PREPARED)
+    max_new_batches = None
+    if outage_batch is not None:
+        report.outage_message = f"{describe_outage(outage_batch)}, so one batch is sent at a time"
+        unclear = [batch for batch in earlier_batches if batch.state is BatchState.SUBMITTING]
+        earlier_batches = unclear if unclear or running else earlier_batches[:1]
+        max_new_batches = 0 if earlier_batches or running else 1
+    earlier_numbers = [batch.number for batch in earlier_batches]
+    submission = _Submission(ws, report, max_new_batches)
+    try:
+        submission.send(earlier for earlier in earlier_numbers if number in (None, earlier))
+        submission.send_new(selection, new_requests, has_new_rows=bool(new_plan.items))
+    except (ThrottledError, QuotaFullError) as error:
+        is_daily = isinstance(error, ThrottledError) and error.resets_at is not None
+        submitted = ws.store.query(
+            batches.batches_in_states, BatchState.SUBMITTED, task=ws.task.name
+        )
+        # The end of a submitted batch makes room for the rest.
+        if not should_report_full_api or is_daily or not submitted:
+            raise
+        ws.display.say(f"the other batches wait until a batch ends: {error.message}")
+        report.full_api_error = error
+    submission.update_report(new_requests, set(earlier_numbers))
+    return report
+
+
+def describe_outage(last_batch: BatchRow) -> str:
+    """Return in words that the last batches of a task got no reply.
+
+    Args:
+        last_batch: The last of them.
+    """
+    return (
+        f"the last {batches.MIN_OUTAGE_BATCHES} batches ended without a reply "
+        f"(batch {last_batch.number}: {last_batch.reason})"
+    )
+
+
+def describe_plan(ws: WorkspaceSession, plan: BatchPlan) -> str:
+    """Return rows, batches and cost of a plan in words, with the date of the prices."""
+    batch_count = plural(plan.batches, "batch", "batches")
+    cost_text = f"estimated {format_usd(plan.cost)} (prices of {ws.model.priced_on})"
+    return f"{plan.describe_rows(ws.task.nouns)}; {batch_count}, {cost_text}"
+
+
+def _count_new_rows(store: Store, task: Task, selection: Selection) -> int:
+    """Return the number of selected rows that are claimable, at most `selection.limit`.
+
+    Excluded ids are not subtracted.
+    """
+    with store.read() as tx:
+        if selection.row_ids is None:
+            open_rows = claiming.count_claimable(tx, task)
+        else:
+            open_rows = len(claiming.filter_claimable_ids(tx, task, selection.row_ids))
+    return open_rows if selection.limit is None else min(open_rows, selection.limit)
+
+
+def abandon_outdated_batches(ws: WorkspaceSession) -> None:
+    """Give up the task's prepared batches that are outdated, so that their rows are asked again.
+
+    A batch is outdated if the task's declaration changed, or if another model is set and Gemini
+    refuses the model of the batch. Prints each batch that is given up. Batches that another process
+    sends are left alone.
+    """
+    prepared_batches = ws.store.query(
+        batches.batches_in_states, BatchState.PREPARED, task=ws.task.name
+    )
+    for batch in prepared_batches:
+        reason = ""
+        if batch.fingerprint != ws.task.fingerprint:
+            reason = "the task's declaration changed"
+        elif batch.model != ws.model.name and _is_model_refused(ws.store, batch.model):
+            reason = f"Gemini refuses its model {batch.model}"
+        if not reason:
+            continue
+
+        with contextlib.suppress(StateConflictError), ws.store.write() as tx:
+            full_reason = f"{reason} before it was sent"
+            released_rows = abandon_batch(tx, batch, reason=full_reason, now=ws.now())
+            ws.display.say(
+                f"batch {batch.number} was not sent because {reason}; "
+                f"{plural(released_rows, 'row')} can be asked again",
+            )
+
+
+def _is_model_refused(store: Store, model: str) -> bool:
+    """Return whether the newest create call of a model was refused because of the model."""
+    return store.query(batches.read_last_create_outcome, model) == batches.MODEL_REFUSED
+
+
+def plan_prepared_batches(tx: Connection, task: Task) -> BatchPlan:
+    """Return the plan of the task's prepared batches, at their estimates.
+
+    Batches with an unclear create are left out.
+    """
+    return plan_stored_batches(batches.batches_in_states(tx, BatchState.PREPARED, task=task.name))
+
+
+def plan_stored_batches(stored_batches: Iterable[BatchRow]) -> BatchPlan:
+    """Return the plan of stored batches, at their estimates."""
+    plan = BatchPlan()
+    for batch in stored_batches:
+        plan += BatchPlan(
+            items=batch.requests,
+            batches=1,
+            requests=batch.requests,
+            counted_prompt_tokens=batch.counted_in or 0,
+            usage=Usage(batch.estimated_in, batch.estimated_out),
+            cost=batch.estimated_cost,
+            control_requests=batch.control_requests,
+        )
+    return plan
+
+
+@dataclass
+class _Submission:
+    """The batches that a submit sends."""
+
+    ws: WorkspaceSession
+    report: SubmitReport
+    # Prepare at most so many batches in each round, or None for all.
+    max_new_batches: int | None
+    # Batches with a refused line, whose other requests are in no batch yet.
+    rebuild_numbers: list[int] = field(default_factory=list)
+    # Why no more batches were prepared.
+    stop_reasons: set[StopReason] = field(default_factory=set)
+
+    def send(self, numbers: Iterable[int]) -> None:
+        """Send the batches with these numbers in this order, and record each outcome in the report.
+
+        A batch with a refused line is noted, so that its other requests go into a new batch. An
+        error of a batch is raised, and the following batches are not sent.
+        """
+        for number in numbers:
+            outcome = send.send_batch(self.ws, number)
+            self.report.sent[number] = outcome
+            if outcome is SendOutcome.REBUILD:
+                self.rebuild_numbers.append(number)
+
+    def send_new(self, selection: Selection, max_requests: int, *, has_new_rows: bool) -> None:
+        """Prepare and send batches of at most as many requests as were announced.
+
+        If a line of a batch was refused, another round prepares its other requests in a new batch.
+        Returns if no request is left. Fills the report's `shared` and `sent`.
+
+        Args:
+            selection: The rows to send. Each round uses a copy with its own limit and excluded ids.
+            max_requests: The number of requests that was announced to the person, for all batches.
+            has_new_rows: There are open rows. They are prepared even if `max_requests` is 0,
+                because each may get the answer of a row with the same input.
+
+        Raises:
+            RemoteError: A line was refused in each of MAX_REBUILDS rounds. Errors of a send are
+                raised too.
+        """
+        ws = self.ws
+        refused_ids = set[str]()
+        for round_index in range(MAX_REBUILDS):
+            rebuild_numbers = self.rebuild_numbers
+            self.rebuild_numbers = []
+            newly_refused_ids = self._list_refused(rebuild_numbers)
+            max_requests += self._count_requests(rebuild_numbers) - len(newly_refused_ids)
+            is_first_round_with_rows = round_index == 0 and has_new_rows
+            if max_requests < 1 and not is_first_round_with_rows:
+                return
+
+            refused_ids |= newly_refused_ids
+            round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
+            max_requests = 0
+            with ws.display.bar("writing requests", round_selection.limit) as bar:
+                numbers, stop_reason, copied_rows = prepare.prepare_batches(
+                    ws,
+                    round_selection,
+                    bar=bar,
+                    max_batches=self.max_new_batches,
+                )
+            self.stop_reasons.add(stop_reason)
+            self.report.shared += copied_rows
+            self.send(numbers)
+
+        parked = ws.task.nouns.command("parked")
+        raise RemoteError(
+            f"Gemini refused one line in each of {MAX_REBUILDS} request files; "
+            "the other rows were not sent",
+            hint=f"`{parked}` and `{CommandHint('batches')}` list the reasons",
+        )
+
+    def _list_refused(self, numbers: Iterable[int]) -> set[str]:
+        """Return the ids of the rows with the outcome REFUSED in these batches."""
+        row_ids = set[str]()
+        with self.ws.store.read() as tx:
+            for number in numbers:
+                row_ids.update(answers.list_row_ids_of_batch(tx, number, outcome=Outcome.REFUSED))
+        return row_ids
+
+    def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
+        """Set the report's count of sent requests, and the count of rows that a limit held back.
+
+        Rows are counted as held back only if preparing stopped at a budget or at the quota of
+        queued tokens. They are counted for the budget if it stopped at both. The count is at most
+        the number of claimable rows.
+
+        Args:
+            announced_requests: The requests of new rows in the plan; those of batches that an
+                earlier run left are not included.
+            earlier_numbers: Batches that existed before this submit.
+
+        Raises:
+            BudgetError: A budget held all rows back, so nothing was prepared or sent.
+        """
+        report = self.report
+        report.items = self._count_requests(report.created_batches)
+        if not self.stop_reasons & {StopReason.BUDGET, StopReason.QUOTA}:
+            return
+
+        new_numbers = [number for number in report.sent if number not in earlier_numbers]
+        intact_numbers = [
+            number for number in new_numbers if report.sent[number] is not SendOutcome.REBUILD
+        ]
+        # A refused line counts as sent.
+        refused_lines = len(new_numbers) - len(intact_numbers)
+        sent_requests = self._count_requests(intact_numbers) + refused_lines
+        unsent_requests = announced_requests - sent_requests
+        with self.ws.store.read() as tx:
+            open_rows = claiming.count_claimable(tx, self.ws.task)
+            held_back = max(0, min(unsent_requests, open_rows))
+            current_budgets = budget.read_current_budgets(self.ws)
+            tightest = current_budgets.tightest_budget(tx)
+            if StopReason.BUDGET not in self.stop_reasons:
+                report.no_room = held_back
+            elif tightest is not None and held_back:
+                if not report.sent:
+                    raise current_budgets.no_room_error(tx)
+                report.held_back = held_back
+                report.budget = f"{tightest.name}={tightest.usd:g}"
+
+    def _count_requests(self, numbers: Collection[int]) -> int:
+        """Return the number of requests in these batches."""
+        with self.ws.store.read() as tx:
+            return sum(batches.get_batch(tx, number).requests for number in numbers)

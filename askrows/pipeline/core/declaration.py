@@ -1,0 +1,503 @@
+"""Declare a user task: the answer model, the rows, and the prompt for each row.
+
+A declaration has no behaviour of the engine; `askrows.pipeline.engine.user_task` makes a `Task` of it.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, get_args, get_origin
+
+from typing_extensions import TypeVar
+
+from askrows.pipeline.core.column_placeholders import list_template_columns
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.settings import BUILT_IN_TASKS
+from askrows.pipeline.core.text import suggest_similar
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+# The model of an answer.
+A_co = TypeVar("A_co", bound="BaseModel", default="BaseModel", covariant=True)
+
+NAME = re.compile("[a-z][a-z0-9_]{0,40}")
+# Other members of the JSON document of `status`, which has the rows of a task under its name.
+STATUS_MEMBERS = frozenset(
+    {
+        "backend",
+        "batches",
+        "bound",
+        "doubtful",
+        "due",
+        "extractor",
+        "failures",
+        "file_version",
+        "gone",
+        "index",
+        "model",
+        "next",
+        "others",
+        "parked",
+        "pilot",
+        "source_changed",
+        "spent",
+        "stale",
+        "task_file",
+        "twins",
+        "waiting",
+        "workspace",
+        "workspace_id",
+    }
+)
+# Names that a user task cannot have.
+RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "findable"))
+# The value of `key` for a hash of the row.
+HASH_KEY = "row"
+# PostgreSQL cuts longer names.
+MAX_COLUMN_BYTES = 63  # bytes
+# It does not match the file name `select.csv`.
+_QUERY = re.compile(r"(?:select|with)(?:[\s(*\"'`\[]|/\*|--)", re.IGNORECASE)
+_TYPE_LABELS = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "True or False",
+    Mapping: "a mapping",
+}
+# Members that have a check of their own instead of a check of their type.
+_MEMBERS_WITHOUT_TYPE_CHECK = ("answer", "items", "key", "examples", "check", "images")
+# Resolutions of images at the API.
+RESOLUTIONS = ("low", "medium", "high")
+THINKING_TYPES: Mapping[str, type] = {
+    "thinkingBudget": int,
+    "thinkingLevel": str,
+    "includeThoughts": bool,
+}
+# The maximum temperature of the API.
+MAX_TEMPERATURE = 2.0
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """Options for reading a file."""
+
+    # The sheet of an .xlsx file; empty: the first.
+    sheet: str = ""
+    # Python's name of the encoding of a text. If it is empty, it is detected.
+    encoding: str = ""
+    # The line of the header, from 1, or "none"; empty: the first row that is not blank.
+    header: int | str = ""
+
+    @property
+    def given_options(self) -> dict[str, str]:
+        """The options that are set, by name."""
+        return {name: str(value) for name, value in vars(self).items() if value}
+
+
+DEFAULT_READ_OPTIONS = ReadOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declaration(Generic[A_co]):
+    """The declaration of a task. `answer`, `items` and `prompt` are required.
+
+    In `prompt`, `{column}` is the value of a column, and `{job_title}` also that of `Job Title`.
+    Other braces are plain text.
+    """
+
+    # The model of an answer.
+    answer: type[A_co]
+    # A query if it begins with SELECT or WITH, else the path of a file next to the task's file, or
+    # a list of mappings.
+    items: str | Any
+    prompt: str
+    # The address of the database of the query; the default is the workspace's database. `$NAME` is
+    # a variable of the environment or of `.env`. It can contain a password.
+    source: str = field(default="", repr=False)
+    # The sheet of an .xlsx file. The default is the first.
+    sheet: str = ""
+    # Python's name of the encoding of a text file. If it is empty, it is detected.
+    encoding: str = ""
+    # The line of the header, from 1, or "none". The default is the first row that is not blank.
+    header: int | str = ""
+    # A column of a query that grows with every change of a row. Older rows are read once a week.
+    cursor: str = ""
+    # The default is the name of the task's file.
+    name: str = ""
+    # The prefix of its tables. The default is the name.
+    table: str = ""
+    version: int = 1
+    key: str | Sequence[str] = "id"
+    system: str = ""
+    model: str | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    # A `thinkingConfig` that replaces the configuration of the catalogue.
+    thinking: Mapping[str, Any] | None = None
+    # Pairs of a row and its answer.
+    examples: Sequence[tuple[Mapping[str, Any], Any]] = ()
+    quotes_in: str | None = None
+    # Called with an answer and its row. Returns the reason why the answer is wrong, or None.
+    check: "Callable[[Any, Mapping[str, Any]], str | None] | None" = None
+    # "table.column=field", or "table.column" for a row of each answer.
+    write_to: str | None = None
+    index: str | None = None
+    label: str | None = None
+    gates: Mapping[str, Any] | None = None
+    # Columns with the path of an image.
+    images: Sequence[str] = ()
+    # The folder of the images, relative to the task's file. The default is that of the items' file.
+    image_folder: str | None = None
+    # Maximum length of the longer side, in pixels.
+    image_side: int = 768
+    # A member of `RESOLUTIONS`. By default the model decides.
+    media_resolution: str | None = None
+
+    _is_built_in: ClassVar[bool] = False
+
+    def __new__(cls, **member_values: Any) -> Self:
+        """Validate all members, and report all faults together.
+
+        Faults are unknown, missing or wrongly typed members, and names that are invalid as names of
+        tables. If there are no members, as for an unpickled declaration, it validates nothing.
+
+        Raises:
+            DeclarationError: There is a fault.
+        """
+        declaration = super().__new__(cls)
+        faults = [_unknown_member_error(name) for name in member_values.keys() - MEMBERS]
+        for member in fields(cls) if member_values else ():
+            value, fault = _check_member(member, member_values.get(member.name, member.default))
+            vars(declaration)[member.name] = value
+            if fault is not None:
+                faults.append(fault)
+
+        checks = chain(
+            declaration._iterate_checks(),
+            declaration._iterate_parameter_checks(),
+        )
+        for is_faulty, message, hint in checks if member_values else ():
+            if is_faulty:
+                faults.append(InputError(message, hint=hint))
+        if faults:
+            raise DeclarationError(faults, declaration)
+        return declaration
+
+    def _iterate_checks(self) -> Iterator[tuple[Any, str, str]]:
+        """Yield (is_faulty, message, hint) for each check of the main members, passed or not.
+
+        It checks the members answer, version, image_side, items and their options, prompt, key,
+        check, examples and images, each alone; the caller raises the faulty ones. `is_faulty` can
+        be any value; its truth counts.
+        """
+        answer: Any = self.answer
+        items: Any = self.items
+        key: Any = self.key
+        pairs: Any = self.examples
+        images: Any = self.images
+        # A model of a single value, such as a list, is a root model.
+        is_model = (
+            isinstance(answer, type) and getattr(answer, "__pydantic_root_model__", True) is False
+        )
+        message = (
+            "answer= must be a class derived from pydantic's BaseModel, with fields, "
+            f"not {answer!r}"
+        )
+        yield answer != "-" and not is_model, message, ""
+        yield self.version < 1, f"version= must be 1 or more, not {self.version}", ""
+        yield self.image_side < 1, f"image_side= must be 1 or more, not {self.image_side}", ""
+        yield isinstance(items, str) and not items.strip(), "items= is empty", ""
+        yield not self.prompt.strip(), "prompt= is empty", ""
+        is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
+        # The text of many rows takes long.
+        shown_items = "" if is_rows else f"{items!r:.80}"
+        yield (
+            not isinstance(items, str) and not is_rows,
+            f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
+            "write items=list(…) for a generator, or tag(task, items=…) for a data frame",
+        )
+        is_file = isinstance(items, str) and not self.is_query
+        yield (
+            is_file and "\n" in items,
+            "items= is neither a path nor a query; a query begins with SELECT or WITH",
+            "",
+        )
+        yield (
+            self.source and not self.is_query,
+            "source= needs a query, but items= is not a query",
+            "begin items= with SELECT",
+        )
+        yield (
+            self.cursor and not self.is_query,
+            "cursor= needs a query, but items= is not a query",
+            "leave out cursor=",
+        )
+        yield (
+            self.cursor and self.key == HASH_KEY,
+            'cursor= reads only changed rows, but with key="row" a changed row is a new row',
+            "name a key column in key=",
+        )
+        for name in ("sheet", "encoding", "header"):
+            yield (
+                getattr(self, name) and not is_file,
+                f"{name}= needs a file, but items= is not a file",
+                f"leave out {name}=",
+            )
+        keys = [key] if isinstance(key, str) else key
+        is_key = (
+            isinstance(keys, list | tuple)
+            and keys
+            and all(isinstance(column, str) and column for column in keys)
+        )
+        yield not is_key, f"key= must be a column or a list of columns, not {key!r}", ""
+        yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
+        is_check = self.check is None or callable(self.check)
+        yield (
+            not is_check,
+            f"check= must be a function of an answer and its row, not {self.check!r}",
+            "",
+        )
+        is_pairs = isinstance(pairs, list | tuple) and all(
+            isinstance(pair, list | tuple)
+            and len(pair) == len(("row", "answer"))
+            and isinstance(pair[0], Mapping)
+            for pair in pairs
+        )
+        yield (
+            not is_pairs,
+            "examples= must be a list of pairs: a row ({column: value}) and its answer",
+            "",
+        )
+        is_columns = isinstance(images, list | tuple) and all(
+            isinstance(column, str) and column for column in images
+        )
+        yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
+
+    def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
+        """Yield (is_faulty, message, hint) for each check of the other members, passed or not.
+
+        It checks media_resolution, max_output_tokens, temperature, thinking and gates; name and
+        table also, unless the task is built in.
+        """
+        for member, value in (
+            () if self._is_built_in else (("name", self.name), ("table", self.table))
+        ):
+            message = "must begin with a letter and have at most 41 of a-z, 0-9 and _"
+            yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
+            is_reserved = value in RESERVED or value.startswith("findable_")
+            yield is_reserved, f"{member}={value!r} is a name of findable", ""
+        level = self.media_resolution
+        tokens = self.max_output_tokens
+        temperature = self.temperature
+        thinking = self.thinking
+        yield (
+            level not in (None, *RESOLUTIONS),
+            f"media_resolution= has no level {level!r}",
+            f"levels: {', '.join(RESOLUTIONS)}",
+        )
+        yield (
+            tokens is not None and tokens < 1,
+            f"max_output_tokens= must be 1 or more, not {tokens}",
+            "",
+        )
+        is_in_range = temperature is None or 0 <= temperature <= MAX_TEMPERATURE
+        yield (
+            not is_in_range,
+            f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {temperature}",
+            "",
+        )
+        for name, value in (thinking or {}).items():
+            kind = THINKING_TYPES.get(name)
+            is_right = (
+                kind is not None
+                and isinstance(value, kind)
+                and isinstance(value, bool) == (kind is bool)
+            )
+            yield (
+                not is_right,
+                f"thinking= cannot have {name!r}: {value!r}",
+                f"members: {', '.join(THINKING_TYPES)}",
+            )
+        yield (
+            {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(),
+            "thinking= cannot have both thinkingBudget and thinkingLevel",
+            "",
+        )
+        for name, bounds in (self.gates or {}).items():
+            is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
+            is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}
+            yield (
+                not is_right,
+                f"gates= has an invalid bound {name!r}: {bounds!r}",
+                'for example gates={"answered": 0.95}',
+            )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The columns of the key."""
+        if isinstance(self.key, str):
+            return (self.key,)
+        return tuple(self.key)
+
+    @property
+    def has_made_key(self) -> bool:
+        """Whether the key is a hash of the row."""
+        return self.keys == (HASH_KEY,)
+
+    @property
+    def is_query(self) -> bool:
+        """Whether `items` is a query."""
+        return isinstance(self.items, str) and is_query(self.items)
+
+    @cached_property
+    def prompt_columns(self) -> tuple[str, ...]:
+        """The distinct columns that the prompt names, in their order."""
+        return list_template_columns(self.prompt)
+
+
+MEMBERS = frozenset(member.name for member in fields(Declaration))
+
+
+def _unknown_member_error(name: str) -> InputError:
+    """Return the error for an unknown member, with a similar name if there is any."""
+    suggestion = suggest_similar(name, MEMBERS)
+    message = f"Task has no member {name!r}"
+    if suggestion:
+        message += f"; {suggestion}"
+    return InputError(message)
+
+
+def _check_member(member: Field[Any], value: Any) -> tuple[Any, InputError | None]:
+    """Check that a member has a value of its type; return the value, and an error or None.
+
+    With an error, the value is the member's default instead, or "-" for a required member, so that
+    further checks can run. The error says that the value is missing or has a wrong type. It is not
+    raised. Types of members that have checks of their own are not checked.
+
+    Args:
+        value: The value, or MISSING, which is always an error.
+    """
+    default = "-" if member.default is MISSING else member.default
+    if value is MISSING:
+        return default, InputError(f"{member.name}= is missing")
+    if member.name in _MEMBERS_WITHOUT_TYPE_CHECK:
+        return value, None
+
+    kinds: list[Any] = [get_origin(kind) or kind for kind in get_args(member.type) or [member.type]]
+    accepted = (*kinds, int) if float in kinds else tuple(kinds)
+    # A bool is an int, but not a valid number.
+    if isinstance(value, accepted) and isinstance(value, bool) == (bool in kinds):
+        return value, None
+    # The value of a member without repr can contain a password.
+    shown_value = repr(value) if member.repr else type(value).__name__
+    message = f"{member.name}= must be {_TYPE_LABELS[kinds[0]]}, not {shown_value}"
+    return default, InputError(message)
+
+
+class DeclarationError(InputError):
+    """A declaration is wrong.
+
+    `faults` has an error for each wrong member. `declaration` has defaults in their place.
+    """
+
+    def __init__(self, faults: Sequence[InputError], declared: Declaration) -> None:
+        """Join the messages of all faults; the hint is that of the first fault.
+
+        Args:
+            faults: At least one fault.
+            declared: The declaration at fault, with defaults in place of wrong members.
+        """
+        heading = f"the task has {len(faults)} faults:\n" if len(faults) > 1 else ""
+        messages = "\n".join(fault.message for fault in faults)
+        super().__init__(heading + messages, hint=faults[0].hint)
+        self.faults = faults
+        self.declaration = declared
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltInDeclaration(Declaration[A_co]):
+    """A declaration that ships with findable. Its name is reserved."""
+
+    _is_built_in = True
+
+
+@lru_cache(maxsize=1024)
+def json_schema(
+    kind: type,
+    *,
+    by_alias: bool = True,
+    mode: Literal["validation", "serialization"] = "validation",
+) -> Mapping[str, Any]:
+    """Return the JSON schema of an answer's model, with each model in the place of its `$ref`.
+
+    Recursive models keep their `$ref`. Descriptions of fields stay, but the docstrings of models
+    are removed. The result is cached and must not be changed.
+
+    Args:
+        kind: The model, or another type that pydantic can validate.
+        by_alias: Name fields by their alias, if they have one, instead of by their own name.
+        mode: Whether the schema is of values that are read or of values that are stored.
+    """
+    from pydantic import TypeAdapter
+
+    document = TypeAdapter(kind).json_schema(by_alias=by_alias, mode=mode)
+    models = document.pop("$defs", {})
+    for model in (document, *models.values()):
+        model.pop("description", None)
+
+    def inline(node: Any, outer_models: tuple[str, ...]) -> Any:
+        """Return a copy of a node in which each `$ref` is replaced by its model.
+
+        If the node is inside the model that its `$ref` names, the `$ref` stays, because the model
+        contains itself.
+        """
+        if isinstance(node, list):
+            return [inline(member, outer_models) for member in node]
+        if not isinstance(node, dict):
+            return node
+
+        name = str(node.get("$ref", "")).removeprefix("#/$defs/")
+        if name not in models or name in outer_models:
+            return {key: inline(member, outer_models) for key, member in node.items()}
+        inlined = inline(models[name], (*outer_models, name))
+        if "description" in node:
+            inlined = {**inlined, "description": node["description"]}
+        return inlined
+
+    schema: Mapping[str, Any] = inline(document, ())
+    return schema
+
+
+def validate_answer(
+    read: "Callable[[Any], BaseModel]",
+    answer: Any,
+) -> "tuple[BaseModel | None, str]":
+    """Return (validated answer, ""), or (None, first fault) if `read` refuses the answer.
+
+    The fault is the path of a field and pydantic's message. Other errors of `read` are raised.
+
+    Args:
+        read: Validates an answer, and raises pydantic's ValidationError if it is invalid.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return read(answer), ""
+    except ValidationError as error:
+        return None, list_faults(error)[0]
+
+
+def list_faults(error: "ValidationError") -> list[str]:
+    """Return the faults of an answer: each is the path of a field and pydantic's message."""
+    return [
+        f"{'.'.join(map(str, fault['loc'])) or 'the answer'}: {fault['msg']}"
+        for fault in error.errors()
+    ]
+
+
+def is_query(items: str) -> bool:
+    """Return whether `items` is a query and not a path."""
+    return bool(_QUERY.match(items.lstrip()))

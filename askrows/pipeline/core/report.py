@@ -1,0 +1,370 @@
+"""The result of a command, and the texts of its figures.
+
+A command returns a Report, which the command line prints, and whose figures are the JSON document
+of programs and pages. The unit of a figure follows from the name of its member, so that it looks
+the same in the report of every command.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.quotes import is_stored_quotation, to_display_value
+from askrows.pipeline.core.states import describe_reason
+from askrows.pipeline.core.text import duration_in_words, format_usd
+
+# A cell without a value.
+NO_VALUE = "-"
+
+INDENT = "    "
+MINUTE_FORMAT = "%Y-%m-%d %H:%M"
+# Figures that a phrase names even if they are 0.
+SHOWN_ZEROS = ("cost", "spent")
+# Amounts in USD.
+COST_MEMBERS = (
+    "cost",
+    "spent",
+    "control_cost",
+    "cost_per_1000",
+    "estimated_cost",
+    "cancelled_usd",
+    "other_mode_usd",
+)
+TIME_MEMBERS = (
+    "at",
+    "since",
+    "first",
+    "last",
+    "created_at",
+    "answered_at",
+    "undone_at",
+    "reviewed_at",
+    "changed_at",
+)
+# Members that have no value if they are 0: rare events, and estimates of their cost.
+RARE_MEMBERS = (
+    "lost",
+    "under_way",
+    "lost_calls",
+    "copied_rows",
+    "control_requests",
+    "refused",
+    "invalid",
+    "missing",
+)
+# Columns of lists of records that are shown as tables; see `make_table`.
+TABLE_COLUMNS = {
+    "answers": "answered=at version=extractor batch corrected_by=who reviewed_by reviewed_at cost",
+    "attempts": "attempted=at outcome reason",
+    "requests": "requested=at version=extractor batch outcome reason cost",
+    "items": "row=name outcome took=seconds tokens_in tokens_out cost",
+    "accuracy": "field right=a",
+}
+
+
+class Table(NamedTuple):
+    """A table: the names of its columns, and its rows."""
+
+    headers: Sequence[str]
+    rows: Iterable[Sequence[object]]
+    # Longer cells are cut on a terminal; None for no limit.
+    max_cell_chars: int | None = None
+
+
+class Paragraph(NamedTuple):
+    """Pieces of a wrapped paragraph; the second, fourth, … piece is bold."""
+
+    pieces: Sequence[str]
+    # Blanks before each line.
+    indent: int = 0
+
+
+class Listing(NamedTuple):
+    """Entries: paragraphs on a terminal, a table elsewhere."""
+
+    paragraphs: Sequence[Paragraph]
+    table: Table
+
+
+Part = str | Table | Paragraph | Listing
+# KeyboardInterrupt if a person interrupted the command after it had a result.
+Failure = FindableError | KeyboardInterrupt
+
+
+@dataclass
+class Report:
+    """Result of a command, without knowledge of who shows it."""
+
+    # The JSON document.
+    figures: Any
+    # The answer in a sentence; empty if the first part is the answer.
+    title: str = ""
+    # Lines and tables, in their order.
+    parts: list[Part] = field(default_factory=list)
+    # Notes about how the result came about, for people.
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    # What ended the command early. The first error decides the exit code.
+    errors: Sequence[Failure] = ()
+    # The next command; None for the next command of the workspace.
+    next_step: CommandHint | str | None = None
+
+
+def warn_of_errors(
+    errors: Sequence[Failure],
+    display: Progress,
+) -> None:
+    """Print a warning for each error, with its hint."""
+    for error in errors:
+        if isinstance(error, FindableError):
+            display.warn(f"{error.message}; {error.hint}")
+
+
+def raise_first_error(
+    errors: Sequence[Failure],
+    display: Progress,
+) -> None:
+    """Warn of all errors but the first, then raise the first; no error is fine."""
+    warn_of_errors(errors[1:], display)
+    if errors:
+        raise errors[0]
+
+
+def collect_error(check: Callable[[], object]) -> list[FindableError]:
+    """Call a check of a finished result, and return its error in a list; empty if it passes."""
+    try:
+        check()
+    except FindableError as error:
+        return [error]
+    return []
+
+
+class EstimatedCost(float):
+    """A cost in USD that is an estimate; it is shown with a tilde."""
+
+
+def _format_cost(amount: float) -> str:
+    """Return a cost in USD, with a tilde if it is an estimate."""
+    tilde = "~" if isinstance(amount, EstimatedCost) else ""
+    return f"{tilde}{format_usd(amount)}"
+
+
+def _format_estimate(amount: float) -> str:
+    """Return an estimated cost in USD with a tilde."""
+    return _format_cost(EstimatedCost(amount))
+
+
+def _format_minute(time: datetime | str) -> str:
+    """Return a time, or its ISO text, to the minute."""
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
+    return f"{time:{MINUTE_FORMAT}}"
+
+
+def _format_share(share: Mapping[str, Any]) -> str:
+    """Return a share with its base and its interval, such as `85% of 20 [64%, 95%]`."""
+    accuracy = share["accuracy"] or 0
+    return f"{accuracy:.0%} of {share['of']:,} [{share['low']:.0%}, {share['high']:.0%}]"
+
+
+def _format_changes(changes: Mapping[str, Sequence[Any]]) -> str:
+    """Return changed fields of an answer; members of a list that went or came have a sign.
+
+    Args:
+        changes: By field, the value before and after.
+    """
+    parts = list[str]()
+    for name, (before, after) in changes.items():
+        if isinstance(after, list) and isinstance(before or [], list):
+            old_members = before or []
+            parts += [f"-{to_display_value(old)}" for old in old_members if old not in after]
+            parts += [f"+{to_display_value(new)}" for new in after if new not in old_members]
+        else:
+            parts.append(f"{name}: {to_display_value(before)} → {to_display_value(after)}")
+    return ", ".join(parts)
+
+
+def _format_reason(reason: str) -> str:
+    """Return a reason in words; that of an answered request is no value."""
+    if reason == "ok":
+        return NO_VALUE
+    return describe_reason(reason)
+
+
+# The units of members that are no plain numbers or texts.
+MEMBER_FORMATS: Mapping[str, Callable[[Any], str]] = {
+    **dict.fromkeys(COST_MEMBERS, _format_cost),
+    **dict.fromkeys(("lost", "under_way"), _format_estimate),
+    **dict.fromkeys(TIME_MEMBERS, _format_minute),
+    **dict.fromkeys(("age_s", "seconds"), duration_in_words),
+    **dict.fromkeys(("number", "batch"), str),
+    **dict.fromkeys(("a", "b"), _format_share),
+    "p": "{:.2g}".format,
+    "weak": "{:.1%}".format,
+    "reason": _format_reason,
+    "changes": _format_changes,
+    "passed": {True: "pass", False: "FAIL"}.__getitem__,
+}
+
+
+def format_member(
+    name: str,
+    value: Any,
+) -> str:
+    """Return the value of a member as text, in the unit of its name; no value is a hyphen.
+
+    An integer has commas. The members of a list are joined by commas, and those of an object are
+    counts (see `format_counts`) or fields.
+    """
+    if value is None or value in ("", [], {}) or (name in RARE_MEMBERS and not value):
+        return NO_VALUE
+    if name in MEMBER_FORMATS:
+        return MEMBER_FORMATS[name](value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping) and all(isinstance(part, int) for part in value.values()):
+        text = format_counts(value)
+    elif isinstance(value, list | tuple) and not any(
+        isinstance(part, list | Mapping) for part in value
+    ):
+        text = ", ".join(map(str, value))
+    elif isinstance(value, float | list | Mapping):
+        text = to_display_value(value)
+    else:
+        text = str(value)
+    return text
+
+
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Return counts by name as a phrase, such as "22 added, 1 no_bio"; a count of 0 is left out."""
+    return ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+
+
+def format_figures(
+    document: Mapping[str, Any],
+    names: str,
+) -> str:
+    """Return members of a document as a phrase, such as "22 added, $0.10 spent".
+
+    A member without a value, and a count of 0, is left out. A list, which names what it counts, is
+    its length. A heading in the plural loses its "s" after a 1.
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`.
+    """
+    parts = []
+    for heading, name in _split_names(names):
+        value = document[name]
+        figure = len(value) if isinstance(value, list | tuple) else value
+        if figure or (figure is not None and name in SHOWN_ZEROS):
+            noun = heading.removesuffix("s") if figure == 1 else heading
+            parts.append(f"{format_member(name, figure)} {noun}")
+    return ", ".join(parts)
+
+
+def format_fields(
+    document: Mapping[str, Any],
+    names: str,
+) -> str:
+    """Return headings and values of members as a line, such as "batch 2; cost $0.10".
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`; those without a value are left out.
+    """
+    fields = [
+        (heading, format_member(name, document[name])) for heading, name in _split_names(names)
+    ]
+    return "; ".join(f"{heading} {text}" for heading, text in fields if text != NO_VALUE)
+
+
+def show_document(
+    document: Mapping[str, Any],
+    names: str,
+) -> list[Part]:
+    """Return the parts of a report about some members of a document, in their order.
+
+    A list of records is a table if TABLE_COLUMNS has its name. Other members are lines (see
+    `format_lines`).
+
+    Args:
+        document: The document.
+        names: The members, as in `make_table`.
+    """
+    parts: list[Part] = []
+    for heading, name in _split_names(names):
+        value = document[name]
+        if name in TABLE_COLUMNS and value:
+            parts.append(make_table(value, TABLE_COLUMNS[name]))
+        else:
+            parts += format_lines(heading, value)
+    return parts
+
+
+def format_lines(
+    name: str,
+    value: Any,
+    indent: str = "",
+) -> Iterator[str]:
+    """Yield the lines of a nested value, such as an answer.
+
+    Members of an object are on further lines, indented by INDENT. If a list contains objects or
+    lists, its members are numbered from 1. Other lists are joined by commas. A member that is None
+    or empty is left out.
+
+    Args:
+        name: The name of the value.
+        value: The value. Its units are not known, because it may contain users' data.
+        indent: Blanks before each line.
+    """
+    if value in (None, "", [], {}):
+        return
+    is_list = isinstance(value, list | tuple)
+    if isinstance(value, Mapping) and not is_stored_quotation(value):
+        yield f"{indent}{name}:"
+        for member_name, member in value.items():
+            yield from format_lines(member_name, member, indent + INDENT)
+    elif is_list and any(isinstance(element, list | Mapping) for element in value):
+        for number, element in enumerate(
+            value,
+            start=1,
+        ):
+            yield from format_lines(f"{name} {number}", element, indent)
+    elif is_list:
+        yield f"{indent}{name}: {', '.join(map(to_display_value, value))}"
+    elif isinstance(value, datetime):
+        yield f"{indent}{name}: {_format_minute(value)}"
+    else:
+        yield f"{indent}{name}: {to_display_value(value)}"
+
+
+def make_table(
+    documents: Iterable[Mapping[str, Any]],
+    names: str,
+) -> Table:
+    """Return a table of records.
+
+    Args:
+        documents: The records.
+        names: The names of the columns, which are members, with blanks between them. A column with
+            another heading is written `heading=name`; underscores of headings are shown as blanks.
+    """
+    columns = _split_names(names)
+    rows = [[format_member(name, document[name]) for _, name in columns] for document in documents]
+    return Table([heading for heading, _ in columns], rows)
+
+
+def _split_names(names: str) -> list[tuple[str, str]]:
+    """Return the heading and the name of each member; see `make_table`."""
+    columns = []
+    for name in names.split():
+        heading, _, member = name.rpartition("=")
+        columns.append(((heading or member).replace("_", " "), member))
+    return columns

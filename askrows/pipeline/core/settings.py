@@ -1,0 +1,609 @@
+"""Settings, read once from a mapping; other modules do not read the environment.
+
+The value of a setting is the first of these:
+
+1. The environment variable `FINDABLE_<NAME>`; make passes its variables on under these names.
+2. The same variable in `.env`.
+3. The default in this module.
+
+Keys and the base URL have the variable names that the SDK reads. `Settings.sources` has the origin
+of each value, and `findable settings` prints both.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from askrows.pipeline.core import trust
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.core.redact import (
+    Secret,
+    keep_out_of_output,
+    mask_key,
+    mask_password,
+    redact_keys,
+)
+from askrows.pipeline.core.setting_parsers import (
+    parse_backend,
+    parse_boolean,
+    parse_confirmed_values,
+    parse_days,
+    parse_names,
+    parse_path,
+    parse_positive_count,
+    parse_positive_size,
+    parse_prompt_version,
+    parse_prompt_versions,
+    parse_seconds,
+    parse_share,
+    parse_table_name,
+    parse_task_reference,
+    parse_tier,
+    parse_usd,
+)
+from askrows.pipeline.core.text import SURROGATES
+
+PREFIX = "FINDABLE_"
+# In the order in which the SDK prefers them.
+KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
+GOOGLE_URL = "https://generativelanguage.googleapis.com/"
+# Sources of settings.
+DOTENV = ".env"
+IN_PYTHON = "given in Python"
+# Built-in tasks.
+BUILT_IN_TASKS = ("experts", "passages")
+
+_UNITS = {
+    parse_seconds: "s",
+    parse_days: "days",
+    parse_usd: "USD",
+    parse_positive_size: "bytes",
+}
+
+
+def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_members: Any) -> Any:
+    """Declare a setting as a dataclass field.
+
+    Args:
+        default: The default.
+        parse: Parser of its text.
+        text: Description.
+        metadata_members: `local`, the default with the local engine; `unit`, if the parser does not
+            determine it; `names`, the variables, if they are not `FINDABLE_<NAME>`; `example`, a
+            valid value, if the default is not one.
+    """
+    metadata = {
+        "local": None,
+        "unit": _UNITS.get(parse, ""),
+        "names": (),
+        "example": None if default is None else str(default).removesuffix(".0"),
+        **metadata_members,
+        "parse": parse,
+        "help": text,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limit of spending."""
+
+    usd: float
+    # Spending before this time (aware, UTC) does not count.
+    starts_at: datetime
+    # Variable that the user set.
+    name: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; durations are in seconds unless the name has another unit."""
+
+    data: Path = _setting(
+        Path("data"),
+        parse_path,
+        "the folder of the workspace",
+    )
+    backend: str | None = _setting(
+        None,
+        parse_backend,
+        "gemini or local; default: gemini if a key is set, else local",
+        example="local",
+    )
+    database_url: Secret | None = _setting(
+        None,
+        Secret.url,
+        "SQLAlchemy URL of the database; default: DATA/findable.db",
+    )
+    model: str = _setting(
+        "gemini-3.5-flash-lite",
+        str,
+        "the model that answers",
+        local="findable-local-1",
+    )
+    embedding_model: str = _setting(
+        "gemini-embedding-2",
+        str,
+        "the model that embeds texts",
+        local="findable-local-embedding-1",
+    )
+    decision_model: str = _setting(
+        "gemini-decision-1",
+        str,
+        "the model that decides closed questions",
+        local="findable-local-decision-1",
+    )
+    dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
+    models_file: Path | None = _setting(
+        None,
+        parse_path,
+        "a TOML file that adds to the model catalogue or overrides it",
+    )
+    tier: str = _setting(
+        "1",
+        parse_tier,
+        "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
+    )
+    rpm: int | None = _setting(
+        None,
+        parse_positive_count,
+        "live requests per minute, instead of the tier's",
+        unit="requests/min",
+    )
+    tpm: int | None = _setting(
+        None,
+        parse_positive_count,
+        "live prompt tokens per minute, instead of the tier's",
+        unit="tokens/min",
+    )
+    rpd: int | None = _setting(
+        None,
+        parse_positive_count,
+        "live requests per day (US/Pacific), instead of the tier's",
+        unit="requests/day",
+    )
+    batch_rows: int = _setting(
+        50_000,
+        parse_positive_count,
+        "most requests in one batch",
+        unit="requests",
+    )
+    batch_bytes: int = _setting(
+        1_000_000_000,
+        parse_positive_size,
+        "largest request file; the API accepts 2 GB",
+    )
+    batch_tokens: int = _setting(
+        3_000_000,
+        parse_positive_count,
+        "most estimated input tokens in one batch",
+        unit="tokens",
+    )
+    confirm_above: float = _setting(
+        1.0,
+        parse_usd,
+        "estimated USD above which a command asks first",
+    )
+    budget_per_day: float | None = _setting(
+        None,
+        parse_usd,
+        "most USD per day (US/Pacific), in total",
+        example="5",
+    )
+    concurrency: int = _setting(
+        5,
+        parse_positive_count,
+        "live calls at once; more if RPM needs more, except that 1 stays 1",
+        unit="calls",
+    )
+    create_timeout: float = _setting(
+        60.0,
+        parse_seconds,
+        "how long a create call may take",
+    )
+    list_lag: float = _setting(
+        60.0,
+        parse_seconds,
+        "how late a new batch may appear in the API's list",
+        local=0.0,
+    )
+    call_timeout: float = _setting(
+        60.0,
+        parse_seconds,
+        "how long any other call may take; transfers may take ten times as long",
+    )
+    retry_for: float = _setting(60.0, parse_seconds, "how long a failing call is repeated")
+    retry_wait: float = _setting(
+        1.0,
+        parse_seconds,
+        "first wait between tries; it doubles, with jitter",
+        local=0.1,
+    )
+    poll_first: float = _setting(
+        5.0,
+        parse_seconds,
+        "first wait between polls of a batch",
+        local=0.02,
+    )
+    poll_most: float = _setting(
+        60.0,
+        parse_seconds,
+        "longest wait between polls of a batch",
+        local=1.0,
+    )
+    poll_patience: float = _setting(
+        300.0,
+        parse_seconds,
+        "how long batch-poll continues while every poll fails",
+    )
+    keep_days: float = _setting(
+        30.0,
+        parse_days,
+        "days for which clean keeps builds and the files of finished batches",
+    )
+    task: str = _setting(
+        "experts",
+        parse_task_reference,
+        "experts, passages, or your own task by its name or file",
+    )
+    index_columns: tuple[str, ...] | None = _setting(
+        None,
+        parse_names,
+        "other columns of people to index, or none; default: as before",
+    )
+    tags_from: Path | None = _setting(
+        None,
+        parse_path,
+        "vocabulary file with the only tags that people get",
+    )
+    version: str | None = _setting(
+        None,
+        parse_prompt_version,
+        "version for people or passages; default: the current version",
+    )
+    skip_versions: tuple[str, ...] | None = _setting(
+        None,
+        parse_prompt_versions,
+        "passages with concepts of these versions are not asked; default: VERSION=, else all",
+    )
+    passages_table: str = _setting(
+        "passages",
+        parse_table_name,
+        "the table of the passages, which is read in place",
+    )
+    prefer_versions: tuple[str, ...] | None = _setting(
+        None,
+        parse_prompt_versions,
+        "versions whose answers are preferred, in order, or none; commands that write store it",
+    )
+    doubtful: float = _setting(
+        0.7,
+        parse_share,
+        "a row is doubtful if the confidence of a field is below this",
+    )
+    gates: str | None = _setting(
+        None,
+        str,
+        "other bounds of quality gates, such as evidence=0.95,concepts=3..16",
+    )
+    trust: tuple[str, ...] = _setting(
+        (),
+        parse_confirmed_values,
+        "servers, databases and task files that need no confirmation; refused in .env",
+    )
+    debug: bool = _setting(
+        False,  # noqa: FBT003 - a default
+        parse_boolean,
+        "show tracebacks",
+        example="1",
+    )
+    api_key: Secret | None = _setting(
+        None,
+        Secret.key,
+        "the key; the first variable that is set counts; without a key, local",
+        names=KEY_NAMES,
+    )
+    base_url: Secret | None = _setting(
+        None,
+        Secret.url,
+        "a server instead of Google's",
+        names=BASE_NAMES,
+    )
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def version_of(self, task: str, prompt_version: str) -> str | None:
+        """Return the version of the setting VERSION if it is a version of a task; else None.
+
+        Args:
+            task: Name of the task.
+            prompt_version: Current version of the task.
+        """
+        version = self.version
+        if version and (version == prompt_version or version.partition("@")[0] == task):
+            return version
+        return None
+
+    @property
+    def effective_backend(self) -> str:
+        """Return the backend: the setting, else gemini if there is a key, else local."""
+        return self.backend or ("gemini" if self.api_key else "local")
+
+    def for_backend(self, backend: str, *, lag_s: float = 0.0) -> "Settings":
+        """Return these settings with the defaults of a backend.
+
+        Settings that were set keep their values. Only `local` has defaults of its own.
+
+        Args:
+            backend: gemini or local.
+            lag_s: Measured seconds until a new batch is in the list of batches. With either
+                backend, LIST_LAG is raised to it, unless LIST_LAG was set.
+        """
+        local_defaults = {
+            setting.name: setting.metadata["local"]
+            for setting in _DECLARED
+            if setting.name not in self.sources and setting.metadata["local"] is not None
+        }
+        settings = self
+        if backend == "local":
+            settings = replace(self, **local_defaults)
+        if "list_lag" in self.sources:
+            return settings
+        return replace(settings, list_lag=max(settings.list_lag, lag_s))
+
+    @property
+    def confirmed_database_url(self) -> Secret:
+        """The URL of the database; without a setting it is `findable.db` in the folder DATA.
+
+        If `.env` set it, a person must confirm it once for the workspace, because a stranger may
+        have written that file. Until then, each access asks at the terminal, unless FINDABLE_TRUST
+        confirms it.
+
+        Raises:
+            ConfigurationError: `.env` set the URL, and nobody confirms it.
+        """
+        if self.database_url and self.sources.get("database_url") == DOTENV:
+            trust.require_confirmed(
+                str(self.database_url).rstrip("/"),
+                self.data,
+                trusted=self.trust,
+                fact=f".env sets the database of this workspace to {self.database_url}",
+                unchanged="it was not opened",
+            )
+        if self.database_url:
+            return self.database_url
+        # These two characters have a meaning in a URL.
+        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
+        return Secret.url(f"sqlite:///{path}")
+
+    @property
+    def confirmed_server(self) -> Secret:
+        """The address of the API, to which the key is sent.
+
+        If `.env` set it, a person must confirm it once for the workspace, because a stranger may
+        have written that file: FINDABLE_TRUST names it, or the person says yes at the terminal, and
+        the yes is stored. Google's address needs no confirmation.
+
+        Raises:
+            ConfigurationError: `.env` set the address, and nobody confirms it. Or `.env` set the
+                address, but not the key; then nobody is asked.
+        """
+        server = self.base_url or Secret.url(GOOGLE_URL)
+        is_google = server.reveal().rstrip("/") == GOOGLE_URL.rstrip("/")
+        if is_google or self.sources.get("base_url") != DOTENV:
+            return server
+        if not self.sources.get("api_key", "").endswith(DOTENV):
+            raise ConfigurationError(
+                f".env sets the server {server}, but the key is not from .env; nothing was sent",
+                hint=f"set both in .env, or set {BASE_NAMES[0]} in the environment too",
+            )
+        trust.require_confirmed(
+            str(server).rstrip("/"),
+            self.data,
+            trusted=self.trust,
+            fact=f"the key and all requests go to {server} ({BASE_NAMES[0]}, {DOTENV}), "
+            "not to Google",
+            unchanged="nothing was sent",
+        )
+        return server
+
+
+_DECLARED = tuple(setting for setting in fields(Settings) if setting.metadata)
+# Variables by setting; the first that is set counts.
+VARIABLES = {
+    setting.name: setting.metadata["names"] or (PREFIX + setting.name.upper(),)
+    for setting in _DECLARED
+}
+FLAGS = frozenset(setting.name for setting in _DECLARED if setting.default is False)
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    *,
+    dotenv: Mapping[str, str | None] | None = None,
+) -> Settings:
+    """Return the settings of the environment and `.env`, and the source of each value.
+
+    An empty value counts as not set. For each variable, the environment is read before `.env`. If a
+    setting has several variables, the first that has a value in either place counts.
+
+    Args:
+        environ: Environment, such as `os.environ`.
+        dotenv: Values of `.env`.
+
+    Raises:
+        InputError: A value is invalid.
+        ConfigurationError: `.env` sets FINDABLE_TRUST.
+    """
+    if dotenv and dotenv.get(trust.VARIABLE):
+        raise ConfigurationError(
+            f"{trust.VARIABLE} is set in .env, which anybody may have written; nothing was done",
+            hint="set it in the environment instead",
+        )
+
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    places = (("environment", environ), (DOTENV, dotenv or {}))
+    # The error of another setting may quote the key.
+    for name, (_, mapping) in product(KEY_NAMES, places):
+        keep_out_of_output((mapping.get(name) or "").strip())
+
+    for setting in _DECLARED:
+        names = VARIABLES[setting.name]
+        for name, (place, mapping) in product(names, places):
+            text = mapping.get(name)
+            if setting.name == "api_key":
+                text = (text or "").strip()
+            if text:
+                values[setting.name] = _parse_setting(setting, text, name, f" ({place})")
+                sources[setting.name] = place
+                if len(names) > 1:
+                    sources[setting.name] = f"{name}, {place}"
+                break
+    return Settings(**values, sources=sources)
+
+
+def read_dotenv() -> dict[str, str | None]:
+    """Return the values of `.env` in the current directory; empty if there is no such file.
+
+    Raises:
+        ConfigurationError: The file is not valid UTF-8.
+    """
+    if not Path(".env").is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(".env")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f".env cannot be read: it is not valid UTF-8 (byte {error.start})",
+            hint="save it as UTF-8, or remove it",
+        ) from error
+
+
+def read_variable(name: str) -> str:
+    """Return a variable of the environment, else of `.env`, else ""."""
+    return os.environ.get(name) or read_dotenv().get(name) or ""
+
+
+def _parse_setting(setting: Field[Any], text: str, name: str, place: str = "") -> Any:
+    """Parse the text of a setting, and return its value.
+
+    Args:
+        setting: Declaration of the setting.
+        text: The text to parse.
+        name: Variable or member, for the message.
+        place: Its source in parentheses, for the message.
+
+    Raises:
+        InputError: The text is invalid. The message has no key and no password.
+    """
+    try:
+        if SURROGATES.search(text):
+            raise ValueError("it is not valid UTF-8")  # noqa: TRY301 - like an error of a parser
+        return setting.metadata["parse"](text)
+    except ValueError as error:
+        masked_text = mask_key(text) if setting.name == "api_key" else mask_password(text)
+        hint = setting.metadata["help"]
+        example = setting.metadata["example"]
+        if example is not None:
+            hint += f"; for example `{OptionHint(**{setting.name: example})}`"
+        raise InputError(f"{name} is {masked_text!r}{place}: {error}", hint=hint) from error
+
+
+def override_settings(settings: Settings, overrides: Mapping[str, object]) -> Settings:
+    """Return a copy of settings with values that Python code gave.
+
+    The source of these values becomes IN_PYTHON.
+
+    Args:
+        settings: Settings to start from.
+        overrides: Values by the name of their setting in lower case. They are parsed like texts of
+            the environment; a list is joined by commas, and None restores the default.
+
+    Raises:
+        InputError: There is no such setting, or a value is invalid.
+    """
+    settings_by_name = {setting.name: setting for setting in _DECLARED}
+    parsed_values: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in settings_by_name:
+            list_command = CommandHint("settings", all=True)
+            raise InputError(
+                f"there is no setting {name!r}; nothing was done",
+                hint=f"`{list_command}` lists all settings, in upper case",
+            )
+
+        setting = settings_by_name[name]
+        if value is None:
+            parsed_values[name] = setting.default
+        else:
+            text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            parsed_values[name] = _parse_setting(setting, text, name)
+
+    sources = {**settings.sources, **dict.fromkeys(parsed_values, IN_PYTHON)}
+    return replace(settings, **parsed_values, sources=sources)
+
+
+class SettingRow(NamedTuple):
+    """A setting as it may be shown, without keys and passwords."""
+
+    # Variable.
+    name: str
+    # Text of the value; "" if it is None.
+    value: str
+    source: str
+    # Description.
+    help: str
+    # Unit of the value; "" if it has none.
+    unit: str = ""
+
+
+def list_setting_rows(settings: Settings) -> list[SettingRow]:
+    """Return every setting with its value for the backend in use; keys and passwords are masked.
+
+    Each row has the variable, the value as a text ("" if not set), its source ("default" if no
+    source sets it), help and unit. Some defaults depend on the backend.
+    """
+    effective_settings = settings.for_backend(settings.effective_backend)
+    rows = []
+    for setting in _DECLARED:
+        value = getattr(effective_settings, setting.name)
+        if value is None:
+            text = ""
+        elif isinstance(value, tuple):
+            text = ",".join(map(str, value))
+        else:
+            text = str(value)
+        rows.append(
+            SettingRow(
+                VARIABLES[setting.name][-1],
+                redact_keys(mask_password(text)),
+                settings.sources.get(setting.name, "default"),
+                setting.metadata["help"],
+                setting.metadata["unit"],
+            ),
+        )
+    return rows
+
+
+def format_with_unit(value: str, unit: str) -> str:
+    """Return a number with its unit; a whole number has commas between thousands.
+
+    An empty value, or a value without a unit, is returned unchanged.
+
+    Raises:
+        ValueError: The value has a unit but is not a number.
+    """
+    if not unit or not value:
+        return value
+    number = float(value)
+    if number.is_integer():
+        return f"{int(number):,} {unit}"
+    return f"{number:g} {unit}"

@@ -1,0 +1,184 @@
+"""The states of batches, at findable and at the API, and the outcomes of requests.
+
+`BATCH_MOVES` has all allowed moves; `askrows.pipeline.store.batches` checks every change of a state.
+`remote_state` maps every state of the SDK, and any unknown state.
+"""
+
+import re
+from enum import StrEnum
+
+# The service tier of a call that requests no tier.
+STANDARD = "standard"
+# The service tier that a project may have set as its default. It is never requested.
+PRIORITY = "priority"
+# Beginning of the display name of every remote batch that findable creates.
+DISPLAY_NAME_PREFIX = "findable-"
+
+
+class Mode(StrEnum):
+    """How the requests of a batch are sent: by the Batch API, or as live calls."""
+
+    BATCH = "batch"
+    LIVE = "live"
+    # Live calls at half price. The API rejects them when it is busy.
+    FLEX = "flex"
+    # Live calls that ask closed questions of a decision model.
+    DECIDE = "decide"
+    # Live calls that claim no rows. Only their cost is stored.
+    TRIAL = "trial"
+
+    @property
+    def tier(self) -> str:
+        """The service tier that is requested from the API. It determines the price."""
+        if self in {Mode.BATCH, Mode.FLEX}:
+            return self.value
+        return STANDARD
+
+    @property
+    def claims_rows(self) -> bool:
+        """Whether a batch claims its rows, and each of its requests gets an outcome of its own."""
+        return self is not Mode.TRIAL
+
+
+class BatchState(StrEnum):
+    """The state of a batch."""
+
+    # The request file is sealed and its rows are claimed.
+    PREPARED = "prepared"
+    # The same, and live calls are running. It was interrupted if no process has its lock.
+    ASKING = "asking"
+    # A create call was sent, or may have been sent.
+    SUBMITTING = "submitting"
+    # The remote name is known.
+    SUBMITTED = "submitted"
+    # The result file, complete or partial, is sealed on disk.
+    DOWNLOADED = "downloaded"
+    # Every request has an outcome.
+    INGESTED = "ingested"
+    # It ended without a result, and its rows were released.
+    FAILED = "failed"
+
+
+BATCH_MOVES: dict[BatchState, set[BatchState]] = {
+    BatchState.PREPARED: {BatchState.SUBMITTING, BatchState.FAILED},
+    BatchState.ASKING: {BatchState.DOWNLOADED, BatchState.INGESTED},
+    # submitting -> submitting is another create call. The list of batches showed before that the
+    # last call had no effect.
+    BatchState.SUBMITTING: {BatchState.PREPARED, BatchState.SUBMITTED, BatchState.SUBMITTING},
+    BatchState.SUBMITTED: {BatchState.DOWNLOADED, BatchState.FAILED},
+    BatchState.DOWNLOADED: {BatchState.INGESTED, BatchState.FAILED},
+    BatchState.INGESTED: set(),
+    BatchState.FAILED: set(),
+}
+
+ENDED_STATES = frozenset({BatchState.INGESTED, BatchState.FAILED})
+OPEN_STATES = frozenset(BatchState) - ENDED_STATES
+
+
+class RemoteState(StrEnum):
+    """The state of a batch at the API, reduced to the relevant cases."""
+
+    # Unfinished, or an unknown state.
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the API will not change this batch any more."""
+        return self is not RemoteState.WAITING
+
+
+# The twelve members of google.genai.types.JobState (SDK 3.3.0) without their prefix. Replies have
+# BATCH_STATE_…, the SDK and some samples of Google have JOB_STATE_….
+REMOTE_STATES: dict[str, RemoteState] = {
+    **dict.fromkeys(
+        ("UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "CANCELLING", "PAUSED", "UPDATING"),
+        RemoteState.WAITING,
+    ),
+    # Requests without a line in the result have the outcome MISSING.
+    **dict.fromkeys(("SUCCEEDED", "PARTIALLY_SUCCEEDED"), RemoteState.SUCCEEDED),
+    "FAILED": RemoteState.FAILED,
+    "CANCELLED": RemoteState.CANCELLED,
+    "EXPIRED": RemoteState.EXPIRED,
+}
+
+
+# The name of an enumeration before its value, as in BATCH_STATE_FAILED or FinishReason.STOP.
+_ENUM_PREFIX = re.compile(
+    r"(?:\w+\.)?(?:(?:(?:JOB_|BATCH_)?STATE|FINISH_REASON|BLOCK(?:ED)?_REASON)_)?"
+)
+
+
+def normalize_enum(word: str) -> str:
+    """Return a value of an enumeration of the API in upper case, without the enumeration's name.
+
+    So `JOB_STATE_FAILED`, `BATCH_STATE_FAILED` and `failed` are the same value.
+    """
+    upper_word = word.strip().upper().replace("-", "_")
+    return _ENUM_PREFIX.sub("", upper_word, count=1)
+
+
+def remote_state(word: str | None) -> RemoteState:
+    """Return the state for a state word of the API; WAITING for None and unknown words."""
+    return REMOTE_STATES.get(normalize_enum(word or ""), RemoteState.WAITING)
+
+
+def describe_remote_state(word: str) -> str:
+    """Return a state word of the API in words for people, such as "partially succeeded"."""
+    return word.lower().rpartition("state_")[2].replace("_", " ")
+
+
+def is_known_state(word: str | None) -> bool:
+    """Return whether a state word of the API is documented; callers warn of other words."""
+    return normalize_enum(word or "") in REMOTE_STATES
+
+
+# Beginning of the reason for parking a row whose text supports no answer.
+UNSUPPORTED_REASON = "the text supports no"
+
+
+def is_unsupported(reason: str) -> bool:
+    """Return whether a row is parked because its text supports no answer, which is no failure."""
+    return reason.startswith(UNSUPPORTED_REASON)
+
+
+# Between the reason why a row is parked and its last failure.
+LAST_FAILURE_INTRODUCTION = "; last: "
+# The codes with which reasons are stored, in words for people. Other codes are words already.
+_WORDS_BY_CODE = {
+    "does-not-validate": "invalid answer",
+    "does-not-parse": "unreadable answer",
+    "different-answers": "two different valid answers",
+    "max-tokens": "answer cut at the token limit",
+    "max-tokens-empty": "no answer within the token limit",
+    "prompt-blocked": "request blocked by Gemini",
+    "bad-finish": "answer not finished by Gemini",
+    "no-candidates": "reply without an answer",
+    "no-response": "line without a reply",
+    "error-line": "error of Gemini",
+}
+# A code is the first word of a reason, or of the last failure of a parked row.
+_CODE_PATTERN = re.compile(rf"(^|{LAST_FAILURE_INTRODUCTION})({'|'.join(_WORDS_BY_CODE)})(?![\w-])")
+# What the parser of JSON expected, and its place in the reply.
+_PARSER_MESSAGE = re.compile(r": [^:;]+: line \d+ column \d+ \(char \d+\)")
+
+
+def describe_reason(reason: str) -> str:
+    """Return a stored reason of a failed request or row in words for people."""
+    described = _CODE_PATTERN.sub(lambda match: f"{match[1]}{_WORDS_BY_CODE[match[2]]}", reason)
+    return _PARSER_MESSAGE.sub("", described)
+
+
+class Outcome(StrEnum):
+    """The outcome of a request. Every request of an ingested batch has exactly one outcome."""
+
+    ANSWERED = "answered"
+    # An error line, or a blocked or empty candidate.
+    REFUSED = "refused"
+    # The reply does not parse, or does not validate.
+    INVALID = "invalid"
+    # The result file has no line for the request.
+    MISSING = "missing"

@@ -1,0 +1,197 @@
+"""Types that a task exchanges with the rest of the program: rows, answers, faults and exports."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.row_listing import NO_FILTER, RowFilter
+from askrows.pipeline.core.text import join_first, plural
+
+# These are loaded when they are first used.
+if TYPE_CHECKING:
+    from askrows.pipeline.gemini.requests import Prompt
+
+# Rows by id; each row has its cells by column.
+RowsById = Mapping[str, Mapping[str, Any]]
+
+
+class TaskRow(NamedTuple):
+    """A row that is ready to be asked."""
+
+    id: str
+    prompt: "Prompt"
+    # Hash of the input that the prompt was made from.
+    input_hash: str
+    # The row itself, if the task needs it to validate an answer.
+    context: Any = None
+
+
+@dataclass
+class WriteResult:
+    """Result of `Task.write_answers`."""
+
+    # Rows whose answer counts for them from now on.
+    applied: set[str] = field(default_factory=set)
+    # Rows whose input changed after the request was made.
+    outdated: set[str] = field(default_factory=set)
+    # Rows whose answer the database refused or that can have none; they are parked, with the
+    # reason.
+    unwritable: dict[str, str] = field(default_factory=dict)
+    # Unwritable rows and rows that failed too often, with the reason. `write_outcomes` fills it.
+    parked: dict[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: "WriteResult") -> "WriteResult":
+        """Return the union of two results, without `parked`."""
+        return WriteResult(
+            self.applied | other.applied,
+            self.outdated | other.outdated,
+            self.unwritable | other.unwritable,
+        )
+
+
+class TaskNouns(NamedTuple):
+    """Words and hints for the messages and pages of a task."""
+
+    # A row, and several rows.
+    singular: str
+    plural: str
+    # Participle of answered rows: "3 tagged".
+    answered: str
+    # Message if no row is open: "everyone with a bio is tagged, claimed or parked".
+    none_open_message: str
+    # The input of one row, and of several rows.
+    input_noun: str
+    inputs_noun: str
+    # Command that asks about the remaining rows.
+    ask_command: CommandHint = CommandHint("tag")
+    # Value of TASK= in commands; None for the default task.
+    task_option: str | None = None
+
+    def command(self, command: str, **options: Any) -> CommandHint:
+        """Return the hint for a command with TASK= set to this task."""
+        return CommandHint(command, task=self.task_option, **options)
+
+
+class RowFault(NamedTuple):
+    """A fault that `doctor` finds, or a notice: about rows of a task, batches or files."""
+
+    message: str
+    # Consequence of the fault.
+    consequence: str
+    # A text or a command hint.
+    hint: object = ""
+    # False if no data are wrong: a notice, or a change by another program.
+    is_contradiction: bool = True
+
+
+# A fault names at most this many rows.
+MAX_NAMED_ROWS = 3
+
+
+class RowFaults(Counter[str]):
+    """Number of faults by kind, with the first rows of each kind."""
+
+    def __init__(self, kinds: Mapping[str, tuple[str, object, bool]]) -> None:
+        """Start with no faults.
+
+        Args:
+            kinds: By kind, in the order of the report: consequence, next step, and whether it is
+                a contradiction. A kind is a phrase in the plural that says what is wrong.
+        """
+        super().__init__()
+        self.kinds = kinds
+        self._row_names = {kind: dict[str, None]() for kind in kinds}
+
+    def add(self, kind: str, names: Iterable[str], count: int = 1) -> None:
+        """Add `count` faults of a kind in the named rows."""
+        self[kind] += count
+        if count and len(self._row_names[kind]) <= MAX_NAMED_ROWS:
+            self._row_names[kind] |= dict.fromkeys(names)
+
+    def summarize_faults(self) -> list[RowFault]:
+        """Return a fault for each kind that occurred, in the order of `kinds`.
+
+        Its message has the number of faults of that kind, and names up to MAX_NAMED_ROWS rows.
+        """
+        faults = []
+        for kind, details in self.kinds.items():
+            if self[kind]:
+                names = join_first(list(self._row_names[kind]), MAX_NAMED_ROWS)
+                faults.append(RowFault(f"{self[kind]:,} {kind}, of {names}", *details))
+        return faults
+
+
+class ExportOptions(NamedTuple):
+    """Rows and columns of an export."""
+
+    # Prompt version, with or without a model, of the answers; None for the preferred version.
+    extractor: str | None = None
+    # Add columns with the usage and cost of each answer.
+    cost: bool = False
+    # Include rows that are no longer in their source.
+    gone: bool = False
+    # Only rows that meet these conditions; None for all. Every task supports it.
+    row_filter: RowFilter | None = None
+
+
+class ExportRows(NamedTuple):
+    """Rows to export, with their encoder."""
+
+    rows: Iterable[Any]
+    # Takes rows, a format and the escape function of CSV texts; yields bytes that end at row ends.
+    # Raises ConfigurationError if the format is Parquet and its library is not installed.
+    encode_rows: Callable[[Iterable[Any], str, Callable[[str], str]], Iterator[bytes]]
+    # Version of all answers; None if each row has its own.
+    version: str | None = None
+    # Answered rows by version; complete after the rows are read.
+    version_counts: Mapping[str, int] = MappingProxyType({})
+    # Corrections of the task that are not exported, because a single version is.
+    left_out_corrections: int = 0
+
+
+# Export formats by file ending; the first is the default.
+EXPORT_FORMATS = MappingProxyType(
+    {
+        ".csv": "csv",
+        ".jsonl": "jsonl",
+        ".ndjson": "jsonl",
+        ".json": "json",
+        ".xlsx": "xlsx",
+        ".parquet": "parquet",
+    },
+)
+
+
+@dataclass(frozen=True)
+class AskedRows:
+    """Which rows a command asks; a command asks open and marked rows by default."""
+
+    # Only rows that meet these conditions.
+    row_filter: RowFilter = NO_FILTER
+    # Also answered rows whose input changed.
+    has_changed: bool = False
+    # Also answered rows that are about to be marked; only for an estimate.
+    will_mark: bool = False
+
+
+ALL_ASKED_ROWS = AskedRows()
+
+
+@dataclass(frozen=True)
+class KeptValues:
+    """Values in another program's table that stay after answers to their rows were deleted."""
+
+    # The table, or table and column; empty if no value stays.
+    place: str = ""
+    rows: int = 0
+
+    @property
+    def message(self) -> str:
+        """Return the message that names the place and the number of rows."""
+        return (
+            f"Not cleared: {self.place} still has a value for {plural(self.rows, 'row')}, "
+            "which another program or a person wrote"
+        )

@@ -1,0 +1,106 @@
+"""Declare the task images: a summary and buckets of tags for each image that can be opened.
+
+The docstrings and descriptions of the models are part of the stored fingerprint of the task. Any
+change of them makes a new version.
+"""
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from askrows.pipeline.core.declaration import BuiltInDeclaration
+from askrows.pipeline.core.text import drop_repeats, plural
+
+# The prompt asks for this length. A summary that is a little longer is accepted.
+MAX_REQUESTED_WORDS = 60
+MAX_ACCEPTED_WORDS = 90
+MAX_TAG_CHARS = 60
+# The schema asks for this number of tags in a bucket. Longer lists are accepted.
+MAX_TAGS = 12
+
+
+class Buckets(BaseModel):
+    """What is seen, by kind; a bucket with nothing to say stays empty."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    subjects: list[str] = Field(
+        description="who or what the image is about",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    objects: list[str] = Field(
+        description="other things that are seen",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    setting: list[str] = Field(
+        description="place, season, time of day",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    style: list[str] = Field(
+        description="kind of picture and technique",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    mood: list[str] = Field(
+        description="what it feels like",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    colours: list[str] = Field(
+        description="the main colours",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+    text_seen: list[str] = Field(
+        description="words that can be read in it, as they stand there",
+        json_schema_extra={"maxItems": MAX_TAGS},
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _clean_tags(cls, tags: list[str]) -> list[str]:
+        """Return the tags with single blanks, cut to MAX_TAG_CHARS, without blank tags and repeats.
+
+        Repeats are compared without case; the first spelling stays.
+        """
+        return drop_repeats(" ".join(tag.split())[:MAX_TAG_CHARS].rstrip() for tag in tags)
+
+
+class ImageAnswer(BaseModel):
+    """The answer: what is seen in an image, in a few sentences and in buckets of tags."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    summary: str = Field(
+        description=f"what the image shows, in at most {MAX_REQUESTED_WORDS} words, "
+        "without “this image”",
+    )
+    buckets: Buckets
+
+    @field_validator("summary")
+    @classmethod
+    def _check_length(cls, summary: str) -> str:
+        """Return the summary as a single line.
+
+        Raises:
+            ValueError: The summary is blank, or has more than MAX_ACCEPTED_WORDS words.
+        """
+        words = summary.split()
+        if not 1 <= len(words) <= MAX_ACCEPTED_WORDS:
+            raise ValueError(
+                f"the summary has {plural(len(words), 'word')}, allowed: 1 to {MAX_ACCEPTED_WORDS}",
+            )
+        return " ".join(words)
+
+
+task = BuiltInDeclaration(
+    name="images",
+    answer=ImageAnswer,
+    # An import stores this problem for files that were deleted; see `import_.MISSING_FILE`.
+    items="SELECT CAST(id AS TEXT) AS id, path, problem FROM assets "
+    "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",
+    images=["path"],
+    prompt="Describe this image for a library in which it is to be found again.",
+    system=(
+        "You describe images. Say only what can be seen; do not guess names, places or events. "
+        "Tags are short and in lower case, but for words that are read in the image."
+    ),
+    label="{path}",
+    index="{summary} {buckets}",
+    max_output_tokens=1024,
+)

@@ -1,0 +1,421 @@
+"""Import the images below a folder: paths, sizes and times, and problems of broken images.
+
+- Every regular file is read once. Links are not followed.
+- A file is an image if its name ends like an image's, even if it is broken. Other files are images
+  if they begin like an image.
+- Repeating an import changes nothing. A file with other bytes is inspected again, and a moved file
+  is recognized by its hash. A broken file stays broken until its bytes change.
+"""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import insert, or_, select, update
+
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.files import check_no_address, require_utf8_path
+from askrows.pipeline.core.text import INVALID_TEXT
+from askrows.pipeline.engine.pictures import (
+    NEEDS_HEIC_REASON,
+    FileChangedError,
+    NoFileError,
+    PictureError,
+    inspect_image,
+    is_printable_path,
+    read_image_file,
+    register_heic_reader,
+)
+from askrows.pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
+from askrows.pipeline.engine.row_import import split_into_blocks
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.images import ASSETS, TASK
+from askrows.pipeline.images.table import assets
+from askrows.pipeline.store import claims, workspace
+from askrows.pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
+from askrows.pipeline.tables.refusals import translate_refusals
+
+# Limits of the files that are in memory together. A last file may exceed the bytes.
+MAX_BLOCK_FILES = 200
+MAX_BLOCK_BYTES = 64 * 2**20
+LOCK = "import-images"
+FOLDER_HINT = HintTemplate(
+    "name a folder with images, as in `{}`",
+    CommandHint("import-images", folder="photos/"),
+)
+# The problem of a row without a file. The query of the declaration leaves these rows out.
+MISSING_FILE = "the file is not there any more"
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".gif",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".svg",
+)
+_IMAGE_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp(?:avif|hei|hev|mif)",
+    re.DOTALL,
+)
+# Reasons for skipping files, in the plural.
+OTHER_FILES = "other files"
+BAD_NAMES = "files whose names are no text"
+LINKS = "links, which are not followed"
+UNREADABLE = "files and folders that cannot be read"
+CHANGED_FILES = "files that changed meanwhile, which the next import takes"
+
+Row = Mapping[str, Any]
+
+
+@dataclass
+class ImagesImportReport:
+    """Result of an import of a folder. All numbers count files."""
+
+    folder: str
+    added: int = 0
+    # Files with other bytes than before, and files that were inspected again.
+    updated: int = 0
+    moved: int = 0
+    unchanged: int = 0
+    # Rows whose files were below the folder and were deleted.
+    missing_files: int = 0
+    # Files that cannot be asked about; they are also counted above.
+    broken: int = 0
+    # Parked images that were unparked, because they have other bytes.
+    released: int = 0
+    # Number of skipped files by reason.
+    skipped_counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """The number of files of the folder that are in the table now."""
+        return self.added + self.updated + self.moved + self.unchanged
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The report for programs."""
+        return {
+            "folder": self.folder,
+            "added": self.added,
+            "updated": self.updated,
+            "moved": self.moved,
+            "unchanged": self.unchanged,
+            "gone": self.missing_files,
+            "broken": self.broken,
+            "released": self.released,
+            "left_out": dict(self.skipped_counts),
+        }
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """The numbers of changed rows by kind of change."""
+        return {
+            "added": self.added,
+            "updated": self.updated,
+            "moved": self.moved,
+            "gone": self.missing_files,
+        }
+
+    def check(self) -> None:
+        """Check that the folder has or had an image.
+
+        Raises:
+            InputError: It has no image, and no row of an earlier import is below it.
+        """
+        if not self.total + self.missing_files:
+            raise InputError(
+                f"{self.folder} contains no image; nothing was imported", hint=FOLDER_HINT
+            )
+
+
+class _ImageFile(NamedTuple):
+    """A file that is an image, possibly broken."""
+
+    path: str
+    data: bytes
+    sha256: str
+
+
+# An image file with its row (None for a new image), and all cells to write except its path (None if
+# the image is unchanged).
+_Inspection = tuple[_ImageFile, Row | None, dict[str, Any] | None]
+
+
+def check_folder(folder: Path) -> None:
+    """Check that a path is a folder whose name can be stored.
+
+    Raises:
+        InputError: It is not; nothing was imported.
+    """
+    require_utf8_path(folder)
+    if not folder.is_dir():
+        check_no_address(folder, "nothing was imported")
+        raise InputError(f"{folder} is not a folder; nothing was imported", hint=FOLDER_HINT)
+
+
+def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
+    """Import the images below a folder, a block of files in each transaction.
+
+    The folder is stored with the task, which sends only images of its stored folders. Reads all
+    files and shows the progress. Rows of images are inserted or updated: a file that was moved
+    keeps its row. Parked images with other bytes are unparked. Rows below the folder whose files
+    were deleted are marked. An event is recorded if rows changed. Waits until no other
+    import of images runs. A folder without images is no error here: the
+    caller calls `check` of the report, which raises it.
+
+    Raises:
+        InputError: `folder` is not a folder, or its name cannot be stored.
+        RefusedRowError: A rule of the table refuses a row; earlier blocks stay imported.
+    """
+    check_folder(folder)
+    report = ImagesImportReport(str(folder))
+    skipped_counts = Counter[str]()
+    blocks = split_into_blocks(
+        _find_images(folder, skipped_counts),
+        max_rows=MAX_BLOCK_FILES,
+        size_of=lambda file: len(file.data),
+        max_block_size=MAX_BLOCK_BYTES,
+    )
+    with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
+        _add_image_folder(ws.store, os.path.realpath(folder))
+        for image_files in blocks:
+            rows = ws.store.query(_find_rows, image_files)
+            inspections = [
+                # An image whose row is up to date is not opened.
+                (file, row, None if _is_up_to_date(file, row) else _make_image_cells(file))
+                for file, row in zip(image_files, rows, strict=True)
+            ]
+            with ws.store.write() as tx, translate_refusals(ASSETS):
+                _write_block(tx, inspections, report)
+            bar.show(report.total)
+
+        with ws.store.write() as tx, translate_refusals(ASSETS):
+            report.missing_files = _mark_missing_files(tx, os.path.realpath(folder))
+            if any(report.changes.values()):
+                counts = {**report.changes, "broken": report.broken}
+                summary = ", ".join(f"{count} {name}" for name, count in counts.items())
+                workspace.record_event(
+                    tx,
+                    "import",
+                    report.folder,
+                    old=None,
+                    new=summary,
+                    reason="import",
+                    now=ws.now(),
+                )
+    report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
+    return report
+
+
+def _add_image_folder(store: Store, folder: str) -> None:
+    """Store a folder with the task, unless it is stored already.
+
+    Args:
+        folder: Absolute path without links.
+    """
+    with store.write() as tx:
+        (record,) = [task for task in workspace.list_tasks(tx) if task.name == TASK]
+        folders = record.image_folders
+        if folder not in folders:
+            workspace.update_task(tx, TASK, image_folders=[*folders, folder])
+
+
+def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:
+    """Yield every image below a folder with its bytes, by folders, sorted by name.
+
+    Links and hidden files are skipped, and hidden folders are not entered. Skipped files, links,
+    and folders that cannot be read are added to `skipped_counts` by reason.
+    """
+    tree = os.walk(os.path.realpath(folder), onerror=lambda _: skipped_counts.update([UNREADABLE]))
+    for directory, folders, names in tree:
+        # The name of a link may contain bytes that are not text, so no Path is made of it.
+        links = [name for name in folders if os.path.islink(f"{directory}/{name}")]  # noqa: PTH114
+        skipped_counts[LINKS] += len(links)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            file = OTHER_FILES if name.startswith(".") else _read_image(f"{directory}/{name}")
+            if isinstance(file, str):
+                skipped_counts[file] += 1
+            else:
+                yield file
+
+
+def _read_image(path: str) -> _ImageFile | str:
+    """Read an image, or return the reason for skipping the file.
+
+    A file is an image by its suffix, or else by its first bytes. Whether it can be decoded is not
+    checked.
+
+    Returns:
+        The image with its bytes and hash; or a reason, one of the constants from OTHER_FILES (not
+        an image) to CHANGED_FILES.
+    """
+    if INVALID_TEXT.search(path):
+        return BAD_NAMES
+    if os.path.islink(path):  # noqa: PTH114 - as above
+        return LINKS
+
+    def is_image(head: bytes) -> bool:
+        return path.lower().endswith(IMAGE_SUFFIXES) or bool(_IMAGE_MAGIC.match(head))
+
+    try:
+        content = read_image_file(path, accepts_head=is_image)
+    except (FileNotFoundError, FileChangedError):
+        return CHANGED_FILES
+    except (NoFileError, OSError):
+        return UNREADABLE
+    if content is None:
+        return OTHER_FILES
+    data = content[0]
+    return _ImageFile(path, data, hashlib.sha256(data).hexdigest())
+
+
+def _find_rows(tx: Connection, image_files: Sequence[_ImageFile]) -> list[Row | None]:
+    """Return the stored row of each file, in their order; None for a new file.
+
+    It is the row with the path of the file. Otherwise the file may have been moved: then it is a
+    row with the same hash, whose own file does not exist any more. If several files have this hash,
+    each such row is returned for only one of them.
+    """
+    paths = [file.path for file in image_files]
+    row_by_path = {row["path"]: row for row in _select_rows(tx, assets.c.path, paths)}
+    # Several files with the same bytes can have moved together.
+    moved_rows_by_hash: dict[str, list[Row]] = {}
+    for equal_row in _select_rows(tx, assets.c.hash, [file.sha256 for file in image_files]):
+        if not os.path.lexists(str(equal_row["path"])):
+            moved_rows_by_hash.setdefault(equal_row["hash"], []).append(equal_row)
+
+    rows: list[Row | None] = []
+    for file in image_files:
+        row = row_by_path.get(file.path)
+        moved_rows = moved_rows_by_hash.get(file.sha256)
+        if row is None and moved_rows:
+            row = moved_rows.pop(0)
+        rows.append(row)
+    return rows
+
+
+def _select_rows(tx: Connection, column: Any, values: Sequence[str]) -> list[Row]:
+    query = select(column.table).where(column.in_(values)).order_by(column.table.c.id)
+    return [dict(row) for row in tx.execute(query).mappings()]
+
+
+def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:
+    """Return whether a file need not be inspected again; False without a row.
+
+    The row must have the path and the hash of the file. A row with a problem (the reason why the
+    image cannot be asked about) must be inspected again if the problem may be solved: the file was
+    missing, HEIC can be read now, or the name counts as printable now.
+    """
+    if row is None or row["path"] != file.path or row["hash"] != file.sha256:
+        return False
+
+    problem = row["problem"]
+    if problem is None:
+        return True
+    is_solved = {
+        MISSING_FILE: True,
+        NEEDS_HEIC_REASON: register_heic_reader(),
+        UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
+    }
+    return not is_solved.get(problem, False)
+
+
+def _make_image_cells(file: _ImageFile) -> dict[str, Any]:
+    """Decode an image, and return its cells except the path.
+
+    The cells are hash, size in bytes, problem, width and height in pixels, format, and the time at
+    which the image was taken. A broken image has only hash, size and problem; the others are None.
+    An image whose name cannot be printed has this problem and all other cells.
+    """
+    cells: dict[str, Any] = {
+        "hash": file.sha256,
+        "bytes": len(file.data),
+        "problem": None if is_printable_path(file.path) else UNPRINTABLE_NAME_REASON,
+        "width": None,
+        "height": None,
+        "format": None,
+        "taken_at": None,
+    }
+    try:
+        picture = inspect_image(file.data)
+    except PictureError as error:
+        return {**cells, "problem": error.message}
+
+    cells |= {"width": picture.width, "height": picture.height, "format": picture.mime_type}
+    if picture.taken_at is not None:
+        cells["taken_at"] = picture.taken_at.isoformat(" ")
+    return cells
+
+
+def _write_block(
+    tx: Connection,
+    inspections: Sequence[_Inspection],
+    report: ImagesImportReport,
+) -> None:
+    """Insert and update the rows of images, and unpark images with other bytes.
+
+    The row of an unchanged image is not written. Images that a batch asks now are not unparked.
+    Runs in the caller's transaction.
+
+    Adds to the counts of `report`. Every image with a problem counts as broken, changed or not.
+    """
+    changed_ids: list[str] = []
+    for file, row, new_cells in inspections:
+        problem = (new_cells or row or {}).get("problem")
+        if problem is not None:
+            report.broken += 1
+
+        if new_cells is None:
+            report.unchanged += 1
+        elif row is None:
+            tx.execute(insert(assets).values(path=file.path, **new_cells))
+            report.added += 1
+        else:
+            statement = update(assets).where(assets.c.id == row["id"])
+            tx.execute(statement.values(path=file.path, **new_cells))
+            is_moved = row["path"] != file.path
+            report.moved += is_moved
+            report.updated += not is_moved
+            if row["hash"] != file.sha256:
+                changed_ids.append(str(row["id"]))
+
+    unclaimed_ids = set(changed_ids) - set(claims.filter_claimed(tx, TASK, changed_ids))
+    report.released += len(claims.unpark(tx, TASK, row_ids=sorted(unclaimed_ids)))
+
+
+def _mark_missing_files(tx: Connection, folder: str) -> int:
+    """Store the problem MISSING_FILE for rows below a folder whose files were deleted.
+
+    A file that exists and cannot be read counts as present.
+
+    Args:
+        folder: Absolute path of the folder.
+
+    Returns:
+        The number of rows that were marked now; rows that were marked before do not count.
+    """
+    is_inside_folder = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
+    is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)
+    query = select(assets.c.id, assets.c.path).where(is_inside_folder, is_unmarked)
+    missing_ids = [
+        row.id for row in stream_rows(tx, query, page=PAGE_ROWS) if not os.path.lexists(row.path)
+    ]
+    for page in split_into_pages(missing_ids):
+        statement = update(assets).where(assets.c.id.in_(page))
+        tx.execute(statement.values(problem=MISSING_FILE))
+    return len(missing_ids)

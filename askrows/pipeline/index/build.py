@@ -1,0 +1,466 @@
+"""Build the index of a task, promote it, and roll it back.
+
+A build takes these steps: embed missing texts, write all files from a single snapshot, verify them,
+promote. Searches meanwhile use either the old or the new build, never a mixture.
+
+An entry is a row of the indexed task in a build. The share of words is the weight of the word score
+in a score by words and vectors. A meaningless query is one of the nonsense queries in
+`nonsense.txt`; the floor is the scores that most of them do not reach, and hits below it are weak.
+The position of the database is a counter that grows with each change of a task's rows.
+
+Vectors are cached by content. Texts are embedded under a lock of their own, so that no text is paid
+for twice. Other processes wait for the index lock only for texts that arrived after that step.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
+from askrows.pipeline.core.progress import NoProgress, ProgressBar
+from askrows.pipeline.core.ranking import Entry
+from askrows.pipeline.core.report import Report, format_counts
+from askrows.pipeline.core.text import format_object, join_first, plural
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.index.builds import INDEX_LOCK, Builds
+from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
+from askrows.pipeline.index.vector_cache import Vectors
+from askrows.pipeline.index.vectors import Embedder
+from askrows.pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
+from askrows.pipeline.store import marks, workspace
+from askrows.pipeline.store.database import Connection, split_into_pages
+from askrows.pipeline.store.locks import Lock
+
+# Beginning of the name of the lock of a task's texts.
+EMBED_LOCK = "embed"
+# Share of words in a score with Gemini's vectors; that for the local engine is in `IndexedTask`.
+GEMINI_WORD_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class IndexReport:
+    """Result of a build or rollback."""
+
+    # The build that is now in service, or that was deleted (then `count` is 0).
+    number: int
+    # Its entries.
+    count: int
+    # Texts that this command embedded, and entries whose vectors were in the cache.
+    embedded: int
+    cached: int
+    # Embedding model and width.
+    model: str
+    dim: int
+    # New names of foreign files that were in the place of the links in DATA.
+    moved_aside: tuple[str, ...] = ()
+    rolled_back: bool = False
+    # Rows of the task.
+    out_of: int = 0
+    # Rows without an entry by state.
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    # Why the embedding model refused an entry's text, by the entry's id; such entries are not in
+    # the build.
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    __repr__ = format_object
+
+    def to_report(self, ws: WorkspaceSession, typed_settings: Mapping[str, str]) -> Report:
+        """Return the report of `index`: the build in service, and its counts.
+
+        The counts are entries, texts that were embedded now, texts whose vectors were cached, and
+        rows without an entry by state. After a rollback the title has only the earlier build, which
+        is in service again, and its number of entries. If no row has an entry, the title only says
+        that the build was deleted.
+
+        Args:
+            ws: The workspace, with the indexed task in use.
+            typed_settings: Settings that were typed with the command. A search needs them, too.
+        """
+        report = Report(asdict(self))
+        report.warnings += [
+            f"a file had the name of a link of the index; it was moved to {moved_name}"
+            for moved_name in self.moved_aside
+        ]
+        if self.refused:
+            report.warnings.append(self.describe_refused_texts(ws))
+        if not self.count:
+            report.title = f"build {self.number} deleted; the search has no index now"
+            return report
+
+        entries = plural(self.count, ws.indexed_task.entry_noun)
+        report.title = f"build {self.number} is in service: {entries}"
+        report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
+        if self.rolled_back:
+            report.title = f"build {self.number} is in service again: {entries}"
+        if self.left_out:
+            report.title += f"; without an entry: {format_counts(self.left_out)}"
+        search_command = ws.task.nouns.command(
+            "search",
+            q=ws.indexed_task.example_question,
+            **typed_settings,
+        )
+        report.notes.append(f"`{search_command}` searches the index")
+        return report
+
+    def describe_refused_texts(self, ws: WorkspaceSession) -> str:
+        """Return the number of refused texts, the names of their rows, and the first reason."""
+        with ws.store.read() as tx:
+            row_table = ws.task.make_row_table(tx)
+            names_by_id = row_table.read_names(tx, list(self.refused))
+        row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
+        first_reason = next(iter(self.refused.values()))
+        texts = plural(len(self.refused), "text")
+        return f"{texts} left out of the index: {join_first(row_names)} ({first_reason})"
+
+
+def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
+    """Build an index of all entries of the task in use, and promote it.
+
+    Prints the price of paid embeddings. Entries whose text the model refuses are left out and
+    reported.
+
+    Args:
+        ws: The workspace.
+        worse_ok: Promote also if the database is an older copy than the one of the build in
+            service. If there are no entries, delete all builds.
+
+    Raises:
+        InputError: There are no entries, or INDEX_COLUMNS= names an unknown column.
+        InconsistentError: The database is an older copy, or the verification failed.
+        RemoteError: An embedding call failed; vectors of finished calls are kept.
+    """
+    ws.announce_foreign_records()
+    return _IndexBuilder(ws, worse_ok=worse_ok).build()
+
+
+def roll_back_index(ws: WorkspaceSession) -> IndexReport:
+    """Put the newest intact build that is older than the one in service back in service.
+
+    Nothing is deleted or embedded, unlike the command `rollback`, which deletes answers. A second
+    call goes back further. The link `current` and the record in the database are changed under the
+    index lock, for which this waits. Before that it corrects the link, as `Builds.correct_link`
+    does.
+
+    Raises:
+        InputError: There is no older build.
+        InconsistentError: All older builds are damaged.
+    """
+    builds = Builds(ws.data, ws.indexed_task.folder)
+    with ws.lock(INDEX_LOCK) as lock:
+        builds.correct_link(ws.store)
+        record_promotion = partial(
+            _record_promotion,
+            ws,
+            lock,
+            "rolled back",
+        )
+        manifest = builds.roll_back(record_promotion=record_promotion)
+    return IndexReport(
+        number=manifest.number,
+        count=manifest.count,
+        embedded=0,
+        cached=0,
+        model=manifest.model,
+        dim=manifest.dim,
+        rolled_back=True,
+    )
+
+
+def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
+    """Record in the database that a build is in service.
+
+    If the setting INDEX_COLUMNS is set, its value is recorded, too: later builds use it if the
+    setting is not set. Writes in its own transaction.
+
+    Args:
+        lock: The index lock, which the caller holds.
+        reason: Text that is recorded with the build, for example `rolled back`.
+
+    Raises:
+        LockLostError: The index lock was lost; nothing is written.
+    """
+    lock.raise_if_lost()
+    now = ws.now()
+    index_columns = ws.settings.index_columns
+    with ws.store.write() as tx:
+        if index_columns is not None:
+            marks.record_index_columns(
+                tx,
+                manifest.number,
+                columns=index_columns,
+                now=now,
+            )
+        workspace.add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
+
+
+class _IndexBuilder:
+    """A run of the command `index`."""
+
+    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
+        self._ws = ws
+        self._worse_ok = worse_ok
+        self._builds = Builds(ws.data, ws.indexed_task.folder)
+        self._embedder = Embedder(ws)
+        self._embedded_count = 0
+
+    def build(self) -> IndexReport:
+        """Embed missing texts, write a build, verify it and promote it.
+
+        Texts that the model refused in earlier runs are sent again. Waits for the index lock after
+        the texts are embedded. The floor of a build is learned from meaningless queries, and hits
+        below it are called weak. If the service fails to embed these queries, the build gets no
+        floor.
+
+        If there are no entries, all builds are deleted if the user set `worse_ok` and a build is in
+        service; otherwise InputError is raised.
+
+        Raises:
+            InputError: There are no entries to index and no builds are deleted, or INDEX_COLUMNS=
+                names an unknown column.
+            FindableError: An embedding call failed, or a check of the build failed.
+        """
+        # Check the position before anything is paid for.
+        with self._ws.store.read() as tx:
+            self._read_checked_position(tx)
+            self._ws.indexed_task.check_columns(tx, self._ws.settings.index_columns or ())
+            has_entries = self._ws.indexed_task.count_entries(tx) > 0
+        if not has_entries:
+            return self._delete_index()
+
+        self._embed_missing()
+        meaningless_vectors: Vectors | None = None
+        # If the service does not embed them, the build gets no floor.
+        with suppress(RemoteError, ConfigurationError):
+            meaningless_vectors = self._embedder.embed_queries(load_meaningless_queries())
+
+        with self._ws.lock(INDEX_LOCK) as lock:
+            number = self._builds.next_number()
+            with self._builds.staging(number) as staging_dir:
+                return self._build_and_promote(
+                    lock,
+                    meaningless_vectors,
+                    number,
+                    staging_dir,
+                )
+
+    def _delete_index(self) -> IndexReport:
+        """Delete all builds and return an empty report, for an index without entries.
+
+        Waits for the index lock before it deletes. Cached vectors are kept.
+
+        Raises:
+            InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
+        """
+        nouns = self._ws.task.nouns
+        current = self._builds.read_usable_manifest()
+        if current is not None and self._worse_ok:
+            with self._ws.lock(INDEX_LOCK):
+                self._builds.delete_all()
+            return IndexReport(
+                current.number,
+                0,
+                0,
+                0,
+                current.model,
+                current.dim,
+            )
+
+        message = f"there is nothing to index: no {nouns.singular} is {nouns.answered}"
+        hint = f"run `{nouns.command('tag')}` first"
+        if current is not None:
+            message += "; the index in service was not changed"
+            hint += f"; `{nouns.command('index', worse_ok=True)}` removes the index in service"
+        raise InputError(message, hint=hint)
+
+    def _embed_missing(self) -> None:
+        """Embed all texts that are not cached, and count them in `_embedded_count`.
+
+        Shows the progress. If the backend is paid, a price of a cent or more is printed first. It
+        is not confirmed.
+
+        Raises:
+            FindableError: A call failed. Vectors of earlier calls are in the cache.
+        """
+        ws = self._ws
+        entries = ws.indexed_task.read_entries
+        embedder = self._embedder
+        with ws.store.read() as tx:
+            count = ws.indexed_task.count_entries(tx)
+            has_missing_texts = True
+            if embedder.is_paid():
+                with ws.display.bar("reading", count) as bar:
+                    text_count, tokens, cost = embedder.estimate_cost(entries(tx), bar=bar)
+                has_missing_texts = text_count > 0
+                # No budget limits this cost, so it is announced.
+                if round(cost, 2) > 0:
+                    ws.display.say(
+                        f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}",
+                    )
+            if has_missing_texts:
+                # A text that two processes need at the same time is embedded once.
+                lock_name = f"{EMBED_LOCK}-{ws.indexed_task.folder or ws.task.name}"
+                with ws.lock(lock_name), ws.display.bar("embedding", count) as bar:
+                    self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
+
+    def _build_and_promote(
+        self,
+        lock: Lock,
+        meaningless_vectors: Vectors | None,
+        number: int,
+        staging_dir: Path,
+    ) -> IndexReport:
+        """Write the build from a snapshot, verify it and promote it.
+
+        To promote a build is to point the link `current` to it and to record that; a wrong link is
+        corrected first. Entries whose text the model refused are left out, and the report has their
+        reasons.
+
+        Args:
+            lock: The index lock, taken by the caller.
+            meaningless_vectors: Vectors of `load_meaningless_queries`, or None for a build without
+                a floor.
+            number: Number of the new build.
+            staging_dir: An empty staging directory.
+
+        Raises:
+            InconsistentError: A check of the build failed. Also, without `worse_ok`, if the
+                database is older than the build in service.
+            RemoteError: An embedding call failed, or the model refused the text of an entry that
+                was new since the embedding of all entries.
+        """
+        ws = self._ws
+        self._builds.correct_link(ws.store)
+        ranking = ws.indexed_task.ranking
+        if not ws.embedding_model.local:
+            ranking = replace(ranking, share=GEMINI_WORD_SHARE)
+        with ws.store.read() as tx:
+            position = self._read_checked_position(tx)
+            refused_texts = self._find_refused_entries(tx)
+            count = ws.indexed_task.count_entries(tx) - len(refused_texts)
+            # The first two states are all rows and the answered rows, and the last gone rows.
+            state_counts = ws.task.make_row_table(tx).count_states(tx)
+            (_, row_count), _, *unindexed, _ = state_counts.items()
+            with ws.display.bar("building", count) as bar:
+                staged = write_build(
+                    staging_dir,
+                    self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
+                    self._embedder.cache,
+                    count=count,
+                    number=number,
+                    position=position,
+                    built_at=ws.now(),
+                    ranking=ranking,
+                    meaningless_vectors=meaningless_vectors,
+                    refused_texts=refused_texts,
+                    untagged_rows=ws.indexed_task.read_untagged(tx),
+                )
+
+        verify_build(staged, count=count)
+
+        reason = f"promoted with {count} entries"
+        record_promotion = partial(
+            _record_promotion,
+            ws,
+            lock,
+            reason,
+        )
+        moved_files = self._builds.promote(staged, record_promotion=record_promotion)
+        return IndexReport(
+            number=number,
+            count=count,
+            embedded=self._embedded_count,
+            cached=max(0, count - self._embedded_count),
+            model=staged.cache.model,
+            dim=staged.cache.dim,
+            moved_aside=moved_files,
+            out_of=row_count,
+            left_out={state: rows for state, rows in unindexed if rows},
+            refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
+        )
+
+    def _iterate_entry_pages(
+        self,
+        entries: Iterable[Entry],
+        bar: ProgressBar,
+    ) -> Iterator[EntryPage]:
+        """Yield (entries, their keys, their vectors) page by page, without refused entries.
+
+        Entries that arrived since `_embed_missing`, and entries with damaged vectors, are embedded
+        now. The progress bar advances by all entries, also the refused ones.
+
+        Raises:
+            RemoteError: An embedding call failed, or the model refused the text of such an entry.
+        """
+        entry_count = 0
+        refused_keys = self._embedder.refusal_reasons
+        for all_entries in split_into_pages(entries):
+            all_keys = self._embedder.make_keys(all_entries)
+            keys = [key for key in all_keys if key not in refused_keys]
+            page = [
+                entry
+                for entry, key in zip(all_entries, all_keys, strict=True)
+                if key not in refused_keys
+            ]
+            if page:
+                add_vectors = partial(self._embed_late_entries, page)
+                yield page, keys, self._embedder.cache.fetch_or_add(keys, add_vectors)
+            entry_count += len(all_entries)
+            bar.show(entry_count)
+
+    def _embed_late_entries(self, page: Sequence[Entry], _missing_positions: list[int]) -> None:
+        """Embed the missing entries of a page.
+
+        Raises:
+            RemoteError: The model refused a text. The count of entries is already fixed, so such a
+                text cannot be left out any more.
+        """
+        refused_before = len(self._embedder.refusal_reasons)
+        self._embedded_count += self._embedder.embed_missing(page, bar=NoProgress())
+        if len(self._embedder.refusal_reasons) > refused_before:
+            raise RemoteError(
+                "the embedding model refused a text that was added during the build; "
+                "the index in service was not changed",
+                hint=f"`{self._ws.task.nouns.command('index')}` builds it without that text",
+            )
+
+    def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
+        """Return {entry id: hash and reason} of the texts that the model refused in this run.
+
+        If no text was refused, it reads no entries; otherwise it reads all.
+        """
+        reasons_by_key = self._embedder.refusal_reasons
+        if not reasons_by_key:
+            return {}
+
+        refused_texts: dict[str, RefusedText] = {}
+        for page in split_into_pages(self._ws.indexed_task.read_entries(tx)):
+            for entry, key in zip(page, self._embedder.make_keys(page), strict=True):
+                if key in reasons_by_key:
+                    refused_texts[entry.id] = RefusedText(
+                        content=content_hash(entry),
+                        reason=reasons_by_key[key],
+                    )
+        return refused_texts
+
+    def _read_checked_position(self, tx: Connection) -> int:
+        """Return the position of the database, which grows with each change of a task's rows.
+
+        Raises:
+            InconsistentError: The build in service was made at a later position, so the database is
+                an older copy, and `worse_ok` is not set.
+        """
+        # The build is read before the snapshot begins. Positions then only decrease if the whole
+        # database was replaced.
+        current = self._builds.read_usable_manifest()
+        position = workspace.get_workspace(tx).position
+        if current is not None and current.position > position and not self._worse_ok:
+            raise InconsistentError(
+                f"the database is at position {position}, but build {current.number} in service "
+                f"was read at position {current.position}: the database is an older copy; "
+                "nothing was built",
+                hint="put the newer database back, or build without the newer entries: "
+                f"`{self._ws.task.nouns.command('index', worse_ok=True)}`",
+            )
+        return position

@@ -1,0 +1,607 @@
+"""Remove rows everywhere in the workspace: row, answers, vectors, and lines of sealed files.
+
+- A sealed file is a request or result file of a batch whose SHA-256 is in the database.
+- The journal is a table of the database: it has an open erasure for each row whose `forget` is not
+  complete.
+- Every step can be repeated. After a killed run the same command continues, even if the row itself
+  is already deleted.
+- A sealed file is rewritten next to the old file. Its new hash is committed before the new file
+  replaces the old file, and a run that died in between writes the same new file again.
+- Not covered: users' own files, the table of a task that the workspace stores, backups, copies that
+  Gemini keeps for a time, and words about a person in other people's rows. The report lists these.
+"""
+
+import contextlib
+import csv
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+
+from askrows.pipeline.batch import ingest, prepare
+from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
+from askrows.pipeline.core import files
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
+from askrows.pipeline.core.report import Report, format_figures
+from askrows.pipeline.core.states import OPEN_STATES
+from askrows.pipeline.core.text import join_first, restore_formula
+from askrows.pipeline.engine.row_import import MISSING_ROW_KIND
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.gemini.requests import make_request_key
+from askrows.pipeline.gemini.result_file import read_line_key
+from askrows.pipeline.index import build
+from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
+from askrows.pipeline.ops import clean
+from askrows.pipeline.quality import report as reports
+from askrows.pipeline.store import batches, erasure, marks, rows, workspace
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tables.answer_views import drop_views
+from askrows.pipeline.tables.columns import EXPORT_COLUMNS, fold_name, has_export_columns
+
+# Files of the local engine, in the workspace's folder.
+LOCAL_ENGINE_FILES = (
+    "local-engine.sqlite",
+    "local-engine.sqlite-wal",
+    "local-engine.sqlite-shm",
+    "local-engine-files",
+)
+OUT_OF_REACH = (
+    "your own files, exports and backups; files that Gemini keeps for two days; "
+    "mentions of them in other rows"
+)
+# Figures of the report; see `make_table`.
+DELETED_FIGURES = "lines sealed_files=files vectors refused_rows report_files=reports"
+# Shorter names are not erased from reasons and notes, because they are part of too many texts.
+MIN_ERASED_NAME_CHARACTERS = 4
+
+
+def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
+    """Read the names of rows from a CSV file with a name column, or from a text file.
+
+    If the first line has a cell that is a name column of the task, the cells below are returned. If
+    the header also has `kind` and `reason`, the file is an import's report, and only the rows that
+    it lists as missing in the imported file are returned. In any other file, each line is a name.
+    Names are stripped, and blank names are left out. An apostrophe that findable put before a
+    formula is removed. Nothing is compared with the database.
+
+    Raises:
+        InputError: The file cannot be read as UTF-8, or contains no name.
+    """
+    files.require_utf8_path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise InputError(
+            f"{path} cannot be read as a file of names: {error}; nothing was changed",
+        ) from None
+
+    reader = csv.DictReader(lines)
+    columns = {fold_name(column): column for column in reader.fieldnames or ()}
+    name_columns = [
+        columns[name] for name in map(fold_name, ws.task.name_columns) if name in columns
+    ]
+    if name_columns:
+        is_report = {"kind", "reason"} <= columns.keys()
+        lines = [
+            row[name_columns[0]] or ""
+            for row in reader
+            if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
+        ]
+        with ws.store.read() as tx:
+            export_columns = (*EXPORT_COLUMNS, {ws.task.make_grid(tx).state_name})
+        if is_report or has_export_columns(columns.values(), export_columns):
+            lines = list(map(restore_formula, lines))
+
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise InputError(
+            f"{path} contains no name; nothing was changed",
+            hint="write one name per line, or a CSV file with a Username column",
+        )
+    return names
+
+
+def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
+    """Delete named rows of the task in use and everything about them, after a confirmation.
+
+    Afterwards no text of the rows is in the database, the batch files, the reports, the index or
+    the cached vectors. There are two exceptions: a vector stays if another entry has the same text,
+    and names shorter than MIN_ERASED_NAME_CHARACTERS stay in reasons and notes.
+
+    The answers and attempts of the rows stay, without content. Data at Gemini stays. Rebuilding the
+    index may call the API. If the run is killed, the same command continues without a question. The
+    steps are:
+
+    - Record in the journal that the rows are being forgotten, and park them, so that they are not
+      asked.
+    - End the live runs of killed processes; the files of trials are deleted.
+    - If the backend is the local engine (which answers on this computer instead of Gemini), delete
+      its files. If any batch is open, delete only its files of batches that may have asked about
+      the rows.
+    - Delete files that killed processes left, and files of batches that the database does not have.
+    - Rewrite the sealed files of all batches that may have asked about the rows, without their
+      lines. If a row was an example in a prompt, the requests of that version lose all examples.
+    - Delete the rows, erase their texts from all records, and delete rows of these names that an
+      import refused.
+    - Delete the quality reports of the task, because they contain rows as samples.
+    - Rebuild the index if it may contain a row, and delete all other builds.
+    - Delete cached vectors that no entry needs, compact the database, and close the journal
+      entries.
+
+    Args:
+        names: The keys of the rows, or the usernames of people. Equal names count once.
+
+    Raises:
+        InputError: A name is unknown, a row is in a running batch, or the user did not confirm. The
+            workspace is unchanged.
+        InconsistentError: A sealed file was changed, or its name in the database does not fit its
+            batch number.
+        ConfigurationError: The database refuses to delete a row; nothing was changed.
+        RemoteError: The API is needed and cannot be reached. Completed steps stay, and the next run
+            continues.
+    """
+    names = list(dict.fromkeys(names))
+    task = ws.task
+    dropped_lines = dict[str, int]()
+    row_ids = _confirm_and_park(ws, names)
+    # A killed trial claimed no row, so only its files show which rows it asked about.
+    seal_dead_batches(ws)
+
+    with ws.lock(prepare.PREPARE_LOCK):
+        with ws.store.read() as tx:
+            all_batches = batches.batches_in_states(tx)
+            row_batches = _read_row_batches(tx, task, row_ids)
+        if all(batch.is_finished for batch in all_batches):
+            delete_local_engine_files(ws.data)
+        elif ws.backend == "local":
+            for remote_name in (batch.remote_name for batch in row_batches if batch.remote_name):
+                ws.client.delete(remote_name)
+        for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
+            files.remove_path(path)
+        for batch in row_batches:
+            dropped_lines |= _drop_lines(ws, batch, row_ids)
+        with ws.lock(INDEX_LOCK), ws.store.write() as tx:
+            erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
+            _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
+            kept_values = task.count_kept_values(tx, row_ids)
+            refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
+
+    deleted_reports = reports.delete_reports(ws.data, task.name)
+    build_number = _rebuild_index_without_rows(ws, names, row_ids) if ws.is_indexed else None
+    deleted_vectors = _delete_index_leftovers_and_compact(ws)
+
+    with ws.store.write() as tx:
+        for name in names:
+            marks.finish_erasure(tx, task.name, name)
+
+    out_of_reach = OUT_OF_REACH
+    stored_table = _find_stored_table(task, ws.data)
+    if stored_table is not None:
+        out_of_reach = f"the row, if {stored_table} has it: delete it there; {OUT_OF_REACH}"
+    figures = {
+        "username": ", ".join(names),
+        "usernames": names,
+        "lines": sum(dropped_lines.values()),
+        "files": list(dropped_lines),
+        "vectors": deleted_vectors,
+        "refused_rows": refused_rows,
+        "reports": deleted_reports,
+        "build": build_number,
+        "kept_values": asdict(kept_values),
+        "out_of_reach": out_of_reach,
+    }
+    deleted = format_figures(figures, DELETED_FIGURES) or "no other data"
+    report = Report(figures, f"{join_first(names)} forgotten, with {deleted}")
+    if kept_values.rows:
+        report.parts.append(kept_values.message)
+    report.parts.append(f"Not deleted: {out_of_reach}")
+    return report
+
+
+def _find_stored_table(task: Task, data: Path) -> Path | None:
+    """Return the file with the task's rows if it is in the workspace's folder, else None."""
+    if task.user_file is None:
+        return None
+    path = Path(task.user_file.record.items)
+    is_stored = path.is_relative_to(data.resolve()) and path.is_file()
+    return path if is_stored else None
+
+
+def forget_task(ws: WorkspaceSession) -> Report:
+    """Delete the task in use with its rows, answers and files, after a confirmation.
+
+    Its batches keep their counts and costs. The task's file and its table are deleted if they are
+    in the workspace's folder; files elsewhere, and tables of other programs, stay. After a kill the
+    same command continues. Replies of killed runs are ingested before the confirmation.
+
+    Raises:
+        InputError: The task is part of findable, a batch of it is open, or the user did not
+            confirm. Nothing was deleted.
+        FindableError: A reply of a killed run cannot be ingested.
+    """
+    task = ws.task
+    if task.user_file is None:
+        raise InputError(
+            f"{task.subject} is part of findable and cannot be forgotten; nothing was changed",
+            hint="name its rows",
+        )
+    record = task.user_file.record
+    ingest.recover_dead_runs(ws)
+    ws.store.query(_check_no_open_batch, task)
+    ws.confirm(f"Forget the task {task.subject} for good: rows, answers, corrections and files?")
+
+    with ws.lock(prepare.PREPARE_LOCK):
+        with ws.store.write() as tx:
+            # Another process may have prepared a batch while the person was asked.
+            _check_no_open_batch(tx, task)
+            task_batches = batches.batches_in_states(tx, task=task.name)
+            has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
+            for batch in task_batches:
+                marks.record_cleaned(
+                    tx, batch.number, reason="its task was forgotten", now=ws.now()
+                )
+        batches_folder = ws.data / BATCHES_FOLDER
+        for batch in task_batches:
+            for path in batches_folder.glob(f"{batch.number:06d}-*"):
+                path.unlink()
+        if not has_open_batches:
+            delete_local_engine_files(ws.data)
+    reports.delete_reports(ws.data, task.name)
+
+    with ws.lock(INDEX_LOCK), ws.store.write() as tx:
+        drop_views(tx, record)
+        erasure.erase_task(tx, task.name, now=ws.now())
+    ws.tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
+    _delete_index_leftovers_and_compact(ws)
+    # Last, because the same command finds an unfinished task by its file.
+    paths = [Path(record.path)]
+    if not record.is_query:
+        paths.insert(0, Path(record.items))
+    data = ws.data.resolve()
+    for path in paths:
+        if path.is_file() and path.resolve().is_relative_to(data):
+            path.unlink()
+    title = f"the task {task.subject} is forgotten; its costs stay"
+    return Report({"task": task.subject}, title, next_step="")
+
+
+def _check_no_open_batch(tx: Connection, task: Task) -> None:
+    """Raise InputError if a batch of the task is not over."""
+    open_batches = batches.batches_in_states(tx, *OPEN_STATES, task=task.name)
+    if open_batches:
+        number = open_batches[-1].number
+        raise InputError(
+            f"batch {number} of {task.subject} is not over; nothing was changed",
+            hint=f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
+        )
+
+
+def delete_local_engine_files(data: Path) -> None:
+    """Delete the files of the local engine, which open batches need; `data` is the folder DATA."""
+    for name in LOCAL_ENGINE_FILES:
+        files.remove_path(data / name)
+
+
+def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
+    """Delete index leftovers and unneeded vectors (return how many), and compact the database.
+
+    If the database has tables of another program, it is not compacted, and a warning is printed;
+    the deleted rows were overwritten.
+
+    Returns:
+        The number of deleted vectors.
+    """
+    with ws.lock(INDEX_LOCK):
+        for path in clean.find_index_leftovers(ws):
+            files.remove_path(path)
+    vector_count = clean.delete_unneeded_vectors(ws, before=None, dry=False)
+
+    table_names = []
+    with ws.store.read() as tx:
+        for task in ws.tasks:
+            table_names += [table.name for table in task.list_tables(tx)]
+    if not ws.store.compact(extra_tables=table_names):
+        ws.display.warn(
+            "the database was not compacted, because it has tables of another program; "
+            "the deleted rows were overwritten",
+        )
+    return vector_count
+
+
+def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
+    """Check all rows, ask the user, then journal and park the rows to forget; return their ids.
+
+    A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
+    earlier run already has entries for all names, the user is not asked again.
+
+    Returns:
+        The ids to forget: those of this run and those of earlier, unfinished runs for the same
+        names.
+
+    Raises:
+        InputError: A name is unknown, a row is in a running batch, or the user did not confirm.
+        InconsistentError: A sealed file was changed.
+        ConfigurationError: The database refuses to delete a row.
+    """
+    task = ws.task
+    with ws.store.read() as tx:
+        row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
+        is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
+        _check_sealed_files(ws.data, task, tx, row_ids)
+    if not is_continuation:
+        ws.confirm(
+            f"Forget {join_first(names)} for good: row, answers, lines in sealed files, vectors, "
+            "and older builds?",
+        )
+
+    with ws.store.write() as tx:
+        # Another process may have changed the rows while the person was asked.
+        named_rows = _find_rows_to_forget(tx, task, names)
+        for row_id, name in named_rows:
+            # A trial deletion shows whether the database would refuse the real deletion later.
+            savepoint = tx.begin_nested()
+            task.delete_row(tx, row_id, unchanged_text="nothing was changed")
+            savepoint.rollback()
+            erasure.begin_erasure(tx, task.name, row_id, name=name, now=ws.now())
+    return list(dict.fromkeys(row_id for row_id, _ in named_rows))
+
+
+def _find_rows_to_forget(
+    tx: Connection,
+    task: Task,
+    names: Sequence[str],
+) -> list[tuple[str, str]]:
+    """Return the id and the typed name of each row to forget; refuse unknown names and busy rows.
+
+    A name is the row's key, or the user name of a person. A name has several rows if a killed
+    `forget` has entries in the journal for others. A name without a row is accepted if it has
+    such entries, or if claims, answers or attempts are stored under it, because another program
+    deleted the row. In the second case the name is the id.
+
+    Raises:
+        InputError: A name is unknown, or a row is in a batch that is not over.
+    """
+    named_rows = []
+    for name in names:
+        row_ids = marks.open_erasures(tx, task.name, name)
+        try:
+            row_ids.append(task.find_row_id(tx, name))
+        except InputError:
+            if erasure.has_records(tx, task.name, name):
+                row_ids.append(name)
+            if not row_ids:
+                raise
+        named_rows += [(row_id, name) for row_id in row_ids]
+
+    for row_id, name in named_rows:
+        for number in erasure.list_batches_that_may_have_row(tx, task.name, row_id):
+            batch = batches.get_batch(tx, number)
+            if not batch.is_finished:
+                raise InputError(
+                    f"{name!r} is in batch {number}, which is {batch.state}; nothing was changed",
+                    hint=f"`{CommandHint('status')}` shows how to finish it, "
+                    f"`{CommandHint('batch-cancel', batch=number)}` cancels it",
+                )
+    return named_rows
+
+
+def _read_row_batches(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+) -> list[BatchRow]:
+    """Return all batches that may have asked about any of the rows, oldest first."""
+    numbers = set[int]().union(
+        *(erasure.list_batches_that_may_have_row(tx, task.name, row_id) for row_id in row_ids)
+    )
+    return [batch for batch in batches.batches_in_states(tx) if batch.number in numbers]
+
+
+def _find_sealed_files(data: Path, batch: BatchRow) -> list[clean.SealedFile]:
+    """Return the sealed files of a batch that exist, also those that a killed `clean` left.
+
+    Raises:
+        InconsistentError: The database has another file name for the batch than its number gives.
+    """
+    return [file for file in clean.list_sealed_files(data, batch) if file.path.is_file()]
+
+
+def _make_changed_file_error(batch: BatchRow, file: clean.SealedFile) -> InconsistentError:
+    """Return the error for a changed file, which may contain lines about the person."""
+    return InconsistentError(
+        f"{file.description} of batch {batch.number} was changed after sealing "
+        f"and may contain the row: {file.path}; the file was not changed",
+        hint=f"put it back or remove it, then run `{CommandHint('forget')}` again",
+    )
+
+
+def _check_sealed_files(
+    data: Path,
+    task: Task,
+    tx: Connection,
+    row_ids: Sequence[str],
+) -> None:
+    """Raise InconsistentError if a sealed file that may have lines about the rows was changed.
+
+    Reads the existing files of all batches that may have asked about the rows. The check is skipped
+    while any `forget` of the workspace is unfinished, because it may have rewritten files.
+    """
+    # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
+    if marks.open_erasures(tx):
+        return
+
+    for batch in _read_row_batches(tx, task, row_ids):
+        for file in _find_sealed_files(data, batch):
+            if not file.is_sealed:
+                raise _make_changed_file_error(batch, file)
+
+
+def _drop_lines(
+    ws: WorkspaceSession,
+    batch: BatchRow,
+    row_ids: Collection[str],
+) -> dict[str, int]:
+    """Delete the lines about some rows from the sealed files of a batch; return their numbers.
+
+    Files that do not exist are skipped. The new hashes are recorded in the database.
+
+    Returns:
+        The number of deleted lines of each rewritten file, by its path relative to DATA.
+
+    Raises:
+        InconsistentError: A file, or its record, was changed.
+    """
+    forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
+    dropped_lines = {
+        file.path.relative_to(ws.data).as_posix(): _reseal_without_forgotten_lines(
+            ws.store, batch, file, forgotten_keys
+        )
+        for file in _find_sealed_files(ws.data, batch)
+    }
+    return {name: count for name, count in dropped_lines.items() if count}
+
+
+def _reseal_without_forgotten_lines(
+    store: Store,
+    batch: BatchRow,
+    file: clean.SealedFile,
+    forgotten_keys: Collection[str],
+) -> int:
+    """Rewrite a sealed file without the lines of some keys; return the number of deleted lines.
+
+    Lines without a readable key are deleted too. If no line is deleted, the file stays as it is.
+    The new hash is committed before the new file replaces the old file. If a killed run has
+    committed the new hash already, only the file is replaced.
+
+    Args:
+        store: The database.
+        batch: The batch of the file.
+        file: The file, with its recorded hash.
+        forgotten_keys: Request keys of the rows to forget.
+
+    Raises:
+        InconsistentError: The file, or its record, was changed.
+    """
+    current_sha256 = files.hash_file(file.path)
+    draft_path = files.new_part_path(file.path)
+    dropped_count = 0
+    try:
+        with files.SealedWriter(draft_path) as writer, file.path.open("rb") as sealed_lines:
+            for line in sealed_lines:
+                key = read_line_key(line)
+                if key and key not in forgotten_keys:
+                    writer.write(line)
+                else:
+                    dropped_count += 1
+            draft = writer.seal()
+
+        # A run that was killed before the rename has recorded the new file.
+        if file.sha256 not in {current_sha256, draft.sha256}:
+            raise _make_changed_file_error(batch, file)
+        if dropped_count:
+            if current_sha256 == file.sha256:
+                with store.write() as tx:
+                    is_recorded = erasure.record_resealed_file(
+                        tx,
+                        batch.number,
+                        old_sha256=current_sha256,
+                        sha256=draft.sha256,
+                        size=draft.size,
+                    )
+                    if not is_recorded:
+                        raise _make_changed_file_error(batch, file)
+            files.rename_sealed(draft, file.path)
+    finally:
+        draft_path.unlink(missing_ok=True)
+    return dropped_count
+
+
+def _erase_rows(
+    tx: Connection,
+    task: Task,
+    row_ids: Sequence[str],
+    *,
+    names: Sequence[str],
+    now: datetime,
+) -> None:
+    """Delete rows and erase the records about them, in the caller's transaction.
+
+    Answers and attempts stay as records of costs, without content and under another id. If the task
+    copies its rows from a source, the journal keeps later imports from adding them again. Ids
+    without a row are accepted. The rows are parked, so no batch has claimed them.
+
+    Args:
+        names: Names that are erased from all reasons and notes.
+
+    Raises:
+        ConfigurationError: The database refuses to delete a row.
+    """
+    has_source = bool(task.source_hint)
+    for row_id in row_ids:
+        task.delete_row(tx, row_id)
+        erasure.erase_row(
+            tx, task.name, row_id, texts_to_erase=names, has_findable_number=not has_source
+        )
+        if has_source:
+            marks.record_erased_row(tx, task.name, row_id, now=now)
+
+    # Recorded without ids, because no list may contain the ids of forgotten rows.
+    workspace.record_row_change(tx, task.name)
+
+
+def _rebuild_index_without_rows(
+    ws: WorkspaceSession,
+    names: Sequence[str],
+    row_ids: Collection[str],
+) -> int | None:
+    """Remove rows from the index: build it again if it may contain one of them.
+
+    Waits for the index lock. All other builds are deleted, and all builds if no entry remains. If
+    the index contains none of the rows, the build in service stays as it is, and the others are
+    deleted all the same. Leftovers of killed builds are deleted.
+
+    Returns:
+        The number of the new build, or None if no build was necessary.
+
+    Raises:
+        RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
+    """
+    builds = open_synced_builds(ws)
+    entry_count = ws.store.query(ws.indexed_task.count_entries)
+    may_contain_rows = _may_contain_entries(builds, row_ids)
+    build_number: int | None = None
+
+    try:
+        if may_contain_rows and entry_count:
+            # The rows must leave the index, even if its quality is lower afterwards.
+            build_number = build.build_index(ws, worse_ok=True).number
+    except RemoteError as error:
+        raise RemoteError(
+            f"{join_first(names)} was deleted from the database and the sealed files, "
+            f"but not yet from the index: {error.message}",
+            hint="run the same command again; it continues",
+            code=error.code,
+        ) from error
+
+    with ws.lock(INDEX_LOCK):
+        if may_contain_rows and not entry_count:
+            builds.delete_all()
+        builds.delete(builds.unused_numbers())
+    return build_number
+
+
+def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
+    """Return whether the build in service has an entry of one of the rows, or cannot be read.
+
+    Without a build it is False. An unreadable build may contain any row.
+    """
+    with contextlib.suppress(FindableError):
+        if builds.read_current_manifest() is None:
+            return False
+        with builds.open_current() as index:
+            return any(index.find_entry(row_id) is not None for row_id in row_ids)
+    return True

@@ -1,0 +1,193 @@
+"""Describe the status of a workspace for people: open rows, batches, index and money.
+
+- A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at its answer.
+- A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
+from askrows.pipeline.core.text import format_usd, join_first, plural
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.ops import status
+from askrows.pipeline.tables.row_table import GONE_STATE
+
+MIN_NAME_WIDTH = 11
+# The output fits one page: at most this many lines of open batches, and reasons of failures.
+MAX_OPEN_BATCH_LINES = 10
+MAX_REASONS = 5
+
+
+def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
+    """Report rows by state, open batches, cost, the index, and the next command.
+
+    Args:
+        exact: Compare the index with all rows, to find changes by other programs.
+    """
+    status_report = status.read_status(ws, exact=exact)
+    named_lines = _make_status_lines(status_report)
+    named_lines += [
+        (name, _format_states(counts, counts.pop(GONE_STATE)))
+        for name, counts in status.count_other_tasks(ws).items()
+    ]
+    width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
+    lines = [f"{name:<{width}}{text}" for name, text in named_lines]
+    return Report(
+        status_report.document,
+        parts=[*lines],
+        next_step=status_report.next_command or "",
+    )
+
+
+def _make_status_lines(report: status.StatusReport) -> list[tuple[str, str]]:
+    """Return the lines of `status` in order, as (name, text).
+
+    Workspace, rows and cost are always there. Each other line is left out if there is nothing to
+    say. At most MAX_OPEN_BATCH_LINES open batches are listed.
+    """
+    document: dict[str, Any] = report.document
+    engine = "local engine" if document["backend"] == "local" else document["model"]
+    lines = [
+        ("workspace", f"{document['workspace']}, {engine}"),
+        (report.subject, _format_states(document[report.subject], document["gone"])),
+    ]
+    lines += [
+        (name, format_member(document[member]))
+        for name, member, format_member in ROW_LINES
+        if document.get(member)
+    ]
+    lines += [("under way", line) for line in report.open_batch_lines[:MAX_OPEN_BATCH_LINES]]
+    unlisted_count = len(report.open_batch_lines) - MAX_OPEN_BATCH_LINES
+    if unlisted_count > 0:
+        lines.append(("under way", f"{unlisted_count:,} more: `{CommandHint('batches')}`"))
+    lines.append(("spent", _format_spent(document["spent"])))
+    if document["index"] is not None:
+        lines.append(("index", _format_index(document["index"])))
+    lines += [("twice", _format_duplicate_batch(batch)) for batch in document.get("twins", ())]
+    lines += [
+        (name, format_member(document[member]))
+        for name, member, format_member in OTHER_LINES
+        if document.get(member)
+    ]
+    if report.next_command is None:
+        lines.append(("next", "nothing to do"))
+    return lines
+
+
+def _format_duplicate_batch(batch: Mapping[str, Any]) -> str:
+    """Return the remote name of a duplicate batch, its batch, and whether it still runs.
+
+    The remote batch of a batch that was cancelled or given up is recorded as its duplicate, too, if
+    it runs or succeeded.
+    """
+    relation = "belongs to the cancelled or given-up" if batch["is_own"] else "is a duplicate of"
+    state = "cancelled or over"
+    if not batch["is_over"]:
+        state = f"not cancelled yet: `{CommandHint('batch-poll')}` cancels it"
+    return f"{batch['remote_name']} {relation} batch {batch['batch']}, {state}"
+
+
+def _format_stale(stale: Mapping[str, Any]) -> str:
+    """Return the numbers of rows that changed, and of rows that are to be asked again."""
+    counts = {
+        "changed after the answer": stale["count"] - stale["marked"],
+        "to ask again": stale["marked"],
+    }
+    return f"{format_counts(counts)}; {stale['hint']}"
+
+
+def _format_doubtful(doubtful: Mapping[str, Any]) -> str:
+    """Return the number of doubtful rows among those with confidences, and how to list them."""
+    text = f"{doubtful['count']:,} of {plural(doubtful['answered'], 'row')} with confidences"
+    hint = f"; `{doubtful['hint']}`" if doubtful["count"] else ""
+    return f"{text} (below {doubtful['below']:g}){hint}"
+
+
+def _format_states(counts_by_state: Mapping[str, int], gone_count: int) -> str:
+    """Return the number of all rows, then the number in each state that has rows, as a text.
+
+    Rows that left their source are at the end. States have the names that `items` takes, and it
+    lists as many rows.
+
+    Args:
+        counts_by_state: Its first member counts all rows, and each other the rows in a state.
+        gone_count: The number of rows that left their source.
+    """
+    (_, total), *state_counts = counts_by_state.items()
+    counts = dict(state_counts) | {"gone from the source": gone_count}
+    return f"{total:,}: {format_counts(counts) or 'none'}"
+
+
+def _format_index(index: Mapping[str, Any]) -> str:
+    """Return the number of index entries, whether they are up to date, and refused texts.
+
+    Vectors of another embedding model than that of the settings are named. If the index cannot be
+    read, the text has the problem instead. An index without entries is "none". Refused texts are
+    those that the embedding model did not accept; their rows are named.
+
+    Args:
+        index: The member `index` of the document of `status`.
+    """
+    if "problem" in index:
+        return f"broken: {index['problem']}"
+    if not index["count"]:
+        return "none"
+    parts = [f"{plural(index['count'], 'row')}, up to date"]
+    if index["behind"]:
+        parts = [f"{plural(index['count'], 'row')}, behind by {index['behind']:,}"]
+    if index["model_differs"]:
+        parts.append(
+            f"its vectors are of {index['model']} ({index['dim']}), not as in the settings"
+        )
+    if index["refused"]:
+        row_names = join_first([refused["name"] for refused in index["refused"]])
+        parts.append(f"the embedding model refused the texts of {row_names}")
+    return "; ".join(parts)
+
+
+def _format_spent(spent: Mapping[str, float]) -> str:
+    """Return the text about the cost in USD until now, for people.
+
+    It has the known cost, the estimate for running requests, and the cost that may be lost on
+    requests whose replies were lost. An estimate of 0 is left out.
+
+    Args:
+        spent: USD by kind. `actual` is the known cost. `estimated` is the estimate for running
+            requests and lost replies together. `lost` is the part of `estimated` for lost replies.
+    """
+    estimates = {
+        "under_way": max(0.0, spent["estimated"] - spent["lost"]),
+        "lost": spent["lost"],
+    }
+    parts = [format_usd(spent["actual"]), format_figures(estimates, "under_way perhaps_lost=lost")]
+    return ", ".join(filter(None, parts))
+
+
+def _format_due(retries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows that are asked again because their call failed, the newest first."""
+    rows = plural(len(retries), "row")
+    row_names = [retry["name"] for retry in reversed(retries)]
+    return f"{rows} to be asked again: {join_first(row_names)}"
+
+
+def _format_failures(failures: Mapping[str, Any]) -> str:
+    """Return the number of failed rows, the most frequent reasons, failed gates and the report."""
+    reasons = dict(list(failures["reasons"].items())[:MAX_REASONS])
+    return format_fields({**failures, "reasons": reasons}, "rows reasons gates report")
+
+
+# Lines about members of the document: the name, the member, and the function that returns the text
+# of its value. The first follow the counts of rows, the others are last.
+MemberLine = tuple[str, str, Callable[[Any], str]]
+ROW_LINES: tuple[MemberLine, ...] = (
+    ("task file", "task_file", "{}; correct it before rows are asked".format),
+    ("task file", "file_version", "declares {} now; earlier answers stay".format),
+    ("source", "source_changed", "{} changed since it was read".format),
+    ("stale", "stale", _format_stale),
+    ("doubtful", "doubtful", _format_doubtful),
+    ("foreign", "foreign_records", str),
+    ("due", "due", _format_due),
+)
+OTHER_LINES: tuple[MemberLine, ...] = (("failed", "failures", _format_failures),)

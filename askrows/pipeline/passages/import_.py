@@ -1,0 +1,295 @@
+"""Import passages from a file of any length in one transaction.
+
+The file has JSON lines, a JSON list, CSV with a header, or Parquet. A row is
+`{"id", "text", "source"?, "metadata"?}`. Other fields go into the metadata. Texts are not changed.
+
+- A passage with concepts keeps its text, because their quotations are slices of it. A row with
+  another text is rejected.
+- A passage in a running request gets the new text, and its answer will not be applied.
+- A parked passage is unparked if its text changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.engine.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    MappedFile,
+    WrittenRows,
+    import_rows,
+)
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.passages import table
+from askrows.pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
+from askrows.pipeline.tables.columns import ColumnLayout
+from askrows.pipeline.tables.row_findings import (
+    Finding,
+    FindingKind,
+    SoundRow,
+    SourceRow,
+    make_excerpt,
+    make_rejection,
+    parse_key,
+)
+
+TEXT_CONFLICT_REASON = (
+    "differs from the stored text, which has concepts; the stored text was not changed"
+)
+# Passages that are written together.
+WRITE_BLOCK_ROWS = 2000
+FILE_HINT = (
+    'write each passage as a line {"id": "…", "text": "…", "source": "…", "metadata": {…}}, '
+    "or use CSV with these columns"
+)
+# An index of PostgreSQL takes 2,704 bytes, and the API must return the id in a request key.
+MAX_ID_CHARS = 500
+PASSAGE_COLUMNS = ("id", "text", "source", "metadata")
+# In files of these formats an empty cell is a missing value.
+_CELL_FORMATS = frozenset({"csv", "xlsx", "parquet"})
+
+
+class PassagesFile(MappedFile):
+    """The passages of one file.
+
+    If `shape` is set, ids are returned as the id column stores them, and an id that does not fit
+    the column raises an InputError. A source or metadata of None leaves the stored value alone.
+    """
+
+    layout = ColumnLayout(
+        "id",
+        {name: name for name in PASSAGE_COLUMNS},
+        FILE_HINT,
+    )
+    shape: PassagesShape | None = None
+
+    def check_row(self, row: SourceRow) -> SoundRow | Finding:
+        """Return the passage of a row, or the finding that rejects the row.
+
+        A row is rejected if it has no id, an id of more than MAX_ID_CHARS characters, or no text.
+        Fields besides id, text, source and metadata are put into the metadata. A source or metadata
+        of the wrong type is dropped, with a finding in `findings`. A blank text is kept.
+        If the table is known (`self.shape`) and its id column contains UUIDs, the id is spelled as
+        the database returns it.
+
+        Raises:
+            InputError: The id does not fit the type or length of the id column, so no row of the
+                file can be imported.
+        """
+        cells = row.values
+        key, reason = parse_key(cells.get("id"), max_chars=MAX_ID_CHARS)
+        text = cells.get("text")
+        if reason:
+            return make_rejection(
+                row.line_number,
+                reason,
+                cells.get("id", ""),
+                column="id",
+                key=key or None,
+            )
+        if not isinstance(text, str):
+            reason = "missing" if text is None else "not text"
+            return make_rejection(
+                row.line_number,
+                reason,
+                text or "",
+                column="text",
+                key=key or None,
+            )
+
+        changes: list[Finding] = []
+
+        def note(column: str, reason: str, cell: object) -> None:
+            kind = FindingKind.CHANGED
+            changes.append(Finding(row.line_number, column, reason, make_excerpt(cell), kind, key))
+
+        source = cells.get("source")
+        if source is not None and not isinstance(source, str):
+            note("source", "not text; left empty", source)
+            source = None
+
+        metadata = self._parse_metadata(cells.get("metadata"))
+        if metadata is not None and not isinstance(metadata, dict):
+            note("metadata", "not a JSON object; left empty", metadata)
+            metadata = None
+        # The other cells go into the metadata.
+        other_fields = {name: cell for name, cell in cells.items() if name not in PASSAGE_COLUMNS}
+        if other_fields:
+            metadata = {**other_fields, **(metadata or {})}
+
+        if self.shape is not None:
+            key = _fit_key(self.shape, key, row.line_number)
+        passage = {"text": text, "source": source, "metadata": metadata}
+        return SoundRow(key, passage, row.line_number, tuple(changes))
+
+    def _parse_metadata(self, metadata: object) -> object:
+        """Return metadata as a JSON value.
+
+        Only a text in a file with cells (CSV, .xlsx, Parquet) is parsed; a blank text becomes None.
+        A text that is not JSON, or has an escaped NUL, is not changed.
+        """
+        if not isinstance(metadata, str) or self.format not in _CELL_FORMATS:
+            return metadata
+        if "\\u0000" in metadata:
+            return metadata
+        if not metadata.strip():
+            return None
+        try:
+            return parse_json(metadata)
+        except ValueError:
+            return metadata
+
+
+def import_passages(
+    ws: WorkspaceSession,
+    path: Path,
+    options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
+) -> ImportReport:
+    """Import the passages in a file, in one transaction, and return a report.
+
+    A report is also returned if no passage was imported; its `require_imported_row` raises in that
+    case. A note in it names columns that the table lacks. A dry import only checks and counts; it
+    works without tables of passages. Any task may be in use.
+
+    Raises:
+        InputError: The file cannot be read, an id does not fit the id column, or the list of
+            findings cannot be written. The database is unchanged.
+    """
+    file = PassagesFile(path, options)
+    shape = ws.store.query(read_shape, passages=ws.settings.passages_table)
+    file.shape = shape
+
+    report = import_rows(
+        ws.store,
+        ws.display,
+        file,
+        options,
+        write=partial(_write_passages, shape),
+        task=table.TASK,
+        data=ws.data,
+        now=ws.now(),
+        max_page_rows=WRITE_BLOCK_ROWS,
+    )
+
+    missing_columns = [f"`{name}`" for name in OPTIONAL_COLUMNS if name not in shape.value_columns]
+    if missing_columns:
+        report.notes.append(
+            f"`{shape.passages.name}` has no column {' and no column '.join(missing_columns)}; "
+            "their values are not stored",
+        )
+    return report
+
+
+def _fit_key(shape: PassagesShape, key: str, line: int) -> str:
+    """Return an id as the id column of passages stores it.
+
+    Raises:
+        InputError: The id does not fit the type of the column.
+    """
+    stored_key = shape.ids.to_row_id(key)
+    if stored_key is not None:
+        return stored_key
+
+    raise InputError(
+        f"line {line}: the id {make_excerpt(key)!r} does not fit the column `id` of "
+        f"`{shape.passages.name}`, which accepts {shape.ids.kind}; nothing was written",
+        hint=f"change the ids in the file, or set another table by {OptionHint('passages_table')}",
+    )
+
+
+def _write_passages(
+    shape: PassagesShape,
+    tx: Connection,
+    passages: Sequence[SoundRow],
+    is_dry: bool,  # noqa: FBT001 - called by `import_rows`
+) -> WrittenRows:
+    """Insert and update a block of passages; a dry import only counts.
+
+    A passage whose text differs and that has concepts is rejected. Runs in the caller's
+    transaction.
+    """
+    items = table.make_row_table(shape)
+    stored_rows: Mapping[str, Mapping[str, Any]] = {}
+    if shape.passages.name not in shape.missing:
+        stored_rows = items.read_rows(
+            tx,
+            [passage.key for passage in passages],
+            shape.value_columns,
+        )
+
+    existing = [(row, stored_rows[row.key]) for row in passages if row.key in stored_rows]
+    other_text_ids = [
+        passage.key
+        for passage, stored_row in existing
+        if cell_to_text(stored_row["text"]) != passage.values["text"]
+    ]
+    conflicting_ids: set[str] = set()
+    if shape.concepts.name not in shape.missing:
+        conflicting_ids = items.filter_ids(tx, other_text_ids, table.has_concepts(shape, None))
+
+    new_rows = [_make_passage_cells(row, {}) for row in passages if row.key not in stored_rows]
+    changed_rows = [
+        _make_passage_cells(passage, stored_row)
+        for passage, stored_row in existing
+        if passage.key not in conflicting_ids
+        and (passage.key in other_text_ids or _is_changed(shape, passage, stored_row))
+    ]
+
+    changed_text_ids = [key for key in other_text_ids if key not in conflicting_ids]
+    if not is_dry:
+        table.store_passages(tx, shape, new_rows, changed_rows)
+    conflicts = [_text_conflict(passage) for passage in passages if passage.key in conflicting_ids]
+    return WrittenRows(len(new_rows), len(changed_rows), changed_text_ids, conflicts)
+
+
+def _text_conflict(passage: SoundRow) -> Finding:
+    return make_rejection(
+        passage.line_number,
+        TEXT_CONFLICT_REASON,
+        passage.values["text"],
+        column="text",
+        key=passage.key,
+        cells={"id": passage.key, **passage.values},
+    )
+
+
+def _make_passage_cells(passage: SoundRow, stored_row: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return the cells to write for a passage: id, text, source, and metadata as JSON text.
+
+    Source and metadata stay as stored if the file lacks them.
+
+    Args:
+        passage: The passage of the file.
+        stored_row: Its stored row; empty for a new passage.
+    """
+    source = passage.values["source"]
+    if source is None and stored_row.get("source") is not None:
+        source = cell_to_text(stored_row["source"])
+
+    metadata = passage.values["metadata"]
+    if metadata is None:
+        metadata = parse_json_cell(stored_row.get("metadata"))
+    if metadata is not None:
+        metadata = to_compact_json(metadata)
+    text = passage.values["text"]
+    return {"id": passage.key, "text": text, "source": source, "metadata": metadata}
+
+
+def _is_changed(shape: PassagesShape, passage: SoundRow, stored_row: Mapping[str, Any]) -> bool:
+    """Return whether a passage has another source or other metadata than its stored row."""
+    stored_values = {
+        "source": stored_row.get("source"),
+        "metadata": parse_json_cell(stored_row.get("metadata")),
+    }
+    return any(
+        passage.values[name] not in (None, stored_values[name])
+        for name in OPTIONAL_COLUMNS
+        if name in shape.value_columns
+    )

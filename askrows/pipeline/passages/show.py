@@ -1,0 +1,176 @@
+"""Show the concepts of a passage, list passages, and encode concepts for an export."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
+
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.passages import table
+from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from askrows.pipeline.store.answers import VersionPreference
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.tables import export
+from askrows.pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
+from askrows.pipeline.tables.grid import Grid, make_grid
+from askrows.pipeline.tables.reflection import is_sqlite
+from askrows.pipeline.tables.row_table import RowTable
+from askrows.pipeline.tables.view_row import ViewColumn, ViewRow
+from askrows.pipeline.tables.where_sql import make_json_cell
+
+CONCEPTS = "concepts"
+TYPES = "types"
+# Source, text, and concepts as (name, type, quotations), quotations as (start, end, quotation).
+QuotedPassage = tuple[str, str, list[tuple[str, str, list[tuple[int, int, str]]]]]
+
+
+def read_quoted_passage(
+    settings: Settings, store: Store, task: Task, passage_id: str
+) -> QuotedPassage:
+    """Return source and text of a passage, and its newest concepts with their quotations.
+
+    The version that wrote the newest concept of the passage decides, whether it is a model's, a
+    correction or another program's: all concepts of this version are returned. The list is empty if
+    the passage has no concepts.
+
+    Args:
+        settings: The settings with the name of the table of passages.
+        task: The passages task, which finds the row.
+        passage_id: Id of the passage.
+
+    Raises:
+        InputError: There is no passage of this id.
+    """
+    from askrows.pipeline.passages.quality import parse_quotations
+
+    with store.read() as tx:
+        shape = read_shape(tx, passages=settings.passages_table)
+        passage_ids = [task.find_row_id(tx, passage_id)]
+        passages = table.make_row_table(shape)
+        row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage_id]
+        concepts = list(table.iterate_concepts(tx, shape, passage_id=passage_id))
+
+    concepts.sort(key=lambda concept: str(concept.created_at or ""))
+    last_versions = {_version_of(concept) for concept in concepts[-1:]}
+    last_concepts = [
+        (concept.concept_name, concept.concept_type, list(parse_quotations(concept.evidence)))
+        for concept in concepts
+        if _version_of(concept) in last_versions
+    ]
+    return cell_to_text(row.get("source")), cell_to_text(row["text"]), last_concepts
+
+
+def _version_of(concept: ConceptRow) -> tuple[str, str]:
+    return concept.extractor_version, concept.extractor_model
+
+
+def make_passages_grid(
+    tx: Connection,
+    shape: PassagesShape,
+    items: RowTable,
+    *,
+    preference: VersionPreference,
+) -> Grid:
+    """Return the grid that lists passages; the rows are read later.
+
+    Words are searched in id, source and text. WHERE= knows `reviewed`, and `types`: the types of a
+    passage's concepts. The column `concepts` lists the names of a passage's concepts; those of a
+    corrected passage are only the names of the correction.
+
+    Args:
+        tx: A connection to the database that will run the queries. Few queries run now.
+        shape: The columns of the tables of passages and concepts.
+        items: The table of passages. Which of its rows are open depends on the version in use.
+        preference: The order of preference among the answers to a passage.
+    """
+    column_names = ["id"]
+    column_names += [name for name in ("source", "text") if name in shape.value_columns]
+    concepts = shape.concepts.c
+    types = _list_values(tx, shape, cast(concepts.concept_type, Text))
+    names = _list_values(tx, shape, cast(concepts.concept_name, Text), table.is_current(shape))
+    columns = {name: ViewColumn(partial(_read_text, name)) for name in column_names}
+    columns[CONCEPTS] = ViewColumn(partial(_read_list, CONCEPTS), export.TEXTS_KIND)
+    columns[TYPES] = ViewColumn(
+        partial(_read_list, TYPES), export.TEXTS_KIND, make_json_cell(TYPES, types)
+    )
+    return make_grid(
+        tx,
+        items,
+        columns,
+        preference=preference,
+        cells={
+            **{name: items.table.c[name] for name in column_names},
+            CONCEPTS: names,
+            TYPES: types,
+        },
+        read_values=lambda cells: cells,
+        source_names=column_names,
+        default_names=[*column_names, CONCEPTS],
+        searched_cells=[items.table.c[name] for name in column_names],
+        facets=(TYPES,),
+    )
+
+
+def _read_text(name: str, row: ViewRow) -> str:
+    """Return a cell of a passage as text."""
+    return cell_to_text(row.values[name])
+
+
+def _read_list(name: str, row: ViewRow) -> list[str] | None:
+    """Return the different texts of a JSON list, sorted; None if there are none."""
+    texts = {cell_to_text(member) for member in parse_json_cell(row.values[name]) or ()}
+    return sorted(texts) or None
+
+
+def _list_values(
+    tx: Connection,
+    shape: PassagesShape,
+    values: ColumnElement[Any],
+    *conditions: ColumnElement[bool],
+) -> ColumnElement[Any]:
+    """Return an SQL expression for the different values of a passage's concepts, as a JSON list.
+
+    Args:
+        values: An expression on a concept. NULL is left out.
+        conditions: Conditions that a concept must meet.
+    """
+    if is_sqlite(tx):
+        value_list: ColumnElement[Any] = func.json_group_array(values.distinct())
+    else:
+        value_list = cast(func.json_agg(values.distinct()), Text)
+    query = select(value_list).where(shape.is_of_passage, values.is_not(None), *conditions)
+    return query.correlate(shape.passages).scalar_subquery()
+
+
+COLUMN_KINDS = {
+    **dict.fromkeys(ConceptRow._fields, "text"),
+    "aliases": export.TEXTS_KIND,
+    "confidence": "real",
+    "created_at": "time",
+}
+
+
+def encode_concepts(
+    concepts: Iterable[ConceptRow],
+    format_: str,
+    guard: Callable[[str], str],
+) -> Iterator[bytes]:
+    """Yield the bytes of an export of concepts, in pieces.
+
+    The concepts are read when the result is iterated.
+
+    Args:
+        concepts: Concepts.
+        format_: "csv", "json", "jsonl", "xlsx" or "parquet".
+        guard: Escapes the texts of CSV.
+
+    Raises:
+        ConfigurationError: Parquet needs pyarrow, which is missing.
+    """
+    rows = (
+        {**concept._asdict(), "confidence": parse_number(concept.confidence)}
+        for concept in concepts
+    )
+    return export.encode_rows(rows, format_, guard, kinds=COLUMN_KINDS)

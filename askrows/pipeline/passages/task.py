@@ -1,0 +1,548 @@
+"""The task of passages: request texts, stored concepts, index entries and exports."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import ColumnElement, Connection, Table, false
+
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.quotes import NO_QUOTE_REASON
+from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
+from askrows.pipeline.core.row_listing import RowFilter
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.engine.prompt_builder import PromptBuilder
+from askrows.pipeline.engine.task import IndexedTask, Task
+from askrows.pipeline.engine.task_values import (
+    ExportOptions,
+    ExportRows,
+    RowFault,
+    TaskNouns,
+    WriteResult,
+)
+from askrows.pipeline.passages import HOW_TO_BEGIN, table
+from askrows.pipeline.passages.table import ConceptRow, PassagesShape
+from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store.answers import VersionCounts
+from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.tables.adopt import DEFAULT_SETTINGS
+from askrows.pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
+from askrows.pipeline.tables.grid import Grid
+from askrows.pipeline.tables.row_table import RowTable
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from askrows.pipeline.engine.request_outcomes import RequestOutcome
+    from askrows.pipeline.passages.declaration import PassageConcepts
+    from askrows.pipeline.passages.evidence import GroundedConcepts
+
+
+FIRST_VERSION = f"{table.TASK}@1"
+# About 5,000 tokens. The prompt has only the beginning of a longer text.
+MAX_ASKED_CHARS = 20_000
+CUT_INSTRUCTION = (
+    "The passage is longer; only its beginning is shown. Quote from what is shown alone."
+)
+
+# Characters of the text in a search hit.
+_MAX_HIT_CHARS = 1_000
+# Passages whose concepts are read together.
+_INDEX_PAGE_SIZE = 500
+# `json.dumps` with an option would create an encoder in each call.
+_JSON_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+NOUNS = TaskNouns(
+    singular="passage",
+    plural="passages",
+    answered="with concepts",
+    none_open_message="every passage with a text has concepts, is claimed or is parked",
+    input_noun="text",
+    inputs_noun="texts",
+    ask_command=CommandHint("passages-backfill"),
+    task_option="passages",
+)
+
+
+class PassagesTask(Task):
+    """The task of concepts of passages, stored as rows of a table of their own."""
+
+    name = table.TASK
+    subject = "passages"
+    nouns = NOUNS
+    fill_hint = HOW_TO_BEGIN
+    row_columns = ("text",)
+    # Nine concepts of about a hundred tokens, mostly quotations.
+    answer_tokens = 900
+    needs_row = True
+    needs_pilot = True
+    exported_noun = "concept"
+    export_options = frozenset({"extractor"})
+    export_formats = MappingProxyType(
+        {
+            ".jsonl": "jsonl",
+            ".ndjson": "jsonl",
+            ".csv": "csv",
+            ".xlsx": "xlsx",
+            ".parquet": "parquet",
+        },
+    )
+    index_hint = HintTemplate(
+        "`{}` builds the index of passages with concepts",
+        CommandHint("index", task="passages"),
+    )
+
+    def __init__(
+        self,
+        shape: PassagesShape,
+        settings: Settings = DEFAULT_SETTINGS,
+        prompt_version: str = FIRST_VERSION,
+        skipped_versions: tuple[str, ...] | None = None,
+    ) -> None:
+        """Make the task; its answer model is imported when it is first used.
+
+        Args:
+            shape: The tables of the database.
+            settings: The settings of the session.
+            prompt_version: The version that answers are attributed to.
+            skipped_versions: Passages with concepts of these prompt versions are not asked. By
+                default this applies to all versions.
+        """
+        self.shape = shape
+        self._settings = settings
+        self.prompt_version = prompt_version
+        self.preferred_versions = settings.prefer_versions or ()
+        self.skipped_versions = skipped_versions
+        self.parked_version = "" if skipped_versions is None else prompt_version
+        self.index = _make_passage_index(shape)
+
+    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape is enough
+        """Return the table of passages, with the condition for open passages."""
+        return table.make_row_table(
+            self.shape,
+            skipped_versions=self.skipped_versions,
+            prompt_version=self.parked_version,
+        )
+
+    def hash_input(self, row: Mapping[str, Any], text: str | None = None) -> str:  # noqa: ARG002
+        """Return the hash of the whole text, because offsets are valid for this text alone."""
+        return hash_text(cell_to_text(row["text"]))
+
+    def make_grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists passages."""
+        from askrows.pipeline.passages.show import make_passages_grid
+
+        return make_passages_grid(
+            tx,
+            self.shape,
+            self.make_row_table(tx),
+            preference=self.make_version_preference(tx),
+        )
+
+    def delete_row(
+        self,
+        tx: Connection,  # noqa: ARG002
+        row_id: str,  # noqa: ARG002
+        *,
+        unchanged_text: str = "nothing was changed",
+    ) -> None:
+        """Refuse to delete a passage, because other rows of the user refer to it.
+
+        Raises:
+            ConfigurationError: Always. `unchanged_text` is part of its message.
+        """
+        raise ConfigurationError(
+            f"a single passage cannot be forgotten; {unchanged_text}",
+            hint=f"`{CommandHint('rollback')}` deletes the concepts of a version in all passages",
+        )
+
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """The prompt builder. The answer model is imported on first use, because this is slow."""
+        from askrows.pipeline.passages.declaration import task
+
+        return PromptBuilder(
+            task,
+            {"passage": "text"},
+            data_instruction="",
+            format_cell=lambda _column, cell: cell_to_text(cell)[:MAX_ASKED_CHARS],
+        )
+
+    def make_prompt_text(self, row: Mapping[str, Any]) -> str:
+        """Return the prompt text of a passage; a notice follows a text that was cut."""
+        text = super().make_prompt_text(row)
+        if len(cell_to_text(row["text"])) > MAX_ASKED_CHARS:
+            text = f"{text}\n{CUT_INSTRUCTION}"
+        return text
+
+    @property
+    def stored_answer_model(self) -> "type[BaseModel]":
+        """The model of stored answers: concepts with evidence."""
+        from askrows.pipeline.passages.evidence import GroundedConcepts
+
+        return GroundedConcepts
+
+    def check_answer(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any] | None,
+    ) -> "tuple[BaseModel | None, str]":
+        """Check the quotations of an answer against the text of its passage.
+
+        A reply of a model has quotations without offsets, which are located in the text. An answer
+        that was copied from a row with the same input has located quotations already. It is valid
+        if this text has them at the same offsets.
+
+        Returns:
+            The answer with evidence (located quotations) and "", or None and the reason.
+        """
+        if row is None:
+            return answer, ""
+
+        from askrows.pipeline.passages.evidence import GroundedConcepts, ground
+
+        text = cell_to_text(row["text"])
+        if not isinstance(answer, GroundedConcepts):
+            return ground(cast("PassageConcepts", answer), text)
+        if answer.matches_text(text):
+            return answer, ""
+        return None, f"{NO_QUOTE_REASON}passage"
+
+    def write_answers(
+        self,
+        tx: Connection,
+        outcomes: Sequence["RequestOutcome"],
+        *,
+        version: str,
+        now: datetime,
+    ) -> WriteResult:
+        """Insert the concepts of answers, in the caller's transaction, and lock their passages.
+
+        An answer is applied, that is, its concepts are inserted, except in three cases: it is
+        outdated, its passage was deleted, or the passage has concepts of the same prompt version
+        that no answer of a model is about. The concepts of earlier answers under the prompt version
+        are deleted.
+        An answer is outdated if the text of its passage changed after the request, or if its
+        quotations were not located, so that it was not checked against the text.
+
+        Args:
+            version: The version (`task@n/model`) of all answers.
+            now: Time of the concepts.
+
+        Returns:
+            The ids of passages whose concepts were inserted, and of those with outdated answers.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
+        """
+        from askrows.pipeline.passages.evidence import GroundedConcepts
+
+        prompt_version, _, model = version.partition("/")
+        outcome_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
+        texts = table.read_passage_texts(tx, self.shape, list(outcome_by_id), should_lock=True)
+        outdated_ids = {
+            key
+            for key, text in texts.items()
+            if outcome_by_id[key].claim.input_hash != hash_text(text)
+            or not isinstance(outcome_by_id[key].answer, GroundedConcepts)
+        }
+        has_concepts = table.has_concepts(self.shape, (prompt_version,))
+        answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
+        renewed_ids = stored_answers.find_answered(
+            tx, table.TASK, sorted(answered_ids), prompt_version
+        )
+        refused_ids = outdated_ids | (answered_ids - renewed_ids)
+        applied_answers = {
+            key: cast("GroundedConcepts", outcome.answer)
+            for key, outcome in outcome_by_id.items()
+            if key in texts and key not in refused_ids
+        }
+        for counts in stored_answers.list_versions(tx, table.TASK):
+            if counts.prompt_version == prompt_version:
+                table.remove_concepts(
+                    tx,
+                    self.shape,
+                    version=counts.prompt_version,
+                    model=counts.model,
+                    ids=sorted(renewed_ids & applied_answers.keys()),
+                )
+        self._insert_concepts(tx, applied_answers, prompt_version, model, now=now)
+        return WriteResult(applied=set(applied_answers), outdated=outdated_ids)
+
+    def _insert_concepts(
+        self,
+        tx: Connection,
+        answer_by_id: Mapping[str, "GroundedConcepts"],
+        prompt_version: str,
+        model: str,
+        *,
+        now: datetime,
+    ) -> None:
+        """Insert a row for each concept of some answers, in the caller's transaction.
+
+        A concept without evidence gets NULL. Aliases and evidence are JSON text.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a row.
+        """
+        rows: list[ConceptRow] = []
+        for key, answer in answer_by_id.items():
+            for concept in answer.concepts:
+                evidence = None
+                if concept.evidence is not None:
+                    evidence = concept.evidence.model_dump_json()
+                row = ConceptRow(
+                    passage_id=key,
+                    concept_name=concept.name,
+                    concept_type=concept.type,
+                    aliases=_JSON_ENCODER.encode(concept.aliases),
+                    confidence=concept.confidence,
+                    extractor_model=model,
+                    extractor_version=prompt_version,
+                    evidence=evidence,
+                    created_at=now,
+                )
+                rows.append(row)
+        table.add_concepts(tx, self.shape, rows)
+
+    def to_model_answer(self, answer: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored answer in the form of a reply, with quotes in the place of evidence.
+
+        A concept whose evidence is NULL has an empty list of quotes. Elements of the list of
+        concepts that are not objects stay as they are. Other members of the answer are left out.
+        """
+        concepts: list[Any] = []
+        for concept in answer.get("concepts", ()):
+            if not isinstance(concept, Mapping):
+                concepts.append(concept)
+                continue
+            fields = dict(concept)
+            if "evidence" in fields:
+                support = (fields.pop("evidence") or {}).get("support", ())
+                fields["quotes"] = [quotation["quote"] for quotation in support]
+            concepts.append(fields)
+        return {"concepts": concepts}
+
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Replace the concepts of earlier corrections by those of the new edits.
+
+        If all edits of a passage are undone, its concepts are only deleted.
+        """
+        from askrows.pipeline.passages.evidence import GroundedConcepts
+
+        person = stored_answers.PERSON
+        table.remove_concepts(tx, self.shape, version=person, model="", ids=list(new_edits))
+        for row_id, new_edit in new_edits.items():
+            if new_edit.is_applied:
+                answer = GroundedConcepts.model_validate(new_edit.edit.after)
+                self._insert_concepts(tx, {row_id: answer}, person, "", now=new_edit.edit.at)
+
+    def list_versions(self, tx: Connection) -> list[VersionCounts]:
+        """Return every version that has concepts, including those of other programs."""
+        return table.read_concept_versions(tx, self.shape)
+
+    def remove_version_answers(
+        self,
+        tx: Connection,
+        version: VersionCounts,
+        row_ids: Sequence[str],  # noqa: ARG002 - other programs have written concepts, too
+    ) -> int:
+        """Delete the concepts of a version in all passages; return their number."""
+        return table.remove_concepts(
+            tx, self.shape, version=version.prompt_version, model=version.model
+        )
+
+    def remove_answers(
+        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+    ) -> int:
+        """Delete the concepts that findable wrote for some passages; return their number.
+
+        `version` limits this to a version (`task@n/model`). By default all versions are deleted.
+        """
+        removed_count = 0
+        for counts in stored_answers.list_versions(tx, table.TASK):
+            if version in {None, counts.version}:
+                removed_count += table.remove_concepts(
+                    tx,
+                    self.shape,
+                    ids=row_ids,
+                    version=counts.prompt_version,
+                    model=counts.model,
+                )
+        return removed_count
+
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the concepts to export, which are read when iterated.
+
+        - With `options.extractor`, only the concepts of this version.
+        - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
+          version that began last. If only other programs wrote concepts, it is their version with
+          the newest concept. A corrected passage has only the concepts of its correction.
+
+        `options.row_filter` selects the passages.
+
+        Raises:
+            InputError: The requested version has no concepts.
+        """
+        from askrows.pipeline.passages.show import encode_concepts
+
+        conditions = self._make_passage_conditions(tx, options.row_filter)
+        versions = table.read_concept_versions(tx, self.shape)
+        item_counts = {counts.version: counts.items for counts in versions}
+        # Another program may have written the time as text, so times are compared as text.
+        versions.sort(key=lambda version: str(version.last or ""), reverse=True)
+        version_by_name = {counts.version: counts for counts in versions}
+        exported_version = self._choose_version(tx, list(version_by_name), options.extractor)
+        use_corrections = exported_version is None or options.extractor is None
+        concepts = table.iterate_concepts(
+            tx,
+            self.shape,
+            *conditions,
+            version=version_by_name[exported_version][:2] if exported_version else None,
+            use_corrections=use_corrections,
+        )
+        left_out_corrections = 0
+        if not use_corrections and exported_version != stored_answers.PERSON:
+            left_out_corrections = item_counts.pop(stored_answers.PERSON, 0)
+        return ExportRows(
+            concepts,
+            encode_concepts,
+            version=exported_version,
+            version_counts=item_counts,
+            left_out_corrections=left_out_corrections,
+        )
+
+    def _choose_version(
+        self, tx: Connection, answered_versions: Sequence[str], requested_version: str | None
+    ) -> str | None:
+        """Return the most preferred version with concepts; None if there is none.
+
+        The preferred versions of the task come first, then the version that began last. Versions
+        of other programs come last, in the order of `answered_versions`. The version `person`, of
+        corrections, is returned only if it is requested.
+
+        Args:
+            answered_versions: The versions (`task@n/model`) that have concepts.
+            requested_version: Consider only this version, or the versions of this prompt version.
+
+        Raises:
+            InputError: The requested version has no concepts.
+        """
+        candidates = [name for name in answered_versions if name != stored_answers.PERSON]
+        if requested_version is not None:
+            self.check_version_has_answers(requested_version, answered_versions)
+            candidates = [
+                name
+                for name in answered_versions
+                if stored_answers.belongs_to_version(name, requested_version)
+            ]
+        preference = stored_answers.VersionPreference.of_task(
+            tx, self.name, prompt_version="", versions=self.preferred_versions
+        )
+        return min(candidates, key=preference.sort_key, default=None)
+
+    def _make_passage_conditions(
+        self,
+        tx: Connection,
+        row_filter: RowFilter | None,
+    ) -> list[ColumnElement[bool]]:
+        """Return the conditions of a filter on passages; a refused row has no concepts."""
+        if row_filter is None:
+            return []
+        grid = self.make_grid(tx)
+        if grid.should_list_refused(row_filter):
+            return [false()]
+        return grid.make_conditions(tx, row_filter)
+
+    def list_tables(self, tx: Connection) -> Sequence[Table]:
+        """Return the two tables."""
+        return table.TABLES.list_definitions(tx, self._settings)
+
+    def make_tables(self, target: Connection) -> None:
+        """Make the two tables in another database."""
+        table.TABLES.adopt(target, self._settings)
+
+    def check_rows(
+        self,
+        tx: Connection,
+        display: Progress,  # noqa: ARG002
+    ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
+        """Compare all quotations with their passages, and all concepts with the applied answers.
+
+        Returns:
+            Figures and faults; see `quality.verify_concepts`.
+        """
+        from askrows.pipeline.passages.quality import verify_concepts
+
+        return verify_concepts(tx, self.shape)
+
+
+def _make_passage_index(shape: PassagesShape) -> IndexedTask:
+    """Return how passages with concepts are indexed."""
+    return IndexedTask(
+        task=table.TASK,
+        folder="tasks/passages",
+        entry_noun="passage",
+        columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
+        ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
+        count_entries=lambda tx: table.make_row_table(shape).count_rows(
+            tx,
+            table.has_concepts(shape, None),
+        ),
+        read_entries=partial(_read_index_entries, shape),
+        tags_of=lambda metadata: [str(name) for name in metadata["concepts"]],
+        hit_fields=lambda metadata: {
+            "id": metadata["id"],
+            "concepts": metadata["concepts"],
+            "text": metadata["text"][:_MAX_HIT_CHARS],
+        },
+        is_on_request=True,
+    )
+
+
+def _read_index_entries(
+    shape: PassagesShape,
+    tx: Connection,
+    among: Sequence[str] | None = None,
+) -> Iterator[Entry]:
+    """Yield an index entry for each passage with concepts, by id.
+
+    Its metadata are id, text, names of concepts, source and metadata. A corrected passage has only
+    the names of its correction.
+
+    Args:
+        among: Ids of the passages; None means all passages.
+    """
+    items = table.make_row_table(shape)
+    condition = table.has_concepts(shape, None)
+    # WHERE= of a search can name the columns after the text.
+    _, *extra_columns = shape.value_columns
+    rows = items.read_cells(tx, ("id", "text", *extra_columns), condition, row_ids=among)
+    for page in split_into_pages(rows, _INDEX_PAGE_SIZE):
+        cells_by_id = {cell_to_text(row[0]): row[1:] for row in page}
+        names_by_id = table.read_concept_names(tx, shape, list(cells_by_id))
+        for key, (text_cell, *extra_cells) in cells_by_id.items():
+            pairs = zip(extra_columns, extra_cells, strict=True)
+            extra_fields = {name: parse_json_cell(cell) for name, cell in pairs}
+            yield _make_index_entry(
+                key, cell_to_text(text_cell), names_by_id.get(key, []), extra_fields
+            )
+
+
+def _make_index_entry(
+    key: str,
+    text: str,
+    concepts: Sequence[str],
+    extra_fields: Mapping[str, Any],
+) -> Entry:
+    """Return the entry of a passage; the names of its concepts are embedded with the text."""
+    embedded_text = f"{text} Concepts: {', '.join(concepts)}." if concepts else text
+    fields = {"text": text, "concepts": "\n".join(concepts)}
+    metadata = {"id": key, "text": text, "concepts": concepts, **extra_fields}
+    return Entry(key, embedded_text, metadata, [concepts, extra_fields], fields)

@@ -1,0 +1,159 @@
+"""Measure the answers of a task, judge the figures, and write the report into the workspace.
+
+A gate is a figure with bounds; to judge a figure is to compare its value with them. A `version`
+is `task@n/model`, or a prompt version, `task@n`.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.report import Report, make_table
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
+from askrows.pipeline.engine.shipped_task import find_shipped_task
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.quality import figures
+from askrows.pipeline.quality.figures import Figure, TaskMeasure
+from askrows.pipeline.quality.report import QualityReport, delete_partial_reports
+
+LOCAL_EVIDENCE_NOTE = (
+    "the evidence of the local engine is always correct, because it copies quotations from the text"
+)
+
+# Columns of the table of gates; see `make_table`.
+GATE_COLUMNS = "gate=name rows=items verdict=passed finding=said"
+# Bounds of tasks whose answers consist of choices only, in the form of the setting GATES.
+CLOSED_ANSWER_GATES = "same=off"
+
+
+def read_effective_gates(
+    task: Task, settings: Settings, *, tasks: Sequence[Task]
+) -> dict[str, Figure | None]:
+    """Return the gates of a task by name, with the bounds in force; None if a gate is off.
+
+    A gate is a figure of quality with bounds: a pilot fails if the figure is outside them. The
+    task's file overrides the default bounds, and GATES overrides the file. GATES can be set in
+    `.env` for all tasks, so it may name gates of other tasks of the workspace; these are ignored.
+
+    Args:
+        task: The task whose gates are returned.
+        settings: The settings with GATES.
+        tasks: All tasks of the workspace.
+
+    Raises:
+        ConfigurationError: GATES or `gates=` of the task's file is malformed. Or it names a gate
+            that the task does not have; for GATES, a gate that no task of the workspace has.
+    """
+    # Most rows may have the same choice, which says nothing about the quality of the answers.
+    # People and passages have gates of their own.
+    default_gates = ""
+    if task.user_file is not None and task.is_closed:
+        default_gates = CLOSED_ANSWER_GATES
+    bounds_by_source = {
+        "the default bounds": default_gates,
+        f"gates= of the task {task.name}": task.gates,
+        "GATES": settings.gates or "",
+    }
+    other_gates: set[str] = set()
+    if settings.gates:
+        other_figures = chain.from_iterable(_measure_of(other).figures for other in tasks)
+        other_gates = {figure.name for figure in other_figures}
+    return figures.apply_gate_settings(
+        _measure_of(task).figures,
+        bounds_by_source,
+        other_gates=other_gates,
+    )
+
+
+def _measure_of(task: Task) -> TaskMeasure:
+    """Return how a task is measured: in its own way, or as all tasks without one."""
+    shipped_task = find_shipped_task(task.subject)
+    if shipped_task is not None and shipped_task.load_measure is not None:
+        return shipped_task.load_measure()
+
+    from askrows.pipeline.quality import measure
+
+    return TaskMeasure(measure.FIGURES, measure.measure)
+
+
+def write_report(
+    ws: WorkspaceSession,
+    *,
+    version: str | None = None,
+    notes: Sequence[str] = (),
+) -> QualityReport | None:
+    """Measure and judge the answers of a version, write the report's files, and return the report.
+
+    Figures are compared with the gates in force; a failed gate raises nothing. The report is in the
+    folder `reports` of DATA, and is on disk when this returns.
+
+    Args:
+        ws: The session.
+        version: The version: `task@n/model`, or `task@n` for all models. None means the prompt
+            version in use.
+        notes: Notes for the beginning of the report. If the answers are placeholders of the local
+            engine, notes about that are added.
+
+    Returns:
+        The report, or None if there was nothing to measure: no answer, no reply without an answer,
+        and no parked row. No file is written then.
+
+    Raises:
+        ConfigurationError: The gates of the task or of GATES are malformed.
+    """
+    task_measure = _measure_of(ws.task)
+    measured_version = version or ws.task.prompt_version
+    with ws.store.read() as tx:
+        quality = task_measure.measure(tx, ws.task, measured_version)
+
+    if not quality.items and not any(item_count for _, item_count in quality.values.values()):
+        return None
+
+    if ws.has_placeholder_answers:
+        notes = [PLACEHOLDER_NOTE, *notes]
+        evidence_share, _ = quality.values.get("evidence", (None, 0))
+        if evidence_share is not None:
+            notes = [*notes, LOCAL_EVIDENCE_NOTE]
+    quality = quality._replace(notes=[*notes, *quality.notes])
+    gates = read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+
+    report = QualityReport(quality, figures.judge_figures(quality, gates), ws.now())
+    return report.seal(ws.data, ws.task.name)
+
+
+def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
+    """Measure the answers of a version, write the report's files, and report the gates.
+
+    Partly written reports of dead processes are deleted first.
+
+    Args:
+        ws: The session.
+        version: The version, as in `write_report`.
+
+    Raises:
+        InputError: A version was named that has no answers; no file was written.
+        ConfigurationError: The gates are malformed.
+    """
+    delete_partial_reports(ws.data, ws.task.name)
+    quality = write_report(ws, version=version)
+    if quality is not None:
+        ws.announce_placeholders()
+        figures = {**quality.document, "placeholder": ws.has_placeholder_answers}
+        report = Report(figures, f"{quality.line}; report: {quality.path}")
+        report.parts.append(make_table(figures["gates"], GATE_COLUMNS))
+        if quality.error is not None:
+            report.errors = [quality.error]
+        return report
+
+    # A task without answers is an error only if the user named a version.
+    if version is not None:
+        raise InputError(
+            f"there is no answer of version {version!r}; no report was written",
+            hint=f"`{CommandHint('versions')}` lists the versions",
+        )
+    rows = ws.task.nouns.plural
+    return Report(
+        None, f"no answers about {rows} under {ws.task.prompt_version} yet: nothing to measure"
+    )

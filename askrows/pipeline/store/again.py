@@ -1,0 +1,166 @@
+"""Marks: rows that a person asked for again.
+
+- A mark has the id of the newest model answer at that time, of any row, because a copy of an old
+  answer has a higher id than that answer. The mark is done when its row has a model answer with a
+  higher id, applied or not; nothing else records that.
+- The old answer counts until a new answer is applied.
+- All marks of one command have the same time. A mark that is done is replaced by the next one.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    delete,
+    literal,
+    select,
+)
+
+from askrows.pipeline.store.answers import PERSON, newest_model_answer_id
+from askrows.pipeline.store.claims import forgive_attempts
+from askrows.pipeline.store.database import insert_into, select_matching
+from askrows.pipeline.store.schema import again, answers
+
+_HAS_NEWER_ANSWER = (
+    select(answers.c.id)
+    .where(
+        answers.c.task == again.c.task,
+        answers.c.item_id == again.c.item_id,
+        answers.c.extractor != PERSON,
+        answers.c.id > again.c.answer_id,
+    )
+    .correlate(again)
+    .exists()
+)
+
+
+def is_marked(task: str, row_id: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return the SQL condition that a row has a mark that is not done.
+
+    Args:
+        row_id: The column with the row's id in the outer query.
+    """
+    return (
+        select(again.c.item_id)
+        .where(again.c.task == task, again.c.item_id == row_id, ~_HAS_NEWER_ANSWER)
+        .correlate_except(again)
+        .exists()
+    )
+
+
+def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+    """Return the answer id of each mark that is not done, by row id."""
+    query = select(again.c.item_id, again.c.answer_id).where(
+        again.c.task == task, ~_HAS_NEWER_ANSWER
+    )
+    return {row[0]: row[1] for row in select_matching(tx, query, again.c.item_id, row_ids)}
+
+
+def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
+    """Return who asked for a row again, if it was not asked yet; else None."""
+    query = select(again.c.who).where(
+        again.c.task == task, again.c.item_id == row_id, ~_HAS_NEWER_ANSWER
+    )
+    return tx.execute(query).scalar()
+
+
+def list_unfinished_times(
+    tx: Connection,
+    task: str,
+    rows: FromClause,
+    row_id: ColumnElement[str],
+    condition: ColumnElement[bool],
+) -> Sequence[datetime]:
+    """Return the times of the commands of which a marked row is still to be asked.
+
+    Args:
+        rows: The table of the task's rows.
+        row_id: Expression for a row's id.
+        condition: Condition that a marked row is still to be asked.
+    """
+    query = (
+        select(again.c.at)
+        .select_from(rows.join(again, again.c.item_id == row_id))
+        .where(again.c.task == task, ~_HAS_NEWER_ANSWER, condition)
+        .distinct()
+    )
+    return tx.execute(query).scalars().all()
+
+
+def was_marked_at(
+    task: str, row_id: ColumnElement[str], times: Sequence[datetime], *, since: datetime | None
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row was last marked at one of these times, or later.
+
+    Args:
+        since: The time from which on all marks count; None for none.
+    """
+    is_then: ColumnElement[bool] = again.c.at.in_(times)
+    if since is not None:
+        is_then |= again.c.at >= since
+    return (
+        select(again.c.item_id)
+        .where(again.c.task == task, again.c.item_id == row_id, is_then)
+        .correlate_except(again)
+        .exists()
+    )
+
+
+def mark_to_ask_again(
+    tx: Connection,
+    task: str,
+    rows: FromClause,
+    row_id: ColumnElement[str],
+    condition: ColumnElement[bool],
+    *,
+    who: str,
+    now: datetime,
+) -> int:
+    """Mark all rows that meet a condition, forgive their failed attempts, and return their number.
+
+    Runs in the caller's transaction.
+
+    Args:
+        rows: The table of the task's rows.
+        row_id: Expression for a row's id.
+        who: Who asks for the rows again.
+    """
+    columns = (
+        literal(task),
+        row_id,
+        literal(newest_model_answer_id(tx)),
+        literal(who),
+        literal(now, again.c.at.type),
+    )
+    marked_rows = select(*columns).select_from(rows).where(condition)
+    statement = insert_into(again, tx.dialect.name).from_select(
+        ["task", "item_id", "answer_id", "who", "at"], marked_rows
+    )
+    new_values = {name: statement.excluded[name] for name in ("answer_id", "who", "at")}
+    statement = statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=new_values)
+    marked_count = tx.execute(statement).rowcount
+
+    marked_ids = select(again.c.item_id).where(again.c.task == task, again.c.at == now)
+    forgive_attempts(tx, task, marked_ids)
+    return marked_count
+
+
+def remove_marks(
+    tx: Connection,
+    task: str,
+    rows: FromClause,
+    row_id: ColumnElement[str],
+    condition: ColumnElement[bool],
+) -> int:
+    """Delete the marks that are not done of rows that meet a condition; return their number.
+
+    Args:
+        rows: The table of the task's rows.
+        row_id: Expression for a row's id.
+    """
+    ids = select(row_id).select_from(rows).where(condition)
+    remove = delete(again).where(again.c.task == task, ~_HAS_NEWER_ANSWER, again.c.item_id.in_(ids))
+    return tx.execute(remove).rowcount

@@ -1,0 +1,260 @@
+"""Counts of answers, failed attempts and replies.
+
+An attempt is a request that produced no answer. A charged attempt counts against its row, whose
+number of attempts is limited; an uncharged attempt failed because of the service. Unparking a row
+forgives its attempts: they stay stored, but no longer count. A lost live call is a live call that
+got no reply, although it may have been paid for. An applied answer may count for its row; an answer
+that came too late is stored unapplied.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    true,
+)
+
+from askrows.pipeline.core.states import Outcome
+from askrows.pipeline.store.answers import (
+    PERSON,
+    add_usage,
+    answered_ids,
+    has_version,
+    is_answered,
+    select_usage,
+)
+from askrows.pipeline.store.claims import CLAIMED
+from askrows.pipeline.store.database import count_rows, select_matching
+from askrows.pipeline.store.schema import answers, attempts, row_claims
+
+# The reason of an attempt begins with this if its call got no reply and was perhaps paid for.
+LOST_CALL_PREFIX = "no reply: "
+# Reasons of replies that a larger `maxOutputTokens` may repair.
+CUT_SHORT_REASONS = ("max-tokens", "max-tokens-empty")
+
+
+def count_charged(
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
+) -> dict[str, int]:
+    """Return how many charged and unforgiven attempts each row has under a version, by row id.
+
+    A charged attempt failed because of its row and counts against it. Rows without such attempts
+    are left out.
+    """
+    return _count_attempts(tx, task, row_ids, attempts.c.extractor == version, attempts.c.charged)
+
+
+def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
+    """Count each row's unforgiven attempts that the token limit cut short.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    return _count_attempts(tx, task, row_ids, attempts.c.reason.in_(CUT_SHORT_REASONS))
+
+
+def count_service_failures(
+    tx: Connection,
+    task: str,
+    version: str,
+    row_ids: Sequence[str],
+    *,
+    live: bool,
+) -> dict[str, int]:
+    """Return how often the service failed for each row since the row's last charged attempt.
+
+    A failure of the service is an attempt under the version that is neither charged (counted
+    against the row) nor forgiven. An answer in between does not reset the count.
+
+    Args:
+        row_ids: The rows to count for.
+        live: Count only lost live calls, whose reason begins with LOST_CALL_PREFIX. False counts
+            only the other failures, and of these only attempts that belong to a batch.
+
+    Returns:
+        Counts by row id; rows without such attempts are left out.
+    """
+    later_attempts = attempts.alias()
+    is_same_row = (
+        later_attempts.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id")
+    )
+    has_later_charge = (
+        select(later_attempts.c.id)
+        .where(*is_same_row, later_attempts.c.charged, later_attempts.c.id > attempts.c.id)
+        .exists()
+    )
+
+    is_lost_call = attempts.c.reason.startswith(LOST_CALL_PREFIX, autoescape=True)
+    is_batch_failure = and_(attempts.c.batch.is_not(None), ~is_lost_call)
+    return _count_attempts(
+        tx,
+        task,
+        row_ids,
+        attempts.c.extractor == version,
+        ~attempts.c.charged,
+        is_lost_call if live else is_batch_failure,
+        ~has_later_charge,
+    )
+
+
+def _count_attempts(
+    tx: Connection,
+    task: str,
+    row_ids: Sequence[str],
+    *conditions: ColumnElement[bool],
+) -> dict[str, int]:
+    """Count each row's unforgiven attempts that meet all conditions; leave out rows without any."""
+    query = (
+        select(attempts.c.item_id, func.count())
+        .where(attempts.c.task == task, ~attempts.c.forgiven, *conditions)
+        .group_by(attempts.c.item_id)
+    )
+    counts = select_matching(tx, query, attempts.c.item_id, row_ids)
+    return {row[0]: row[1] for row in counts}
+
+
+def count_outcomes(tx: Connection, batch: int | None = None) -> dict[int, dict[str, int]]:
+    """Count the requests of a batch, or of all batches if it is None, by how they ended.
+
+    Requests that have not ended count as `claimed`, answers as `answered`, and attempts by their
+    outcome.
+
+    Returns:
+        By batch number, a dict with the counts of `claimed` and of every `Outcome` (`answered`,
+        `refused`, `invalid` and others), 0 included. Batches without a claim, answer or attempt are
+        left out.
+    """
+    sources = (
+        (row_claims, literal("claimed"), row_claims.c.state == CLAIMED),
+        (answers, literal(Outcome.ANSWERED.value), true()),
+        (attempts, attempts.c.outcome, true()),
+    )
+    counts_by_batch: dict[int, dict[str, int]] = {}
+    for table, outcome_column, condition in sources:
+        is_in_batch = table.c.batch.is_not(None) if batch is None else table.c.batch == batch
+        query = (
+            select(table.c.batch, outcome_column.label("how"), func.count())
+            .where(is_in_batch, condition)
+            .group_by(table.c.batch, "how")
+        )
+        for number, outcome, count in tx.execute(query):
+            zeros: dict[str, int] = {"claimed": 0, **dict.fromkeys(Outcome, 0)}
+            counts_by_batch.setdefault(number, zeros)[outcome] += count
+    return counts_by_batch
+
+
+class ReplyCounts(NamedTuple):
+    """Number of replies, and their use."""
+
+    # Replies by outcome.
+    answered: int
+    refused: int
+    invalid: int
+    # Tokens of the prompts, and of answers with thoughts.
+    tokens_in: int
+    tokens_out: int
+    # In USD.
+    cost: float
+
+    @property
+    def failed(self) -> int:
+        """Return the number of replies without a valid answer."""
+        return self.refused + self.invalid
+
+    @property
+    def total(self) -> int:
+        """Return the number of replies."""
+        return self.answered + self.failed
+
+
+def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts:
+    """Return how many replies a task got, and the tokens and the cost in USD of all requests.
+
+    The replies are counted in three groups: answers of models, refused attempts and invalid
+    attempts. Forgiven attempts are in no group. The tokens and the cost are sums over all answers
+    of models and all attempts, whatever their outcome, forgiven attempts included.
+
+    Args:
+        version: A version or prompt version; None means all versions.
+    """
+    usages: list[Sequence[Any]] = [(0, 0, 0.0)]
+    counts = Counter[str]()
+    attempt_outcome = case((attempts.c.forgiven, "forgiven"), else_=attempts.c.outcome)
+    answer_outcome = literal(Outcome.ANSWERED.value)
+    for table, outcome_column in ((answers, answer_outcome), (attempts, attempt_outcome)):
+        query = (
+            select_usage(table)
+            .add_columns(func.count(), outcome_column.label("how"))
+            .where(
+                table.c.task == task,
+                table.c.extractor != PERSON,
+                has_version(table.c.extractor, version),
+            )
+            .group_by("how")
+        )
+        for *row_usage, count, outcome in tx.execute(query):
+            usages.append(row_usage)
+            counts[outcome] += count
+
+    return ReplyCounts(
+        counts[Outcome.ANSWERED],
+        counts[Outcome.REFUSED],
+        counts[Outcome.INVALID],
+        *add_usage(usages),
+    )
+
+
+def count_answered(tx: Connection, task: str, version: str | None) -> int:
+    """Count the rows with an applied answer of a version; None means of any version."""
+    return count_rows(tx, answered_ids(task, version).subquery())
+
+
+def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
+    """Count the rows with a charged attempt under a version and no applied answer of it."""
+    is_charged = and_(
+        attempts.c.task == task,
+        attempts.c.charged,
+        has_version(attempts.c.extractor, version),
+    )
+    failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
+    return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.item_id, version))
+
+
+def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, str]:
+    """Return the reason of the newest charged, unforgiven attempt under a version, by row id.
+
+    Rows with an applied answer of the version are left out.
+    """
+    query = (
+        select(attempts.c.item_id, attempts.c.reason)
+        .where(
+            and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
+            has_version(attempts.c.extractor, version),
+            ~is_answered(task, attempts.c.item_id, version),
+        )
+        .order_by(attempts.c.id)
+    )
+    return {row[0]: row[1] for row in tx.execute(query)}
+
+
+def count_cut_short_replies(tx: Connection, task: str, version: str | None) -> int:
+    """Count the replies in batches of a version that the token limit cut short."""
+    return count_rows(
+        tx,
+        attempts,
+        attempts.c.task == task,
+        attempts.c.reason.in_(CUT_SHORT_REASONS),
+        attempts.c.batch.is_not(None),
+        has_version(attempts.c.extractor, version),
+    )

@@ -1,0 +1,629 @@
+"""Claim rows for a batch, and record how each ended under a version: answered or parked.
+
+- A row is *open* under a version if it has no record in `findable_asks`.
+- A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid for,
+  twice under a version. An answered row that is asked again loses its old record in the same
+  transaction; its answer stays. The claims of other versions are read before; this is exact,
+  because only one process writes.
+- A parked row is not asked again until a user unparks it.
+- A blocked row is claimed or parked.
+- To release a row is to delete its record, so that it is open again.
+- If a row may be asked again after a failure, its record is deleted and the attempt stays.
+- Rows that no version may ask (text of another program, a row that is being forgotten) are parked
+  under the version "", which means every version.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Delete,
+    Integer,
+    Select,
+    Update,
+    and_,
+    case,
+    cast,
+    delete,
+    exc,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+
+from askrows.pipeline.core.errors import StateConflictError
+from askrows.pipeline.core.states import Mode, Outcome
+from askrows.pipeline.store.database import (
+    change_matching,
+    has_row,
+    run_many,
+    select_matching,
+    split_into_pages,
+)
+from askrows.pipeline.store.schema import attempts, batches, row_claims
+
+# Claims that are checked or inserted by a single statement.
+CLAIM_PAGE_ROWS = 2000
+# After this many claims at once PostgreSQL counts the table again if it knows of less than
+# MIN_KNOWN_FACTOR times as many. Otherwise its planner scans the table for each lookup.
+MIN_CLAIMS_FOR_ANALYZE = 500
+MIN_KNOWN_FACTOR = 10
+CLAIMED = "claimed"
+ANSWERED = "answered"
+PARKED = "parked"
+# The version under which a row is parked for all versions.
+EVERY_VERSION = ""
+# The reason why a row is parked until it is forgotten, so that nothing asks about it.
+BEING_FORGOTTEN = "is being forgotten"
+IS_CLAIMED = row_claims.c.state == CLAIMED
+_IS_PARKED = row_claims.c.state == PARKED
+
+
+class RowClaim(NamedTuple):
+    """One row that a batch asks about, or that got a copied answer."""
+
+    row_id: str
+    input_hash: str
+    # The line in the batch's request file, from 1; None for a copied answer.
+    line: int | None = None
+    # The answer is a copy of a duplicate input's answer.
+    is_copy: bool = False
+
+
+def insert_claims(
+    tx: Connection,
+    task: str,
+    version: str,
+    rows: Sequence[RowClaim],
+    *,
+    batch: int,
+    now: datetime,
+) -> None:
+    """Insert the claims of a batch on rows that the caller found to be open.
+
+    Raises:
+        StateConflictError: A row has another record under the version.
+    """
+    claims = [
+        {
+            "task": task,
+            "extractor": version,
+            "state": CLAIMED,
+            "batch": batch,
+            "at": now,
+            "item_id": row.row_id,
+            "line": row.line,
+            "input_hash": row.input_hash,
+        }
+        for row in rows
+    ]
+    _insert_claim_records(tx, task, version, claims)
+    _update_claim_statistics(tx, len(rows))
+
+
+def _update_claim_statistics(tx: Connection, claim_count: int) -> None:
+    """Run ANALYZE on the table of claims if PostgreSQL's row count for it is far too small.
+
+    It is far too small if it is below MIN_KNOWN_FACTOR times the claims that were just inserted.
+    Does nothing on SQLite, or for fewer than MIN_CLAIMS_FOR_ANALYZE claims.
+    """
+    if claim_count < MIN_CLAIMS_FOR_ANALYZE or tx.dialect.name != "postgresql":
+        return
+
+    query = text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")
+    known_count = tx.execute(query).scalar_one()
+    if known_count < MIN_KNOWN_FACTOR * claim_count:
+        tx.execute(text(f"ANALYZE {row_claims.name}"))
+
+
+def _insert_claim_records(
+    tx: Connection, task: str, version: str, records: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert records of rows as claimed, answered or parked under a version.
+
+    An answered record of such a row under the version is deleted before: the row is asked again, or
+    it lost its answer, for example because another program deleted it. Runs in the caller's
+    transaction.
+
+    Args:
+        records: The columns of `findable_asks` for each row; all have the same state.
+
+    Raises:
+        StateConflictError: A row has a claimed or parked record under the version.
+    """
+    delete_answered = delete(row_claims).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.state == ANSWERED,
+    )
+    change_matching(
+        tx, delete_answered, row_claims.c.item_id, [record["item_id"] for record in records]
+    )
+    try:
+        for page in split_into_pages(records, CLAIM_PAGE_ROWS):
+            run_many(tx, insert(row_claims), page)
+    except exc.IntegrityError as error:
+        raise StateConflictError(
+            "a row of",
+            task,
+            expected_state="open",
+            target_state=records[0]["state"],
+        ) from error
+
+
+def find_duplicate_inputs(
+    tx: Connection,
+    task: str,
+    version: str,
+    hashes: Sequence[str],
+) -> dict[str, tuple[str, str]]:
+    """Find claimed and answered rows of a version with the given input hashes.
+
+    Returns:
+        (state, row id) by input hash; a claimed row is preferred to an answered row.
+    """
+    # "answered" sorts before "claimed", so a claimed row replaces an answered row, and a newer
+    # answer an older one.
+    query = (
+        select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
+        .where(
+            row_claims.c.task == task,
+            row_claims.c.extractor == version,
+            row_claims.c.state.in_([CLAIMED, ANSWERED]),
+        )
+        .order_by(row_claims.c.state, row_claims.c.at)
+    )
+    return {
+        row[0]: (row[1], row[2])
+        for row in select_matching(tx, query, row_claims.c.input_hash, hashes)
+    }
+
+
+def claimed_rows(
+    tx: Connection,
+    batch: int,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+) -> list[RowClaim]:
+    """Return the rows that a batch still claims, by their line in the request file.
+
+    Args:
+        after: Only rows after this line.
+        limit: At most this many rows.
+    """
+    query = (
+        select(
+            row_claims.c.item_id,
+            row_claims.c.input_hash,
+            row_claims.c.line,
+        )
+        .where(row_claims.c.batch == batch, IS_CLAIMED)
+        .where(row_claims.c.line > after)
+        .order_by(row_claims.c.line)
+        .limit(limit)
+    )
+    return [RowClaim(*row) for row in tx.execute(query)]
+
+
+class ClaimOutcomes(NamedTuple):
+    """Rows by how their claims end."""
+
+    answered: Sequence[RowClaim]
+    # The reason of each parked row.
+    parked: Mapping[RowClaim, str]
+    # Rows that are open again.
+    released: Sequence[RowClaim]
+
+
+def end_claims(
+    tx: Connection,
+    task: str,
+    version: str,
+    batch: int,
+    outcomes: ClaimOutcomes,
+    *,
+    now: datetime,
+) -> None:
+    """End claims of a batch: mark rows as answered, park them with a reason, or release them.
+
+    The record of a released row is deleted, so the row can be asked again. Runs in the caller's
+    transaction, which the caller rolls back after an error.
+
+    Raises:
+        StateConflictError: The batch no longer claims all rows of `outcomes`.
+    """
+    is_claim = and_(
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        row_claims.c.batch == batch,
+        IS_CLAIMED,
+    )
+    end = update(row_claims).where(is_claim)
+    moved = _end_claim_rows(tx, end.values(state=ANSWERED, at=now), outcomes.answered)
+    for reason in dict.fromkeys(outcomes.parked.values()):
+        parked_rows_of_reason = [row for row in outcomes.parked if outcomes.parked[row] == reason]
+        park = end.values(state=PARKED, reason=reason, at=now)
+        moved += _end_claim_rows(tx, park, parked_rows_of_reason)
+    moved += _end_claim_rows(tx, delete(row_claims).where(is_claim), outcomes.released)
+
+    if moved != len(outcomes.answered) + len(outcomes.parked) + len(outcomes.released):
+        raise StateConflictError(
+            "a row of",
+            task,
+            expected_state="claimed",
+            target_state="finished",
+        )
+
+
+def _end_claim_rows(tx: Connection, change: Update | Delete, rows: Sequence[RowClaim]) -> int:
+    """Run an UPDATE or DELETE for the records of some rows; return how many it changed."""
+    return change_matching(tx, change, row_claims.c.item_id, [row.row_id for row in rows])
+
+
+def record_ended(
+    tx: Connection,
+    task: str,
+    version: str,
+    outcomes: ClaimOutcomes,
+    *,
+    now: datetime,
+) -> None:
+    """Record open rows as answered or parked without a batch; ignore released rows.
+
+    Raises:
+        StateConflictError: One of the rows was not open under the version.
+    """
+    ended_rows: list[tuple[RowClaim, str, str | None]] = [
+        (row, ANSWERED, None) for row in outcomes.answered
+    ]
+    ended_rows += [(row, PARKED, reason) for row, reason in outcomes.parked.items()]
+    records = [
+        {
+            "task": task,
+            "extractor": version,
+            "at": now,
+            "item_id": row.row_id,
+            "input_hash": row.input_hash,
+            "state": state,
+            "reason": reason,
+            "batch": None,
+            "line": None,
+        }
+        for row, state, reason in ended_rows
+    ]
+    _insert_claim_records(tx, task, version, records)
+
+
+def release_claims(tx: Connection, batch: int) -> int:
+    """Release every row that a batch still claims; return their number."""
+    return tx.execute(delete(row_claims).where(row_claims.c.batch == batch, IS_CLAIMED)).rowcount
+
+
+def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return those of the row ids that are claimed."""
+    return {row[0] for row in select_matching(tx, claimed_ids(task), row_claims.c.item_id, row_ids)}
+
+
+def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
+    """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
+    is_of_version = or_(
+        row_claims.c.extractor == prompt_version,
+        row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True),
+    )
+    return has_row(tx, select(row_claims.c.item_id).where(row_claims.c.task == task, is_of_version))
+
+
+def has_claims(tx: Connection, task: str) -> bool:
+    """Return whether any row of a task is claimed."""
+    return has_row(tx, claimed_ids(task))
+
+
+def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str]:
+    """Return the input hashes of the rows that are claimed under a version."""
+    query = select(row_claims.c.input_hash).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == version,
+        IS_CLAIMED,
+    )
+    return tx.execute(query.distinct()).scalars().all()
+
+
+def claimed_ids(task: str) -> Select[Any]:
+    """Return a SELECT of the ids of claimed rows, under any version."""
+    return select(row_claims.c.item_id).where(row_claims.c.task == task, IS_CLAIMED)
+
+
+def find_highest_claimed_id(tx: Connection, task: str) -> int:
+    """Return the highest number among the ids of rows that were ever asked about or parked.
+
+    Returns 0 if there is no such row, or no id is a number.
+    """
+    queries = (
+        select(func.max(_as_number(tx, table.c.item_id))).where(table.c.task == task)
+        for table in (row_claims, attempts)
+    )
+    return max(tx.execute(query).scalar() or 0 for query in queries)
+
+
+def _as_number(tx: Connection, row_id: ColumnElement[str]) -> ColumnElement[Any]:
+    """Cast an id to an integer; a non-numeric id is 0 on SQLite and NULL on PostgreSQL."""
+    if tx.dialect.name == "sqlite":
+        return cast(row_id, Integer)
+    # PostgreSQL refuses to cast a text that is not a number.
+    return case((row_id.regexp_match("^[0-9]{1,18}$"), cast(row_id, BigInteger)))
+
+
+# Parked rows
+
+
+def _is_parked(prompt_version: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a record parks its row.
+
+    Args:
+        prompt_version: Only records of its models, and of every version; "" means all records.
+    """
+    if not prompt_version:
+        return _IS_PARKED
+    is_of_version = row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
+    return and_(_IS_PARKED, or_(row_claims.c.extractor == EVERY_VERSION, is_of_version))
+
+
+def _select_blocking_records(
+    task: str, row_id: ColumnElement[str], prompt_version: str
+) -> Select[Any]:
+    """Return a SELECT of the ids in the records that claim or park a row of the outer query."""
+    return (
+        select(row_claims.c.item_id)
+        .where(
+            row_claims.c.task == task,
+            row_claims.c.item_id == row_id,
+            or_(IS_CLAIMED, _is_parked(prompt_version)),
+        )
+        .correlate_except(row_claims)
+    )
+
+
+def is_blocked(
+    task: str, row_id: ColumnElement[str], *, prompt_version: str
+) -> ColumnElement[bool]:
+    """Return the SQL condition that a row is claimed or parked.
+
+    Args:
+        row_id: Expression for the row's id, of a table of the outer statement.
+        prompt_version: Only records that park the row under this prompt version, or under every
+            version; "" means under any version.
+    """
+    return _select_blocking_records(task, row_id, prompt_version).exists()
+
+
+def select_blocking_record(
+    name: str, task: str, row_id: ColumnElement[str], *, prompt_version: str
+) -> ColumnElement[str | None]:
+    """Return an SQL expression for the state or the reason with which a row is blocked.
+
+    It is NULL if the row is not blocked. Of several records, the first value in alphabetical order
+    counts, so that CLAIMED comes before PARKED.
+
+    Args:
+        name: The column `state` or `reason`; a claim has no reason.
+        row_id: As in `is_blocked`.
+        prompt_version: As in `is_blocked`.
+    """
+    records = _select_blocking_records(task, row_id, prompt_version)
+    return records.with_only_columns(func.min(row_claims.c[name])).scalar_subquery()
+
+
+def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+    """Park a row that is being forgotten under every version.
+
+    A row that is parked under every version already keeps its first reason.
+    """
+    record = select(row_claims.c.item_id).where(
+        row_claims.c.task == task,
+        row_claims.c.item_id == row_id,
+        row_claims.c.extractor == EVERY_VERSION,
+    )
+    if not has_row(tx, record):
+        outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): BEING_FORGOTTEN}, ())
+        record_ended(tx, task, EVERY_VERSION, outcomes, now=now)
+
+
+def unpark(
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
+    row_ids: Sequence[str] | None = None,
+) -> list[str]:
+    """Delete the parked records of rows, so that they can be asked, and forgive their attempts.
+
+    Forgiven attempts no longer count against their rows. All attempts of an unparked row are
+    forgiven, under whatever version. Records that park a row under every version (text of another
+    program, rows being forgotten) stay. Runs in the caller's transaction.
+
+    Args:
+        prompt_version: Only rows that are parked under this prompt version, and only their records
+            under it. "" means any version.
+        row_ids: Only these rows; None means all rows of the task.
+
+    Returns:
+        The ids of the unparked rows, see `list_unparkable_ids`.
+    """
+    free_ids = list_unparkable_ids(tx, task, prompt_version=prompt_version, row_ids=row_ids)
+    forgive = update(attempts).where(attempts.c.task == task).values(forgiven=True)
+    change_matching(tx, forgive, attempts.c.item_id, free_ids)
+    release = delete(row_claims).where(row_claims.c.task == task, _is_unparkable(prompt_version))
+    change_matching(tx, release, row_claims.c.item_id, free_ids)
+    return free_ids
+
+
+def forgive_attempts(tx: Connection, task: str, row_ids: Select[Any]) -> None:
+    """Forgive the failed attempts of some rows of a task, so that they no longer count."""
+    is_of_row = (attempts.c.task == task) & attempts.c.item_id.in_(row_ids)
+    tx.execute(update(attempts).where(is_of_row, ~attempts.c.forgiven).values(forgiven=True))
+
+
+def list_unparkable_ids(
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
+    row_ids: Sequence[str] | None = None,
+) -> list[str]:
+    """Return the ids of parked rows that a user may unpark, sorted.
+
+    These are rows with a parked record of a version. A record for every version does not count: it
+    parks text of another program, or a row that is being forgotten.
+
+    Args:
+        prompt_version: Only rows that are parked under this prompt version; "" means under any
+            version.
+        row_ids: Only these rows; None means all rows.
+    """
+    query = (
+        select(row_claims.c.item_id)
+        .where(row_claims.c.task == task, _is_unparkable(prompt_version))
+        .distinct()
+        .order_by(row_claims.c.item_id)
+    )
+    return [row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)]
+
+
+def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
+    """Return the SQL condition that a record parks its row, but not under every version."""
+    return and_(_is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
+
+
+def parked_rows(
+    tx: Connection,
+    task: str,
+    *,
+    prompt_version: str = "",
+) -> list[tuple[str, str, datetime]]:
+    """Return (row id, reason, time) of every parked row, oldest first.
+
+    A row that is parked under several versions is returned once: with its first reason, at the
+    place of its last record.
+
+    Args:
+        prompt_version: As in `is_blocked`.
+    """
+    # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
+    # the table in random order.
+    query = (
+        select(row_claims.c.item_id, row_claims.c.reason, row_claims.c.at)
+        .where(row_claims.c.task == task, _is_parked(prompt_version))
+        .order_by(row_claims.c.item_id)
+    )
+    rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
+    rows.sort(key=lambda row: (row[2], row[0]))
+
+    # From the newest to the oldest, so that the oldest record of a row replaces the others.
+    rows_by_id = {row[0]: row for row in reversed(rows)}
+    return list(reversed(rows_by_id.values()))
+
+
+def find_parked_reason(
+    tx: Connection, task: str, row_id: str, *, prompt_version: str
+) -> str | None:
+    """Return why a row is parked; None if it is not parked.
+
+    Args:
+        prompt_version: As in `is_blocked`.
+    """
+    reason = select_blocking_record("reason", task, literal(row_id), prompt_version=prompt_version)
+    return tx.execute(select(reason)).scalar()
+
+
+def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:
+    """Return the ids of those rows that are being forgotten."""
+    query = select(row_claims.c.item_id).where(
+        row_claims.c.task == task,
+        row_claims.c.extractor == EVERY_VERSION,
+        row_claims.c.reason == BEING_FORGOTTEN,
+        _IS_PARKED,
+    )
+    return {row[0] for row in select_matching(tx, query, row_claims.c.item_id, row_ids)}
+
+
+# Due rows: open rows for which a call outside of a run failed, or that were recorded as due.
+# They are stored as attempts that are not charged.
+
+
+class DueRetry(NamedTuple):
+    """A row that is due for a retry, or was."""
+
+    row_id: str
+    # The time of the first failed try.
+    first_failed_at: datetime
+    # The reason of the newest failed try.
+    reason: str
+    # The number of failed calls.
+    tries: int
+
+
+def record_due_retry(
+    tx: Connection,
+    task: str,
+    version: str,
+    row_id: str,
+    *,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Record a row as due, so that the next command retries it.
+
+    Inserts an attempt without a batch that is not charged to the row and is forgiven, so it counts
+    nowhere else.
+    """
+    tx.execute(
+        insert(attempts).values(
+            charged=False,
+            forgiven=True,
+            outcome=Outcome.MISSING,
+            task=task,
+            extractor=version,
+            item_id=row_id,
+            reason=reason,
+            at=now,
+        ),
+    )
+
+
+def list_rows_with_failed_calls(tx: Connection, task: str) -> Iterator[DueRetry]:
+    """Yield the rows for which a call outside of a run got no reply, first failure first.
+
+    A row is yielded once, with the time of its first failure, the reason of its newest failure and
+    the number of calls (`tries`). Only live calls count, and only if the failure was
+    not charged to the row. A record of `record_due_retry` counts as a failure without a call. Rows
+    that were answered since are included: callers check whether a row is open.
+    """
+    single_batches = select(batches.c.number).where(
+        batches.c.mode == Mode.LIVE,
+        batches.c.run.is_(None),
+    )
+    query = (
+        select(attempts.c.item_id, attempts.c.at, attempts.c.reason, attempts.c.batch)
+        .where(
+            attempts.c.task == task,
+            ~attempts.c.charged,
+            attempts.c.outcome == Outcome.MISSING,
+            or_(attempts.c.batch.is_(None), attempts.c.batch.in_(single_batches)),
+        )
+        .order_by(attempts.c.id)
+    )
+    retries: dict[str, DueRetry] = {}
+    for row_id, attempted_at, reason, batch in tx.execute(query):
+        previous = retries.get(row_id, DueRetry(row_id, attempted_at, reason, 0))
+        tries = previous.tries + (batch is not None)
+        retries[row_id] = previous._replace(reason=reason, tries=tries)
+    yield from sorted(retries.values(), key=lambda retry: (retry.first_failed_at, retry.row_id))

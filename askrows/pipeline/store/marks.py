@@ -1,0 +1,321 @@
+"""Store facts about merges, files and rows that only lines of the journal contain.
+
+The journal is the table `findable_events`.
+
+Each kind of line has typed functions here, which write and read it:
+
+- merges of values, and their undos
+- batches whose files a user removed, and batches whose version was rolled back
+- rows that are being forgotten, and forgotten rows that their source must not import again
+- how late the API lists a new batch (list delay), and which people and columns are in the index
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Text, cast, delete, select, update
+
+from askrows.pipeline.store import schema, workspace
+from askrows.pipeline.store.database import cached_in_snapshot
+from askrows.pipeline.store.schema import batches, events
+
+# Kinds of the journal's lines. The name of the task follows the kinds of merges.
+MERGE_EVENT = "merge "
+MERGE_UNDONE_EVENT = "undone merge "
+FORGET_EVENT = "forget"
+BURIED_EVENT = "forgotten item"
+# Follows the name of the task.
+_BURIED_REASON = "the row is left out if its source still has it"
+CLEANED_EVENT = "clean"
+ROLLBACK_EVENT = "rollback"
+LIST_DELAY_EVENT = "list_lag"
+INDEX_COLUMNS_EVENT = "index_columns"
+# States of a line of FORGET_EVENT.
+ERASURE_STARTED = "begun"
+ERASURE_COMPLETED = "done"
+# The text that replaces erased text.
+ERASED_TEXT = "forgotten"
+_SELECT_OPENING_FACTS = (
+    "SELECT kind, name, new FROM findable_events WHERE kind IN "  # noqa: S608 - constants
+    f"('{LIST_DELAY_EVENT}', '{INDEX_COLUMNS_EVENT}', '{schema.TABLE_CREATED_EVENT}') ORDER BY id"
+)
+# Our own choice: the next delay may be longer than any that was seen.
+LIST_DELAY_FACTOR = 2
+
+
+class TagMerge(NamedTuple):
+    """A merge of one value into another. Times are aware."""
+
+    number: int
+    old: str
+    new: str
+    who: str
+    at: datetime
+    # Both are None while the merge is in force.
+    undone_by: str | None
+    undone_at: datetime | None
+
+
+def add_merge(tx: Connection, task: str, old: str, new: str, *, editor: str, now: datetime) -> int:
+    """Record a merge of `old` into `new`, and return its number."""
+    workspace.record_event(
+        tx, f"{MERGE_EVENT}{task}", old, old=None, new=new, reason=editor, now=now
+    )
+    return len(list_merges(tx, task))
+
+
+def undo_merge(tx: Connection, task: str, number: int, *, editor: str, now: datetime) -> bool:
+    """Record that a merge is undone; return False if it does not exist or is undone already."""
+    numbers_in_force = {merge.number for merge in list_merges(tx, task) if merge.undone_at is None}
+    if number not in numbers_in_force:
+        return False
+
+    workspace.record_event(
+        tx,
+        f"{MERGE_UNDONE_EVENT}{task}",
+        number,
+        old=None,
+        new=None,
+        reason=editor,
+        now=now,
+    )
+    return True
+
+
+def list_merges(tx: Connection, task: str) -> list[TagMerge]:
+    """Return all merges of a task, oldest first and numbered from 1, undone merges included.
+
+    A merge replaces a value, such as a tag, by another value.
+    """
+    undo_events = {
+        int(event["name"]): event
+        for event in workspace.events_of(tx, f"{MERGE_UNDONE_EVENT}{task}")
+    }
+    merges = []
+    for number, event in enumerate(workspace.events_of(tx, f"{MERGE_EVENT}{task}"), start=1):
+        undo_event = undo_events.get(number)
+        merges.append(
+            TagMerge(
+                number=number,
+                old=event["name"],
+                new=event["new"],
+                who=event["why"],
+                at=event["at"],
+                undone_by=None if undo_event is None else undo_event["why"],
+                undone_at=None if undo_event is None else undo_event["at"],
+            ),
+        )
+    return merges
+
+
+def active_merge_rules(tx: Connection, task: str) -> dict[str, str]:
+    """Return each merged value with the value that finally replaces it.
+
+    In a writing transaction no other process changes the merges until it ends.
+    """
+    merges = list_merges(tx, task)
+    return resolve_replacement_chains(
+        {merge.old: merge.new for merge in merges if merge.undone_at is None}
+    )
+
+
+def resolve_replacement_chains(rules: Mapping[str, str]) -> dict[str, str]:
+    """Return {value: its final replacement}, after the rules were applied repeatedly.
+
+    Args:
+        rules: A replacement for each value; the replacement may be replaced, too.
+
+    Returns:
+        The value at the end of each chain, by the replaced value. Values whose chain runs into a
+        circle are left out.
+    """
+    final_values = {}
+    for old in rules:
+        visited = {old}
+        new = rules[old]
+        while new in rules and new not in visited:
+            visited.add(new)
+            new = rules[new]
+        if new not in visited:
+            final_values[old] = new
+    return final_values
+
+
+def apply_rules(values: Sequence[str], rules: Mapping[str, str]) -> list[str]:
+    """Replace values by the rules, and remove repetitions; the order stays."""
+    return list(dict.fromkeys(rules.get(value, value) for value in values))
+
+
+def record_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: datetime) -> None:
+    """Journal that a row is being forgotten; nothing is written if it is journaled already.
+
+    Args:
+        name: The name that the user typed; the journal gets its digest.
+    """
+    if row_id not in open_erasures(tx, task, name):
+        workspace.record_event(
+            tx,
+            FORGET_EVENT,
+            _digest(tx, f"{task} {name}"),
+            old=None,
+            new=ERASURE_STARTED,
+            reason=row_id,
+            now=now,
+        )
+
+
+def open_erasures(tx: Connection, task: str = "", name: str | None = None) -> list[str]:
+    """Return the ids of rows that are being forgotten and not erased yet, oldest first.
+
+    Args:
+        name: Only rows of the task that were named so in `record_erasure`; None means all rows of
+            all tasks.
+    """
+    digest = None if name is None else _digest(tx, f"{task} {name}")
+    lines = workspace.events_of(tx, FORGET_EVENT, digest)
+    return [line["why"] for line in lines if line["new"] == ERASURE_STARTED]
+
+
+def finish_erasure(tx: Connection, task: str, name: str) -> None:
+    """Change the journal's lines about a name: something was forgotten, without saying what."""
+    is_of_name = events.c.name == _digest(tx, f"{task} {name}")
+    end = update(events).where(events.c.kind == FORGET_EVENT, is_of_name)
+    tx.execute(end.values(name=ERASED_TEXT, old=ERASURE_STARTED, new=ERASURE_COMPLETED, why=None))
+
+
+def record_erased_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
+    """Journal the digest of a forgotten row, so that its source does not import it again."""
+    reason = f"{task}: {_BURIED_REASON}"
+    digest = _digest(tx, f"{task} {row_id}")
+    workspace.record_event(
+        tx,
+        BURIED_EVENT,
+        digest,
+        old=None,
+        new=ERASED_TEXT,
+        reason=reason,
+        now=now,
+    )
+
+
+def delete_erased_rows(tx: Connection, task: str) -> None:
+    """Delete the digests of all forgotten rows of a task."""
+    is_of_task = events.c.why == f"{task}: {_BURIED_REASON}"
+    tx.execute(delete(events).where(events.c.kind == BURIED_EVENT, is_of_task))
+
+
+def make_forgotten_check(tx: Connection, task: str) -> Callable[[str], bool]:
+    """Return a function that returns whether the row of an id was forgotten.
+
+    The salted digests of forgotten rows are read from the journal now, not when the function is
+    called.
+    """
+    query = select(events.c.name).where(events.c.kind == BURIED_EVENT)
+    digests = set(tx.execute(query).scalars())
+    salt = workspace.get_workspace(tx).workspace_id
+
+    def is_forgotten(row_id: str) -> bool:
+        return bool(digests) and _salted_digest(salt, f"{task} {row_id}") in digests
+
+    return is_forgotten
+
+
+def record_cleaned(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+    """Journal that a user removed the files of a batch."""
+    workspace.record_event(
+        tx, CLEANED_EVENT, batch, old=None, new="files removed", reason=reason, now=now
+    )
+
+
+def cleaned_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose files a user removed."""
+    return {int(line["name"]) for line in workspace.events_of(tx, CLEANED_EVENT)}
+
+
+def record_rollback(tx: Connection, batch: int, *, reason: str, now: datetime) -> None:
+    """Journal that the answers of a batch were removed with their version."""
+    workspace.record_event(
+        tx, ROLLBACK_EVENT, batch, old=None, new="answers removed", reason=reason, now=now
+    )
+
+
+def rolled_back_batches(tx: Connection) -> set[int]:
+    """Return the numbers of the batches whose version was rolled back."""
+    lines = workspace.events_of(tx, ROLLBACK_EVENT)
+    return {int(line["name"]) for line in lines if line["name"].isdecimal()}
+
+
+def is_rolled_back() -> ColumnElement[bool]:
+    """Return the SQL condition that the journal marks a batch as rolled back."""
+    rolled_back = select(events.c.name).where(events.c.kind == ROLLBACK_EVENT)
+    return cast(batches.c.number, Text).in_(rolled_back)
+
+
+def record_list_delay(tx: Connection, source: str, *, delay_s: float, now: datetime) -> None:
+    """Journal how late the API was seen to list a new batch.
+
+    Args:
+        source: Name of the check that measured the delay.
+    """
+    workspace.record_event(
+        tx, LIST_DELAY_EVENT, source, old=None, new=f"{delay_s:.3f}", reason="seen", now=now
+    )
+
+
+def read_list_delay_s(tx: Connection) -> float:
+    """Return the seconds after which the API must list a new batch; 0.0 if none was ever late.
+
+    It is LIST_DELAY_FACTOR times the longest delay in the journal.
+    """
+    delays_s = (
+        float(fact) for kind, _, fact in _read_opening_facts(tx) if kind == LIST_DELAY_EVENT
+    )
+    return LIST_DELAY_FACTOR * max(delays_s, default=0.0)
+
+
+def read_created_tables(tx: Connection) -> set[str]:
+    """Return the names of tables of tasks that findable made here; some may be dropped since."""
+    return {name for kind, name, _ in _read_opening_facts(tx) if kind == schema.TABLE_CREATED_EVENT}
+
+
+@cached_in_snapshot
+def _read_opening_facts(tx: Connection) -> list[tuple[str, str, str]]:
+    """Return kind, name and new value of the journal's lines that each opening needs, in order."""
+    return [tuple(line) for line in tx.exec_driver_sql(_SELECT_OPENING_FACTS)]
+
+
+def record_index_columns(
+    tx: Connection,
+    build: int,
+    *,
+    columns: Sequence[str],
+    now: datetime,
+) -> None:
+    """Journal which other columns of people are in the index from this build on."""
+    workspace.record_event(
+        tx,
+        INDEX_COLUMNS_EVENT,
+        build,
+        old=None,
+        new=json.dumps(columns),
+        reason="asked",
+        now=now,
+    )
+
+
+def read_index_columns(tx: Connection) -> tuple[str, ...]:
+    """Return the newest choice of other columns of people in the index; empty without any."""
+    choices = [fact for kind, _, fact in _read_opening_facts(tx) if kind == INDEX_COLUMNS_EVENT]
+    return tuple(json.loads(choices[-1])) if choices else ()
+
+
+def _digest(tx: Connection, name: str) -> str:
+    """Return the SHA-256 of a name, salted with the workspace's id."""
+    return _salted_digest(workspace.get_workspace(tx).workspace_id, name)
+
+
+def _salted_digest(salt: str, name: str) -> str:
+    return hashlib.sha256(f"{salt} {name}".encode("utf-8", "replace")).hexdigest()

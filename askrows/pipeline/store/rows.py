@@ -1,0 +1,478 @@
+"""Store the rows of a source, and sync them with a new reading of the source.
+
+- Rows are stored in `findable_rows`. A row that its source no longer has is marked as gone.
+- User tasks have all their rows here. The people task has here only cells of its file for which its
+  table has no columns.
+- A reading is staged in a temporary table, for which nobody waits. A few statements of a single
+  transaction then write new and changed rows, restore rows that were gone, and mark rows that the
+  source no longer has. A process that dies before leaves nothing.
+- A row that no task can ask about (without a key, for example) is *refused*. It is stored, so that
+  every row of the source has a state: its hash is empty, `unusable` says why it was refused, and
+  `seen` is its line.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from askrows.pipeline.store.database import (
+    PAGE_ROWS,
+    Store,
+    count_rows,
+    insert_into,
+    run_many,
+    select_matching,
+    stream_rows,
+)
+from askrows.pipeline.store.schema import rows
+
+# PostgreSQL counts the table again after this number of new rows. Otherwise its planner expects
+# no rows.
+MIN_NEW_ROWS_FOR_ANALYZE = 10_000
+# The columns that a reading sets.
+STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
+# The input hash of a refused row.
+NO_HASH = ""
+IS_REFUSED = rows.c.input_hash == NO_HASH
+_staged = Table(
+    "findable_read",
+    MetaData(),
+    Column("item_id", Text, primary_key=True),
+    Column("n", BigInteger, nullable=False),
+    *(Column(name, Boolean if name == "is_empty" else Text) for name in STAGED_COLUMNS),
+    prefixes=["TEMPORARY"],
+)
+
+
+class RefusedRow(NamedTuple):
+    """A row of a source that no task can ask about."""
+
+    # From 1.
+    line: int
+    reason: str
+    # As they were read, by column.
+    cells: Mapping[str, Any]
+
+    @property
+    def message(self) -> str:
+        """Return the line and the reason as a text."""
+        return f"line {self.line}: {self.reason}"
+
+    def to_columns(self, row_id: str) -> dict[str, Any]:
+        """Return the columns of `findable_rows`, except `task` and `n`."""
+        return {
+            "item_id": row_id,
+            "row": json.dumps(self.cells, ensure_ascii=False, separators=(",", ":")),
+            "input_hash": NO_HASH,
+            "is_empty": True,
+            "seen": str(self.line),
+            "unusable": self.reason,
+        }
+
+
+class SyncCounts(NamedTuple):
+    """The number of rows that a reading changed, without refused rows."""
+
+    new: int = 0
+    # Known rows with another input hash.
+    changed: int = 0
+    # Known rows with the same input hash.
+    unchanged: int = 0
+    # Those of them with other values in columns that are not asked about.
+    unasked_changes: int = 0
+    # Changed or unchanged rows that had been missing from the source.
+    returned: int = 0
+    # Rows that are missing from the source now.
+    missing: int = 0
+    # Known rows that were written again, and rows that are missing now.
+    rewritten: int = 0
+
+
+class StagedRows(NamedTuple):
+    """The rows of a source in a temporary table of a connection."""
+
+    store: Store
+    # The connection with the temporary table.
+    connection: Connection
+
+    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, given by column name, into the temporary table, and commit."""
+        with self.connection.begin():
+            run_many(self.connection, insert(_staged), records)
+
+    @contextlib.contextmanager
+    def sync_task_rows(
+        self,
+        task: str,
+        *,
+        now: datetime,
+        is_part: bool = False,
+    ) -> Iterator[tuple[Connection, SyncCounts]]:
+        """Sync the rows of a task with the staged rows, then run a block in the same transaction.
+
+        The sync comes before the block, and the commit at its end. New and changed rows are
+        written, and rows that were gone are restored. Rows that are not staged are marked as gone,
+        and refused rows that are not staged are deleted. The number of a row is its place in the
+        source; a gone row has a number below 1.
+
+        Args:
+            is_part: Only some rows of the source were read. No row is marked, deleted or
+                renumbered, and new rows are numbered after all others.
+
+        Yields:
+            The transaction, and the counts.
+        """
+        with self.store.write(connection=self.connection) as tx:
+            is_server = tx.dialect.name != "sqlite"
+            if is_server:
+                tx.exec_driver_sql(f"ANALYZE {_staged.name}")
+
+            counts = self._count_changes(tx, task, is_part=is_part)
+            last_n = 0
+            if is_part:
+                last_n = _read_last_n(tx, task)
+            written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
+            if not is_part:
+                is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+                # Missing rows are searched for only if there are any.
+                if counts.missing:
+                    # They leave their numbers to rows of the source, and keep their order.
+                    gone_n = rows.c.n - _read_number_range(tx, task)
+                    vanished = update(rows).where(is_present, ~_is_staged())
+                    tx.execute(vanished.values(gone_at=now, n=gone_n))
+                tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, ~_is_staged()))
+                is_moved = _is_stored_row(task) & (rows.c.n != _staged.c.n)
+                tx.execute(update(rows).where(is_moved).values(n=_staged.c.n))
+            if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
+                tx.exec_driver_sql(f"ANALYZE {rows.name}")
+            rewritten_count = written_count - counts.new + counts.missing
+            yield tx, counts._replace(rewritten=rewritten_count)
+
+    def count_changes(self, task: str) -> SyncCounts:
+        """Return the counts that a sync of a task with these rows would have; write nothing."""
+        with self.connection.begin():
+            return self._count_changes(self.connection, task, is_part=False)
+
+    def read_changed(self, task: str) -> list[tuple[str, str, str]]:
+        """Return the rows that a sync would insert or change and that can be asked about.
+
+        Returns:
+            The id, the input hash and the values as JSON of each row; changed rows come first.
+        """
+        is_changed = rows.c.input_hash.is_distinct_from(_staged.c.input_hash)
+        is_askable = ~_staged.c.is_empty & _staged.c.unusable.is_(None)
+        query = (
+            select(_staged.c.item_id, _staged.c.input_hash, _staged.c.row)
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .where(is_changed, _staged.c.input_hash != NO_HASH, is_askable)
+            .order_by(rows.c.item_id.is_(None), _staged.c.n)
+        )
+        with self.connection.begin():
+            return [tuple(row) for row in self.connection.execute(query)]
+
+    def read_missing(self, task: str, *, limit: int) -> list[str]:
+        """Return the values as JSON of rows that a sync would mark as gone."""
+        is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+        query = select(rows.c.row).where(is_present, ~_is_staged()).order_by(rows.c.n)
+        with self.connection.begin():
+            return list(self.connection.execute(query.limit(limit)).scalars())
+
+    def _count_changes(self, tx: Connection, task: str, *, is_part: bool) -> SyncCounts:
+        """Count the changes of a sync before it; no row counts as rewritten.
+
+        Args:
+            is_part: Only some rows of the source were read, so none is missing.
+        """
+        is_changed = rows.c.input_hash != _staged.c.input_hash
+        query = (
+            select(
+                func.count(),
+                func.count(rows.c.item_id),
+                func.count(case((is_changed, 1))),
+                func.count(case((~is_changed & (rows.c.row != _staged.c.row), 1))),
+                func.count(rows.c.gone_at),
+            )
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .where(_staged.c.input_hash != NO_HASH)
+        )
+        staged_count, known_count, changed_count, unasked_count, returned_count = tx.execute(
+            query
+        ).one()
+        missing_count = 0
+        if not is_part:
+            is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
+            missing_count = count_rows(tx, rows, is_present) - (known_count - returned_count)
+        return SyncCounts(
+            new=staged_count - known_count,
+            changed=changed_count,
+            unchanged=known_count - changed_count,
+            unasked_changes=unasked_count,
+            returned=returned_count,
+            missing=missing_count,
+        )
+
+    def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:
+        """Return the statement that writes the staged rows that are new, differ or were gone.
+
+        Equal rows are left out. An updated row is no longer gone. Its `changed_at` becomes `now`
+        only if its input hash is new.
+
+        Args:
+            last_n: The number after which new rows are numbered.
+        """
+        # A server locks every row that the statement gets, so rows that are equal are left out.
+        differs = or_(
+            rows.c.gone_at.is_not(None),
+            *(rows.c[name].is_distinct_from(_staged.c[name]) for name in STAGED_COLUMNS),
+        )
+        changed_rows = (
+            select(
+                literal(task),
+                _staged.c.item_id,
+                _staged.c.n + last_n,
+                *(_staged.c[name] for name in STAGED_COLUMNS),
+            )
+            .select_from(_staged.outerjoin(rows, _is_stored_row(task)))
+            .order_by(_staged.c.n)
+            .where(differs)
+        )
+        columns = ["task", "item_id", "n", *STAGED_COLUMNS]
+        statement = insert_into(rows, self.connection.dialect.name).from_select(
+            columns,
+            changed_rows,
+        )
+
+        new_row = statement.excluded
+        has_new_hash = rows.c.input_hash != new_row.input_hash
+        new_time = literal(now, rows.c.changed_at.type)
+        values = {name: new_row[name] for name in STAGED_COLUMNS}
+        values["gone_at"] = None
+        values["changed_at"] = case((has_new_hash, new_time), else_=rows.c.changed_at)
+        return statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=values)
+
+
+def _is_staged() -> ColumnElement[bool]:
+    """Return the SQL condition that a stored row is staged."""
+    return select(_staged.c.item_id).where(_staged.c.item_id == rows.c.item_id).exists()
+
+
+def _is_stored_row(task: str) -> ColumnElement[bool]:
+    """Return the SQL condition that joins a staged row with its stored row."""
+    return (rows.c.task == task) & (rows.c.item_id == _staged.c.item_id)
+
+
+@contextlib.contextmanager
+def stage_rows(store: Store) -> Iterator[StagedRows]:
+    """Create a temporary table for the rows of a source, and drop it at the end of the block.
+
+    Rows in this table are staged: `sync_task_rows` writes them to `findable_rows`. Staged rows that
+    are not synced in the block are discarded.
+
+    Yields:
+        The staged rows, on a connection of their own.
+    """
+    with store.open_connection() as connection:
+        with connection.begin():
+            _staged.create(connection)
+        try:
+            yield StagedRows(store, connection)
+        finally:
+            # A lost connection has dropped the table already.
+            with contextlib.suppress(Exception), connection.begin():
+                _staged.drop(connection)
+
+
+def _read_last_n(tx: Connection, task: str) -> int:
+    """Return the highest `n` of a task's rows; 0 if it has none."""
+    return tx.execute(select(func.max(rows.c.n)).where(rows.c.task == task)).scalar() or 0
+
+
+def _read_number_range(tx: Connection, task: str) -> int:
+    """Return how far the numbers of a task's rows reach from the lowest, or 1, to the highest."""
+    query = select(func.min(rows.c.n), func.max(rows.c.n)).where(rows.c.task == task)
+    lowest, highest = tx.execute(query).one()
+    return int(highest - min(lowest, 1) + 1)
+
+
+def stored_inspections(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, str | None]:
+    """Return the stored inspection (JSON) of the images of rows, by row id."""
+    query = select(rows.c.item_id, rows.c.seen).where(rows.c.task == task)
+    return {row[0]: row[1] for row in select_matching(tx, query, rows.c.item_id, row_ids)}
+
+
+def select_changed_ids(task: str, *, changed_at: datetime) -> Select[Any]:
+    """Return a SELECT of the ids of the rows whose input changed last at a time."""
+    return select(rows.c.item_id).where(rows.c.task == task, rows.c.changed_at == changed_at)
+
+
+def read_hashes_and_rows(
+    tx: Connection, task: str, row_ids: Sequence[str]
+) -> dict[str, tuple[str, str]]:
+    """Return (input hash, cells as JSON) of rows, by row id; rows without are left out."""
+    query = select(
+        rows.c.item_id,
+        rows.c.input_hash,
+        rows.c.row,
+    ).where(rows.c.task == task)
+    stored = select_matching(tx, query, rows.c.item_id, row_ids)
+    return {row_id: (input_hash, cells) for row_id, input_hash, cells in stored}
+
+
+def select_row(
+    task: str,
+    row_id: ColumnElement[str],
+    *,
+    input_hash: ColumnElement[str],
+) -> ColumnElement[Any]:
+    """Return an expression for the cells (JSON) of a row with an input hash; NULL without a row.
+
+    Args:
+        task: Name of the task.
+        row_id: Expression for the row's id, of a table of the outer statement.
+        input_hash: Expression for the hash.
+    """
+    return (
+        select(rows.c.row)
+        .where(
+            rows.c.task == task,
+            rows.c.item_id == row_id,
+            rows.c.input_hash == input_hash,
+        )
+        .correlate_except(rows)
+        .scalar_subquery()
+    )
+
+
+def all_cells(tx: Connection, task: str) -> Iterator[str]:
+    """Yield the cells (JSON) of each row of a task in their order, without refused rows."""
+    query = select(rows.c.row).where(rows.c.task == task, ~IS_REFUSED).order_by(rows.c.n)
+    yield from (row[0] for row in stream_rows(tx, query, page=PAGE_ROWS))
+
+
+def all_ids(tx: Connection, task: str) -> set[str]:
+    """Return the ids of all rows of a task, without refused rows."""
+    return set(tx.execute(select(rows.c.item_id).where(rows.c.task == task, ~IS_REFUSED)).scalars())
+
+
+def upsert_rows(tx: Connection, task: str, stored: Mapping[str, tuple[str, str]]) -> None:
+    """Insert or update rows.
+
+    Args:
+        stored: (input hash, cells as JSON) by row id. New rows get the order of this mapping.
+    """
+    last_n = _read_last_n(tx, task)
+    statement = insert_into(rows, tx.dialect.name)
+    statement = statement.on_conflict_do_update(
+        index_elements=["task", "item_id"],
+        set_={name: statement.excluded[name] for name in ("input_hash", "row")},
+    )
+    records = [
+        {
+            "task": task,
+            "item_id": row_id,
+            "n": n,
+            "input_hash": input_hash,
+            "row": cells,
+            "is_empty": False,
+        }
+        for n, (row_id, (input_hash, cells)) in enumerate(stored.items(), start=last_n + 1)
+    ]
+    run_many(tx, statement, records)
+
+
+def delete_row(tx: Connection, task: str, row_id: str) -> None:
+    """Delete a row if it exists."""
+    tx.execute(delete(rows).where(rows.c.task == task, rows.c.item_id == row_id))
+
+
+# Refused rows
+
+
+def refused_rows(tx: Connection, task: str) -> Iterator[RefusedRow]:
+    """Yield the refused rows of a task, in the order of their source."""
+    query = (
+        select(rows.c.seen, rows.c.unusable, rows.c.row)
+        .where(rows.c.task == task, IS_REFUSED)
+        .order_by(rows.c.n)
+    )
+    for row in stream_rows(tx, query, page=PAGE_ROWS):
+        yield RefusedRow(int(row.seen), row.unusable, json.loads(row.row))
+
+
+def count_refused(tx: Connection, task: str) -> int:
+    """Count the refused rows of a task."""
+    return count_rows(tx, rows, rows.c.task == task, IS_REFUSED)
+
+
+class FileRefusals:
+    """The refused rows of one file of a task whose other rows are in a table of their own.
+
+    A new import of the file replaces its refused rows; those of other files stay.
+    """
+
+    def __init__(self, tx: Connection, task: str, path: str) -> None:
+        """Delete the refused rows of an earlier import of the file, in the caller's transaction.
+
+        Args:
+            tx: The transaction of all later calls.
+            path: The path of the file; its hash is part of the ids of refused rows.
+        """
+        self._tx = tx
+        self._task = task
+        self._id_prefix = f"refused-{hashlib.sha256(path.encode()).hexdigest()[:16]}-"
+        self._count = 0
+        is_of_file = rows.c.item_id.startswith(self._id_prefix, autoescape=True)
+        tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
+
+    def add(self, refused: Collection[RefusedRow]) -> None:
+        """Insert refused rows of the file into `findable_rows`, after all rows of the task.
+
+        They keep their order. Their ids contain a hash of the file's path and a number, which
+        begins with 1 and continues in further calls.
+        """
+        last_n = _read_last_n(self._tx, self._task)
+        records = list[dict[str, Any]]()
+        for n, row in enumerate(refused, start=last_n + 1):
+            self._count += 1
+            columns = row.to_columns(f"{self._id_prefix}{self._count}")
+            records.append({"task": self._task, "n": n, **columns})
+        run_many(self._tx, insert(rows), records)
+
+
+def delete_refused_rows(tx: Connection, task: str, words: Collection[str]) -> int:
+    """Delete the refused rows of a task that have a cell equal to any of the words; count them.
+
+    Case and blanks at the ends of a cell or word do not matter. Runs in the caller's transaction.
+    """
+    deleted_count = 0
+    folded_words = {word.strip().casefold() for word in words}
+    query = select(rows.c.item_id, rows.c.row).where(rows.c.task == task, IS_REFUSED)
+    for row_id, cells in tx.execute(query).all():
+        folded_cells = (str(cell).strip().casefold() for cell in json.loads(cells).values())
+        if not folded_words.isdisjoint(folded_cells):
+            delete_row(tx, task, row_id)
+            deleted_count += 1
+    return deleted_count

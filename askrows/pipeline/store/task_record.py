@@ -1,0 +1,108 @@
+"""A registered task, as it is stored."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from askrows.pipeline.core.answer_fields import AnswerField
+from askrows.pipeline.core.declaration import HASH_KEY, is_query
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord:
+    """What commands need of a task without loading its file, and the state of the task."""
+
+    name: str
+    # The file that declares the task.
+    path: str
+    # The beginning of the names of its views.
+    prefix: str
+    # The source of its rows: a query, or the path of a file.
+    items: str
+    # (name, type) pairs of the key columns.
+    key: tuple[tuple[str, str], ...]
+    # The type of each column of the source, by name.
+    columns: Mapping[str, str]
+    # (name, type) pairs of the answer's fields.
+    fields: tuple[tuple[str, str], ...]
+    # The version of its answers.
+    version: int
+    fingerprint: str
+    # When the record was written.
+    at: datetime
+
+    # Model of the task; None for the model of the settings.
+    model: str | None = None
+    # Template of the names of rows.
+    name_template: str | None = None
+    # Template of the indexed text.
+    index_template: str | None = None
+    # Table, or table and column, of another program that gets the answers.
+    write_to: str | None = None
+    # Gates in the format of the GATES setting.
+    gates: str = ""
+    # Estimated tokens of an answer.
+    answer_tokens: int = 0
+    # Fields of the answer.
+    answer_fields: Sequence[AnswerField] = ()
+    # Columns of the prompt.
+    asked_columns: Sequence[str] = ()
+    # Column that the answer quotes.
+    quoted_column: str | None = None
+    # Columns that must have text: a row without text there is not asked.
+    required_columns: Sequence[str] = ()
+    # Columns of images.
+    image_columns: Sequence[str] = ()
+    # Paths of vocabularies, and of the SQLite file of a query with `source=`.
+    needed_files: Sequence[str] = ()
+
+    # State, which is in no file.
+    # The SHA-256 of the source when it was read, and size and time of change of its file before
+    # that; the latter is None for a query and a folder.
+    items_sha256: str | None = None
+    items_stamp: str | None = None
+    # The place up to which `cursor=` has read the query.
+    cursor: Mapping[str, Any] = field(default_factory=dict)
+    # Versions that PREFER_VERSIONS stored, in their order.
+    preferred_versions: tuple[str, ...] = ()
+    # Folders that imports of images read.
+    image_folders: Sequence[str] = ()
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """Return the record of a stored document; missing members have their defaults."""
+        parsed_members = {
+            "key": tuple(map(tuple, document["key"])),
+            "fields": tuple(map(tuple, document["fields"])),
+            "at": datetime.fromisoformat(document["at"]),
+            "answer_fields": list(map(AnswerField.from_document, document["answer_fields"])),
+            "preferred_versions": tuple(document["preferred_versions"]),
+        }
+        return cls(**{**document, **parsed_members})
+
+    def to_json(self) -> str:
+        """Return the document as it is stored."""
+        document = {**asdict(self), "at": self.at.isoformat()}
+        return json.dumps(document, ensure_ascii=False)
+
+    @property
+    def is_query(self) -> bool:
+        """Return whether the rows come from a query."""
+        return is_query(self.items)
+
+    @property
+    def has_made_key(self) -> bool:
+        """Return whether the key is a hash of the row."""
+        return self.key[0][0] == HASH_KEY
+
+    @property
+    def line_noun(self) -> str:
+        """Return what a number of the source counts: lines of a file, or rows of a query."""
+        return "row" if self.is_query else "line"
+
+    @property
+    def prompt_version(self) -> str:
+        """Return the prompt version that the file declares: `task@n`."""
+        return f"{self.name}@{self.version}"

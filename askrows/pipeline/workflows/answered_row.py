@@ -1,0 +1,65 @@
+"""One answer as Python code gets it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Generic
+
+from askrows.pipeline.core.declaration import A_co
+from askrows.pipeline.core.text import shorten
+
+# Types that a flat row keeps. Values of other types become their JSON form.
+FLAT_TYPES = frozenset({str, int, float, bool, date, datetime, Decimal})
+
+
+@dataclass(frozen=True, repr=False)
+class AnsweredRow(Generic[A_co]):
+    """One answer, with the row that was asked about.
+
+    Quotations in it are located: `row["text"][quote.start:quote.end] == quote`.
+    """
+
+    # Key of the row, as commands take it.
+    key: str
+    # The answer, an instance of the task's model.
+    answer: A_co
+    # Version that answered, such as `reviews@1`.
+    extractor: str
+    answered_at: datetime
+    # The row as the source has it now. Empty if the row was removed or the task is built in.
+    row: Mapping[str, Any]
+    # Names of the columns of the row's key.
+    key_columns: Sequence[str] = ()
+
+    def __repr__(self) -> str:
+        return shorten(f"<{self.key}: {self.answer!r}>")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return a flat row: key columns, fields of the answer, version and time.
+
+        The version that answered is in the member `extractor`, the time in `answered_at`. Texts,
+        numbers, booleans and dates of the answer keep their Python types. Fields of any other type
+        have their JSON form: a quotation is {quote, start, end}. If `row` is empty, because the row
+        was removed from the source or the task is built in, the column `key` has the key. A field
+        of the answer replaces a key column of the same name.
+        """
+        json_fields = self.answer.model_dump(mode="json")
+
+        answer_fields = dict[str, Any]()
+        for name, json_form in json_fields.items():
+            field_value = getattr(self.answer, name)
+            is_flat = type(field_value) in FLAT_TYPES
+            answer_fields[name] = field_value if is_flat else json_form
+
+        key_fields = {name: self.row[name] for name in self.key_columns if name in self.row}
+        if not key_fields:
+            key_fields = {"key": self.key}
+
+        return {
+            **key_fields,
+            **answer_fields,
+            "extractor": self.extractor,
+            "answered_at": self.answered_at,
+        }

@@ -1,0 +1,368 @@
+"""Take the single steps of a batch, and report each: submit, poll, ingest, cancel and move.
+
+- A pilot is a small random sample that is asked and judged before the other rows.
+- A gate is a bound on a quality figure of the answers.
+- A batch is held if its replies provably belong to other requests. It is not stored until a
+  person downloads it again, gives it up or accepts it.
+"""
+
+from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
+from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
+from askrows.pipeline.core.settings import Budget
+from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
+from askrows.pipeline.core.text import plural
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.ops.status import read_status
+from askrows.pipeline.store import batches
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.workflows import preflight, rounds
+from askrows.pipeline.workflows.pilot_run import check_or_run_pilot
+from askrows.pipeline.workflows.tag_report import make_failure_tables
+
+# Columns of ingested batches, and fields of a planned move; see `make_table`.
+INGEST_COLUMNS = (
+    "batch requests answered refused invalid missing equal_rows=copied_rows "
+    "controls=control_requests tokens_in tokens_out cost"
+)
+MOVE_FIELDS = (
+    "batch to rows=requests cancelled_batch_at_most=cancelled_usd "
+    "other_mode_at_most=other_mode_usd refusal"
+)
+
+
+def submit_rows(
+    ws: WorkspaceSession,
+    *,
+    limit: int | None,
+    pilot: int | None,
+    skip_pilot: bool,
+) -> Report:
+    """Send all open rows in batches, after a pilot if a size is given.
+
+    Raises:
+        GateError: A pilot failed or blocks the rows.
+        BudgetError: A budget has no room for any request.
+        FindableError: The cost was not confirmed, or a batch could not be sent.
+    """
+    rounds.sync_and_recover_task(ws)
+    tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
+    pilot_report = check_or_run_pilot(
+        ws,
+        size=pilot,
+        skip=skip_pilot,
+        limit=limit,
+        is_confirmed=False,
+    )
+    remaining_limit = tag_rounds.remaining_rows()
+    submit_report = tag_rounds.submit(is_confirmed=False, should_report_full_api=False)
+    budget_error = tag_rounds.complete_report().stop.budget_error
+    if budget_error is not None:
+        raise budget_error
+
+    report = _report_submit(ws, submit_report)
+    if pilot_report is not None:
+        report.notes.append(pilot_report.pilot_line)
+    # The pilot may have asked all rows of the limit.
+    if remaining_limit == 0:
+        report.title = "the pilot asked all rows of the limit"
+    return report
+
+
+def plan_rows(ws: WorkspaceSession, limit: int | None) -> Report:
+    """Sync the rows of the task with their source, and report what `submit_rows` would send.
+
+    No batch is written or sent. If no row is open, the message says why.
+
+    Raises:
+        InputError: The task has no rows at all.
+    """
+    ws.sync_task()
+    estimate = preflight.estimate_rows(ws, limit=limit)
+    plan = estimate.sent_plan
+    report = _report_submit(ws, submit.SubmitReport(plan), dry=True)
+    if plan.items:
+        description = submit.describe_plan(ws, plan)
+        report.title = f"would submit {description}; no batch was written or sent"
+    else:
+        ws.check_has_rows()
+    return report
+
+
+def _report_submit(
+    ws: WorkspaceSession, submit_report: submit.SubmitReport, *, dry: bool = False
+) -> Report:
+    """Report which batches were sent, or why no batch was sent."""
+    nouns = ws.task.nouns
+    summary = submit_report.summary
+    if submit_report.sent:
+        rows = plural(submit_report.items, nouns.singular, nouns.plural)
+        title = f"submitted {rows}: {summary}"
+    elif submit_report.plan.items:
+        title = f"nothing was submitted: {summary or 'these requests are under way already'}"
+    else:
+        title = f"nothing to submit: {nouns.none_open_message}"
+    return Report(submit_report.document(ws.model, dry=dry), title)
+
+
+def poll_batches(ws: WorkspaceSession, *, should_wait: bool) -> Report:
+    """Download the results of batches that are over, and report failed and open batches."""
+    nouns = ws.task.nouns
+    poll_report = poll.poll_batches(ws, should_wait=should_wait)
+    report = Report(
+        poll_report.document(),
+        "no batch was downloaded",
+        [
+            f"batch {number} failed ({reason}), its {nouns.plural} can be asked again"
+            for number, reason in poll_report.failed.items()
+        ],
+        errors=poll_report.list_errors(nouns),
+    )
+    if poll_report.downloaded or poll_report.waiting:
+        downloaded = plural(len(poll_report.downloaded), "batch", "batches")
+        report.title = f"{downloaded} downloaded, {len(poll_report.waiting):,} not over yet"
+    return report
+
+
+def replace_held_result(ws: WorkspaceSession, number: int) -> Report:
+    """Download the result of a held batch again, and report whether it is another one.
+
+    Args:
+        ws: The workspace.
+        number: The number of the batch, of any task.
+    """
+    ws = cancel.open_task_of_batch(ws, number)
+    message = "the API sent another result, which replaced the old result"
+    if not held_batches.replace_held_result(ws, number):
+        hold_hint = held_batches.make_hold_hint(number, ws.task.nouns)
+        message = f"the API sent the same bytes again, so it is still held; {hold_hint}"
+    return _report_batch(ws, number, message)
+
+
+def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict: bool) -> Report:
+    """Store the answers of downloaded batches, and report each batch and its failed requests.
+
+    Args:
+        ws: The workspace.
+        accepted_number: Also store the replies of this held batch; its task is used.
+        strict: A failed gate is an error.
+
+    Raises:
+        InputError: There is no such batch, or it is not held.
+    """
+    if accepted_number is not None:
+        ws = cancel.open_task_of_batch(ws, accepted_number)
+        held_batches.accept_held_batch(ws, accepted_number)
+    tag_rounds = rounds.TagRounds(ws)
+    failures = collect_error(tag_rounds.ingest)
+    tag_report = tag_rounds.complete_report()
+    summaries = tag_report.ingested
+    documents = [summary.document for summary in summaries]
+    errors = [*failures, *tag_report.list_errors(ws.task.nouns, strict=strict)]
+    report = Report(
+        documents,
+        warnings=tag_report.list_warnings(ws.task.nouns, strict=strict),
+        errors=errors,
+    )
+    report.notes += [
+        f"quality: {quality.line} ({quality.path})"
+        for quality in tag_report.quality_reports.values()
+        if any(gate.passed is not None for gate in quality.gates)
+    ]
+    if documents:
+        report.parts.append(make_table(documents, INGEST_COLUMNS))
+    elif not errors:
+        report.title = "nothing to ingest: no batch is downloaded"
+    report.parts += make_failure_tables(summaries)
+    return report
+
+
+def cancel_batch(ws: WorkspaceSession, number: int) -> Report:
+    """Cancel a batch at Gemini, or release its rows if it was never created."""
+    return _report_batch(ws, number, cancel.cancel_batch(ws, number=number))
+
+
+def _report_batch(ws: WorkspaceSession, number: int, message: str) -> Report:
+    """Report what happened to a single batch."""
+    next_step = read_status(ws).next_command
+    figures = {"batch": number, "said": message, "next": str(next_step or "")}
+    return Report(figures, f"batch {number}: {message}", next_step=next_step)
+
+
+def plan_move(
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None,
+) -> Report:
+    """Report the costs of moving a batch to a mode; nothing is written.
+
+    The costs are that of the cancelled batch and that of asking its rows again in the mode. A
+    budget without room does not raise: its message is the figure `refusal`, which is "" otherwise.
+
+    Args:
+        ws: The workspace.
+        number: The number of the batch, of any task.
+        mode: The mode of the calls that would ask the rows again.
+        budget_usd: The most that the move may spend; if None, the budget of the task's unfinished
+            `tag` command.
+
+    Raises:
+        InputError: The batch does not exist, is not sent or is over, consists of live calls, or
+            asked for another version than the version in use; or the budget is negative or NaN.
+    """
+    ws = cancel.open_task_of_batch(ws, number)
+    batch = ws.store.query(batches.get_batch, number)
+    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
+    _set_budget(ws, budget_usd)
+    other_mode_usd = cancel.price_in_other_mode(
+        batch,
+        mode,
+        model=ws.model,
+        now=ws.now(),
+    )
+    figures = {
+        "batch": number,
+        "to": mode.value,
+        "requests": batch.requests,
+        "cancelled_usd": batch.estimated_cost,
+        "other_mode_usd": other_mode_usd,
+        "refusal": cancel.find_budget_refusal(ws, other_mode_usd),
+    }
+    return Report(figures, format_fields(figures, MOVE_FIELDS))
+
+
+def _set_budget(ws: WorkspaceSession, budget_usd: float | None) -> None:
+    """Set the session's budget: the given amount, else that of the task's unfinished `tag`.
+
+    A given amount counts the spending from now on, that of a `tag` the spending since its start. If
+    there is neither, the session keeps its budget.
+
+    Args:
+        ws: The session, which is changed.
+        budget_usd: The given amount, or None.
+
+    Raises:
+        InputError: The amount is negative or NaN.
+    """
+    if budget_usd is not None:
+        budget.check_budget_amount(budget_usd)
+        ws.budget = Budget(budget_usd, ws.now(), "BUDGET")
+        return
+    ws.budget = ws.store.query(budget.find_unfinished_tag_budget, ws.task) or ws.budget
+
+
+def move_batch(
+    ws: WorkspaceSession,
+    number: int,
+    mode: Mode,
+    *,
+    budget_usd: float | None,
+) -> Report:
+    """Cancel a batch, wait until it is over, and ask its unanswered rows in a mode.
+
+    Answers that the batch has when it is over are stored. Before anything is changed, the costs of
+    the cancelled batch and of asking its rows again are printed and confirmed. The rows are not
+    synced with their source. If this command was stopped, the same command continues. If no row of
+    the batch is open, only the report is returned.
+
+    Args:
+        ws: The workspace.
+        number: The number of the batch, of any task.
+        mode: The mode of the calls that ask the rows again.
+        budget_usd: The most that this command may spend; if None, the budget of the task's
+            unfinished `tag` command.
+
+    Raises:
+        InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
+        BudgetError: A budget has no room for the other mode; nothing was changed.
+        MissingError: The API does not know the batch; it was not changed.
+        FindableError: A step was stopped; the same command continues.
+    """
+    ws = cancel.open_task_of_batch(ws, number)
+    rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
+    _set_budget(ws, budget_usd)
+    batch = ws.store.query(batches.get_batch, number)
+    cancel.check_movable(batch, nouns=ws.task.nouns, version=ws.version)
+
+    tag_rounds = rounds.TagRounds(ws)
+    if batch.state is BatchState.SUBMITTED:
+        cancel.cancel_for_move(ws, batch, mode)
+    _wait_and_ingest(
+        ws.store,
+        ws.task,
+        tag_rounds=tag_rounds,
+        number=number,
+    )
+    row_ids = ws.store.query(cancel.list_remaining_rows, ws.task, number)
+    if row_ids:
+        ws.display.say(f"batch {number}: asking its other {plural(len(row_ids), 'row')} by {mode}")
+        if batch.state is not BatchState.SUBMITTED:
+            cancel.confirm_move(ws, batch, mode)
+        tag_rounds.row_ids = row_ids
+        if mode is Mode.BATCH:
+            tag_rounds.submit(should_report_full_api=True)
+        else:
+            tag_rounds.ask_live(mode)
+
+    tag_report = tag_rounds.complete_report()
+    with ws.store.read() as tx:
+        batch = batches.get_batch(tx, number)
+        open_count = len(cancel.list_remaining_rows(tx, ws.task, number))
+    figures = {
+        "batch": number,
+        "to": mode.value,
+        "state": batch.state.value,
+        "remote_state": batch.remote_word,
+        "requests": batch.requests,
+        "kept": batch.answered or 0,
+        "answered": 0 if tag_report.live is None else tag_report.live.answered,
+        "submitted": tag_report.submitted,
+        "left": open_count,
+        "spent": tag_report.spent,
+    }
+    fields = format_fields(
+        figures,
+        f"batch state rows=requests answered=kept answered_by_{mode}=answered "
+        "asked_in_batches=submitted still_open=left",
+    )
+    errors = tag_report.list_errors(ws.task.nouns)
+    if tag_report.stop.budget_error is not None:
+        errors.append(tag_report.stop.budget_error)
+    warnings = tag_report.list_warnings(ws.task.nouns)
+    return Report(
+        figures,
+        f"batch is over: {fields}",
+        warnings=warnings,
+        errors=errors,
+    )
+
+
+def _wait_and_ingest(
+    store: Store,
+    task: Task,
+    *,
+    tag_rounds: rounds.TagRounds,
+    number: int,
+) -> None:
+    """Wait until the API reports that a batch is over, and ingest its result.
+
+    Returns as soon as the batch is ingested or failed. If the batch is ingested or failed at the
+    start, nothing is polled.
+
+    Raises:
+        FindableError: The wait was stopped, or the result cannot be ingested.
+    """
+    while True:
+        batch = store.query(batches.get_batch, number)
+        if batch.state in ENDED_STATES:
+            return
+        if batch.state is BatchState.DOWNLOADED:
+            tag_rounds.ingest(number)
+            continue
+
+        tag_rounds.poll(wait=True, batch_number=number)
+        errors = tag_rounds.report.last_poll.list_errors(task.nouns)
+        if errors:
+            raise errors[0]

@@ -1,0 +1,160 @@
+"""Import the rows of a shipped task from a file or a folder, and report the counts and findings."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.core.files import (
+    check_no_address,
+    list_parquet_files,
+    make_path_hint,
+    unreadable_reason,
+)
+from askrows.pipeline.core.report import Report, collect_error, format_counts, make_table
+from askrows.pipeline.core.text import plural
+from askrows.pipeline.engine.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.workspace_folder import lacks_workspace_files
+from askrows.pipeline.experts import import_ as people
+from askrows.pipeline.images import import_ as images
+from askrows.pipeline.passages import import_ as passages
+
+__all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
+
+# Columns of findings; see `make_table`.
+FINDING_COLUMNS = "finding=kind times=count column why=reason examples"
+IMAGES_TASK = "images"
+
+
+class RowImporter(NamedTuple):
+    """The functions that import the rows of a task from a file."""
+
+    # Reads the rows of a file.
+    file_class: type[MappedFile]
+    import_rows: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
+
+
+# By the value of TASK=.
+FILE_IMPORTERS = {
+    "experts": RowImporter(people.PeopleFile, people.import_people_file),
+    "passages": RowImporter(passages.PassagesFile, passages.import_passages),
+}
+IMPORTED_TASKS = (*FILE_IMPORTERS, IMAGES_TASK)
+
+
+def check_readable(file: Path, participle: str) -> None:
+    """Check that a file can be read, before a workspace is created for it.
+
+    Args:
+        file: The file.
+        participle: End of the message "nothing was …", for example "imported".
+
+    Raises:
+        InputError: The file cannot be read; the message has the reason.
+    """
+    check_no_address(file, f"nothing was {participle}")
+    reason = unreadable_reason(file)
+    if reason:
+        raise InputError(f"{file} {reason}; nothing was {participle}", hint=make_path_hint(file))
+
+
+def check_file(
+    file: Path,
+    task_name: str,
+    options: ImportOptions,
+    data: Path,
+) -> None:
+    """Check that a file or folder can be imported, before a workspace is created for it.
+
+    The rows of a file are only read if there is no workspace yet.
+
+    Raises:
+        InputError: It cannot be imported; nothing was imported.
+    """
+    if task_name == IMAGES_TASK:
+        if options.dry or options.report is not None:
+            raise InputError(
+                f"{OptionHint(dry=True)} and {OptionHint('report')} are for files of people and "
+                "passages; no image was imported",
+                hint="leave out the option",
+            )
+        images.check_folder(file)
+        return
+
+    if not list_parquet_files(file):
+        check_readable(file, "imported")
+    may_create = not options.dry and lacks_workspace_files(data)
+    if may_create and (file.is_file() or file.is_dir()):
+        rows = FILE_IMPORTERS[task_name].file_class(file, options)
+        if next(iter(rows), None) is None:
+            ImportReport(str(file)).require_imported_row()
+
+
+def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Report:
+    """Import the rows of a file, or the images of a folder, as rows of the session's task.
+
+    Findings (rejected rows and changed values) with the same reason share a row of the table. The
+    notes are left out if a real import changed nothing and has no finding, because an earlier
+    import has printed them. If no row could be imported, the report has the error.
+    """
+    if ws.settings.task == IMAGES_TASK:
+        return _import_images(ws, file)
+
+    nouns = ws.task.nouns
+    imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws, file, options)
+    report = Report(imported.document, errors=collect_error(imported.require_imported_row))
+    if imported.rows_in:
+        counts = {
+            "added": imported.added,
+            "updated": imported.updated,
+            "unchanged": imported.unchanged,
+            **{kind.value: count for kind, count in imported.counts.items()},
+            "unparked, to be asked again": imported.released,
+        }
+        rows = plural(imported.rows_in, nouns.singular, nouns.plural)
+        verb = "would be imported" if imported.dry else "imported"
+        report.title = f"{rows} {verb}: {format_counts(counts)}"
+
+    findings = [
+        {**vars(group), "examples": _format_examples(group)} for group in imported.groups.values()
+    ]
+    if findings:
+        report.parts.append(make_table(findings, FINDING_COLUMNS))
+    if imported.changes or imported.dry or findings or imported.missing:
+        report.notes += [f"note: {note}" for note in imported.notes]
+    return report
+
+
+def _format_examples(group: FindingGroup) -> str:
+    """Return the lines of a group's first findings, with excerpts."""
+    examples = [f"line {finding.line}: {finding.value}".rstrip(": ") for finding in group.examples]
+    if group.count > len(examples):
+        examples.append(f"…; {OptionHint(report='rejects.csv')} lists all")
+    return ", ".join(examples)
+
+
+def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
+    """Import the images below a folder, and report their counts and the skipped files."""
+    imported = images.import_images(ws, folder)
+    ws.sync_task()
+    counts = {
+        "added": imported.added,
+        "changed": imported.updated,
+        "moved": imported.moved,
+        "unchanged": imported.unchanged,
+        "broken": imported.broken,
+        "no longer in the folder and not asked about": imported.missing_files,
+        "unparked, to be asked again": imported.released,
+    }
+    report = Report(
+        imported.document,
+        f"{plural(imported.total, 'image')} imported: {format_counts(counts) or 'none'}",
+        errors=collect_error(imported.check),
+    )
+    report.notes += [
+        f"note: {plural(count, 'file')} left out: {reason}"
+        for reason, count in imported.skipped_counts.items()
+    ]
+    return report

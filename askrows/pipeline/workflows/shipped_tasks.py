@@ -1,0 +1,17 @@
+"""The tasks that come with findable: people, images and passages."""
+
+from askrows.pipeline.engine.shipped_task import register_shipped_tasks
+from askrows.pipeline.experts import EXPERTS_TASK
+from askrows.pipeline.images import IMAGES_TASK
+from askrows.pipeline.passages import PASSAGES_TASK
+
+# People are the default task, so they come first.
+SHIPPED_TASKS = (EXPERTS_TASK, IMAGES_TASK, PASSAGES_TASK)
+
+
+def register() -> None:
+    """Register the tasks that come with findable for all workspaces of this process.
+
+    Programs call it before they open a workspace.
+    """
+    register_shipped_tasks(SHIPPED_TASKS)

@@ -1,0 +1,156 @@
+"""Replace the table of a task, which the workspace stores, by a newer file, and sync the rows.
+
+The file is copied over the table as a whole. Then the rows are synced, as if a person had changed
+the table: rows are new, changed or gone. After a kill between both steps, the next command that
+reads the table syncs the rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from askrows.pipeline.core import files
+from askrows.pipeline.core.declaration import ReadOptions
+from askrows.pipeline.core.errors import InputError
+from askrows.pipeline.engine import claiming, task_sync
+from askrows.pipeline.engine.row_import import ImportOptions, ImportReport
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.engine.task_file import ROW_FILES_FOLDER
+from askrows.pipeline.engine.task_values import AskedRows
+from askrows.pipeline.store.answers import PERSON, find_answered
+from askrows.pipeline.tables.stored_rows import parse_stored_values
+from askrows.pipeline.workflows import preflight
+
+# Changed and added rows of a dry run whose values are reported.
+MAX_EXAMPLES = 20
+
+
+@dataclass(repr=False)
+class TableReport(ImportReport):
+    """Result of a newer table; of a dry run, the result that it would have."""
+
+    # Rows with a person's correction that changed; they are not asked.
+    corrected: int = 0
+    # Unchanged rows with other values in columns that are not asked about; they are not asked.
+    unasked_changes: int = 0
+    # Of a dry run: "changed, corrected", "changed", "added" or "gone", and the values, of the first
+    # such rows.
+    examples: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    # Of a dry run: the estimate of asking all rows that are new, changed or open.
+    estimate: preflight.Preflight | None = None
+
+    FIELDS: ClassVar[tuple[str, ...]] = (*ImportReport.FIELDS, "corrected", "unasked_changes")
+
+
+def find_replacement_obstacle(task: Task, data: Path) -> str:
+    """Return why the table of a task cannot be replaced; "" if it can.
+
+    Only a table that the workspace stores can be replaced. Other files belong to their users.
+
+    Args:
+        task: The task.
+        data: The workspace's folder.
+    """
+    if task.user_file is None:
+        return f"{task.name} is no task of a user"
+    if task.user_file.record.is_query:
+        return "its rows come from a query"
+    if Path(task.user_file.record.items).parent != data.resolve() / ROW_FILES_FOLDER:
+        return "its table is not stored in the workspace"
+    return ""
+
+
+def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> TableReport:
+    """Replace the table of the session's task by a newer file, and sync the rows.
+
+    The file is read as the task's file says. A dry run only reads it.
+
+    Args:
+        ws: The workspace, open for writing.
+        path: The newer file.
+        options: Only `dry` may be set.
+
+    Returns:
+        The number of rows that are new, changed, the same, gone and refused.
+
+    Raises:
+        InputError: The table cannot be replaced, the file has another format or lacks a column of
+            the task, or it cannot be read; nothing was changed.
+        ConfigurationError: The disk is full.
+    """
+    task = ws.task
+    reason = find_replacement_obstacle(task, ws.data)
+    if reason or task.user_file is None:
+        raise InputError(f"the table of {task.name} cannot be replaced: {reason}")
+    table = Path(task.user_file.record.items)
+    if path.suffix.lower() != table.suffix.lower():
+        raise InputError(
+            f"{path.name} is not a {table.suffix} file as the table of {task.name}; "
+            "nothing was changed",
+            hint=f"save it as {table.suffix}, and drop it again",
+        )
+    if options.mapping or options.reading != ReadOptions():
+        raise InputError(
+            "the task's file says how its table is read; nothing was changed",
+            hint="leave out encoding, header and names of columns",
+        )
+
+    report = TableReport(path.name, dry=options.dry)
+    preview = task_sync.preview_table_replacement(
+        ws.store,
+        ws.user_task,
+        path,
+        now=ws.now(),
+        display=ws.display,
+        on_refused=lambda finding: report.add_findings([finding], None),
+    )
+    report.added = preview.counts.new
+    report.updated = preview.counts.changed
+    report.unchanged = preview.counts.unchanged
+    report.missing = preview.counts.missing
+    report.unasked_changes = preview.counts.unasked_changes
+    # The sentence that the commands print about a table that changed.
+    if preview.summary:
+        report.notes.append(preview.summary)
+    if options.dry:
+        changed_ids = [row_id for row_id, _, _ in preview.changed_rows]
+        with ws.store.read() as tx:
+            corrected_ids = find_answered(tx, task.name, changed_ids, PERSON)
+            known_ids = set(task.make_row_table(tx).read_names(tx, changed_ids))
+        # Corrected rows come first, because a person must check their corrections.
+        first_rows = sorted(preview.changed_rows, key=lambda row: row[0] not in corrected_ids)
+        for row_id, _, values in first_rows[:MAX_EXAMPLES]:
+            kind = "added"
+            if row_id in corrected_ids:
+                kind = "changed, corrected"
+            elif row_id in known_ids:
+                kind = "changed"
+            report.examples.append((kind, parse_stored_values(values)))
+        report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]
+        report.corrected = len(corrected_ids)
+        asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
+        report.estimate = _estimate_run(ws, asked_rows)
+    else:
+        files.seal_copy(path, table)
+        ws.sync_task()
+    return report
+
+
+def _estimate_run(
+    ws: WorkspaceSession, changed_rows: Sequence[tuple[str, str, str]]
+) -> preflight.Preflight:
+    """Return the estimate of asking the rows that are open or changed after a newer table.
+
+    Args:
+        ws: The workspace, before the table is stored.
+        changed_rows: Id, input hash and values as JSON of the new and changed rows to ask.
+    """
+    ws.set_asked_rows(AskedRows(has_changed=True))
+    open_rows = dict[str, Any]()
+    with ws.store.read() as tx:
+        for page in claiming.read_claimable_rows(tx, ws.task, after_row_id=None):
+            open_rows.update(page)
+    task, row_ids = task_sync.make_task_with_memory_rows(ws.user_task, open_rows, changed_rows)
+    return preflight.estimate_rows(replace(ws, task=task), row_ids=row_ids)

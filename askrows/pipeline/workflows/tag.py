@@ -1,0 +1,558 @@
+"""Ask about all open rows, live or by batch: estimate, confirm, then ask within a budget.
+
+- A killed command resumes: its run in `findable_runs` has the budget, the version and the start
+  time. The run stays unfinished until no row is open or the budget is used up.
+- A pilot asks about a small random sample, whose answers are checked against the gates before the
+  other rows are asked. A killed pilot resumes.
+- The mode decide asks a decision model about the fields, which all have a fixed choice.
+- A row is marked if a person asked for it again; see `store.again`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from askrows.pipeline.batch import ingest
+from askrows.pipeline.batch.budget import (
+    BudgetError,
+    check_budget_amount,
+    correct_tag_start,
+    find_unfinished_tag_budget,
+)
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.row_listing import RowFilter
+from askrows.pipeline.core.settings import Budget
+from askrows.pipeline.core.states import OPEN_STATES, Mode
+from askrows.pipeline.core.text import format_usd, plural
+from askrows.pipeline.engine import claiming
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task_values import AskedRows
+from askrows.pipeline.ops import status
+from askrows.pipeline.quality import pilot
+from askrows.pipeline.store import answers, runs
+from askrows.pipeline.workflows import decisions, preflight, rounds
+from askrows.pipeline.workflows.pilot_run import check_or_run_pilot
+from askrows.pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
+
+MODES = ("auto", "batch", "flex", "live", "decide")
+
+
+@dataclass(frozen=True)
+class TagOptions:
+    """The options of the command `tag`."""
+
+    # One of MODES.
+    mode: str = "auto"
+    # Ask at most this many rows, or None for all.
+    limit: int | None = None
+    # Most that the run may spend, in USD.
+    budget: float | None = None
+    deadline_s: float | None = None
+    # Wait for batches. The batches of a pilot are waited for in any case.
+    wait: bool | None = None
+    # Ask and judge this many rows before the rest.
+    pilot: int | None = None
+    # Waive a pilot that would stop the rest.
+    skip_pilot: bool = False
+    # Ask only the rows of this condition, and only the row with this key.
+    where: str = ""
+    item: str | None = None
+    # True marks answered rows first, so that they are asked again. False takes marks back.
+    again: bool | None = None
+    # Who marks the rows.
+    who: str = ""
+    # Also ask answered rows whose input changed.
+    refresh: bool = False
+    # If the task needs a pilot, one must have passed. The cost is always confirmed.
+    needs_pilot: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise for invalid options, which would otherwise ask about all rows or about none.
+
+        Raises:
+            InputError: The mode does not exist, the limit is below 1, a pilot is combined with the
+                mode decide, or the budget is negative or NaN.
+        """
+        if self.mode not in MODES:
+            raise InputError(
+                f"there is no mode {self.mode!r}; nothing was asked",
+                hint=f"modes: {', '.join(MODES)}",
+            )
+        if self.limit is not None and self.limit < 1:
+            raise InputError(
+                f"limit is {self.limit}, but must be 1 or more; nothing was asked",
+                hint=f"without {OptionHint('limit')} all rows are asked",
+            )
+        if self.mode == Mode.DECIDE and self.pilot is not None:
+            raise InputError(
+                "a pilot has no decisions; nothing was asked",
+                hint=f"{OptionHint(limit=20)} asks about a few rows",
+            )
+        if self.budget is not None:
+            check_budget_amount(self.budget)
+
+
+def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
+    """Ask about every open row; print estimate, mode and reason before anything is spent.
+
+    The steps are: sync the rows, take over the budget of an unfinished `tag`, check or run the
+    pilot, estimate, confirm, record the run, and ask in the chosen mode. With `where`, only the
+    rows of the condition are asked. An unfinished run in the mode decide continues in this mode,
+    unless the options have a mode.
+
+    If there is no open row, no open batch and no unfinished pilot to continue, no run is recorded
+    and nothing is asked. A recorded run is ended if no row can be asked any more, or if its limit
+    or budget is used up. Errors of live calls and of polls are not raised: they are in the report.
+    Errors of the other steps, such as sending a batch, are.
+
+    Raises:
+        InputError: The task has no rows, or the estimate was not confirmed; nothing was started.
+        GateError: A pilot failed, is not over, or is required and missing; answers are stored.
+        RemoteError, ConfigurationError: Another step failed; finished steps are kept.
+    """
+    open_work = status.describe_continuable_batches(ws)
+    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
+    rounds.sync_and_recover_task(ws)
+    ws.announce_placeholders()
+    ws.announce_foreign_records()
+    has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
+    if options.mode == "auto" and has_decide_run:
+        ws.display.say("continuing with decisions, as the run began")
+        options = replace(options, mode=Mode.DECIDE.value)
+
+    row_filter = select_rows(ws, options)
+    asking_ws = _check_mode_and_marks(ws, options, row_filter)
+    return _tag_open_rows(asking_ws, options, open_work)
+
+
+def _check_mode_and_marks(
+    ws: WorkspaceSession, options: TagOptions, row_filter: RowFilter
+) -> WorkspaceSession:
+    """Return the session that asks in the mode of the options; announce rows to be marked.
+
+    Raises:
+        InputError: The task cannot be asked in this mode, or no row can be asked again.
+    """
+    if options.again:
+        _announce_marks(ws, row_filter)
+    if options.mode == Mode.DECIDE:
+        return decisions.make_decision_session(ws)
+    return ws
+
+
+def select_rows(ws: WorkspaceSession, options: TagOptions) -> RowFilter:
+    """Let the session ask only the rows of the options, and return their filter.
+
+    Raises:
+        InputError: The condition is invalid, no row has the key, or `again` has neither.
+    """
+    with ws.store.read() as tx:
+        row_filter = RowFilter(where=options.where)
+        if options.item is not None:
+            row_filter = RowFilter(where=options.where, ids=[ws.task.find_row_id(tx, options.item)])
+        # An invalid condition is refused before anything is written.
+        grid = ws.task.make_grid(tx)
+        grid.make_conditions(tx, row_filter)
+    if options.again and row_filter == RowFilter():
+        raise InputError(
+            f"{OptionHint(again=True)} needs {OptionHint('where')} or {OptionHint('item')}; "
+            "nothing was asked",
+            hint=f"{OptionHint(where='…')} names the rows to ask again",
+        )
+    ws.set_asked_rows(AskedRows(row_filter, has_changed=options.refresh))
+    return row_filter
+
+
+def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Preflight:
+    """Sync the rows, and return the estimates of all modes; ask and mark nothing.
+
+    Before the estimate, the replies of live runs whose process died are ingested. If the local
+    engine would answer, the result also has the estimate for Gemini's model as `with_key`. If that
+    estimate cannot be made, a warning is printed instead.
+
+    Raises:
+        InputError: The task has no rows, a request cannot be sent, or the options are invalid; see
+            `select_rows`.
+    """
+    ws.set_asked_rows(AskedRows(has_changed=options.refresh))
+    ws.sync_task()
+    ws.announce_foreign_records()
+    row_filter = select_rows(ws, options)
+    ingest.recover_dead_runs(ws)
+    # A dry run ends with the errors of the real run.
+    _check_mode_and_marks(ws, options, row_filter)
+    ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
+    estimate = preflight.estimate_rows(ws, limit=options.limit, deadline_s=options.deadline_s)
+    if not estimate.plan.items:
+        ws.check_has_rows()
+        return estimate
+
+    gemini_ws = ws.copy_with_gemini_model()
+    if gemini_ws is None:
+        return estimate
+    try:
+        with_key = preflight.estimate_rows(
+            gemini_ws, limit=options.limit, deadline_s=options.deadline_s
+        )
+    except ConfigurationError as error:
+        ws.display.warn(f"no estimate for a key: {error.message}")
+        return estimate
+    return replace(estimate, with_key=with_key)
+
+
+def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
+    """Take back the marks of rows that were not asked yet, and report their number.
+
+    Raises:
+        InputError: The condition is invalid, or no row has the key.
+    """
+    row_filter = select_rows(ws, options)
+    with ws.store.write() as tx:
+        count = claiming.unmark_rows(tx, ws.task, row_filter)
+    rows = plural(count, ws.task.nouns.singular, ws.task.nouns.plural)
+    return Report({"marks": count}, f"{rows} will not be asked again")
+
+
+def _announce_marks(ws: WorkspaceSession, row_filter: RowFilter) -> None:
+    """Print how many rows will be marked, and warn if their new answers will not be shown.
+
+    Raises:
+        InputError: No row can be asked again.
+    """
+    report = ws.store.query(claiming.count_rows_to_ask_again, ws.task, row_filter)
+    if not (report.markable or report.already_marked or report.asked_already):
+        raise InputError(
+            f"no row can be asked again: {report.describe()}; nothing was asked",
+            hint=f"`{ws.task.nouns.command('items', where=row_filter.where or None)}` lists rows",
+        )
+    ws.display.say(report.describe())
+    first_version = next(iter(ws.task.preferred_versions), ws.task.prompt_version)
+    if not answers.belongs_to_version(ws.version, first_version):
+        ws.display.warn(
+            f"{OptionHint('prefer_versions')} puts {first_version} first: if it has an answer to a "
+            f"row, the new answer of {ws.version} is stored and not shown"
+        )
+
+
+def _tag_open_rows(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    open_work: Sequence[str],
+) -> TagReport:
+    """Ask about the open rows of a task that is synced already, as a run.
+
+    The budget of an unfinished `tag` is taken over, the pilot checked, the estimate printed and
+    confirmed, and the run recorded. Then the rows are asked in the mode of the options, and the run
+    is ended in the database if it is over (see `_is_run_over`). If there is nothing to ask, no open
+    batch and no unfinished pilot to continue, only the report is returned.
+
+    Args:
+        ws: The workspace.
+        options: The options of the command.
+        open_work: Descriptions of the batches and runs that were open when the command started.
+
+    Raises:
+        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
+    """
+    tag_rounds = rounds.TagRounds(ws, limit=options.limit)
+    report = tag_rounds.report
+    tag_rounds.started_at = _resume_budget(ws, options)
+    if options.pilot is None and not options.skip_pilot:
+        check_or_run_pilot(ws, is_required=options.needs_pilot and ws.task.needs_pilot)
+
+    # A held batch waits for a person, so it does not choose the mode of other rows.
+    has_open_batches = any(not batch.is_held for batch in tag_rounds.list_batches(*OPEN_STATES))
+    # Rows are marked after the confirmation, but the estimate contains them.
+    asked_rows = ws.task.asked_rows
+    ws.set_asked_rows(replace(asked_rows, will_mark=bool(options.again)))
+    estimate = preflight.estimate_rows(
+        ws,
+        limit=options.limit,
+        deadline_s=options.deadline_s,
+        is_pilot_waived=options.skip_pilot,
+    )
+    ws.set_asked_rows(asked_rows)
+    report.asked = estimate.plan.items
+    is_pilot_begun = options.pilot is not None and ws.store.query(
+        pilot.has_unfinished_pilot, ws.version
+    )
+    if not (report.asked or has_open_batches or is_pilot_begun):
+        return tag_rounds.complete_report()
+
+    report.mode, report.reason = _choose_mode(estimate, options, has_open_batches=has_open_batches)
+    _print_tag_estimate(ws, options, estimate, report, open_work)
+    _confirm_cost(ws, options, estimate, report.mode)
+    if options.skip_pilot:
+        pilot.waive_required_pilot(
+            ws.store,
+            ws.task,
+            version=ws.version,
+            now=ws.now,
+        )
+    run_number = _begin_or_continue_run(ws, options, started_at=tag_rounds.started_at)
+
+    _ask_in_chosen_mode(ws, options, tag_rounds)
+    report = tag_rounds.complete_report()
+    if _is_run_over(report, options):
+        reason = report.budget_message or "nobody is left"
+        with ws.store.write() as tx:
+            runs.end_run(
+                tx,
+                run_number,
+                reason=reason,
+                now=ws.now(),
+            )
+    return report
+
+
+def _confirm_cost(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    estimate: preflight.Preflight,
+    mode: str,
+) -> None:
+    """Confirm the estimated cost of a run, if a person must be asked.
+
+    A person is asked if the cost is above CONFIRM_ABOVE. A person is asked in any case about all
+    rows of a task that needs a pilot, about asking answered rows again, and if the mode was chosen
+    automatically and is not the cheapest mode. The cost includes batches that are prepared and not
+    sent.
+
+    Args:
+        ws: The workspace.
+        options: The options of the command.
+        estimate: The estimate of the open rows.
+        mode: The chosen mode.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was started.
+    """
+    cost = estimate.sent_cost(mode)
+    is_dear = options.mode == "auto" and estimate.is_dear
+    live_hint = ""
+    if is_dear:
+        live_hint = f", and so does {OptionHint(mode='live')}"
+    ws.confirm_cost(
+        cost,
+        unchanged_text="nothing was started",
+        always_ask=(
+            is_dear or bool(options.again) or (options.needs_pilot and estimate.plan.items > 0)
+        ),
+        hint_suffix=live_hint,
+    )
+
+
+def _print_tag_estimate(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    estimate: preflight.Preflight,
+    report: TagReport,
+    open_work: Sequence[str],
+) -> None:
+    """Print resumed work, the rows to send with mode and cost, and answered rows.
+
+    If nothing is to be sent, the line about the rows is left out. Then warnings are printed. The
+    last line has the number of rows that the version in use
+    answered before, and their past cost. It is left out if answered rows are asked again.
+
+    Args:
+        ws: The workspace.
+        options: The options of the command.
+        estimate: The estimate of the open rows.
+        report: The report, with mode and reason.
+        open_work: Descriptions of the batches and runs that were open when the command started.
+    """
+    for description in open_work:
+        ws.display.say(f"continuing {description}")
+
+    plan = estimate.sent_plan
+    if plan.items:
+        cost_text = f"estimated {format_usd(estimate.sent_cost(report.mode))}"
+        rows_text = plan.describe_rows(ws.task.nouns)
+        plan_text = f"{rows_text}, {report.mode} mode, {cost_text}; {report.reason}"
+        if not plan.requests:
+            plan_text = f"{rows_text}; the answers of equal {ws.task.nouns.plural} are copied"
+        ws.display.say(f"{ws.model.name}: {plan_text}")
+    for warning in estimate.mode_estimates[report.mode].warnings:
+        ws.display.warn(warning)
+
+    if options.again:
+        return
+    with ws.store.read() as tx:
+        table = ws.task.make_row_table(tx)
+        has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
+        answered_count = table.count_by_state(tx, has_version)[table.answered_state]
+        if answered_count:
+            paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
+            ws.display.say(
+                f"{answered_count:,} answered before, not asked again ({format_usd(paid_usd)})",
+            )
+
+
+def _choose_mode(
+    estimate: preflight.Preflight, options: TagOptions, *, has_open_batches: bool
+) -> tuple[str, str]:
+    """Return the mode of a run, and the reason for it.
+
+    The first rule that applies decides:
+
+    1. A requested mode is used.
+    2. If no row is open, it is batch, which collects the open batches.
+    3. If batches are open, it is batch if no request can be sent: the open rows get answers of
+       equal rows, or no mode is recommended, because a person must decide first.
+    4. If a mode is recommended, it is that mode.
+    5. It is batch.
+
+    Args:
+        estimate: The estimate of the open rows.
+        options: The options of the command.
+        has_open_batches: Batches of the task are open; held batches do not count.
+    """
+    if options.mode != "auto":
+        return options.mode, f"{OptionHint(mode=options.mode)}"
+    has_no_sendable_request = estimate.recommended is None or not estimate.plan.requests
+    if not estimate.plan.items or (has_open_batches and has_no_sendable_request):
+        return "batch", "open batches are continued"
+    return estimate.recommended or "batch", estimate.reason
+
+
+def _resume_budget(ws: WorkspaceSession, options: TagOptions) -> datetime:
+    """Set the session's budget; return the time since which the spending of the run counts.
+
+    The budget is that of the options, else that of the unfinished `tag` run, which is printed. If
+    there is neither, the session keeps its budget. The time is the start of the unfinished run, or
+    now without one. If its start is in the future, it is corrected in the database.
+
+    Args:
+        ws: The session, whose budget is set.
+        options: The options of the command.
+    """
+    correct_tag_start(ws.store, ws.task, now=ws.now)
+    with ws.store.read() as tx:
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
+        run_budget = find_unfinished_tag_budget(tx, ws.task)
+    started_at = ws.now() if unfinished_run is None else unfinished_run.started_at
+    if options.budget is not None:
+        ws.budget = Budget(options.budget, started_at, "BUDGET")
+    elif run_budget is not None:
+        ws.budget = run_budget
+        hint = OptionHint(budget=f"{run_budget.usd:g}")
+        ws.display.say(f"continuing the run of {started_at:%Y-%m-%d %H:%M} UTC with {hint}")
+    return started_at
+
+
+def _begin_or_continue_run(
+    ws: WorkspaceSession, options: TagOptions, *, started_at: datetime
+) -> int:
+    """Record a new run, or continue the unfinished run of the task; return the run's number.
+
+    A continued run gets the version in use, and the budget of the options if they have one. With
+    `again`, the rows are marked in the same transaction.
+
+    Args:
+        ws: The workspace.
+        options: The options of the command.
+        started_at: The time since which the spending of a new run counts.
+    """
+    skipped_versions = ws.task.skipped_versions
+    columns: dict[str, Any] = {
+        "extractor": ws.version,
+        "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),
+    }
+    if options.budget is not None:
+        columns["budget"] = options.budget
+    with ws.store.write() as tx:
+        if options.again:
+            row_filter = ws.task.asked_rows.row_filter
+            claiming.mark_to_ask_again(
+                tx,
+                ws.task,
+                row_filter,
+                who=options.who,
+                now=ws.now(),
+            )
+        unfinished_run = runs.find_unfinished_run(tx, ws.task.name)
+        if unfinished_run is not None:
+            runs.update_run(tx, unfinished_run.number, **columns)
+            return unfinished_run.number
+        return runs.begin_run(tx, started_at=started_at, task=ws.task.name, **columns)
+
+
+def _ask_in_chosen_mode(
+    ws: WorkspaceSession,
+    options: TagOptions,
+    tag_rounds: rounds.TagRounds,
+) -> None:
+    """Ask the open rows in the mode of the report, which gets the results.
+
+    A pilot runs before, if `options.pilot` has a size. In mode batch the rows are submitted; with
+    `wait` the batches are polled and ingested until the end. In other modes the rows are asked by
+    live calls; see `_ask_by_live_calls`.
+
+    Raises:
+        GateError: The pilot failed.
+        RemoteError, ConfigurationError, InputError: Another step failed, such as sending a batch.
+    """
+    report = tag_rounds.report
+    if options.pilot is not None:
+        pilot_report = check_or_run_pilot(
+            ws,
+            size=options.pilot,
+            skip=options.skip_pilot,
+            limit=options.limit,
+        )
+        report.pilot = pilot_report
+        if pilot_report is not None:
+            report.ingested += pilot_report.ingested
+
+    if report.mode == "batch":
+        tag_rounds.advance(wait=bool(options.wait))
+    else:
+        _ask_by_live_calls(options, tag_rounds)
+
+
+def _ask_by_live_calls(options: TagOptions, tag_rounds: rounds.TagRounds) -> None:
+    """Ask the open rows; with `wait` collect the open batches.
+
+    Collecting asks no new rows, and is left out if the live run was interrupted. If a budget stops
+    the live run, it is the stop reason of the report, and not an error.
+    """
+    report = tag_rounds.report
+    live_report = tag_rounds.ask_live(Mode(report.mode))
+    if isinstance(live_report.stopped, BudgetError):
+        report.stop = TagStop(
+            TagStopReason.BUDGET,
+            live_report.stopped.message,
+            budget_error=live_report.stopped,
+        )
+        live_report.stopped = None
+
+    should_collect = bool(options.wait) and not live_report.interrupted
+    if should_collect and tag_rounds.list_batches(*OPEN_STATES):
+        # Open batches are collected without asking new rows. This resets the reason of the live
+        # run, so it is restored, unless all batches failed.
+        live_stop = report.stop
+        tag_rounds.stop_asking()
+        tag_rounds.advance(wait=True)
+        if live_stop.reason is not None and not report.is_down:
+            report.stop = live_stop
+
+
+def _is_run_over(report: TagReport, options: TagOptions) -> bool:
+    """Return whether nothing is left to do for a `tag` run, so that it ends in the database.
+
+    The first rule that applies decides:
+
+    1. It goes on if rows are in batches, if rows wait for room at the API, or if a live run left
+       rows for another reason than the budget.
+    2. It ends if no row is open, if the budget is used up, or if the command had a limit: all rows
+       up to the limit were asked then.
+    """
+    is_cut_off = report.unasked and not report.budget_message
+    if report.under_way or report.no_room or is_cut_off:
+        return False
+    return bool(report.budget_message) or options.limit is not None or not report.left

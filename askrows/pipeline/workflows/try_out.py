@@ -1,0 +1,570 @@
+"""Ask about a few rows by live calls, and show each request and reply to a person.
+
+- A trial only validates the replies and stores no answer. The workspace stores a trial batch, which
+  counts against all budgets and quotas, and its cost. So rows can be tried that are answered,
+  parked or claimed.
+- `ask_and_store` is the exception: it asks open rows and stores their answers.
+- If the task's file changed under a version that has answers, the draft is tried: the task as the
+  file declares it now. Its rows are those that were last read.
+- The mode decide asks a decision model about the fields, which all have a fixed choice.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from askrows.pipeline.batch import batch_files, budget, live
+from askrows.pipeline.batch.batch_plan import BatchPlan, Selection
+from askrows.pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.errors import FindableError, InputError, QuestionChangedError
+from askrows.pipeline.core.quotes import to_display_value
+from askrows.pipeline.core.report import Failure, Report, show_document
+from askrows.pipeline.core.states import STANDARD, Mode, Outcome
+from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
+from askrows.pipeline.engine import claiming, task_registry
+from askrows.pipeline.engine.request_builder import PlannedRequest, RequestBuilder, choose_response_parser
+from askrows.pipeline.engine.request_outcomes import validate_reply
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.engine.task_values import TaskNouns, TaskRow
+from askrows.pipeline.gemini import requests
+from askrows.pipeline.gemini.usage import NO_USAGE, calculate_cost
+from askrows.pipeline.quality import evaluate, pilot
+from askrows.pipeline.quality.right_value_accuracy import (
+    FieldComparison,
+    compare_with_right_values,
+    read_valid_right_values,
+    to_field_documents,
+)
+from askrows.pipeline.store import answers, request_history
+from askrows.pipeline.store.claims import RowClaim
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.workflows import labelled_rows, preflight
+from askrows.pipeline.workflows.decisions import make_session_in_mode
+
+# How many rows are tried by default.
+DEFAULT_ROW_COUNT = 3
+OUTCOME_LOST = "lost"
+OUTCOME_NOT_ASKED = "not asked"
+OUTCOME_NOT_JUDGED = "not judged"
+# Longer texts are cut for people.
+MAX_TEXT_CHARS = 2_000
+# Outcomes of rows whose reply was not judged.
+UNJUDGED_OUTCOMES = (OUTCOME_NOT_ASKED, OUTCOME_LOST, OUTCOME_NOT_JUDGED)
+
+
+@dataclass
+class TriedRow:
+    """One tried row: its request, and what came back."""
+
+    id: str
+    name: str
+    # The request that was sent, as people read it.
+    request: dict[str, Any]
+    # An `Outcome`, "claimed", or one of UNJUDGED_OUTCOMES.
+    outcome: str = OUTCOME_NOT_ASKED
+    # Why there is no valid answer; empty if there is one.
+    reason: str = ""
+    # The answer as it would be stored.
+    answer: dict[str, Any] | None = None
+    # The probability of each field that a decision model answered.
+    confidences: dict[str, float] = field(default_factory=dict)
+    # Text of the reply, or the beginning of a reply without a text.
+    reply: str = ""
+    calls: int = 0
+    # In USD.
+    cost: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    # Duration of the call.
+    seconds: float = 0.0
+
+    __repr__ = format_object
+
+
+@dataclass(repr=False)
+class TryReport:
+    """Result of a try."""
+
+    # Version that was tried.
+    extractor: str
+    # Schema of an answer, or the closed questions, as they are sent.
+    schema: dict[str, Any]
+    items: list[TriedRow]
+    # The error that ended the calls early.
+    stopped: FindableError | None = None
+    interrupted: bool = False
+    # Rows beside these that got a copied answer, because their input is equal.
+    copied_rows: int = 0
+    # Version whose draft was tried; empty if the question did not change.
+    draft_of: str = ""
+    # How often the answers to labelled rows are right, by field.
+    accuracy: Sequence[FieldComparison] = ()
+
+    def __repr__(self) -> str:
+        """Return one line with the outcomes and the cost."""
+        outcome_counts = Counter(row.outcome for row in self.items).most_common()
+        outcomes_text = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts)
+        return f"<tried with {self.extractor}: {outcomes_text}; {format_usd(self.cost)}>"
+
+    @property
+    def cost(self) -> float:
+        """Return the cost of all replies, in USD."""
+        return sum(row.cost for row in self.items)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return the report as JSON members."""
+        return {
+            "extractor": self.extractor,
+            "schema": self.schema,
+            "cost": self.cost,
+            "interrupted": self.interrupted,
+            "draft_of": self.draft_of or None,
+            "items": [vars(row) for row in self.items],
+            "stopped": self.stopped.message if self.stopped else None,
+            "accuracy": to_field_documents(self.accuracy),
+        }
+
+    @property
+    def errors(self) -> list[Failure]:
+        """Return what ended the calls early: an interrupt, a budget, a quota, or the service."""
+        if self.interrupted:
+            return [KeyboardInterrupt()]
+        return [] if self.stopped is None else [self.stopped]
+
+    def to_report(self, ws: WorkspaceSession, *, mode: str) -> Report:
+        """Return the report of `try`: prompt and schema, each row with its answer, and the cost.
+
+        A reply is shown only if there is no valid answer.
+        """
+        nouns = ws.task.nouns
+        rows = [
+            {
+                "name": row.name,
+                "request": list_prompt_texts(row.request),
+                "reason": row.reason,
+                "answer": row.answer,
+                "confidences": row.confidences,
+                "reply": shorten(row.reply, MAX_TEXT_CHARS) if row.answer is None else None,
+            }
+            for row in self.items
+        ]
+        instruction = self.items[0].request.get("systemInstruction")
+        prompt = instruction["parts"][0]["text"] if instruction else ""
+        members = {
+            **self.document,
+            "prompt": shorten(prompt, MAX_TEXT_CHARS),
+            "schema": to_display_value(self.schema),
+            "rows": rows,
+        }
+        parts = show_document(members, f"prompt schema {nouns.singular}=rows items accuracy")
+
+        version = f"the draft {self.draft_of}" if self.draft_of else self.extractor
+        asked_count = len([row for row in self.items if row.calls])
+        asked_rows = plural(asked_count, nouns.singular, nouns.plural)
+        parts.append(
+            f"{asked_rows} tried with {version}, {format_usd(self.cost)}; no answer was stored"
+        )
+        return Report(
+            {**self.document, "placeholder": ws.has_placeholder_answers},
+            parts=parts,
+            errors=self.errors,
+            next_step=self._choose_next_step(nouns, mode=mode),
+        )
+
+    def _choose_next_step(self, nouns: TaskNouns, *, mode: str) -> CommandHint | str | None:
+        """Return the step after a try; None for that of the task, "" if no answer is valid.
+
+        After decisions, it is the command that asks all rows in the mode decide. If the question in
+        the task's file differs from the question of its version (a draft), the next version number
+        must be set in the file first.
+        """
+        if not any(row.calls and row.answer is not None for row in self.items):
+            return ""
+
+        is_decided = mode == Mode.DECIDE
+        ask_command = nouns.command("tag", mode=mode if is_decided else None)
+        if self.draft_of:
+            version_number = self.draft_of.partition("@")[2]
+            return f"set version={int(version_number) + 1} in its file, then {ask_command}"
+        return ask_command if is_decided else None
+
+
+def list_prompt_texts(request: Mapping[str, Any]) -> list[str]:
+    """Return the texts that a request sends about its row; an attachment is its description."""
+    blocks = request["input"] if "questions" in request else request["contents"][0]["parts"]
+    if isinstance(blocks, str):
+        blocks = [{"text": blocks}]
+    return [
+        shorten(block["text"], MAX_TEXT_CHARS) if "text" in block else to_display_value(block)
+        for block in blocks
+    ]
+
+
+def try_task(
+    ws: WorkspaceSession,
+    size: int = DEFAULT_ROW_COUNT,
+    name: str | None = None,
+    seed: int | None = None,
+    *,
+    mode: str = Mode.LIVE.value,
+    labelled: bool = False,
+) -> TryReport:
+    """Sync the rows, then ask about a few of them; store the cost, but no answers.
+
+    Prints the number of rows and the estimate before anything is spent. If the task's file changed
+    under a version that has answers, the changed question is tried and the rows are not synced. The
+    report compares answers with the right values of people.
+
+    Args:
+        ws: The workspace.
+        size: How many rows are asked if there is no `name`.
+        name: Take only the row with this name.
+        seed: Draw the rows at random with this seed. If None, take the first open rows, or draw
+            rows if no row is open.
+        mode: One of SINGLE_ROW_MODES.
+        labelled: Ask labelled rows first, because their answers can be compared: up
+            to `size` of them, drawn at random. If there are fewer, the rows above are added.
+
+    Returns:
+        The report. Errors of calls are stored in it and not raised.
+
+    Raises:
+        InputError: The row does not exist, there is no row to try, `labelled` is set and no row is
+            labelled, or the estimate was not confirmed; nothing was asked.
+        ConfigurationError: No key is set, the model does not exist, or GATES is invalid.
+    """
+    # Invalid gates are refused before anything is spent.
+    evaluate.read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+    ws, draft_of = _sync_or_load_draft(ws)
+    ws = make_session_in_mode(ws, mode)
+    with ws.store.read() as tx:
+        right_values_by_id = read_valid_right_values(tx, ws.task)
+        if labelled and not right_values_by_id:
+            raise InputError(
+                f"no {ws.task.nouns.singular} is labelled, except examples in the prompt; "
+                "nothing was asked",
+                hint=labelled_rows.make_review_hint(ws.task),
+            )
+        if name is not None:
+            row_ids: Sequence[str] = [ws.task.find_row_id(tx, name)]
+        else:
+            row_ids = _select_rows(tx, ws.task, ws.version, size, seed)
+        if labelled:
+            row_ids = labelled_rows.put_labelled_first(
+                right_values_by_id,
+                row_ids,
+                size=size,
+                seed=seed,
+            )
+
+    ws.announce_placeholders()
+    report = try_rows(ws, row_ids)
+    report.draft_of = draft_of
+    tried_answers = {row.id: row.answer for row in report.items if row.answer is not None}
+    report.accuracy = compare_with_right_values(right_values_by_id, [tried_answers])
+    return report
+
+
+class PlannedRows(NamedTuple):
+    """Rows with their requests, before anything is asked."""
+
+    # Schema of an answer, or the closed questions.
+    schema: dict[str, Any]
+    # Requests and rows, by row id.
+    requests: Mapping[str, PlannedRequest]
+    tried_rows: Mapping[str, TriedRow]
+    # Estimated cost in USD.
+    cost: float
+
+
+def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
+    """Build a request for each of some rows in their order, and estimate the cost; ask nothing.
+
+    The rows may be in any state; ids without a row are left out. The cost is that of live calls,
+    corrected by past answers.
+
+    Args:
+        ws: The workspace.
+        row_ids: Ids of the rows.
+
+    Raises:
+        InputError: There is no row to ask about.
+    """
+    builder = RequestBuilder(ws.task, ws.model)
+    with ws.store.read() as tx:
+        rows = ws.task.read_rows(tx, row_ids)
+        ordered_rows = {row_id: rows[row_id] for row_id in row_ids if row_id in rows}
+        planned_requests = {
+            request.row.id: request for request in builder.build_requests(tx, ordered_rows)
+        }
+        names = ws.task.make_row_table(tx).read_names(tx, list(planned_requests))
+        calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
+
+    if not planned_requests:
+        ws.check_has_rows()
+        raise InputError(
+            f"{ws.task.nouns.none_open_message}; nothing was asked",
+            hint=f"{OptionHint('item')} tries a {ws.task.nouns.singular} in any state",
+        )
+
+    tried_rows = dict[str, TriedRow]()
+    usage = NO_USAGE
+    for row_id, request in planned_requests.items():
+        shown_request = requests.parse_request(requests.redact_line(request.line))
+        tried_rows[row_id] = TriedRow(row_id, names.get(row_id, row_id), shown_request)
+        usage += request.usage
+    request_count = len(planned_requests)
+    likely_usage = calibration.applied(usage, count=request_count)
+    plan = BatchPlan(request_count, requests=request_count, usage=likely_usage)
+    cost = preflight.estimate_plan(ws, plan).live_cost
+    return PlannedRows(builder.sent_answer_form, planned_requests, tried_rows, cost)
+
+
+def confirm_cost(ws: WorkspaceSession, planned: PlannedRows) -> float:
+    """Print the rows and the estimate of planned calls, and return the cost in USD.
+
+    A person must confirm a cost above CONFIRM_ABOVE, and any cost if the model's price is unknown.
+
+    Raises:
+        InputError: The cost was not confirmed. No call was made.
+    """
+    nouns = ws.task.nouns
+    count_text = plural(len(planned.tried_rows), nouns.singular, nouns.plural)
+    ws.display.say(f"{ws.model.name}: {count_text}, estimated {format_usd(planned.cost)}")
+    ws.confirm_cost(planned.cost, unchanged_text="nothing was asked")
+    return planned.cost
+
+
+def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+    """Confirm the cost, ask about some rows, and validate the replies; no answer is stored.
+
+    Before anything is asked, the reply files of live runs whose process died are sealed, so that
+    their cost counts; their replies are ingested by a later command. Errors of calls, and of
+    validating code in the task's file, do not raise: they are in the report. A row without an
+    outcome is reported as "not asked".
+
+    Raises:
+        InputError: There is no row to ask about, or the estimate was not confirmed.
+    """
+    batch_files.seal_dead_batches(ws)
+    planned = plan_rows(ws, row_ids)
+    confirm_cost(ws, planned)
+
+    live_report = _ask_live(ws, list(planned.tried_rows), mode=Mode.TRIAL)
+    report = TryReport(
+        ws.version,
+        planned.schema,
+        list(planned.tried_rows.values()),
+        live_report.stopped,
+        live_report.interrupted,
+    )
+    for row_id, trial_outcome in live_report.trial_outcomes.items():
+        task_row = planned.requests[row_id].row
+        try:
+            _validate_row_reply(ws, planned.tried_rows[row_id], task_row, trial_outcome)
+        except FindableError as error:
+            # The task's own code cannot judge the reply.
+            report.stopped = report.stopped or error
+    return report
+
+
+def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
+    """Ask about those of some rows that are open, by live calls, and store the answers.
+
+    The rows are claimed before the first call. After a kill, the same command asks the rows that
+    are still open. The cost is confirmed first, unless a cost was agreed before (`ws.agreed_usd`).
+    If no row is open, nothing is asked. Errors of calls are not raised: they are in the report.
+
+    Returns:
+        All given rows with their stored outcome, including rows that were answered before.
+
+    Raises:
+        InputError: There is no row to ask about, or the estimate was not confirmed.
+    """
+    planned = plan_rows(ws, row_ids)
+    open_ids = ws.store.query(claiming.filter_claimable_ids, ws.task, row_ids)
+
+    live_report = LiveReport()
+    if open_ids:
+        if ws.agreed_usd is None:
+            confirm_cost(ws, plan_rows(ws, open_ids))
+        live_report = _ask_live(ws, open_ids, mode=Mode.DECIDE if ws.is_deciding else Mode.LIVE)
+
+    with ws.store.read() as tx:
+        tried_rows = [_with_stored_outcome(tx, ws.task, row) for row in planned.tried_rows.values()]
+    answered_count = sum(
+        row.id in open_ids and row.outcome == Outcome.ANSWERED for row in tried_rows
+    )
+    return TryReport(
+        ws.version,
+        planned.schema,
+        tried_rows,
+        live_report.stopped,
+        live_report.interrupted,
+        copied_rows=max(0, live_report.answered - answered_count),
+    )
+
+
+def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
+    """Ask about some rows by live calls, with a progress bar."""
+    with ws.display.bar("asking", len(row_ids)) as bar:
+        return live.ask_rows(
+            ws,
+            Selection(row_ids=row_ids),
+            mode=mode,
+            policy=RunPolicy(stops_without_connection=True),
+            on_progress=lambda live_report: bar.show(
+                live_report.replies,
+                note="Gemini fails and is asked again" if live_report.service_failure else "",
+            ),
+        )
+
+
+def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
+    """Return a copy of a row with its newest stored outcome and the cost of all its requests.
+
+    Only requests under the task's version count. Outcome, reason, answer and tokens are those of
+    the newest request. Cost and number of calls are sums over all requests. A missing reply is
+    "lost".
+
+    If a request is unfinished, only the outcome is changed, to "claimed". Without a request nothing
+    is changed.
+    """
+    stored_requests = [
+        request
+        for request in request_history.list_requests_of_row(tx, task.name, row.id)
+        if answers.belongs_to_version(request["extractor"], task.prompt_version)
+    ]
+    if not stored_requests:
+        return replace(row)
+    finished_requests = [request for request in stored_requests if request["outcome"] is not None]
+    if len(finished_requests) < len(stored_requests):
+        return replace(row, outcome="claimed")
+
+    newest = finished_requests[0]
+    return replace(
+        row,
+        outcome=OUTCOME_LOST if newest["outcome"] == Outcome.MISSING else newest["outcome"],
+        reason=newest["reason"] or "",
+        answer=newest["answer"],
+        calls=sum(request["batch"] is not None for request in finished_requests),
+        cost=sum(request["cost"] for request in finished_requests),
+        tokens_in=newest["tokens_in"],
+        tokens_out=newest["tokens_out"],
+    )
+
+
+def _validate_row_reply(
+    ws: WorkspaceSession,
+    tried_row: TriedRow,
+    task_row: TaskRow,
+    trial: TrialOutcome,
+) -> None:
+    """Validate the reply about a row, and write outcome, answer and cost into `tried_row`.
+
+    If there is no reply, the outcome is "lost" or "refused", with the reason of the trial. Nothing
+    is stored in the workspace.
+
+    Args:
+        ws: The session that asked.
+        tried_row: The row of the report; it is changed.
+        task_row: The row as it was asked.
+        trial: The reply, or why there is none.
+
+    Raises:
+        FindableError: The task's own code fails to validate the reply; the outcome is "not judged".
+    """
+    tried_row.calls = 1
+    tried_row.seconds = round(trial.seconds, 3)
+    tried_row.reason = trial.reason
+    tried_row.outcome = OUTCOME_LOST
+    if trial.is_refused:
+        tried_row.outcome = Outcome.REFUSED.value
+    if trial.reply is None:
+        return
+
+    reply = choose_response_parser(ws.task, ws.model)(trial.reply)
+    tried_row.tokens_in = reply.usage.prompt
+    tried_row.tokens_out = reply.usage.answer + reply.usage.thoughts
+    tried_row.outcome = OUTCOME_NOT_JUDGED
+    tried_row.reply = reply.text or reply.excerpt
+    tried_row.cost = calculate_cost(
+        ws.model,
+        reply.usage,
+        STANDARD,
+        day=ws.now().date(),
+    )
+
+    claim = RowClaim(task_row.id, task_row.input_hash)
+    request_outcome = validate_reply(
+        ws.task,
+        claim,
+        reply,
+        row=task_row.context,
+    )
+    tried_row.outcome = request_outcome.outcome.value
+    if request_outcome.answer is None:
+        tried_row.reason = request_outcome.reason
+    else:
+        tried_row.reason = ""
+        tried_row.answer = request_outcome.answer.model_dump(mode="json")
+        tried_row.confidences = dict(reply.confidences)
+
+
+def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
+    """Sync the rows with their source, or return a session for the task's changed file.
+
+    The draft is the task as its file declares it now. It is used only if the file differs under a
+    version that has answers; then the rows are not synced, and the given session stays as it is. A
+    file that differs under a version without answers is simply synced.
+
+    Returns:
+        The same session and "", or a copy with the draft as task, and the version of the changed
+        version.
+    """
+    try:
+        ws.sync_task()
+    except QuestionChangedError:
+        draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
+        # The client announces the backend, so it is made before the session is copied.
+        client = ws.client
+        draft_ws = replace(ws, task=draft)
+        draft_ws.client = client
+        return draft_ws, ws.task.prompt_version
+    return ws, ""
+
+
+def _select_rows(
+    tx: Connection,
+    task: Task,
+    version: str,
+    size: int,
+    seed: int | None,
+) -> Sequence[str]:
+    """Return the ids of at most `size` rows to try.
+
+    If `seed` is None, these are the first open rows. They can be fewer than `size`. If a seed is
+    given, or no row is open, the ids are drawn at random, in the order of the draw. The draw is
+    among rows that are open, claimed or parked, and rows with an answer of the version.
+
+    Args:
+        version: Version (`task@n/model`) whose answered rows may be drawn.
+        size: Largest number of rows.
+        seed: Seed of the draw. If None and no row is open, DEFAULT_PILOT_SEED is the seed.
+    """
+    if seed is None:
+        open_ids = tx.execute(claiming.select_claimable_rows(tx, task).limit(size)).scalars().all()
+        if open_ids:
+            return open_ids
+        seed = pilot.DEFAULT_PILOT_SEED
+    return pilot.draw_pilot(
+        tx,
+        task,
+        version,
+        size=size,
+        seed=seed,
+    )

@@ -1,0 +1,227 @@
+"""Check Gemini with 21 invented rows: a batch, a live call and embeddings.
+
+The rows are a task of a separate workspace in a subfolder of the current workspace. The subfolder
+is deleted at the end. If the command is killed, the next run resumes.
+
+- The list lag is how late a new batch appears in the list of batches. It is stored in the current
+  workspace, which then waits for twice as long.
+- A control request is a request with a known answer, which shows whether the replies of a batch
+  came back under the right keys.
+- A fact is something about the API that findable relies on.
+"""
+
+import contextlib
+import itertools
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from askrows.pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.errors import RemoteError
+from askrows.pipeline.core.report import Report
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.core.text import format_usd
+from askrows.pipeline.engine.open_workspace import Access, open_workspace
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task_file import (
+    hand_over_task,
+    load_declaration_source,
+    make_python_path,
+)
+from askrows.pipeline.index import build
+from askrows.pipeline.store import batches, marks, money
+from askrows.pipeline.workflows import preflight, rounds
+
+CHECK_TASK_NAME = "verify_gemini"
+# Our choice: how long the list is searched for a new batch.
+MAX_LIST_LAG_S = 300.0
+INVENTED_ROWS = (
+    "The kettle boils quickly and has not leaked in a year.",
+    "Der Henkel brach am zweiten Tag, und niemand antwortete.",
+    "Une lampe simple, solide, et agréable à l'œil.",
+    "The manual is for another machine; two screws were missing.",
+    "Warm, light, and it dries overnight. I bought a second one.",
+)
+# One row is asked live, and the others fill a batch with control requests.
+CHECK_ROW_COUNT = MIN_CONTROLLED_ROWS + 1
+CHECK_TASK_FILE = """from typing import Literal
+from pydantic import BaseModel
+from findable import Task
+
+class Verdict(BaseModel):
+    verdict: Literal["praise", "blame"]
+
+task = Task(name="verify_gemini", answer=Verdict, items=[], \
+prompt="Praise or blame?\\n\\n{text}", index="{text}")
+"""
+
+
+def verify_gemini(ws: WorkspaceSession) -> Report:
+    """Ask invented rows in a separate workspace, and report the measurements of the API.
+
+    The separate workspace is in a subfolder, which is deleted at the end. Prints and confirms the
+    cost first. Waits for other processes that do the same. If a step fails, the subfolder stays,
+    and the next call goes on with it.
+
+    Raises:
+        InputError: The cost was not confirmed; nothing was sent.
+        RemoteError: The key is refused, the API cannot be reached, or it behaves differently than
+            findable needs.
+    """
+    texts = itertools.cycle(INVENTED_ROWS)
+    rows = [
+        {"id": number, "text": f"Order {number}: {next(texts)}"}
+        for number in range(1, CHECK_ROW_COUNT + 1)
+    ]
+    task_path = hand_over_task(
+        load_declaration_source(
+            CHECK_TASK_FILE.encode(),
+            CHECK_TASK_NAME,
+            make_python_path(CHECK_TASK_NAME),
+        ),
+        rows,
+    )
+    data = ws.data / CHECK_TASK_NAME
+    trusted = ws.settings.trust
+    if ws.backend != "local":
+        # The server is confirmed for the current workspace, and so for its subfolder.
+        trusted = (*trusted, str(ws.settings.confirmed_server).rstrip("/"))
+    settings = replace(
+        ws.settings,
+        data=data,
+        database_url=None,
+        task=str(task_path),
+        version=None,
+        gates=None,
+        trust=trusted,
+    )
+
+    with ws.lock(CHECK_TASK_NAME):
+        with open_workspace(
+            settings,
+            ws.display,
+            access=Access.CREATE,
+            confirm=ws.ask_person,
+            is_temporary=True,
+        ) as check_ws:
+            figures = _ask_and_measure(ws, check_ws)
+        shutil.rmtree(data)
+
+    title = f"all rows answered, {format_usd(figures['cost'])} spent"
+    report = Report(figures, title, [f"{name}: {text}" for name, text in figures["facts"].items()])
+    if ws.backend == "local":
+        report.title = "Gemini was not checked: the local engine answered all rows"
+        report.next_step = f"set GEMINI_API_KEY, then {CommandHint('verify-gemini')}"
+    return report
+
+
+def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[str, Any]:
+    """Ask 20 rows by batch and one by a live call, index all, and return the measurements.
+
+    Confirms the cost first, and waits for the batch. Stores in the current workspace how late the
+    batch appeared in the list of batches. Deletes the remote batches at the end, and ignores an
+    error of that deletion.
+
+    Args:
+        ws: The current workspace.
+        check_ws: The workspace with the invented rows.
+
+    Returns:
+        JSON members: backend, models, `list_lag` (seconds until a new batch was in the list of
+        batches), cost in USD, and `facts`: the other measurements, {subject: result as text}.
+
+    Raises:
+        InputError: The cost was not confirmed.
+        RemoteError: A call failed, or a row got no valid answer.
+        FindableError: The live run or the rounds were stopped.
+    """
+    check_ws.announce_placeholders()
+    measurements = dict[str, str]()
+    started_at_s = ws.monotonic()
+    rounds.sync_and_recover_task(check_ws)
+    tag_rounds = rounds.TagRounds(check_ws, limit=CHECK_ROW_COUNT - 1, should_report=False)
+
+    cost = preflight.estimate_rows(check_ws).live_cost
+    rows_text = f"{CHECK_ROW_COUNT} invented rows, estimated {format_usd(cost)}"
+    check_ws.display.say(f"{check_ws.model.name}: {rows_text}")
+    check_ws.confirm_cost(cost, unchanged_text="nothing was sent", always_ask=cost > 0)
+    list_lag_s = _measure_list_lag(check_ws, tag_rounds.submit(should_report_full_api=False).sent)
+    if list_lag_s is not None:
+        lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
+        measurements["a new batch in the list"] = lag_text
+        with ws.store.write() as tx:
+            marks.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
+
+    live_report = rounds.TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
+    if live_report.stopped is not None:
+        raise live_report.stopped
+    elapsed_s = ws.monotonic() - started_at_s
+    measurements["live"] = f"{live_report.answered} answered after {elapsed_s:.0f} s"
+
+    tag_rounds.advance(wait=True)
+    errors = tag_rounds.report.list_errors(check_ws.task.nouns)
+    if errors:
+        raise errors[0]
+    measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
+
+    with check_ws.store.read() as tx:
+        row_count, answered_count, *_ = check_ws.task.make_row_table(tx).count_states(tx).values()
+        spent_usd = money.sum_spending(tx).known_usd
+        sent_batches = batches.batches_in_states(tx)
+    remote_names = [batch.remote_name for batch in sent_batches]
+    if answered_count < row_count:
+        raise RemoteError(
+            f"{row_count - answered_count} of {row_count} rows got no valid answer",
+            hint="run the same command again",
+        )
+
+    index_report = build.build_index(check_ws)
+    measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
+    for remote_name in filter(None, remote_names):
+        # If this fails, Gemini deletes the batch in two days.
+        with contextlib.suppress(RemoteError):
+            check_ws.client.delete(remote_name)
+
+    return {
+        "backend": check_ws.backend,
+        "models": [check_ws.model.name, check_ws.embedding_model.name],
+        "list_lag": list_lag_s,
+        "cost": round(spent_usd, 6),
+        "facts": measurements,
+    }
+
+
+def _measure_list_lag(check_ws: WorkspaceSession, batch_numbers: Iterable[int]) -> float | None:
+    """Wait until the remote list has all new batches, and return how many seconds that took.
+
+    Reads the list every `poll_first` seconds.
+
+    Args:
+        check_ws: The workspace of this check, which has only invented rows.
+        batch_numbers: Batches that were just sent. A batch without a remote name is ignored.
+
+    Returns:
+        0.0 if the first list has them, or None if no batch has a remote name.
+
+    Raises:
+        RemoteError: A batch is not in the list after MAX_LIST_LAG_S, or the list cannot be read.
+    """
+    started_at_s = check_ws.monotonic()
+    with check_ws.store.read() as tx:
+        sent_batches = [batches.get_batch(tx, number) for number in batch_numbers]
+    remote_names = {batch.remote_name for batch in sent_batches} - {None}
+    if not remote_names:
+        return None
+
+    list_lag_s = 0.0
+    while not remote_names <= {batch.name for batch in check_ws.client.list_batches()}:
+        if check_ws.monotonic() - started_at_s > MAX_LIST_LAG_S:
+            raise RemoteError(
+                f"a new batch is not listed after {MAX_LIST_LAG_S:.0f} s",
+                hint="run the same command again later",
+            )
+        check_ws.sleep(check_ws.settings.poll_first)
+        list_lag_s = check_ws.monotonic() - started_at_s
+    return list_lag_s

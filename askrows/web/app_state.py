@@ -1,0 +1,321 @@
+"""State of one served page: the workspace, its new people, uploads and background work.
+
+Background work is a command, or a step of a form, that a request starts and does not wait for.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from askrows.pipeline.batch.live import GRACE_S
+from askrows.pipeline.batch.retry_due import RetryThreads
+from askrows.pipeline.core.progress import NoProgress, Progress
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.text import join_first
+from askrows.pipeline.engine.open_workspace import Access as WorkspaceAccess
+from askrows.pipeline.engine.open_workspace import open_workspace
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.engine.task_selection import select_default_task
+from askrows.pipeline.engine.workspace_folder import is_free
+from askrows.pipeline.workflows import add_expert
+from askrows.web.background_work import BackgroundJob, BackgroundWork
+from askrows.web.errors import RequestRefusedError
+from askrows.web.guard import AccessRules
+from askrows.web.uploads import UploadStore
+
+PEOPLE_TASK = "experts"
+# Shipped tasks whose rows are imported from files.
+FILE_TASKS = (PEOPLE_TASK, "passages")
+# Stored with each new person until the tags arrive.
+DUE_REASON = "added on the page, not tagged yet"
+# The reply about a new person is sent after this time, tagged or not. The docs promise 5 seconds.
+MAX_TAG_WAIT_S = 4.5
+# A new person that cannot be saved within this time is refused.
+MAX_SAVE_WAIT_S = 4.0
+# How long running calls may take to finish after they are interrupted.
+INTERRUPT_GRACE_S = GRACE_S + 1.5
+# How long a search waits for the vector of its query.
+MAX_SEARCH_CALL_S = 4.0
+# How long saving a person waits for another process that writes to the database.
+WRITE_LOCK_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True)
+class PageCommand:
+    """A command that the page can run.
+
+    A form maps option names to texts. `needs_write_access` and `run` raise InputError if an option
+    is unknown, missing or wrong; its name is in the error's `field`.
+    """
+
+    # Whether GET may run the command: it changes nothing.
+    is_read_only: bool
+    # Takes a form and a task name. Returns whether the workspace must be opened for writing.
+    needs_write_access: Callable[[Mapping[str, str], str], bool]
+    # Takes an open workspace and a form. Runs the command and returns its JSON document.
+    run: Callable[[WorkspaceSession, Mapping[str, str]], Any]
+
+
+@dataclass
+class AppState:
+    """State of one page on one workspace.
+
+    The workspace is opened for each request, so changes by other processes are visible at once.
+    """
+
+    settings: Settings
+    access: AccessRules
+    # How long a reply about a new person waits for the tags.
+    max_tag_wait_s: float = MAX_TAG_WAIT_S
+    # How long a new person waits for other people to be saved.
+    max_save_wait_s: float = MAX_SAVE_WAIT_S
+    # Commands that the page can run, by name.
+    page_commands: Mapping[str, PageCommand] = field(default_factory=dict)
+    tagger: RetryThreads = field(init=False)
+    # Set when running work must end; every open workspace checks it.
+    stop_event: threading.Event = field(init=False, default_factory=threading.Event)
+    background_work: BackgroundWork = field(init=False, default_factory=BackgroundWork)
+    uploads: UploadStore = field(init=False)
+    save_lock: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.tagger = RetryThreads(self._open_people)
+        self.uploads = UploadStore(self.settings.data)
+
+    def open_to_read(
+        self,
+        task: str | None = None,
+        display: Progress | None = None,
+        *,
+        call_limit_s: float | None = None,
+    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+        """Return a context manager that opens the workspace for reading.
+
+        Args:
+            task: Task to use instead of the task in the settings.
+            display: Receives the messages and progress that a command would print.
+            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
+
+        Raises:
+            RequestRefusedError: 404 on entering, the workspace has no such task.
+        """
+        return self._open_workspace(task, WorkspaceAccess.READ, display, call_limit_s=call_limit_s)
+
+    def open_to_write(
+        self,
+        task: str | None = None,
+        display: Progress | None = None,
+    ) -> contextlib.AbstractContextManager[WorkspaceSession]:
+        """Return a context manager that opens the workspace for writing.
+
+        Args:
+            task: Task to use instead of the task in the settings.
+            display: Receives the messages and progress that a command would print.
+
+        Raises:
+            RequestRefusedError: 404 on entering, the workspace has no such task.
+        """
+        return self._open_workspace(task, WorkspaceAccess.WRITE, display)
+
+    def get_command(self, command: str) -> PageCommand:
+        """Return a command that the page can run.
+
+        Raises:
+            RequestRefusedError: 404, the page runs no command of this name.
+        """
+        if command not in self.page_commands:
+            raise RequestRefusedError(
+                404,
+                f"the page cannot run the command {command!r}",
+                hint=f"it runs {', '.join(self.page_commands)}",
+            )
+        return self.page_commands[command]
+
+    def settings_for(self, task: str | None) -> Settings:
+        """Return the settings with the given task, or with the default task if it is empty."""
+        if not task:
+            return select_default_task(self.settings, allow_several=True)
+        sources = {**self.settings.sources, "task": "the page"}
+        return replace(self.settings, task=task, sources=sources)
+
+    def run_command(
+        self,
+        page_command: PageCommand,
+        form: Mapping[str, str],
+        task: str,
+        display: Progress,
+        *,
+        cost: float = 0.0,
+    ) -> Any:
+        """Run a command in the workspace and return its JSON document.
+
+        The workspace is opened for writing only if the command needs it.
+
+        Args:
+            page_command: The command.
+            form: Its options.
+            task: Its task; empty means the default task.
+            display: Receives messages and progress.
+            cost: The most that the command may spend, in USD, as estimated before it sends.
+
+        Raises:
+            RequestRefusedError: 404, the workspace has no such task.
+            InputError: An option is wrong, or the estimate is above `cost`; nothing was sent.
+            FindableError: The command failed. A GateError is raised after the command finished.
+        """
+        needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
+        access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
+        with self._open_workspace(task, access, display) as ws:
+            ws.agreed_usd = cost
+            return page_command.run(ws, form)
+
+    def create_missing_workspace(self, display: Progress) -> None:
+        """Create a workspace if the data folder is missing or empty, as an import would.
+
+        Does nothing if the page is read-only or a database URL is set.
+        """
+        settings = self.settings
+        may_create = not self.access.readonly and settings.database_url is None
+        if may_create and is_free(settings.data):
+            with open_workspace(replace(settings, task=PEOPLE_TASK), display):
+                pass
+
+    @contextlib.contextmanager
+    def _open_workspace(
+        self,
+        task: str | None,
+        access: WorkspaceAccess,
+        display: Progress | None = None,
+        *,
+        call_limit_s: float | None = None,
+    ) -> Iterator[WorkspaceSession]:
+        """Open the workspace for the length of a block, with `task` or the default task.
+
+        A request can name only tasks that the workspace has recorded; no task file is searched. The
+        session ends its work early when its stop event is set. This is `display.stop_event` if
+        `display` is background work, else `self.stop_event`.
+
+        Args:
+            task: The task; None or "" for the default task, or for the first used task if the
+                default task was never used.
+            access: Whether the session may only read, or also write.
+            display: Receives messages and progress.
+            call_limit_s: If set, a call to Gemini ends after so many seconds and is not repeated.
+
+        Raises:
+            RequestRefusedError: 404, the workspace has no such task.
+        """
+        if task and task != self.settings.task:
+            self.require_task(task)
+
+        settings = self.settings_for(task)
+        if call_limit_s is not None:
+            call_timeout_s = min(call_limit_s, settings.call_timeout)
+            settings = replace(settings, call_timeout=call_timeout_s, retry_for=0.0)
+        progress = display or NoProgress()
+        with open_workspace(settings, progress, access=access, is_whole_workspace=not task) as ws:
+            ws.stop_event = self.stop_event
+            if isinstance(display, BackgroundJob):
+                ws.stop_event = display.stop_event
+            yield ws
+
+    @contextlib.contextmanager
+    def _open_people(self) -> Iterator[WorkspaceSession]:
+        """Open the workspace to tag people; refused without people, so that no table is made."""
+        self.require_task(PEOPLE_TASK)
+        with self.open_to_write(PEOPLE_TASK) as ws:
+            yield ws
+
+    def require_task(self, task: str) -> None:
+        """Raise if the workspace has no such task; opening it by that name would create it.
+
+        Raises:
+            RequestRefusedError: 404, the workspace has no such task.
+        """
+        if not self.has_task(task):
+            with self.open_to_read() as ws:
+                task_names = join_first([known_task.subject for known_task in ws.tasks])
+            raise RequestRefusedError(
+                404,
+                f"there is no task {task!r}",
+                hint=f"the tasks are {task_names}",
+            )
+
+    def has_task(self, name: str) -> bool:
+        """Return whether the workspace has a task of this name."""
+        with self.open_to_read() as ws:
+            return any(task.subject == name for task in ws.tasks)
+
+    async def save_person(self, body: bytes) -> add_expert.AddedExpert:
+        """Save the person in a JSON body, untagged. People are saved one after another.
+
+        Waits at most `self.max_save_wait_s` seconds for other people to be saved.
+
+        Raises:
+            RequestRefusedError: 503, other people took too long to save; this person is not saved.
+            FindableError: The body is not a valid new person, or another process writes to the
+                database for longer than WRITE_LOCK_TIMEOUT_S.
+        """
+        try:
+            await asyncio.wait_for(self.save_lock.acquire(), self.max_save_wait_s)
+        except TimeoutError:
+            raise RequestRefusedError(
+                503,
+                "too many people are being saved; this person was not saved",
+                hint="send it again",
+            ) from None
+
+        try:
+            return await run_in_threadpool(self._save_person, body)
+        finally:
+            self.save_lock.release()
+
+    def _save_person(self, body: bytes) -> add_expert.AddedExpert:
+        with self.open_to_write(PEOPLE_TASK) as ws:
+            return add_expert.store_person(
+                ws,
+                body,
+                document_name="the body",
+                reason=DUE_REASON,
+                should_refuse_changes=True,
+                patience_s=WRITE_LOCK_TIMEOUT_S,
+            )
+
+    def start(self) -> None:
+        """Delete abandoned uploads and start tagging new people, unless the page is read-only."""
+        if not self.access.readonly:
+            self.uploads.delete_abandoned()
+            self.tagger.start()
+
+    def stop(self, *, within_s: float) -> None:
+        """Stop tagging new people and all background work; block at most `within_s` seconds.
+
+        - First the work may end by itself.
+        - INTERRUPT_GRACE_S before the deadline, or when all work has ended, the stop events are
+          set. Work that still runs then saves its state and ends.
+        - At the deadline this returns, even if work still runs.
+        """
+        deadline = time.monotonic() + within_s
+        self.tagger.stop()
+
+        # First wait for work to end by itself. Then interrupt it and wait again.
+        for reserved_s in (INTERRUPT_GRACE_S, 0.0):
+            wait(
+                self.tagger.running_asks.copy(),
+                max(0.0, deadline - reserved_s - time.monotonic()),
+            )
+            for thread in self.background_work.running_threads:
+                thread.join(max(0.0, deadline - reserved_s - time.monotonic()))
+            self.stop_event.set()
+            self.background_work.stop_all()
+
+    def close(self) -> None:
+        """Delete all uploaded files."""
+        self.uploads.close()

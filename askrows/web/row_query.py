@@ -1,0 +1,108 @@
+"""The query parameters that select and display a task's rows."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from fastapi import Query
+from pydantic import BaseModel, Field
+
+from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
+from askrows.web import conditions
+
+# Parameters that change the display of the rows but not their selection.
+DISPLAY_PARAMETERS = ("sort", "fields")
+TextList = Annotated[list[str], Field(max_length=100)]
+
+
+class RowQuery(BaseModel):
+    """Query parameters that select rows, named as the options of the command `items`."""
+
+    task: str | None = None
+    find: str = Field("", max_length=4_000)
+    state: str = Field("", max_length=100)
+    tag: TextList = []
+    extractor: str = Field("", max_length=200)
+    where: str = Field("", max_length=4_000)
+    # Conditions of clicked facet values, each in the syntax of `where`.
+    only: TextList = []
+    id: Annotated[list[str], Field(max_length=500)] = []
+    # Whether the answer is doubtful.
+    doubtful: Literal["", "yes", "no"] = ""
+    # Whether a person corrected the answer, or marked it as reviewed.
+    checked: Literal["", "yes", "no"] = ""
+    # Two versions whose answers differ.
+    differ: Annotated[list[str], Field(max_length=2)] = []
+    sort: str = Field("", max_length=200)
+    # Column names; a text may contain several with commas.
+    fields: TextList = []
+    # The row that the page begins after.
+    after: str = Field("", max_length=4_000)
+
+    @property
+    def row_filter(self) -> RowFilter:
+        """Return the filter that selects the rows."""
+        return RowFilter(
+            words=self.find.split(),
+            state=self.state or None,
+            tags=list(dict.fromkeys(filter(None, self.tag))),
+            extractor=self.extractor or None,
+            where=self.where.strip(),
+            choices=conditions.join_chosen(filter(None, self.only)),
+            ids=self.id,
+            is_doubtful={"yes": True, "no": False}.get(self.doubtful),
+            is_checked={"yes": True, "no": False}.get(self.checked),
+            differing_versions=self.differ if len(self.differ) > 1 else (),
+        )
+
+    def make_list_options(self, *, limit: int = 1, within_s: float | None = None) -> RowListOptions:
+        """Return the options of the list of the selected rows, without columns."""
+        return RowListOptions(
+            limit,
+            self.row_filter,
+            self.after or None,
+            sort=self.sort or None,
+            fields=(),
+            within_s=within_s,
+        )
+
+    @property
+    def field_names(self) -> list[str] | None:
+        """Return the columns to display, or None for the usual columns."""
+        names = map(str.strip, ",".join(self.fields).split(","))
+        return list(dict.fromkeys(filter(None, names))) or None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the parameters that are set, as (name, text), without `task` and `after`.
+
+        A parameter with several values has a pair for each. Parameters of a subclass are left out.
+        """
+        names = set(RowQuery.model_fields) - {"task", "after"}
+        parameters = self.model_dump(include=names, exclude_defaults=True)
+        pairs = []
+        for name, parameter in parameters.items():
+            values = parameter if isinstance(parameter, list) else [parameter]
+            pairs += [(name, str(value)) for value in values if value not in ("", None)]
+        return pairs
+
+    @property
+    def filter_pairs(self) -> list[tuple[str, str]]:
+        """Return the parameters that filter rows, as (name, text) pairs."""
+        return [(name, text) for name, text in self.pairs if name not in DISPLAY_PARAMETERS]
+
+    def address(self, path: str, task: str, **replaced: Sequence[str]) -> str:
+        """Return an address with the same parameters except `replaced`; () removes a parameter."""
+        pairs = [("task", task)]
+        pairs += [(name, text) for name, text in self.pairs if name not in replaced]
+        for name, texts in replaced.items():
+            pairs += [(name, text) for text in texts]
+        return f"{path}?{urlencode(pairs)}"
+
+    def position_address(self, path: str, task: str) -> str:
+        """Return an address with the same parameters and the same position."""
+        return self.address(path, task, after=list(filter(None, [self.after])))
+
+
+# The query parameters of a request, validated.
+RowQueryParameters = Annotated[RowQuery, Query()]

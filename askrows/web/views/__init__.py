@@ -1,0 +1,29 @@
+"""Views: each module answers JSON requests below `/api` and renders pages."""
+
+from askrows.web.views import (
+    command_api,
+    imports,
+    quality,
+    question,
+    row,
+    rows,
+    runs,
+    search,
+    settings,
+    version_accuracy,
+)
+
+ROUTERS = [
+    command_api.router,
+    imports.router,
+    question.router,
+    rows.router,
+    row.router,
+    search.router,
+    runs.router,
+    quality.router,
+    version_accuracy.router,
+    settings.router,
+    # Last, because its path /api/{command} matches every other path below /api.
+    command_api.command_router,
+]

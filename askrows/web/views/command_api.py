@@ -1,0 +1,340 @@
+"""Commands of the page: the state of a task, its next step with the price, and background work.
+
+The next step is the command that the state of the task suggests. The page has a button for the
+steps in BUTTON_LABELS. A dead run is a live run whose process was killed; its rows are asked again.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import RootModel
+
+from askrows.pipeline.batch.budget import list_used_budgets
+from askrows.pipeline.batch.report import summarize_costs
+from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.progress import NoProgress
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.index.vectors import estimate_index_cost
+from askrows.pipeline.ops import status
+from askrows.pipeline.quality.pilot import plan_next_pilot
+from askrows.pipeline.store import workspace
+from askrows.pipeline.workflows.preflight import estimate_rows
+from askrows.web.app_state import AppState
+from askrows.web.background_work import BackgroundJob, BackgroundWork
+from askrows.web.errors import RequestRefusedError
+from askrows.web.page_texts import work_label
+from askrows.web.render import PageState, accepted_response, render_page, short_hash
+from askrows.web.work_summary import summarize_ended_asking
+
+router = APIRouter()
+
+Usd = Annotated[float, Query(ge=0.0, allow_inf_nan=False)]
+# With more open rows than this, the next step is priced only on request.
+MAX_AUTO_PRICED_ROWS = 5_000
+MAX_DISPLAYED_WORK = 4
+# Button texts of next steps. Other steps are links to another page.
+BUTTON_LABELS = {
+    "tag": "Ask the {open} waiting {many}",
+    "batch-submit": "Send the prepared batches",
+    "batch-poll": "Get the results",
+    "batch-ingest": "Store the answers",
+    "passages-pilot": "Try some passages first",
+    "passages-backfill": "Ask all {open} {many}",
+}
+# Options that a button adds to its command, so the command runs until all rows are answered.
+BUTTON_OPTIONS = {"tag": {"wait": "1"}, "passages-backfill": {"wait": "1"}}
+# Commands that ask by batch only.
+BATCH_COMMANDS = ("batch-submit", "passages-pilot", "passages-backfill")
+INDEX_COMMAND = "index"
+# First words of the kinds of work that make live calls.
+STOPPABLE_COMMANDS = ("tag", "tag-live", "ask", "passages-backfill")
+# Event in the browser after which the list of rows loads itself again.
+ROWS_CHANGED_EVENT = "rows-changed"
+# Event in the browser after which results of a search load themselves again.
+INDEX_EVENT = "search-prepared"
+
+
+@router.get("/api/tasks")
+def get_tasks(app_state: PageState) -> list[dict[str, Any]]:
+    """Return the tasks of the workspace."""
+    with app_state.open_to_read() as ws:
+        return [
+            {
+                "name": task.subject,
+                "one": task.nouns.singular,
+                "many": task.nouns.plural,
+                "indexed": ws.is_task_indexed(task),
+            }
+            for task in ws.tasks
+        ]
+
+
+@router.get("/api/tasks/{task}/next")
+def get_next(app_state: PageState, task: str) -> dict[str, Any]:
+    """Return the next step to type.
+
+    If the page can run the step, `command` names it and `plan` contains its requests and cost.
+    """
+    with app_state.open_to_read(task) as ws:
+        return _next_step_document(ws, status.read_status(ws).next_command)
+
+
+@router.post("/api/tasks/{task}/next", status_code=202)
+def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> JSONResponse:
+    """Start the next step in the background, and return its work with 202.
+
+    `step` is the next step that the client expects, as a typed command. If the next step is another
+    command, or has no button (see BUTTON_LABELS), the request is refused with 409. `cost` is the
+    estimate in USD that the client accepted; if the estimate is higher by then, the work fails
+    before anything is sent.
+    """
+    with app_state.open_to_read(task) as ws:
+        next_step = status.read_status(ws).next_command
+    if next_step is None or step != str(next_step) or not button_command(next_step):
+        raise RequestRefusedError(
+            409,
+            f"the next step is {next_step or 'none'}; nothing was started",
+            hint="reload the page",
+        )
+
+    form = {name: str(option) for name, option in next_step.options.items() if name != "task"}
+    form |= BUTTON_OPTIONS.get(next_step.command, {})
+    work = start_or_join_command(app_state, next_step.command, form, task, cost)
+    return accepted_response(work, said=f"Started: {work_label(work.kind)}")
+
+
+def start_or_join_command(
+    app_state: AppState,
+    command: str,
+    form: Mapping[str, str],
+    task: str,
+    cost: float,
+) -> BackgroundJob:
+    """Start a command in a thread, or return its running work for the same task.
+
+    The command may spend at most `cost` USD, as estimated before it sends. A build of the index is
+    priced in the thread first, and fails if it costs more; a rollback of the index is free.
+
+    Raises:
+        RequestRefusedError: 404, the page cannot run the command, or there is no such task.
+        InputError: An option in the form is wrong.
+    """
+    page_command = app_state.get_command(command)
+    app_state.require_task(task)
+    # Report a wrong option in the response, not in the background.
+    page_command.needs_write_access(form, task)
+
+    def run_priced_command(display: BackgroundJob) -> Any:
+        """Check the price of a new build of the index, then run the command; return its document.
+
+        Raises:
+            FindableError: The build costs more than `cost`, or the command failed.
+        """
+        if command == INDEX_COMMAND and not form.get("rollback"):
+            with app_state.open_to_read(task) as ws:
+                ws.agreed_usd = cost
+                ws.confirm_cost(estimate_index_cost(ws), unchanged_text="nothing was embedded")
+        return app_state.run_command(page_command, form, task, display, cost=cost)
+
+    return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
+
+
+def button_command(step: CommandHint | None) -> str:
+    """Return the command of a step that the page shows as a button, or "" for any other step."""
+    if step is None or step.command not in BUTTON_LABELS:
+        return ""
+    return step.command
+
+
+@router.get("/parts/state", include_in_schema=False)
+def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLResponse:
+    """Render the state of a task: counts, running batches, budgets and background work.
+
+    `seen` is the version of the rows that the page shows, or its beginning, the position of their
+    last change. If the rows have another version now, the response triggers the event
+    ROWS_CHANGED_EVENT in the browser.
+    """
+    with app_state.open_to_read(task) as ws:
+        # Work that is over in this list has its rows in the counts, because they are read later.
+        work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
+        report = status.read_status(ws)
+        document = report.document
+
+        # It differs after rows were asked, answered, corrected or imported.
+        position = ws.store.query(workspace.last_row_change, ws.task.name)
+        rows_version = f"{position}.{short_hash(str(report.counts))}"
+        costs = summarize_costs(ws.store, [ws.task], group_key="task", task_name=ws.task.name)
+        response = render_page(
+            app_state,
+            "parts/state.html",
+            ws,
+            "rows",
+            counts=report.counts,
+            row_counts=document[report.subject],
+            # The names of the states of answered, open and unaskable rows.
+            states=list(document[report.subject])[1:],
+            eta_s=next((run["eta_s"] for run in report.live_runs), None),
+            has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
+            api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),
+            costs=costs["total"],
+            budgets=list_used_budgets(ws),
+            doubtful=document.get("doubtful") or {"count": 0},
+            next_step=document["next"],
+            command=button_command(report.next_command),
+            work_documents=[
+                {**work, "summary": summarize_ended_asking(work)} for work in work_documents
+            ],
+            max_auto_priced_rows=MAX_AUTO_PRICED_ROWS,
+            rows_version=rows_version,
+            stoppable_commands=STOPPABLE_COMMANDS,
+        )
+    if not rows_version.startswith(seen):
+        response.headers["hx-trigger"] = ROWS_CHANGED_EVENT
+    return response
+
+
+@router.get("/parts/next", include_in_schema=False)
+def render_next(app_state: PageState, task: str) -> HTMLResponse:
+    """Render the button of the next step with its cost, or nothing if there is no button."""
+    with app_state.open_to_read(task) as ws:
+        report = status.read_status(ws)
+        next_step = _next_step_document(ws, report.next_command)
+        if not next_step["command"]:
+            return HTMLResponse("")
+
+        # A stopped run's rows stay claimed until the next step, which asks them again.
+        row_count = report.counts.open or report.counts.claimed
+        nouns = ws.task.nouns
+        noun = nouns.singular if row_count == 1 else nouns.plural
+        label = BUTTON_LABELS[next_step["command"]].format(open=f"{row_count:,}", many=noun)
+
+        plan = next_step["plan"]
+        cost = plan["cost"] if plan else 0.0
+        query = urlencode({"step": next_step["next"], "cost": repr(cost)})
+        return render_page(
+            app_state,
+            "parts/next.html",
+            ws,
+            "rows",
+            plan=plan,
+            label=label,
+            address=f"/api/tasks/{ws.settings.task}/next?{query}",
+            cost=cost,
+            upload_notice=ws.first_upload_notice,
+        )
+
+
+def list_displayed_work(background_work: BackgroundWork, task: str) -> list[dict[str, Any]]:
+    """Return the documents of the newest MAX_DISPLAYED_WORK works of a task, oldest first.
+
+    Work that is done is left out, unless it has warnings or was the newest to ask rows. Work about
+    a single row is never returned, because it belongs to the page of the row.
+    """
+    documents = [
+        work.document
+        for work in background_work.list_jobs()
+        if work.task == task and not work.row_key
+    ]
+    asking_documents = [document for document in documents if summarize_ended_asking(document)]
+    return [
+        document
+        for document in documents[-MAX_DISPLAYED_WORK:]
+        if document["state"] != "done" or document["warnings"] or document in asking_documents[-1:]
+    ]
+
+
+def _next_step_document(ws: WorkspaceSession, step: CommandHint | None) -> dict[str, Any]:
+    """Return the next step, and if it asks rows, its estimate with the `cost` of all rows."""
+    command = button_command(step)
+    plan = None
+    if command in {"tag", *BATCH_COMMANDS}:
+        row_ids = None
+        if command == "passages-pilot":
+            _, _, row_ids = ws.store.query(plan_next_pilot, ws.task, ws.version)
+        estimate = estimate_rows(ws, row_ids=row_ids)
+        plan = estimate.document()
+        if command in BATCH_COMMANDS:
+            plan |= {"recommended": "batch", "reason": ""}
+        plan["cost"] = round(estimate.sent_cost(plan["recommended"] or "batch"), 6)
+    return {"next": str(step or ""), "command": command, "plan": plan}
+
+
+@router.get("/api/work")
+def list_work(app_state: PageState) -> list[dict[str, Any]]:
+    """Return the background work of this page, oldest first."""
+    return [work.document for work in app_state.background_work.list_jobs()]
+
+
+@router.get("/api/work/{number}")
+def get_work(app_state: PageState, number: int) -> dict[str, Any]:
+    """Return the progress of a background work, and its result or error."""
+    work = app_state.background_work.find(number)
+    if work is None:
+        raise RequestRefusedError(
+            404,
+            f"there is no work {number}; the page may have been restarted",
+        )
+    return work.document
+
+
+@router.post("/api/work/{number}/stop")
+def stop_work(app_state: PageState, number: int) -> dict[str, str]:
+    """Request background work to end early; it waits for running calls and begins no new call.
+
+    Work that does not run, or that is unknown, is refused with 409.
+    """
+    work = app_state.background_work.find(number)
+    if work is None or not work.is_running:
+        raise RequestRefusedError(409, f"work {number} does not run any more")
+    work.stop_event.set()
+    return {"said": "Stopping: replies to running calls are awaited."}
+
+
+class CommandOptions(RootModel[dict[str, str]]):
+    """The options of a command by name, as texts."""
+
+
+# Included after all other routers, because its path matches any name.
+command_router = APIRouter()
+
+
+@command_router.get("/api/{command}")
+def read_command(
+    app_state: PageState, request: Request, command: str, task: str = ""
+) -> JSONResponse:
+    """Run a read-only command, and return its document as with `--json`.
+
+    The query parameters are its options. Commands that change something are refused with 405.
+    """
+    page_command = app_state.get_command(command)
+    if not page_command.is_read_only:
+        raise RequestRefusedError(
+            405,
+            f"{command} changes data; nothing was started",
+            hint=f"POST /api/{command} starts it",
+        )
+
+    form = {name: text for name, text in request.query_params.items() if name != "task"}
+    document = app_state.run_command(page_command, form, task, NoProgress())
+    return JSONResponse(jsonable_encoder(document))
+
+
+@command_router.post("/api/{command}", status_code=202)
+def begin_command(
+    app_state: PageState,
+    command: str,
+    body: CommandOptions,
+    task: str = "",
+    cost: Usd = 0.0,
+) -> JSONResponse:
+    """Start a command with its options.
+
+    It spends at most `cost` USD, as estimated before it sends.
+    """
+    task_name = task or app_state.settings_for(task).task
+    return accepted_response(start_or_join_command(app_state, command, body.root, task_name, cost))

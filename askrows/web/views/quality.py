@@ -1,0 +1,88 @@
+"""Quality page: the newest report and its gates, samples, parked rows and tags.
+
+A gate is a bound on a quality figure. A pilot is a random sample that is judged before the other
+rows are asked.
+"""
+
+import contextlib
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from askrows.pipeline.experts import tags
+from askrows.pipeline.ops import status
+from askrows.pipeline.quality.report import read_newest_report
+from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, NO_DIFFERENCE
+from askrows.web.app_state import PEOPLE_TASK
+from askrows.web.render import PageState, join_value_texts, render_page
+from askrows.web.views.version_accuracy import VersionText, find_version_accuracy
+
+router = APIRouter()
+
+MAX_SAMPLES = 8
+MAX_LISTED_TAGS = 60
+# Commands whose progress the page shows.
+WORK_KINDS = ("qc", "tags")
+
+
+@router.get("/quality", include_in_schema=False)
+def render_quality(
+    app_state: PageState,
+    task: str | None = None,
+    a: VersionText = "",
+    b: VersionText = "",
+) -> HTMLResponse:
+    """Render the quality of a task: the newest report with gates and samples, and parked rows.
+
+    The page also lists background work, and for people the counts of tags. The versions `a` and `b`
+    are compared on labelled rows; without them, the newest two versions with answers to such rows.
+    """
+    with app_state.open_to_read(task) as ws:
+        subject = ws.settings.task
+        # Work is read first: if it ends while the report is read, the page loads itself again.
+        work_documents = app_state.background_work.describe_newest(
+            f"{kind} {subject}" for kind in WORK_KINDS
+        )
+        newest_report = read_newest_report(ws.data, ws.task.name)
+        samples = _sample_values(newest_report) if newest_report else []
+        with ws.store.read() as tx:
+            titles = ws.task.make_row_table(tx).read_titles(
+                tx, [sample["id"] for sample in samples]
+            )
+        return render_page(
+            app_state,
+            "quality.html",
+            ws,
+            "quality",
+            report=newest_report,
+            samples=samples,
+            parked_counts=status.read_status(ws).document["parked"],
+            titles=titles,
+            tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
+            max_listed_tags=MAX_LISTED_TAGS,
+            work_documents=work_documents,
+            accuracy=find_version_accuracy(ws.store, ws.task, a, b),
+            min_labelled_rows=MIN_LABELLED_ROWS,
+            no_difference=NO_DIFFERENCE,
+            compared_versions=[("a", a), ("b", b)] if a or b else [],
+        )
+
+
+def _sample_values(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the first samples of a report, each with its answer in `said` as one line."""
+    return [
+        {**sample, "said": _summarize_answer(sample["said"])}
+        for sample in report["samples"][:MAX_SAMPLES]
+    ]
+
+
+def _summarize_answer(text: str) -> str:
+    """Return a JSON object as one line; any other text is returned unchanged."""
+    with contextlib.suppress(ValueError, AttributeError):
+        answer = json.loads(text)
+        return " · ".join(
+            f"{name.replace('_', ' ')}: {join_value_texts(value)}" for name, value in answer.items()
+        )
+    return text

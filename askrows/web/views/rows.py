@@ -1,0 +1,450 @@
+"""Rows page: the rows of a task with their answers, filtered and sorted, page by page."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any, Literal, NamedTuple
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, StreamingResponse
+from starlette.responses import Response
+
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.engine import row_export
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.engine.task_values import ExportOptions
+from askrows.pipeline.images import TASK as IMAGES_TASK
+from askrows.pipeline.images.task import render_thumbnail
+from askrows.pipeline.ops import items
+from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
+from askrows.pipeline.store import edits, workspace
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.tables.facets import MAX_VALUES
+from askrows.pipeline.tables.row_table import REFUSED_STATE
+from askrows.web import columns, conditions, corrections_form
+from askrows.web.app_state import AppState
+from askrows.web.editor_cookie import LastEditor
+from askrows.web.facets import FilterLink, build_facets, make_link
+from askrows.web.render import (
+    Mark,
+    PageState,
+    find_used_tasks,
+    render_page,
+    state_label,
+    version_label,
+)
+from askrows.web.row_query import RowQuery, RowQueryParameters
+from askrows.web.uploads import NEW_TASK
+from askrows.web.views.command_api import ROWS_CHANGED_EVENT
+from askrows.web.views.imports import render_start
+
+router = APIRouter()
+
+PASSAGES_TASK = "passages"
+# Rows of one page; passages are displayed in full, so a page has fewer.
+PAGE_ROWS = 50
+PAGE_PASSAGES = 12
+# Pieces of an export, such as lines of CSV, in a chunk of the response.
+EXPORT_PIECES = 500
+EXPORT_MEDIA_TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "jsonl": "application/jsonl",
+}
+# Formats that the page offers, with their labels; the first has the button.
+EXPORT_LABELS = {"csv": "CSV", "xlsx": "Excel (.xlsx)", "jsonl": "JSON, a line for each row"}
+# Time limits for counting values, which are loaded after the rows, and for sorting by a column
+# without an index: a page waits for the rows.
+COUNT_TIMEOUT_S = 3.0
+SORT_TIMEOUT_S = 10.0
+# Event in the browser after which the counts of values load themselves again.
+ANSWER_CHANGED_EVENT = "answer-changed"
+# Characters of a passage without quotations.
+MAX_PASSAGE_CHARS = 400
+# Display names of columns and facets. Others are displayed with spaces for underscores.
+COLUMN_LABELS = {
+    "findability_score": "score",
+    "job_title": "title",
+    "extractor": "answered by",
+    "reviewed": "marked as checked",
+    "doubtful": "doubtful answer",
+    "reason": "why not answered",
+    "versions": "answered by",
+    "states": "state",
+}
+# What the states of rows mean, by their display names.
+STATE_MEANINGS = {
+    "answered": "has an answer",
+    "waiting": "not asked yet",
+    "being asked": "its question was sent; the answer is not here yet",
+    "out of date": "changed, or to be asked again; its old answer counts until then",
+    "no text": "has nothing to ask about",
+    "unusable": "its image cannot be sent",
+    "left out": "cannot be asked; click the bar, and the list says why",
+    "set aside": "got no usable answer twice; it is asked again only if you say so",
+    "gone": "is no longer in the table",
+}
+# Make the label of a filter from its text, by parameter. Others are displayed as they are.
+FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
+    "find": "Find: {}".format,
+    "state": state_label,
+    "extractor": lambda text: f"answered by: {version_label(text)}",
+    "where": conditions.describe_condition,
+    "only": conditions.describe_condition,
+    "id": "row {}".format,
+    "doubtful": "doubtful: {}".format,
+    "checked": "corrected or checked: {}".format,
+}
+
+
+@router.get(
+    "/items.{format_}",
+    response_class=StreamingResponse,
+    responses={
+        200: {
+            "description": "the rows as a file",
+            "content": {media_type: {} for media_type in EXPORT_MEDIA_TYPES.values()},
+        }
+    },
+)
+def export_items(
+    app_state: PageState,
+    format_: Literal["csv", "xlsx", "jsonl"],
+    query: RowQueryParameters,
+) -> StreamingResponse:
+    """Stream the selected rows with their answers, as the command `export` writes them.
+
+    The name of the file says whether the answers are placeholders.
+    """
+    with app_state.open_to_read(query.task) as ws:
+        kind = "invented-answers" if ws.has_placeholder_answers else "answers"
+    chunks = _read_export_chunks(app_state, query, format_)
+    # Read the first chunk now: an error must be the response, not break off the stream.
+    first_chunk = next(chunks, b"")
+    name = f"{query.task or 'rows'}-{kind}.{format_}"
+    return StreamingResponse(
+        chain([first_chunk], chunks),
+        media_type=EXPORT_MEDIA_TYPES[format_],
+        headers={"content-disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> Iterator[bytes]:
+    """Yield the bytes of the file of the selected rows, in chunks for the response.
+
+    A chunk joins EXPORT_PIECES pieces of the exporter, such as lines of CSV. The file has all rows
+    that pass the filter, or all rows of the task if there is no filter. The workspace is open until
+    the last chunk.
+
+    Raises:
+        FindableError: The task is unknown or the filter is invalid. This is raised before the first
+            chunk.
+    """
+    options = ExportOptions()
+    if query.filter_pairs:
+        options = ExportOptions(row_filter=query.row_filter)
+    with app_state.open_to_read(query.task) as ws:
+        chunks = row_export.iterate_export_chunks(
+            ws.store, ws.task, settings=ws.settings, format_=format_, options=options
+        )
+        while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
+            yield chunk
+
+
+@router.get("/", include_in_schema=False)
+def render_rows_page(
+    app_state: PageState, query: RowQueryParameters, last_editor: LastEditor
+) -> HTMLResponse:
+    """Render a page of a task's rows, below the state of the task."""
+    with app_state.open_to_read(query.task) as ws:
+        if not (query.task or find_used_tasks(ws)):
+            return render_start(app_state, ws, task=NEW_TASK)
+        # It is read before the rows: a later change loads them again.
+        position = ws.store.query(workspace.last_row_change, ws.task.name)
+        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
+        return render_page(
+            app_state,
+            "rows.html",
+            ws,
+            "rows",
+            is_part=False,
+            editor=last_editor,
+            row_position=position,
+            **values,
+        )
+
+
+@router.get("/parts/rows", include_in_schema=False)
+def render_rows(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
+    """Render the list of selected rows; htmx then shows its address in the browser."""
+    with app_state.open_to_read(query.task) as ws:
+        values = _rows_values(ws.store, ws.task, settings=ws.settings, query=query)
+        response = render_page(app_state, "parts/rows.html", ws, "rows", is_part=True, **values)
+        response.headers["hx-replace-url"] = query.position_address("/", ws.settings.task)
+    return response
+
+
+@router.get("/parts/facets", include_in_schema=False)
+def render_facets(app_state: PageState, query: RowQueryParameters) -> HTMLResponse:
+    """Render the facets of the selected rows with counts, and their number.
+
+    All counting ends after COUNT_TIMEOUT_S. If it takes that long, only states are counted.
+    """
+    with app_state.open_to_read(query.task) as ws:
+        task = ws.settings.task
+        counts = items.count_rows(ws.store, ws.task, query.row_filter, within_s=COUNT_TIMEOUT_S)
+        return render_page(
+            app_state,
+            "parts/facets.html",
+            ws,
+            "rows",
+            total=counts.total,
+            gone=counts.gone,
+            max_values=MAX_VALUES,
+            facets=build_facets(counts, query, task),
+            is_counted=counts.versions is not None,
+            labels=COLUMN_LABELS,
+            state_meanings=STATE_MEANINGS,
+        )
+
+
+@router.get("/api/images/thumbnail")
+def get_thumbnail(
+    app_state: PageState,
+    key: str,
+    side: Literal["160", "320", "640"] = "320",
+) -> Response:
+    """Return a small JPEG of an image; `key` is its id, `side` its longer side in pixels."""
+    with app_state.open_to_read(IMAGES_TASK) as ws:
+        thumbnail = render_thumbnail(ws.store, key, side=int(side))
+    return Response(thumbnail, media_type="image/jpeg")
+
+
+def _rows_values(
+    store: Store, task: Task, *, settings: Settings, query: RowQuery
+) -> dict[str, Any]:
+    """Read a page of rows; return the variables of the template `parts/rows.html`.
+
+    Columns without a value on the page are left out, unless the query names the columns. Images and
+    passages have a layout of their own, except in the list of refused rows. Passages are read with
+    their quotations and cut to MAX_PASSAGE_CHARS if they have none.
+    """
+    task_name = task.subject
+    page = _read_page(store, task, query=query)
+    layout = "table"
+    if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
+        layout = task_name
+    if layout == PASSAGES_TASK:
+        for row in page.rows:
+            passage = read_quoted_passage(settings, store, task, row["id"])
+            row["passage"] = make_passage_values(passage, max_chars=MAX_PASSAGE_CHARS)
+
+    empty_names = []
+    if not query.field_names:
+        empty_names = columns.find_empty(page.column_names, page.rows, query.sort.removeprefix("-"))
+    displayed_names = [name for name in page.column_names if name not in empty_names]
+    column_choices = columns.make_column_menu(
+        page.available_names,
+        displayed_names,
+        lambda names: query.address("/", task_name, fields=[",".join(names)]),
+    )
+    cleared_filters: dict[str, Sequence[str]] = {name: () for name, _ in query.filter_pairs}
+    next_address = None
+    if page.last_row:
+        next_address = query.address("/", task_name, after=[page.last_row])
+    return {
+        "layout": layout,
+        "doubt_threshold": settings.doubtful,
+        "has_row_pages": query.state != REFUSED_STATE,
+        "query": query,
+        "rows": page.rows,
+        "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
+        "column_choices": column_choices,
+        "condition_example": columns.make_condition_example(displayed_names, page.rows),
+        "usual_columns_address": query.address("/", task_name, fields=()) if query.fields else None,
+        "labels": COLUMN_LABELS,
+        "filter_chips": _list_filter_chips(query, task_name),
+        "next_address": next_address,
+        "first_address": query.address("/", task_name) if query.after else None,
+        "export_addresses": [
+            (label, query.address(f"/items.{format_}", task_name))
+            for format_, label in EXPORT_LABELS.items()
+        ],
+        "list_address": query.position_address("/parts/rows", task_name),
+        "rows_changed_event": ROWS_CHANGED_EVENT,
+        "answer_changed_event": ANSWER_CHANGED_EVENT,
+        "facets_address": query.address("/parts/facets", task_name),
+        "unfiltered_address": query.address("/", task_name, **cleared_filters),
+        "has_filters": bool(query.filter_pairs),
+        "row_address": query.address("/row", task_name),
+        "kept_pairs": [pair for pair in query.pairs if pair[0] not in {"find", "where"}],
+    }
+
+
+class _RowsPage(NamedTuple):
+    """One page of rows."""
+
+    # Each row has `id`, `name`, `title`, `state`, `values` and `confidences` by column, and the
+    # fields of the answer that a person set, as `corrected`.
+    rows: list[dict[str, Any]]
+    column_names: Sequence[str]
+    # Position of the next page, or None on the last page.
+    last_row: str | None
+    sortable_names: Collection[str]
+    # Names of all columns that can be displayed; none if the columns cannot be chosen.
+    available_names: Sequence[str]
+    # Columns of the source that are not in the prompt.
+    unsent_names: Collection[str]
+    # Answer fields by column, and those with a list of choices.
+    answer_fields: Mapping[str, str]
+    closed_fields: Collection[str]
+
+
+def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
+    """Read a page of the selected rows with the columns that the query or the task names.
+
+    If the query names no columns, the page has the columns of the source and of the answers, and
+    those of the selected state, but not the columns with the version, review and confidences of
+    the answer. A page has PAGE_ROWS rows, or PAGE_PASSAGES passages.
+
+    Raises:
+        InputError: A parameter of the query is invalid.
+    """
+    grid = store.query(task.make_grid)
+
+    shown_names = [
+        name
+        for name in grid.list_default_names(query.row_filter)
+        if name not in grid.judgements.columns
+    ]
+    if task.subject == IMAGES_TASK:
+        shown_names.append(grid.reason_name)
+    source_names: Iterable[str] = ()
+    if task.user_file is not None:
+        source_names = task.user_file.record.columns
+    # Columns that were not sent come last: a reader wants the answers beside the text.
+    usual_names = dict.fromkeys([*shown_names, *source_names])
+    column_names = query.field_names or list(usual_names)
+    # The confidences of displayed fields are bars in the cells of the fields.
+    bar_names = {
+        name: grid.judgements.confidence_names[field]
+        for name, field in grid.answer_fields.items()
+        if name in column_names and field in grid.judgements.confidence_names
+    }
+    limit = PAGE_PASSAGES if task.subject == PASSAGES_TASK else PAGE_ROWS
+    options = query.make_list_options(limit=limit, within_s=SORT_TIMEOUT_S)
+    options = options._replace(fields=[*column_names, *bar_names.values()])
+    page = items.read_page(store, task, options)
+    displayed_names = [
+        name for name in page.names if name in column_names or name not in bar_names.values()
+    ]
+    hidden_names = {*grid.cost_names}
+    if not grid.judgements.confidence_names:
+        hidden_names.add(grid.judgements.doubtful_name)
+    other_names = [name for name in grid.columns if name not in hidden_names]
+    available_names = list(dict.fromkeys([*usual_names, *other_names]))
+    row_ids = [row.id for row in page.items]
+    with store.read() as tx:
+        names = task.make_row_table(tx).read_names(tx, row_ids)
+        titles = task.make_row_table(tx).read_titles(tx, row_ids)
+        edits_by_id = edits.list_edits(tx, task.name, row_ids)
+
+    rows = [
+        {
+            "id": row.id,
+            "name": names.get(row.id, row.id),
+            "title": titles.get(row.id, row.id),
+            "state": row.state,
+            "values": dict(row.values),
+            "confidences": {name: row.values.get(bar) for name, bar in bar_names.items()},
+            "corrected": edits.list_set_fields(edits_by_id[row.id]),
+        }
+        for row in page.items
+    ]
+    return _RowsPage(
+        rows,
+        displayed_names,
+        page.after,
+        [name for name, column in grid.columns.items() if column.sort_keys],
+        [] if query.state == REFUSED_STATE else available_names,
+        set(source_names) - set(grid.default_names),
+        grid.answer_fields,
+        corrections_form.list_closed_fields(task),
+    )
+
+
+def make_passage_values(passage: QuotedPassage, *, max_chars: int | None = None) -> dict[str, Any]:
+    """Return the source, text, marks and concepts of a passage, for templates.
+
+    Each type of concept has its own hue, by the order of types in the passage. Concepts are
+    (name, type, hue), without duplicates.
+
+    Args:
+        passage: The passage with its concepts.
+        max_chars: Cut a text without marks to this length; None means never.
+    """
+    source, text, found_concepts = passage
+    type_names = list(dict.fromkeys(type_name for _, type_name, _ in found_concepts))
+    marks = []
+    concepts = []
+    for name, type_name, quotations in found_concepts:
+        hue = type_names.index(type_name)
+        concepts.append((name, type_name, hue))
+        marks += [Mark(*quotation, name, hue) for quotation in quotations]
+
+    if max_chars is not None and not marks and len(text) > max_chars:
+        text = f"{text[:max_chars].rstrip()} …"
+    return {
+        "source": source,
+        "text": text,
+        "marks": marks,
+        "concepts": list(dict.fromkeys(concepts)),
+    }
+
+
+def _list_filter_chips(query: RowQuery, task: str) -> list[FilterLink]:
+    """Return the filters of the list, each with the address that removes it alone.
+
+    The filter for rows to which two versions gave different answers is a single filter, the first.
+    """
+    chips = []
+    if query.differ:
+        label = f"different answers: {' and '.join(map(version_label, query.differ))}"
+        address = query.address("/", task, differ=())
+        chips.append(FilterLink(label, 0, address, is_selected=True))
+    chips += [
+        make_link(query, task, name, text, label=FILTER_LABELS.get(name, str)(text))
+        for name, text in query.filter_pairs
+        if name != "differ"
+    ]
+    return chips
+
+
+def _column_label(name: str) -> str:
+    return COLUMN_LABELS.get(name, name.replace("_", " "))
+
+
+def _column_header(query: RowQuery, task: str, page: _RowsPage, name: str) -> dict[str, Any]:
+    """Return the header of a column: `name`, `label`, `href`, `order`, `is_number`, `is_unsent`.
+
+    `href` is the address that a click opens; it is None if the column cannot be sorted. The first
+    click sorts in ascending order, or numbers with the largest first. A click on a sorted column
+    reverses the order. `order` is the present order, as the value of `aria-sort`. `field` is the
+    field of the answer in the column, or None, and `is_closed` whether it has listed choices.
+    """
+    order = {name: "ascending", f"-{name}": "descending"}.get(query.sort, "none")
+    # A truth value is no number.
+    is_number = any(type(row["values"].get(name)) in {int, float} for row in page.rows)
+    is_next_descending = order == "ascending" or (is_number and order == "none")
+    next_sort = f"-{name}" if is_next_descending else name
+    is_sortable = name in page.sortable_names
+    field = page.answer_fields.get(name)
+    return {
+        "name": name,
+        "label": _column_label(name),
+        "href": query.address("/", task, sort=[next_sort]) if is_sortable else None,
+        "order": order,
+        "is_number": is_number,
+        "is_unsent": name in page.unsent_names,
+        "field": field,
+        "is_closed": field in page.closed_fields,
+    }

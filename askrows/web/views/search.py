@@ -1,0 +1,160 @@
+"""Search page: the best matches of a query, and a note if they are weak."""
+
+from collections import Counter
+from itertools import chain
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from askrows.pipeline.core.errors import FindableError, RemoteError
+from askrows.pipeline.core.ranking import RankMode
+from askrows.pipeline.engine.task import IndexedTask
+from askrows.pipeline.index.hits import Hit, format_hit_heading
+from askrows.pipeline.index.search import SearchReport, SearchSession, make_search_options
+from askrows.web import errors
+from askrows.web.app_state import MAX_SEARCH_CALL_S
+from askrows.web.render import PageState, render_page
+from askrows.web.views.command_api import INDEX_EVENT
+
+router = APIRouter()
+# Tags listed for each hit, and as filters of the whole result.
+MAX_TAGS = 12
+
+
+class SearchParameters(BaseModel):
+    """Query parameters of the search page, named as the options of the command `search`."""
+
+    task: str | None = None
+    # The search query, or in `like` the name of a row to find similar rows of.
+    q: str = ""
+    like: str = ""
+    k: int = Field(20, ge=1, le=100)
+    rank: RankMode = RankMode.HYBRID
+    tag: list[str] = []
+    where: str = ""
+
+    def run_search(self, open_index: SearchSession) -> SearchReport:
+        """Search for rows that are similar to `like`, or that match `q` if `like` is empty."""
+        filters: Any = self.model_dump(include={"rank", "where"})
+        options = make_search_options(self.k, tag=",".join(self.tag), **filters)
+        if self.like:
+            return open_index.search_similar(self.like, options)
+        return open_index.search(self.q, options)
+
+    @property
+    def has_query(self) -> bool:
+        """Return whether there is anything to search for."""
+        return bool(self.like or self.q.strip())
+
+    def make_address_with_toggled_tag(self, tag: str, task: str) -> str:
+        """Return the address of this search in a task, with a tag added to the filters or removed.
+
+        The tag is removed if it is a filter of this search. Nothing is changed here. The address
+        does not repeat `k` and `rank`, so these get their defaults.
+
+        Args:
+            tag: The tag to add or remove.
+            task: Name of the task that is searched.
+        """
+        tags = [active_tag for active_tag in self.tag if active_tag != tag]
+        if tag not in self.tag:
+            tags.append(tag)
+
+        parameters = self.model_dump(
+            include={"q", "like", "where"},
+            exclude_defaults=True,
+        )
+        tag_pairs = [("tag", active_tag) for active_tag in tags if active_tag]
+        return "/search?" + urlencode([("task", task), *parameters.items(), *tag_pairs])
+
+    @property
+    def has_filters(self) -> bool:
+        """Return whether the result is filtered, or ranked in another way than the default."""
+        return any(self.tag) or bool(self.where) or self.rank is not RankMode.HYBRID
+
+
+@router.get("/search", include_in_schema=False)
+def render_search(
+    app_state: PageState, query: Annotated[SearchParameters, Query()]
+) -> HTMLResponse:
+    """Render the best matches, or the error of the search.
+
+    If Gemini does not answer, words alone rank the rows, and the page says so. Without a query the
+    page has only the form.
+    """
+    values: dict[str, Any] = {
+        "search": None,
+        "hits": [],
+        "failure": None,
+        "query": query,
+        "ranks": list(RankMode),
+        "max_tags": MAX_TAGS,
+        "frequent_tags": [],
+        "is_words_only": False,
+        "index_event": INDEX_EVENT,
+    }
+    with app_state.open_to_read(query.task, call_limit_s=MAX_SEARCH_CALL_S) as ws:
+        values["choices_by_field"] = {
+            field.name: field.choices for field in ws.task.answer_fields if field.kind == "choice"
+        }
+        try:
+            with SearchSession(ws) as open_index:
+                if query.has_query:
+                    values |= _run_search(open_index, query)
+        except FindableError as error:
+            values["failure"] = errors.to_problem(error)
+        with ws.store.read() as tx:
+            names = [query.like, *(hit["key"] for hit in values["hits"])]
+            values["titles"] = ws.task.make_row_table(tx).read_titles(tx, names)
+        return render_page(
+            app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
+        )
+
+
+def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str, Any]:
+    """Run a search and return the template's `search`, `hits`, `frequent_tags`, `is_words_only`.
+
+    `search` is the report, and `hits` are the values of its hits. `frequent_tags` are the MAX_TAGS
+    commonest tags of the hits that are not weak. If Gemini does not embed the query, a hybrid
+    search ranks by words alone, and `is_words_only` is true.
+
+    Raises:
+        RemoteError: Gemini does not answer, and the search is by vectors or for entries like
+            another (`like`), so that words alone do not suffice.
+        FindableError: An option is wrong.
+    """
+    is_words_only = False
+    try:
+        report = query.run_search(open_index)
+    except RemoteError:
+        if query.rank is not RankMode.HYBRID or query.like:
+            raise
+        is_words_only = True
+        report = query.model_copy(update={"rank": RankMode.WORDS}).run_search(open_index)
+    hits = [_hit_values(open_index.indexed_task, hit) for hit in report.hits]
+    # The counts only order the tags: a filter by a tag searches all rows, and may find more.
+    tag_counts = Counter(chain(*(hit["tags"] for hit in hits if not hit["is_weak"])))
+    return {
+        "search": report,
+        "hits": hits,
+        "frequent_tags": [tag for tag, _ in tag_counts.most_common(MAX_TAGS)],
+        "is_words_only": is_words_only,
+    }
+
+
+def _hit_values(indexed_task: IndexedTask, hit: Hit) -> dict[str, Any]:
+    """Return the values that the template displays of a hit."""
+    title, subtitle_parts = format_hit_heading(indexed_task, hit)
+    tags = dict.fromkeys(indexed_task.tags_of(hit.metadata))
+    return {
+        "key": indexed_task.get_entry_name(hit.metadata),
+        "title": title,
+        "subtitle": " · ".join(subtitle_parts),
+        "is_weak": bool(hit.is_weak),
+        "pieces": hit.snippet.pieces if hit.snippet else [],
+        "tags": list(tags),
+        "is_untagged": hit.is_untagged,
+    }

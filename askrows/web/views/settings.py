@@ -1,0 +1,53 @@
+"""Settings page with the health check, and the search index."""
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from askrows.pipeline.index.vectors import estimate_index_cost
+from askrows.pipeline.ops import status
+from askrows.web.render import PageState, has_running, render_page
+from askrows.web.views.command_api import INDEX_EVENT
+
+router = APIRouter()
+
+
+@router.get("/settings", include_in_schema=False)
+def render_settings(app_state: PageState, task: str | None = None) -> HTMLResponse:
+    """Render the settings, and the newest health check that this page started."""
+    with app_state.open_to_read(task) as ws:
+        work = app_state.background_work.find_newest(f"doctor {ws.settings.task}")
+        settings = app_state.settings
+        return render_page(
+            app_state,
+            "settings.html",
+            ws,
+            "settings",
+            used_settings=settings.for_backend(settings.effective_backend),
+            work_documents={} if work is None else {"doctor": work.document},
+        )
+
+
+@router.get("/parts/index", include_in_schema=False)
+def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
+    """Render the index and the price of a new build, for the search page.
+
+    After a build, the response triggers INDEX_EVENT in the browser.
+    """
+    with app_state.open_to_read(task) as ws:
+        # Work that ends while the index is read counts as running: the part loads itself again.
+        work = app_state.background_work.find_newest(f"index {ws.settings.task}")
+        work_documents = {} if work is None else {"index": work.document}
+        report = status.read_status(ws)
+        response = render_page(
+            app_state,
+            "parts/index.html",
+            ws,
+            "search",
+            index=report.document["index"],
+            can_build=bool(report.counts.done),
+            cost=estimate_index_cost(ws),
+            work_documents=work_documents,
+        )
+    if work_documents and not has_running(work_documents.values()):
+        response.headers["hx-trigger"] = INDEX_EVENT
+    return response

@@ -1,0 +1,75 @@
+"""Accuracy of stored versions on corrected and reviewed rows: a part of the quality page."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+from fastapi import APIRouter, Query
+
+from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
+from askrows.pipeline.engine.task import Task
+from askrows.pipeline.ops import items
+from askrows.pipeline.quality.right_value_accuracy import (
+    AccuracyReport,
+    list_version_choices,
+    measure_versions,
+)
+from askrows.pipeline.store.database import Store
+from askrows.web.render import PageState
+
+router = APIRouter()
+
+# A version as it is typed in an address: its number or its name.
+VersionText = Annotated[str, Query(max_length=200)]
+
+
+class VersionAccuracy(NamedTuple):
+    """The accuracy of one or two versions, for its template."""
+
+    # Versions with answers to labelled rows, to choose from.
+    choices: Sequence[str]
+    report: AccuracyReport
+    # Whether a row has an answer that nobody corrected or reviewed.
+    has_unchecked_rows: bool
+
+
+@router.get("/api/tasks/{task}/accuracy")
+def get_accuracy(
+    app_state: PageState, task: str, a: VersionText = "", b: VersionText = ""
+) -> dict[str, Any]:
+    """Return how often stored versions are right on labelled rows, as `eval` does.
+
+    `a` and `b` are versions with answers. Without them, the newest two are measured.
+    """
+    with app_state.open_to_read(task) as ws:
+        report = ws.store.query(measure_versions, ws.task, (a, b))
+        return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
+
+
+def find_version_accuracy(
+    store: Store, task: Task, first_version: str, second_version: str
+) -> VersionAccuracy | None:
+    """Return the accuracy of two versions, the versions to choose from, and if rows are unchecked.
+
+    The result is None if no version has answers. If both versions are "", the newest two with
+    labelled answers are measured, or the newest version if no answer is labelled.
+
+    Args:
+        store: The database.
+        task: The task.
+        first_version: A version with answers, or "".
+        second_version: Another version, or "" to measure only `first_version`.
+
+    Raises:
+        InputError: A requested version has no answers.
+    """
+    choices = store.query(list_version_choices, task)
+    if not choices.answered:
+        return None
+
+    versions = list(dict.fromkeys((first_version, second_version)))
+    if not any(versions):
+        versions = choices.labelled[-2:] or choices.answered[-1:]
+    report = store.query(measure_versions, task, versions)
+    options = RowListOptions(1, RowFilter(is_checked=False), fields=())
+    has_unchecked_rows = bool(items.read_page(store, task, options).items)
+    return VersionAccuracy(choices.labelled, report, has_unchecked_rows)
