@@ -1,4 +1,4 @@
-# findable: a target for each command. `make` alone prints help.
+# askrows: a target for each command. `make` alone prints help.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -10,15 +10,15 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.ready-dev
-RUN := $(VENV)/bin/python -m findable
+RUN := $(VENV)/bin/python -m askrows
 
-# Variables of the command line reach the commands unchanged, as FINDABLE_<NAME>: make expands nothing in them, and no
+# Variables of the command line reach the commands unchanged, as ASKROWS_<NAME>: make expands nothing in them, and no
 # shell runs them. The command refuses unknown variables.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
-export FINDABLE_GIVEN := $(MAKECMDGOALS) : $(TYPED)
+export ASKROWS_GIVEN := $(MAKECMDGOALS) : $(TYPED)
 define pass
 override $(1) := $$(value $(1))
-export FINDABLE_$(patsubst FINDABLE_%,%,$(1)) := $$(value $(1))
+export ASKROWS_$(patsubst ASKROWS_%,%,$(1)) := $$(value $(1))
 endef
 $(foreach name,$(TYPED),$(eval $(call pass,$(name))))
 
@@ -48,7 +48,7 @@ setup: $(READY) ## install the needed packages into .venv, as the first command 
 
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' || \
-	  { echo "error: findable needs Python 3.11 to 3.14, but $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
+	  { echo "error: askrows needs Python 3.11 to 3.14, but $(PYTHON) is $$($(PYTHON) --version 2>&1)" >&2; \
 	  echo "next: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "first run: installing $$(grep -c == requirements.lock) packages into $(VENV), about a minute" >&2
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)

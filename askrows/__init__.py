@@ -1,18 +1,18 @@
-"""findable for Python: declare a task of your own, and use a workspace.
+"""askrows for Python: declare a task of your own, and use a workspace.
 
 Only the names in `__all__` are stable.
 
 ```python
-import findable
+import askrows
 
-ws = findable.open("data")
+ws = askrows.open("data")
 report = ws.tag("reviews", budget=5)
 for row in ws.answers("reviews"):
     print(row.key, row.answer)
 ```
 """
 
-# Nothing is imported here. `python -m findable` runs this file before it can ignore a `typing.py` in
+# Nothing is imported here. `python -m askrows` runs this file before it can ignore a `typing.py` in
 # the current folder. Type checkers know the name TYPE_CHECKING.
 TYPE_CHECKING = False
 
@@ -20,7 +20,7 @@ __all__ = [
     "AnsweredRow",
     "Answers",
     "AskReport",
-    "FindableError",
+    "AskrowsError",
     "Preflight",
     "Quote",
     "TagReport",
@@ -36,7 +36,7 @@ _SOURCES = {
     "AnsweredRow": "pipeline.workflows.answered_row",
     "Answers": "pipeline.workflows.python_api",
     "AskReport": "pipeline.workflows.ask",
-    "FindableError": "pipeline.core.errors",
+    "AskrowsError": "pipeline.core.errors",
     "Preflight": "pipeline.workflows.preflight",
     "Quote": "pipeline.core.quotes",
     "TagReport": "pipeline.workflows.tag_report",
@@ -50,7 +50,7 @@ _SOURCES = {
 if TYPE_CHECKING:
     from askrows.jobs.open_workspace import open  # noqa: A004 - as other libraries name it
     from askrows.pipeline.core.declaration import Declaration as Task
-    from askrows.pipeline.core.errors import FindableError
+    from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote
     from askrows.pipeline.core.vocabulary import Vocabulary
     from askrows.pipeline.workflows.answered_row import AnsweredRow

@@ -1,4 +1,4 @@
-"""The command line: `python -m findable`."""
+"""The command line: `python -m askrows`."""
 
 import sys
 
@@ -6,6 +6,6 @@ import sys
 if not sys.flags.safe_path:
     del sys.path[0]
 
-from askrows.jobs.cli import main  # noqa: E402 - after the path is safe
+from askrows.jobs.cli import main
 
 main()

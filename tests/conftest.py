@@ -111,7 +111,7 @@ def _no_way_out() -> Iterator[None]:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give each test an empty working directory, without settings and keys of the user."""
     for name in list(os.environ):
-        if name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_")):
+        if name.startswith(("ASKROWS_", "GEMINI_", "GOOGLE_")):
             monkeypatch.delenv(name)
     for name in (
         "HTTP_PROXY",
@@ -181,17 +181,17 @@ def workspace(tmp_path: Path, api: Api) -> Workspace:
     return Workspace(
         tmp_path / "data",
         {
-            "FINDABLE_DATA": str(tmp_path / "data"),
+            "ASKROWS_DATA": str(tmp_path / "data"),
             "GEMINI_API_KEY": KEY,
             "GOOGLE_GEMINI_BASE_URL": api.url,
-            "FINDABLE_LIST_LAG": "0",
-            "FINDABLE_CREATE_TIMEOUT": "1",
-            "FINDABLE_CALL_TIMEOUT": "5",
-            "FINDABLE_RETRY_FOR": "2",
-            "FINDABLE_RETRY_WAIT": "0.01",
-            "FINDABLE_POLL_FIRST": "0.02",
-            "FINDABLE_POLL_MOST": "0.1",
-            "FINDABLE_POLL_PATIENCE": "3",
+            "ASKROWS_LIST_LAG": "0",
+            "ASKROWS_CREATE_TIMEOUT": "1",
+            "ASKROWS_CALL_TIMEOUT": "5",
+            "ASKROWS_RETRY_FOR": "2",
+            "ASKROWS_RETRY_WAIT": "0.01",
+            "ASKROWS_POLL_FIRST": "0.02",
+            "ASKROWS_POLL_MOST": "0.1",
+            "ASKROWS_POLL_PATIENCE": "3",
         },
     )
 

@@ -26,10 +26,10 @@ TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 def workspace_at(data: Path) -> Workspace:
     """Return an empty workspace on the gemini backend with an unreachable server."""
     environ = {
-        "FINDABLE_DATA": str(data),
+        "ASKROWS_DATA": str(data),
         "GEMINI_API_KEY": KEY,
         "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:9",
-        "FINDABLE_RETRY_FOR": "0",
+        "ASKROWS_RETRY_FOR": "0",
     }
     return Workspace(data, environ)
 

@@ -1,6 +1,6 @@
 """Provide the test lab: an emulator that tests control, and a workspace on it.
 
-`FINDABLE_TEST_DATABASE=postgresql` gives every workspace its own PostgreSQL database.
+`ASKROWS_TEST_DATABASE=postgresql` gives every workspace its own PostgreSQL database.
 """
 
 import itertools
@@ -27,9 +27,9 @@ from tests.progress import NullProgress
 ROOT = Path(__file__).parents[1]
 KEY = "test-key-that-must-never-be-seen-anywhere"
 # The variable is read once because no test sees the settings of the user.
-DATABASE = os.environ.get("FINDABLE_TEST_DATABASE", "sqlite")
+DATABASE = os.environ.get("ASKROWS_TEST_DATABASE", "sqlite")
 ON_POSTGRESQL = DATABASE == "postgresql"
-URL = "FINDABLE_DATABASE_URL"
+URL = "ASKROWS_DATABASE_URL"
 # The working directory of each test, below its temporary folder.
 HERE = "here"
 
@@ -60,7 +60,7 @@ class Workspace:
 
     def run(self, *args: str, **values: str) -> Result:
         """Run a command in this process; `values` are settings by their bare names."""
-        environ = self.environ | {f"FINDABLE_{name}": value for name, value in values.items()}
+        environ = self.environ | {f"ASKROWS_{name}": value for name, value in values.items()}
         result = CliRunner().invoke(main, list(args), env=environ, catch_exceptions=False)
         if args and args[0] in ALL_COMMANDS:
             assert not find_untaken_variables(args[0], result.stderr), (args, result.stderr)
@@ -141,7 +141,7 @@ class Workspace:
                 )
                 cursor = server.execute(postgresql.translated(sql).encode(), values)
                 return cursor.fetchall() if cursor.description else []
-        connection = sqlite3.connect(self.data / "findable.db")
+        connection = sqlite3.connect(self.data / "askrows.db")
         try:
             with connection:
                 return connection.execute(sql, values).fetchall()
@@ -157,7 +157,7 @@ def find_untaken_variables(command: str, stderr: str) -> set[str]:
     hint = stderr.rpartition("\nnext: ")[2] if "\nnext: " in stderr else ""
     variable_names = list(itertools.chain.from_iterable(VARIABLES.values()))
     hint_variables = set(
-        re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|findable) [^,;`]*", "", hint))
+        re.findall(r"\b([A-Z][A-Z_]+)=", re.sub(r"\b(make|pip|askrows) [^,;`]*", "", hint))
     )
     unknown_variables = (
         hint_variables

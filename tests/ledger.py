@@ -42,13 +42,13 @@ def findings(workspace: Workspace) -> list[dict[str, Any]]:
 
 def people(workspace: Workspace) -> dict[str, int]:
     """Count the people by state; states without people are left out."""
-    task = workspace.environ.get("FINDABLE_TASK", "experts")
+    task = workspace.environ.get("ASKROWS_TASK", "experts")
     return {name: count for name, count in status(workspace)[task].items() if count}
 
 
 def batches(workspace: Workspace) -> list[str]:
     """Return the state of each batch, oldest first."""
-    return [row[0] for row in workspace.query("SELECT state FROM findable_batches ORDER BY number")]
+    return [row[0] for row in workspace.query("SELECT state FROM askrows_batches ORDER BY number")]
 
 
 def snapshot(
@@ -57,7 +57,7 @@ def snapshot(
     """Return the rows of all tables, without times and the random id of the workspace."""
     rows_by_table = {}
     for table in workspace.tables():
-        if table == "findable_workspace":
+        if table == "askrows_workspace":
             continue
         names = workspace.columns(table)
         rows = workspace.query(f"SELECT * FROM {table}")  # noqa: S608 - our names

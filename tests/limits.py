@@ -30,7 +30,7 @@ BRANCHES = (
 
 def count_figures() -> dict[str, int]:
     """Return every figure by its name."""
-    modules = [ROOT / "findable.py"]
+    modules = [ROOT / "askrows.py"]
     for package in PACKAGES:
         modules += sorted((ROOT / package).rglob("*.py"))
 

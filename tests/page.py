@@ -6,10 +6,10 @@ from starlette.testclient import TestClient
 
 from askrows.jobs.command import make_page_commands
 from askrows.pipeline.core import settings
-from tests.lab import Workspace
 from askrows.web.app_state import AppState
 from askrows.web.guard import AccessRules
 from askrows.web.serve import create_app
+from tests.lab import Workspace
 
 HOST = "127.0.0.1:8765"
 TOKEN = "token-that-must-never-be-seen-anywhere"  # noqa: S105 - of tests
@@ -23,7 +23,7 @@ class Page(TestClient):
 
     def __init__(self, workspace: Workspace, access: AccessRules = ACCESS) -> None:
         """Serve the page of an existing workspace, without background work."""
-        environ = {**workspace.environ, "FINDABLE_CALL_TIMEOUT": f"{LONG_S}"}
+        environ = {**workspace.environ, "ASKROWS_CALL_TIMEOUT": f"{LONG_S}"}
         self.desk = AppState(
             settings.load_settings(environ),
             access,

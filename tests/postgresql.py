@@ -258,7 +258,7 @@ def shared() -> Server:
 def announce() -> None:
     """Choose the folder of this run's server; called by the first process."""
     # A folder of the same name would make mkdir fail later.
-    name = tempfile.mktemp(prefix="findable-pg-", dir=quick_folder())  # noqa: S306 - see above
+    name = tempfile.mktemp(prefix="askrows-pg-", dir=quick_folder())  # noqa: S306 - see above
     os.environ[SHARED] = name
     os.environ[SHARED + "_OF"] = str(os.getpid())
 

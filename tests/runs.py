@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 ACCEPTANCE = "tests/acceptance"
 # Commands wait for each other and for disks, so a third worker uses the two cores better.
 PYTEST = ("-m", "pytest", "-q", "--durations", "10", "--dist", "worksteal", "-n", "3")
-SQLITE = {"FINDABLE_TEST_DATABASE": "sqlite"}
-POSTGRESQL = {"FINDABLE_TEST_DATABASE": "postgresql"}
+SQLITE = {"ASKROWS_TEST_DATABASE": "sqlite"}
+POSTGRESQL = {"ASKROWS_TEST_DATABASE": "postgresql"}
 # Tests outside acceptance that run on PostgreSQL too, because the database makes a difference.
 DATABASE_TESTS = (
     "tests/unit/store/test_claims.py",

@@ -33,7 +33,7 @@ def announce() -> None:
     """
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", quick_folder())
     os.environ[OWNER] = str(os.getpid())
-    run_path = tempfile.mktemp(prefix="findable-run-", dir=quick_folder())  # noqa: S306 - see mkdir
+    run_path = tempfile.mktemp(prefix="askrows-run-", dir=quick_folder())  # noqa: S306 - see mkdir
     os.environ[RUN] = run_path
 
 

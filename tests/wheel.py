@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("findable.py", "pyproject.toml", "README.md", "LICENSE", "data/sample")
+SOURCES = ("askrows.py", "pyproject.toml", "README.md", "LICENSE", "data/sample")
 PACKAGES = ("jobs", "pipeline", "emulator", "web")
 LETTERS = "number,letter\n1,The boat left early and I am angry.\n2,Thank you for the warm soup.\n"
 MAX_COMMAND_S = 300
@@ -29,10 +29,10 @@ def main() -> None:
         home.mkdir()
         (home / "letters.csv").write_text(LETTERS)
 
-        findable = str(python.with_name("findable"))
-        _run([findable, "demo"], home)
-        _run([findable, "ask", "letters.csv", "In what tone?", "--yes"], home)
-        _run([str(python), "-m", "findable", "status"], home)
+        askrows = str(python.with_name("askrows"))
+        _run([askrows, "demo"], home)
+        _run([askrows, "ask", "letters.csv", "In what tone?", "--yes"], home)
+        _run([str(python), "-m", "askrows", "status"], home)
 
 
 def _install_wheel(folder: Path) -> Path:
@@ -61,11 +61,11 @@ def _install_wheel(folder: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    """Run a command in a folder without findable's variables, and exit if it fails."""
+    """Run a command in a folder without askrows' variables, and exit if it fails."""
     environ = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("FINDABLE_", "GEMINI_", "GOOGLE_", "MAKE", "PYTHONPATH"))
+        if not name.startswith(("ASKROWS_", "GEMINI_", "GOOGLE_", "MAKE", "PYTHONPATH"))
     }
     environ["PYTHONTZPATH"] = ""
     process = subprocess.run(

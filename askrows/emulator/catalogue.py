@@ -11,7 +11,7 @@ from typing import Any
 from askrows.emulator.messages import ApiError
 
 # `modelVersion` of every answer.
-MODEL_VERSION = "findable-local-1"
+MODEL_VERSION = "askrows-local-1"
 _GENERATE_METHODS = ("generateContent", "countTokens", "batchGenerateContent")
 _DECIDE_METHODS = ("createDecision", "countTokens")
 _EMBED_METHODS = ("embedContent", "batchEmbedContents", "countTokens")
@@ -45,16 +45,16 @@ _GEMINI_NAMES = """
 """
 _GENERATION_MODELS = [
     *(Model(f"gemini-{name}") for name in _GEMINI_NAMES.split()),
-    Model("findable-local-1"),
+    Model("askrows-local-1"),
 ]
 _EMBEDDING_MODELS = [
     Model("gemini-embedding-001", _EMBED_METHODS, 2_048, 1),
     Model("gemini-embedding-2", _EMBED_METHODS, 8_192, 1),
-    Model("findable-local-embedding-1", _EMBED_METHODS, 8_192, 1),
+    Model("askrows-local-embedding-1", _EMBED_METHODS, 8_192, 1),
 ]
 _DECISION_MODELS = [
     Model(name, _DECIDE_METHODS, 262_144, 1)
-    for name in ("gemini-decision-1", "findable-local-decision-1")
+    for name in ("gemini-decision-1", "askrows-local-decision-1")
 ]
 # Every model by its name after `models/`, in the order of the model list.
 MODELS = {

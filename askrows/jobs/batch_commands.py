@@ -55,7 +55,7 @@ def batch_submit(
     fails. A version that has passed a pilot needs no other. If --pilot is left out, a failed or
     unfinished pilot of the version is an error, unless --skip-pilot is set.
 
-    Asks for confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Rows beyond a
+    Asks for confirmation if the estimate is above ASKROWS_CONFIRM_ABOVE (USD). Rows beyond a
     budget are not sent, and the command then ends with an error.
     """
     ws.sync_options = SyncOptions(accepts_changes=accept_changed, reads_all_rows=full)
@@ -149,7 +149,7 @@ def batch_move(
     the other rows. If the batch succeeds in spite of the cancel, nothing is asked again.
 
     Prints first what the cancelled batch may still cost, and the price of the other mode. Asks for
-    confirmation if the sum is above FINDABLE_CONFIRM_ABOVE (USD).
+    confirmation if the sum is above ASKROWS_CONFIRM_ABOVE (USD).
 
     Ctrl-C is safe at any time: the same command continues.
     """

@@ -1,4 +1,4 @@
-"""The program `findable`: run the command that a command line names."""
+"""The program `askrows`: run the command that a command line names."""
 
 import os
 import re
@@ -31,7 +31,7 @@ class CommandGroup(click.Group):
         """
         # Otherwise numpy starts a thread for each core, and all of them wait actively.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        return super().__call__(*args, **{"prog_name": "findable", **kwargs})
+        return super().__call__(*args, **{"prog_name": "askrows", **kwargs})
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names of the listed commands in the order of the table."""
@@ -54,8 +54,8 @@ class CommandGroup(click.Group):
         """Import the module of a command and return the command; None if the name is unknown.
 
         Also prepares the process for the command: hints are then printed as the user typed this
-        command (`make tag` or `findable tag`). If make started the program, variables of the
-        environment without the prefix FINDABLE_ are copied to names with it.
+        command (`make tag` or `askrows tag`). If make started the program, variables of the
+        environment without the prefix ASKROWS_ are copied to names with it.
         """
         from askrows.jobs.command import ClickCommand
 
@@ -118,11 +118,11 @@ def _find_suggestion(word: str) -> str:
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def main() -> None:
-    """Ask Gemini about every row of a table, and make the answers findable.
+    """Ask Gemini about every row of a table, and make the answers askrows.
 
     First import, tag, index, search. The steps of `tag` by batch are batch-submit, batch-poll and
     batch-ingest.
 
-    `findable COMMAND --help` explains a command and its options. `make help` lists the same
+    `askrows COMMAND --help` explains a command and its options. `make help` lists the same
     commands as targets of make.
     """

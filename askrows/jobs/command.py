@@ -208,7 +208,7 @@ def run_command(entry: Command, options: Mapping[str, Any]) -> Report | None:
 
     Raises:
         InputError: TASK= was typed, but the command is about another task.
-        FindableError: The workspace cannot be opened, or the command failed.
+        AskrowsError: The workspace cannot be opened, or the command failed.
     """
     all_options = {**options, **entry.fixed_options}
     has_task = not entry.task_option or all_options.get(entry.task_option)

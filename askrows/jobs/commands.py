@@ -2,7 +2,7 @@
 
 The parameters of a command's function are its options. These are made from them:
 
-- the command of `findable`,
+- the command of `askrows`,
 - the target of make, with variables in capitals,
 - the page's form and `POST /api/<command>`,
 - docs/commands.md.
@@ -84,8 +84,8 @@ class Command:
 
     @property
     def variables(self) -> "dict[str, click.Parameter]":
-        """Return the click parameters by the variables of make, without FINDABLE_."""
-        return {str(param.envvar).removeprefix("FINDABLE_"): param for param in self.params}
+        """Return the click parameters by the variables of make, without ASKROWS_."""
+        return {str(param.envvar).removeprefix("ASKROWS_"): param for param in self.params}
 
 
 # The Makefile reads the names of the commands from lines of this file. Daily commands come first,
@@ -354,7 +354,7 @@ COMMANDS = {
     ),
     "remove-tables": Command(
         function_path="maintenance_commands:remove_tables",
-        summary="Delete findable's tables from a database.",
+        summary="Delete askrows' tables from a database.",
         access="read",
         is_whole_workspace=True,
     ),
@@ -461,7 +461,7 @@ def format_targets(*, is_complete: bool) -> str:
         "",
         "make help ALL=1   lists all commands",
         "make tag HELP=1   explains a command and its options",
-        "make help-dev     lists the targets for developers of findable",
+        "make help-dev     lists the targets for developers of askrows",
     ]
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from askrows.jobs.cli import main as findable
+from askrows.jobs.cli import main as askrows
 from askrows.jobs.output import Terminal
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE, read_settings
 from askrows.pipeline.core.command_hint import CommandHint, current_form, set_command_form
@@ -83,7 +83,7 @@ def demo() -> Report:
 def _reset_workspace(demo_folder: Path) -> None:
     """Delete the folder of the demo, and set this process's environment for the demo.
 
-    All variables FINDABLE_… are deleted from the environment, except KEPT_VARIABLES. Then those are
+    All variables ASKROWS_… are deleted from the environment, except KEPT_VARIABLES. Then those are
     set that select the folder, the local engine and SQLite.
     """
     shutil.rmtree(demo_folder, ignore_errors=True)
@@ -95,8 +95,8 @@ def _reset_workspace(demo_folder: Path) -> None:
         "DATA": str(demo_folder),
         "DATABASE_URL": Settings(data=demo_folder).confirmed_database_url.reveal(),
         "BACKEND": "local",
-        "MODEL": "findable-local-1",
-        "EMBEDDING_MODEL": "findable-local-embedding-1",
+        "MODEL": "askrows-local-1",
+        "EMBEDDING_MODEL": "askrows-local-embedding-1",
         "DIM": "768",
     }
     os.environ.update({PREFIX + name: text for name, text in demo_settings.items()})
@@ -115,6 +115,6 @@ def _run_command(command: CommandHint, demo_folder: Path) -> None:
 
     variables = {PREFIX + name.upper(): str(option) for name, option in command.options.items()}
     os.environ.update(variables)
-    findable.main(args=[command.command, "--data", str(demo_folder)], standalone_mode=False)
+    askrows.main(args=[command.command, "--data", str(demo_folder)], standalone_mode=False)
     for variable in variables:
         del os.environ[variable]

@@ -2,7 +2,7 @@
 
 | code | meaning |
 | ---: | --- |
-| 1 | a bug in findable |
+| 1 | a bug in askrows |
 | 2 | wrong input or usage |
 | 3 | something must be configured: key, disk, memory, time zones |
 | 130 | interrupted by SIGINT or SIGTERM |
@@ -31,7 +31,7 @@ import click
 from askrows.jobs.output import Terminal, has_printed_json, print_json
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE, PROGRAM, read_settings
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.errors import ConfigurationError, FindableError
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.redact import redact, redact_keys
 from askrows.pipeline.core.settings import KEY_NAMES, PREFIX
@@ -101,7 +101,7 @@ def exit_on_error(arguments: Sequence[str]) -> Iterator[None]:
         # An error with arguments has a message and a hint of its own.
         message, hint = error.args or INTERRUPTED_ERROR
         fail(message, hint, INTERRUPTED_CODE)
-    except FindableError as error:
+    except AskrowsError as error:
         fail(error.message, error.hint, error.exit_code)
     except BrokenPipeError:
         with contextlib.suppress(BrokenPipeError):
@@ -154,7 +154,7 @@ def _fail_with_unexpected_error(error: Exception, fail: Fail) -> NoReturn:
     # The error's text may contain users' data.
     last_frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(last_frame.filename).name}, line {last_frame.lineno}"
-    message = f"this is a bug in findable: {type(error).__name__} in {place}"
+    message = f"this is a bug in askrows: {type(error).__name__} in {place}"
     hint = f"{OptionHint(debug=True)} prints the traceback; finished work is stored"
     fail(message, hint, BUG_CODE)
 

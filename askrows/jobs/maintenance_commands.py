@@ -19,7 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from askrows.jobs.command import add_next_step, has_yes_option, open_configured_workspace, should_print_json
+from askrows.jobs.command import (
+    add_next_step,
+    has_yes_option,
+    open_configured_workspace,
+    should_print_json,
+)
 from askrows.jobs.exit_codes import listen_on_port
 from askrows.jobs.options import (
     PATH,
@@ -106,7 +111,7 @@ def work(
 
     Any number of processes may run at once, with PostgreSQL on several machines.
 
-    Budgets limit the cost. A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+    Budgets limit the cost. A cost above ASKROWS_CONFIRM_ABOVE (USD) needs --yes.
     """
     settings = read_settings()
     # Passes are repeated for ever, so that there is no end at which to print a document.
@@ -195,7 +200,7 @@ def worker(
 
     --setup creates the tables of jobs, in a separate schema of the workspace's database, and exits.
 
-    A cost above FINDABLE_CONFIRM_ABOVE (USD) needs --yes.
+    A cost above ASKROWS_CONFIRM_ABOVE (USD) needs --yes.
     """
     from askrows.pipeline.workflows import worker as job_worker
 
@@ -316,7 +321,7 @@ def doctor(ws: WorkspaceSession) -> Report:
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
     """Delete files, builds, reports and vectors that nothing needs.
 
-    If they are older than FINDABLE_KEEP_DAYS, it deletes the request, result and lock files of
+    If they are older than ASKROWS_KEEP_DAYS, it deletes the request, result and lock files of
     batches that are over, builds, reports, and vectors of texts that no row has. It deletes
     leftovers of killed commands of any age.
 
@@ -334,15 +339,15 @@ def remove_tables(
         Parameter("Also abandon open batches; their results are lost."),
     ] = False,
 ) -> Report:
-    """Delete findable's tables, views and indexes from the database.
+    """Delete askrows' tables, views and indexes from the database.
 
     Asks for confirmation first. Deletes all of them or none.
 
     Tables of other programs stay unchanged, with the answers that were written into them. The
-    tables of people, passages and images are deleted if findable created them. The folder of the
+    tables of people, passages and images are deleted if askrows created them. The folder of the
     workspace stays.
     """
-    return table_removal.remove_findable_tables(
+    return table_removal.remove_askrows_tables(
         ws.store, confirm=ws.confirm, should_abandon_batches=give_up
     )
 

@@ -1,4 +1,4 @@
-"""Open a workspace from Python: `findable.open`."""
+"""Open a workspace from Python: `askrows.open`."""
 
 import os
 
@@ -32,7 +32,7 @@ def open(  # noqa: A001 - other libraries have an `open`, too
     Args:
         data: The folder, or None for the folder of the setting DATA.
         quiet: Print only warnings.
-        yes: Agree to create findable's tables in another program's database.
+        yes: Agree to create askrows' tables in another program's database.
         settings: Settings by their lower-case names, which override the others: `backend="local"`.
 
     Raises:

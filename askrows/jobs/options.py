@@ -14,12 +14,17 @@ import click
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.setting_parsers import MAX_NUMBER, parse_count, parse_duration, parse_money
+from askrows.pipeline.core.setting_parsers import (
+    MAX_NUMBER,
+    parse_count,
+    parse_duration,
+    parse_money,
+)
 from askrows.pipeline.core.settings import PREFIX
 from askrows.pipeline.core.text import SURROGATES
 
 # The key under which click's context stores the name of an argument that was typed without it.
-POSITIONAL_ARGUMENT_KEY = "findable_positional_argument"
+POSITIONAL_ARGUMENT_KEY = "askrows_positional_argument"
 
 
 def check_exclusive(consequence: str, /, **options: object) -> None:

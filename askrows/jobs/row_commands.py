@@ -115,7 +115,7 @@ def items(
     Searches username, name, title, company and tags of people; id, source and text of passages; all
     columns and answers of your task. Upper and lower case are equal. --where compares columns,
     answers and the state, such as `tone.confidence < 0.7`. It also knows `reviewed = true` and
-    `doubtful = true`. A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody
+    `doubtful = true`. A row is doubtful if a confidence is below ASKROWS_DOUBTFUL and nobody
     looked at the answer.
 
     Prints a page of rows, and how to get the next page. The column `reviewed` is shown if a row of

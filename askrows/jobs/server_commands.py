@@ -28,7 +28,7 @@ def web(
     The first printed line is the address with its token. Only this machine can open it. Without
     --readonly, it creates a workspace in a new or empty folder; the page can import a file there.
 
-    FINDABLE_WEB_TOKEN sets the token, for a proxy that adds it. Default: a new token each time.
+    ASKROWS_WEB_TOKEN sets the token, for a proxy that adds it. Default: a new token each time.
     """
     # Web frameworks load slowly, and only this command needs them.
     from askrows.web import serve

@@ -16,9 +16,9 @@ SETTING_COLUMNS = "setting=name value from=source meaning=help"
 def prices() -> Report:
     """List prices and limits of all models.
 
-    Prices are today's USD per 1 million tokens, in/out. Limits are those of FINDABLE_TIER: requests
+    Prices are today's USD per 1 million tokens, in/out. Limits are those of ASKROWS_TIER: requests
     (RPM) and prompt tokens (TPM) a minute, requests a day (RPD), and prompt tokens in waiting
-    batches. FINDABLE_RPM, FINDABLE_TPM and FINDABLE_RPD override the first three.
+    batches. ASKROWS_RPM, ASKROWS_TPM and ASKROWS_RPD override the first three.
     """
     # The import of the database packages takes long, and `settings` does not need them.
     from askrows.pipeline.batch import report

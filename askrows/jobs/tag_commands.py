@@ -85,7 +85,7 @@ def tag(
     their answer.
 
     Asks for confirmation before an automatic choice of full price, before answered rows are asked
-    again, and if the estimate is above FINDABLE_CONFIRM_ABOVE (USD). Without a terminal it needs
+    again, and if the estimate is above ASKROWS_CONFIRM_ABOVE (USD). Without a terminal it needs
     --yes.
 
     Stops before the budget of --budget is exceeded. A killed run continues with the same command.

@@ -39,7 +39,7 @@ def try_(
     budget, a quota or Ctrl-C ends the calls early, the finished rows are printed first.
 
     Tries the first open rows, a random sample with --seed, or the row of --item. Asks for
-    confirmation if the estimate is above FINDABLE_CONFIRM_ABOVE (USD); without a terminal it needs
+    confirmation if the estimate is above ASKROWS_CONFIRM_ABOVE (USD); without a terminal it needs
     --yes.
 
     --labelled draws rows that a person corrected or reviewed first, then others, and prints how

@@ -1,4 +1,4 @@
-"""Variables of make and options of `findable`: check them, read settings, set the form of hints.
+"""Variables of make and options of `askrows`: check them, read settings, set the form of hints.
 
 An unknown variable is refused, because a mistyped LIMIT= would ask about all people. These are
 known:
@@ -8,7 +8,7 @@ known:
 - the variables of the Makefile and of the tests.
 
 A variable on make's command line must belong to one of the targets there. A variable in the
-environment or in `.env` may belong to any command. Variables have the prefix FINDABLE_, which may
+environment or in `.env` may belong to any command. Variables have the prefix ASKROWS_, which may
 be left out on make's command line.
 """
 
@@ -26,16 +26,16 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
 
 # The program as people type it. Hints never have a path, which differs between machines.
-PROGRAM = "findable"
+PROGRAM = "askrows"
 # The Makefile sets this variable to its goals, a colon, and the variables of its command line.
-MAKE_COMMAND_LINE_VARIABLE = "FINDABLE_GIVEN"
+MAKE_COMMAND_LINE_VARIABLE = "ASKROWS_GIVEN"
 # Settings that are options of every command. Keys are left out: a list of processes would show
 # them to all users of the machine.
 OPTION_SETTINGS = tuple(
     name for name, variables in VARIABLES.items() if variables == (f"{PREFIX}{name.upper()}",)
 )
 # The keys under which click's context stores the options that all commands have.
-CONTEXT_KEYS = {name: f"findable_{name}" for name in (*OPTION_SETTINGS, "json", "yes")}
+CONTEXT_KEYS = {name: f"askrows_{name}" for name in (*OPTION_SETTINGS, "json", "yes")}
 # Settings that select the workspace.
 WORKSPACE_SETTINGS = ("data", "database_url")
 
@@ -171,7 +171,7 @@ def read_setting_option(name: str) -> str | None:
 
 
 def copy_unprefixed_variables(entry: Command) -> None:
-    """Copy variables of the environment, such as LIMIT, to FINDABLE_LIMIT if make started us.
+    """Copy variables of the environment, such as LIMIT, to ASKROWS_LIMIT if make started us.
 
     Only settings and options of the command `entry` are copied, without AMBIGUOUS_NAMES. A variable
     with the prefix that is set already stays as it is. If make did not start us, no variable is

@@ -168,7 +168,7 @@ class AppState:
         Raises:
             RequestRefusedError: 404, the workspace has no such task.
             InputError: An option is wrong, or the estimate is above `cost`; nothing was sent.
-            FindableError: The command failed. A GateError is raised after the command finished.
+            AskrowsError: The command failed. A GateError is raised after the command finished.
         """
         needs_write = page_command.needs_write_access(form, task or self.settings_for(task).task)
         access = WorkspaceAccess.WRITE if needs_write else WorkspaceAccess.READ
@@ -260,7 +260,7 @@ class AppState:
 
         Raises:
             RequestRefusedError: 503, other people took too long to save; this person is not saved.
-            FindableError: The body is not a valid new person, or another process writes to the
+            AskrowsError: The body is not a valid new person, or another process writes to the
                 database for longer than WRITE_LOCK_TIMEOUT_S.
         """
         try:

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-COOKIE_NAME = "findable_who"
+COOKIE_NAME = "askrows_who"
 MAX_AGE_S = 365 * 24 * 3600
 
 

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ChangedMeanwhileError,
     ConfigurationError,
-    FindableError,
     GateError,
     InconsistentError,
     InputError,
@@ -27,7 +27,7 @@ from askrows.web.page_texts import adapt_message_to_page, capitalize_first, to_p
 RETRY_AFTER_S = "2"
 CONTENT_TYPE = "application/problem+json"
 # The first class that matches decides; TakenError is an InputError.
-_STATUS_BY_ERROR: tuple[tuple[type[FindableError], int], ...] = (
+_STATUS_BY_ERROR: tuple[tuple[type[AskrowsError], int], ...] = (
     (TakenError, 409),
     (InputError, 422),
     (ConfigurationError, 409),
@@ -71,7 +71,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
     - ChangedMeanwhileError (an answer changed after it was read): 412, with the present state of
       the answer in `now`.
     - RequestRefusedError: its own status.
-    - Any other FindableError: the status of its first class in _STATUS_BY_ERROR, else 500. The
+    - Any other AskrowsError: the status of its first class in _STATUS_BY_ERROR, else 500. The
       title is its class.
     - An invalid parameter: 422, about the first fault. `field` names the parameter, or the body.
     - An HTTPException of the framework: its own status.
@@ -89,7 +89,7 @@ def to_problem(error: BaseException) -> dict[str, Any]:
             hint=error.hint,
             field=error.field or None,
         )
-    if isinstance(error, FindableError):
+    if isinstance(error, AskrowsError):
         statuses = (status for kind, status in _STATUS_BY_ERROR if isinstance(error, kind))
         return problem_document(
             next(statuses, 500),
@@ -113,14 +113,14 @@ def to_problem(error: BaseException) -> dict[str, Any]:
             detail = "this address does not exist"
         return problem_document(error.status_code, "Refused", detail)
 
-    cause = f"a bug in findable: {type(error).__name__}"
+    cause = f"a bug in askrows: {type(error).__name__}"
     if isinstance(error, KeyboardInterrupt):
         cause = "interrupted"
     detail = f"{cause}; check the stored data before you try again"
     return problem_document(500, "Stopped", detail)
 
 
-def to_line(error: FindableError) -> str:
+def to_line(error: AskrowsError) -> str:
     """Return the message and the hint of an error as one line of the page, without commands."""
     message = capitalize_first(to_plain_text(error.message))
     hint = to_plain_text(adapt_message_to_page(error.hint))

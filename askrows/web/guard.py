@@ -41,8 +41,8 @@ SECURITY_HEADERS = {
     "cache-control": "private, no-cache",
 }
 _MISSING_TOKEN_HTML = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>findable</title>'
-    "<main><h1>findable</h1>\n"
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>askrows</title>'
+    "<main><h1>askrows</h1>\n"
     "<p>This page needs its token. "
     f"Open the address that <code>{CommandHint('web')}</code> printed: "
     "it ends with\n<code>?token=…</code>.</p></main></html>"
@@ -57,7 +57,7 @@ class AccessRules:
     # Values of the Host header that are accepted, as host:port.
     hosts: frozenset[str]
     # Name of the cookie. Browsers share cookies between ports, so each page needs its own name.
-    cookie: str = "findable"
+    cookie: str = "askrows"
     readonly: bool = False
 
     def is_token(self, text: str) -> bool:

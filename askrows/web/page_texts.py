@@ -14,12 +14,12 @@ from askrows.pipeline.workflows.try_out import list_prompt_texts
 
 # A setting or option as it is typed, with its value; a quoted value may contain blanks.
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s`;,)"'])*"""
-_OPTION_TEXT = rf"(?:(?:FINDABLE_)?[A-Z][A-Z_]+={_VALUE}|(?<![\w-])--[a-z][a-z-]*(?: {_VALUE})?)"
+_OPTION_TEXT = rf"(?:(?:ASKROWS_)?[A-Z][A-Z_]+={_VALUE}|(?<![\w-])--[a-z][a-z-]*(?: {_VALUE})?)"
 _OPTION = re.compile(rf"`?{_OPTION_TEXT}`?")
 # A command as it is typed, with its options; a code span with a command is the command.
 _COMMAND = re.compile(
-    r"`[^`]*\b(?:make|findable) (?P<span>[a-z]+(?:-[a-z]+)*)[^`]*`"
-    rf"|\b(?:{_OPTION_TEXT} )*(?:make|findable) (?P<word>[a-z]+(?:-[a-z]+)*)(?: {_OPTION_TEXT})*"
+    r"`[^`]*\b(?:make|askrows) (?P<span>[a-z]+(?:-[a-z]+)*)[^`]*`"
+    rf"|\b(?:{_OPTION_TEXT} )*(?:make|askrows) (?P<word>[a-z]+(?:-[a-z]+)*)(?: {_OPTION_TEXT})*"
 )
 # A message about a batch begins with its number.
 _BATCH = re.compile(r"^batch (\d+)(?=:| is held:)")
@@ -30,7 +30,7 @@ _FOLDER = re.compile(r"(?<![\w:/.])/(?:[^\s/:;,'\"`]+/)+")
 _CONDITION = re.compile(r"\bWHERE\b(?!=)")
 # A setting as it is typed: with several words, or with its signs.
 _SETTING_NAME = re.compile(
-    r"\b(?:FINDABLE_)?([A-Z]+(?:_[A-Z]+)+|[A-Z]+(?==))=?|(?<![\w-])--([a-z-]+)"
+    r"\b(?:ASKROWS_)?([A-Z]+(?:_[A-Z]+)+|[A-Z]+(?==))=?|(?<![\w-])--([a-z-]+)"
 )
 # Between two clauses of a message, but not within quotation marks.
 _CLAUSE_END = re.compile(r'; (?=(?:[^"]*"[^"]*")*[^"]*$)')
@@ -112,14 +112,14 @@ def adapt_message_to_page(text: object) -> str:
 
     Semicolons separate clauses. A clause is for a terminal if it has a setting, or a command
     without a place on the page. Of the path of a file only the name stays. WHERE becomes "the
-    condition", and the program that this process was started as becomes `findable`.
+    condition", and the program that this process was started as becomes `askrows`.
     """
     message = str(text)
     for typed, shown in _PAGE_WORDS.items():
         message = message.replace(typed, shown)
     program = current_form().program
     if program:
-        message = message.replace(f"{program} ", "findable ")
+        message = message.replace(f"{program} ", "askrows ")
     message = _FOLDER.sub("", _CONDITION.sub("the condition", message))
     clauses = _CLAUSE_END.split(message)
     return "; ".join(clause for clause in clauses if not _is_for_terminal(clause))

@@ -74,7 +74,7 @@ MODE_LABELS = {
     "decide": "at once, only the choices, each with its probability",
 }
 # Models of the local engine, and what they are called.
-LOCAL_MODEL_PREFIX = "findable-local"
+LOCAL_MODEL_PREFIX = "askrows-local"
 LOCAL_ENGINE_LABEL = "this machine"
 # The plural noun of every user task; such a task is displayed by its name.
 USER_TASK_PLURAL = "rows"
@@ -214,7 +214,7 @@ def render_problem(app_state: AppState, problem: dict[str, Any]) -> HTMLResponse
         "tasks": [],
         "sections": list(SECTION_PATHS.items()),
         "task_query": f"?task={quote(app_state.settings.task)}",
-        "task_title": "findable",
+        "task_title": "askrows",
         "has_question": False,
         "problem": problem,
     }

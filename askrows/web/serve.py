@@ -15,7 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from askrows.pipeline.core.errors import ConfigurationError, FindableError
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.web import errors
@@ -67,15 +67,14 @@ def serve_page(
     with contextlib.closing(listener):
         if token and len(token) < MIN_TOKEN_CHARS:
             raise ConfigurationError(
-                f"FINDABLE_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; "
-                "nothing is served",
+                f"ASKROWS_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served",
             )
 
         port = listener.getsockname()[1]
         access = AccessRules(
             token or secrets.token_urlsafe(24),
             frozenset(f"{host}:{port}" for host in (LOOPBACK, "localhost")),
-            cookie=f"findable_{port}",
+            cookie=f"askrows_{port}",
             readonly=readonly,
         )
         address = f"http://{LOOPBACK}:{port}/?token={access.token}"
@@ -124,7 +123,7 @@ def create_app(app_state: AppState) -> Guard:
 
     It has all routers, the static files, and a handler that answers with any error.
     """
-    app = FastAPI(title="findable", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app = FastAPI(title="askrows", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     app.state.app_state = app_state
     for router in ROUTERS:
         app.include_router(router)
@@ -133,7 +132,7 @@ def create_app(app_state: AppState) -> Guard:
     static_files = StaticFiles(directory=PACKAGE_FOLDER / "static")
     app.mount("/static", GZipMiddleware(static_files))
 
-    for error_class in (FindableError, RequestValidationError, HTTPException, Exception):
+    for error_class in (AskrowsError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error_class, _error_response)
     return Guard(app, access=app_state.access)
 

@@ -120,7 +120,7 @@ Invariant = Callable[[Inspection], Iterator[str]]
 
 def database_is_sound(inspection: Inspection) -> Iterator[str]:
     """SQLite finds no fault in its file, and no row refers to a missing row."""
-    path = inspection.data / "findable.db"
+    path = inspection.data / "askrows.db"
     if inspection.workspace.server or not path.exists():
         return
 
@@ -199,7 +199,7 @@ def batches_are_made_once(inspection: Inspection) -> Iterator[str]:
 
 
 def _find_wrong_creates(inspection: Inspection) -> Iterator[str]:
-    prefix = f"findable-{inspection.status['workspace_id']}-"
+    prefix = f"askrows-{inspection.status['workspace_id']}-"
     creates_by_number: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for create in inspection.creates:
         if create["name"].startswith(prefix):
@@ -429,7 +429,7 @@ def _find_unindexed_people(inspection: Inspection, metadata: Path) -> list[str]:
 def _exists(workspace: Workspace) -> bool:
     """Return whether a workspace has a database with tables."""
     if not workspace.server:
-        return (workspace.data / "findable.db").exists()
+        return (workspace.data / "askrows.db").exists()
     with connect(workspace) as connection:
         return workspace.data.is_dir() and bool(list_tables(connection))
 

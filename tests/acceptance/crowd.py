@@ -138,9 +138,9 @@ def run_round(workspace: Workspace, dice: random.Random, round_number: int) -> i
 
 def main() -> None:
     """Run the crowd, and print the number of killed commands."""
-    seed = os.environ.get("FINDABLE_SEED") or "7"
-    minutes = float(os.environ.get("FINDABLE_MINUTES") or 30)
-    with tempfile.TemporaryDirectory(prefix="findable-crowd-") as name:
+    seed = os.environ.get("ASKROWS_SEED") or "7"
+    minutes = float(os.environ.get("ASKROWS_MINUTES") or 30)
+    with tempfile.TemporaryDirectory(prefix="askrows-crowd-") as name:
         killed_count = run_crowd(Path(name), seed=seed, seconds=60 * minutes)
     end_sessions()
     sys.stdout.write(

@@ -18,7 +18,7 @@ from tests.acceptance.product import Workspace
 OF_SCHEMA = "relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p', 'f', 'v')"
 # Columns of the product with a recorded time, by table.
 TIME_COLUMNS = {
-    "findable_batches": (
+    "askrows_batches": (
         "created_at",
         "uploaded_at",
         "create_sent_at",
@@ -27,7 +27,7 @@ TIME_COLUMNS = {
         "over_at",
         "ended_at",
     ),
-    "findable_runs": ("started_at",),
+    "askrows_runs": ("started_at",),
 }
 
 
@@ -36,7 +36,7 @@ def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[A
 
     The statement has `:name` in the place of a value.
     """
-    assert "findable_" not in statement, "tests see what a user sees"
+    assert "askrows_" not in statement, "tests see what a user sees"
     with connect(workspace) as connection:
         words = postgresql.translated(statement) if workspace.server else statement
         cursor = connection.execute(words, values)
@@ -46,13 +46,13 @@ def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[A
 def age_full_reading(workspace: Workspace, task: str) -> None:
     """Move the last full reading of a task's query back by a week."""
     with connect(workspace) as connection:
-        query = f"SELECT words FROM findable_tasks WHERE name = '{task}'"  # noqa: S608
+        query = f"SELECT words FROM askrows_tasks WHERE name = '{task}'"  # noqa: S608
         ((text,),) = connection.execute(query).fetchall()
         record = json.loads(text)
         read_at = datetime.fromisoformat(record["cursor"]["full"]) - timedelta(days=7)
         record["cursor"]["full"] = read_at.isoformat()
         words = json.dumps(record).replace("'", "''")
-        change = f"UPDATE findable_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
+        change = f"UPDATE askrows_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
         connection.execute(change)
 
 
@@ -60,7 +60,7 @@ def forget_recorded_calls(workspace: Workspace) -> None:
     """Set the calls of running batches to 0, as they are before the first second is over."""
     with connect(workspace) as connection:
         connection.execute(
-            "UPDATE findable_batches SET calls = 0, day = NULL WHERE state = 'asking'"
+            "UPDATE askrows_batches SET calls = 0, day = NULL WHERE state = 'asking'"
         )
 
 
@@ -68,11 +68,11 @@ def age_finished_batch(workspace: Workspace, batch: int) -> None:
     """Move the end of a batch at the API back by two days."""
     with connect(workspace) as connection:
         condition = f"number = {batch}"
-        query = f"SELECT over_at FROM findable_batches WHERE {condition}"  # noqa: S608
+        query = f"SELECT over_at FROM askrows_batches WHERE {condition}"  # noqa: S608
         ((end_time,),) = connection.execute(query).fetchall()
         earlier_time = datetime.fromisoformat(str(end_time)) - timedelta(days=2)
         change = f"over_at = '{earlier_time.isoformat(' ')}'"
-        connection.execute(f"UPDATE findable_batches SET {change} WHERE {condition}")  # noqa: S608
+        connection.execute(f"UPDATE askrows_batches SET {change} WHERE {condition}")  # noqa: S608
 
 
 def shift_recorded_times(workspace: Workspace, *, days: int) -> None:
@@ -104,7 +104,7 @@ def connect(workspace: Workspace) -> Iterator[Any]:
 
     workspace.data.mkdir(parents=True, exist_ok=True)
     with (
-        contextlib.closing(sqlite3.connect(workspace.data / "findable.db")) as connection,
+        contextlib.closing(sqlite3.connect(workspace.data / "askrows.db")) as connection,
         connection,
     ):
         yield connection
@@ -170,5 +170,5 @@ def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
 def read_stored_confidences(workspace: Workspace) -> list[str | None]:
     """Return the confidences of all stored answers as JSON."""
     with connect(workspace) as connection:
-        query = "SELECT confidences FROM findable_answers ORDER BY id"
+        query = "SELECT confidences FROM askrows_answers ORDER BY id"
         return [row[0] for row in connection.execute(query).fetchall()]

@@ -71,17 +71,17 @@ LOCKED_FLAGS = 2 | 4 | 8
 
 
 def entry(product: Path) -> Callable[[], object]:
-    """Return the function of the installed command `findable`, from the product's project file."""
+    """Return the function of the installed command `askrows`, from the product's project file."""
     project_file = (product / "pyproject.toml").read_text(encoding="utf-8")
     scripts = tomllib.loads(project_file)["project"]["scripts"]
-    module, _, name = scripts["findable"].partition(":")
+    module, _, name = scripts["askrows"].partition(":")
     function: Callable[[], object] = getattr(importlib.import_module(module), name)
     return function
 
 
 def called(main: Callable[[], object], words: Sequence[str]) -> int:
     """Call `main` with the words of a command line, or run a script; return the exit code."""
-    sys.argv = ["findable", *words]
+    sys.argv = ["askrows", *words]
     try:
         if words[:1] == [SCRIPT]:
             sys.path.insert(0, str(Path(words[1]).parent))
@@ -104,10 +104,10 @@ def warm_up(main: Callable[[], object], commands: Sequence[Sequence[str]], url: 
     # No test uses TLS, and the certificates take time to load.
     ssl.SSLContext.load_verify_locations = _load_nothing  # type: ignore[method-assign]
 
-    with tempfile.TemporaryDirectory(prefix="findable-warm-") as folder, contextlib.chdir(folder):
-        os.environ.update({"FINDABLE_DATA": f"{folder}/data", "FINDABLE_BACKEND": "local"})
+    with tempfile.TemporaryDirectory(prefix="askrows-warm-") as folder, contextlib.chdir(folder):
+        os.environ.update({"ASKROWS_DATA": f"{folder}/data", "ASKROWS_BACKEND": "local"})
         if url:
-            os.environ["FINDABLE_DATABASE_URL"] = url
+            os.environ["ASKROWS_DATABASE_URL"] = url
         for name in PAGE_LIBRARIES:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)

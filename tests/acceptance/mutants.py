@@ -25,7 +25,7 @@ class Fault(NamedTuple):
     """A fault: `after` replaces the text `before` of `file`, and `test` finds it."""
 
     name: str
-    # The promise of findable that the fault breaks.
+    # The promise of askrows that the fault breaks.
     promise: str
     # The effect of the fault.
     breaks: str
@@ -70,7 +70,7 @@ def copy_product(folder: Path) -> None:
 def run_tests(product: Path, tests: Sequence[str]) -> int:
     """Run acceptance tests against a product, and return the exit code of pytest."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    environ = os.environ | {"PRODUCT": str(product), "FINDABLE_TEST_DATABASE": "sqlite"}
+    environ = os.environ | {"PRODUCT": str(product), "ASKROWS_TEST_DATABASE": "sqlite"}
     process = subprocess.run(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, check=False)
     return process.returncode
 
@@ -89,7 +89,7 @@ def find_fault(fault: Fault, unchanged: Path) -> bool:
 def main() -> int:
     """Run the tests without a fault, then on each fault; return 1 if a test does not find one."""
     faults = read_faults()
-    with tempfile.TemporaryDirectory(prefix="findable-mutants-", dir=quick_folder()) as name:
+    with tempfile.TemporaryDirectory(prefix="askrows-mutants-", dir=quick_folder()) as name:
         unchanged = Path(name) / "unchanged"
         copy_product(unchanged)
         subprocess.run([sys.executable, "-m", "compileall", "-q", str(unchanged)], check=True)

@@ -333,7 +333,7 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
 def run_folder() -> Path:
     """Return the folder that all processes of this test run share; create it if it is missing."""
     if RUN not in os.environ:
-        os.environ[RUN] = tempfile.mkdtemp(prefix="findable-run-", dir=quick_folder())
+        os.environ[RUN] = tempfile.mkdtemp(prefix="askrows-run-", dir=quick_folder())
         os.environ[f"{RUN}_OWNER"] = str(os.getpid())
     return Path(os.environ[RUN])
 

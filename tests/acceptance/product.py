@@ -33,7 +33,7 @@ from tests.acceptance.process import (
 )
 from tests.acceptance.steps import Fate
 
-ON_POSTGRESQL = os.environ.get("FINDABLE_TEST_DATABASE") == "postgresql"
+ON_POSTGRESQL = os.environ.get("ASKROWS_TEST_DATABASE") == "postgresql"
 KEY = "key-that-must-never-be-seen-anywhere"
 PEOPLE = "experts"
 PASSAGES = "passages"
@@ -162,7 +162,7 @@ class Workspace:
         if self.task:
             variables["TASK"] = self.task
 
-        environ = {f"FINDABLE_{name}": value for name, value in variables.items()}
+        environ = {f"ASKROWS_{name}": value for name, value in variables.items()}
         if self.url:
             environ |= {"GEMINI_API_KEY": self.key, "GOOGLE_GEMINI_BASE_URL": self.url}
         return environ
@@ -230,7 +230,7 @@ class Workspace:
             self.used_tasks.add(task or PEOPLE)
         self.home.mkdir(parents=True, exist_ok=True)
         settings = {
-            f"FINDABLE_{name}": str(value) for name, value in options.items() if name.isupper()
+            f"ASKROWS_{name}": str(value) for name, value in options.items() if name.isupper()
         }
         return self.environ | settings
 
@@ -270,7 +270,7 @@ class Workspace:
 
     def outputs(self, *commands: Sequence[str]) -> list[str]:
         """Return the outputs of commands that run in sequence in one process and must succeed."""
-        session_run = self._run_in_session(commands, self.environ | {"FINDABLE_TASK": ""})
+        session_run = self._run_in_session(commands, self.environ | {"ASKROWS_TASK": ""})
         process = check_output(commands, session_run)
         assert process.code == 0, (commands, process)
         return process.stdout.split(OUTPUT_SEPARATOR)
@@ -289,7 +289,7 @@ class Workspace:
     def next_command(self, **options: Any) -> list[str]:
         """Return the words of the command that `status` proposes, or an empty list."""
         proposal = str(self.status(**options)["next"] or "")
-        words = [word for word in proposal.split() if "FINDABLE_" not in word]
+        words = [word for word in proposal.split() if "ASKROWS_" not in word]
         return words[1:]
 
     def batches(self) -> list[dict[str, Any]]:
@@ -429,7 +429,7 @@ def check_output(command: object, process: EndedCommand) -> EndedCommand:
     """Assert that an ended command shows no key, no traceback and no bug, and return it."""
     assert KEY not in process.output, f"{command} shows the key"
     assert "Traceback" not in process.stderr, f"{command}: {process.stderr}"
-    assert "bug in findable" not in process.output, f"{command}: {process.output}"
+    assert "bug in askrows" not in process.output, f"{command}: {process.output}"
     return process
 
 
@@ -454,7 +454,7 @@ def write_declaration(
     return (
         "from typing import Literal\n\n"
         "from pydantic import BaseModel\n\n"
-        "from findable import Quote, Task\n\n\n"
+        "from askrows import Quote, Task\n\n\n"
         f"class Answer(BaseModel):\n{field_lines}\n\n"
         f"task = Task(answer=Answer, {arguments})\n"
     )

@@ -49,13 +49,13 @@ INDEX_MEMBERS = ("count", "model", "dim", "behind")
 STATUS_MEMBERS = ("parked", "backend", "next")
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d[^,\"\s]*")
 ANONYMOUS = re.compile(r"forgotten [0-9a-f]{16}")
-PRODUCT_TABLES = ("findable_", "sqlite_")
+PRODUCT_TABLES = ("askrows_", "sqlite_")
 # Shown for a member that only the other document has.
 MISSING_MEMBER = "(nothing)"
 # Suffix of tables that contain neither a user's rows nor answers.
 WORKING_TABLE_SUFFIX = "_items"
 # Name of a batch at the server.
-BATCH_NAME = re.compile(r"findable-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")
+BATCH_NAME = re.compile(r"askrows-[0-9a-f]+-(.+)-(\d+)-[0-9a-f]+-t(\d+)$")
 MODEL_CALL = re.compile(r":(generateContent|embedContent|batchEmbedContents)$")
 
 

@@ -117,7 +117,7 @@ class Steps:
             path = Path(self.last_step.rpartition(" ")[2])
             damage_file(path, self.fate.event, replacement=self.fate.replacement)
         elif self.fate.event == CUT:
-            _end_connections(os.environ.get(TO_CUT) or os.environ["FINDABLE_DATABASE_URL"])
+            _end_connections(os.environ.get(TO_CUT) or os.environ["ASKROWS_DATABASE_URL"])
         else:
             os.kill(os.getpid(), signal.Signals[f"SIG{self.fate.event}"])
 

@@ -482,7 +482,7 @@ def repeat_with(
 
 def _read_seed() -> int:
     """Return SEED, or the number of the commit: each commit has other days and deaths."""
-    seed = os.environ.get("FINDABLE_SEED")
+    seed = os.environ.get("ASKROWS_SEED")
     if seed:
         return int(seed)
     command = ["git", "rev-parse", "--short=8", "HEAD"]

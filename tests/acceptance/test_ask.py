@@ -53,11 +53,11 @@ def write_table(
 def rows_of(workspace: Workspace) -> dict[str, int]:
     """Count the rows of each table with content, except workspace, schema, costs and events."""
     ignored_tables = {
-        "findable_workspace",
+        "askrows_workspace",
         "alembic_version",
-        "findable_batches",
-        "findable_spent",
-        "findable_events",
+        "askrows_batches",
+        "askrows_spent",
+        "askrows_events",
     }
     return {
         name: count
@@ -87,7 +87,7 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert header == ["No.", "tone", "date", "reason", "year", "stars", "sure", "topics"]
     assert [row[0] for row in lines] == ["k-1", "k-2", "k-3", "k-5", "k-6"]
     words = [
-        "findable",
+        "askrows",
         "ask",
         "kettle reviews.csv",
         QUESTION,

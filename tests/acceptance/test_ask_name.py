@@ -28,7 +28,7 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     ask_run = workspace.run_command("ask", file_name, q="Tone?", name="kinds")
     assert (api.count_calls("POST", CALLS), workspace.spending()["actual"]) == (5, cost)
     assert "5 of 6 rows asked" in ask_run.stdout
-    assert ask_run.stderr.endswith("next: findable tag --task kinds\n")
+    assert ask_run.stderr.endswith("next: askrows tag --task kinds\n")
 
     workspace.run_command("tag", TASK="kinds", mode="live")
     assert api.count_calls("POST", CALLS) == 6
@@ -57,7 +57,7 @@ def test_short_forms_of_bounds_and_vocabularies_become_typed_lines(workspace: Wo
     text = (workspace.home / "tasks/kettles.py").read_text(encoding="utf-8")
     for line in (
         "from pydantic import BaseModel, Field\n",
-        "from findable import Task, Vocabulary\n",
+        "from askrows import Task, Vocabulary\n",
         "    stars: Annotated[int, Field(ge=1, le=5)]  # ",
         "    degrees: Annotated[int, Field(ge=-2, le=2)]  # ",
         '    topic: Annotated[str, Vocabulary("../lists/topics.csv")]  # ',
@@ -81,7 +81,7 @@ def test_row_without_a_key_is_called_by_its_place(workspace: Workspace) -> None:
     workspace.write_file("letters.csv", "\n".join(lines))
     workspace.run_command("ask", "letters.csv", "Topic?", name="letters", key="id", yes=True)
     error = workspace.run_command("ask", "letters.csv", "Who?", name="letters", code=2).stderr
-    assert "`findable tag --task letters` goes on with that task; another --name" in error
+    assert "`askrows tag --task letters` goes on with that task; another --name" in error
 
     workspace.task = "letters"
     assert '--after "row 2"' in workspace.run_command("items", limit=2).stderr

@@ -259,7 +259,7 @@ def test_large_workbook_is_refused_in_little_memory(workspace: Workspace, case: 
     assert (workspace.home / "people.xlsx").stat().st_size < MB
 
     process = subprocess.Popen(
-        [sys.executable, "-m", "findable", "import", "people.xlsx"],
+        [sys.executable, "-m", "askrows", "import", "people.xlsx"],
         cwd=workspace.home,
         env=os.environ | workspace.environ | {"PYTHONPATH": str(PRODUCT)},
         stderr=subprocess.PIPE,

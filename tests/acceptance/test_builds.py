@@ -395,9 +395,9 @@ def copy_database(source: Path, target: Path) -> None:
         postgresql.copy_database(source, target)
         return
     target.mkdir(exist_ok=True)
-    for path in target.glob("findable.db*"):
+    for path in target.glob("askrows.db*"):
         path.unlink()
-    for path in source.glob("findable.db*"):
+    for path in source.glob("askrows.db*"):
         shutil.copy2(path, target / path.name)
 
 

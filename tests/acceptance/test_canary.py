@@ -161,7 +161,7 @@ def run_commands(workspace: Workspace, commands: Iterable[str], **options: Any) 
         all_options = {**DEBUG_OPTIONS, **CONSENT_OPTIONS[command], **options}
         arguments = ARGUMENTS.get(command, ())
         process = workspace.run_unchecked(command, *arguments, **all_options)
-        assert "bug in findable" not in process.output, process.output
+        assert "bug in askrows" not in process.output, process.output
         output += f"{command}: {process.code}\n{process.output}"
     return output
 
@@ -203,7 +203,7 @@ def upload_sessions(api: Engine) -> set[str]:
 @pytest.fixture(name="workspace")
 def _workspace(workspace: Workspace) -> Workspace:
     """Return a workspace with files for all commands and a password in its database's address."""
-    file_address = f"sqlite:///file:{workspace.data / 'findable.db'}?uri=true"
+    file_address = f"sqlite:///file:{workspace.data / 'askrows.db'}?uri=true"
     address = postgresql.database_of(workspace.data) if ON_POSTGRESQL else file_address
     workspace.settings["DATABASE_URL"] = f"{address}&password={PASSWORD}"
     put_files(workspace)

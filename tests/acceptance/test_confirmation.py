@@ -99,7 +99,7 @@ def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine
     workspace.write_file(".env", f"GOOGLE_GEMINI_BASE_URL={api.url}\nGEMINI_API_KEY={THEIR_KEY}\n")
     workspace.import_people(2)
     assert (
-        f"FINDABLE_TRUST={api.url}"
+        f"ASKROWS_TRUST={api.url}"
         in workspace.run_command("tag", mode="live", yes=True, code=3).stderr
     )
     assert api.journal() == []
@@ -108,8 +108,8 @@ def test_address_with_its_own_key_is_confirmed_first(tmp_path: Path, api: Engine
     assert workspace.state_counts() == {"tagged": 2}
 
     # A stranger's `.env` cannot confirm itself.
-    workspace.write_file(".env", f"FINDABLE_TRUST={api.url}\n")
-    assert "FINDABLE_TRUST is set in .env" in workspace.run_command("status", code=3).stderr
+    workspace.write_file(".env", f"ASKROWS_TRUST={api.url}\n")
+    assert "ASKROWS_TRUST is set in .env" in workspace.run_command("status", code=3).stderr
 
 
 @pytest.mark.alike
@@ -125,7 +125,7 @@ def test_address_is_confirmed_once_for_each_workspace(tmp_path: Path, api: Engin
     for verb, options in CALLERS:
         output = workspace.run_command(verb, code=3, **options).output
         assert f"the key and all requests go to {api.url}" in output, (verb, output)
-        assert f"FINDABLE_TRUST={api.url}" in output, (verb, output)
+        assert f"ASKROWS_TRUST={api.url}" in output, (verb, output)
 
     refused_run = at_terminal(workspace, "doctor", answer="n")
     assert refused_run.code == 0, refused_run
@@ -168,7 +168,7 @@ def test_database_in_dotenv_is_confirmed_once(tmp_path: Path) -> None:
     their_database = tmp_path / "theirs.db"
     url = postgresql.database_of(their_database) if ON_POSTGRESQL else f"sqlite:///{their_database}"
     separator = "&" if "?" in url else "?"
-    workspace.write_file(".env", f"FINDABLE_DATABASE_URL={url}{separator}password={PASSWORD}\n")
+    workspace.write_file(".env", f"ASKROWS_DATABASE_URL={url}{separator}password={PASSWORD}\n")
     workspace.write_file("people.csv", f"{HEADER}ada,Ada,A,,,I keep bees.\n")
 
     commands = (
@@ -207,8 +207,8 @@ def task_with_note(note: Path, topic: str = "topic") -> str:
 
 
 def requested_trust(process: EndedCommand) -> str:
-    """Return the value that a refused command names for FINDABLE_TRUST."""
-    return process.output.partition("FINDABLE_TRUST=")[2].split()[0]
+    """Return the value that a refused command names for ASKROWS_TRUST."""
+    return process.output.partition("ASKROWS_TRUST=")[2].split()[0]
 
 
 def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspace, str]:
@@ -234,7 +234,7 @@ def received_workspace(tmp_path: Path, origin: str, note: Path) -> tuple[Workspa
     else:
         shutil.copytree(original.data, received.data, symlinks=True)
         if ON_POSTGRESQL:
-            received.settings["DATABASE_URL"] = original.environ["FINDABLE_DATABASE_URL"]
+            received.settings["DATABASE_URL"] = original.environ["ASKROWS_DATABASE_URL"]
     shutil.rmtree(original.data)
     three_rows = "id,text\n1,The kettle leaks.\n2,A warm lamp.\n3,Two screws were missing.\n"
     received.write_file("data/tasks/rows.csv", three_rows)
@@ -292,7 +292,7 @@ def test_task_that_only_dotenv_names_is_not_run(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "here")
     workspace.write_file("tasks/rows.csv", "id,text\n1,The kettle leaks.\n")
     workspace.write_file("tasks/spy.py", task_with_note(note))
-    workspace.write_file(".env", "FINDABLE_TASK=tasks/spy.py\n")
+    workspace.write_file(".env", "ASKROWS_TASK=tasks/spy.py\n")
     for verb in ("tag", "try", "status"):
         workspace.try_command(verb)
         assert not note.exists()
@@ -301,7 +301,7 @@ def test_task_that_only_dotenv_names_is_not_run(tmp_path: Path) -> None:
     assert note.exists()
 
 
-def test_task_that_findable_wrote_needs_no_confirmation(tmp_path: Path) -> None:
+def test_task_that_askrows_wrote_needs_no_confirmation(tmp_path: Path) -> None:
     """A task file that `ask` wrote into the workspace runs at once."""
     workspace = Workspace(tmp_path / "here", settings={"DATA": "."})
     workspace.data = workspace.home
@@ -337,7 +337,7 @@ def test_password_in_an_address_is_never_shown(tmp_path: Path, url: str) -> None
     settings = {
         setting["name"]: setting["value"] for setting in workspace.read_json("settings", all=True)
     }
-    assert "db" in settings["FINDABLE_DATABASE_URL"]
+    assert "db" in settings["ASKROWS_DATABASE_URL"]
     printed_text = (
         str(settings)
         + workspace.run_command("settings").output

@@ -38,8 +38,8 @@ def restore_copy(workspace: Workspace, api: Engine, home: Path) -> Workspace:
     if not ON_POSTGRESQL:
         workspace_copy.run_command("restore", workspace.home / "copy")
         return workspace_copy
-    url = workspace_copy.environ["FINDABLE_DATABASE_URL"].replace("+psycopg", "")
-    run_in_shell(f"pg_restore --no-owner --dbname='{url}' copy/findable.dump", workspace.home)
+    url = workspace_copy.environ["ASKROWS_DATABASE_URL"].replace("+psycopg", "")
+    run_in_shell(f"pg_restore --no-owner --dbname='{url}' copy/askrows.dump", workspace.home)
     shutil.copytree(workspace.home / "copy" / "data", workspace_copy.data)
     return workspace_copy
 

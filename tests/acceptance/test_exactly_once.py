@@ -108,14 +108,14 @@ def test_unclear_create_ends_the_run_and_is_continued_later(
     workspace.import_people(5)
     fail_creates(api, "status", {"code": 503}, times=3)
     assert (
-        "next: run `findable batch-submit` again later"
+        "next: run `askrows batch-submit` again later"
         in workspace.run_command("submit", code=4).stderr
     )
     assert workspace.batch_states() == ["submitting"]
     assert workspace.state_counts() == {"claimed": 5}
     assert count_creates(api) == 3
 
-    assert "findable batch-submit" in workspace.run_command("poll", code=4).stderr
+    assert "askrows batch-submit" in workspace.run_command("poll", code=4).stderr
     assert count_creates(api) == 3
 
     workspace.run_command("submit")

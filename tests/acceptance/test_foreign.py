@@ -104,7 +104,7 @@ def test_passages_with_ids_of_any_kind_are_asked_in_place(workspace: Workspace, 
 def test_rows_of_another_program_in_asset_ai_stay(workspace: Workspace, api: Engine) -> None:
     """Images with an answer of this model are not asked, and foreign rows never change.
 
-    A rollback removes only answers that findable wrote and nobody changed.
+    A rollback removes only answers that askrows wrote and nobody changed.
     """
     workspace.task = IMAGES
     photos = workspace.home / "photos"

@@ -33,8 +33,8 @@ HOSTILE_NAMES = (
     "x@h.example/",
 )
 LINKED_FILES = (
-    "findable.db",
-    "findable.db-wal",
+    "askrows.db",
+    "askrows.db-wal",
     "local-engine.sqlite",
     "batches/000001-requests.jsonl",
 )
@@ -214,11 +214,11 @@ def test_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
 
     # A link to a file that does not exist is refused as well.
     workspace.data.mkdir()
-    (workspace.data / "findable.db").symlink_to(foreign_file.with_name("new.db"))
+    (workspace.data / "askrows.db").symlink_to(foreign_file.with_name("new.db"))
     workspace.run_command("import", "p.csv", code=3)
     contents = [(path.name, path.read_text()) for path in foreign_file.parent.iterdir()]
     assert contents == [("theirs", "theirs")]
-    (workspace.data / "findable.db").unlink()
+    (workspace.data / "askrows.db").unlink()
 
     # The index replaces links that another program made, and renames them.
     for name in ("faiss.index", "metadata.json"):
@@ -235,7 +235,7 @@ def test_link_out_of_the_workspace_is_refused(tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     (linked_workspace.data / "p.csv").symlink_to(workspace.home / "p.csv")
     linked_workspace.run_command("import", "data/p.csv")
-    assert (tmp_path / "outside" / "findable.db").is_file()
+    assert (tmp_path / "outside" / "askrows.db").is_file()
 
 
 @pytest.mark.promise("terminals")
@@ -271,7 +271,7 @@ def _run_in_terminal(workspace: Workspace, commands: Sequence[Sequence[str]]) ->
         **workspace.environ,
         "TERM": "xterm-256color",
         "COLUMNS": "200",
-        "FINDABLE_DEBUG": "1",
+        "ASKROWS_DEBUG": "1",
         "PYTHONPATH": str(ROOT),
     }
     del environ["NO_COLOR"]

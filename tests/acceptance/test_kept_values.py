@@ -17,7 +17,7 @@ from pydantic import (
     BaseModel, Field, PlainSerializer, SecretStr, field_serializer, model_serializer
 )
 
-from findable import Task
+from askrows import Task
 
 
 {definitions}

@@ -29,7 +29,7 @@ def test_file_without_people_leads_to_a_question_about_it(
     """
     file = workspace.write_file("reviews.csv", REVIEWS)
     error_output = workspace.run_command("import", file, code=2).stderr
-    assert step(error_output) == ["findable", "ask", str(file), "What is it about?"]
+    assert step(error_output) == ["askrows", "ask", str(file), "What is it about?"]
     header_file = workspace.write_file("head.csv", HEADER)
     workspace.run_command("import", header_file, code=2)
     workspace.run_command("ask", header_file, q="Praise?", code=2)
@@ -49,16 +49,16 @@ def test_unknown_name_is_answered_with_the_nearest_name(workspace: Workspace) ->
 
 
 def test_printed_command_has_no_path(workspace: Workspace) -> None:
-    """A next step begins with `findable`, also if the shell does not find it."""
+    """A next step begins with `askrows`, also if the shell does not find it."""
     process = subprocess.run(
-        [PYTHON, "-m", "findable", "status"],
+        [PYTHON, "-m", "askrows", "status"],
         cwd=PRODUCT,
-        env={"PATH": "/usr/bin:/bin", "FINDABLE_DATA": str(workspace.data)},
+        env={"PATH": "/usr/bin:/bin", "ASKROWS_DATA": str(workspace.data)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert step(process.stderr)[0] == "findable"
+    assert step(process.stderr)[0] == "askrows"
 
 
 def test_rows_that_share_an_answer_are_counted_once(workspace: Workspace) -> None:
@@ -100,7 +100,7 @@ def test_status_without_people_is_about_a_task_with_rows(workspace: Workspace) -
         ["letters", "1:", "1", "answered"],
         ["notes", "1:", "1", "answered"],
     ]
-    assert status_run.stderr == "next: findable export letters-answers.csv --task letters\n"
+    assert status_run.stderr == "next: askrows export letters-answers.csv --task letters\n"
 
 
 # Rows of the file of the task `notes`. Replies about a row with `unclear` are invalid.

@@ -762,7 +762,7 @@ def test_task_with_an_index_is_searched_rebuilt_and_rolled_back(notes: Workspace
     """A task's own index finds rows by columns and answers, and can be rebuilt and rolled back."""
     write_goods_task(notes, GOODS)
     notes.run_command("tag_live")
-    assert "findable index" in notes.run_command("search", TEA_QUERY, code=2).stderr
+    assert "askrows index" in notes.run_command("search", TEA_QUERY, code=2).stderr
     notes.run_command("index")
 
     hits = notes.read_json("search", TEA_QUERY)

@@ -129,9 +129,9 @@ def test_request_without_token_or_from_another_site_is_refused(workspace: Worksp
         # The token does not help on another host or with another origin.
         base = str(client.base_url).rstrip("/")
         for caller in (client, browser):
-            response = caller.get("/api/status", headers={"host": "findable.example"})
+            response = caller.get("/api/status", headers={"host": "askrows.example"})
             assert response.status_code == 421
-            for origin in ("http://findable.example", "null"):
+            for origin in ("http://askrows.example", "null"):
                 headers = {"origin": origin}
                 assert caller.get("/api/status", headers=headers).status_code == 403
                 assert caller.post(ADD_PATH, json=ADA, headers=headers).status_code == 403
@@ -159,7 +159,7 @@ def check_token_is_required(
         response = stranger.get("/api/status", headers={"authorization": header})
         assert response.status_code == 401
 
-    for cookie in (token, f"findable={token[:-1]}", "findable", "findable="):
+    for cookie in (token, f"askrows={token[:-1]}", "askrows", "askrows="):
         assert stranger.get("/api/status", headers={"cookie": cookie}).status_code == 401
 
     assert "web</code> printed" in stranger.get("/", headers={"accept": "text/html"}).text
@@ -255,7 +255,7 @@ def test_error_is_a_problem_document(workspace: Workspace) -> None:
         assert (response.status_code, response.headers["content-type"]) == (422, PROBLEM_TYPE)
         problem = response.json()
         assert {"type", "title", "status", "detail", "hint", "exit_code"} == set(problem)
-        assert "findable index" in problem["hint"]
+        assert "askrows index" in problem["hint"]
         error_output = workspace.run_command("search", "bees", code=problem["exit_code"]).stderr
         assert problem["detail"] in error_output, error_output
         # The page names no folder of the server.
@@ -650,7 +650,7 @@ def _check_foreign_folders_are_refused(workspace: Workspace) -> None:
 
 def _check_lost_database_is_reported(client: httpx2.Client, folder: Path) -> None:
     """Delete the database of an open page; each request must report it."""
-    for path in folder.glob("findable.db*"):
+    for path in folder.glob("askrows.db*"):
         path.unlink()
     deadline = time.monotonic() + MAX_WAIT_S
     while (response := client.get("/api/status")).status_code == 200:

@@ -34,7 +34,7 @@ def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) ->
         "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
     ).output
     assert "again.csv lacks 11 people from earlier files" in output
-    assert "findable forget --file missing.csv" in output
+    assert "askrows forget --file missing.csv" in output
     workspace.run_command("import", "again.csv", dry=True, report="missing.csv")
     with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:
         usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
@@ -64,7 +64,7 @@ def test_several_people_are_forgotten_with_a_single_build(workspace: Workspace) 
     # A killed backup into the workspace leaves such a folder. No process has this number.
     leftover = workspace.data / "copy.7fffffff-0123456789.part"
     leftover.mkdir()
-    (leftover / "findable.db").write_bytes(b"a person")
+    (leftover / "askrows.db").write_bytes(b"a person")
     forget_run = workspace.run_command("forget", f"{names[0]},{names[1]}", yes=True)
     assert not leftover.exists()
     assert f"{names[0]}, {names[1]} forgotten" in forget_run.stdout

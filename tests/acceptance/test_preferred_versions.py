@@ -18,7 +18,7 @@ FIELDS = {"mood": "str", "topics": "list[str]"}
 FIRST = {1: "one", 2: "one", 3: "one"}
 NEWEST = {1: "two", 2: "two", 3: "one"}
 CORRECTED = {1: "own", 2: "one", 3: "one"}
-PREAMBLE = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
+PREAMBLE = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
 PRINT_MOODS = "print(json.dumps({answer.key: answer.answer.mood for answer in ws.answers('r')}))\n"
 
 

@@ -19,8 +19,8 @@ import asyncio
 import json
 from typing import Literal
 
-import findable
-from findable import Quote, Task
+import askrows
+from askrows import Quote, Task
 from pydantic import BaseModel, Field
 
 
@@ -47,12 +47,12 @@ def declared(**changes):
 def refusal(call, *arguments, **options):
     try:
         call(*arguments, **options)
-    except findable.FindableError as error:
+    except askrows.AskrowsError as error:
         return " ".join([str(error), *getattr(error, "__notes__", ())])
     raise AssertionError(f"{arguments} {options} was not refused")
 
 
-ws = findable.open(quiet=True)
+ws = askrows.open(quiet=True)
 """
 
 
@@ -194,8 +194,8 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     # A package of the user must not shadow the product's own.
     (workspace.home / "pipeline").mkdir()
     (workspace.home / "pipeline" / "__init__.py").write_text("raise RuntimeError('not to be run')")
-    assert "findable needs its package `pipeline`" in script(
-        workspace, "", head="import findable\n", code=1, is_fresh=True
+    assert "askrows needs its package `pipeline`" in script(
+        workspace, "", head="import askrows\n", code=1, is_fresh=True
     )
 
 
@@ -236,7 +236,7 @@ def test_status_in_another_thread_does_not_change_the_asked_rows(workspace: Work
                 try:
                     ws.status(task)
                 # The workspace does not exist yet.
-                except findable.FindableError:
+                except askrows.AskrowsError:
                     pass
 
         reader = threading.Thread(target=read_status)
@@ -277,7 +277,7 @@ def test_people_are_imported_and_searched(workspace: Workspace) -> None:
 
 
 def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, api: Engine) -> None:
-    """Each wrong argument raises an error of findable with the message of the command.
+    """Each wrong argument raises an error of askrows with the message of the command.
 
     A changed prompt under one version names both ways to continue.
     """
@@ -285,8 +285,8 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         workspace,
         """
         print(json.dumps([
-            refusal(findable.open, budgett=5),
-            refusal(findable.open, rpm="many"),
+            refusal(askrows.open, budgett=5),
+            refusal(askrows.open, rpm="many"),
             refusal(ws.search),
             refusal(ws.search, "bees", 0),
             refusal(ws.search, "bees", rank="bm25"),

@@ -270,7 +270,7 @@ def table_names(workspace: Workspace) -> set[str]:
 
 def tables_in_message(message: str) -> set[str]:
     """Return the tables and views that a refusal names as missing."""
-    additions = message.partition("findable would add ")[2].partition("; nothing was written")[0]
+    additions = message.partition("askrows would add ")[2].partition("; nothing was written")[0]
     tables = set[str]()
     for addition in additions.split("; "):
         text = addition.removeprefix("the ").removeprefix("its own ")
@@ -367,7 +367,7 @@ def test_database_of_another_application_is_adopted_unchanged(workspace: Workspa
     person_count = len(TAGS_BY_USERNAME)
     assert f"adopted the experts table ({person_count} rows): added first_name" in error_output
     for table in table_names(workspace) - tables_before:
-        assert table.startswith("findable_")
+        assert table.startswith("askrows_")
 
     # A second adoption changes nothing.
     adopted_tables = read_people_tables(workspace)

@@ -7,7 +7,7 @@ from tests.acceptance.product import Workspace, write_declaration
 
 
 @pytest.mark.parametrize("kind", ["own", "people"])
-def test_only_tables_of_findable_are_removed(
+def test_only_tables_of_askrows_are_removed(
     tmp_path_factory: pytest.TempPathFactory, kind: str
 ) -> None:
     """Written values stay; a running batch, a missing yes or a foreign key refuses the command."""
@@ -35,8 +35,8 @@ def test_only_tables_of_findable_are_removed(
     workspace.run_commands("poll", "ingest")
     assert "not confirmed" in workspace.run_command("remove-tables", code=2).stderr
 
-    # A table of another program refers to a table of findable.
-    reference = "REFERENCES findable_batches(number) ON DELETE CASCADE"
+    # A table of another program refers to a table of askrows.
+    reference = "REFERENCES askrows_batches(number) ON DELETE CASCADE"
     with connect(workspace) as connection:
         connection.execute(f"CREATE TABLE theirs (batch INTEGER {reference})")
     assert "theirs" in workspace.run_command("remove-tables", yes=True, code=3).stderr

@@ -181,7 +181,7 @@ def test_a_refused_control_request_proves_nothing(
 
     def answer_rows_alone(request: Json) -> Json:
         """Refuse the control requests."""
-        if "findable_control" in json.dumps(request):
+        if "askrows_control" in json.dumps(request):
             raise RefusedLine(13, "Internal error.")
         return usual_answerer(request)
 

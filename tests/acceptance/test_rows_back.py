@@ -123,7 +123,7 @@ def test_no_command_replaces_a_file_that_the_workspace_needs(workspace: Workspac
             items=items,
             extra_arguments=['key="Ticket Nr."', f"source={source!r}"],
         )
-        imports = "from typing import Annotated\nfrom findable import Vocabulary\n"
+        imports = "from typing import Annotated\nfrom askrows import Vocabulary\n"
         workspace.write_file(f"tasks/{task}.py", imports + text)
         workspace.run_command("tag", mode="live", TASK=task)
 
@@ -134,8 +134,8 @@ def test_no_command_replaces_a_file_that_the_workspace_needs(workspace: Workspac
         "terms/queried.csv",
         "tasks/queried.py",
         ".env",
-        "data/findable.db",
-        "data/findable.db-wal",
+        "data/askrows.db",
+        "data/askrows.db-wal",
         "data/index/x",
         "data/dropped/x",
     ]
@@ -288,7 +288,7 @@ def test_people_keep_further_columns_of_their_file(workspace: Workspace) -> None
     workspace.run_command("forget", "ada@x.example", yes=True)
     assert [row["E-Mail"] for row in workspace.exported_rows()] == ["bo@x.example"]
     if not ON_POSTGRESQL:
-        assert b"ada-note" not in (workspace.data / "findable.db").read_bytes()
+        assert b"ada-note" not in (workspace.data / "askrows.db").read_bytes()
 
 
 def file_hashes(folder: Path) -> dict[str, str]:

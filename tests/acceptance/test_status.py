@@ -28,7 +28,7 @@ def put_letters(
 
 def next_step(output: str) -> list[str]:
     """Return the words of the next command of an output."""
-    match = re.search(r"^next:? +(findable .*)$", output, re.MULTILINE)
+    match = re.search(r"^next:? +(askrows .*)$", output, re.MULTILINE)
     return shlex.split(match[1]) if match else []
 
 
@@ -56,7 +56,7 @@ def test_stopped_run_is_listed_and_continued(workspace: Workspace, api: Engine) 
     output = workspace.run_command("status").output
     progress = r"under way +live run 1, 6 rows, stopped for .*; at least \d rows asked"
     assert re.search(progress, output)
-    assert next_step(output) == ["findable", "tag", "--task", TASK]
+    assert next_step(output) == ["askrows", "tag", "--task", TASK]
 
     # A page that may write would end the stopped run by itself.
     with workspace.serve_page(readonly=True) as client:

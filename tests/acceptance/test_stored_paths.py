@@ -57,7 +57,7 @@ def set_file_name(workspace: Workspace, kind: str, name: str) -> None:
         values += f", request_size = {len(SECRET)}"
     run_as_forger(
         workspace,
-        f"UPDATE findable_batches SET {values}",  # noqa: S608 - constant columns
+        f"UPDATE askrows_batches SET {values}",  # noqa: S608 - constant columns
         name=name,
         sha256=sha256,
     )
@@ -67,7 +67,7 @@ def is_untouched(workspace: Workspace, secret: Path) -> bool:
     """Return whether both secrets are as they were, and no copy of them was made."""
     files = [path for path in workspace.home.rglob("*") if path.is_file()]
     files_with_secret = [path for path in files if b"of another folder" in path.read_bytes()]
-    databases = {path for path in files_with_secret if path.name.startswith("findable.db")}
+    databases = {path for path in files_with_secret if path.name.startswith("askrows.db")}
     inner_secret = workspace.data / "tasks" / secret.name
     return {*files_with_secret} - databases == {secret, inner_secret}
 
@@ -124,7 +124,7 @@ def test_other_file_is_neither_sent_nor_ingested(workspace: Workspace, api: Engi
     path = workspace.data / "batches" / "000001-requests.jsonl"
     run_as_forger(
         workspace,
-        "UPDATE findable_batches SET request_file = :name, request_sha256 = :sha256, "
+        "UPDATE askrows_batches SET request_file = :name, request_sha256 = :sha256, "
         "request_size = :size",
         name="batches/000001-requests.jsonl",
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -205,7 +205,7 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")
     workspace.write_file(
         "tasks/reviews.py",
-        "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
+        "from askrows import Task\nfrom pydantic import BaseModel\n\n\n"
         "class Answer(BaseModel):\n    mood: str\n\n\n"
         'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n',
     )
@@ -213,7 +213,7 @@ def test_name_of_a_task_is_no_path(workspace: Workspace) -> None:
     workspace.write_file("evil.py", "from pathlib import Path\nPath('was-run').touch()\n")
     (workspace.data / "tasks").mkdir(exist_ok=True)
 
-    rename = "UPDATE findable_tasks SET name = :name, path = :path"
+    rename = "UPDATE askrows_tasks SET name = :name, path = :path"
     run_as_forger(workspace, rename, name="../../evil", path="/nowhere.py")
     for verb, *arguments in (("status",), ("work", "--once"), ("clean",), ("doctor",)):
         process = workspace.run_command(verb, *arguments, code=5)
@@ -283,7 +283,7 @@ def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     """A path that only the database names is refused; the path that TASK= named is run."""
     workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n")
     declaration = (
-        "from findable import Task\nfrom pydantic import BaseModel\n\n\n"
+        "from askrows import Task\nfrom pydantic import BaseModel\n\n\n"
         "class Answer(BaseModel):\n    mood: str\n\n\n"
         'task = Task(answer=Answer, items="reviews.csv", key="id", prompt="How is {text}?")\n'
     )
@@ -297,14 +297,14 @@ def test_task_path_from_the_database_is_not_run(workspace: Workspace) -> None:
     workspace.run_command("tag", mode="live", yes=True, TASK=task_path)
     workspace.write_file("tasks/reviews.csv", "id,text\n1,I like it.\n2,I do not.\n")
 
-    run_as_forger(workspace, "UPDATE findable_tasks SET path = :path", path=str(other_path))
+    run_as_forger(workspace, "UPDATE askrows_tasks SET path = :path", path=str(other_path))
     for verb in ("work", "tag"):
         options = {"once": True} if verb == "work" else {"mode": "live", "yes": True}
         process = workspace.run_command(verb, code=3, TASK="reviews", **options)
         assert f"{other_path} may be from a stranger" in process.output
-        assert "FINDABLE_TRUST" in process.output
+        assert "ASKROWS_TRUST" in process.output
     assert not marker.exists()
 
-    run_as_forger(workspace, "UPDATE findable_tasks SET path = :path", path=task_path)
+    run_as_forger(workspace, "UPDATE askrows_tasks SET path = :path", path=task_path)
     workspace.run_command("tag", mode="live", yes=True, TASK="reviews")
     assert workspace.state_counts("reviews") == {"answered": 2}

@@ -56,7 +56,7 @@ def test_everyone_with_a_bio_is_sent_once(workspace: Workspace, api: Engine) -> 
     ]
     assert {path.removeprefix("/upload").split("/")[1] for path in paths} == {"v1beta"}
     [batch] = api.batches()
-    prefix = f"findable-{workspace.status()['workspace_id']}-expert-tags-1-"
+    prefix = f"askrows-{workspace.status()['workspace_id']}-expert-tags-1-"
     assert batch["displayName"].startswith(prefix)
 
 
@@ -283,9 +283,9 @@ def test_an_older_copy_of_the_folder_pays_for_nothing_twice(
 
     # An old database next to newer files never writes over them.
     paid_files = {path: path.read_bytes() for path in (workspace.data / "batches").iterdir()}
-    for path in workspace.data.glob("findable.db*"):
+    for path in workspace.data.glob("askrows.db*"):
         path.unlink()
-    shutil.copy(older_copy / "findable.db", workspace.data)
+    shutil.copy(older_copy / "askrows.db", workspace.data)
     workspace.run_command("submit", code=5)
     assert {path: path.read_bytes() for path in paid_files} == paid_files
 

@@ -98,7 +98,7 @@ def test_unsent_or_ended_batch_is_cancelled_locally(workspace: Workspace, api: E
     workspace.run_command("submit")
     while api.batches()[0]["state"] != "SUCCEEDED":
         pass
-    assert workspace.read_json("cancel", 2)["next"] == "findable batch-poll"
+    assert workspace.read_json("cancel", 2)["next"] == "askrows batch-poll"
     assert not [request for request in api.journal() if ":cancel" in request["path"]]
     workspace.run_commands("poll", "ingest")
     workspace.run_command("cancel", 2, code=2)

@@ -67,7 +67,7 @@ EXCUSED_CHECKS = (
     "batches_are_made_once",
     "spend_adds_up",
 )
-MOMENTS_PER_PAIR = int(os.environ.get("FINDABLE_ROUNDS", "1"))
+MOMENTS_PER_PAIR = int(os.environ.get("ASKROWS_ROUNDS", "1"))
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def draw_moments() -> Iterator[Moment]:
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout
-    seed = os.environ.get("FINDABLE_SEED", commit)
+    seed = os.environ.get("ASKROWS_SEED", commit)
     dice = random.Random(seed)  # noqa: S311 - a seed repeats the draw
 
     for first, labels in PAIRS:
@@ -261,7 +261,7 @@ def test_stopped_command_that_lost_its_lock_sends_nothing(lives: Lives) -> None:
         if ON_POSTGRESQL:
             name = postgresql.name_of(life.workspace.data)
             condition = (
-                f"datname = '{name}' AND application_name LIKE 'findable {first_process.pid} %'"
+                f"datname = '{name}' AND application_name LIKE 'askrows {first_process.pid} %'"
             )
             query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             postgresql.shared().execute(f"{query} WHERE {condition}")

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from findable import Task, Vocabulary
+from askrows import Task, Vocabulary
 
 Topic = Annotated[str, Vocabulary("topics.csv")]
 

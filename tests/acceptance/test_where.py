@@ -111,7 +111,7 @@ CASES: dict[str, set[int]] = {
     "answer_tone = 'gut'": {1, 2},
     "answer.tone = 3": {5},
 }
-HEAD = "import json\n\nimport findable\n\nws = findable.open(quiet=True)\n"
+HEAD = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
 LIST_AND_SEARCH = """
 def list_and_search(condition):
     rows = ws.rows("towns", where=condition)

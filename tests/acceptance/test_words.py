@@ -16,7 +16,7 @@ from tests.acceptance.product import HEADER, KEY, ON_POSTGRESQL, Workspace
 PLAIN_ENVIRON = {
     name: value
     for name, value in os.environ.items()
-    if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS", "GEMINI_", "GOOGLE_"))
+    if not name.startswith(("ASKROWS_", "MAKE", "MFLAGS", "GEMINI_", "GOOGLE_"))
 }
 
 
@@ -25,7 +25,7 @@ def run_make(workspace: Workspace, *words: str, **environ: str) -> subprocess.Co
     return subprocess.run(
         ["make", "-s", *words],
         cwd=PRODUCT,
-        env=PLAIN_ENVIRON | {"FINDABLE_DATA": str(workspace.data)} | environ,
+        env=PLAIN_ENVIRON | {"ASKROWS_DATA": str(workspace.data)} | environ,
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +44,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         2,
         (
             "unknown command 'serach'; did you mean search?\n"
-            "next: `findable --help` lists the commands\n"
+            "next: `askrows --help` lists the commands\n"
         ),
     ),
     (("serve",), {}, 2, "unknown command 'serve'; did you mean web?"),
@@ -55,26 +55,26 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
         ("tag",),
         {"LIMTI": 5},
         2,
-        "unknown variable FINDABLE_LIMTI; did you mean FINDABLE_LIMIT?; nothing was done",
+        "unknown variable ASKROWS_LIMTI; did you mean ASKROWS_LIMIT?; nothing was done",
     ),
     (("status",), {"TASK": "passges"}, 3, "there is no task 'passges'"),
     (
         ("status",),
         {"DIM": "many"},
         2,
-        "FINDABLE_DIM is 'many' (environment): must be a whole number",
+        "ASKROWS_DIM is 'many' (environment): must be a whole number",
     ),
     (("status",), {"BACKEND": "gemni"}, 2, "must be 'gemini' or 'local'"),
-    (("status",), {"BATCH_BYTES": "5 apples"}, 2, "FINDABLE_BATCH_BYTES is '5 apples'"),
+    (("status",), {"BATCH_BYTES": "5 apples"}, 2, "ASKROWS_BATCH_BYTES is '5 apples'"),
     (
         ("status",),
         {"DATABASE_URL": "no url at all"},
         3,
-        "FINDABLE_DATABASE_URL is not a database URL",
+        "ASKROWS_DATABASE_URL is not a database URL",
     ),
     (("status",), {"DATABASE_URL": "mysql://u:geheim@h/d"}, 3, "not mysql"),
     (("clean",), {"KEEP_DAYS": "800000"}, 2, "from 0 to 100,000"),
-    (("batch-submit",), {"SKIP_VERSIONS": ","}, 2, "FINDABLE_SKIP_VERSIONS is ','"),
+    (("batch-submit",), {"SKIP_VERSIONS": ","}, 2, "ASKROWS_SKIP_VERSIONS is ','"),
     (
         ("batch-submit",),
         {"MODEL": "gemini-0-nano"},
@@ -90,7 +90,7 @@ INVALID_COMMANDS: tuple[tuple[tuple[str, ...], dict[str, Any], int, str], ...] =
     (("batch-cancel", "9" * 30), {}, 2, "must be from 1 to"),
     (("show", "ad\udcffa"), {}, 2, "not valid UTF-8"),
     (("rollback", "ad\udcffa"), {}, 2, "not valid UTF-8"),
-    (("import",), {}, 2, "`findable import people.csv`"),
+    (("import",), {}, 2, "`askrows import people.csv`"),
     (("batch-cancel",), {}, 2, "With make: BATCH="),
     (("export",), {}, 2, "With make: TO="),
     (
@@ -147,7 +147,7 @@ def test_invalid_folder_is_refused_and_nothing_is_created(workspace: Workspace) 
     people = workspace.write_file("people.csv", f"{HEADER}ada,A,B,,,I keep bees.\n")
     no_server: dict[str, Any] = {"DATABASE_URL": ""} if ON_POSTGRESQL else {}
 
-    for folder in (people, people / "data", "/proc/findable/data"):
+    for folder in (people, people / "data", "/proc/askrows/data"):
         import_run = workspace.run_command("import", people, DATA=folder, code=3, **no_server)
         assert "cannot be the workspace" in import_run.stderr
 
@@ -213,19 +213,19 @@ def test_next_step_repeats_the_folder_of_the_command(workspace: Workspace) -> No
     )
 
     status_run = workspace.run_command("status", data=folder, **no_settings)
-    assert status_run.stderr.endswith(f'next: findable tag --data "{folder}"\n')
+    assert status_run.stderr.endswith(f'next: askrows tag --data "{folder}"\n')
     search_run = workspace.run_command("search", "bees", data=folder, code=2, **no_settings)
-    assert f'`findable index --data "{folder}"`' in search_run.stderr
+    assert f'`askrows index --data "{folder}"`' in search_run.stderr
     forget_run = workspace.run_command("forget", "ada", data=folder, code=2, **no_settings)
     assert "next: --yes confirms\n" in forget_run.stderr
 
 
 def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
     """The environment overrides `.env`, and `settings` shows the source and the masked key."""
-    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}x\nFINDABLE_DIM=512\nFINDABLE_LIMIT=1\n")
+    workspace.write_file(".env", f"GEMINI_API_KEY={KEY}x\nASKROWS_DIM=512\nASKROWS_LIMIT=1\n")
 
     settings = {setting["name"]: setting for setting in workspace.read_json("settings", DIM=256)}
-    dimensions = settings["FINDABLE_DIM"]
+    dimensions = settings["ASKROWS_DIM"]
     assert (dimensions["value"], dimensions["source"]) == ("256", "environment")
     assert settings["GEMINI_API_KEY"]["value"] == "…" + KEY[-4:]
 
@@ -234,8 +234,8 @@ def test_environment_overrides_the_settings_file(workspace: Workspace) -> None:
     workspace.run_command("tag", mode="live")
     assert workspace.state_counts() == {"tagged": 1, "untagged": 2}
 
-    workspace.write_file(".env", "FINDABLE_LIMTI=5\n")
-    assert "did you mean FINDABLE_LIMIT?" in workspace.run_command("settings", code=2).stderr
+    workspace.write_file(".env", "ASKROWS_LIMTI=5\n")
+    assert "did you mean ASKROWS_LIMIT?" in workspace.run_command("settings", code=2).stderr
     (workspace.home / ".env").write_bytes(b"GEMINI_API_KEY=geheim\xff\n")
     assert "geheim" not in workspace.run_command("status", code=3).stderr
     (workspace.home / ".env").unlink()
@@ -267,7 +267,7 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
         "settings",
         "JSON=1",
         "MODEL=gemini-2.5-flash",
-        FINDABLE_CONCURRENCY="3",
+        ASKROWS_CONCURRENCY="3",
         **foreign_environ,
     )
     settings = {
@@ -280,7 +280,7 @@ def test_make_passes_words_unchanged_and_ignores_foreign_variables(workspace: Wo
         "DATA": str(workspace.data),
     }
     for name, value in expected_settings.items():
-        assert settings[f"FINDABLE_{name}"] == value
+        assert settings[f"ASKROWS_{name}"] == value
     assert "theirs" not in settings_run.stdout
 
 
@@ -294,38 +294,38 @@ def test_error_of_the_machine_is_reported_without_a_traceback(workspace: Workspa
     )
     workspace.run_command("import", "people.csv")
     python = shlex.quote(os.environ.get("PRODUCT_PYTHON") or PYTHON)
-    findable = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m findable"
+    askrows = f"cd {shlex.quote(str(PRODUCT))}; exec {python} -m askrows"
     environ = PLAIN_ENVIRON | workspace.environ
 
     def run_shell(line: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-        """Run a shell line; FINDABLE and END enclose the arguments of the command."""
-        words = ["sh", "-c", line.replace("FINDABLE", f"({findable}").replace("END", ")")]
+        """Run a shell line; ASKROWS and END enclose the arguments of the command."""
+        words = ["sh", "-c", line.replace("ASKROWS", f"({askrows}").replace("END", ")")]
         return subprocess.run(
             words, env=environ | variables, capture_output=True, check=False, timeout=120
         )
 
-    closed_pipe = run_shell("{ FINDABLE export -END; echo code $? >&2; } | head -1")
+    closed_pipe = run_shell("{ ASKROWS export -END; echo code $? >&2; } | head -1")
     assert closed_pipe.stdout.startswith(b"Username")
     assert closed_pipe.stderr == b"code 0\n"
 
-    full_disk = run_shell("FINDABLE settingsEND >/dev/full")
+    full_disk = run_shell("ASKROWS settingsEND >/dev/full")
     assert full_disk.returncode == 3
     assert full_disk.stderr.startswith(b"error: No space left")
 
-    assert run_shell("FINDABLE settings --no-such-optionEND <&- >&- 2>&-").returncode == 2
+    assert run_shell("ASKROWS settings --no-such-optionEND <&- >&- 2>&-").returncode == 2
 
-    ascii_output = run_shell("FINDABLE show żółw --jsonEND", PYTHONIOENCODING="ascii")
+    ascii_output = run_shell("ASKROWS show żółw --jsonEND", PYTHONIOENCODING="ascii")
     assert ascii_output.returncode == 0
     assert json.loads(ascii_output.stdout)["columns"]["username"] == "żółw"
 
     # This file hides the package of time zones.
     zones = workspace.write_file("zones/tzdata.py", "")
-    no_zones = run_shell("FINDABLE statusEND", PYTHONTZPATH="", PYTHONPATH=str(zones.parent))
+    no_zones = run_shell("ASKROWS statusEND", PYTHONTZPATH="", PYTHONPATH=str(zones.parent))
     assert no_zones.returncode == 3
     assert b"no time zone data" in no_zones.stderr
     assert b"pip install tzdata" in no_zones.stderr
 
-    no_input = run_shell("FINDABLE forget p-1END <&-")
+    no_input = run_shell("ASKROWS forget p-1END <&-")
     assert no_input.returncode == 2
     assert b"not confirmed" in no_input.stderr
 

@@ -56,7 +56,7 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
         host = Workspace(tmp_path / name, workspace.url, settings={"BATCH_ROWS": "2"})
         host.home.mkdir()
         if ON_POSTGRESQL:
-            host.settings["DATABASE_URL"] = workspace.environ["FINDABLE_DATABASE_URL"]
+            host.settings["DATABASE_URL"] = workspace.environ["ASKROWS_DATABASE_URL"]
         hosts.append(host)
 
     workspace.import_people(3)
@@ -100,7 +100,7 @@ def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> 
         return
     assert "--setup" in workspace.run_command("worker", code=3).stderr
     assert (
-        "the schema findable_worker exists"
+        "the schema askrows_worker exists"
         in workspace.run_command("worker", setup=True, yes=True).stdout
     )
     assert workspace.read_json("worker", setup=True) == {"made": False}
@@ -144,7 +144,7 @@ def test_workers_are_killed_and_every_row_is_answered_once(
             for path in ("healthz", "readyz", "metrics")
         }
         assert {response.status_code for response in responses.values()} == {200}
-        assert 'findable_rows{state="tagged",task="experts"} 40.0' in responses["metrics"].text
+        assert 'askrows_rows{state="tagged",task="experts"} 40.0' in responses["metrics"].text
 
         for worker in workers:
             worker.signal(signal.SIGTERM)
@@ -181,13 +181,13 @@ def recipes() -> list[str]:
 
 
 def commands() -> set[tuple[str, ...]]:
-    """Return the arguments of each `findable` in the recipes.
+    """Return the arguments of each `askrows` in the recipes.
 
     Recipes have command lines of a shell, lists of YAML and lists of Python.
     """
     found_commands = set()
     for block in recipes():
-        for line in re.findall(r"\bfindable[\s\",]+(work[^\n\]>]*)", block):
+        for line in re.findall(r"\baskrows[\s\",]+(work[^\n\]>]*)", block):
             arguments = re.sub(r'["\']|, ', " ", line.split(" cwd")[0])
             found_commands.add(tuple(re.findall(r"[\w=-][\w=,.-]*", arguments)))
     return found_commands

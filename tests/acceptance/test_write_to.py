@@ -207,7 +207,7 @@ def test_rows_that_only_another_program_answered_are_named(notes_workspace: Work
 
 
 def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
-    """Forgetting a row and a rollback clear the cells that findable wrote, and name the others."""
+    """Forgetting a row and a rollback clear the cells that askrows wrote, and name the others."""
     create_orders(notes_workspace, "a", "b", "c", "d")
     declare(notes_workspace, "orders.v=v")
     notes_workspace.run_command("tag", mode="live")
@@ -228,7 +228,7 @@ def test_removed_answers_leave_the_column(notes_workspace: Workspace) -> None:
 def test_column_shows_the_preferred_answer(
     notes_workspace: Workspace, outside_server: Outside
 ) -> None:
-    """After a rollback, cells of findable show the answers of the other version."""
+    """After a rollback, cells of askrows show the answers of the other version."""
     create_orders(notes_workspace, "a", "b")
     declare(notes_workspace, "orders.v=v")
     notes_workspace.run_command("tag", mode="live")

@@ -209,7 +209,7 @@ def _limit_size(connection: sqlite3.Connection, name: str, pages: int) -> None:
 
     A negative number is no limit.
     """
-    if pages >= 0 and "findable.db" in name:
+    if pages >= 0 and "askrows.db" in name:
         page_count = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {page_count + pages}")
 

@@ -12,7 +12,7 @@ import pytest
 from tests.acceptance.days import DAY_OF
 from tests.acceptance.sweep import DAY_NAMES, Sweep, list_misfortunes, make_dice, repeat_with
 
-MAX_REPETITIONS = int(os.environ.get("FINDABLE_MOST") or 0)
+MAX_REPETITIONS = int(os.environ.get("ASKROWS_MOST") or 0)
 # Each day is split into parts that run in parallel.
 PARTS = 1 if MAX_REPETITIONS else 3
 

@@ -25,7 +25,7 @@ def furnish_reviews(workspace: Workspace, api: Api) -> None:
     lines = "".join(f"{number},mixed\n" for number in range(1, ROW_COUNT))
     Path("labels.csv").write_text(f"id,tone\n{lines}")
     workspace.ran("correct", FILE="labels.csv", WHO="Bea")
-    del workspace.environ["FINDABLE_TASK"]
+    del workspace.environ["ASKROWS_TASK"]
 
 
 def review_rows(page: Page) -> None:

@@ -101,8 +101,8 @@ def serving(
     workspace: Workspace, port: str = "0", **values: str
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Serve the page from a process that a test may kill; yield the process and its address."""
-    command = [sys.executable, "-m", "findable", "web", "--no-open", "--port", port]
-    setting_variables = {f"FINDABLE_{name}": value for name, value in values.items()}
+    command = [sys.executable, "-m", "askrows", "web", "--no-open", "--port", port]
+    setting_variables = {f"ASKROWS_{name}": value for name, value in values.items()}
     environ = {**os.environ, **workspace.environ, **setting_variables, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -47,7 +47,7 @@ def test_pictures_of_the_documents_are_made(
     with mock.patch.dict(os.environ):
         assert CliRunner().invoke(main, ["demo"], catch_exceptions=False).exit_code == 0
     workspace = Workspace(
-        Path("data/demo"), {"FINDABLE_DATA": "data/demo", "FINDABLE_BACKEND": "local"}
+        Path("data/demo"), {"ASKROWS_DATA": "data/demo", "ASKROWS_BACKEND": "local"}
     )
     workspace.ran("tag-live", LIMIT="17", TASK="reviews")
     for kind, context_options in (("", {}), ("dark", {"color_scheme": "dark"}), ("narrow", NARROW)):

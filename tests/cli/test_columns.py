@@ -14,9 +14,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Return a function that runs `findable` on the local backend in a workspace of the test."""
+    """Return a function that runs `askrows` on the local backend in a workspace of the test."""
     monkeypatch.chdir(tmp_path)
-    for name, value in {"FINDABLE_DATA": "data", "FINDABLE_BACKEND": "local"}.items():
+    for name, value in {"ASKROWS_DATA": "data", "ASKROWS_BACKEND": "local"}.items():
         monkeypatch.setenv(name, value)
     return lambda *arguments: CliRunner().invoke(main, list(arguments))
 

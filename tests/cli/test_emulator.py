@@ -27,11 +27,11 @@ REQUEST = {
 @contextlib.contextmanager
 def running(data: Path) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
     """Run the engine for a block; yield its first output and its process."""
-    command = [sys.executable, "-m", "findable", "emulator", "--port", "0"]
+    command = [sys.executable, "-m", "askrows", "emulator", "--port", "0"]
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("FINDABLE_")
+        name: value for name, value in os.environ.items() if not name.startswith("ASKROWS_")
     }
-    environ = inherited | {"FINDABLE_DATA": str(data)}
+    environ = inherited | {"ASKROWS_DATA": str(data)}
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stderr=subprocess.PIPE, text=True
     ) as engine:
@@ -80,7 +80,7 @@ def test_each_request_has_a_line_without_its_key(tmp_path: Path) -> None:
 
 def test_unusable_port_or_host_is_named(tmp_path: Path) -> None:
     """A used port or an invalid host gives exit code 3 and is named in the message."""
-    workspace = Workspace(tmp_path, {"FINDABLE_DATA": str(tmp_path)})
+    workspace = Workspace(tmp_path, {"ASKROWS_DATA": str(tmp_path)})
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
         result = workspace.ran("emulator", "--port", port, code=3)

@@ -15,7 +15,7 @@ PEOPLE = "Username,First Name,Bio\nada,Ada,I keep bees and teach water law.\n"
 @pytest.fixture
 def local(tmp_path: Path) -> Workspace:
     """An empty workspace without a key."""
-    return Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+    return Workspace(tmp_path / "data", {"ASKROWS_DATA": str(tmp_path / "data")})
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def refused(workspace: Workspace, *args: str, code: int, message: str, **values:
 def test_another_schema_number_is_refused(local: Workspace, csv: str, number: int) -> None:
     """A reading and a writing command exit with code 5, and the database is unchanged."""
     local.ran("import", csv)
-    local.change(f"UPDATE findable_workspace SET schema = {number}")  # noqa: S608 - a number
+    local.change(f"UPDATE askrows_workspace SET schema = {number}")  # noqa: S608 - a number
     for command in ("status", "batch-submit"):
         refused(local, command, code=5, message=f"this database has the schema {number}, but")
-    assert local.scalar("SELECT schema FROM findable_workspace") == number
+    assert local.scalar("SELECT schema FROM askrows_workspace") == number
 
 
 def test_unexpected_error_is_one_line_without_row_content(
@@ -63,7 +63,7 @@ def test_unexpected_error_is_one_line_without_row_content(
         local,
         "status",
         code=1,
-        message="this is a bug in findable: ValueError in test_errors.py, line ",
+        message="this is a bug in askrows: ValueError in test_errors.py, line ",
     )
     assert "Secret Street" not in stderr
     status_run = local.ran("status", "--debug", code=1)

@@ -9,11 +9,11 @@ from tests.lab import ROOT
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return the environment of the tests without variables of findable and of make."""
+    """Return the environment of the tests without variables of askrows and of make."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("FINDABLE_", "MAKE", "MFLAGS"))
+        if not name.startswith(("ASKROWS_", "MAKE", "MFLAGS"))
     }
 
 
@@ -29,4 +29,4 @@ def test_a_make_within_make_takes_the_variables_along(tmp_path: Path) -> None:
         check=True,
     )
     settings = {row["name"]: row["value"] for row in json.loads(process.stdout)}
-    assert settings["FINDABLE_DIM"] == "512"
+    assert settings["ASKROWS_DIM"] == "512"

@@ -1,4 +1,4 @@
-"""Print the prices and limits of the models with `findable prices`."""
+"""Print the prices and limits of the models with `askrows prices`."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.lab import KEY, Workspace
 def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace with a key, so that Gemini's models are in use."""
     return Workspace(
-        tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data"), "GEMINI_API_KEY": KEY}
+        tmp_path / "data", {"ASKROWS_DATA": str(tmp_path / "data"), "GEMINI_API_KEY": KEY}
     )
 
 

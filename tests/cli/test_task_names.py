@@ -12,7 +12,7 @@ from tests.lab import Workspace
 
 def test_a_member_of_the_status_document_is_no_task_name(tmp_path: Path) -> None:
     """`status` has the rows of a task under the task's name, beside its other members."""
-    workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+    workspace = Workspace(tmp_path / "data", {"ASKROWS_DATA": str(tmp_path / "data")})
     Path("texts.jsonl").write_text('{"id": "a", "text": "bees"}\n', encoding="utf-8")
     workspace.ran("import-passages", "texts.jsonl")
     # The document of passages has the newest pilot, too.
@@ -27,7 +27,7 @@ def test_a_member_of_the_status_document_is_no_task_name(tmp_path: Path) -> None
 @pytest.fixture(name="two_tasks")
 def _workspace_of_two_tasks(tmp_path: Path) -> Workspace:
     """A workspace without people, with two tasks that have asked one of two rows."""
-    workspace = Workspace(tmp_path / "data", {"FINDABLE_DATA": str(tmp_path / "data")})
+    workspace = Workspace(tmp_path / "data", {"ASKROWS_DATA": str(tmp_path / "data")})
     rows = "id,text\n1,I keep bees\n2,I bake bread\n"
     Path("notes.csv").write_text(rows, encoding="utf-8")
     for name in ("first", "second"):

@@ -35,7 +35,7 @@ def test_every_command_is_a_target() -> None:
     process = subprocess.run(
         ["make", "-n", *ALL_COMMANDS], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert {name for name in ALL_COMMANDS if f"-m findable {name} " in process.stdout} == {
+    assert {name for name in ALL_COMMANDS if f"-m askrows {name} " in process.stdout} == {
         *COMMANDS,
         *ALIASES,
     }

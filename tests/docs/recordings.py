@@ -51,7 +51,7 @@ _SAMPLE = ROOT / "data" / "sample"
 _PEOPLE_COUNT = 12
 # The pages contain this path instead of the folder.
 HOME = "/home/me"
-_OWN_PREFIXES = ("FINDABLE_", "GEMINI_", "GOOGLE_")
+_OWN_PREFIXES = ("ASKROWS_", "GEMINI_", "GOOGLE_")
 _TERMINAL = {"COLUMNS": "120", "TERM": "xterm"}
 # Patterns of texts that vary from run to run.
 _VARYING_PATTERNS = {
@@ -195,7 +195,7 @@ def _run_make(line: str, **environ: str) -> str:
 
 def _environment(target: str, values: Mapping[str, str]) -> dict[str, str]:
     """Return the environment that the Makefile gives to a target."""
-    variables = {f"FINDABLE_{name}": value for name, value in values.items()}
+    variables = {f"ASKROWS_{name}": value for name, value in values.items()}
     return {**_TERMINAL, **variables, MAKE_COMMAND_LINE_VARIABLE: f"{target} : {' '.join(values)}"}
 
 

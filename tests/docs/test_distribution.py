@@ -10,8 +10,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # An installer with the product's name as a package, or the name with an extra; paths do not match.
 INSTALLS = re.compile(
     r"""\b(?:(?:pip3?|pipx|poetry|conda|uv(?:\ tool|\ pip)?)\ (?:install|download|add|run)|uvx)
-        (?:\ [\w.<>=~'"\[\]-]+)*?\ ['"]?findable(?![\w/-])
-        |\bfindable(?:-batch)?\[[a-z]+\]""",
+        (?:\ [\w.<>=~'"\[\]-]+)*?\ ['"]?askrows(?![\w/-])
+        |\baskrows(?:-batch)?\[[a-z]+\]""",
     re.VERBOSE,
 )
 FOLDERS = (".ci", "data/sample", "docs", "emulator", "examples", "jobs", "pipeline", "tests", "web")
@@ -43,6 +43,6 @@ def test_no_text_installs_the_package_of_a_stranger() -> None:
 
 def test_the_command_keeps_its_name_and_knows_its_version(workspace: Workspace) -> None:
     """Only the distribution has another name, and `--version` prints the package version."""
-    assert PROJECT["name"] == "findable-batch"
-    assert PROJECT["scripts"] == {"findable": "askrows.jobs.cli:main"}
+    assert PROJECT["name"] == "askrows"
+    assert PROJECT["scripts"] == {"askrows": "askrows.jobs.cli:main"}
     assert workspace.ran("--version").stdout == f"main, version {__version__}\n"

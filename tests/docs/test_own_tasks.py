@@ -3,7 +3,7 @@
 import re
 from dataclasses import MISSING, fields
 
-from findable import Task
+from askrows import Task
 from tests.lab import ROOT
 
 

@@ -14,7 +14,7 @@ TEXTS = {
 BY_BATCH = ("batch-submit", "batch-poll", "batch-ingest")
 TASK_TEMPLATE = """\
 from pydantic import BaseModel, Field
-from findable import Quote, Task
+from askrows import Quote, Task
 
 
 class Answer(BaseModel):
@@ -46,5 +46,5 @@ def set_up_task(workspace: Workspace, **texts: str) -> Workspace:
     write_task_file()
     rows = [f'{key},"{text}"' for key, text in {**TEXTS, **texts}.items()]
     Path("tasks", "reviews.csv").write_text("\n".join(["id,text", *rows, ""]), encoding="utf-8")
-    workspace.begin().environ["FINDABLE_TASK"] = NAME
+    workspace.begin().environ["ASKROWS_TASK"] = NAME
     return workspace

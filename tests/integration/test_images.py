@@ -81,7 +81,7 @@ def test_every_file_of_a_folder_is_imported_or_reported(workspace: Workspace, ph
 
     formats = dict(workspace.query("SELECT path, format FROM assets"))
     assert formats[str(photos / "notes.txt")] == "image/png"
-    assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE unusable IS NULL") == 5
+    assert workspace.scalar("SELECT count(*) FROM askrows_rows WHERE unusable IS NULL") == 5
 
 
 @pytest.mark.full
@@ -103,7 +103,7 @@ def test_a_moved_file_keeps_its_row_and_a_changed_file_is_read_again(
     # A file disappears and returns.
     (photos / "notes.txt").rename(photos.parent / "notes.txt")
     assert _import_folder(workspace, photos)["gone"] == 1
-    assert workspace.scalar("SELECT count(*) FROM findable_rows WHERE gone_at IS NOT NULL") == 1
+    assert workspace.scalar("SELECT count(*) FROM askrows_rows WHERE gone_at IS NOT NULL") == 1
 
     (photos.parent / "notes.txt").rename(photos / "notes.txt")
     assert _counts_of(_import_folder(workspace, photos)) == (0, 1, 0, 4, 0)

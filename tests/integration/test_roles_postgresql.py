@@ -58,7 +58,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
     role.create_people()
     role.workspace.begin()
     role.set_default("default_transaction_read_only = on")
-    query = "SELECT count(*), max(xmin::text::bigint) FROM findable_workspace"
+    query = "SELECT count(*), max(xmin::text::bigint) FROM askrows_workspace"
     before = postgresql.rows(role.url, query)
 
     # Reading still works.
@@ -66,7 +66,7 @@ def test_a_user_who_only_reads_sees_everything_and_writes_nothing(role: Role) ->
 
     batch_submit_run = role.run("batch-submit", code=3)
     assert "read-only transaction; nothing was changed" in batch_submit_run
-    assert postgresql.rows(role.url, "SELECT count(*) FROM findable_asks") == [(0,)]
+    assert postgresql.rows(role.url, "SELECT count(*) FROM askrows_asks") == [(0,)]
     assert postgresql.rows(role.url, query) == before
 
 
@@ -128,7 +128,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from findable import Task
+from askrows import Task
 
 
 class Answer(BaseModel):

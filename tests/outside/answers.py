@@ -67,7 +67,7 @@ def answer_rows(answerer: Answerer) -> Answerer:
     """Return an answerer that answers only rows by `answerer`, and control requests as they ask."""
 
     def answer(request: Json) -> Json:
-        return fill(request) if "findable_control" in json.dumps(request) else answerer(request)
+        return fill(request) if "askrows_control" in json.dumps(request) else answerer(request)
 
     return answer
 

@@ -1,6 +1,6 @@
 """No reachable object shows a key or a password: printed, copied, listed, as JSON or pickled.
 
-The walk starts at `findable`, at an open workspace and at the results of its calls.
+The walk starts at `askrows`, at an open workspace and at the results of its calls.
 """
 
 import copy
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-import findable
+import askrows
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import load_settings
 from askrows.pipeline.engine.session import WorkspaceSession
@@ -23,7 +23,7 @@ from askrows.pipeline.store.database import Store
 from tests.lab import KEY, Workspace
 from tests.page import Page
 
-OWN_PACKAGES = {"findable", "pipeline", "jobs", "web", "emulator"}
+OWN_PACKAGES = {"askrows", "pipeline", "jobs", "web", "emulator"}
 PASSWORD = "canary-password-of-a-database"  # noqa: S105 - looked for below
 # A leak shows at least this number of characters of a secret.
 MIN_SECRET_PART_CHARS = 12
@@ -99,13 +99,13 @@ def _check_secrets(*roots: object) -> set[type]:
 
 
 @pytest.mark.full
-def test_python_objects_of_findable_show_no_key(
+def test_python_objects_of_askrows_show_no_key(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All names of `findable`, an open workspace, its results and its errors are searched."""
+    """All names of `askrows`, an open workspace, its results and its errors are searched."""
     for name, value in workspace.environ.items():
         monkeypatch.setenv(name, value)
-    ws = findable.open(quiet=True)
+    ws = askrows.open(quiet=True)
     assert ws.settings.api_key == Secret(KEY)
     add_report = ws.add([{"username": "ada", "bio": "I keep bees and teach water law."}])
     reports = [
@@ -116,12 +116,12 @@ def test_python_objects_of_findable_show_no_key(
         *ws.answers("experts"),
     ]
     reports += [ws.index(), ws.search("bees"), ws.batches()]
-    with pytest.raises(findable.FindableError) as error_info:
-        findable.open(api_kei=KEY)
+    with pytest.raises(askrows.AskrowsError) as error_info:
+        askrows.open(api_kei=KEY)
     reached_types = _check_secrets(
-        [getattr(findable, name) for name in findable.__all__], ws, reports, error_info.value
+        [getattr(askrows, name) for name in askrows.__all__], ws, reports, error_info.value
     )
-    assert {type(ws), type(ws.settings), findable.TagReport, findable.Preflight} <= reached_types
+    assert {type(ws), type(ws.settings), askrows.TagReport, askrows.Preflight} <= reached_types
 
 
 def test_objects_of_an_open_workspace_show_no_key(workspace: Workspace) -> None:
@@ -137,12 +137,12 @@ def test_objects_of_an_open_workspace_show_no_key(workspace: Workspace) -> None:
 def test_no_settings_show_a_password(tmp_path: Path) -> None:
     """Addresses from the environment or from Python show no password and cannot be pickled."""
     environ = {
-        "FINDABLE_DATA": str(tmp_path),
-        "FINDABLE_DATABASE_URL": URL,
+        "ASKROWS_DATA": str(tmp_path),
+        "ASKROWS_DATABASE_URL": URL,
         "GOOGLE_GEMINI_BASE_URL": BASE_URL,
     }
     settings = load_settings({**environ, "GEMINI_API_KEY": KEY})
-    session = findable.open(tmp_path, quiet=True, database_url=URL, base_url=BASE_URL, api_key=KEY)
+    session = askrows.open(tmp_path, quiet=True, database_url=URL, base_url=BASE_URL, api_key=KEY)
     for settings_holder in (settings, session):
         _check_secrets(settings_holder)
         with pytest.raises(TypeError, match="cannot be pickled"):

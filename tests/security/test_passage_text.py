@@ -117,7 +117,7 @@ def test_no_text_is_shown_or_logged(
     written_paths = [
         path
         for path in workspace.data.rglob("*")
-        if path.is_file() and not path.name.startswith("findable.db")
+        if path.is_file() and not path.name.startswith("askrows.db")
     ]
     folders_with_canary = {
         path.relative_to(workspace.data).parts[0]

@@ -13,7 +13,7 @@ import sys
 from askrows.jobs.cli import main
 for words in sys.argv[1:]:
     try:
-        main(words.split(), prog_name="findable")
+        main(words.split(), prog_name="askrows")
     except SystemExit as done:
         assert not done.code, words
     own = [name for name in sys.modules if name.startswith(("pipeline.", "jobs."))]
@@ -73,7 +73,7 @@ def test_commands_load_only_used_libraries(tmp_path: Path) -> None:
     `status` and `items` need no models of pydantic, no HTTP library and nothing of PostgreSQL.
     """
     (tmp_path / "people.csv").write_text("Username,Bio\nann,I keep bees.\n")
-    environ = {"PYTHONPATH": str(ROOT), "FINDABLE_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    environ = {"PYTHONPATH": str(ROOT), "ASKROWS_DATA": str(tmp_path), "PATH": "/usr/bin:/bin"}
     for row in EXPECTED_LOADS:
         expected_modules = {
             words.format(data=tmp_path): (SETTINGS, *loaded) for words, loaded in row.items()

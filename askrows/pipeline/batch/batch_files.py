@@ -24,8 +24,8 @@ from askrows.pipeline.batch.budget import quota_day
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InconsistentError,
     StateConflictError,
 )
@@ -310,7 +310,7 @@ def store_trial_outcomes(
     provenance = make_provenance(trial, settings=ws.settings)
     # Without the file of its task, the replies to a dead trial count at their estimate.
     parse_response: ResponseParser = responses.parse_response
-    with contextlib.suppress(FindableError):
+    with contextlib.suppress(AskrowsError):
         parse_response = choose_response_parser(ws.find_task(trial.task), provenance.model)
     replies = []
     if replies_path.exists():

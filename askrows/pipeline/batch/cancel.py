@@ -21,13 +21,18 @@ from functools import partial
 from pathlib import Path
 
 from askrows.pipeline.batch import budget
-from askrows.pipeline.batch.batch_files import lock_of, retry_on_conflict, sealed_request, sealed_result
+from askrows.pipeline.batch.batch_files import (
+    lock_of,
+    retry_on_conflict,
+    sealed_request,
+    sealed_result,
+)
 from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from askrows.pipeline.batch.send import abandon_batch, delete_upload
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.errors import FindableError, InputError, MissingError, RemoteError
+from askrows.pipeline.core.errors import AskrowsError, InputError, MissingError, RemoteError
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.engine import claiming
@@ -37,7 +42,12 @@ from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.gemini.models import Model
 from askrows.pipeline.gemini.usage import Usage, calculate_cost
 from askrows.pipeline.store import answers, batches, marks
-from askrows.pipeline.store.batches import CANCELLED_BEFORE_SENT, CANCELLED_BY_USER, MOVED_REASON, BatchRow
+from askrows.pipeline.store.batches import (
+    CANCELLED_BEFORE_SENT,
+    CANCELLED_BY_USER,
+    MOVED_REASON,
+    BatchRow,
+)
 from askrows.pipeline.store.database import Connection
 
 # Modes in which the rows of a batch can be asked instead.
@@ -195,7 +205,7 @@ def _cancel_remote(ws: WorkspaceSession, batch: BatchRow) -> str:
     try:
         if not remote.state.is_final:
             ws.client.cancel_batch(remote_name)
-    except FindableError as error:
+    except AskrowsError as error:
         with ws.store.write() as tx:
             batches.undo_cancel_request(
                 tx,

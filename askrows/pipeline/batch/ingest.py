@@ -32,7 +32,7 @@ from askrows.pipeline.batch.held_batches import HeldBatchError, describe_broken_
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import AccountError, FindableError, InconsistentError
+from askrows.pipeline.core.errors import AccountError, AskrowsError, InconsistentError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from askrows.pipeline.core.text import plural
@@ -106,10 +106,10 @@ def ingest_batches(
 
     Raises:
         HeldBatchError: A batch is held, because its result gives replies to the wrong requests.
-        FindableError: A batch could not be ingested. Or it was ingested, and requests failed
+        AskrowsError: A batch could not be ingested. Or it was ingested, and requests failed
             because of the account (AccountError), or all failed in the same way.
     """
-    failures: dict[int, FindableError] = {}
+    failures: dict[int, AskrowsError] = {}
     seal_dead_batches(ws)
     for should_wait in (False,) if is_live_only else (False, True):
         downloaded_batches = ws.store.query(
@@ -124,7 +124,7 @@ def ingest_batches(
             attempt = partial(_ingest_with_lock, ws, batch.number, should_wait=should_wait)
             try:
                 summary = retry_on_conflict(attempt)
-            except FindableError as error:
+            except AskrowsError as error:
                 failures[batch.number] = error
                 continue
             if summary is None:
@@ -161,7 +161,7 @@ def _ingest_with_lock(
         the state DOWNLOADED, for example because another process has ingested it.
 
     Raises:
-        FindableError: The batch could not be ingested; see `_BatchIngest.run`.
+        AskrowsError: The batch could not be ingested; see `_BatchIngest.run`.
     """
     name = lock_of(number)
     with ws.lock(name) if should_wait else ws.locks.try_lock(name) as lock:
@@ -220,7 +220,7 @@ def recover_dead_runs(ws: WorkspaceSession) -> None:
     Says how many answers it stored. Writes nothing if there is nothing to recover.
 
     Raises:
-        FindableError: A batch could not be ingested; the others were.
+        AskrowsError: A batch could not be ingested; the others were.
     """
     answer_count = sum(
         summary.answered_rows

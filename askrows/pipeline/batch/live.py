@@ -111,14 +111,14 @@ class _LiveRun:
     def run_to_end(self) -> LiveReport:
         """Run until all rows are asked or the run is stopped; return the report.
 
-        A FindableError that stops the run is not raised: it is the report's `stopped`. If no row
+        A AskrowsError that stops the run is not raised: it is the report's `stopped`. If no row
         was answered and the last call failed because of the service, this failure is `stopped`,
         too.
 
         Raises:
             ConfigurationError: Before the run, because there is no usable key or the engine cannot
                 start.
-            Exception: An error that is not a FindableError stopped the run.
+            Exception: An error that is not a AskrowsError stopped the run.
         """
         # A missing key or an engine that cannot start is reported before anything is written.
         self._ws.ensure_client()
@@ -280,7 +280,7 @@ class _LiveRun:
             open_batch = self._batches.open.pop(min(self._batches.open))
             try:
                 await asyncio.to_thread(self._batches.close, open_batch)
-            except errors.FindableError as error:
+            except errors.AskrowsError as error:
                 # An interrupted run leaves a batch that it cannot write to the next command.
                 is_unavailable = isinstance(error, errors.UnavailableError)
                 if not (self.report.interrupted and is_unavailable):
@@ -317,7 +317,7 @@ class _LiveRun:
         """
         while True:
             await asyncio.sleep(CHECK_INTERVAL_S)
-            with contextlib.suppress(errors.FindableError, OSError):
+            with contextlib.suppress(errors.AskrowsError, OSError):
                 await asyncio.to_thread(self._batches.sync)
                 await self._count_other_calls()
             self._throttle.check_stall()

@@ -171,7 +171,7 @@ class LiveBatches:
         most for another writer of the database. The lock is released after an error, too.
 
         Raises:
-            FindableError: The batch could not be sealed or ingested.
+            AskrowsError: The batch could not be sealed or ingested.
         """
         try:
             open_batch.close()

@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from askrows.pipeline.batch.batch_files import OpenLiveBatch
-from askrows.pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport, RunPolicy, TrialOutcome
+from askrows.pipeline.batch.live_report import (
+    INTERRUPTED_REASON,
+    LiveReport,
+    RunPolicy,
+    TrialOutcome,
+)
 from askrows.pipeline.batch.live_throttle import MAX_PAUSE_S, LiveThrottle
 from askrows.pipeline.core import errors
 from askrows.pipeline.core.states import Mode

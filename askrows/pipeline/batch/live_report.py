@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 
 MAX_NAMED_FAILURES = 3
 
@@ -67,7 +67,7 @@ class LiveReport:
     cost: float = 0.0
     # Models that replied although another model was asked.
     other_models: set[str] = field(default_factory=set)
-    stopped: FindableError | None = None
+    stopped: AskrowsError | None = None
     interrupted: bool = False
     # Calls that may run at the same time now.
     max_parallel_calls: int = 1

@@ -14,8 +14,8 @@ import math
 from askrows.pipeline.batch.live_report import LiveReport, RunPolicy
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     NotSentError,
     RemoteError,
     ThrottledError,
@@ -128,7 +128,7 @@ class LiveThrottle:
     def stop(self, error: Exception | None = None) -> None:
         """Stop the run: start no more calls, and keep the first error for the report.
 
-        An OSError is kept as a ConfigurationError. Another error that is not a FindableError is
+        An OSError is kept as a ConfigurationError. Another error that is not a AskrowsError is
         kept in `unexpected_error`, to be raised when the running calls have ended. Nothing is
         raised here.
 
@@ -140,7 +140,7 @@ class LiveThrottle:
                 f"{error.strerror or error}; no further row was asked, and finished work is stored",
                 hint="check the disk and its permissions, then run the same command again",
             )
-        if isinstance(error, FindableError):
+        if isinstance(error, AskrowsError):
             self._report.stopped = self._report.stopped or error
         elif error is not None:
             self.unexpected_error = self.unexpected_error or error

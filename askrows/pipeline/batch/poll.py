@@ -57,14 +57,14 @@ class PollReport:
     # The error that ended the poll early.
     stopped: errors.RemoteError | None = None
 
-    def list_errors(self, nouns: TaskNouns) -> list[errors.FindableError]:
+    def list_errors(self, nouns: TaskNouns) -> list[errors.AskrowsError]:
         """Return the errors of the report, to be raised by the caller.
 
         The order is: an error for each batch that the API does not know, the error that ended the
         poll, and an error for each batch with an unclear create (it may or may not exist at the
         API). Empty if all went well.
         """
-        report_errors: list[errors.FindableError] = []
+        report_errors: list[errors.AskrowsError] = []
         for number, reason in self.gone.items():
             give_up = CommandHint("batch-cancel", batch=number)
             missing_error = errors.ConfigurationError(

@@ -15,7 +15,7 @@ from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.live import ask_rows
 from askrows.pipeline.batch.live_report import LiveReport, RunPolicy
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.engine import claiming
 from askrows.pipeline.engine.session import WorkspaceSession
@@ -54,7 +54,7 @@ def ask_single_rows(
 
     Raises:
         KeyboardInterrupt: The run was interrupted.
-        FindableError: A batch of a dead run could not be ingested, or there is no usable key.
+        AskrowsError: A batch of a dead run could not be ingested, or there is no usable key.
     """
     if row_ids is None:
         ingest.recover_dead_runs(ws)
@@ -120,7 +120,7 @@ class RetryThreads:
         Errors are ignored: the rows stay due, with the reason in the database.
         """
         with (
-            contextlib.suppress(FindableError, KeyboardInterrupt),
+            contextlib.suppress(AskrowsError, KeyboardInterrupt),
             self._open_session() as ws,
         ):
             ask_single_rows(ws, ids)

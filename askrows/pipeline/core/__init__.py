@@ -3,4 +3,4 @@
 It imports no other package.
 """
 
-__version__ = "0.1.0"  # of findable; by that name another's package may be installed
+__version__ = "0.1.0"  # of askrows; by that name another's package may be installed

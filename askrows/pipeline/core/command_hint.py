@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PREFIX = "FINDABLE_"
+PREFIX = "ASKROWS_"
 # Settings that every command also has as an option.
 _COMMON_OPTIONS = ("task", "yes", "json", "debug")
 # A text that a shell reads as a single word. `…` is a placeholder for the reader.
@@ -81,7 +81,7 @@ class CommandForm:
         applies:
 
         - An argument that the command takes without a name is its value.
-        - A setting is `FINDABLE_NAME=value`, a variable of the environment. The settings that every
+        - A setting is `ASKROWS_NAME=value`, a variable of the environment. The settings that every
           command has as options, and those that the running command got as options, are written
           like other options.
         - A bool is `--name` or `--no-name`.

@@ -1,6 +1,7 @@
 """Declare a user task: the answer model, the rows, and the prompt for each row.
 
-A declaration has no behaviour of the engine; `askrows.pipeline.engine.user_task` makes a `Task` of it.
+A declaration has no behaviour of the engine; `askrows.pipeline.engine.user_task` makes a `Task` of
+it.
 """
 
 import re
@@ -53,7 +54,7 @@ STATUS_MEMBERS = frozenset(
     }
 )
 # Names that a user task cannot have.
-RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "findable"))
+RESERVED = STATUS_MEMBERS.union(BUILT_IN_TASKS, ("concepts", "images", "askrows"))
 # The value of `key` for a hash of the row.
 HASH_KEY = "row"
 # PostgreSQL cuts longer names.
@@ -287,8 +288,8 @@ class Declaration(Generic[A_co]):
         ):
             message = "must begin with a letter and have at most 41 of a-z, 0-9 and _"
             yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
-            is_reserved = value in RESERVED or value.startswith("findable_")
-            yield is_reserved, f"{member}={value!r} is a name of findable", ""
+            is_reserved = value in RESERVED or value.startswith("askrows_")
+            yield is_reserved, f"{member}={value!r} is a name of askrows", ""
         level = self.media_resolution
         tokens = self.max_output_tokens
         temperature = self.temperature
@@ -419,7 +420,7 @@ class DeclarationError(InputError):
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltInDeclaration(Declaration[A_co]):
-    """A declaration that ships with findable. Its name is reserved."""
+    """A declaration that ships with askrows. Its name is reserved."""
 
     _is_built_in = True
 

@@ -1,4 +1,4 @@
-"""The errors of findable, as a tree; each branch has an exit code.
+"""The errors of askrows, as a tree; each branch has an exit code.
 
 A message has the event and the unchanged state. A hint has the next command.
 """
@@ -11,7 +11,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.redact import redact_keys
 
 
-class FindableError(Exception):
+class AskrowsError(Exception):
     """An error that a user can act on; printed without a traceback."""
 
     exit_code = 1
@@ -25,7 +25,7 @@ class FindableError(Exception):
             self.add_note(f"next: {self.hint}")
 
 
-class InputError(FindableError):
+class InputError(AskrowsError):
     """The input or the usage is wrong; nothing was changed unless the message says so."""
 
     exit_code = 2
@@ -50,7 +50,7 @@ class ChangedMeanwhileError(InputError):
         self.now = now
 
 
-class ConfigurationError(FindableError):
+class ConfigurationError(AskrowsError):
     """Something must be configured before this can work."""
 
     exit_code = 3
@@ -82,7 +82,7 @@ class RefusedRowError(ConfigurationError):
         self.database_message = database_message
 
 
-class RemoteError(FindableError):
+class RemoteError(AskrowsError):
     """Gemini refused or cannot be reached; stored data is unchanged."""
 
     exit_code = 4
@@ -204,7 +204,7 @@ class NotSentError(RemoteError):
 LASTING_REFUSALS = (KeyRefusedError, MissingError, SchemaRefusedError)
 
 
-class InconsistentError(FindableError):
+class InconsistentError(AskrowsError):
     """Stored data contradicts itself; nothing was changed."""
 
     exit_code = 5
@@ -234,7 +234,7 @@ class StateConflictError(InconsistentError):
         )
 
 
-class GateError(FindableError):
+class GateError(AskrowsError):
     """A quality gate failed; the answers are stored and nothing else was changed."""
 
     exit_code = 6

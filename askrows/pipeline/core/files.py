@@ -111,7 +111,7 @@ def resolve_target(path: Path) -> Path:
     Raises:
         InputError: The path is a directory, a device or the like, or its links form a loop.
     """
-    hint = "give the path of a file; `findable export -` writes to standard output"
+    hint = "give the path of a file; `askrows export -` writes to standard output"
     try:
         target = path.resolve()
     except RuntimeError as error:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.quotes import is_stored_quotation, to_display_value
 from askrows.pipeline.core.states import describe_reason
@@ -92,7 +92,7 @@ class Listing(NamedTuple):
 
 Part = str | Table | Paragraph | Listing
 # KeyboardInterrupt if a person interrupted the command after it had a result.
-Failure = FindableError | KeyboardInterrupt
+Failure = AskrowsError | KeyboardInterrupt
 
 
 @dataclass
@@ -120,7 +120,7 @@ def warn_of_errors(
 ) -> None:
     """Print a warning for each error, with its hint."""
     for error in errors:
-        if isinstance(error, FindableError):
+        if isinstance(error, AskrowsError):
             display.warn(f"{error.message}; {error.hint}")
 
 
@@ -134,11 +134,11 @@ def raise_first_error(
         raise errors[0]
 
 
-def collect_error(check: Callable[[], object]) -> list[FindableError]:
+def collect_error(check: Callable[[], object]) -> list[AskrowsError]:
     """Call a check of a finished result, and return its error in a list; empty if it passes."""
     try:
         check()
-    except FindableError as error:
+    except AskrowsError as error:
         return [error]
     return []
 

@@ -2,12 +2,12 @@
 
 The value of a setting is the first of these:
 
-1. The environment variable `FINDABLE_<NAME>`; make passes its variables on under these names.
+1. The environment variable `ASKROWS_<NAME>`; make passes its variables on under these names.
 2. The same variable in `.env`.
 3. The default in this module.
 
 Keys and the base URL have the variable names that the SDK reads. `Settings.sources` has the origin
-of each value, and `findable settings` prints both.
+of each value, and `askrows settings` prints both.
 """
 
 import os
@@ -48,7 +48,7 @@ from askrows.pipeline.core.setting_parsers import (
 )
 from askrows.pipeline.core.text import SURROGATES
 
-PREFIX = "FINDABLE_"
+PREFIX = "ASKROWS_"
 # In the order in which the SDK prefers them.
 KEY_NAMES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
 BASE_NAMES = ("GOOGLE_GEMINI_BASE_URL",)
@@ -75,7 +75,7 @@ def _setting(default: Any, parse: Callable[[str], Any], text: str, **metadata_me
         parse: Parser of its text.
         text: Description.
         metadata_members: `local`, the default with the local engine; `unit`, if the parser does not
-            determine it; `names`, the variables, if they are not `FINDABLE_<NAME>`; `example`, a
+            determine it; `names`, the variables, if they are not `ASKROWS_<NAME>`; `example`, a
             valid value, if the default is not one.
     """
     metadata = {
@@ -119,25 +119,25 @@ class Settings:
     database_url: Secret | None = _setting(
         None,
         Secret.url,
-        "SQLAlchemy URL of the database; default: DATA/findable.db",
+        "SQLAlchemy URL of the database; default: DATA/askrows.db",
     )
     model: str = _setting(
         "gemini-3.5-flash-lite",
         str,
         "the model that answers",
-        local="findable-local-1",
+        local="askrows-local-1",
     )
     embedding_model: str = _setting(
         "gemini-embedding-2",
         str,
         "the model that embeds texts",
-        local="findable-local-embedding-1",
+        local="askrows-local-embedding-1",
     )
     decision_model: str = _setting(
         "gemini-decision-1",
         str,
         "the model that decides closed questions",
-        local="findable-local-decision-1",
+        local="askrows-local-decision-1",
     )
     dim: int = _setting(768, parse_positive_count, "width of the vectors", unit="numbers")
     models_file: Path | None = _setting(
@@ -148,7 +148,7 @@ class Settings:
     tier: str = _setting(
         "1",
         parse_tier,
-        "the project's usage tier: free, 1, 2 or 3; its limits are in `findable prices`",
+        "the project's usage tier: free, 1, 2 or 3; its limits are in `askrows prices`",
     )
     rpm: int | None = _setting(
         None,
@@ -358,10 +358,10 @@ class Settings:
 
     @property
     def confirmed_database_url(self) -> Secret:
-        """The URL of the database; without a setting it is `findable.db` in the folder DATA.
+        """The URL of the database; without a setting it is `askrows.db` in the folder DATA.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
-        have written that file. Until then, each access asks at the terminal, unless FINDABLE_TRUST
+        have written that file. Until then, each access asks at the terminal, unless ASKROWS_TRUST
         confirms it.
 
         Raises:
@@ -378,7 +378,7 @@ class Settings:
         if self.database_url:
             return self.database_url
         # These two characters have a meaning in a URL.
-        path = str(self.data / "findable.db").replace("%", "%25").replace("?", "%3F")
+        path = str(self.data / "askrows.db").replace("%", "%25").replace("?", "%3F")
         return Secret.url(f"sqlite:///{path}")
 
     @property
@@ -386,7 +386,7 @@ class Settings:
         """The address of the API, to which the key is sent.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
-        have written that file: FINDABLE_TRUST names it, or the person says yes at the terminal, and
+        have written that file: ASKROWS_TRUST names it, or the person says yes at the terminal, and
         the yes is stored. Google's address needs no confirmation.
 
         Raises:
@@ -438,7 +438,7 @@ def load_settings(
 
     Raises:
         InputError: A value is invalid.
-        ConfigurationError: `.env` sets FINDABLE_TRUST.
+        ConfigurationError: `.env` sets ASKROWS_TRUST.
     """
     if dotenv and dotenv.get(trust.VARIABLE):
         raise ConfigurationError(

@@ -1,7 +1,7 @@
-"""The states of batches, at findable and at the API, and the outcomes of requests.
+"""The states of batches, at askrows and at the API, and the outcomes of requests.
 
-`BATCH_MOVES` has all allowed moves; `askrows.pipeline.store.batches` checks every change of a state.
-`remote_state` maps every state of the SDK, and any unknown state.
+`BATCH_MOVES` has all allowed moves; `askrows.pipeline.store.batches` checks every change of a
+state. `remote_state` maps every state of the SDK, and any unknown state.
 """
 
 import re
@@ -11,8 +11,8 @@ from enum import StrEnum
 STANDARD = "standard"
 # The service tier that a project may have set as its default. It is never requested.
 PRIORITY = "priority"
-# Beginning of the display name of every remote batch that findable creates.
-DISPLAY_NAME_PREFIX = "findable-"
+# Beginning of the display name of every remote batch that askrows creates.
+DISPLAY_NAME_PREFIX = "askrows-"
 
 
 class Mode(StrEnum):

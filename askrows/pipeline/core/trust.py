@@ -15,7 +15,7 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import quote_for_shell
 from askrows.pipeline.core.errors import ConfigurationError
 
-VARIABLE = "FINDABLE_TRUST"
+VARIABLE = "ASKROWS_TRUST"
 Ask = Callable[[str], bool]
 _confirmation_askers: list[Ask] = []
 # Confirmations of this process, which count even if the state folder cannot be written.
@@ -42,7 +42,7 @@ def require_confirmed(
     Args:
         value: An address without its password, a path, or the SHA-256 of a file.
         data: The folder of the workspace.
-        trusted: The values of FINDABLE_TRUST.
+        trusted: The values of ASKROWS_TRUST.
         fact: The use of the value, as a sentence without its full stop.
         unchanged: Clause that says what was not done if nobody confirms.
 
@@ -100,4 +100,4 @@ def _trust_folder() -> Path:
     """
     state = Path(os.environ.get("XDG_STATE_HOME", ""))
     home = state if state.is_absolute() else Path.home() / ".local" / "state"
-    return home / "findable" / "confirmed"
+    return home / "askrows" / "confirmed"

@@ -21,8 +21,8 @@ from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.declaration import list_faults
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ChangedMeanwhileError,
-    FindableError,
     InputError,
     RefusedRowError,
 )
@@ -208,7 +208,7 @@ class PlannedEdits(NamedTuple):
     # By row id.
     new_edits: Mapping[str, NewEdit]
     # Why rows were refused, by row id.
-    refusals: Mapping[str, FindableError]
+    refusals: Mapping[str, AskrowsError]
 
 
 def plan_edits(
@@ -238,7 +238,7 @@ def plan_edits(
     """
     current = _read_rows_to_correct(tx, task, list(changes))
     new_edits: dict[str, NewEdit] = {}
-    refusals: dict[str, FindableError] = {}
+    refusals: dict[str, AskrowsError] = {}
     for row_id, change in changes.items():
         try:
             new_edit = _make_validated_edit(
@@ -403,7 +403,7 @@ def store_acceptable_edits(
     tx: Connection,
     task: Task,
     new_edits: Mapping[str, NewEdit],
-) -> dict[str, FindableError]:
+) -> dict[str, AskrowsError]:
     """Store validated edits in the caller's transaction; return why rows were refused, by row id.
 
     Also updates the answers in tables of other programs, and unparks the rows. A row is refused if
@@ -715,7 +715,7 @@ def _validate_corrected_answer(
             reasons = [reason]
     except ValidationError as error:
         reasons = list_faults(error)
-    except FindableError:
+    except AskrowsError:
         raise
     # Validators and `check` are the user's code, which may raise anything or end the program.
     except (Exception, SystemExit) as error:

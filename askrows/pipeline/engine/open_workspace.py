@@ -1,6 +1,6 @@
 """Open a workspace for a command: check access, prepare folder and tables, make the session.
 
-- Shipped tasks come with findable. The people task is the default, the first of BUILT_IN_TASKS.
+- Shipped tasks come with askrows. The people task is the default, the first of BUILT_IN_TASKS.
 - The tasks that are not in BUILT_IN_TASKS are user tasks.
 - A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
   command may make them. To adopt an existing table is to add the columns that it lacks.
@@ -459,7 +459,7 @@ def _list_database_additions(
 
     Args:
         settings: Settings whose task the command is about; None if it makes no tables of a task.
-        has_workspace: The database has one. Otherwise findable's own tables are listed first.
+        has_workspace: The database has one. Otherwise askrows' own tables are listed first.
 
     Raises:
         ConfigurationError: An existing table cannot be adopted.
@@ -493,7 +493,7 @@ def _confirm_additions(
     additions: Sequence[str],
     other_tables: Sequence[str],
 ) -> None:
-    """Ask a person whether findable may add to another program's database.
+    """Ask a person whether askrows may add to another program's database.
 
     The question names the database, tables of the other program, and all additions.
 
@@ -503,9 +503,9 @@ def _confirm_additions(
     names = join_first(other_tables, MAX_LISTED_TABLES)
     location = f"{store.display_name} has tables of another program ({names})"
     planned_text = f"would add {'; '.join(additions)}"
-    if not confirm(f"{location}. Findable {planned_text}. Add them?"):
+    if not confirm(f"{location}. Askrows {planned_text}. Add them?"):
         raise ConfigurationError(
-            f"{location}; findable {planned_text}; nothing was written",
+            f"{location}; askrows {planned_text}; nothing was written",
             hint=f"{OptionHint(yes=True)} adds them, but not with {OptionHint(dry=True)}; "
             f"or set {OptionHint('database_url')} to a separate database",
         )

@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from askrows.pipeline.core.errors import ConfigurationError, RefusedRowError
 from askrows.pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.core.states import LAST_FAILURE_INTRODUCTION, UNSUPPORTED_REASON, Mode, Outcome
+from askrows.pipeline.core.states import (
+    LAST_FAILURE_INTRODUCTION,
+    UNSUPPORTED_REASON,
+    Mode,
+    Outcome,
+)
 from askrows.pipeline.engine.request_builder import choose_response_parser
 from askrows.pipeline.engine.task import Task
 from askrows.pipeline.engine.task_values import WriteResult
@@ -114,7 +119,7 @@ def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
         raise ConfigurationError(
             f"batch {batch.number} was sent to {batch.model}, "
             "which is no longer in the table of models; nothing was changed",
-            hint="add it to the file that FINDABLE_MODELS_FILE names",
+            hint="add it to the file that ASKROWS_MODELS_FILE names",
         )
     return Provenance(
         batch.number,

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import ReadOptions
-from askrows.pipeline.core.errors import FindableError, InputError, RefusedRowError
+from askrows.pipeline.core.errors import AskrowsError, InputError, RefusedRowError
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from askrows.pipeline.engine import corrections
 from askrows.pipeline.engine.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
@@ -448,7 +448,7 @@ def _plan_review_marks(
 
 
 def _list_refusal_faults(
-    error: FindableError, number: int, columns: _Columns
+    error: AskrowsError, number: int, columns: _Columns
 ) -> Iterator[LineFault]:
     """Yield the faults of a line whose right values were refused by an error."""
     if isinstance(error, RefusedRowError):

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, cast
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InputError,
 )
 from askrows.pipeline.core.progress import Progress
@@ -307,7 +307,7 @@ class WorkspaceSession:
         temperature.
 
         Raises:
-            FindableError: The file or the source is invalid, or a change of the file is refused.
+            AskrowsError: The file or the source is invalid, or a change of the file is refused.
         """
         if self._is_synced or not is_user_task_set(self.settings):
             return
@@ -356,11 +356,11 @@ class WorkspaceSession:
         stored rows are then indexed as they are.
 
         Raises:
-            FindableError: The sync failed, and the task has no `index=`.
+            AskrowsError: The sync failed, and the task has no `index=`.
         """
         try:
             self.sync_task()
-        except FindableError as error:
+        except AskrowsError as error:
             if self.task.index is None:
                 raise
             self.display.warn(f"{error.message}; the rows of earlier reads are indexed")

@@ -1,4 +1,4 @@
-"""Tasks that ship with findable, and the registry of them.
+"""Tasks that ship with askrows, and the registry of them.
 
 `workflows.shipped_tasks` registers them when a program starts, so that no module here names one.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ShippedTask:
-    """A task that ships with findable.
+    """A task that ships with askrows.
 
     The `load_` functions import the modules of the task, which a workspace without it never needs.
     """
@@ -47,7 +47,7 @@ class ShippedTask:
     make_recorded_task: "Callable[[TaskRecord, Settings, str], UserTask] | None" = None
 
     def is_used(self, tx: "Connection") -> bool:
-        """Return whether a workspace uses the task: its tables are adopted, or findable made them.
+        """Return whether a workspace uses the task: its tables are adopted, or askrows made them.
 
         Another program may have dropped them since.
         """

@@ -1,12 +1,13 @@
 """Task: which rows are asked, with which prompt, what a valid answer is, and where answers go.
 
-- A user's task is made from its record in the database (`askrows.pipeline.engine.user_task`). Tasks that
-  ship with findable and store rows or answers in their own way are other classes.
+- A user's task is made from its record in the database (`askrows.pipeline.engine.user_task`).
+  Tasks that ship with askrows and store rows or answers in their own way are other classes.
 - A row is open if it can be asked. A row is claimed while a batch asks it, and parked if it is not
   asked again until a user unparks it.
 - An answer is applied if its row took it, and outdated if the row's input changed after the
   request.
-- `tx` is a connection inside a transaction of `askrows.pipeline.store`. The caller ends the transaction.
+- `tx` is a connection inside a transaction of `askrows.pipeline.store`. The caller ends the
+  transaction.
 """
 
 import copy
@@ -490,7 +491,7 @@ class Task(ABC):
         self,
         tx: Connection,  # noqa: ARG002 - most tasks have none
     ) -> Sequence[Table]:
-        """Return the task's own tables, with all columns that findable writes."""
+        """Return the task's own tables, with all columns that askrows writes."""
         return ()
 
     def make_tables(self, target: Connection) -> None:  # noqa: B027 - most tasks have none

@@ -23,8 +23,14 @@ from askrows.pipeline.core import trust
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.declaration import NAME, RESERVED, Declaration, DeclarationError, validate_answer
-from askrows.pipeline.core.errors import ConfigurationError, FindableError, InputError
+from askrows.pipeline.core.declaration import (
+    NAME,
+    RESERVED,
+    Declaration,
+    DeclarationError,
+    validate_answer,
+)
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.quotes import has_quotes
 from askrows.pipeline.core.settings import DOTENV, Settings
@@ -194,7 +200,7 @@ def load_declaration(path: Path, settings: Settings, *, is_recorded: bool = Fals
         raise _make_input_error(
             f"task {python_name} was declared in Python without a file; "
             "only that program can ask and judge it",
-            "pass its Task to findable in Python again, or save it as "
+            "pass its Task to askrows in Python again, or save it as "
             f"{TASKS_FOLDER}/{python_name}{TASK_FILE_SUFFIX}",
         )
 
@@ -373,7 +379,7 @@ def _run_task_file(path: Path, source: bytes) -> dict[str, Any]:
     The code gets an empty stdin, its `print` writes to stderr, and no bytecode is written. The
     module stays registered in `sys.modules`. Errors of the code are raised unchanged.
     """
-    module = ModuleType(f"findable_task_{path.stem}")
+    module = ModuleType(f"askrows_task_{path.stem}")
     module.__file__ = str(path)
     # Only the command writes to stdout, maybe as JSON.
     module.__dict__["print"] = _print_to_stderr
@@ -419,7 +425,7 @@ def _add_lines_to_errors(path: Path) -> Iterator[None]:
     """Convert the errors of a `with` block that reads and runs a file to InputError.
 
     The message names the file, and the line if it is known. SystemExit is converted, too. For a
-    FindableError the traceback decides:
+    AskrowsError the traceback decides:
 
     - If no line of the file is in it, the error passes unchanged.
     - Otherwise it is converted. If `path` does not exist, because the text of the file is only in
@@ -438,7 +444,7 @@ def _add_lines_to_errors(path: Path) -> Iterator[None]:
         message = f"{path} cannot be read: {error.strerror}"
         hint = f"set {OptionHint('task')} to the current path of the file"
         raise _make_input_error(message, hint) from error
-    except FindableError as error:
+    except AskrowsError as error:
         line = find_error_line(error, path)
         if line is None:
             raise

@@ -16,8 +16,8 @@ from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import HASH_KEY, Declaration
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InputError,
     TaskNeverUsedError,
 )
@@ -164,7 +164,7 @@ def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     first_path = Path(path_by_name[names_of_path[0]])
     try:
         declared_name = load_declaration(first_path, settings).name
-    except FindableError:
+    except AskrowsError:
         return names_of_path[0]
     return declared_name if declared_name in names_of_path else None
 

@@ -22,7 +22,11 @@ from askrows.pipeline.engine.declaration_changes import (
     make_fingerprint_document,
     merge_stored_record,
 )
-from askrows.pipeline.engine.task_registry import make_record, make_recorded_task, register_declaration
+from askrows.pipeline.engine.task_registry import (
+    make_record,
+    make_recorded_task,
+    register_declaration,
+)
 from askrows.pipeline.engine.task_values import RowsById
 from askrows.pipeline.engine.user_task import UserTask
 from askrows.pipeline.store import workspace

@@ -20,7 +20,7 @@ from askrows.pipeline.tables.answer_views import ANSWERED_AT, EXTRACTOR
 from askrows.pipeline.tables.row_findings import make_excerpt
 from askrows.pipeline.tables.source import RESERVED_PREFIX, RowSource
 
-# Names of columns that findable adds; no key or answer field can have them.
+# Names of columns that askrows adds; no key or answer field can have them.
 RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, HASH_KEY})
 # Methods of pydantic models; names that begin with `model_` are refused as well.
 _PYDANTIC_METHODS = frozenset(
@@ -281,7 +281,7 @@ def _parse_field_name(text: str, used_names: Collection[str]) -> str:
 
     Raises:
         InputError: The name is not an identifier, begins with _, is reserved (Python, pydantic,
-            findable), is repeated or is too long for a column.
+            askrows), is repeated or is too long for a column.
     """
     name = normalize("NFKC", text)
     is_name = name.isidentifier() and not name.startswith("_")
@@ -356,7 +356,7 @@ _DEFAULT_FIELDS = (
 # Lines at the end of the class of the answer.
 _OTHER_FIELDS_COMMENT = """\
     # Other kinds of fields. First import Annotated from typing, Field from pydantic, and
-    # Vocabulary from findable:
+    # Vocabulary from askrows:
     # stars: Annotated[int, Field(ge=1, le=5)]  # a whole number from 1 to 5
     # topic: Annotated[str, Vocabulary("topics.csv")]  # a term of a CSV file
 """
@@ -364,13 +364,13 @@ _DEFAULT_QUESTION = "What does each row say, in which tone, and with which point
 _FILE_TEMPLATE = '''\
 """{question}"""
 
-# A task of findable for {what}. You may change the question above, the fields of the
+# A task of askrows for {what}. You may change the question above, the fields of the
 # answer, and the prompt. If answers are stored already, raise `version` below, too: then all rows
 # but corrected ones are asked again.
 
 {imports}
 
-from findable import {imported}{vocabulary_import}
+from askrows import {imported}{vocabulary_import}
 
 
 {classes}
@@ -474,7 +474,7 @@ def _choose_default_fields(guess: TableGuess) -> list[FieldDraft]:
 
 
 def _render_imports(fields: Sequence[FieldDraft]) -> str:
-    """Render the imports that the class of the answer needs, except those from findable."""
+    """Render the imports that the class of the answer needs, except those from askrows."""
     lines = []
     if any(field.kind == "date" for field in fields):
         lines.append("from datetime import date")

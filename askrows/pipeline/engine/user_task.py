@@ -167,7 +167,7 @@ class UserTask(Task):
         if self.answer_target is None or not self.answer_target.has_records:
             return None
         model = self.model or self.settings.for_backend(self.provider).model
-        return self.answer_target.has_written_row(self.stored_rows.c.findable_key, model)
+        return self.answer_target.has_written_row(self.stored_rows.c.askrows_key, model)
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
@@ -181,14 +181,14 @@ class UserTask(Task):
         """
         columns = self.stored_rows.c
         conditions = (
-            columns.findable_gone_at.is_(None),
-            ~columns.findable_empty,
-            columns.findable_unusable.is_(None),
+            columns.askrows_gone_at.is_(None),
+            ~columns.askrows_empty,
+            columns.askrows_unusable.is_(None),
         )
         query = (
-            select(columns.findable_key)
+            select(columns.askrows_key)
             .where(*conditions)
-            .order_by(columns.findable_row)
+            .order_by(columns.askrows_row)
             .limit(count)
         )
         row_ids = list(tx.execute(query).scalars())
@@ -243,7 +243,7 @@ class UserTask(Task):
         """
         if not self.record.has_made_key or len(name) < MIN_HASH_CHARS:
             return self.find_row_id(tx, name)
-        keys = self.stored_rows.c.findable_key
+        keys = self.stored_rows.c.askrows_key
         begins_with_name = keys.startswith(name, autoescape=True)
         matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
         row_ids = list(tx.execute(matching_keys).scalars())
@@ -274,11 +274,11 @@ class UserTask(Task):
         columns = self.stored_rows.c
         ids_by_hash = dict[str, list[str]]()
         query = (
-            select(columns.findable_hash, columns.findable_key)
+            select(columns.askrows_hash, columns.askrows_key)
             .where(claiming.make_asked_rows_condition(tx, self))
-            .order_by(columns.findable_row)
+            .order_by(columns.askrows_row)
         )
-        for input_hash, row_id in select_matching(tx, query, columns.findable_hash, hashes):
+        for input_hash, row_id in select_matching(tx, query, columns.askrows_hash, hashes):
             ids_by_hash.setdefault(input_hash, []).append(row_id)
         return ids_by_hash
 
@@ -558,7 +558,7 @@ class UserTask(Task):
         self, version: str, *, input_hash: ColumnElement[str] | None = None
     ) -> ColumnElement[bool]:
         """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""
-        key = self.stored_rows.c.findable_key
+        key = self.stored_rows.c.askrows_key
         return stored_answers.is_answered(self.name, key, version, input_hash=input_hash)
 
     def _find_rows_changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:

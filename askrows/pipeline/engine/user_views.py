@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal
 
-from askrows.pipeline.core.column_placeholders import fill_template, find_column, list_template_columns
+from askrows.pipeline.core.column_placeholders import (
+    fill_template,
+    find_column,
+    list_template_columns,
+)
 from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
@@ -29,7 +33,12 @@ from askrows.pipeline.tables.answer_views import (
     JSON,
     source_column_expression,
 )
-from askrows.pipeline.tables.cells import iterate_texts, parse_json_cell, to_column_value, to_prompt_text
+from askrows.pipeline.tables.cells import (
+    iterate_texts,
+    parse_json_cell,
+    to_column_value,
+    to_prompt_text,
+)
 from askrows.pipeline.tables.export import encode_rows
 from askrows.pipeline.tables.grid import Grid, make_grid
 from askrows.pipeline.tables.stored_rows import (
@@ -337,8 +346,8 @@ def _make_indexed_condition(task: "UserTask") -> ColumnElement[bool]:
     """Return the condition that a row is in its source and has an answer of any version."""
     columns = task.stored_rows.c
     return and_(
-        columns.findable_gone_at.is_(None),
-        answers.is_answered(task.name, columns.findable_key),
+        columns.askrows_gone_at.is_(None),
+        answers.is_answered(task.name, columns.askrows_key),
     )
 
 

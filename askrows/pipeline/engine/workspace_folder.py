@@ -17,7 +17,7 @@ from askrows.pipeline.store.database import Store
 
 # Names that commands write below DATA. Links are checked there only; other files are the user's.
 _WRITTEN_NAMES = re.compile(
-    r"findable\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*",
+    r"askrows\.db.*|workspace\.json.*|batches|index|locks|reports|sources|emulator|local-engine.*",
 )
 # Folders of the page's uploads and of task files. They do not show that there is a workspace, and a
 # link in them is the user's: a command only adds files there.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXPERTS = "experts"
 # This index is created last: if it exists, the adoption of the table was completed.
-ADOPTION_INDEX = "findable_experts_unscored"
+ADOPTION_INDEX = "askrows_experts_unscored"
 HOW_TO_BEGIN = HintTemplate("`{}` imports people", CommandHint("import", experts="people.csv"))
 
 

@@ -34,7 +34,7 @@ from askrows.pipeline.store import answer_counts, answers, claims
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tables.cells import parse_text_list, stripped_text
 
-ENCODER = "findable-local-embedding-1"
+ENCODER = "askrows-local-embedding-1"
 VECTOR_WIDTH = 768
 # Common prefix of two terms of one root, as a share of the longer term.
 MIN_COMMON_PREFIX_SHARE = 0.6

@@ -96,7 +96,7 @@ def make_people_grid(tx: Connection) -> Grid:
 
 
 # Name of the expression for the cells of other columns of imported files, as JSON.
-_EXTRA = "findable_extra"
+_EXTRA = "askrows_extra"
 # Member of the document that is made of a column.
 _VALUE = "value"
 _NUMBER_COLUMNS = ("hourly_rate", "findability_score")
@@ -327,7 +327,7 @@ def check_people(tx: Connection, display: Progress) -> list[RowFault]:
         faults.append(
             RowFault(
                 f"answers or imported columns of {people} without a row, ids {join_first(ids)}",
-                "another program deleted the rows, but findable still stores data about these"
+                "another program deleted the rows, but askrows still stores data about these"
                 " people",
                 f"{CommandHint('forget', task='experts', item=ids[0])}, for each id",
                 is_contradiction=False,

@@ -125,7 +125,7 @@ HOURLY_RATE_POINTS = 10
 
 
 class _Id(Integer):
-    """Type of the ids: integers in findable's own table.
+    """Type of the ids: integers in askrows' own table.
 
     An adopted table may have texts or UUIDs. PostgreSQL determines the type of a value that is
     compared with an id.
@@ -164,7 +164,7 @@ COLUMNS = tuple(experts.c.keys())
 # The expression must equal that of the index of scores, or the index is not used.
 SCORE = literal_column("coalesce(findability_score, -1)", NUMBER_COLUMN_TYPE)
 # Finds a page of a million people sorted by score without a scan.
-SCORE_INDEX = "findable_experts_scores"
+SCORE_INDEX = "askrows_experts_scores"
 SPEC = TableSpec(
     definition=experts,
     required_columns=("id", USERNAME),
@@ -208,7 +208,7 @@ _unscored = experts.c.findability_score.is_(None)
 
 @dataclass(frozen=True)
 class _Shape:
-    """Properties in which an adopted table may differ from findable's own."""
+    """Properties in which an adopted table may differ from askrows' own."""
 
     # The id column as it is in the database.
     id_column: ReflectedColumn
@@ -218,7 +218,7 @@ class _Shape:
 
 
 def reflect_shape(tx: Connection) -> _Shape:
-    """Return the properties in which the table of this database may differ from findable's own.
+    """Return the properties in which the table of this database may differ from askrows' own.
 
     They are the id column, the rule for new ids, and the values in place of NULL. The table is
     reflected once per connection: the shape is cached in `tx.info`, until `adopt` runs.

@@ -1,6 +1,7 @@
 """Count the tags of people, merge tags, and undo merges.
 
-The tags of a single person are corrected like any answer, see `askrows.pipeline.engine.corrections`.
+The tags of a single person are corrected like any answer, see
+`askrows.pipeline.engine.corrections`.
 """
 
 import json

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import (
-    FindableError,
+    AskrowsError,
     KeyRefusedError,
     MissingError,
     ModelRefusedError,
@@ -78,7 +78,7 @@ MODEL_SETTING_BY_ACTION = {
 }
 THINKING_HINT = (
     'set thinking={"thinkingLevel": "LOW"} in the task file, '
-    "or `thinking` of the model in the file of FINDABLE_MODELS_FILE"
+    "or `thinking` of the model in the file of ASKROWS_MODELS_FILE"
 )
 # Google's own refusals link to this page for billing (read 2026-11).
 BILLING_PAGE = "https://aistudio.google.com"
@@ -121,15 +121,15 @@ def convert_exception(
     now: datetime,
     address: str,
     timeout_s: float,
-) -> FindableError:
-    """Return the FindableError for an exception of a call to Gemini.
+) -> AskrowsError:
+    """Return the AskrowsError for an exception of a call to Gemini.
 
     An error of the API becomes the error of `build_refusal`. A connection that was never made
     becomes a NotSentError. A time-out, a broken connection and a reply that cannot be read become
     an UnavailableError; it is an UnreadableError if the reply arrived whole.
 
     Args:
-        error: An error of the SDK, the HTTP library or the network. A FindableError is returned
+        error: An error of the SDK, the HTTP library or the network. A AskrowsError is returned
             unchanged.
         action: A verb and its object, such as "download files/x", for the message.
         key: The API key, which is removed from messages.
@@ -143,7 +143,7 @@ def convert_exception(
     import httpx2
     from google.genai import errors
 
-    if isinstance(error, FindableError):
+    if isinstance(error, AskrowsError):
         return error
     if isinstance(error, errors.APIError):
         return build_refusal(

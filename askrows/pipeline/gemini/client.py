@@ -287,7 +287,7 @@ class Client:
 
         Raises:
             InconsistentError: The name is malformed.
-            FindableError: The call failed for another reason, after all retries.
+            AskrowsError: The call failed for another reason, after all retries.
         """
         is_file = name.startswith("files/")
         config = _request_config(self.call_timeout_s)
@@ -356,7 +356,7 @@ class Client:
         Raises:
             InconsistentError: The name is malformed.
             MissingError: The batch is missing or not accessible. It may have run nevertheless.
-            FindableError: The call failed for another reason, or its reply is about another batch.
+            AskrowsError: The call failed for another reason, or its reply is about another batch.
         """
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
@@ -377,7 +377,7 @@ class Client:
 
         Raises:
             MissingError: The API knows no model of that name.
-            FindableError: The call failed for another reason, or the reply describes no model.
+            AskrowsError: The call failed for another reason, or the reply describes no model.
         """
 
         async def fetch_model(sdk: "genai.Client") -> dict[str, Any]:
@@ -400,7 +400,7 @@ class Client:
             UnavailableError: A page cannot be read, a page names an earlier page as the next, or
                 there are more than MAX_LIST_PAGES pages. The list may be incomplete then, so it
                 proves the absence of no batch.
-            FindableError: A page failed for another reason, after its retries.
+            AskrowsError: A page failed for another reason, after its retries.
         """
         config = _request_config(self.call_timeout_s, page_size=LIST_PAGE_SIZE)
         batches: list[RemoteBatch] = []
@@ -434,7 +434,7 @@ class Client:
 
         Raises:
             InconsistentError: The name is not that of a batch (`batches/…`).
-            FindableError: The call failed, or its reply is not JSON.
+            AskrowsError: The call failed, or its reply is not JSON.
         """
         _check_name(name, BATCH_NAME_PATTERN, "batch")
 
@@ -461,7 +461,7 @@ class Client:
             IncompleteError: Each attempt got fewer bytes than its length, its chunks or its gzip
                 trailer say.
             ConfigurationError: The file cannot be written.
-            FindableError: The call failed for another reason, after all retries.
+            AskrowsError: The call failed for another reason, after all retries.
         """
         _check_name(file_name, FILE_NAME_PATTERN, "file")
 
@@ -648,7 +648,7 @@ class Client:
 
         Raises:
             ValueError: There are too few or too many texts, or a text is blank.
-            FindableError: The call failed after all retries, or its vectors are unusable.
+            AskrowsError: The call failed after all retries, or its vectors are unusable.
         """
         if not 0 < len(texts) <= MAX_EMBED_TEXTS or not all(text.strip() for text in texts):
             raise ValueError(

@@ -32,7 +32,7 @@ from askrows.pipeline.gemini.usage import Usage
 # are the second, the middle and the last line of a request file.
 CONTROL_KEYS = ("control-1", "control-2", "control-3")
 # The name of the nonce in an answer.
-NONCE_FIELD = "findable_control"
+NONCE_FIELD = "askrows_control"
 NONCE_BYTES = 8
 # Our own choice: room for the thoughts of a model that always thinks.
 MAX_OUTPUT_TOKENS = 1024

@@ -350,7 +350,7 @@ class Model:
     def replacement(self) -> str:
         """Return the setting, NAME=VALUE, that selects the successor or else the default model."""
         setting = _SETTING_BY_KIND[self.kind]
-        return f"FINDABLE_{setting}={self.successor or getattr(Settings, setting.lower())}"
+        return f"ASKROWS_{setting}={self.successor or getattr(Settings, setting.lower())}"
 
     def check_vector_width(self, dim: int) -> None:
         """Check that this embedding model can make vectors of a width.
@@ -365,7 +365,7 @@ class Model:
         if not min_dim <= dim <= max_dim:
             raise ConfigurationError(
                 f"{self.name} gives vectors of {min_dim} to {max_dim} numbers, not {dim}",
-                hint=f"set FINDABLE_DIM to a width between {min_dim} and {max_dim}",
+                hint=f"set ASKROWS_DIM to a width between {min_dim} and {max_dim}",
             )
 
 
@@ -412,7 +412,7 @@ def find_model(name: str, *, kind: ModelKind, today: date, user_file: Path | Non
         raise ConfigurationError(
             f"{bare_name!r} is {reason}; known models: {', '.join(known_names)}",
             hint=f"set {setting_name} to a known model, or add the model to "
-            "the file of FINDABLE_MODELS_FILE",
+            "the file of ASKROWS_MODELS_FILE",
         )
 
     if model.is_shut_down(today):

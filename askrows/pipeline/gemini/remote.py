@@ -18,7 +18,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, RemoteState, normalize_enum, remote_state
+from askrows.pipeline.core.states import (
+    DISPLAY_NAME_PREFIX,
+    RemoteState,
+    normalize_enum,
+    remote_state,
+)
 from askrows.pipeline.gemini.api_errors import (
     UnreadableReplyError,
     format_error,
@@ -152,8 +157,8 @@ def read_batch_page(document: Any) -> tuple[list[RemoteBatch], str]:
 
     Raises:
         UnreadableReplyError: The document is not a page of the list, it says that a part of the
-            list is unreachable, or a batch without a name may be one of findable (it has no display
-            name, or a display name of findable): the caller may be looking for it. Batches of other
+            list is unreachable, or a batch without a name may be one of askrows (it has no display
+            name, or a display name of askrows): the caller may be looking for it. Batches of other
             programs without a name are skipped.
     """
     if not isinstance(document, dict):
@@ -183,9 +188,9 @@ def _has_batch_name(document: Any) -> bool:
 
 
 def _is_of_other_program(document: Any) -> bool:
-    """Return whether an operation has a display name that findable gives to no batch.
+    """Return whether an operation has a display name that askrows gives to no batch.
 
-    False if another program's display name begins like those of findable: then the list counts as
+    False if another program's display name begins like those of askrows: then the list counts as
     unreadable, which is safe, because no batch is created without a readable list.
     """
     metadata = object_or_empty(object_or_empty(document).get("metadata"))

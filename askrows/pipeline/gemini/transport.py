@@ -27,8 +27,8 @@ import orjson
 import tenacity
 
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     NotSentError,
     RemoteError,
     ThrottledError,
@@ -105,7 +105,7 @@ class _GzipStream(httpx2.AsyncByteStream):
         return int.from_bytes(self._tail, "little") == size_bytes % 2**32
 
 
-running_call: ContextVar[RunningCall] = ContextVar("findable_call")
+running_call: ContextVar[RunningCall] = ContextVar("askrows_call")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -174,7 +174,7 @@ class Transport:
             The result of `call`.
 
         Raises:
-            FindableError: The error of the last attempt.
+            AskrowsError: The error of the last attempt.
         """
 
         def is_transient(error: BaseException) -> bool:
@@ -215,13 +215,13 @@ class Transport:
         are raised unchanged.
 
         Raises:
-            FindableError: The client was closed during the call.
+            AskrowsError: The client was closed during the call.
         """
         future = self.start(call)
         try:
             return future.result()
         except CancelledError:
-            raise FindableError(
+            raise AskrowsError(
                 "the client was closed during the call",
                 hint=RUN_LATER_HINT,
             ) from None
@@ -255,7 +255,7 @@ class Transport:
                 error, the request is not sent.
 
         Raises:
-            FindableError: The converted error of the network, the SDK or the API.
+            AskrowsError: The converted error of the network, the SDK or the API.
             ConfigurationError: The SDK cannot be opened.
         """
         sdk = await self._open()

@@ -38,7 +38,13 @@ from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.images import ASSETS, TASK
 from askrows.pipeline.images.table import assets
 from askrows.pipeline.store import claims, workspace
-from askrows.pipeline.store.database import PAGE_ROWS, Connection, Store, split_into_pages, stream_rows
+from askrows.pipeline.store.database import (
+    PAGE_ROWS,
+    Connection,
+    Store,
+    split_into_pages,
+    stream_rows,
+)
 from askrows.pipeline.tables.refusals import translate_refusals
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.

@@ -18,7 +18,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, InputError, RemoteError
+from askrows.pipeline.core.errors import (
+    ConfigurationError,
+    InconsistentError,
+    InputError,
+    RemoteError,
+)
 from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.report import Report, format_counts
@@ -28,7 +33,12 @@ from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import Embedder
-from askrows.pipeline.index.write import EntryPage, load_meaningless_queries, verify_build, write_build
+from askrows.pipeline.index.write import (
+    EntryPage,
+    load_meaningless_queries,
+    verify_build,
+    write_build,
+)
 from askrows.pipeline.store import marks, workspace
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
@@ -219,7 +229,7 @@ class _IndexBuilder:
         Raises:
             InputError: There are no entries to index and no builds are deleted, or INDEX_COLUMNS=
                 names an unknown column.
-            FindableError: An embedding call failed, or a check of the build failed.
+            AskrowsError: An embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
         with self._ws.store.read() as tx:
@@ -281,7 +291,7 @@ class _IndexBuilder:
         is not confirmed.
 
         Raises:
-            FindableError: A call failed. Vectors of earlier calls are in the cache.
+            AskrowsError: A call failed. Vectors of earlier calls are in the cache.
         """
         ws = self._ws
         entries = ws.indexed_task.read_entries

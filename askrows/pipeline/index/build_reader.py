@@ -8,8 +8,8 @@ size.
 Rows are numbered from 0: first the entries, then the untagged rows, which have no answer and no
 vector and are found by words only.
 
-Words are searched with SQLite's FTS5 over the terms of `askrows.pipeline.index.tokenizer`. The score of an
-entry is FTS5's BM25 with the weights of its groups of fields.
+Words are searched with SQLite's FTS5 over the terms of `askrows.pipeline.index.tokenizer`. The
+score of an entry is FTS5's BM25 with the weights of its groups of fields.
 """
 
 import math
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import FindableError, InconsistentError
+from askrows.pipeline.core.errors import AskrowsError, InconsistentError
 from askrows.pipeline.core.ranking import ranking_from_json
 from askrows.pipeline.index import manifest, tokenizer
 from askrows.pipeline.index.manifest import Manifest
@@ -67,7 +67,7 @@ class Index(AbstractContextManager["Index"]):
         if terms_version != tokenizer.TERMS_VERSION:
             message = (
                 f"the index has words in the form {terms_version}, "
-                f"but this version of findable reads {tokenizer.TERMS_VERSION}"
+                f"but this version of askrows reads {tokenizer.TERMS_VERSION}"
             )
             raise InconsistentError(
                 message,
@@ -116,7 +116,7 @@ class Index(AbstractContextManager["Index"]):
                 than the build was made with.
         """
         self.close()
-        if not isinstance(error, Exception) or isinstance(error, FindableError):
+        if not isinstance(error, Exception) or isinstance(error, AskrowsError):
             return
         for message in manifest.find_changed_files(self._directory, self.manifest):
             raise InconsistentError(

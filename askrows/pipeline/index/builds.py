@@ -35,7 +35,7 @@ from sqlalchemy import select
 
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import FindableError, InconsistentError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.engine.task import IndexedTask
@@ -573,7 +573,7 @@ def describe_index_state(
     except InputError:
         # There is no build yet.
         return not_indexed
-    except FindableError as error:
+    except AskrowsError as error:
         return {**not_indexed, "problem": error.message}
 
     is_up_to_date = False

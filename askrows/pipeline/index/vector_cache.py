@@ -85,7 +85,7 @@ class VectorCache:
     """Vectors of an embedding model and width: float32 rows of unit length."""
 
     table = Table(
-        "findable_vectors",
+        "askrows_vectors",
         MetaData(),
         Column("key", LargeBinary, primary_key=True),
         Column("model", Text, nullable=False),

@@ -76,7 +76,7 @@ def embed_queries(
         cache: The cache, or None to embed all texts without storing their vectors.
 
     Raises:
-        FindableError: A call of the backend failed.
+        AskrowsError: A call of the backend failed.
     """
     embed = embed_locally if ws.backend == "local" else ws.client.embed
     embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, is_query=True)
@@ -117,7 +117,7 @@ def check_embedding_model(
             f"dimensions, but the settings name {model_name} with {dim} dimensions; "
             "nothing was searched",
             hint=f"run `{task.nouns.command('index')}`, or set "
-            f"FINDABLE_EMBEDDING_MODEL={build_manifest.model} FINDABLE_DIM={build_manifest.dim}",
+            f"ASKROWS_EMBEDDING_MODEL={build_manifest.model} ASKROWS_DIM={build_manifest.dim}",
         )
 
 
@@ -210,7 +210,7 @@ class Embedder:
             How many texts were embedded.
 
         Raises:
-            FindableError: A call failed. Running calls were finished first and their vectors saved.
+            AskrowsError: A call failed. Running calls were finished first and their vectors saved.
         """
         embedded_count = 0
         entry_count = 0

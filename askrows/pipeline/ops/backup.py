@@ -3,7 +3,7 @@
 The folder of a backup has these files:
 
 - manifest.json: the SHA-256 of each file of the backup; written last
-- findable.db: a snapshot of the database, in one file
+- askrows.db: a snapshot of the database, in one file
 - batches/: the sealed files that the database names
 - index/vectors.sqlite: the cached vectors, so that `make index` rebuilds the index at no cost
 - reports/: the reports on answers
@@ -50,7 +50,7 @@ from askrows.pipeline.store.database import Connection, Store
 
 BACKUP_FORMAT = 4
 MANIFEST_FILE = "manifest.json"
-DATABASE_FILE = "findable.db"
+DATABASE_FILE = "askrows.db"
 VECTORS_FILE = "index/vectors.sqlite"
 ENGINE_FILE = "local-engine.sqlite"
 # Files that may change while they are copied: reports, user tasks and their rows, and files of the
@@ -124,7 +124,7 @@ def _list_server_commands(
     url = store.address.replace("postgresql+psycopg:", "postgresql:", 1)
     commands = (
         ["mkdir", str(target)],
-        ["pg_dump", "--format=custom", f"--file={target / 'findable.dump'}", url],
+        ["pg_dump", "--format=custom", f"--file={target / 'askrows.dump'}", url],
         ["cp", "-a", str(data.absolute()), str(target / "data")],
     )
     return tuple(shlex.join(command) for command in commands)
@@ -198,7 +198,7 @@ def _copy_sealed_files(
     """Copy the sealed files of all batches in the copied database; return their hashes by name.
 
     A request or reply file is sealed when it is complete and its hash is in the database. Reads
-    `findable.db` in `staging`, which must be copied before. Files of batches that are not over (see
+    `askrows.db` in `staging`, which must be copied before. Files of batches that are not over (see
     `BatchRow.is_finished`) must be present and unchanged. For the other batches, a warning names a
     missing or changed file. The hashes are those of the copies.
 

@@ -18,8 +18,8 @@ from askrows.pipeline.batch import reconcile
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InconsistentError,
     MissingError,
     RemoteError,
@@ -133,7 +133,7 @@ WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 def check_workspace(ws: WorkspaceSession) -> Report:
     """Run all checks of CHECKS in their order and report their findings.
 
-    A check that raises FindableError adds that error as a finding, and nothing is raised. If the
+    A check that raises AskrowsError adds that error as a finding, and nothing is raised. If the
     first check has a finding, the later checks are skipped, because they rely on an intact database
     with known states. The line that names the backend in use is not printed.
     """
@@ -145,7 +145,7 @@ def check_workspace(ws: WorkspaceSession) -> Report:
         try:
             for finding in check(report):
                 report.findings.append((check_name, finding))
-        except FindableError as error:
+        except AskrowsError as error:
             report.findings.append((check_name, _describe_failed_check(report, error)))
 
         # A row with an unknown state would cause misleading findings in the later checks.
@@ -154,7 +154,7 @@ def check_workspace(ws: WorkspaceSession) -> Report:
     return report.to_report()
 
 
-def _describe_failed_check(report: DoctorReport, error: FindableError) -> RowFault:
+def _describe_failed_check(report: DoctorReport, error: AskrowsError) -> RowFault:
     """Return the finding for a check that raised an error.
 
     A ConfigurationError or RemoteError gives only a notice that the backend was not compared, and
@@ -354,7 +354,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
     - SUBMITTING batch: always a notice, because no reply of its create call is recorded.
     - Remote batch of this workspace that the database does not have: a contradiction until it is
       over, then a notice.
-    - Second remote batch of the same batch, unless findable cancelled that duplicate: a
+    - Second remote batch of the same batch, unless askrows cancelled that duplicate: a
       contradiction. So is a batch that runs although it was given up.
 
     Trials and remote batches of other workspaces are left out; the display name of a remote batch

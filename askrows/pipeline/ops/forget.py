@@ -23,7 +23,7 @@ from askrows.pipeline.batch import ingest, prepare
 from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import FindableError, InconsistentError, InputError, RemoteError
+from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError, RemoteError
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
@@ -65,7 +65,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
     If the first line has a cell that is a name column of the task, the cells below are returned. If
     the header also has `kind` and `reason`, the file is an import's report, and only the rows that
     it lists as missing in the imported file are returned. In any other file, each line is a name.
-    Names are stripped, and blank names are left out. An apostrophe that findable put before a
+    Names are stripped, and blank names are left out. An apostrophe that askrows put before a
     formula is removed. Nothing is compared with the database.
 
     Raises:
@@ -219,14 +219,14 @@ def forget_task(ws: WorkspaceSession) -> Report:
     same command continues. Replies of killed runs are ingested before the confirmation.
 
     Raises:
-        InputError: The task is part of findable, a batch of it is open, or the user did not
+        InputError: The task is part of askrows, a batch of it is open, or the user did not
             confirm. Nothing was deleted.
-        FindableError: A reply of a killed run cannot be ingested.
+        AskrowsError: A reply of a killed run cannot be ingested.
     """
     task = ws.task
     if task.user_file is None:
         raise InputError(
-            f"{task.subject} is part of findable and cannot be forgotten; nothing was changed",
+            f"{task.subject} is part of askrows and cannot be forgotten; nothing was changed",
             hint="name its rows",
         )
     record = task.user_file.record
@@ -544,7 +544,7 @@ def _erase_rows(
     for row_id in row_ids:
         task.delete_row(tx, row_id)
         erasure.erase_row(
-            tx, task.name, row_id, texts_to_erase=names, has_findable_number=not has_source
+            tx, task.name, row_id, texts_to_erase=names, has_askrows_number=not has_source
         )
         if has_source:
             marks.record_erased_row(tx, task.name, row_id, now=now)
@@ -599,7 +599,7 @@ def _may_contain_entries(builds: Builds, row_ids: Collection[str]) -> bool:
 
     Without a build it is False. An unreadable build may contain any row.
     """
-    with contextlib.suppress(FindableError):
+    with contextlib.suppress(AskrowsError):
         if builds.read_current_manifest() is None:
             return False
         with builds.open_current() as index:

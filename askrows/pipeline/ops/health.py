@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.ops.status import read_status
 
@@ -13,7 +13,7 @@ from askrows.pipeline.ops.status import read_status
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-# Gauges of the /metrics page by name, without the prefix `findable_`: help text and label names.
+# Gauges of the /metrics page by name, without the prefix `askrows_`: help text and label names.
 GAUGES = {
     "rows": ("Rows, by state.", ("task", "state")),
     "batches": ("Batches and live runs, by state.", ("state",)),
@@ -32,7 +32,7 @@ def start_health_server(
     """Start a daemon thread that serves /healthz, /readyz and /metrics, and return.
 
     /healthz always replies 200. /readyz replies 200 if `is_ready` returns True, else 503. A page
-    whose function raises FindableError replies 503 with the error's message. Other paths reply 404.
+    whose function raises AskrowsError replies 503 with the error's message. Other paths reply 404.
     Requests are not logged. The server runs until the process ends.
 
     Args:
@@ -50,11 +50,11 @@ def start_health_server(
         """Replies to GET requests with one of the pages."""
 
         def do_GET(self) -> None:
-            """Send the page of the path; 404 if there is none, 503 if it raises FindableError."""
+            """Send the page of the path; 404 if there is none, 503 if it raises AskrowsError."""
             try:
                 page = pages.get(self.path)
                 code, body = page() if page else (404, b"not found\n")
-            except FindableError as error:
+            except AskrowsError as error:
                 code = 503
                 body = f"{error.message}\n".encode()
 
@@ -87,7 +87,7 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
 
     registry = CollectorRegistry()
     gauges = {
-        name: Gauge(f"findable_{name}", description, label_names, registry=registry)
+        name: Gauge(f"askrows_{name}", description, label_names, registry=registry)
         for name, (description, label_names) in GAUGES.items()
     }
     for ws in sessions:

@@ -15,9 +15,15 @@ from typing import Any
 from askrows.pipeline.batch.batch_files import sealed_request, sealed_result
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.errors import FindableError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.report import Report, format_fields, format_lines, make_table, show_document
+from askrows.pipeline.core.report import (
+    Report,
+    format_fields,
+    format_lines,
+    make_table,
+    show_document,
+)
 from askrows.pipeline.core.row_listing import (
     NO_FILTER,
     SORT_TIMEOUT_S,
@@ -356,7 +362,7 @@ def _read_sealed_lines(
             return [], f"the batch's files were removed by `{CommandHint('clean')}`"
         name = path.relative_to(data).as_posix()
         files.verify_sealed_file(path, sha256=sha256, file_label=name)
-    except FindableError as error:
+    except AskrowsError as error:
         return [], error.message
 
     with ResultFile(path) as result_file:

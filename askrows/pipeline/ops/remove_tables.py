@@ -1,7 +1,7 @@
-"""Remove findable's own tables, views and indexes from a database.
+"""Remove askrows' own tables, views and indexes from a database.
 
 A person confirms first. One transaction removes all of them. The files of the workspace stay. A
-table that findable adopted from another program is kept, with all columns and values in it.
+table that askrows adopted from another program is kept, with all columns and values in it.
 """
 
 import warnings
@@ -23,23 +23,23 @@ from askrows.pipeline.tables.reflection import is_sqlite, quote_name
 
 @dataclass
 class RemovableObjects:
-    """Names of the database objects that findable made, and of the tables that are kept."""
+    """Names of the database objects that askrows made, and of the tables that are kept."""
 
     tables: list[str]
     views: list[str]
-    # Indexes that findable made on the tables that are kept.
+    # Indexes that askrows made on the tables that are kept.
     indexes: list[str]
     # The tables that are kept.
     kept_tables: list[str]
 
 
-def remove_findable_tables(
+def remove_askrows_tables(
     store: Store,
     *,
     confirm: Callable[[str], None],
     should_abandon_batches: bool = False,
 ) -> Report:
-    """Ask a person, then drop all tables, views and indexes that findable made; report them.
+    """Ask a person, then drop all tables, views and indexes that askrows made; report them.
 
     The answers and costs in them are lost. All are dropped in one transaction. The files of the
     workspace and the tables of other programs stay.
@@ -63,7 +63,7 @@ def remove_findable_tables(
     )
     confirm(
         f"Remove {objects} from {store.display_name}? "
-        "All rows, answers and costs that findable stores there are lost.",
+        "All rows, answers and costs that askrows stores there are lost.",
     )
 
     # Another process may have added tables or batches while the person was asked.
@@ -96,11 +96,11 @@ def _check_no_open_batch(tx: Connection, *, should_abandon_batches: bool) -> Non
 
 
 def _list_removable_objects(tx: Connection) -> RemovableObjects:
-    """Return which tables, views and indexes findable made, and which tables are kept.
+    """Return which tables, views and indexes askrows made, and which tables are kept.
 
-    Findable's tables begin with `findable_` or were recorded as created; all others are kept. Its
+    Askrows's tables begin with `askrows_` or were recorded as created; all others are kept. Its
     views have its mark, see `answer_views`. Its indexes are listed only if they are on kept tables;
-    they begin with `findable_`, or mark an adopted table of a task. Only reads the database.
+    they begin with `askrows_`, or mark an adopted table of a task. Only reads the database.
     """
     created_names = marks.read_created_tables(tx)
     own_tables = sorted(schema.our_tables(tx, created_names))
@@ -112,13 +112,13 @@ def _list_removable_objects(tx: Connection) -> RemovableObjects:
     own_indexes = [
         name
         for table_name, name in schema.list_indexes(tx)
-        if table_name not in own_tables and (name.startswith("findable_") or name in marker_indexes)
+        if table_name not in own_tables and (name.startswith("askrows_") or name in marker_indexes)
     ]
     return RemovableObjects(own_tables, own_views, sorted(own_indexes), kept_tables)
 
 
 def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
-    """Drop the tables, views and indexes of findable, and on a server the worker's schema.
+    """Drop the tables, views and indexes of askrows, and on a server the worker's schema.
 
     The worker's schema has the tables of background jobs; it is dropped with all objects in it.
     Runs in the caller's transaction, which must be rolled back after an error.
@@ -143,7 +143,7 @@ def _drop_objects(tx: Connection, removed: RemovableObjects) -> None:
             tx.execute(text(f"DROP SCHEMA IF EXISTS {schema.WORKER_SCHEMA} CASCADE"))
     except exc.DBAPIError as error:
         raise ConfigurationError(
-            "an object of another program depends on tables or views of findable: "
+            "an object of another program depends on tables or views of askrows: "
             f"{describe_error(error)}; nothing was changed",
             hint=hint,
         ) from error

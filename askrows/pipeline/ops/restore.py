@@ -59,7 +59,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     Raises:
         InputError: `source` is not a backup, or DATA is not empty, is inside `source`, or cannot be
             created.
-        ConfigurationError: DATABASE_URL is not PostgreSQL, or its database has tables of findable
+        ConfigurationError: DATABASE_URL is not PostgreSQL, or its database has tables of askrows
             already.
         InconsistentError: The backup is damaged; nothing was changed.
     """
@@ -211,7 +211,7 @@ def _open_server(
 ) -> Iterator[tuple[Store | None, bool]]:
     """Yield the server's database of the settings, and close it; None if DATABASE_URL is not set.
 
-    The database must have no tables of findable, or those of a killed restore of the same backup
+    The database must have no tables of askrows, or those of a killed restore of the same backup
     into the same folder that nobody changed since. The second value is true in the second case: the
     caller must not copy the tables again.
 
@@ -221,7 +221,7 @@ def _open_server(
         made_at: When the backup was made.
 
     Raises:
-        ConfigurationError: The database is not on a server, or has other tables of findable.
+        ConfigurationError: The database is not on a server, or has other tables of askrows.
     """
     if not settings.database_url:
         yield None, False
@@ -260,13 +260,13 @@ def _copy_tables_to_server(
 ) -> dict[str, int]:
     """Create all tables on a server and copy a restored workspace's rows, in one transaction.
 
-    Copies findable's own tables, the tables of all tasks and the cached vectors. Rows that are
+    Copies askrows' own tables, the tables of all tasks and the cached vectors. Rows that are
     added later get higher ids than any row that was ever asked about. Last, an event is recorded
     that shows a later restore that the tables are complete.
 
     Args:
         settings: The settings of the restore; their DATA and DATABASE_URL are replaced.
-        server: A database without tables of findable.
+        server: A database without tables of askrows.
         staging: Folder of the restored workspace, with its SQLite database.
         data: The later name of this folder.
         made_at: When the backup was made.

@@ -17,7 +17,7 @@ from askrows.pipeline.batch.budget import find_quota_refusal
 from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.batch.report import BatchWait, find_waits
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import (
     LAST_FAILURE_INTRODUCTION,
@@ -524,7 +524,7 @@ def _describe_index(
                 ],
                 "model_differs": (manifest.model, manifest.dim) != (model_name, settings.dim),
             }
-    except FindableError as error:
+    except AskrowsError as error:
         document["problem"] = error.message
 
     document["behind"] = count_stale(indexed_task, tx, None)

@@ -1,6 +1,6 @@
 """Describe the status of a workspace for people: open rows, batches, index and money.
 
-- A row is doubtful if a confidence is below FINDABLE_DOUBTFUL and nobody looked at its answer.
+- A row is doubtful if a confidence is below ASKROWS_DOUBTFUL and nobody looked at its answer.
 - A duplicate batch is a second batch at Gemini that has the requests of a batch of ours.
 """
 

@@ -97,7 +97,7 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
     Raises:
         InputError: A batch of the version is running, the version is of a person or of another
             program, or the user did not confirm. All versions are unchanged.
-        FindableError: A reply of a killed run cannot be ingested.
+        AskrowsError: A reply of a killed run cannot be ingested.
     """
     summaries = _find_versions(ws, name)
     task = summaries[0].task if summaries else ws.task

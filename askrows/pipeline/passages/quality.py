@@ -357,7 +357,7 @@ def verify_concepts(
     tx: Connection,
     shape: PassagesShape,
 ) -> tuple[Mapping[str, int], Sequence[RowFault]]:
-    """Compare the concepts that findable wrote with their passages and with the applied answers.
+    """Compare the concepts that askrows wrote with their passages and with the applied answers.
 
     Concepts of corrections are included. Concepts of other programs, and of versions whose rollback
     began, are not checked. Only reads.

@@ -1,6 +1,6 @@
 """The tables of passages and concepts.
 
-The tables are made by findable or belong to another program. Ids have the type of the table; the
+The tables are made by askrows or belong to another program. Ids have the type of the table; the
 engine sees text. In a `PassagesShape` a value takes its type from its place: text, numbers and
 None go out, and cells that come in are read with `parse_json_cell` (JSON) and `cell_to_text`
 (text).
@@ -132,8 +132,8 @@ class PassagesShape:
 def read_shape(tx: Connection, *, passages: str = PASSAGES) -> PassagesShape:
     """Return the columns and keys of the tables of passages and concepts in this database.
 
-    Only the schema is read. The tables may be made by findable or belong to another program. A
-    table that does not exist is listed in `missing`, and described with the columns that findable
+    Only the schema is read. The tables may be made by askrows or belong to another program. A
+    table that does not exist is listed in `missing`, and described with the columns that askrows
     would give it.
 
     The shape also has the kind of the ids. A column for source or metadata whose type does not fit

@@ -361,7 +361,7 @@ class PassagesTask(Task):
     def remove_answers(
         self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
     ) -> int:
-        """Delete the concepts that findable wrote for some passages; return their number.
+        """Delete the concepts that askrows wrote for some passages; return their number.
 
         `version` limits this to a version (`task@n/model`). By default all versions are deleted.
         """

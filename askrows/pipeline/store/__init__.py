@@ -2,5 +2,5 @@
 
 A version is `task@n/model`; its column has the name `extractor`. A prompt version is `task@n`,
 which means all its models. Corrections have the version `person`. The column of a row's id has the
-name `item_id`. The journal is the table `findable_events`, with a line for each change of a state.
+name `item_id`. The journal is the table `askrows_events`, with a line for each change of a state.
 """

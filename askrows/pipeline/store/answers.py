@@ -84,12 +84,12 @@ _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 # Each opening for writing lists versions, so both statements are constants.
 _VERSION_STARTS = f"""
     SELECT task, extractor, min(at) AS began_at FROM (
-        SELECT task, extractor, created_at AS at FROM findable_batches
+        SELECT task, extractor, created_at AS at FROM askrows_batches
         WHERE way <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
-            SELECT name FROM findable_events WHERE kind = '{marks.ROLLBACK_EVENT}'
+            SELECT name FROM askrows_events WHERE kind = '{marks.ROLLBACK_EVENT}'
         )
         UNION ALL
-        SELECT task, extractor, started_at FROM findable_runs WHERE ended_at IS NULL
+        SELECT task, extractor, started_at FROM askrows_runs WHERE ended_at IS NULL
     ) AS asked
     GROUP BY task, extractor
 """  # noqa: S608 - constants
@@ -479,7 +479,7 @@ def have_different_answers(
     to the row. A correction that was undone is no answer.
 
     Args:
-        tx: The connection that will run the query. On SQLite, a function `findable_differ` is
+        tx: The connection that will run the query. On SQLite, a function `askrows_differ` is
             registered in it.
         id_column: The column with the row's id in the outer query.
     """
@@ -499,10 +499,10 @@ def have_different_answers(
     if tx.dialect.name == "sqlite":
         connection: Any = tx.connection.driver_connection
         # SQLite refuses to replace a function while a statement of the connection runs.
-        if "findable_differ" not in tx.info:
-            connection.create_function("findable_differ", 2, _is_different_json, deterministic=True)
-            tx.info["findable_differ"] = True
-        return func.findable_differ(first_answer, second_answer, type_=Boolean)
+        if "askrows_differ" not in tx.info:
+            connection.create_function("askrows_differ", 2, _is_different_json, deterministic=True)
+            tx.info["askrows_differ"] = True
+        return func.askrows_differ(first_answer, second_answer, type_=Boolean)
 
     return cast(first_answer, JSONB) != cast(second_answer, JSONB)
 

@@ -5,7 +5,7 @@ ends a batch also writes its counts and costs.
 
 - A batch is over when its result is on disk, or when it failed.
 - A live batch was sent as single API calls. The live batches of a command form a run.
-- A try is one call that creates the remote batch of a batch. `findable_creates` has a record of
+- A try is one call that creates the remote batch of a batch. `askrows_creates` has a record of
   each try.
 - A duplicate is a second remote batch of a batch.
 - A held batch is downloaded, but waits until a person decides about its suspicious result.
@@ -47,7 +47,14 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import has_row, next_value
-from askrows.pipeline.store.schema import BatchRow, attempts, batches, creates, events, rename_columns
+from askrows.pipeline.store.schema import (
+    BatchRow,
+    attempts,
+    batches,
+    creates,
+    events,
+    rename_columns,
+)
 
 __all__ = ["BatchRow"]
 

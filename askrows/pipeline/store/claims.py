@@ -1,6 +1,6 @@
 """Claim rows for a batch, and record how each ended under a version: answered or parked.
 
-- A row is *open* under a version if it has no record in `findable_asks`.
+- A row is *open* under a version if it has no record in `askrows_asks`.
 - A claim is the INSERT of that record. Its primary key prevents that a row is asked, and paid for,
   twice under a version. An answered row that is asked again loses its old record in the same
   transaction; its answer stays. The claims of other versions are read before; this is exact,
@@ -118,7 +118,7 @@ def _update_claim_statistics(tx: Connection, claim_count: int) -> None:
     if claim_count < MIN_CLAIMS_FOR_ANALYZE or tx.dialect.name != "postgresql":
         return
 
-    query = text("SELECT reltuples FROM pg_class WHERE oid = 'findable_asks'::regclass")
+    query = text("SELECT reltuples FROM pg_class WHERE oid = 'askrows_asks'::regclass")
     known_count = tx.execute(query).scalar_one()
     if known_count < MIN_KNOWN_FACTOR * claim_count:
         tx.execute(text(f"ANALYZE {row_claims.name}"))
@@ -134,7 +134,7 @@ def _insert_claim_records(
     transaction.
 
     Args:
-        records: The columns of `findable_asks` for each row; all have the same state.
+        records: The columns of `askrows_asks` for each row; all have the same state.
 
     Raises:
         StateConflictError: A row has a claimed or parked record under the version.

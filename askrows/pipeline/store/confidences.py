@@ -40,7 +40,7 @@ class FieldConfidence(NamedTuple):
 
 
 def make_confidence_columns(confidences: Mapping[str, FieldConfidence]) -> dict[str, Any]:
-    """Return the columns of `findable_answers` for the confidences of an answer, by field.
+    """Return the columns of `askrows_answers` for the confidences of an answer, by field.
 
     Raises:
         ValueError: A probability is not finite.

@@ -61,7 +61,7 @@ PAGE_ROWS = 500
 FILE_FETCH_ROWS = 20
 SERVER_FETCH_ROWS = 1_000
 # The execution option of a connection with its open results.
-_OPEN_RESULTS_OPTION = "findable_opened"
+_OPEN_RESULTS_OPTION = "askrows_opened"
 # SQLite calls its progress handler after this number of instructions.
 _PROGRESS_INSTRUCTIONS = 1_000
 _NULL_HANDLER = logging.NullHandler()
@@ -89,7 +89,7 @@ def cached_in_snapshot(
 
         In any other transaction `read` is always called, because the rows can change.
         """
-        if not tx.get_execution_options().get("findable_reads"):
+        if not tx.get_execution_options().get("askrows_reads"):
             return read(tx, *args, **kwargs)
 
         results = _SNAPSHOT_RESULTS.setdefault(tx, {})
@@ -223,7 +223,7 @@ class Store:
         except (exc.ArgumentError, ValueError) as error:
             # A port that is not a number is a ValueError.
             raise ConfigurationError(
-                "FINDABLE_DATABASE_URL is not a database URL",
+                "ASKROWS_DATABASE_URL is not a database URL",
                 hint="for example sqlite:////path/to/people.db"
                 " or postgresql+psycopg://user@host/database",
             ) from error
@@ -253,7 +253,7 @@ class Store:
         """Open a read-only snapshot, in which later writes of others are not visible."""
         with (
             self._translate_errors(),
-            self._open_engine().connect().execution_options(findable_reads=True) as tx,
+            self._open_engine().connect().execution_options(askrows_reads=True) as tx,
             tx.begin(),
             _close_results(tx),
         ):
@@ -278,7 +278,7 @@ class Store:
     def open_foreign_snapshot(self) -> Iterator[Connection | None]:
         """Open a snapshot of a database that may be another program's, without writing a file.
 
-        Errors of the driver are raised as FindableErrors.
+        Errors of the driver are raised as AskrowsErrors.
 
         Yields:
             A connection that only reads; None if the database is a file that does not exist.
@@ -296,7 +296,7 @@ class Store:
 
             engine = self._backend.open_unchanged(read_idle_state(self._backend.path))
             try:
-                with engine.connect().execution_options(findable_reads=True) as tx, tx.begin():
+                with engine.connect().execution_options(askrows_reads=True) as tx, tx.begin():
                     yield tx
             finally:
                 engine.dispose()
@@ -331,7 +331,7 @@ class Store:
 
         with (
             self._translate_errors(),
-            engine.connect().execution_options(findable_reads=True) as tx,
+            engine.connect().execution_options(askrows_reads=True) as tx,
         ):
             # Settings of the query's session must not reach other users of the connection.
             tx.detach()
@@ -418,7 +418,7 @@ class Store:
             self._open_engine().connect()
             if connection is None
             else contextlib.nullcontext(connection) as tx,
-            tx.execution_options(findable_patience=patience_s).begin(),
+            tx.execution_options(askrows_patience=patience_s).begin(),
             _close_results(tx),
         ):
             yield tx
@@ -476,7 +476,7 @@ class Store:
 
     @contextlib.contextmanager
     def _translate_errors(self, patience_s: float = BUSY_S) -> Iterator[None]:
-        """Raise the driver's errors in a `with` block as FindableErrors; let other errors pass.
+        """Raise the driver's errors in a `with` block as AskrowsErrors; let other errors pass.
 
         If a transaction is used after its connection was lost, the error says that the connection
         was lost. A KeyboardInterrupt that the driver turned into another error is raised again.

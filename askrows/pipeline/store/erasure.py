@@ -128,26 +128,26 @@ def erase_row(
     row_id: str,
     *,
     texts_to_erase: Sequence[str],
-    has_findable_number: bool = True,
+    has_askrows_number: bool = True,
 ) -> None:
     """Erase the stored answers of a row, and given texts in other records.
 
     Claims, marks and corrections are deleted. Attempts and answers stay as records of costs,
     without content and under another row id. The row in
-    `findable_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
+    `askrows_rows` or in the task's table stays. On SQLite the deleted content is overwritten.
     Journals nothing. Runs in the caller's transaction.
 
     Args:
         texts_to_erase: Texts to replace by "…" in all reasons, notes and journal lines, as whole
             words.
-        has_findable_number: The row's id is a number that findable assigned. Such a number reveals
+        has_askrows_number: The row's id is a number that askrows assigned. Such a number reveals
             nothing, so the new row id contains it. If False, or if the id is not a number, the new
             row id is random.
     """
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
 
-    keeps_number = has_findable_number and re.fullmatch(r"\d{1,18}", row_id)
+    keeps_number = has_askrows_number and re.fullmatch(r"\d{1,18}", row_id)
     random_id = f"{ERASED_TEXT} {secrets.token_hex(8)}"
     new_id = f"{row_id} {ERASED_TEXT}" if keeps_number else random_id
     erased_values: dict[Table, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from askrows.pipeline.core.errors import ConfigurationError, FindableError, InconsistentError
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InconsistentError
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.postgresql import Session
 
@@ -38,7 +38,7 @@ _HOST = (platform.node() or "here").replace(" ", "-")[:24]
 _PROCESS_STATES = {"T": "stopped", "t": "stopped", "Z": "gone", "X": "gone"}
 
 
-class LockLostError(FindableError):
+class LockLostError(AskrowsError):
     """A lock was lost, and another process may have continued the work; nothing more was done."""
 
     exit_code = 4
@@ -235,7 +235,7 @@ class Locks:
         """
         if self._store.path is None:
             session_name = self._open_session().lock_holder(self._lock_key(name))
-            return session_name.removeprefix("findable ")
+            return session_name.removeprefix("askrows ")
         with contextlib.suppress(OSError):
             return self._lock_path(name).read_text(encoding="utf-8", errors="replace")
         return ""
@@ -252,7 +252,7 @@ class Locks:
         """Return the session for locks; open another session after it has ended."""
         with self._mutex:
             if self._session is None or not self._session.is_alive():
-                self._session = self._store.open_session(f"findable {_make_signature()}")
+                self._session = self._store.open_session(f"askrows {_make_signature()}")
             return self._session
 
 
@@ -314,13 +314,13 @@ def _acquire_file_lock(path: Path, name: str, *, should_sign: bool) -> Lock | No
 def _make_signature() -> str:
     """Return the process id, the command and the host of this process, with blanks between them.
 
-    The command is the first argument of the findable program, else the name of the program.
+    The command is the first argument of the askrows program, else the name of the program.
     """
     program, *arguments = [*sys.argv, ""]
     program_name = Path(program).name
     first_argument = arguments[0]
     is_command = (
-        program_name in {"findable", "__main__.py"} and first_argument.replace("-", "").isalpha()
+        program_name in {"askrows", "__main__.py"} and first_argument.replace("-", "").isalpha()
     )
     command = first_argument if is_command else program_name.replace(" ", "-") or "python"
     return f"{os.getpid()} {command} {_HOST}"

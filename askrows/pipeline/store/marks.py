@@ -1,6 +1,6 @@
 """Store facts about merges, files and rows that only lines of the journal contain.
 
-The journal is the table `findable_events`.
+The journal is the table `askrows_events`.
 
 Each kind of line has typed functions here, which write and read it:
 
@@ -39,7 +39,7 @@ ERASURE_COMPLETED = "done"
 # The text that replaces erased text.
 ERASED_TEXT = "forgotten"
 _SELECT_OPENING_FACTS = (
-    "SELECT kind, name, new FROM findable_events WHERE kind IN "  # noqa: S608 - constants
+    "SELECT kind, name, new FROM askrows_events WHERE kind IN "  # noqa: S608 - constants
     f"('{LIST_DELAY_EVENT}', '{INDEX_COLUMNS_EVENT}', '{schema.TABLE_CREATED_EVENT}') ORDER BY id"
 )
 # Our own choice: the next delay may be longer than any that was seen.
@@ -277,7 +277,7 @@ def read_list_delay_s(tx: Connection) -> float:
 
 
 def read_created_tables(tx: Connection) -> set[str]:
-    """Return the names of tables of tasks that findable made here; some may be dropped since."""
+    """Return the names of tables of tasks that askrows made here; some may be dropped since."""
     return {name for kind, name, _ in _read_opening_facts(tx) if kind == schema.TABLE_CREATED_EVENT}
 
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import ArgumentError
 
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InconsistentError,
     UnavailableError,
 )
@@ -28,7 +28,7 @@ from askrows.pipeline.core.redact import PASSWORD_OPTIONS, Secret
 from askrows.pipeline.store.sqlite import BUSY_S
 
 DRIVER = "postgresql+psycopg"
-# The advisory lock of writers: a random number, the same in every version of findable.
+# The advisory lock of writers: a random number, the same in every version of askrows.
 WRITER_LOCK_KEY = 7298122611063778412
 # The longest wait for the server's reply to a connection.
 CONNECT_TIMEOUT_S = 10
@@ -115,7 +115,7 @@ class PostgresqlServer:
             raise ConfigurationError(
                 "the URL of a PostgreSQL database must begin with postgresql+psycopg://"
                 " and name the database",
-                hint="for example FINDABLE_DATABASE_URL=postgresql+psycopg://user@host/database",
+                hint="for example ASKROWS_DATABASE_URL=postgresql+psycopg://user@host/database",
             )
         _check_address(url)
         # Text is sent as UTF-8, whatever the URL says.
@@ -138,7 +138,7 @@ class PostgresqlServer:
         """
         options = {
             "client_encoding": "utf8",
-            "fallback_application_name": "findable",
+            "fallback_application_name": "askrows",
             **_CONNECTION_OPTIONS,
         }
         connect_args = {
@@ -166,7 +166,7 @@ class PostgresqlServer:
         return engine
 
     def compact(self, engine: Engine, *, extra_tables: Collection[str]) -> bool:
-        """Vacuum our tables (`findable_…`) on the server; wait at most BUSY_S seconds for a lock.
+        """Vacuum our tables (`askrows_…`) on the server; wait at most BUSY_S seconds for a lock.
 
         If a table stays locked for that time, the driver's error is raised, and later tables are
         not vacuumed.
@@ -182,7 +182,7 @@ class PostgresqlServer:
             connection.exec_driver_sql(f"SET lock_timeout = {_to_milliseconds(BUSY_S)}")
             try:
                 for name in inspect(connection).get_table_names():
-                    if name.startswith("findable_") or name in extra_tables:
+                    if name.startswith("askrows_") or name in extra_tables:
                         connection.exec_driver_sql(f"VACUUM {quote_name(name)}")
             finally:
                 connection.exec_driver_sql("RESET lock_timeout")
@@ -199,8 +199,8 @@ class PostgresqlServer:
             return type(error).__name__ in _STATEMENT_ERRORS
         return not state.startswith(_SERVER_STATES)
 
-    def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
-        """Return a FindableError for an error of the server, without the rows that it quotes.
+    def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
+        """Return a AskrowsError for an error of the server, without the rows that it quotes.
 
         A lock timeout, a lost connection or another transient failure is an UnavailableError. A
         wrong setup or a permanent refusal is a ConfigurationError. Anything else is an
@@ -228,7 +228,7 @@ class PostgresqlServer:
                 hint="wait until the other program ends, then run the same command again",
             )
         if is_setup_error or is_refused_for_good:
-            hint = "check FINDABLE_DATABASE_URL, the disk of the server, and the rights of the user"
+            hint = "check ASKROWS_DATABASE_URL, the disk of the server, and the rights of the user"
             if state == _MISSING_RIGHT_STATE:
                 hint = _MISSING_RIGHT_HINT
             return ConfigurationError(
@@ -303,7 +303,7 @@ class Session:
 
         Raises:
             ConfigurationError: A pooler gives each transaction another session; this one is closed.
-            FindableError: The server refused a query.
+            AskrowsError: The server refused a query.
         """
         pooled = engine.raw_connection()
         connection: Any = pooled.driver_connection
@@ -330,7 +330,7 @@ class Session:
             raise ConfigurationError(
                 f"a pooler before {server.display_name} gives each transaction another session,"
                 " in which no lock stays; nothing was changed",
-                hint="name the server itself in FINDABLE_DATABASE_URL,"
+                hint="name the server itself in ASKROWS_DATABASE_URL,"
                 " or a pooler of whole sessions",
             )
 
@@ -340,7 +340,7 @@ class Session:
         One thread at a time uses the session.
 
         Raises:
-            FindableError: The server refused the query, or the session has ended.
+            AskrowsError: The server refused the query, or the session has ended.
             TypeError: The query returned no row.
         """
         try:
@@ -353,7 +353,7 @@ class Session:
 
     def is_alive(self) -> bool:
         """Return whether the session still exists on the server."""
-        with contextlib.suppress(FindableError):
+        with contextlib.suppress(AskrowsError):
             return bool(self.query_value(_SELECT_PID) == self._pid)
         return False
 
@@ -364,7 +364,7 @@ class Session:
             False if another session, or another thread with this session, has locked the key.
 
         Raises:
-            FindableError: The session has ended.
+            AskrowsError: The session has ended.
         """
         with self._mutex:
             is_locked_here = key in self._locked_keys
@@ -380,7 +380,7 @@ class Session:
     def unlock(self, key: int) -> None:
         """Unlock a key. The end of the session has unlocked it already."""
         self._locked_keys.discard(key)
-        with contextlib.suppress(FindableError):
+        with contextlib.suppress(AskrowsError):
             self.query_value("SELECT pg_advisory_unlock(%s)", key)
 
     def lock_holder(self, key: int) -> str:
@@ -413,22 +413,22 @@ def _check_address(url: URL) -> None:
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(
             f"the URL of a PostgreSQL database cannot be used: {error}",
-            hint="check FINDABLE_DATABASE_URL",
+            hint="check ASKROWS_DATABASE_URL",
         ) from error
 
 
 def _begin(connection: Connection) -> None:
     """Set up a transaction: take the lock of writers, or make it a read-only snapshot.
 
-    A transaction with the option `findable_patience` (seconds) waits so long for the lock of
-    writers. A transaction with `findable_reads` is a snapshot. Other transactions are left alone.
+    A transaction with the option `askrows_patience` (seconds) waits so long for the lock of
+    writers. A transaction with `askrows_reads` is a snapshot. Other transactions are left alone.
     """
     options = connection.get_execution_options()
-    patience_s = options.get("findable_patience")
+    patience_s = options.get("askrows_patience")
     if patience_s is not None:
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_to_milliseconds(patience_s)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER_LOCK_KEY})")
-    elif options.get("findable_reads"):
+    elif options.get("askrows_reads"):
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 

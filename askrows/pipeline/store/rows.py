@@ -1,6 +1,6 @@
 """Store the rows of a source, and sync them with a new reading of the source.
 
-- Rows are stored in `findable_rows`. A row that its source no longer has is marked as gone.
+- Rows are stored in `askrows_rows`. A row that its source no longer has is marked as gone.
 - User tasks have all their rows here. The people task has here only cells of its file for which its
   table has no columns.
 - A reading is staged in a temporary table, for which nobody waits. A few statements of a single
@@ -58,7 +58,7 @@ STAGED_COLUMNS = ("row", "input_hash", "is_empty", "seen", "unusable")
 NO_HASH = ""
 IS_REFUSED = rows.c.input_hash == NO_HASH
 _staged = Table(
-    "findable_read",
+    "askrows_read",
     MetaData(),
     Column("item_id", Text, primary_key=True),
     Column("n", BigInteger, nullable=False),
@@ -82,7 +82,7 @@ class RefusedRow(NamedTuple):
         return f"line {self.line}: {self.reason}"
 
     def to_columns(self, row_id: str) -> dict[str, Any]:
-        """Return the columns of `findable_rows`, except `task` and `n`."""
+        """Return the columns of `askrows_rows`, except `task` and `n`."""
         return {
             "item_id": row_id,
             "row": json.dumps(self.cells, ensure_ascii=False, separators=(",", ":")),
@@ -288,7 +288,7 @@ def _is_stored_row(task: str) -> ColumnElement[bool]:
 def stage_rows(store: Store) -> Iterator[StagedRows]:
     """Create a temporary table for the rows of a source, and drop it at the end of the block.
 
-    Rows in this table are staged: `sync_task_rows` writes them to `findable_rows`. Staged rows that
+    Rows in this table are staged: `sync_task_rows` writes them to `askrows_rows`. Staged rows that
     are not synced in the block are discarded.
 
     Yields:
@@ -448,7 +448,7 @@ class FileRefusals:
         tx.execute(delete(rows).where(rows.c.task == task, IS_REFUSED, is_of_file))
 
     def add(self, refused: Collection[RefusedRow]) -> None:
-        """Insert refused rows of the file into `findable_rows`, after all rows of the task.
+        """Insert refused rows of the file into `askrows_rows`, after all rows of the task.
 
         They keep their order. Their ids contain a hash of the file's path and a number, which
         begins with 1 and continues in further calls.

@@ -28,7 +28,7 @@ def begin_run(tx: Connection, *, started_at: datetime, **values: Any) -> int:
     """Insert a run, and return its number.
 
     Args:
-        values: Other columns of `findable_runs`.
+        values: Other columns of `askrows_runs`.
     """
     number = next_value(tx, runs.c.number)
     tx.execute(insert(runs).values(number=number, started_at=started_at, **values))

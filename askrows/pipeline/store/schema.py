@@ -1,6 +1,6 @@
 """Define the engine's tables, and create them.
 
-- All names begin with `findable_`, so the tables fit into another program's database.
+- All names begin with `askrows_`, so the tables fit into another program's database.
 - The first command that writes creates them. Columns that tasks add to that program's tables are
   added in the same transaction.
 - The schema has a number, which grows with every change. A database with another number is
@@ -127,7 +127,7 @@ _VERSION_COLUMN = {"column": "extractor", "key": "extractor"}
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """One row of `findable_batches`.
+    """One row of `askrows_batches`.
 
     Times are aware UTC, costs are in USD, files are relative to the workspace's directory. The
     counts from `answered` to `cost` are None until the batch is ingested.
@@ -239,7 +239,7 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class TagRunRow:
-    """One row of `findable_runs`; money is in USD."""
+    """One row of `askrows_runs`; money is in USD."""
 
     number: int
     task: str
@@ -274,7 +274,7 @@ class PilotVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class PilotRow:
-    """One row of `findable_pilots`."""
+    """One row of `askrows_pilots`."""
 
     number: int
     task: str
@@ -292,7 +292,7 @@ class PilotRow:
 
 metadata = MetaData()
 workspace = Table(
-    "findable_workspace",
+    "askrows_workspace",
     metadata,
     # Always 1: the table has one row.
     Column("one", Integer, primary_key=True, autoincrement=False),
@@ -368,9 +368,9 @@ def rename_columns(row: RowMapping, row_class: type) -> dict[str, Any]:
 
 
 batches = _define_table(
-    "findable_batches",
+    "askrows_batches",
     BatchRow,
-    Index("ix_findable_batches_state", "state"),
+    Index("ix_askrows_batches_state", "state"),
     big=(
         "request_size",
         "estimated_in",
@@ -383,10 +383,10 @@ batches = _define_table(
 
 # Every try to create a remote batch, and every duplicate batch.
 creates = Table(
-    "findable_creates",
+    "askrows_creates",
     metadata,
     Column("id", BigId, primary_key=True),
-    Column("batch", ForeignKey("findable_batches.number"), nullable=False, index=True),
+    Column("batch", ForeignKey("askrows_batches.number"), nullable=False, index=True),
     Column("display_name", Text, nullable=False, index=True),
     # The number of the try; NULL for a duplicate.
     Column("try", Integer),
@@ -401,13 +401,13 @@ creates = Table(
 
 # The state of each row under a version: claimed, answered or parked. An open row has no record.
 row_claims = Table(
-    "findable_asks",
+    "askrows_asks",
     metadata,
     # An empty `extractor` means every version. No index has the state, because each move would
     # write it again.
     *_columns("task item_id extractor state"),
     # NULL for a copied answer.
-    Column("batch", ForeignKey("findable_batches.number")),
+    Column("batch", ForeignKey("askrows_batches.number")),
     # The line in the batch's request file, from 1.
     Column("line", Integer),
     # `reason` says why a row is parked.
@@ -416,17 +416,17 @@ row_claims = Table(
     # This key prevents that a row is asked, and paid for, twice under a version. The row comes
     # before the version, because open rows are looked up by row.
     PrimaryKeyConstraint("task", "item_id", "extractor"),
-    Index("findable_asks_of_batch", "batch", "line"),
-    Index("findable_asks_of_version", "task", "extractor", "input_hash"),
+    Index("askrows_asks_of_batch", "batch", "line"),
+    Index("askrows_asks_of_version", "task", "extractor", "input_hash"),
 )
 
 attempts = Table(
-    "findable_attempts",
+    "askrows_attempts",
     metadata,
     Column("id", BigId, primary_key=True),
     *_columns("task item_id extractor"),
     # NULL for a copied answer that the row refused, and for a row that was recorded as due.
-    Column("batch", ForeignKey("findable_batches.number"), index=True),
+    Column("batch", ForeignKey("askrows_batches.number"), index=True),
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
     # Whether the attempt counts against its row; false if the service failed.
@@ -440,13 +440,13 @@ attempts = Table(
     Column("cost", Float, nullable=False, server_default=text("0")),
     # The service tier, which decides the price. NULL without a reply.
     Column("tier", Text),
-    Index("findable_attempts_of_item", "task", "item_id"),
+    Index("askrows_attempts_of_item", "task", "item_id"),
 )
 
 # The rows of user tasks as their sources were read last, and the refused rows of all tasks (see
 # `store.rows`).
 rows = Table(
-    "findable_rows",
+    "askrows_rows",
     metadata,
     Column("task", Text, primary_key=True),
     Column("item_id", Text, primary_key=True),
@@ -461,17 +461,17 @@ rows = Table(
     # For images: JSON of their inspection, and why they cannot be asked about. For a refused row:
     # its line, and why it was refused.
     *_columns("seen? unusable?"),
-    Index("findable_rows_in_order", "task", "n"),
-    Index("findable_rows_of_input", "task", "input_hash"),
+    Index("askrows_rows_in_order", "task", "n"),
+    Index("askrows_rows_of_input", "task", "input_hash"),
 )
 
 answers = Table(
-    "findable_answers",
+    "askrows_answers",
     metadata,
     Column("id", BigId, primary_key=True),
     *_columns("task item_id"),
     # NULL for a copied answer, and for a correction.
-    Column("batch", ForeignKey("findable_batches.number"), index=True),
+    Column("batch", ForeignKey("askrows_batches.number"), index=True),
     # The line in the batch's request file, from 1.
     Column("line", Integer),
     # `answer` is JSON.
@@ -500,10 +500,10 @@ answers = Table(
     *_columns("confidences?"),
     # The least probability in it.
     Column("least_confidence", Float),
-    Index("findable_answers_of_item", "task", "item_id"),
+    Index("askrows_answers_of_item", "task", "item_id"),
     # Without it, each list and each count of doubtful rows would read all answers.
     Index(
-        "findable_answers_by_confidence",
+        "askrows_answers_by_confidence",
         "task",
         "least_confidence",
         sqlite_where=text("least_confidence IS NOT NULL"),
@@ -513,7 +513,7 @@ answers = Table(
 
 # Promoted builds of indexes.
 builds = Table(
-    "findable_builds",
+    "askrows_builds",
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("position", BigInteger, nullable=False),
@@ -522,7 +522,7 @@ builds = Table(
 
 # The journal. Kinds are batch, build, workspace, import, table, columns, merge and others.
 events = Table(
-    "findable_events",
+    "askrows_events",
     metadata,
     Column("id", BigId, primary_key=True),
     Column("at", UtcTime, nullable=False),
@@ -530,11 +530,11 @@ events = Table(
 )
 
 # A run of `tag` has a budget that counts from its start, and a version; it may take days.
-runs = _define_table("findable_runs", TagRunRow)
-pilots = _define_table("findable_pilots", PilotRow, big={"seed"})
+runs = _define_table("askrows_runs", TagRunRow)
+pilots = _define_table("askrows_pilots", PilotRow, big={"seed"})
 # The rows that a person asked for again (see `store.again`).
 again = Table(
-    "findable_again",
+    "askrows_again",
     metadata,
     *_columns("task item_id who"),
     # The newest model answer, of any row. The mark is done when its row has a newer one.
@@ -543,7 +543,7 @@ again = Table(
     PrimaryKeyConstraint("task", "item_id"),
 )
 tasks = Table(
-    "findable_tasks",
+    "askrows_tasks",
     metadata,
     Column("name", Text, primary_key=True),
     # The file that declares the task, and JSON of its record.
@@ -554,10 +554,10 @@ tasks = Table(
 
 # The number of this schema. Every change of a table adds 1.
 SCHEMA_NUMBER = 2
-# The kind of the journal's lines about tables of tasks that findable created, not adopted.
+# The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
-_SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'findable_workspace'"
-_SERVER_WORKSPACE = "SELECT to_regclass('findable_workspace')::oid"
+_SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"
+_SERVER_WORKSPACE = "SELECT to_regclass('askrows_workspace')::oid"
 _SQLITE_INDEXES = "SELECT lower(tbl_name), name FROM sqlite_master WHERE type = 'index'"
 _SERVER_INDEXES = (
     "SELECT indexed.relname, own.relname FROM pg_index "
@@ -565,7 +565,7 @@ _SERVER_INDEXES = (
     "WHERE pg_table_is_visible(indrelid)"
 )
 # The PostgreSQL schema with the tables of jobs.
-WORKER_SCHEMA = "findable_worker"
+WORKER_SCHEMA = "askrows_worker"
 
 
 def ensure_schema(
@@ -623,9 +623,9 @@ def is_workspace(tx: Connection) -> bool:
     number = read_workspace_row(tx)["schema"]
     if number != SCHEMA_NUMBER:
         raise InconsistentError(
-            f"this database has the schema {number}, but this findable needs the schema "
+            f"this database has the schema {number}, but this askrows needs the schema "
             f"{SCHEMA_NUMBER}; nothing was changed",
-            hint="use the findable that made the database, or another DATA and DATABASE_URL",
+            hint="use the askrows that made the database, or another DATA and DATABASE_URL",
         )
     return True
 
@@ -633,14 +633,12 @@ def is_workspace(tx: Connection) -> bool:
 @cached_in_snapshot
 def read_workspace_row(tx: Connection) -> RowMapping:
     """Return the workspace's row, of whatever schema it is."""
-    return tx.exec_driver_sql("SELECT * FROM findable_workspace").mappings().one()
+    return tx.exec_driver_sql("SELECT * FROM askrows_workspace").mappings().one()
 
 
 def other_tables(tx: Connection) -> list[str]:
     """Return the names of all tables except the engine's, sorted."""
-    return sorted(
-        name for name in inspect(tx).get_table_names() if not name.startswith("findable_")
-    )
+    return sorted(name for name in inspect(tx).get_table_names() if not name.startswith("askrows_"))
 
 
 def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
@@ -648,7 +646,7 @@ def our_tables(tx: Connection, extra_tables: Collection[str]) -> list[str]:
     return [
         name
         for name in inspect(tx).get_table_names()
-        if name.startswith("findable_") or name in extra_tables
+        if name.startswith("askrows_") or name in extra_tables
     ]
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     InconsistentError,
     UnavailableError,
 )
@@ -46,7 +46,7 @@ CACHE_KIB = 16 * 1024
 # own default of 1,000 would copy it after each chunk.
 CHECKPOINT_PAGES = 4000
 # Set in the `info` of the connection that switched the file to write-ahead mode.
-WAL_SWITCH_KEY = "findable_switched_to_wal"
+WAL_SWITCH_KEY = "askrows_switched_to_wal"
 # Kinds of SQLite errors that a query cannot cause.
 _FILE_ERROR_KINDS = {"BUSY", "LOCKED", "IOERR", "CORRUPT", "FULL", "CANTOPEN", "NOTADB"}
 
@@ -68,7 +68,7 @@ class SqliteFile:
         if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
             raise ConfigurationError(
                 f"the database must be an SQLite file or PostgreSQL, not {url.get_backend_name()}",
-                hint="set FINDABLE_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
+                hint="set ASKROWS_DATABASE_URL=sqlite:////path/to/people.db, or leave it unset",
             )
         self._url = url
         self._writes = writes
@@ -90,7 +90,7 @@ class SqliteFile:
         except OSError as error:
             raise ConfigurationError(
                 f"{self.path.parent} cannot be created: {error.strerror}; nothing was changed",
-                hint=f"set {OptionHint('data')} (or FINDABLE_DATABASE_URL) to a writable directory",
+                hint=f"set {OptionHint('data')} (or ASKROWS_DATABASE_URL) to a writable directory",
             ) from error
         # Hidden parameters keep the content of rows out of tracebacks and logs.
         engine = create_engine(
@@ -154,7 +154,7 @@ class SqliteFile:
             tables = cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             names = {row[0] for row in tables}
             has_other_tables = any(
-                not name.startswith(("findable_", "sqlite_"))
+                not name.startswith(("askrows_", "sqlite_"))
                 for name in names.difference(extra_tables)
             )
             if not has_other_tables:
@@ -176,8 +176,8 @@ class SqliteFile:
         name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
         return name.partition("_")[0] not in _FILE_ERROR_KINDS
 
-    def translate_error(self, driver_error: BaseException, patience_s: float) -> FindableError:
-        """Return a FindableError for an error of SQLite.
+    def translate_error(self, driver_error: BaseException, patience_s: float) -> AskrowsError:
+        """Return a AskrowsError for an error of SQLite.
 
         A missing savepoint is explained by the error that ended its transaction. A locked file is
         an UnavailableError. A missing file, a full or read-only disk and an unreadable file are a
@@ -188,7 +188,7 @@ class SqliteFile:
         """
         if NO_SAVEPOINT_MESSAGE in str(driver_error):
             cause = _find_cause(driver_error)
-            if isinstance(cause, FindableError):
+            if isinstance(cause, AskrowsError):
                 return cause
             driver_error = getattr(cause, "orig", None) or driver_error
 
@@ -311,13 +311,13 @@ def _decode_text(cell: bytes) -> str:
 def _begin(connection: Connection) -> None:
     """Begin a transaction; a writing transaction waits for other writers.
 
-    A transaction with the option `findable_patience` (seconds) writes. It tries BEGIN IMMEDIATE
+    A transaction with the option `askrows_patience` (seconds) writes. It tries BEGIN IMMEDIATE
     until that time is over. Any other transaction begins at once.
 
     Raises:
         OperationalError: Another program wrote for the whole time, or the file has another fault.
     """
-    patience_s = connection.get_execution_options().get("findable_patience")
+    patience_s = connection.get_execution_options().get("askrows_patience")
     if patience_s is None:
         connection.exec_driver_sql("BEGIN")
         return
@@ -353,7 +353,7 @@ def find_damage(tx: Connection) -> list[str]:
     loose_counts = Counter(
         table
         for table, _, parent_table, *_ in tx.execute(text("PRAGMA foreign_key_check"))
-        if parent_table == "findable_batches"
+        if parent_table == "askrows_batches"
     )
     messages += [
         plural(count, f"row of {table} names", f"rows of {table} name") + " a missing batch"

@@ -9,7 +9,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 # The function that each connection to an SQLite file gets.
-SQLITE_FUNCTION = "findable_hash"
+SQLITE_FUNCTION = "askrows_hash"
 
 
 class TextHash(FunctionElement[str]):

@@ -1,6 +1,6 @@
 """Read and write the workspace's row, its journal, promoted builds, folder marker and task records.
 
-- The journal is the table `findable_events`: a line for each change of a state.
+- The journal is the table `askrows_events`: a line for each change of a state.
 - The backend is what answers and embeds: Gemini, or the local engine for trials without a key.
 - The position is a counter that grows with every change of a task's rows.
 - The build that was promoted last is in service; `index/current` follows its row. A build is
@@ -9,7 +9,7 @@
   file disturbs no other command.
 - A folder contains the random id of its workspace. A database that does not know the folder's files
   would delete them as litter, use their numbers again and put an older index in service. So a
-  command with another database (for example without its FINDABLE_DATABASE_URL) is refused before it
+  command with another database (for example without its ASKROWS_DATABASE_URL) is refused before it
   writes.
 """
 
@@ -44,10 +44,10 @@ MARKER_FILE = "workspace.json"
 SEALED_FOLDERS = ("batches", "index/builds")
 # Each opening runs these statements, so they are constants.
 _SELECT_EVENTS = text(
-    "SELECT at, name, old, new, why FROM findable_events WHERE kind = :kind "
+    "SELECT at, name, old, new, why FROM askrows_events WHERE kind = :kind "
     "AND (CAST(:name AS TEXT) IS NULL OR name = CAST(:name AS TEXT)) ORDER BY id"
 ).columns(at=UtcTime)
-_SELECT_TASKS = text("SELECT name, path, words FROM findable_tasks ORDER BY name")
+_SELECT_TASKS = text("SELECT name, path, words FROM askrows_tasks ORDER BY name")
 
 
 def record_event(
@@ -214,7 +214,7 @@ def read_marker(data: Path) -> FolderMarker | None:
         raise InconsistentError(
             f"{path}, which names the database of the files in {data}, cannot be read;"
             " nothing was changed",
-            hint="if FINDABLE_DATABASE_URL is the same as before, delete that file; "
+            hint="if ASKROWS_DATABASE_URL is the same as before, delete that file; "
             "it is written again",
         ) from error
 
@@ -248,7 +248,7 @@ def check_sealed_folder(
     raise ConfigurationError(
         f"the files in {data} belong to workspace {marker.workspace_id} in {marker.database},"
         f" but {database_name} {reason}; nothing was changed",
-        hint=f"set FINDABLE_DATABASE_URL as before, or use another {OptionHint('data')};"
+        hint=f"set ASKROWS_DATABASE_URL as before, or use another {OptionHint('data')};"
         " if that database is lost, restore a backup, or give up these files and"
         f" delete {data / MARKER_FILE}",
     )

@@ -1,7 +1,7 @@
 """Make the tables of a task, or adopt tables that another program made.
 
 A `TableSpec` contains the requirements of a task on a table, `TaskTables` those on all its tables.
-To adopt a table means to check it and to add the columns and indexes that findable needs. The
+To adopt a table means to check it and to add the columns and indexes that askrows needs. The
 marker index of a task is made last, so its existence proves that the adoption was completed.
 
 - Existing values never change. A second adoption changes nothing.
@@ -93,7 +93,7 @@ class TableSpec:
 
         Raises:
             ConfigurationError: A required column is missing, a column cannot store the values that
-                it must store, or a new row needs values that findable does not write.
+                it must store, or a new row needs values that askrows does not write.
         """
         columns = read_columns(tx, self.name)
         if not columns:
@@ -105,7 +105,7 @@ class TableSpec:
                 problems += self._describe_misfit(tx, name, columns)
         if self.reference:
             problems += [
-                f"`{name}` needs a value that findable does not write"
+                f"`{name}` needs a value that askrows does not write"
                 for name, column in columns.items()
                 if name not in self.definition.c
                 and not column["nullable"]
@@ -198,7 +198,7 @@ class TableSpec:
         """Make the missing indexes, then the marker index if it is missing."""
         table = quote_name(self.name)
         for name in self._find_unindexed_columns(tx):
-            index = quote_name(f"findable_{self.name}_{name}")
+            index = quote_name(f"askrows_{self.name}_{name}")
             tx.execute(text(f"CREATE INDEX IF NOT EXISTS {index} ON {table} ({name})"))
 
         if self.marker_index is not None:

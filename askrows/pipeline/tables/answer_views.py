@@ -3,7 +3,7 @@
 - `<prefix>_answers` shows, for each row and version, the answer that was applied last.
 - `<prefix>_answered` shows each row with an answer: its source columns and its preferred answer.
 
-Both are views over `findable_answers`, so they always show the stored answers. Rules for columns:
+Both are views over `askrows_answers`, so they always show the stored answers. Rules for columns:
 
 - A field has a typed column if all its values are of the same plain kind. A date or time is text.
   All other fields (lists, objects, quotations, unions) are JSON. A quotation is a text of the row
@@ -14,7 +14,7 @@ Both are views over `findable_answers`, so they always show the stored answers. 
   a hash.
 - If a view is made again, its existing columns keep their positions.
 
-Each view of findable contains a mark: a comment with findable's name and a hash of the definition
+Each view of askrows contains a mark: a comment with askrows' name and a hash of the definition
 from which the view was made. It distinguishes the view from views of other programs, and shows
 whether it is current.
 """
@@ -78,7 +78,7 @@ JSON = "json"
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
 MAKER_NUMBER = 7
 # Origin of these views, in their marks.
-_MARK_PREFIX = "findable"
+_MARK_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.
 _NAME_HASH_DIGITS = 6
 # SQLite's JSON paths have no escapes for these characters.
@@ -188,7 +188,7 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
 
 
 def is_our_view(tx: Connection, name: str) -> bool:
-    """Return whether a view contains a mark of findable."""
+    """Return whether a view contains a mark of askrows."""
     return (_read_mark(tx, name) or "").startswith(_MARK_PREFIX)
 
 
@@ -306,7 +306,7 @@ def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None
 
 
 def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the comment of a table or view; on findable's own views this comment is the mark.
+    """Return the comment of a table or view; on askrows' own views this comment is the mark.
 
     A comment of another program is returned, too, so callers check how it begins.
 

@@ -1,9 +1,9 @@
 """List, filter, count and export the rows of a task.
 
 A page starts after the last row of the page before, by its sort values, so earlier rows are not
-read again. Refused rows of a task are listed from `findable_rows` if its table lacks them. All
+read again. Refused rows of a task are listed from `askrows_rows` if its table lacks them. All
 queries read the rows joined with their preferred answers, so an expression of a row can name
-columns of its table and of `findable_answers`. A cell is such an expression that is read for each
+columns of its table and of `askrows_answers`. A cell is such an expression that is read for each
 row. The columns show values that are made of cells and of the answer. A facet is a column with few
 values, such as tags, by which rows are counted.
 """
@@ -173,7 +173,7 @@ class Grid:
         Lists, counts and exports of rows read this SELECT.
 
         Args:
-            columns: Expressions of the row, and of its answer in `findable_answers`.
+            columns: Expressions of the row, and of its answer in `askrows_answers`.
             version: A row's answer is that of this version or prompt version; None means its
                 preferred answer.
             has_gone_rows: Select rows that left their source, too. Rows whose state or ids the
@@ -294,7 +294,7 @@ class Grid:
         - The rows are read when iterated, in constant memory.
         - The list begins after the row `options.after`, and has at most `options.limit` rows.
         - A table may lack refused rows (`is_refused` is None). If they are requested then, the list
-          has the refused rows of the task in `findable_rows`; sort order and columns are ignored.
+          has the refused rows of the task in `askrows_rows`; sort order and columns are ignored.
         - Rows that are no longer in the source are left out, unless their state or their ids
           request them.
 
@@ -501,7 +501,7 @@ class Grid:
         - Rows that are no longer in the source are counted only in `gone`, unless their state or
           ids are requested.
         - A table may lack refused rows (`is_refused` is None). The refused rows of the task
-          in `findable_rows` are then counted instead if they are requested. Without any filter they
+          in `askrows_rows` are then counted instead if they are requested. Without any filter they
           are added to the total and to the states.
         - Versions are None, and values are empty, if counting them takes longer than `within_s`
           seconds.
@@ -744,7 +744,7 @@ def make_grid(
 def make_refused_grid(tx: Connection, task: str) -> Grid:
     """Return the grid of a task's refused rows, for a task whose table does not contain them.
 
-    The grid reads the rows that `findable_rows` stores as refused. Each lists the reason, with its
+    The grid reads the rows that `askrows_rows` stores as refused. Each lists the reason, with its
     line in the source, and its cells.
     """
     columns = stored_rows.c

@@ -1,6 +1,6 @@
 """Sync the rows of a task with its source, all or nothing.
 
-The rows are stored in `findable_rows`, each as a JSON object, and are read without the source. The
+The rows are stored in `askrows_rows`, each as a JSON object, and are read without the source. The
 source is read to its end before anything is written, and the images of each row are inspected. So a
 source that breaks off writes nothing and marks no row as gone. Changes are written in one
 transaction. To stage a row means to store it in a temporary table until then. A forgotten row is a
@@ -54,7 +54,7 @@ KEY_KINDS = frozenset({"text", "integer"})
 _ID_HASH_DIGITS = 32
 _ESCAPED_NUL = b"\\u0000"
 
-# A row as it is stored, by the columns of `findable_rows`.
+# A row as it is stored, by the columns of `askrows_rows`.
 _StoredRow = dict[str, Any]
 
 

@@ -1,6 +1,6 @@
 """Read the rows of a task in the database: cells, names, states, and unanswered rows.
 
-The table is findable's own or another program's. Ids are text here, and are compared in the type of
+The table is askrows' own or another program's. Ids are text here, and are compared in the type of
 the id column.
 """
 
@@ -325,7 +325,7 @@ class RowTable:
         """Return the number of rows in the source: `total`, and by each of `names`.
 
         Each row has a single state, so the counts add up to the total. The last count is that of
-        rows that are gone, which are not in the total. Refused rows are counted in `findable_rows`
+        rows that are gone, which are not in the total. Refused rows are counted in `askrows_rows`
         if the table does not contain them.
         """
         row_counts = self.count_by_state(tx)

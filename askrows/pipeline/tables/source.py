@@ -24,7 +24,7 @@ import jsonlines
 from askrows.pipeline.core.column_placeholders import find_column
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, Declaration, ReadOptions
-from askrows.pipeline.core.errors import ConfigurationError, FindableError, InputError
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.files import hash_file, list_parquet_files, require_utf8_path
 from askrows.pipeline.core.settings import read_variable
 from askrows.pipeline.core.text import INVALID_TEXT, plural
@@ -50,8 +50,8 @@ FILE_HINT = (
 )
 # `items` of a declaration whose rows are in memory.
 MEMORY_ROWS = "<rows given in Python>"
-# The beginning of the names of columns that findable adds to those of the source.
-RESERVED_PREFIX = "findable_"
+# The beginning of the names of columns that askrows adds to those of the source.
+RESERVED_PREFIX = "askrows_"
 # A view of PostgreSQL has room for 1,600 columns.
 MAX_COLUMNS = 1_500
 # Our own choice: a view over large tables may need minutes for its first row.
@@ -60,7 +60,7 @@ TIMEOUT_S = 300.0
 # were added late with an older cursor value.
 FULL_READ_INTERVAL = timedelta(days=7)
 # The setting of the workspace's database in messages.
-_DATABASE_SETTING = re.compile("FINDABLE_DATABASE_URL=?")
+_DATABASE_SETTING = re.compile("ASKROWS_DATABASE_URL=?")
 NO_KINDS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -485,7 +485,7 @@ def _make_key_condition(record: TaskRecord, row_id: str) -> str:
 def open_query_database(store: Store | None, source: str, folder: Path) -> Iterator[Store]:
     """Open the database that `source=` names for reading, and close it after the block.
 
-    A FindableError of the opening or of the block is raised again as the same class, with a message
+    A AskrowsError of the opening or of the block is raised again as the same class, with a message
     that says that it is about `source=`. InputErrors, and errors of other classes, are raised
     unchanged.
 
@@ -500,7 +500,7 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
 
     Raises:
         InputError: The variable is not set.
-        FindableError: The database cannot be opened.
+        AskrowsError: The database cannot be opened.
     """
     if store is not None and not source:
         yield store
@@ -519,7 +519,7 @@ def open_query_database(store: Store | None, source: str, folder: Path) -> Itera
             yield other_database
     except InputError:
         raise
-    except FindableError as error:
+    except AskrowsError as error:
         message = _DATABASE_SETTING.sub("source=", error.message)
         hint = _DATABASE_SETTING.sub("source=", error.hint)
         raise type(error)(f"the database of source=: {message}", hint=hint) from error
@@ -607,7 +607,7 @@ def check_column_names(
         if not name.strip() or INVALID_TEXT.search(name):
             fault = "has no name, or one with NUL or invalid UTF-8"
         elif name.casefold().startswith(RESERVED_PREFIX):
-            fault = f"begins with {RESERVED_PREFIX}, which is reserved for columns of findable"
+            fault = f"begins with {RESERVED_PREFIX}, which is reserved for columns of askrows"
         elif name.casefold() in folded_names:
             fault = "occurs twice (case does not matter)"
         if fault:

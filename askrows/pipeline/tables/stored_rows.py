@@ -16,14 +16,14 @@ from askrows.pipeline.tables.cells import MAX_INTEGER, to_compact_json
 from askrows.pipeline.tables.row_table import UNUSABLE_STATE, RowTable
 
 # Columns of `make_rows_subquery`.
-KEY_COLUMN = "findable_key"
-ROW_NUMBER_COLUMN = "findable_row"
-PLACE_COLUMN = "findable_place"
-HASH_COLUMN = "findable_hash"
-VALUES_COLUMN = "findable_values"
-UNUSABLE_COLUMN = "findable_unusable"
-CHANGED_AT_COLUMN = "findable_changed_at"
-IMAGE_STATE_COLUMN = "findable_seen"
+KEY_COLUMN = "askrows_key"
+ROW_NUMBER_COLUMN = "askrows_row"
+PLACE_COLUMN = "askrows_place"
+HASH_COLUMN = "askrows_hash"
+VALUES_COLUMN = "askrows_values"
+UNUSABLE_COLUMN = "askrows_unusable"
+CHANGED_AT_COLUMN = "askrows_changed_at"
+IMAGE_STATE_COLUMN = "askrows_seen"
 _COLUMN_BY_NAME = {
     KEY_COLUMN: rows_table.c.item_id,
     ROW_NUMBER_COLUMN: rows_table.c.n,
@@ -31,8 +31,8 @@ _COLUMN_BY_NAME = {
     PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),
     VALUES_COLUMN: rows_table.c.row,
     HASH_COLUMN: rows_table.c.input_hash,
-    "findable_empty": rows_table.c.is_empty,
-    "findable_gone_at": rows_table.c.gone_at,
+    "askrows_empty": rows_table.c.is_empty,
+    "askrows_gone_at": rows_table.c.gone_at,
     CHANGED_AT_COLUMN: rows_table.c.changed_at,
     UNUSABLE_COLUMN: rows_table.c.unusable,
     IMAGE_STATE_COLUMN: rows_table.c.seen,
@@ -65,45 +65,45 @@ def make_row_table(
     """
     columns = rows.c
     has_images = bool(task.image_columns)
-    is_missing = columns.findable_gone_at.is_not(None)
-    has_content = and_(~is_missing, ~columns.findable_empty)
+    is_missing = columns.askrows_gone_at.is_not(None)
+    has_content = and_(~is_missing, ~columns.askrows_empty)
     if has_images:
-        has_content &= columns.findable_unusable.is_(None)
+        has_content &= columns.askrows_unusable.is_(None)
 
-    row_id = columns.findable_key
+    row_id = columns.askrows_key
     is_corrected = stored_answers.is_answered(task.name, row_id, PERSON)
     has_model_answer = stored_answers.is_answered(task.name, row_id, prompt_version)
     is_answered = has_model_answer | is_corrected
     if is_written is not None:
         is_answered |= is_written
     asked_hash = stored_answers.newest_model_answer(task.name, row_id, prompt_version, "input_hash")
-    has_other_input = func.coalesce(asked_hash, columns.findable_hash) != columns.findable_hash
+    has_other_input = func.coalesce(asked_hash, columns.askrows_hash) != columns.askrows_hash
     if not has_images:
         # Rows have the input that was asked, except for images, which are read when asked.
-        has_other_input = columns.findable_changed_at.is_not(None) & has_other_input
+        has_other_input = columns.askrows_changed_at.is_not(None) & has_other_input
 
     is_askable_again = and_(has_content, has_model_answer, ~is_corrected)
-    is_refused = columns.findable_hash == NO_HASH
-    line = f"{task.line_noun} " + columns.findable_seen + ": "
+    is_refused = columns.askrows_hash == NO_HASH
+    line = f"{task.line_noun} " + columns.askrows_seen + ": "
     is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
     states: dict[str, ColumnElement[bool]] = {"answered": is_still_answered}
     if has_images:
-        states[UNUSABLE_STATE] = columns.findable_unusable.is_not(None)
+        states[UNUSABLE_STATE] = columns.askrows_unusable.is_not(None)
     return RowTable(
         task.name,
         rows,
-        {**states, "open": ~columns.findable_empty, "empty": true()},
+        {**states, "open": ~columns.askrows_empty, "empty": true()},
         has_content & ~is_answered,
         is_askable_again=is_askable_again,
         has_other_input=has_other_input,
         is_refused=is_refused,
         is_missing=is_missing,
-        row_reason=case((is_refused, line), else_="") + columns.findable_unusable,
+        row_reason=case((is_refused, line), else_="") + columns.askrows_unusable,
         id_column=KEY_COLUMN,
         order_column=ROW_NUMBER_COLUMN,
         own_prompt_version=prompt_version,
         has_no_key=true() if task.has_made_key else is_refused,
-        place=columns.findable_place,
+        place=columns.askrows_place,
     )
 
 

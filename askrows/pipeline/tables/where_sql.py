@@ -72,7 +72,7 @@ _SERVER_QUOTATION = (
     r'\{"end": \d+, "quote": ("(?:[^"\\]|\\.)*"), "start": \d+(?:, "likeness": [-+.\deE]+)?\}'
 )
 # The member of a connection's information that says that it has the functions.
-_FUNCTIONS_MARK = "findable_where"
+_FUNCTIONS_MARK = "askrows_where"
 # All characters that `str.strip` removes, for SQL's trim.
 _WHITE_SPACE = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
 
@@ -152,7 +152,7 @@ def _make_compiler(tx: Connection | None, scopes: Scopes = ()) -> "_Compiler":
 def register_functions(connection: sqlite3.Connection) -> None:
     """Register the SQL functions of compiled conditions with an SQLite connection.
 
-    These are `findable_fold`, `findable_member` and `findable_is_number`. An earlier registration
+    These are `askrows_fold`, `askrows_member` and `askrows_is_number`. An earlier registration
     is replaced.
     """
     match_number = re.compile(NUMBER_PATTERN).fullmatch
@@ -160,9 +160,9 @@ def register_functions(connection: sqlite3.Connection) -> None:
     def is_number(value: Any) -> bool:
         return match_number(str(value)) is not None
 
-    connection.create_function("findable_fold", 1, _fold_value, deterministic=True)
-    connection.create_function("findable_member", -1, _read_member, deterministic=True)
-    connection.create_function("findable_is_number", 1, is_number, deterministic=True)
+    connection.create_function("askrows_fold", 1, _fold_value, deterministic=True)
+    connection.create_function("askrows_member", -1, _read_member, deterministic=True)
+    connection.create_function("askrows_is_number", 1, is_number, deterministic=True)
 
 
 def make_number_expression(tx: Connection, text: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -350,7 +350,7 @@ class _Compiler:
     def matches_number(self, text: ColumnElement[Any]) -> ColumnElement[bool]:
         """Return the condition that a text is a number."""
         if not self.is_server:
-            return func.findable_is_number(text)
+            return func.askrows_is_number(text)
         # A longer text could exceed the range of NUMERIC.
         return (func.length(text) <= MAX_NUMBER_CHARS) & text.regexp_match(f"^{NUMBER_PATTERN}$")
 
@@ -361,7 +361,7 @@ class _Compiler:
         database's locale knows.
         """
         if not self.is_server:
-            return func.findable_fold(text)
+            return func.askrows_fold(text)
         folded_text = func.lower(func.normalize(text, literal_column("NFKD")))
         for letter, folding in _FOLDINGS_BESIDE_LOWER.items():
             folded_text = func.replace(folded_text, letter, folding)
@@ -375,7 +375,7 @@ def _list_file_values(cell: JsonCell) -> _CellValues:
     The connection that runs them needs the functions of `register_functions`.
     """
     # SQLite's own paths have no escapes for a quotation mark in a name.
-    member = func.findable_member(cell.document, *cell.path)
+    member = func.askrows_member(cell.document, *cell.path)
     table = func.json_tree(member).table_valued("type", "atom")
     kind = table.c.type
     return _CellValues(table, case((kind.in_(("true", "false")), kind), else_=table.c.atom))

@@ -1,9 +1,9 @@
 """Write answers into a table of another program, as `write_to=` of a task says.
 
 - `table.column=field`: a field of the preferred answer goes into the column of the row with the
-  same key. Only a cell that is NULL, or that shows an answer of findable, is changed.
+  same key. Only a cell that is NULL, or that shows an answer of askrows, is changed.
 - `table.column`: the table gets a record for each row id, provider and model, with all fields of
-  the preferred answer. Only records that show an answer of findable are changed.
+  the preferred answer. Only records that show an answer of askrows are changed.
 
 Keys are compared by their bytes, even if the table's own comparison ignores case or zeros.
 """
@@ -157,12 +157,12 @@ class AnswerTarget:
 
         Raises:
             InputError: Answers cannot be written: the database refuses the statements, the answer
-                lacks the field, the table is findable's own, the column has no NULL cells because
+                lacks the field, the table is askrows' own, the column has no NULL cells because
                 it is NOT NULL, or the key of the task is not a unique key of the table or has
                 several columns.
         """
-        if self.table_name.startswith("findable_"):
-            raise self._error(f"`{self.table_name}` belongs to findable")
+        if self.table_name.startswith("askrows_"):
+            raise self._error(f"`{self.table_name}` belongs to askrows")
         if self.field not in {None, *dict(self.task.fields)}:
             raise self._error(f"the answer has no field `{self.field}`")
         if len(self.task.key) > 1:
@@ -481,7 +481,7 @@ class AnswerTarget:
 
 def _number_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:
     """Return values by the names of the parameters that `_make_parameters` makes."""
-    return {f"findable_{prefix}_{index}": value for index, value in enumerate(values)}
+    return {f"askrows_{prefix}_{index}": value for index, value in enumerate(values)}
 
 
 def _make_parameters(prefix: str, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:

@@ -374,7 +374,7 @@ def ask_question(
     Raises:
         InputError: There is no text column or no row with a text, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: An error ended the calls before any reply was validated.
+        AskrowsError: An error ended the calls before any reply was validated.
     """
     draft = unwritten_task.draft or draft_question(ws.store, unwritten_task)
     _print_columns(ws.display, draft)
@@ -502,7 +502,7 @@ def ask_saved(
     Raises:
         InputError: There is no row to ask about, or the cost was not confirmed.
         ConfigurationError: No key is set, the model does not exist, or a budget has no room.
-        FindableError: An error ended the calls, and none of the rows has a validated reply.
+        AskrowsError: An error ended the calls, and none of the rows has a validated reply.
     """
     rounds.sync_and_recover_task(ws)
     # Stored answers must not reduce the estimate for all rows, so its task has no name.

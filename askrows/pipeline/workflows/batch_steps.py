@@ -43,7 +43,7 @@ def submit_rows(
     Raises:
         GateError: A pilot failed or blocks the rows.
         BudgetError: A budget has no room for any request.
-        FindableError: The cost was not confirmed, or a batch could not be sent.
+        AskrowsError: The cost was not confirmed, or a batch could not be sent.
     """
     rounds.sync_and_recover_task(ws)
     tag_rounds = rounds.TagRounds(ws, limit=limit, should_report=False)
@@ -278,7 +278,7 @@ def move_batch(
         InputError: The batch cannot be moved, or nobody confirmed; nothing was changed.
         BudgetError: A budget has no room for the other mode; nothing was changed.
         MissingError: The API does not know the batch; it was not changed.
-        FindableError: A step was stopped; the same command continues.
+        AskrowsError: A step was stopped; the same command continues.
     """
     ws = cancel.open_task_of_batch(ws, number)
     rounds.sync_and_recover_task(ws, may_be_empty=True, should_sync=False)
@@ -352,7 +352,7 @@ def _wait_and_ingest(
     start, nothing is polled.
 
     Raises:
-        FindableError: The wait was stopped, or the result cannot be ingested.
+        AskrowsError: The wait was stopped, or the result cannot be ingested.
     """
     while True:
         batch = store.query(batches.get_batch, number)

@@ -47,7 +47,7 @@ def correct_row(
 
     Raises:
         InputError: The row, a field, the edit or the new answer is invalid.
-        FindableError: A rule of another program's table refuses the answer, or code of the task's
+        AskrowsError: A rule of another program's table refuses the answer, or code of the task's
             file failed.
     """
     title = ""

@@ -42,7 +42,12 @@ from askrows.pipeline.engine.workspace_folder import check_is_not_needed
 from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tables.row_findings import SourceRow, make_excerpt
-from askrows.pipeline.tables.source import FileSource, MemorySource, QuerySource, open_query_database
+from askrows.pipeline.tables.source import (
+    FileSource,
+    MemorySource,
+    QuerySource,
+    open_query_database,
+)
 from askrows.pipeline.workflows.column_guesses import guess_key_and_content
 
 # Name of a task that is not stored.
@@ -335,7 +340,7 @@ def check_task_name(name: str) -> None:
     """
     if _is_valid_name(name):
         return
-    hint = "use a letter, then at most 40 of a-z, 0-9 and _, and no name of findable"
+    hint = "use a letter, then at most 40 of a-z, 0-9 and _, and no name of askrows"
     similar_name = _similar_name(name)
     if similar_name:
         hint += f", for example {similar_name}"
@@ -383,7 +388,7 @@ def _similar_name(name: str) -> str:
 
 def _is_valid_name(name: str) -> bool:
     """Return whether a user task can have this name."""
-    return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("findable_")
+    return bool(NAME.fullmatch(name)) and name not in RESERVED and not name.startswith("askrows_")
 
 
 def _file_exists_error(path: object) -> InputError:

@@ -183,7 +183,7 @@ def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: b
         is_confirmed: A person confirmed the cost before; otherwise the person is asked.
 
     Raises:
-        FindableError: A poll or a batch failed, or rows of the sample are open and a budget or the
+        AskrowsError: A poll or a batch failed, or rows of the sample are open and a budget or the
             API has no room.
     """
     tag_rounds = rounds.TagRounds(ws, row_ids=row_ids, should_report=False)

@@ -41,7 +41,11 @@ from askrows.pipeline.gemini.models import (
 from askrows.pipeline.gemini.usage import Usage, calculate_cost, sum_usage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.store import batches
-from askrows.pipeline.workflows.mode_choice import ModeEstimate, estimate_live_seconds, recommend_mode
+from askrows.pipeline.workflows.mode_choice import (
+    ModeEstimate,
+    estimate_live_seconds,
+    recommend_mode,
+)
 
 # A mode counts as dearer than another if it costs more than this in addition, in USD.
 MIN_DEARER_USD = 0.01

@@ -82,7 +82,7 @@ class Workspace:
     without people uses its only task, and any other workspace uses the people task.
 
     Calls that ask take all settings as keyword arguments, by their names in lower case. All errors
-    are a `FindableError`, which names the argument if an argument is wrong.
+    are a `AskrowsError`, which names the argument if an argument is wrong.
     """
 
     settings: Settings
@@ -92,7 +92,7 @@ class Workspace:
     agrees: bool = False
 
     def __repr__(self) -> str:
-        return f"<findable workspace {self.data}>"
+        return f"<askrows workspace {self.data}>"
 
     @property
     def data(self) -> Path:
@@ -110,7 +110,7 @@ class Workspace:
         encoding: str = "",
         header: int | str = "",
     ) -> ImportReport:
-        """Import people as `findable import`, and warn of each group of rejected rows.
+        """Import people as `askrows import`, and warn of each group of rejected rows.
 
         A group has the rows that were rejected for the same reason. Columns of bytes in rows of
         Python are left out. The workspace is created if needed. No call is made.
@@ -166,7 +166,7 @@ class Workspace:
         limit: int | None = None,
         **settings: object,
     ) -> Preflight:
-        """Estimate cost and duration of asking all open rows, as `findable tag --dry`.
+        """Estimate cost and duration of asking all open rows, as `askrows tag --dry`.
 
         Args:
             task: The task.
@@ -202,7 +202,7 @@ class Workspace:
         mode: SingleRowMode = "live",
         **settings: object,
     ) -> AskReport:
-        """Ask about the first `n` rows of a table and estimate the cost of all, as `findable ask`.
+        """Ask about the first `n` rows of a table and estimate the cost of all, as `askrows ask`.
 
         If there is no name, only the cost is stored. If there is a name, the file of a task is
         written, and the answers are stored as answers of that task.
@@ -229,7 +229,7 @@ class Workspace:
             InputError: There is no text, a column does not exist, `fields` is invalid, or the
                 estimate is above the setting CONFIRM_ABOVE; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: A quota was used up or the service is down, so that the calls ended
+            AskrowsError: A quota was used up or the service is down, so that the calls ended
                 early. The task's file and the answers so far are stored then if there is a name,
                 and lost otherwise.
         """
@@ -295,7 +295,7 @@ class Workspace:
         mode: SingleRowMode = "live",
         **settings: object,
     ) -> TryReport:
-        """Ask about a few rows, and return requests and replies, as `findable try`.
+        """Ask about a few rows, and return requests and replies, as `askrows try`.
 
         Only the cost is stored.
 
@@ -311,7 +311,7 @@ class Workspace:
         Raises:
             InputError: The row does not exist, or there is no row to try; nothing was asked.
             ConfigurationError: A key is missing, or a budget has no room.
-            FindableError: A quota was used up or the service is down, so that the calls ended
+            AskrowsError: A quota was used up or the service is down, so that the calls ended
                 early.
         """
         name = None if item is None else str(item)
@@ -338,7 +338,7 @@ class Workspace:
         refresh: bool = False,
         **settings: object,
     ) -> TagReport:
-        """Ask a model about all open rows of a task and store the answers, as `findable tag`.
+        """Ask a model about all open rows of a task and store the answers, as `askrows tag`.
 
         Args:
             task: The task.
@@ -437,7 +437,7 @@ class Workspace:
         limit: int | None = None,
         **filters: Any,
     ) -> ResultTable[dict[str, Any]]:
-        """Return the rows of a task with their states, as `findable items`.
+        """Return the rows of a task with their states, as `askrows items`.
 
         All matching rows are read before this returns, up to the limit.
 
@@ -479,7 +479,7 @@ class Workspace:
         return self._run(work, task)
 
     def status(self, task: TaskLike | None = None) -> ResultDocument:
-        """Return the state of the workspace, as `findable status --json`.
+        """Return the state of the workspace, as `askrows status --json`.
 
         The member `next` is the next command to type.
         """
@@ -554,7 +554,7 @@ class Workspace:
         raw: bool = False,
         overwrite: bool = False,
     ) -> ExportReport:
-        """Write rows with their states and answers to a file, as `findable export`.
+        """Write rows with their states and answers to a file, as `askrows export`.
 
         The suffix of the path decides the format. If no row matches, no file is written and the
         report's `path` is None.
@@ -596,7 +596,7 @@ class Workspace:
         )
 
     def index(self, task: TaskLike | None = None, **settings: object) -> IndexReport:
-        """Embed changed texts and build the index, as `findable index`.
+        """Embed changed texts and build the index, as `askrows index`.
 
         Raises:
             InputError: No row is answered yet, or the task has no text to search by.
@@ -620,7 +620,7 @@ class Workspace:
         tag: str | Sequence[str] = "",
         where: str = "",
     ) -> ResultTable[Hit]:
-        """Return the `k` best entries of the index in service, best first, as `findable search`.
+        """Return the `k` best entries of the index in service, best first, as `askrows search`.
 
         Args:
             question: The search text.

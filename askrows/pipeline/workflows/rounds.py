@@ -18,7 +18,7 @@ from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.live_report import LiveReport
 from askrows.pipeline.batch.submit import SubmitReport
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
-from askrows.pipeline.core.errors import FindableError, InputError, ThrottledError
+from askrows.pipeline.core.errors import AskrowsError, InputError, ThrottledError
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import (
     OPEN_STATES,
@@ -73,7 +73,7 @@ def sync_and_recover_task(
     Raises:
         InputError: The rows of a user task cannot be read, or the task has no rows.
         ConfigurationError: The declaration changed under its version, or GATES is invalid.
-        FindableError: The replies of a dead live run could not be ingested.
+        AskrowsError: The replies of a dead live run could not be ingested.
     """
     if should_sync:
         ws.sync_task()
@@ -475,7 +475,7 @@ class TagRounds:
         except HeldBatchError:
             # The held batches wait for a person, and the other batches go on.
             pass
-        except FindableError:
+        except AskrowsError:
             self._note_held_batches()
             self._write_quality_reports(is_last=False)
             raise

@@ -1,4 +1,4 @@
-"""The tasks that come with findable: people, images and passages."""
+"""The tasks that come with askrows: people, images and passages."""
 
 from askrows.pipeline.engine.shipped_task import register_shipped_tasks
 from askrows.pipeline.experts import EXPERTS_TASK
@@ -10,7 +10,7 @@ SHIPPED_TASKS = (EXPERTS_TASK, IMAGES_TASK, PASSAGES_TASK)
 
 
 def register() -> None:
-    """Register the tasks that come with findable for all workspaces of this process.
+    """Register the tasks that come with askrows for all workspaces of this process.
 
     Programs call it before they open a workspace.
     """

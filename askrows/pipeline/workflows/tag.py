@@ -1,6 +1,6 @@
 """Ask about all open rows, live or by batch: estimate, confirm, then ask within a budget.
 
-- A killed command resumes: its run in `findable_runs` has the budget, the version and the start
+- A killed command resumes: its run in `askrows_runs` has the budget, the version and the start
   time. The run stays unfinished until no row is open or the budget is used up.
 - A pilot asks about a small random sample, whose answers are checked against the gates before the
   other rows are asked. A killed pilot resumes.
@@ -256,7 +256,7 @@ def _tag_open_rows(
         open_work: Descriptions of the batches and runs that were open when the command started.
 
     Raises:
-        FindableError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
+        AskrowsError: The cost was not confirmed, a pilot blocks the rows, or a step failed.
     """
     tag_rounds = rounds.TagRounds(ws, limit=options.limit)
     report = tag_rounds.report

@@ -14,8 +14,15 @@ from askrows.pipeline.batch.held_batches import HeldBatchError
 from askrows.pipeline.batch.ingest_report import IngestSummary
 from askrows.pipeline.batch.live_report import LiveReport
 from askrows.pipeline.batch.poll import PollReport
-from askrows.pipeline.core.errors import FindableError, GateError, RemoteError
-from askrows.pipeline.core.report import Failure, Report, Table, format_counts, format_figures, make_table
+from askrows.pipeline.core.errors import AskrowsError, GateError, RemoteError
+from askrows.pipeline.core.report import (
+    Failure,
+    Report,
+    Table,
+    format_counts,
+    format_figures,
+    make_table,
+)
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.engine.task_values import TaskNouns
@@ -195,7 +202,7 @@ class TagReport:
 
     def list_warnings(self, nouns: TaskNouns, *, strict: bool = False) -> list[str]:
         """Return a warning for each failed batch and failed gate that is no error."""
-        errors = list[FindableError]()
+        errors = list[AskrowsError]()
         if not self.is_down:
             errors += self.list_failures(nouns)
         if not (strict or self.is_stopped_by_gate):

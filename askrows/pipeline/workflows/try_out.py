@@ -18,13 +18,17 @@ from askrows.pipeline.batch import batch_files, budget, live
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection
 from askrows.pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
-from askrows.pipeline.core.errors import FindableError, InputError, QuestionChangedError
+from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
 from askrows.pipeline.core.quotes import to_display_value
 from askrows.pipeline.core.report import Failure, Report, show_document
 from askrows.pipeline.core.states import STANDARD, Mode, Outcome
 from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
 from askrows.pipeline.engine import claiming, task_registry
-from askrows.pipeline.engine.request_builder import PlannedRequest, RequestBuilder, choose_response_parser
+from askrows.pipeline.engine.request_builder import (
+    PlannedRequest,
+    RequestBuilder,
+    choose_response_parser,
+)
 from askrows.pipeline.engine.request_outcomes import validate_reply
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.engine.task import Task
@@ -94,7 +98,7 @@ class TryReport:
     schema: dict[str, Any]
     items: list[TriedRow]
     # The error that ended the calls early.
-    stopped: FindableError | None = None
+    stopped: AskrowsError | None = None
     interrupted: bool = False
     # Rows beside these that got a copied answer, because their input is equal.
     copied_rows: int = 0
@@ -366,7 +370,7 @@ def try_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         task_row = planned.requests[row_id].row
         try:
             _validate_row_reply(ws, planned.tried_rows[row_id], task_row, trial_outcome)
-        except FindableError as error:
+        except AskrowsError as error:
             # The task's own code cannot judge the reply.
             report.stopped = report.stopped or error
     return report
@@ -476,7 +480,7 @@ def _validate_row_reply(
         trial: The reply, or why there is none.
 
     Raises:
-        FindableError: The task's own code fails to validate the reply; the outcome is "not judged".
+        AskrowsError: The task's own code fails to validate the reply; the outcome is "not judged".
     """
     tried_row.calls = 1
     tried_row.seconds = round(trial.seconds, 3)

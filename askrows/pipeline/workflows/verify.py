@@ -7,7 +7,7 @@ is deleted at the end. If the command is killed, the next run resumes.
   workspace, which then waits for twice as long.
 - A control request is a request with a known answer, which shows whether the replies of a batch
   came back under the right keys.
-- A fact is something about the API that findable relies on.
+- A fact is something about the API that askrows relies on.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ INVENTED_ROWS = (
 CHECK_ROW_COUNT = MIN_CONTROLLED_ROWS + 1
 CHECK_TASK_FILE = """from typing import Literal
 from pydantic import BaseModel
-from findable import Task
+from askrows import Task
 
 class Verdict(BaseModel):
     verdict: Literal["praise", "blame"]
@@ -68,7 +68,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
     Raises:
         InputError: The cost was not confirmed; nothing was sent.
         RemoteError: The key is refused, the API cannot be reached, or it behaves differently than
-            findable needs.
+            askrows needs.
     """
     texts = itertools.cycle(INVENTED_ROWS)
     rows = [
@@ -135,7 +135,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     Raises:
         InputError: The cost was not confirmed.
         RemoteError: A call failed, or a row got no valid answer.
-        FindableError: The live run or the rounds were stopped.
+        AskrowsError: The live run or the rounds were stopped.
     """
     check_ws.announce_placeholders()
     measurements = dict[str, str]()

@@ -18,7 +18,7 @@ from askrows.pipeline.batch import budget, live
 from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.report import find_waits
 from askrows.pipeline.batch.retry_due import ask_single_rows
-from askrows.pipeline.core.errors import AccountError, FindableError
+from askrows.pipeline.core.errors import AccountError, AskrowsError
 from askrows.pipeline.core.report import warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
@@ -65,7 +65,7 @@ class WorkPass:
         self.tag_rounds = TagRounds(ws, should_report=number is None)
         self.phrases = list[str]()
         self.figures = dict[str, Any]()
-        self.failures = list[FindableError]()
+        self.failures = list[AskrowsError]()
 
     @property
     def account_error(self) -> AccountError | None:
@@ -74,7 +74,7 @@ class WorkPass:
         return next(account_errors, None)
 
     def attempt(self, *steps: Callable[[], object]) -> bool:
-        """Run all steps in order; a step that raises FindableError does not prevent the next.
+        """Run all steps in order; a step that raises AskrowsError does not prevent the next.
 
         The errors are added to `failures`. Other errors are raised at once.
 
@@ -85,7 +85,7 @@ class WorkPass:
         for step in steps:
             try:
                 step()
-            except FindableError as error:
+            except AskrowsError as error:
                 self.failures.append(error)
         return len(self.failures) == failures_before
 
@@ -190,7 +190,7 @@ class WorkPass:
         resolved.
 
         Raises:
-            FindableError: A batch could not be sent, or the price was not confirmed.
+            AskrowsError: A batch could not be sent, or the price was not confirmed.
         """
         ws = self.ws
         tag_rounds = self.tag_rounds

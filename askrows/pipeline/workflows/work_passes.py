@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
-from askrows.pipeline.core.errors import AccountError, FindableError
+from askrows.pipeline.core.errors import AccountError, AskrowsError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.store import workspace
@@ -88,7 +88,7 @@ def run_pass(
     """Run the due units of each task once; if a task cannot be opened, the others still run.
 
     A unit is a step such as "ask", "poll" batches or build the "index"; see `due_units`. It is
-    due if the database shows that it has something to do now. Errors of findable (FindableError)
+    due if the database shows that it has something to do now. Errors of askrows (AskrowsError)
     are not raised: they are in the report.
 
     Args:
@@ -103,7 +103,7 @@ def run_pass(
     """
     document: dict[str, Any] = {"did": [], "failures": [], "tasks": {}, "next": []}
     lines = list[str]()
-    failures = list[FindableError]()
+    failures = list[AskrowsError]()
     pause_s = MAX_PASS_PAUSE_S
     for name in names:
         try:
@@ -112,7 +112,7 @@ def run_pass(
                 due_units = list(list_due_units(ws))
                 work_pass.describe_waits()
                 document["workspace_id"] = ws.store.query(workspace.get_workspace).workspace_id
-        except FindableError as error:
+        except AskrowsError as error:
             failures.append(error)
             continue
 

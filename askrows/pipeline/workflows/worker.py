@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from askrows.pipeline.core.command_hint import CommandHint
-from askrows.pipeline.core.errors import AccountError, ConfigurationError, FindableError, InputError
+from askrows.pipeline.core.errors import AccountError, AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
@@ -78,7 +78,7 @@ def run_worker(
         InputError: The workspace is an SQLite file.
         ConfigurationError: The tables of jobs do not exist, or Procrastinate is not installed.
         AccountError: Requests failed because of the account, so that others would fail, too.
-        FindableError: The database does not answer.
+        AskrowsError: The database does not answer.
     """
     app = _create_app(settings, concurrency)
     pool = ThreadPoolExecutor(concurrency + EXTRA_THREADS)
@@ -166,7 +166,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
 
     connection_options = {
         "options": f"-c search_path={JOB_SCHEMA}",
-        "application_name": "findable worker",
+        "application_name": "askrows worker",
     }
     connector = PsycopgConnector(
         conninfo=f"postgresql://{address}",
@@ -316,7 +316,7 @@ class _Worker:
     async def _survey(self) -> None:
         """Create jobs for all due units, and retry jobs of dead workers, until cancelled.
 
-        This is repeated with a pause of SURVEY_PAUSE_S seconds. Errors of findable and
+        This is repeated with a pause of SURVEY_PAUSE_S seconds. Errors of askrows and
         Procrastinate are printed and do not end it.
         """
         from procrastinate.exceptions import ProcrastinateException
@@ -325,7 +325,7 @@ class _Worker:
             try:
                 await self._defer_due_units()
                 await self._retry_stalled_jobs()
-            except (FindableError, ProcrastinateException) as error:
+            except (AskrowsError, ProcrastinateException) as error:
                 _log(warned=_explain_error(error))
             await asyncio.sleep(SURVEY_PAUSE_S)
 
@@ -430,7 +430,7 @@ class _Worker:
         """
         unit_members = due_unit.json_members
         started_at_s = time.monotonic()
-        failures = list[FindableError]()
+        failures = list[AskrowsError]()
         retry_at: datetime | None = None
         phrases = ["stopped"]
 
@@ -444,7 +444,7 @@ class _Worker:
                 phrases = work_passes.describe_pass(work_pass)
                 self.account_error = self.account_error or work_pass.account_error
                 retry_at = ws.now() + timedelta(seconds=ws.settings.poll_most)
-        except FindableError as error:
+        except AskrowsError as error:
             failures = [error]
 
         self._error_counts[due_unit.unit] += len(failures)
@@ -516,7 +516,7 @@ class _Worker:
         """Return whether the tables of jobs exist and the worker is not stopping.
 
         Raises:
-            FindableError: The database does not answer.
+            AskrowsError: The database does not answer.
         """
         with self._open_session(
             self._settings.task,

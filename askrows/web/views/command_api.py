@@ -133,7 +133,7 @@ def start_or_join_command(
         """Check the price of a new build of the index, then run the command; return its document.
 
         Raises:
-            FindableError: The build costs more than `cost`, or the command failed.
+            AskrowsError: The build costs more than `cost`, or the command failed.
         """
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:

@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
-from askrows.pipeline.core.errors import FindableError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.engine.open_workspace import (
     Access,
     open_existing_or_temporary_workspace,
@@ -257,7 +257,7 @@ def render_asked_row_count(app_state: PageState, number: int, request: Request) 
     upload.typed_question = replace(upload.typed_question, roles=roles)
     try:
         _count_rows(app_state, upload)
-    except FindableError as error:
+    except AskrowsError as error:
         message = escape(to_line(error))
         return HTMLResponse(f'<span class="warn" role="alert">{message}</span>')
     with app_state.open_to_read() as ws:
@@ -301,7 +301,7 @@ def act_on_import(app_state: PageState, number: int, form: FormFields) -> HTMLRe
             _start_import(app_state, upload, asking_mode=form.get("mode", ""))
     except InputError as error:
         error_message = place_message(typed, error)
-    except FindableError as error:
+    except AskrowsError as error:
         error_message = to_line(error)
     return _render_upload(app_state, number, error_message=error_message)
 
@@ -373,7 +373,7 @@ def start_reading_upload(app_state: AppState, upload: Upload) -> None:
                 upload.task = NEW_TASK
 
         # Some files can be read by an import only; these have no first rows.
-        with suppress(FindableError):
+        with suppress(AskrowsError):
             source_rows = FileSource(upload.path, upload.read_options)
             readable_rows = (dict(row.values) for row in source_rows if isinstance(row, SourceRow))
             upload.first_rows = list(islice(readable_rows, MAX_PREVIEW_ROWS))
@@ -385,7 +385,7 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     """Run an import without changes; set `upload.preview`, and `upload.estimate` if it has one.
 
     Raises:
-        FindableError: The file cannot be imported.
+        AskrowsError: The file cannot be imported.
     """
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
@@ -401,7 +401,7 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
     """Guess the columns of a new task and their roles, count its rows, find unreadable rows.
 
     Raises:
-        FindableError: The file cannot be read, or has no rows.
+        AskrowsError: The file cannot be read, or has no rows.
     """
     with app_state.open_to_read() as ws:
         draft = new_task_files.draft_task(ws.store, _parse_table(upload, GUESS_ALL_COLUMNS))
@@ -432,7 +432,7 @@ def _count_rows(app_state: AppState, upload: Upload) -> None:
     """Count which rows of a new task are asked, with the roles of its columns.
 
     Raises:
-        FindableError: The roles of the columns are invalid, or the file cannot be read.
+        AskrowsError: The roles of the columns are invalid, or the file cannot be read.
     """
     choice = parse_column_roles(upload.typed_question.roles)
     with app_state.open_to_read() as ws:
@@ -455,7 +455,7 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
         If a mode was chosen, asking the rows is started then, for at most `cost`.
 
         Raises:
-            FindableError: The import failed, or its report says that it imported no row. The file
+            AskrowsError: The import failed, or its report says that it imported no row. The file
                 stays.
         """
         settings = replace(app_state.settings, task=upload.task)
@@ -482,7 +482,7 @@ def _start_trial(app_state: AppState, upload: Upload, typed: QuestionForm) -> No
 
     Raises:
         RequestRefusedError: 409, the file is not for a new task.
-        FindableError: The question or a column is wrong.
+        AskrowsError: The question or a column is wrong.
     """
     if upload.table_guess is None:
         raise RequestRefusedError(
@@ -524,7 +524,7 @@ def _parse_new_task(
 
     Raises:
         InputError: The question, a field or a column is invalid; `field` names its control.
-        FindableError: The file cannot be read.
+        AskrowsError: The file cannot be read.
     """
     check_question(typed)
     fields = parse_answer_fields(typed)
@@ -560,7 +560,7 @@ def _start_task_creation(app_state: AppState, upload: Upload, new_name: str, *, 
     Raises:
         RequestRefusedError: 409, the question or a column changed since the try, or there was no
             try; 422, the mode cannot be chosen.
-        FindableError: The name is invalid or in use.
+        AskrowsError: The name is invalid or in use.
     """
     if upload.tried_task is None or not upload.is_tried:
         raise RequestRefusedError(

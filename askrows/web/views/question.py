@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from askrows.pipeline.core import files
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.declaration import ReadOptions
-from askrows.pipeline.core.errors import FindableError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.engine.task import Task
 from askrows.pipeline.engine.task_file import UserFile
 from askrows.pipeline.ops import forget
@@ -43,7 +43,7 @@ def render_question(app_state: PageState, task: str) -> HTMLResponse:
                 "fields": list_answer_fields(declaration.answer),
             }
             _make_draft(user_file)
-        except FindableError as error:
+        except AskrowsError as error:
             values["obstacle"] = to_line(error)
         return render_page(
             app_state,
@@ -63,7 +63,7 @@ async def use_as_draft(app_state: PageState, task: str) -> RedirectResponse:
     Raises:
         RequestRefusedError: 404, the task has no file; 507, the disk is full.
         InputError: The rows are not in a file, or the form has no kind for a field.
-        FindableError: The task's file cannot be read.
+        AskrowsError: The task's file cannot be read.
     """
     table, read_options, question_form = await run_in_threadpool(_read_draft, app_state, task)
     with table.open("rb") as reader:
@@ -86,7 +86,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
 
     Raises:
         RequestRefusedError: 422, the form has another name.
-        FindableError: The task cannot be deleted.
+        AskrowsError: The task cannot be deleted.
     """
     if form.get("name") != task:
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
@@ -108,7 +108,7 @@ def _make_draft(user_file: UserFile) -> tuple[Path, ReadOptions, QuestionForm]:
 
     Raises:
         InputError: The rows are not in a file, or the form has no kind for a field.
-        FindableError: The task's file cannot be read.
+        AskrowsError: The task's file cannot be read.
     """
     declaration = user_file.declaration
     table = Path(user_file.record.items)
@@ -125,5 +125,5 @@ def _require_file(task: Task) -> UserFile:
         RequestRefusedError: 404, the task has no file.
     """
     if task.user_file is None or task.user_file.path is None:
-        raise RequestRefusedError(404, f"the question of {task.subject!r} is part of findable")
+        raise RequestRefusedError(404, f"the question of {task.subject!r} is part of askrows")
     return task.user_file

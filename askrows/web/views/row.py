@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from askrows.pipeline.batch import ingest
 from askrows.pipeline.batch.retry_due import ask_single_rows
 from askrows.pipeline.core.declaration import HASH_KEY
-from askrows.pipeline.core.errors import FindableError, InputError
+from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.engine import claiming, corrections
 from askrows.pipeline.engine.session import WorkspaceSession
@@ -206,7 +206,7 @@ def act_on_row(
             with app_state.open_to_read(task) as ws, ws.store.read() as tx:
                 row_id = ws.task.find_row_id(tx, key)
             mark_and_start_asking(app_state, task, [row_id], row_key=key)
-    except FindableError as error:
+    except AskrowsError as error:
         error_message = to_line(error)
 
     response = _render_row(
@@ -460,7 +460,7 @@ def estimate_cost(ws: WorkspaceSession, row_ids: Sequence[str]) -> float | None:
     """
     try:
         return try_out.plan_rows(ws, row_ids).cost
-    except FindableError:
+    except AskrowsError:
         return None
 
 
@@ -552,7 +552,7 @@ def mark_and_start_asking(
 
     Raises:
         RequestRefusedError: 404, there is no such task; 409, no row can be asked.
-        FindableError: For example a missing API key or a failed pilot; no row was marked.
+        AskrowsError: For example a missing API key or a failed pilot; no row was marked.
     """
     kind = ASK_WORK_KIND.format(task)
     newest = app_state.background_work.find_newest(kind, row_key=row_key)

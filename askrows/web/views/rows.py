@@ -136,7 +136,7 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
     the last chunk.
 
     Raises:
-        FindableError: The task is unknown or the filter is invalid. This is raised before the first
+        AskrowsError: The task is unknown or the filter is invalid. This is raised before the first
             chunk.
     """
     options = ExportOptions()

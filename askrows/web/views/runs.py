@@ -22,7 +22,7 @@ from askrows.pipeline.batch.run_report import (
     make_run,
     read_run,
 )
-from askrows.pipeline.core.errors import FindableError
+from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.ops import status
@@ -172,7 +172,7 @@ def cancel_run_or_ask_failed_rows(
             mark_and_start_asking(app_state, run_task.subject, failed_ids[:MAX_RETRIED_ROWS])
         else:
             start_cancelling(app_state, number, run_task.subject)
-    except FindableError as error:
+    except AskrowsError as error:
         error_message = to_line(error)
     return _render_batch(app_state, number, task, error_message=error_message)
 

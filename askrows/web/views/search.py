@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
-from askrows.pipeline.core.errors import FindableError, RemoteError
+from askrows.pipeline.core.errors import AskrowsError, RemoteError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.engine.task import IndexedTask
 from askrows.pipeline.index.hits import Hit, format_hit_heading
@@ -104,7 +104,7 @@ def render_search(
             with SearchSession(ws) as open_index:
                 if query.has_query:
                     values |= _run_search(open_index, query)
-        except FindableError as error:
+        except AskrowsError as error:
             values["failure"] = errors.to_problem(error)
         with ws.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
@@ -124,7 +124,7 @@ def _run_search(open_index: SearchSession, query: SearchParameters) -> dict[str,
     Raises:
         RemoteError: Gemini does not answer, and the search is by vectors or for entries like
             another (`like`), so that words alone do not suffice.
-        FindableError: An option is wrong.
+        AskrowsError: An option is wrong.
     """
     is_words_only = False
     try:

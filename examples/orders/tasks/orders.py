@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from findable import Task
+from askrows import Task
 
 
 class Answer(BaseModel):

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from findable import Quote, Task
+from askrows import Quote, Task
 
 
 class Aspect(BaseModel):

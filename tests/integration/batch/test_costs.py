@@ -1,4 +1,4 @@
-"""`findable costs` prints the cost by day, task, model and batch; its sums agree with `status`."""
+"""`askrows costs` prints the cost by day, task, model and batch; its sums agree with `status`."""
 
 import json
 from collections.abc import Callable
@@ -45,9 +45,7 @@ def costly_workspace(
 
     begun(prepare)
     api.configure(paused=True)
-    assert (
-        workspace.scalar("SELECT count(*) FROM findable_creates WHERE outcome = 'duplicate'") == 1
-    )
+    assert workspace.scalar("SELECT count(*) FROM askrows_creates WHERE outcome = 'duplicate'") == 1
     return workspace
 
 

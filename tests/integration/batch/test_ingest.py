@@ -108,7 +108,7 @@ def test_a_change_during_the_ingest_is_respected(
     with offline.open() as ws, _change_before_first_write(ws, monkeypatch, change_row):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
 
-    assert offline.query("SELECT applied, outdated FROM findable_answers ORDER BY item_id") == [
+    assert offline.query("SELECT applied, outdated FROM askrows_answers ORDER BY item_id") == [
         expected_flags,
         (1, 0),
         (1, 0),
@@ -125,12 +125,12 @@ def test_a_batch_with_a_wrong_account_stays_downloaded(offline: Workspace) -> No
     """A missing request exits with 5, an unknown model with 3; the batch stays downloaded."""
     put_people(offline, 3)
     deliver(offline, result(prepare(offline)))
-    offline.change("UPDATE findable_batches SET model = 'gemini-1-ultra'")
+    offline.change("UPDATE askrows_batches SET model = 'gemini-1-ultra'")
     assert "gemini-1-ultra" in offline.ran("batch-ingest", code=3).stderr
 
-    offline.change("UPDATE findable_batches SET model = :model", model=MODEL)
+    offline.change("UPDATE askrows_batches SET model = :model", model=MODEL)
     # Now a request has no claim.
-    offline.change("DELETE FROM findable_asks WHERE line = 2")
+    offline.change("DELETE FROM askrows_asks WHERE line = 2")
     assert "but 2 outcomes" in offline.ran("batch-ingest", code=5).stderr
     assert ledger.batches(offline) == ["downloaded"]
 
@@ -148,8 +148,8 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     reviewed: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row whose text changes and changes back during the ingest is compared later."""
-    change_input = "UPDATE findable_rows SET input_hash = :hash WHERE item_id = '2'"
-    row_hash = reviewed.scalar("SELECT input_hash FROM findable_rows WHERE item_id = '2'")
+    change_input = "UPDATE askrows_rows SET input_hash = :hash WHERE item_id = '2'"
+    row_hash = reviewed.scalar("SELECT input_hash FROM askrows_rows WHERE item_id = '2'")
     reviewed.change(change_input, hash="another input")
 
     def change_back(_write: Write) -> None:
@@ -158,7 +158,7 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
     with reviewed.open() as ws, _change_before_first_write(ws, monkeypatch, change_back):
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert ledger.batches(reviewed) == ["ingested"]
-    query = "SELECT item_id, applied, outdated FROM findable_answers ORDER BY item_id"
+    query = "SELECT item_id, applied, outdated FROM askrows_answers ORDER BY item_id"
     assert reviewed.query(query) == [("1", 1, 0), ("2", 0, 1)]
     states = json.loads(reviewed.ran("items", JSON="1").stdout)
     assert {row["id"]: row["state"] for row in states["items"]}["2"] == "open"
@@ -167,8 +167,8 @@ def test_an_answer_that_no_row_was_compared_with_is_not_applied(
 @pytest.mark.parametrize(
     "change",
     [
-        "DELETE FROM findable_rows WHERE item_id = '1'",
-        "UPDATE findable_rows SET input_hash = 'another input' WHERE item_id = '1'",
+        "DELETE FROM askrows_rows WHERE item_id = '1'",
+        "UPDATE askrows_rows SET input_hash = 'another input' WHERE item_id = '1'",
     ],
 )
 def test_a_row_may_change_between_its_claim_and_its_text(
@@ -189,6 +189,6 @@ def test_a_row_may_change_between_its_claim_and_its_text(
         assert len([*batch_ingest.ingest_batches(ws)]) == 1
     assert changed_ids == ["1", "2", "3", "4"]
     assert ledger.batches(reviewed) == ["ingested"]
-    query_text = "SELECT item_id, applied FROM findable_answers ORDER BY item_id"
+    query_text = "SELECT item_id, applied FROM askrows_answers ORDER BY item_id"
     assert reviewed.query(query_text) == [("1", 0)]
-    assert reviewed.scalar("SELECT COUNT(*) FROM findable_attempts") == 3
+    assert reviewed.scalar("SELECT COUNT(*) FROM askrows_attempts") == 3

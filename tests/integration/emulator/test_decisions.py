@@ -47,7 +47,7 @@ def test_every_type_of_question_gets_its_probabilities(caller: Caller) -> None:
         assert 0.01 <= noul <= 0.99
         assert answers[name]["confidence"] == pytest.approx(max(noul, 1 - noul))
 
-    assert reply["modelVersion"] == "findable-local-1"
+    assert reply["modelVersion"] == "askrows-local-1"
     assert reply["usage"]["total_input_tokens"] > len(TEXT) // 4
     assert reply["usage"]["total_output_tokens"] == 0
     assert caller.post("/v1/decisions", body) == reply

@@ -33,7 +33,7 @@ def test_an_answer_is_compact_json_with_correct_counts(caller: Caller) -> None:
     assert usage["totalTokenCount"] == usage["promptTokenCount"] + usage["candidatesTokenCount"]
     assert usage["candidatesTokenCount"] == -(-len(text.encode()) // 4)
     assert response["responseId"]
-    assert response["modelVersion"].startswith("findable-local-1")
+    assert response["modelVersion"].startswith("askrows-local-1")
 
     reply = caller.http.post(GENERATE.replace("v1beta", "v1"), json=request)
     assert reply.json() == response

@@ -94,10 +94,10 @@ def test_tags_are_counted(tagged: Workspace) -> None:
 @pytest.mark.alike
 def test_a_merge_is_recorded_and_can_be_undone(tagged: Workspace) -> None:
     """Answers stay as they are, the index becomes stale, and an undo restores the answered tags."""
-    before = tagged.query("SELECT answer FROM findable_answers ORDER BY id")
+    before = tagged.query("SELECT answer FROM askrows_answers ORDER BY id")
     assert merge_tags(tagged, "ml=Machine  Learning")["people"] == 3
     assert read_tags(tagged) == MERGED_TAGS
-    assert tagged.query("SELECT answer FROM findable_answers ORDER BY id") == before
+    assert tagged.query("SELECT answer FROM askrows_answers ORDER BY id") == before
 
     [merge] = read_tags_report(tagged)["merges"]
     assert merge["old"] == "ml"
@@ -163,8 +163,8 @@ def test_edits_of_a_forgotten_person_are_deleted(tagged: Workspace) -> None:
     merge_tags(tagged, "school of person-0000=schools")
     tagged.ran("forget", FIRST_PERSON, "--yes")
 
-    editors = tagged.query("SELECT who FROM findable_answers WHERE who IS NOT NULL ORDER BY id")
+    editors = tagged.query("SELECT who FROM askrows_answers WHERE who IS NOT NULL ORDER BY id")
     assert editors[0] == ("…",)
-    assert tagged.query("SELECT name, new FROM findable_events WHERE kind LIKE 'merge %'") == [
+    assert tagged.query("SELECT name, new FROM askrows_events WHERE kind LIKE 'merge %'") == [
         ("school of …", "schools")
     ]

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from askrows.pipeline.core.errors import (
+    AskrowsError,
     ConfigurationError,
-    FindableError,
     KeyRefusedError,
     MissingError,
     NotSentError,
@@ -136,7 +136,7 @@ def test_read_is_repeated(
     ],
 )
 def test_a_decision_is_asked_once_and_fails_as_other_calls_do(
-    script: Script, client: Client, answer: Answer, error: type[FindableError]
+    script: Script, client: Client, answer: Answer, error: type[AskrowsError]
 ) -> None:
     """A failed decision is not repeated, because it may have been charged."""
     script.answers = [answer]
@@ -344,7 +344,7 @@ def test_closing_the_client_ends_the_running_call(script: Script, client: Client
     client.close()
     thread.join()
 
-    assert [type(error) for error in call_errors] == [FindableError]
+    assert [type(error) for error in call_errors] == [AskrowsError]
     for client_thread in threading.enumerate():
         if client_thread.name == "gemini":
             client_thread.join(timeout=30)

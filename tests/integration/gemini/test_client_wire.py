@@ -307,7 +307,7 @@ EMBEDDING_MODEL = load_models()["gemini-embedding-2"]
         ("gemini-embedding-2", False, "title: none | text: a", None),
         ("gemini-embedding-001", True, "a", "RETRIEVAL_QUERY"),
         ("gemini-embedding-001", False, "a", "RETRIEVAL_DOCUMENT"),
-        ("findable-local-embedding-1", False, "a", "RETRIEVAL_DOCUMENT"),
+        ("askrows-local-embedding-1", False, "a", "RETRIEVAL_DOCUMENT"),
     ],
 )
 def test_embedding_sends_one_content_per_text(

@@ -12,13 +12,13 @@ from tests import ledger
 from tests.lab import Api, Workspace, ran
 
 pytestmark = pytest.mark.sqlite_only("a server's database is copied by its own programs")
-DATABASE = "findable.db"
+DATABASE = "askrows.db"
 CHAIN = ("batch-submit", "batch-poll", "batch-ingest", "index")
 
 
 def workspace_in(workspace: Workspace, data: Path) -> Workspace:
     """Return another workspace with the same settings."""
-    return Workspace(data, workspace.environ | {"FINDABLE_DATA": str(data)})
+    return Workspace(data, workspace.environ | {"ASKROWS_DATA": str(data)})
 
 
 def read_files(folder: Path) -> dict[Path, bytes]:
@@ -156,7 +156,7 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
 
     Before it, BACKEND=gemini is refused with a hint.
     """
-    local_workspace = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    local_workspace = Workspace(tmp_path / "local", {"ASKROWS_DATA": str(tmp_path / "local")})
     bios = "".join(f"person-{number},I keep bees in town {number}.\n" for number in range(4))
     (tmp_path / "people.csv").write_text(f"Username,Bio\n{bios}")
     ran(local_workspace, "import", str(tmp_path / "people.csv"))
@@ -174,7 +174,7 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
     key_settings = {
         "GEMINI_API_KEY": "some-key",
         "GOOGLE_GEMINI_BASE_URL": api.url,
-        "FINDABLE_LIST_LAG": "0",
+        "ASKROWS_LIST_LAG": "0",
     }
     gemini_workspace = Workspace(local_workspace.data, local_workspace.environ | key_settings)
     gemini_workspace.ran_each(*CHAIN)

@@ -54,13 +54,13 @@ def test_old_files_and_builds_are_removed_and_accounts_stay(used_workspace: Work
     spent = ledger.status(used_workspace)["spent"]
     assert "removed 2 files, " in ran(used_workspace, "clean", KEEP_DAYS="0")
     assert "removed nothing" in ran(used_workspace, "clean", KEEP_DAYS="0")
-    assert used_workspace.scalar("SELECT count(*) FROM findable_events WHERE kind = 'clean'") == 1
+    assert used_workspace.scalar("SELECT count(*) FROM askrows_events WHERE kind = 'clean'") == 1
     assert list_batch_files(used_workspace) == ["000002-requests.jsonl"]
 
     assert [path.name for path in (used_workspace.data / "index" / "builds").iterdir()] == ["2"]
 
     after = ledger.snapshot(used_workspace)
-    assert {**after, "findable_events": []} == {**before, "findable_events": []}
+    assert {**after, "askrows_events": []} == {**before, "askrows_events": []}
     assert ledger.status(used_workspace)["spent"] == spent
     assert ledger.findings(used_workspace) == []
     assert len(json.loads(used_workspace.run("search", "bees", "--json").stdout)) == 4

@@ -54,7 +54,7 @@ class Bench:
 def bench(workspace: Workspace, api: Api, begun: Callable[..., None]) -> Bench:
     """Prepare six tagged people, a person without a bio, two builds and a submitted batch."""
     prepared_bench = Bench(workspace, api)
-    workspace.environ["FINDABLE_RETRY_FOR"] = "0.2"
+    workspace.environ["ASKROWS_RETRY_FOR"] = "0.2"
 
     def prepare() -> None:
         """Run the chain, and start it again."""
@@ -110,22 +110,22 @@ def write_file(name: str) -> Callable[[Bench], None]:
 
 def undo_ingest(bench: Bench) -> None:
     """Reset the first batch to its state before the ingest."""
-    bench.sql("UPDATE findable_batches SET state = 'downloaded' WHERE number = 1")
-    bench.sql("UPDATE findable_asks SET state = 'claimed' WHERE batch = 1")
-    bench.sql("DELETE FROM findable_answers")
+    bench.sql("UPDATE askrows_batches SET state = 'downloaded' WHERE number = 1")
+    bench.sql("UPDATE askrows_asks SET state = 'claimed' WHERE batch = 1")
+    bench.sql("DELETE FROM askrows_answers")
     bench.sql("UPDATE experts SET tags = NULL")
 
 
 def undo_create(bench: Bench) -> None:
     """Reset the second batch to its state before the create, and change its request file."""
-    bench.sql("UPDATE findable_batches SET state = 'prepared', remote_name = NULL WHERE number = 2")
+    bench.sql("UPDATE askrows_batches SET state = 'prepared', remote_name = NULL WHERE number = 2")
     spoil_file("batches/000002-requests.jsonl")(bench)
 
 
 def lose_create_reply(bench: Bench) -> None:
     """Remove the reply to the second batch's create."""
     bench.sql(
-        "UPDATE findable_batches SET state = 'submitting', remote_name = NULL, "
+        "UPDATE askrows_batches SET state = 'submitting', remote_name = NULL, "
         "create_ended_at = NULL WHERE number = 2"
     )
 
@@ -148,9 +148,9 @@ def give_up_running_batch(bench: Bench) -> None:
 
 def forget_newer_batch(bench: Bench) -> None:
     """Delete a batch that the API knows, as if an older database was restored."""
-    bench.sql("DELETE FROM findable_asks WHERE batch = 2")
-    bench.sql("DELETE FROM findable_creates WHERE batch = 2")
-    bench.sql("DELETE FROM findable_batches WHERE number = 2")
+    bench.sql("DELETE FROM askrows_asks WHERE batch = 2")
+    bench.sql("DELETE FROM askrows_creates WHERE batch = 2")
+    bench.sql("DELETE FROM askrows_batches WHERE number = 2")
 
 
 def lose_result_for_good(bench: Bench) -> None:
@@ -176,11 +176,11 @@ def link_older_build(bench: Bench) -> None:
 def spoil_index_of_database(bench: Bench) -> None:
     """Define an index of the SQLite file on another column than its entries."""
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection = sqlite3.connect(bench.data / "findable.db")
+    connection = sqlite3.connect(bench.data / "askrows.db")
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
         "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') "
-        "WHERE name = 'findable_answers_of_item'"
+        "WHERE name = 'askrows_answers_of_item'"
     )
     connection.commit()
     connection.close()
@@ -199,28 +199,28 @@ Fault = tuple[Plant, str, tuple[str, ...]]
 GIVE_UP = "batch-cancel 2 --yes"
 # Faults that doctor reports with exit code 5.
 CONTRADICTIONS: dict[str, Fault] = {
-    "index of the database": (spoil_index_of_database, "index findable_answers_of_item", ()),
+    "index of the database": (spoil_index_of_database, "index askrows_answers_of_item", ()),
     "claim without a batch": (
         (
-            "INSERT INTO findable_asks "
+            "INSERT INTO askrows_asks "
             "(task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
-        "1 row of findable_asks names a missing batch",
+        "1 row of askrows_asks names a missing batch",
         (),
     ),
     "answer without a batch": (
-        "UPDATE findable_answers SET batch = 77 WHERE item_id = '3'",
-        "1 row of findable_answers names a missing batch",
+        "UPDATE askrows_answers SET batch = 77 WHERE item_id = '3'",
+        "1 row of askrows_answers names a missing batch",
         (),
     ),
     "batch without claims": (
-        "DELETE FROM findable_asks WHERE batch = 2",
+        "DELETE FROM askrows_asks WHERE batch = 2",
         "batch 2 is submitted, and has claims and outcomes for 0 of 2",
         (),
     ),
     "older database": (
-        "UPDATE findable_workspace SET position = 0",
+        "UPDATE askrows_workspace SET position = 0",
         "but the database is at position 0",
         ("index --worse-ok",),
     ),
@@ -232,23 +232,23 @@ CONTRADICTIONS: dict[str, Fault] = {
     "old result file": (delete_file("batches/000001-results.jsonl"), "its result is missing", ()),
     "lost result": (lose_result_for_good, "its result is missing", ("batch-cancel 1 --yes",)),
     "state": (
-        "UPDATE findable_batches SET state = 'lost' WHERE number = 2",
+        "UPDATE askrows_batches SET state = 'lost' WHERE number = 2",
         "has an unknown state: 'lost'",
         (),
     ),
     "sum": (
-        "UPDATE findable_batches SET answered = 5 WHERE number = 1",
+        "UPDATE askrows_batches SET answered = 5 WHERE number = 1",
         "has claims and outcomes for 5 of 6",
         (),
     ),
     "answers": (
-        "DELETE FROM findable_answers WHERE item_id = '3'",
+        "DELETE FROM askrows_answers WHERE item_id = '3'",
         "but the database has 5 answered",
         (),
     ),
     "attempts": (
         (
-            "INSERT INTO findable_attempts "
+            "INSERT INTO askrows_attempts "
             "(task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
@@ -256,7 +256,7 @@ CONTRADICTIONS: dict[str, Fault] = {
         (),
     ),
     "unclaimed": (
-        "UPDATE findable_asks SET state = 'answered' WHERE batch = 2",
+        "UPDATE askrows_asks SET state = 'answered' WHERE batch = 2",
         "and has claims and outcomes for 0 of 2",
         (),
     ),
@@ -362,7 +362,7 @@ def test_an_empty_workspace_is_healthy(workspace: Workspace, api: Api, tmp_path:
     models = ("gemini-3.5-flash-lite", "gemini-embedding-2")
     assert checked_paths == {"/v1beta/batches", *(f"/v1beta/models/{name}" for name in models)}
 
-    local_workspace = Workspace(tmp_path / "local", {"FINDABLE_DATA": str(tmp_path / "local")})
+    local_workspace = Workspace(tmp_path / "local", {"ASKROWS_DATA": str(tmp_path / "local")})
     local_workspace.begin().ran("doctor")
     assert not list(local_workspace.data.glob("local-engine*"))
 
@@ -434,7 +434,7 @@ def test_a_damaged_database_is_reported_in_one_line(bench: Bench) -> None:
     bench.sql("UPDATE experts SET company = CAST(x'48E96C' AS TEXT) WHERE id = 1")
     assert bench.doctor()[0] == 0
 
-    path = bench.data / "findable.db"
+    path = bench.data / "askrows.db"
     bench.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     content = bytearray(path.read_bytes())
     for page in range(8192, len(content), 4096):

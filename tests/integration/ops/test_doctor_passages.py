@@ -29,7 +29,7 @@ def answered_workspace(workspace: Workspace, begun: Callable[..., None]) -> Work
         ran(workspace, "index")
 
     begun(prepare)
-    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.environ["ASKROWS_TASK"] = "passages"
     return workspace
 
 
@@ -83,7 +83,7 @@ FAULTS: dict[str, tuple[Callable[[Workspace], None], str]] = {
     ),
     "answer gone": (
         lambda workspace: workspace.change(
-            "UPDATE findable_answers SET applied = false WHERE item_id = 'p-0002'"
+            "UPDATE askrows_answers SET applied = false WHERE item_id = 'p-0002'"
         ),
         "1 concepts without an applied answer, of p-0002",
     ),

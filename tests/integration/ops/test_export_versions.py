@@ -24,7 +24,7 @@ def _two_versions(
     reviews.set_up_task(workspace).ran("tag-live")
     reviews.write_task_file(version=2)
     workspace.ran("tag-live", LIMIT="2")
-    workspace.environ["FINDABLE_OVERWRITE"] = "1"
+    workspace.environ["ASKROWS_OVERWRITE"] = "1"
     return workspace
 
 

@@ -26,7 +26,7 @@ def read_files(data: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(data)): path.read_bytes()
         for path in data.rglob("*")
-        if path.is_file() and not path.name.startswith("findable.db")
+        if path.is_file() and not path.name.startswith("askrows.db")
     }
 
 
@@ -64,7 +64,7 @@ def paid_workspace(
 def test_another_database_is_refused_before_anything_is_written(
     paid_workspace: Workspace, tmp_path: Path
 ) -> None:
-    """Commands exit with 3 if FINDABLE_DATABASE_URL is missing, and keep the paid result.
+    """Commands exit with 3 if ASKROWS_DATABASE_URL is missing, and keep the paid result.
 
     The database of another workspace is refused too.
     """
@@ -74,21 +74,21 @@ def test_another_database_is_refused_before_anything_is_written(
         result = other_workspace.ran(*words, code=3)
         assert "belong to workspace" in result.stderr
         assert str(paid_workspace.data / MARKER_FILE) in result.stderr
-        assert "FINDABLE_DATABASE_URL" in result.stderr
+        assert "ASKROWS_DATABASE_URL" in result.stderr
 
     second = Workspace(
-        tmp_path / "second", {**paid_workspace.environ, "FINDABLE_DATA": str(tmp_path / "second")}
+        tmp_path / "second", {**paid_workspace.environ, "ASKROWS_DATA": str(tmp_path / "second")}
     )
     second.begin()
     mixed = Workspace(paid_workspace.data, dict(paid_workspace.environ))
     mixed.environ[URL] = (
-        second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'findable.db'}"
+        second.environ[URL] if ON_POSTGRESQL else f"sqlite:///{second.data / 'askrows.db'}"
     )
     assert "has another workspace" in mixed.ran("batch-submit", code=3).stderr
 
     assert read_files(paid_workspace.data) == before
     assert not (tmp_path / "other.db").exists()
-    assert ON_POSTGRESQL is not (paid_workspace.data / "findable.db").exists()
+    assert ON_POSTGRESQL is not (paid_workspace.data / "askrows.db").exists()
 
     # A marker that is not JSON.
     (paid_workspace.data / MARKER_FILE).write_text("{")
@@ -100,9 +100,9 @@ def test_another_database_is_refused_before_anything_is_written(
 
 def test_a_second_folder_is_refused(paid_workspace: Workspace, tmp_path: Path) -> None:
     """A mistyped DATA= is refused before a folder is created; an empty folder is taken."""
-    url = paid_workspace.environ.get(URL, f"sqlite:///{paid_workspace.data / 'findable.db'}")
+    url = paid_workspace.environ.get(URL, f"sqlite:///{paid_workspace.data / 'askrows.db'}")
     second = replace(paid_workspace, data=tmp_path / "second")
-    second.environ |= {"FINDABLE_DATA": str(second.data), URL: url}
+    second.environ |= {"ASKROWS_DATA": str(second.data), URL: url}
     for words in (("score",), ("batch-ingest",), ("status",)):
         result = second.ran(*words, code=3)
         assert "set DATA= to the folder that belongs to that database" in result.stderr, words

@@ -112,10 +112,10 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
     assert ledger.snapshot(indexed_workspace) == snapshot
 
     assert {"batches/000001-requests.jsonl"} <= set(files_with_traces(indexed_workspace.data))
-    assert ON_POSTGRESQL or "findable.db" in files_with_traces(indexed_workspace.data)
+    assert ON_POSTGRESQL or "askrows.db" in files_with_traces(indexed_workspace.data)
     assert tables_with_traces(indexed_workspace)
 
-    account = indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches")
+    account = indexed_workspace.query("SELECT answered, tokens_in, cost FROM askrows_batches")
     assert "zq-77 forgotten, with 2 lines, 2 sealed files, 2 vectors" in ran(
         indexed_workspace, "forget", "zq-77", "--yes"
     )
@@ -130,7 +130,7 @@ def test_a_forgotten_person_is_in_no_byte(indexed_workspace: Workspace) -> None:
         )
     assert "zq-77" not in ran(indexed_workspace, "search", "Zanthippa Quorn of Quillmouth")
     assert (
-        indexed_workspace.query("SELECT answered, tokens_in, cost FROM findable_batches") == account
+        indexed_workspace.query("SELECT answered, tokens_in, cost FROM askrows_batches") == account
     )
 
     status = ledger.status(indexed_workspace)
@@ -154,7 +154,7 @@ def test_earlier_texts_of_a_person_are_gone_too(
     """A biography that was replaced earlier is in no free page and in no cached vector."""
     csv_file = tmp_path / "changed.csv"
     csv_file.write_text("Username,Bio\nzq-77,Somebody else wrote this about bees.\n")
-    connection = sqlite3.connect(indexed_workspace.data / "findable.db")
+    connection = sqlite3.connect(indexed_workspace.data / "askrows.db")
     connection.execute("PRAGMA secure_delete = OFF")
     for number in range(50):
         connection.execute(
@@ -165,7 +165,7 @@ def test_earlier_texts_of_a_person_are_gone_too(
     connection.execute("UPDATE experts SET bio = 'x' WHERE username = 'zq-77'")
     connection.commit()
     connection.close()
-    assert "findable.db" in files_with_traces(indexed_workspace.data)
+    assert "askrows.db" in files_with_traces(indexed_workspace.data)
 
     ran(indexed_workspace, "import", str(csv_file))
     ran(indexed_workspace, "index")
@@ -175,19 +175,19 @@ def test_earlier_texts_of_a_person_are_gone_too(
     # The cache keeps the 86 vectors of nonsense texts.
     with indexed_workspace.open() as ws, open_vector_cache(ws).open_snapshot() as tx:
         assert tx is not None
-        assert tx.exec_driver_sql("SELECT count(*) FROM findable_vectors").scalar() == 5 + 86
+        assert tx.exec_driver_sql("SELECT count(*) FROM askrows_vectors").scalar() == 5 + 86
 
 
 def test_notes_about_others_lose_the_name(indexed_workspace: Workspace) -> None:
     """Reasons, notes and events keep everything except the person's name."""
     indexed_workspace.change(
-        "UPDATE findable_batches SET reason = 'line 3: zq-77 and zq-778 were refused'"
+        "UPDATE askrows_batches SET reason = 'line 3: zq-77 and zq-778 were refused'"
     )
     with indexed_workspace.open() as ws, ws.store.write() as tx:
         table.insert_person(tx, "zq-778", {})
     ran(indexed_workspace, "forget", "zq-77", "--yes")
     assert (
-        indexed_workspace.scalar("SELECT reason FROM findable_batches")
+        indexed_workspace.scalar("SELECT reason FROM askrows_batches")
         == "line 3: … and zq-778 were refused"
     )
 
@@ -200,7 +200,7 @@ def test_a_forgotten_query_task_loses_its_file(workspace: Workspace) -> None:
     task_file.parent.mkdir()
     task_file.write_text(text.replace('items="reviews.csv"', query), encoding="utf-8")
     Path("tasks", f"{reviews.NAME}.py").unlink()
-    workspace.environ["FINDABLE_TRUST"] = hashlib.sha256(task_file.read_bytes()).hexdigest()
+    workspace.environ["ASKROWS_TRUST"] = hashlib.sha256(task_file.read_bytes()).hexdigest()
     workspace.ran("tag", "--task", reviews.NAME, "--dry")
 
     workspace.ran("forget", "--task", reviews.NAME, "--yes")
@@ -218,7 +218,7 @@ def test_a_batch_that_was_prepared_during_the_question_keeps_its_task(
         workspace.ran("batch-submit")
         return True
 
-    settings = load_settings({**workspace.environ, "FINDABLE_TASK": reviews.NAME})
+    settings = load_settings({**workspace.environ, "ASKROWS_TASK": reviews.NAME})
     workspace.ran("tag", "--dry")
     with (
         open_workspace(settings, NullProgress(), confirm=prepare_batch) as ws,
@@ -226,4 +226,4 @@ def test_a_batch_that_was_prepared_during_the_question_keeps_its_task(
     ):
         forget.forget_task(ws)
     workspace.ran_each("batch-poll", "batch-ingest")
-    assert workspace.scalar("SELECT count(*) FROM findable_answers") == len(reviews.TEXTS)
+    assert workspace.scalar("SELECT count(*) FROM askrows_answers") == len(reviews.TEXTS)

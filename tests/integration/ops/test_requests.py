@@ -25,7 +25,7 @@ def test_show_prints_an_item_with_its_requests(workspace: Workspace) -> None:
     assert request["tokens_in"] == answer["tokens_in"] > 0
     assert document["cost"] == request["cost"] == answer["cost"]
 
-    request_file = workspace.data / workspace.scalar("SELECT request_file FROM findable_batches")
+    request_file = workspace.data / workspace.scalar("SELECT request_file FROM askrows_batches")
     # The request on the wire is a line of the sealed file.
     wire = request["wire"]
     assert wire["request"] in request_file.read_text(encoding="utf-8").splitlines()

@@ -56,7 +56,7 @@ def test_concepts_are_exported_to_files(tmp_path: Path) -> None:
 
     folder = str(tmp_path / "data")
     outside_server = Workspace(
-        tmp_path / "data", {"FINDABLE_DATA": folder, "FINDABLE_TASK": "passages"}
+        tmp_path / "data", {"ASKROWS_DATA": folder, "ASKROWS_TASK": "passages"}
     )
     text = "Bees sing, and water law is old."
     evidence = {

@@ -35,7 +35,7 @@ def read_status(workspace: Workspace) -> Any:
 @pytest.mark.alike
 def test_only_rows_of_the_version_are_deleted(workspace: Workspace) -> None:
     """Rows of other versions, models and programs stay unchanged; the cost stays known."""
-    workspace.environ["FINDABLE_TASK"] = "passages"
+    workspace.environ["ASKROWS_TASK"] = "passages"
     import_passages(workspace.begin(), 3)
     for label in (FOREIGN_VERSION, FIRST_VERSION):
         insert_foreign_concept(workspace, "p-0000", label)
@@ -51,7 +51,7 @@ def test_only_rows_of_the_version_are_deleted(workspace: Workspace) -> None:
     assert workspace.query(OTHER_ROWS, label=FIRST_VERSION) == before
     other_versions = {(SECOND_VERSION, MODEL), (FOREIGN_VERSION, FOREIGN_MODEL)}
     assert read_versions(workspace) == other_versions | {(FIRST_VERSION, FOREIGN_MODEL)}
-    query = "SELECT DISTINCT extractor FROM findable_answers"
+    query = "SELECT DISTINCT extractor FROM askrows_answers"
     assert workspace.query(query) == [(f"{SECOND_VERSION}/{MODEL}",)]
     assert read_status(workspace)["spent"] == spent
     assert workspace.run("doctor").exit_code == 0

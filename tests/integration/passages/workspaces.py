@@ -28,7 +28,7 @@ def url_of(directory: Path) -> str:
     return (
         postgresql.database_of(directory)
         if ON_POSTGRESQL
-        else f"sqlite:///{directory / 'findable.db'}"
+        else f"sqlite:///{directory / 'askrows.db'}"
     )
 
 

@@ -14,7 +14,11 @@ from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tables.cells import merge_kinds
 from askrows.pipeline.tables.row_sync import RowSync, RowSyncReport
 from askrows.pipeline.tables.source import FileSource, QuerySource, check_column_names
-from askrows.pipeline.tables.stored_rows import VALUES_COLUMN, make_rows_subquery, parse_stored_values
+from askrows.pipeline.tables.stored_rows import (
+    VALUES_COLUMN,
+    make_rows_subquery,
+    parse_stored_values,
+)
 from tests.progress import NullProgress
 
 TASK = "reviews"
@@ -82,7 +86,7 @@ class TaskRows:
         table = make_rows_subquery(TASK)
         columns = self.spec.columns if self.spec else ()
         with self.store.read() as tx:
-            stored_rows = tx.execute(select(table).order_by(table.c.findable_row)).mappings()
+            stored_rows = tx.execute(select(table).order_by(table.c.askrows_row)).mappings()
             return [
                 {**dict.fromkeys(columns), **row, **parse_stored_values(row[VALUES_COLUMN])}
                 for row in stored_rows

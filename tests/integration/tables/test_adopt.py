@@ -112,7 +112,7 @@ REFUSED_TABLES: list[tuple[str, str, str]] = [
     (
         "concepts",
         f"{CONCEPTS.replace('REAL', 'REAL NOT NULL')}",
-        "`weight` needs a value that findable does not write",
+        "`weight` needs a value that askrows does not write",
     ),
 ]
 # Tables that only SQLite permits.
@@ -227,8 +227,8 @@ def test_rows_are_found_without_reading_the_table(store: Store) -> None:
         schema.ensure_schema(store, [KINDS[table].adopt])
         with store.read() as tx:
             assert columns[0] in {key[0] for key in read_key_columns(tx, table, only_unique=False)}
-            assert schema.has_index(tx, table, f"findable_{table}_{columns[0]}")
-            assert not schema.has_index(tx, table, f"findable_{table}_{columns[1]}")
+            assert schema.has_index(tx, table, f"askrows_{table}_{columns[0]}")
+            assert not schema.has_index(tx, table, f"askrows_{table}_{columns[1]}")
 
 
 def _statements(table: str, definition: str) -> Sequence[str]:

@@ -17,10 +17,10 @@ def test_the_order_of_fields_is_no_difference(workspace: Workspace) -> None:
     workspace.ran_each(*reviews.BY_BATCH)
     condition = "item_id = :row_id AND extractor LIKE 'reviews@2%'"
     for row_id, change in (("2", {}), ("3", {"stars": 5})):
-        query = f"SELECT answer FROM findable_answers WHERE {condition}"  # noqa: S608 - ours
+        query = f"SELECT answer FROM askrows_answers WHERE {condition}"  # noqa: S608 - ours
         answer = json.loads(workspace.scalar(query, row_id=row_id))
         new_answer = json.dumps(dict(reversed((answer | change).items())))
-        statement = f"UPDATE findable_answers SET answer = :answer WHERE {condition}"  # noqa: S608
+        statement = f"UPDATE askrows_answers SET answer = :answer WHERE {condition}"  # noqa: S608
         workspace.change(statement, answer=new_answer, row_id=row_id)
 
     row_filter = RowFilter(differing_versions=("reviews@1", "reviews@2"))

@@ -74,7 +74,7 @@ def test_bytes_that_are_not_utf_8_cost_their_row_only_if_they_are_sent(tmp_path:
         (3, "text"),
     ]
     assert report.escaped == {"note": 1}
-    sound_rows = [row for row in items.rows() if row["findable_hash"] != NO_HASH]
+    sound_rows = [row for row in items.rows() if row["askrows_hash"] != NO_HASH]
     assert [(row["id"], row["note"]) for row in sound_rows] == [("a", r"\xa7"), ("d", "b")]
     store.close()
 

@@ -17,7 +17,7 @@ TASK_TEXT = """\
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from findable import Quote, Task
+from askrows import Quote, Task
 
 
 class Aspect(BaseModel):

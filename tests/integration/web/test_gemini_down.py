@@ -38,7 +38,7 @@ def test_a_search_falls_back_to_words(workspace: Workspace, api: Api) -> None:
 def test_a_run_says_that_gemini_fails(workspace: Workspace, api: Api) -> None:
     """The state line of a running run has the error of the service, before the run gives up."""
     reviews.set_up_task(workspace).ran("tag", "--dry", TASK="tasks/reviews.py")
-    workspace.environ |= {"FINDABLE_RETRY_FOR": "60", "FINDABLE_MODE": "live"}
+    workspace.environ |= {"ASKROWS_RETRY_FOR": "60", "ASKROWS_MODE": "live"}
     api.script_fault("status", times=1000, path=LIVE, args={"code": 503})
     with Page(workspace) as page:
         step = page.get("/api/tasks/reviews/next").json()["next"]
@@ -64,8 +64,8 @@ def test_answers_of_the_local_engine_are_called_placeholders(
     note = "Rehearsal: the answers are made up. Do not use them."
     with Page(workspace.begin()) as page:
         assert note not in page.get("/").text
-    environ = {**workspace.environ, "FINDABLE_BACKEND": "local"}
-    environ["FINDABLE_DATA"] = str(tmp_path / "rehearsal")
+    environ = {**workspace.environ, "ASKROWS_BACKEND": "local"}
+    environ["ASKROWS_DATA"] = str(tmp_path / "rehearsal")
     with Page(Workspace(tmp_path / "rehearsal", environ).begin()) as page:
         texts = [page.get(path).text for path in ("/", "/runs", "/quality", "/settings", "/add")]
         assert all(note in text and 'href="/?task=experts"' not in text for text in texts)

@@ -11,10 +11,10 @@ from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
 from askrows.pipeline.core import files
+from askrows.web import guard
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.page import HOST, Page
-from askrows.web import guard
 
 DROP = "/api/imports"
 

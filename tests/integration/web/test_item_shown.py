@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from askrows.web.quotation_marks import color_quotations
 from tests.integration import reviews
 from tests.lab import Api, Workspace
 from tests.page import Page
-from askrows.web.quotation_marks import color_quotations
 
 
 def read_page(page: Page, task: str, key: str, **options: str) -> str:

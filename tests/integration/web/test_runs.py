@@ -82,7 +82,7 @@ def test_a_cancelled_batch_is_cancelled_at_once(task: Workspace) -> None:
 @pytest.mark.alike
 def test_a_live_run_is_stopped(task: Workspace, api: Api) -> None:
     """Stop ends the run after its running calls; its answers stay, and the rest is open."""
-    task.environ["FINDABLE_CONCURRENCY"] = "1"
+    task.environ["ASKROWS_CONCURRENCY"] = "1"
     api.script_fault("slow_reply", times=1000, path=LIVE, args={"seconds": 1})
     with Page(task) as page:
         task.ran("tag", "--dry", TASK="tasks/reviews.py")

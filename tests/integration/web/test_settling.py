@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from askrows.pipeline.ops import items, status
+from askrows.web.views.row import ASK_WORK_KIND
 from tests.lab import Workspace
 from tests.page import LONG_S, Page
-from askrows.web.views.row import ASK_WORK_KIND
 
 PERSON = {"username": "ada"}
 

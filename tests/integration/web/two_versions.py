@@ -12,7 +12,7 @@ TASK_TEMPLATE = """\
 from typing import Literal
 
 from pydantic import BaseModel
-from findable import Task
+from askrows import Task
 
 
 class Answer(BaseModel):

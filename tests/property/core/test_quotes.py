@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from findable import Quote
+from askrows import Quote
 from askrows.pipeline.core.quotes import locate_quotes
 from tests.property.core.odd_texts import LETTERS, slices
 

@@ -14,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, Negation, parse_where
+from askrows.pipeline.core.where_parser import (
+    Comparison,
+    Expression,
+    Junction,
+    Negation,
+    parse_where,
+)
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.query import find_column_paths, find_matching_rows
 from tests.unit.index.toy import comparisons

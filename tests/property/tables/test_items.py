@@ -63,7 +63,7 @@ def test_rows_follow_the_versions_of_a_file(
 ) -> None:
     """After every version counts, values and missing rows equal the model's."""
     folder = tmp_path_factory.mktemp("items")
-    store = Store(f"sqlite:///{folder}/findable.db")
+    store = Store(f"sqlite:///{folder}/askrows.db")
     items = TaskRows(store)
     model = Model()
     for number, rows in enumerate(versions):
@@ -72,19 +72,19 @@ def test_rows_follow_the_versions_of_a_file(
         )
         expected = model.sync(rows)
         assert _count_rows(report) == expected
-        in_source = [row for row in items.rows() if row["findable_gone_at"] is None]
+        in_source = [row for row in items.rows() if row["askrows_gone_at"] is None]
         cells = [tuple(row[name] or "" for name in ("id", "text", "other")) for row in in_source]
         assert cells == model.last_rows
 
         # Rows without a hash were never valid.
-        stored = [row for row in items.rows() if row["findable_hash"] != NO_HASH]
+        stored = [row for row in items.rows() if row["askrows_hash"] != NO_HASH]
         assert {
-            row["findable_key"]: (row["id"], row["text"], row["other"]) for row in stored
+            row["askrows_key"]: (row["id"], row["text"], row["other"]) for row in stored
         } == model.rows
         assert {
-            row["findable_key"] for row in stored if row["findable_gone_at"] is not None
+            row["askrows_key"] for row in stored if row["askrows_gone_at"] is not None
         } == model.missing_keys
-        assert all(row["findable_empty"] == (not row["text"].strip()) for row in stored)
+        assert all(row["askrows_empty"] == (not row["text"].strip()) for row in stored)
 
     store.close()
 
@@ -92,7 +92,7 @@ def test_rows_follow_the_versions_of_a_file(
 @pytest.mark.sqlite_only
 def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None:
     """No row is stored if the file changes between reading its columns and its rows."""
-    store = Store(f"sqlite:///{tmp_path}/findable.db")
+    store = Store(f"sqlite:///{tmp_path}/askrows.db")
     path = write_csv(tmp_path / "a.csv", [("id", "text"), ("1", "bees")])
     items = TaskRows(store)
     source = FileSource(path)

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.core.setting_parsers import parse_count, parse_duration, parse_money, parse_size
+from askrows.pipeline.core.setting_parsers import (
+    parse_count,
+    parse_duration,
+    parse_money,
+    parse_size,
+)
 
 VALUES: dict[Callable[[str], Any], Mapping[str, float]] = {
     parse_count: {"50": 50, " 1,000 ": 1000, "1_000": 1000, "1 000": 1000, "1'234'567": 1_234_567}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model, field_validator
 
-from findable import Quote
+from askrows import Quote
 from askrows.pipeline.core.quotes import has_quotes, locate_quotes, requires_quote
 
 TEXT = "The cat sat on the mat, and the DOG  ran after it. The cat slept."

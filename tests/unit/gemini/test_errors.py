@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.core.errors import KeyRefusedError, RefusedError, ThrottledError, UnavailableError
+from askrows.pipeline.core.errors import (
+    KeyRefusedError,
+    RefusedError,
+    ThrottledError,
+    UnavailableError,
+)
 from askrows.pipeline.gemini.api_errors import build_refusal, next_midnight_pacific
 
 NOW = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)

@@ -50,7 +50,7 @@ def test_a_reply_has_the_price_of_the_model_that_served_it() -> None:
         ("gemini-2.5-flash-002", "gemini-2.5-flash"),
         ("gemini-9-pro", "gemini-2.5-flash"),
         ("gemini-embedding-001", "gemini-2.5-flash"),
-        ("findable-local-1", "gemini-2.5-flash"),
+        ("askrows-local-1", "gemini-2.5-flash"),
         ("", "gemini-2.5-flash"),
     ]:
         assert models.find_serving_model(asked_model, version, table).name == name
@@ -65,12 +65,12 @@ def test_unusable_model_is_refused() -> None:
         with pytest.raises(ConfigurationError) as caught:
             find_model(name, kind="generate" if kind == "generate" else "embed", today=TODAY)
         assert default_name in caught.value.message
-        assert "FINDABLE_" in caught.value.hint
+        assert "ASKROWS_" in caught.value.hint
     with pytest.raises(ConfigurationError, match="not a model that can generate"):
         find_model(DEFAULT_EMBED, kind="generate", today=TODAY)
     with pytest.raises(ConfigurationError, match="not a model that can embed"):
         find_model(f"models/{DEFAULT_GENERATE}", kind="embed", today=TODAY)
-    local_model = find_model("findable-local-embedding-1", kind="embed", today=TODAY)
+    local_model = find_model("askrows-local-embedding-1", kind="embed", today=TODAY)
     local_model.check_vector_width(768)
     with pytest.raises(ConfigurationError, match="1 to 768"):
         local_model.check_vector_width(769)

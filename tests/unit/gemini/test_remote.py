@@ -113,15 +113,15 @@ def test_invalid_operation_or_page_is_refused() -> None:
 
 
 def test_unnamed_batches_of_other_programs_are_skipped() -> None:
-    """A batch without a name may be one of findable, unless its display name is another's."""
-    named = {"name": "batches/b1", "metadata": {"displayName": "findable-w-t-1-a-t1"}}
+    """A batch without a name may be one of askrows, unless its display name is another's."""
+    named = {"name": "batches/b1", "metadata": {"displayName": "askrows-w-t-1-a-t1"}}
     other = {"metadata": {"displayName": "nightly report"}}
     page = {"operations": [other, named, {**other, "name": "operations/2"}]}
     batches, page_token = read_batch_page(page)
     assert ([batch.name for batch in batches], page_token) == (["batches/b1"], "")
 
     possibly_ours: list[Any] = [
-        {"metadata": {"displayName": "findable-w-t-1-a-t1"}},
+        {"metadata": {"displayName": "askrows-w-t-1-a-t1"}},
         {"metadata": {"displayName": ""}},
         {"metadata": {"displayName": 3}},
         {"metadata": []},

@@ -55,7 +55,7 @@ STATES_IN_ORDER = (
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """A database with our tables and batch 1, prepared."""
-    store = Store(f"sqlite:///{tmp_path / 'findable.db'}")
+    store = Store(f"sqlite:///{tmp_path / 'askrows.db'}")
     with store.write() as tx:
         schema.metadata.create_all(tx)
         batches.add_batch(tx, now=NOW, number=1, **BATCH)
@@ -79,7 +79,7 @@ def bring_batch(store: Store, state: BatchState) -> BatchRow:
     """Bring batch 1 to a state and return it."""
     if state is BatchState.ASKING:
         with store.write() as tx:
-            tx.exec_driver_sql("UPDATE findable_batches SET way = 'live', state = 'asking'")
+            tx.exec_driver_sql("UPDATE askrows_batches SET way = 'live', state = 'asking'")
 
     steps: tuple[BatchState, ...] = ()
     if state in STATES_IN_ORDER:
@@ -102,7 +102,7 @@ def test_only_allowed_moves_are_possible(old: BatchState, new: BatchState, store
         assert read_batch(store).state is new
         with store.read() as tx:
             event = tx.exec_driver_sql(
-                "SELECT old, new FROM findable_events ORDER BY id DESC"
+                "SELECT old, new FROM askrows_events ORDER BY id DESC"
             ).first()
         assert tuple(event or ()) == (old.value, new.value)
     else:

@@ -25,5 +25,5 @@ def test_ended_claim_cannot_end_again(tmp_path: Path) -> None:
         claim_outcomes = ClaimOutcomes([], {first: "x"}, [second, third])
         with pytest.raises(StateConflictError), ws.store.write() as tx:
             claims.end_claims(tx, ws.task.name, ws.version, 1, claim_outcomes, now=NOW)
-    rows = workspace.query("SELECT line, state FROM findable_asks ORDER BY line")
+    rows = workspace.query("SELECT line, state FROM askrows_asks ORDER BY line")
     assert rows == [(1, "claimed"), (2, "answered"), (3, "claimed")]

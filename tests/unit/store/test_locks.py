@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.locks import Locks
-sys.argv = ["findable", "batch-submit", "--limit", "2"]
+sys.argv = ["askrows", "batch-submit", "--limit", "2"]
 locks = Locks(Store(sys.argv_given[0]), Path(sys.argv_given[1]), "workspace")
 with locks.try_lock("work") as lock:
     print(lock is not None, flush=True)

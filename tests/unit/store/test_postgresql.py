@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from askrows.pipeline.core.errors import ConfigurationError, FindableError, UnavailableError
+from askrows.pipeline.core.errors import AskrowsError, ConfigurationError, UnavailableError
 from askrows.pipeline.store.database import Store
 from tests import postgresql
 from tests.unit.store.facts import add_note, notes, open_notes
@@ -70,7 +70,7 @@ def test_write_sees_commits_during_its_wait(store: Store, url: str, level: str) 
         ("&keepalives_idle=7&connect_timeout=45&client_encoding=latin1", {"keepalives_idle": "7"}),
     ],
 )
-def test_connection_has_the_settings_of_findable(
+def test_connection_has_the_settings_of_askrows(
     url: str, query: str, expected_parameters: dict[str, str]
 ) -> None:
     """Timeouts, durable commits and UTF-8 are set; the URL may override timeouts."""
@@ -104,7 +104,7 @@ def test_connection_has_the_settings_of_findable(
     ],
 )
 def test_unusable_database_is_reported_without_the_password(
-    url: str, change: tuple[str, str], error_type: type[FindableError], message: str
+    url: str, change: tuple[str, str], error_type: type[AskrowsError], message: str
 ) -> None:
     """A missing database, user or server gives a hint and no password."""
     with pytest.raises(error_type, match=message) as caught, Store(url.replace(*change)).read():

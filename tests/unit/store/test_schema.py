@@ -15,7 +15,7 @@ from tests import postgresql
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """A database that does not exist yet, or an empty schema of a server."""
-    url = f"sqlite:///{tmp_path / 'findable.db'}"
+    url = f"sqlite:///{tmp_path / 'askrows.db'}"
     if request.param == "postgresql":
         url = postgresql.database_of(tmp_path / "data")
         postgresql.rows(url, "CREATE SCHEMA shop")
@@ -45,4 +45,4 @@ def test_concurrent_first_commands_create_the_schema_once(store: Store) -> None:
         thread.join()
     assert errors == []
     with store.read() as tx:
-        assert tx.execute(text("SELECT count(*) FROM findable_workspace")).scalar() == 1
+        assert tx.execute(text("SELECT count(*) FROM askrows_workspace")).scalar() == 1

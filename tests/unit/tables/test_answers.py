@@ -173,7 +173,7 @@ REFUSED = {
     "own.said=other": "the answer has no field `other`",
     "other.said=said": "other",
     "own.other=said": "other",
-    "findable_rows.row=said": "`findable_rows` belongs to findable",
+    "askrows_rows.row=said": "`askrows_rows` belongs to askrows",
     "keyless.said=said": "id",
     "loose.said=said": "the key of the task (id) is not a unique key of the table",
 }

@@ -2,7 +2,12 @@
 
 import pytest
 
-from askrows.pipeline.core.command_hint import CommandForm, CommandHint, current_form, set_command_form
+from askrows.pipeline.core.command_hint import (
+    CommandForm,
+    CommandHint,
+    current_form,
+    set_command_form,
+)
 from askrows.web.page_texts import (
     describe_setting,
     to_html,
@@ -24,16 +29,16 @@ from askrows.web.page_texts import (
             '<a href="/?task=a+b&amp;state=parked">Rows set aside</a> lists 2 &lt;rows&gt;',
         ),
         (
-            "batch 3 of a is not over; `findable batch-cancel 3 --data /x` cancels it",
+            "batch 3 of a is not over; `askrows batch-cancel 3 --data /x` cancels it",
             "batch 3 of a is not over; “Runs” cancels it",
             'batch 3 of a is not over; <a href="/runs?task=a+b">Runs</a> cancels it',
         ),
         (
-            "nothing was stored; `findable rollback --task reviews --yes` takes it back",
+            "nothing was stored; `askrows rollback --task reviews --yes` takes it back",
             "nothing was stored",
             "nothing was stored",
         ),
-        ("`findable rollback --yes` takes it back", "“rollback” takes it back", None),
+        ("`askrows rollback --yes` takes it back", "“rollback” takes it back", None),
         ("the file has no line 9; set HEADER=3", "the file has no line 9", None),
         ("check GEMINI_API_KEY and its project", "check the API key and its project", None),
         ("CALL_TIMEOUT= is no number", "“call timeout” is no number", None),
@@ -57,7 +62,7 @@ def test_commands_become_places(message: str, plain: str, html: str | None) -> N
 def test_command_of_any_program_becomes_a_place() -> None:
     """A page that Python started names no program."""
     form = current_form()
-    set_command_form(CommandForm(program="/opt/py/bin/python -m findable"))
+    set_command_form(CommandForm(program="/opt/py/bin/python -m askrows"))
     try:
         message = f"{CommandHint('batches', data='/tmp/a')} lists all batches"  # noqa: S108
         assert to_plain_text(message) == "“Runs” lists all batches"
