@@ -165,5 +165,5 @@ lock: setup ## write both lock files from pyproject.toml; pins stay if valid, UP
 	@test -x $(VENV)/lock/bin/uv || { $(PYTHON) -m venv $(VENV)/lock \
 	  && $(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'; }
 	$(LOCK) -o requirements.lock
-	$(LOCK) --extra test -c requirements.lock $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) \
+	$(LOCK) --group test -c requirements.lock $$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements.lock) \
 	  -o requirements-dev.lock

@@ -16,7 +16,6 @@ from tests import readability
 
 ROOT = Path(__file__).parents[1]
 FILE = Path(__file__).with_suffix(".toml")
-PACKAGES = ("pipeline", "jobs", "web", "emulator")
 BRANCHES = (
     ast.If,
     ast.IfExp,
@@ -30,10 +29,7 @@ BRANCHES = (
 
 def count_figures() -> dict[str, int]:
     """Return every figure by its name."""
-    modules = [ROOT / "askrows.py"]
-    for package in PACKAGES:
-        modules += sorted((ROOT / package).rglob("*.py"))
-
+    modules = sorted((ROOT / "askrows").rglob("*.py"))
     product_nodes = _parse(modules)
     test_nodes = _parse((ROOT / "tests").rglob("*.py"))
     return {

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PRODUCT = ROOT / "askrows"
 FILE = Path(__file__).with_suffix(".toml")
 MAX_LINE_LENGTH = 100
 
@@ -276,9 +277,10 @@ def _bound_name(node: ast.AST) -> str:
 
 def _folders() -> dict[str, Path]:
     """Return the folder of each package of the product, and that of the tests."""
-    packages = {path.parent for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    packages = {path.parent for path in (PRODUCT / "pipeline").glob("*/__init__.py")}
     folders = {path.name: path for path in sorted(packages)}
-    folders |= {name: ROOT / name for name in ("jobs", "web", "emulator", TESTS)}
+    folders |= {name: PRODUCT / name for name in ("jobs", "web", "emulator")}
+    folders[TESTS] = ROOT / TESTS
     return folders
 
 

@@ -1,7 +1,8 @@
-"""Build the wheel, install it into a fresh environment, and use it there from an empty folder.
+"""Build sdist and wheel, install the wheel into a fresh environment, and use it there.
 
-`make check` runs this. The environment borrows the libraries of this one, so nothing but the build
-backend is downloaded. Time zones come from the package tzdata.
+`make check` runs this. The commands run in a folder that has modules with the names of the
+product's packages, and each of these modules raises. The environment borrows the libraries of this
+one, so nothing but the build backend is downloaded. Time zones come from the package tzdata.
 """
 
 import os
@@ -9,43 +10,125 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("askrows.py", "pyproject.toml", "README.md", "LICENSE", "data/sample")
-PACKAGES = ("jobs", "pipeline", "emulator", "web")
 LETTERS = "number,letter\n1,The boat left early and I am angry.\n2,Thank you for the warm soup.\n"
+# Modules of a user that have the names of the product's packages.
+USER_MODULES = ("pipeline.py", "jobs.py", "web/__init__.py", "emulator.py", "data.py")
+# Modules of Python and of a library, which `python -m askrows` must not find in its folder.
+HIDING_MODULES = ("json.py", "typing.py", "sqlalchemy.py")
+# A program of a user. `mypy --strict` accepts it only if no type is Any.
+PROGRAM = """\
+from typing import Literal, assert_type
+
+import askrows
+from pydantic import BaseModel
+
+
+class Answer(BaseModel):
+    tone: Literal["friendly", "angry"]
+
+
+task = askrows.Task(
+    name="tones",
+    answer=Answer,
+    items=[{"number": 1, "letter": "The boat left early."}],
+    key="number",
+    prompt="In what tone is it written? {letter}",
+)
+ws = askrows.open("python", backend="local", quiet=True)
+assert_type(ws, askrows.Workspace)
+report = ws.tag(task, "live")
+assert_type(report, askrows.TagReport)
+for row in ws.answers(task):
+    assert_type(row.answer, Answer)
+    print(row.key, row.answer.tone)
+try:
+    frame = ws.answers(task).to_pandas()
+except askrows.AskrowsError as error:
+    assert_type(error.message, str)
+"""
+# Files of the sdist that the wheel does not need.
+SDIST_FILES = {
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "SECURITY.md",
+    "docs/tutorial.md",
+    "docs/web/rows.png",
+    "examples/reviews/tasks/reviews.py",
+    "requirements-dev.lock",
+    "tests/wheel.py",
+}
 MAX_COMMAND_S = 300
 
 
 def main() -> None:
-    """Build, install and use the wheel; exit with the output of the first command that fails."""
+    """Build, check, install and use the distributions; exit with the first failure."""
     with TemporaryDirectory() as folder_name:
         folder = Path(folder_name)
-        python = _install_wheel(folder)
+        sdist, wheel = _build_distributions(folder)
+        _check_files(sdist, wheel)
+        python = _install_wheel(folder, wheel)
+
         home = folder / "home"
         home.mkdir()
         (home / "letters.csv").write_text(LETTERS)
-
+        _write_raising_modules(home, USER_MODULES)
         askrows = str(python.with_name("askrows"))
         _run([askrows, "demo"], home)
-        _run([askrows, "ask", "letters.csv", "In what tone?", "--yes"], home)
+        _run([askrows, "ask", "letters.csv", "In what tone?", "--name", "tones", "--yes"], home)
+        _run([askrows, "export", "out.csv", "--task", "tones"], home)
+        (home / "program.py").write_text(PROGRAM)
+        _run([str(python), "program.py"], home)
+        mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", str(python)]
+        _run([*mypy, "program.py"], home)
+
+        _write_raising_modules(home, HIDING_MODULES)
         _run([str(python), "-m", "askrows", "status"], home)
 
 
-def _install_wheel(folder: Path) -> Path:
-    """Install a wheel of the working copy into a new environment, and return its Python."""
+def _build_distributions(folder: Path) -> tuple[Path, Path]:
+    """Build an sdist of the working copy and a wheel from this sdist; return their paths."""
     source = folder / "source"
-    for name in (*SOURCES, *PACKAGES):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, source / name, ignore=ignored)
-        else:
-            shutil.copy(ROOT / name, source / name)
+    list_files = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in _run(list_files, ROOT).split("\0"):
+        if name and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
 
+    distributions = folder / "distributions"
+    _run([sys.executable, "-m", "build", "--outdir", str(distributions), str(source)], folder)
+    (sdist,) = distributions.glob("*.tar.gz")
+    (wheel,) = distributions.glob("*.whl")
+    return sdist, wheel
+
+
+def _check_files(sdist: Path, wheel: Path) -> None:
+    """Exit if the wheel has a second top-level package, or the sdist lacks files or has links."""
+    packages = {PurePosixPath(name).parts[0] for name in zipfile.ZipFile(wheel).namelist()}
+    packages = {name for name in packages if not name.endswith(".dist-info")}
+    if packages != {"askrows"}:
+        sys.exit(f"the wheel installs {sorted(packages)}, not only askrows")
+
+    with tarfile.open(sdist) as archive:
+        members = archive.getmembers()
+    names = {member.name.partition("/")[2] for member in members}
+    links = [member.name for member in members if not (member.isfile() or member.isdir())]
+    second_copies = [name for name in names if name.startswith(("pipeline", "jobs", "data"))]
+    if links or second_copies:
+        sys.exit(f"the sdist has links or second copies: {[*links, *second_copies]}")
+    if missing_names := SDIST_FILES - names:
+        sys.exit(f"the sdist lacks {sorted(missing_names)}")
+
+
+def _install_wheel(folder: Path, wheel: Path) -> Path:
+    """Install a wheel into a new environment, and return the Python of this environment."""
     environment = folder / "environment"
     venv.create(environment)
     python = environment / "bin" / "python"
@@ -54,14 +137,19 @@ def _install_wheel(folder: Path) -> Path:
     (site_packages / "borrowed.pth").write_text(sysconfig.get_path("purelib"))
 
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    _run([*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(source)], folder)
-    (wheel,) = folder.glob("*.whl")
     _run([*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel)], folder)
     return python
 
 
-def _run(command: list[str], folder: Path) -> None:
-    """Run a command in a folder without askrows' variables, and exit if it fails."""
+def _write_raising_modules(folder: Path, names: tuple[str, ...]) -> None:
+    """Write modules that raise an error when they are imported."""
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"raise RuntimeError('{name} was imported')\n")
+
+
+def _run(command: list[str], folder: Path) -> str:
+    """Run a command without askrows' variables, and return its output; exit if it fails."""
     environ = {
         name: value
         for name, value in os.environ.items()
@@ -80,6 +168,7 @@ def _run(command: list[str], folder: Path) -> None:
     if process.returncode:
         output = f"{process.stdout}{process.stderr}"
         sys.exit(f"{output}\n{' '.join(command)} exited with {process.returncode}")
+    return process.stdout
 
 
 if __name__ == "__main__":

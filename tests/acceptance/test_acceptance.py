@@ -8,7 +8,7 @@ import pytest
 from tests.acceptance.process import PROCESSOR_TIME
 from tests.acceptance.product import Workspace
 
-PRODUCT = {"pipeline", "jobs", "web", "emulator", "askrows"}
+PRODUCT = {"askrows", "pipeline", "jobs"}
 ALLOWED = ("tests.acceptance", "tests.outside", "tests.postgresql", "tests.scratch")
 # A folder with tasks as users write them.
 TABLES = "tables"

@@ -191,13 +191,6 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     assert (workspace.state_counts()["answered"], api.count_calls("POST", LIVE)) == (19, 16)
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
 
-    # A package of the user must not shadow the product's own.
-    (workspace.home / "pipeline").mkdir()
-    (workspace.home / "pipeline" / "__init__.py").write_text("raise RuntimeError('not to be run')")
-    assert "askrows needs its package `pipeline`" in script(
-        workspace, "", head="import askrows\n", code=1, is_fresh=True
-    )
-
 
 def test_member_of_an_enum_is_sent_as_its_value(workspace: Workspace) -> None:
     """Cells with members of an Enum have their values, not the names of class and member."""

@@ -8,7 +8,7 @@ from PIL import Image
 from tests.integration.many_passages import import_passages, insert_foreign_concept
 from tests.lab import Workspace
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+SAMPLE = Path(__file__).parents[2] / "askrows" / "sample"
 PEOPLE = 16
 PASSAGES = 12
 OTHER_VERSION = "notes@1"

@@ -46,7 +46,7 @@ NOT_RUN = frozenset(
 )
 # A block of commands, or a command within a sentence.
 _UNRECORDED = re.compile(r"(?<=```sh\n)(?!cat ).*?(?=```)|(?<=`)make [^`]+(?=`)", re.DOTALL)
-_SAMPLE = ROOT / "data" / "sample"
+_SAMPLE = ROOT / "askrows" / "sample"
 # People in the file people.csv, which the pages presume.
 _PEOPLE_COUNT = 12
 # The pages contain this path instead of the folder.

@@ -23,7 +23,7 @@ from askrows.pipeline.store.database import Store
 from tests.lab import KEY, Workspace
 from tests.page import Page
 
-OWN_PACKAGES = {"askrows", "pipeline", "jobs", "web", "emulator"}
+OWN_PACKAGES = {"askrows"}
 PASSWORD = "canary-password-of-a-database"  # noqa: S105 - looked for below
 # A leak shows at least this number of characters of a secret.
 MIN_SECRET_PART_CHARS = 12

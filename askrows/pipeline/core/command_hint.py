@@ -4,10 +4,13 @@ A message contains a `CommandHint` in its f-string, never its text, so no messag
 sets the form by `set_command_form`. The default form is that of make.
 """
 
+import json
 import re
 import shlex
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 PREFIX = "ASKROWS_"
@@ -166,6 +169,29 @@ class HintTemplate:
     def step(self) -> CommandHint:
         """The first command in the text."""
         return next(step for step in self.steps if isinstance(step, CommandHint))
+
+
+def format_installation(extra: str) -> str:
+    """Return the command that installs an extra, in the way in which askrows was installed.
+
+    Args:
+        extra: The name of an optional dependency in pyproject.toml, such as "parquet".
+    """
+    from importlib.metadata import distribution
+
+    checkout = Path(__file__).parents[3]
+    if Path(sys.prefix) == checkout / ".venv":
+        return f"make setup EXTRAS={extra}"
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}[{extra}]'"
+
+    # pip records the URL of a folder, a file or a repository; it records no URL of an index.
+    direct_url = distribution("askrows").read_text("direct_url.json")
+    if direct_url is None:
+        return f"pip install 'askrows[{extra}]'"
+    source = json.loads(direct_url)
+    prefix = f"{source['vcs_info']['vcs']}+" if "vcs_info" in source else ""
+    return f"pip install 'askrows[{extra}] @ {prefix}{source['url']}'"
 
 
 def quote_for_shell(value: Any) -> str:

@@ -60,9 +60,7 @@ _MIME_TYPES = {
 }
 _MIME_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
-NEEDS_HEIC_REASON = (
-    "it is HEIC, which needs an extra package (make setup EXTRAS=heic, or pip install -e '.[heic]')"
-)
+NEEDS_HEIC_REASON = "it is HEIC, which needs an extra package (pillow-heif)"
 
 # Tags of EXIF.
 _ORIENTATION_TAG = 0x0112

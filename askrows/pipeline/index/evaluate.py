@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from askrows.pipeline.core import files
+from askrows.pipeline.core.command_hint import format_installation
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import RankMode
@@ -298,7 +299,7 @@ def check_measures_installed() -> None:
     raise ConfigurationError(
         "the measures of a ranking need ir-measures and pytrec-eval-terrier, "
         "which are not installed; nothing was measured",
-        hint="make setup EXTRAS=eval, or pip install -e '.[eval]'",
+        hint=format_installation("eval"),
     )
 
 

@@ -76,7 +76,7 @@ ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 7
+MAKER_NUMBER = 8
 # Origin of these views, in their marks.
 _MARK_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from askrows.pipeline.core.column_placeholders import find_column
+from askrows.pipeline.core.command_hint import format_installation
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.quotes import FieldPath, is_quotation, iterate_leaves
 from askrows.pipeline.core.text import INVALID_TEXT, shorten
@@ -410,8 +411,7 @@ def import_pyarrow(purpose: str) -> Any:
         raise ConfigurationError(
             f"{purpose} needs pyarrow, which is not installed; nothing was done",
             hint=(
-                "make setup EXTRAS=parquet, or pip install -e '.[parquet]'; "
-                "CSV and JSON lines do not need it"
+                f"`{format_installation('parquet')}` installs it; CSV and JSON lines do not need it"
             ),
         ) from error
     return pa

@@ -31,7 +31,7 @@ class RowCollection:
         except ImportError as error:
             raise ConfigurationError(
                 "a data frame needs pandas, which is not installed; to_dicts() gives the same rows",
-                hint="pip install -e '.[pandas]'",
+                hint="pip install pandas",
             ) from error
         return pd.DataFrame(self.to_dicts())
 

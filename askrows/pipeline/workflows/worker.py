@@ -23,7 +23,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from askrows.pipeline.core.command_hint import CommandHint
+from askrows.pipeline.core.command_hint import CommandHint, format_installation
 from askrows.pipeline.core.errors import AccountError, AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report
@@ -161,7 +161,7 @@ def _create_app(settings: Settings, concurrency: int) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             f"workers need a library that is not installed: {error}",
-            hint="make setup EXTRAS=workers, or pip install -e '.[workers]'",
+            hint=format_installation("workers"),
         ) from error
 
     connection_options = {
