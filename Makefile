@@ -75,14 +75,21 @@ $(COMMANDS): setup
 
 # Targets for developers. They need more packages than the commands do.
 
-.PHONY: check
-check: $(TOOLS) ## check format, lint, layers, types, generated docs, the limits of tests/limits.toml, and the wheel
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/lint-imports --no-cache
+.PHONY: lint
+lint: $(TOOLS) ## check format, lint, layers and types, in seconds
+	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/ruff check --quiet .
+	@$(VENV)/bin/lint-imports --cache-dir $(VENV)/lint-imports
 	@$(VENV)/bin/mypy
+
+.PHONY: check
+check: lint ## check all of lint, generated docs, the limits of tests/limits.toml, sdist and wheel
 	@$(VENV)/bin/cog --check README.md docs/*.md
 	@$(VENV)/bin/python -m tests.limits
+	@$(VENV)/bin/python -m tests.wheel
+
+.PHONY: distributions
+distributions: $(TOOLS) ## build sdist and wheel into dist/, and use the wheel beside a user's own modules
 	@$(VENV)/bin/python -m tests.wheel
 
 .PHONY: docs

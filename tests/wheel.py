@@ -1,6 +1,6 @@
-"""Build sdist and wheel, install the wheel into a fresh environment, and use it there.
+"""Build sdist and wheel in dist/, install the wheel into a fresh environment, and use it there.
 
-`make check` runs this. The commands run in a folder that has modules with the names of the
+`make distributions` runs this. The commands run in a folder that has modules with the names of the
 product's packages, and each of these modules raises. The environment borrows the libraries of this
 one, so nothing but the build backend is downloaded. Time zones come from the package tzdata.
 """
@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = ROOT / "dist"
 LETTERS = "number,letter\n1,The boat left early and I am angry.\n2,Thank you for the warm soup.\n"
 # Modules of a user that have the names of the product's packages.
 USER_MODULES = ("pipeline.py", "jobs.py", "web/__init__.py", "emulator.py", "data.py")
@@ -102,10 +103,10 @@ def _build_distributions(folder: Path) -> tuple[Path, Path]:
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name, follow_symlinks=False)
 
-    distributions = folder / "distributions"
-    _run([sys.executable, "-m", "build", "--outdir", str(distributions), str(source)], folder)
-    (sdist,) = distributions.glob("*.tar.gz")
-    (wheel,) = distributions.glob("*.whl")
+    shutil.rmtree(DISTRIBUTIONS, ignore_errors=True)
+    _run([sys.executable, "-m", "build", "--outdir", str(DISTRIBUTIONS), str(source)], folder)
+    (sdist,) = DISTRIBUTIONS.glob("*.tar.gz")
+    (wheel,) = DISTRIBUTIONS.glob("*.whl")
     return sdist, wheel
 
 
