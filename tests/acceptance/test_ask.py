@@ -130,13 +130,13 @@ def test_estimate_counts_equal_rows_as_tag_does(workspace: Workspace, name: str)
         assert figures == (12, 2, 2)
 
 
-@pytest.mark.parametrize("fields", ["", FIELDS], ids=["one text", "fields"])
-def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: str) -> None:
+@pytest.mark.parametrize("fields", [{}, {"fields": FIELDS}], ids=["one text", "fields"])
+def test_stored_question_sends_the_same_requests(
+    workspace: Workspace, fields: dict[str, Any]
+) -> None:
     """The task of NAME= sends equal requests; a name that exists is refused without a call."""
     file_name = write_table(workspace)
-    ask_document = workspace.read_json(
-        "ask", file_name, q=QUESTION, fields=fields, name="kept", n=3
-    )
+    ask_document = workspace.read_json("ask", file_name, q=QUESTION, name="kept", n=3, **fields)
     workspace.run_command("ask", file_name, q="Another?", name="kept", code=2)
     spent_before = workspace.spending()
 
@@ -153,7 +153,7 @@ def test_stored_question_sends_the_same_requests(workspace: Workspace, fields: s
 
     # A used name stays reserved after its file was deleted.
     (workspace.home / "tasks/kept.py").unlink()
-    workspace.run_command("ask", file_name, q=QUESTION, fields=fields, name="kept", code=2)
+    workspace.run_command("ask", file_name, q=QUESTION, name="kept", code=2, **fields)
 
 
 def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, api: Engine) -> None:

@@ -155,7 +155,6 @@ def test_options_without_their_row_or_file_are_refused(notes_workspace: Workspac
         {"set": "tone=praise"},
         {"reviewed": True},
         {"undo": 7},
-        {},
     )
     for options in wrong_options:
         assert "nothing was changed" in workspace.run_command("correct", code=2, **options).stderr

@@ -16,12 +16,13 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError
-from askrows.pipeline.core.text import SURROGATES, suggest_similar
+from askrows.pipeline.core.text import SURROGATES
 
 # Suffix of files and folders that are not sealed yet.
 PART_SUFFIX = ".part"
@@ -310,10 +311,14 @@ def unreadable_reason(path: Path) -> str:
 
 def make_path_hint(path: Path) -> str:
     """Return the hint for a missing file: the most similar name in its folder, if there is one."""
-    names: list[str] = []
+    names_by_stem: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        names = sorted(sibling.name for sibling in path.parent.iterdir())
-    return f"{suggest_similar(path.name, names)} check the path".lstrip()
+        names_by_stem = {sibling.stem: sibling.name for sibling in sorted(path.parent.iterdir())}
+    # Suffixes are left out, because they would make all names of a kind similar.
+    similar_stems = get_close_matches(path.stem, names_by_stem, n=1)
+    if not similar_stems:
+        return "check the path"
+    return f"did you mean {names_by_stem[similar_stems[0]]!r}? check the path"
 
 
 def check_no_address(path: Path, unchanged_text: str) -> None:

@@ -27,7 +27,11 @@ WITH_PEOPLE = [
 ]
 WITH_REVIEWS = [
     (2, "forget", "next: `make items` lists the names"),
-    (2, "forget L-3 --task reviews", "leave out TASK=, or name a row of the task by ITEM="),
+    (
+        2,
+        "forget --expert L-3 --task reviews",
+        "leave out TASK=, or name a row of the task by ITEM=",
+    ),
     (2, "add-expert new.json --task reviews", "leave out TASK="),
 ]
 
