@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from askrows.emulator.answers.text import find_phrases
 from askrows.emulator.catalogue import MODELS
 from askrows.emulator.generate import answer_request
@@ -20,6 +22,28 @@ def test_phrases_are_words_between_common_words() -> None:
         "水資源 and irrigation.",
         "水資源 and irrigation.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        (
+            "I am a hydrologist; <b>Water   Rights</b> are my life.",
+            ["hydrology", "water law", "water management"],
+        ),
+        ("Desarrolladora: escribo en C++ y Go, go figure.", ["c++", "go"]),
+        ("Je suis potière chez Zenika, et je fais de la céramique.", ["pottery"]),
+        ("研究水法与灌溉", ["water law", "irrigation", "water management"]),
+        ("I write software for beekeepers.", ["beekeeping"]),
+        ("I write software.", ["programming"]),
+        ("Je suis chez Zenika.", ["Zenika"]),
+        ("\0", []),
+    ],
+)
+def test_tags_are_subjects_of_the_text(text: str, tags: list[str]) -> None:
+    """Terms of the table are tags; broad terms or phrases are tags if the text has no other."""
+    node = {"type": "ARRAY", "items": STRING, "maxItems": 8}
+    assert _answer_text(f"<text>{text}</text>", tags=node)["tags"] == tags
 
 
 def _answer_text(text: str, **members: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Fill any schema from a text, with no model and no reasoning.
 
-- Values are taken from the text: similar choices, sentences, key phrases, numbers and dates.
+- Values are taken from the text: similar choices, sentences, key phrases, numbers and dates. Tags
+  are the subjects of the text, see `terms`.
 - Equal questions get equal answers.
 - If the text has no value, the value is null if the schema allows it, else a fixed one.
 - Images are not seen. Lists about them are empty.
@@ -15,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from askrows.emulator.answers.encoder import measure_likeness
+from askrows.emulator.answers.terms import find_subjects
 from askrows.emulator.answers.text import (
     Phrase,
     choose_main_section,
@@ -97,13 +99,18 @@ class ValueFiller:
     def _fill_list(self, node: SchemaNode, phrase: Phrase | None) -> list[Any]:
         """Return the entries of a list: different values for the first phrases of the text.
 
-        Their number is half of the allowed maximum. A list about a phrase has no more entries than
-        the schema demands. If there are too few different entries, more are appended: unused
-        choices of the schema, then entries that may be equal.
+        Free texts are the subjects of the text if it has any. The number of entries is half of the
+        allowed maximum. A list about a phrase has no more entries than the schema demands. If there
+        are too few different entries, more are appended: unused choices of the schema, then entries
+        that may be equal.
         """
         item_node = node.items or node
         max_entries = DEFAULT_MAX_ENTRIES if node.max_size is None else (node.max_size + 1) // 2
-        phrases = self._phrases[: max(max_entries, node.min_size)]
+        phrases = self._phrases
+        if phrases and phrase is None and is_tag(item_node):
+            subjects = find_subjects(self._text)
+            phrases = [Phrase(subject, subject) for subject in subjects] or phrases
+        phrases = phrases[: max(max_entries, node.min_size)]
         if phrase is not None:
             phrases = [phrase] * node.min_size
 
@@ -151,6 +158,12 @@ class ValueFiller:
         start = text.find(phrase.sentence) if phrase else 0
         size = len(phrase.sentence) if phrase else _MAX_TEXT_CHARS
         return fit_length(node, text[start : start + max(size, node.min_size)])
+
+
+def is_tag(node: SchemaNode) -> bool:
+    """Return whether a schema allows any text, and does not ask for a sentence or a date."""
+    is_free_text = node.kind == "STRING" and not node.choices and not node.format
+    return is_free_text and not _SENTENCE_HINT.search(node.label)
 
 
 def find_choice(node: SchemaNode, text: str) -> Any:
