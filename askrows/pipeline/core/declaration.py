@@ -36,6 +36,7 @@ STATUS_MEMBERS = frozenset(
         "extractor",
         "failures",
         "file_version",
+        "foreign_records",
         "gone",
         "index",
         "model",

@@ -390,7 +390,7 @@ def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     with store.read() as tx:
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [row_id for row_id, _, _ in parked_rows]
-        names = task.make_row_table(tx).read_names(tx, row_ids)
+        names = task.make_row_table(tx).read_titles(tx, row_ids)
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
@@ -443,7 +443,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
             prompt_version=task.parked_version,
             row_ids=row_ids,
         )
-        names_by_id = task.make_row_table(tx).read_names(tx, unparked_ids)
+        names_by_id = task.make_row_table(tx).read_titles(tx, unparked_ids)
     names = sorted(names_by_id.get(row_id, row_id) for row_id in unparked_ids)
     title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
     return Report({"unparked": names}, title)

@@ -87,4 +87,4 @@ def test_unreadable_parquet_is_a_clear_error(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigurationError, match="needs pyarrow") as caught:
         list(PassagesFile(path))
-    assert ".[parquet]" in str(caught.value.hint)
+    assert "make setup EXTRAS=parquet" in str(caught.value.hint)
