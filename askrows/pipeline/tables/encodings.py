@@ -25,23 +25,34 @@ DEFAULT_CODE_PAGE = "cp1252"
 MAX_SAMPLED_LINES = 1_000
 MAX_SAMPLED_LINE_BYTES = 20_000
 _LATIN_CODE_PAGES = (DEFAULT_CODE_PAGE, "cp1250", "cp1254", "cp1257")
-_OTHER_ENCODINGS = ("cp1251", "cp1253", "cp1255", "cp932", "euc-jp", "cp949", "gb18030", "big5")
-# Their letters are signs in cp1252. They are candidates for runs of different bytes beyond ASCII.
-_RARE_CODE_PAGES = ("koi8-r", "cp1256", "cp866", "iso8859-5", "mac-cyrillic")
+_OTHER_ENCODINGS = (
+    "cp1251",
+    "cp1253",
+    "cp1255",
+    "cp932",
+    "euc_jis_2004",
+    "cp949",
+    "gb18030",
+    "big5hkscs",
+    "koi8-r",
+    "cp1256",
+    "cp866",
+    "iso8859-5",
+    "mac-cyrillic",
+)
+# They are so common that a file is read with them, even if another page fits about equally well.
+_COMMON_CODE_PAGES = frozenset({DEFAULT_CODE_PAGE, "cp1251"})
 # Pages of DOS and Mac are never the second candidate.
 _OLD_CODE_PAGES = frozenset({"cp866", "mac-cyrillic"})
 # A word with a letter beyond ASCII has more ASCII letters if it is in a Latin alphabet.
 _MIN_OTHER_SHARE = 0.5
-# How many times more probable than cp1252 another code page must be.
-_MIN_CONFIDENCE_RATIO = 1.4
-# From this share of the best score on, another code page fits about equally well.
-_EQUAL_SCORE_SHARE = 0.75
+# How many times better than cp1252, and clearly better than the second candidate, a page must fit.
+_MIN_FIT_RATIO = 1.4
 # Bytes by which a code page is guessed.
 _MAX_GUESSED_BYTES = 50_000
 _UNICODE_CODECS = ("utf-8", "utf-16-le", "utf-16-be")
 _WORD_BEYOND_ASCII = re.compile(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*")
-_RUN_BEYOND_ASCII = re.compile(rb"([\x80-\xff])(?!\1*(?:[^\x80-\xff]|$))[\x80-\xff]+")
-_LETTERS = re.compile(r"[^\W\d_]+")
+_WORD = re.compile(r"[A-Za-z\x80-\U0010ffff]+")
 _ASCII = bytes(range(0x80))
 
 
@@ -84,14 +95,11 @@ def find_encoding(path: Path, start: bytes) -> tuple[str, str]:
         return "utf-8", ""
 
     text = b"\n".join(line for _, line in bad_lines)[:_MAX_GUESSED_BYTES]
-    codec, other_codec, differing_words = guess_code_pages(text)
-    if differing_words:
-        excerpts = [
-            make_excerpt(differing_words[0].decode(name, "replace"))
-            for name in (codec, other_codec)
-        ]
+    codec, other_codec, doubtful_words = guess_code_pages(text)
+    if doubtful_words:
+        excerpt, other_excerpt = map(make_excerpt, doubtful_words[0])
         raise InputError(
-            f"{path}: a word is {excerpts[0]!r} in {codec} and {excerpts[1]!r} in {other_codec}, "
+            f"{path}: a word is {excerpt!r} in {codec} and {other_excerpt!r} in {other_codec}, "
             "which fit about equally well; nothing was read",
             hint=f"set {OptionHint(encoding=codec)} or {OptionHint(encoding=other_codec)}",
         )
@@ -144,90 +152,65 @@ def _iterate_lines_beyond_ascii(file: BinaryIO) -> Iterator[tuple[int, bytes, bo
             line_number += line.endswith((b"\n", b"\r"))
 
 
-def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[bytes]]:
-    """Return the code page that fits a text best, the second candidate, and differing words.
+def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
+    """Return the code page that fits a text best, the second candidate, and doubtful words.
 
     Encodings of other than Latin alphabets are candidates if at least half of the letters in words
-    beyond ASCII are beyond ASCII. cp1252 is the best page unless another fits clearly better. The
-    second candidate is the best other page that reads a word differently. The words that differ are
-    returned only if they are most words, none of the pages is cp1252, and both fit about equally
-    well.
+    beyond ASCII are beyond ASCII. The second candidate is the best other page that reads a word
+    differently. If the best page is not common, and the second fits about equally well, the words
+    that differ are doubtful, each with both readings: those of DOS and Mac, and others if they are
+    most words.
     """
     words = _WORD_BEYOND_ASCII.findall(text)
-    letters = b" ".join(words)
-    min_letters = _MIN_OTHER_SHARE * sum(map(len, words))
+    letters = b"".join(words)
     candidates = [*_LATIN_CODE_PAGES]
-    if len(letters.translate(None, _ASCII)) >= min_letters:
+    if len(letters.translate(None, _ASCII)) >= _MIN_OTHER_SHARE * len(letters):
         candidates += _OTHER_ENCODINGS
-    if sum(len(run[0]) for run in _RUN_BEYOND_ASCII.finditer(letters)) >= min_letters:
-        candidates += _RARE_CODE_PAGES
 
-    scores = dict.fromkeys(_LATIN_CODE_PAGES, 0.0)
-    confidences = _measure_confidences(text, candidates)
-    for name in confidences:
-        # chardet knows languages by their small letters.
-        lower_text = _lower_capitals(text, name)
-        confidences[name] = _measure_confidences(lower_text, candidates).get(name, 0)
-        scores[name] = confidences[name] * _measure_wholeness(words, name)
-
-    ranking = sorted(scores, key=scores.__getitem__, reverse=True)
-    codec = next(name for name in ranking if name != DEFAULT_CODE_PAGE)
-    default_confidence = confidences.get(DEFAULT_CODE_PAGE, 0)
-    if confidences.get(codec, 0) < _MIN_CONFIDENCE_RATIO * default_confidence:
+    fits = {name: _measure_fit(text, name, candidates) for name in candidates}
+    ranking = sorted(candidates, key=fits.__getitem__, reverse=True)
+    codec = ranking[0]
+    if fits[codec] < _MIN_FIT_RATIO * fits[DEFAULT_CODE_PAGE]:
         codec = DEFAULT_CODE_PAGE
 
+    readings = {name: [word.decode(name, "replace") for word in words] for name in candidates}
     others = [name for name in ranking if name not in {codec, *_OLD_CODE_PAGES}]
-    differing_others = (name for name in others if _list_differing_words(words, codec, name))
-    other_codec = next(differing_others, others[0])
-    differing_words = _list_differing_words(words, codec, other_codec)
-    is_certain = (
-        DEFAULT_CODE_PAGE in {codec, other_codec}
-        or 2 * len(differing_words) <= len(words)
-        or scores[other_codec] < _EQUAL_SCORE_SHARE * scores[codec]
-    )
-    return codec, other_codec, () if is_certain else differing_words
+    # Of several with a difference, the first is returned.
+    other_codec = max(others, key=lambda name: readings[name] != readings[codec])
+    if codec in _COMMON_CODE_PAGES or fits[codec] > _MIN_FIT_RATIO * fits[other_codec]:
+        return codec, other_codec, ()
+
+    pairs = zip(readings[codec], readings[other_codec], strict=True)
+    doubtful_words = [pair for pair in pairs if len(set(pair)) > 1]
+    if codec not in _OLD_CODE_PAGES and 2 * len(doubtful_words) <= len(words):
+        return codec, other_codec, ()
+    return codec, other_codec, doubtful_words
 
 
-def _measure_confidences(text: bytes, candidates: Sequence[str]) -> dict[str, float]:
-    """Return the confidence of each candidate that can decode a text."""
+def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
+    """Return how well a candidate fits a text, from 0 to 1.
+
+    It is the confidence of chardet, times the share of words that have only letters and digits, and
+    no capital after a small letter.
+    """
     from chardet import detect_all
 
-    matches = detect_all(text, include_encodings=candidates, ignore_threshold=True)
-    return {
-        codecs.lookup(match["encoding"] or DEFAULT_CODE_PAGE).name: match["confidence"]
-        for match in matches
-    }
-
-
-def _lower_capitals(text: bytes, codec: str) -> bytes:
-    """Return a text with words in capitals in small letters; unchanged if that is impossible."""
-
-    def lower_capitals(word: re.Match[str]) -> str:
-        return word[0].lower() if word[0].isupper() else word[0]
-
     try:
-        return _LETTERS.sub(lower_capitals, text.decode(codec)).encode(codec)
+        words = _WORD.findall(text.decode(codec))
     except UnicodeError:
-        return text
+        return 0.0
 
-
-def _measure_wholeness(words: Sequence[bytes], codec: str) -> float:
-    """Return the share of words that have only letters, and no capital after a small letter.
-
-    Words of a single byte are left out. It is not 0, because any word may be a sign.
-    """
-    texts = [word.decode(codec, "replace") for word in words if len(word) > 1]
-    whole_texts = [
-        text
-        for text in texts
-        if text.isalpha() and text in {text.lower(), text.upper(), text.capitalize()}
-    ]
-    return (len(whole_texts) + 1) / (len(texts) + 1)
-
-
-def _list_differing_words(words: Sequence[bytes], codec: str, other_codec: str) -> list[bytes]:
-    return [
-        word
-        for word in words
-        if word.decode(codec, "replace") != word.decode(other_codec, "replace")
-    ]
+    # chardet knows languages by their small letters.
+    words = [word.lower() if word.isupper() else word for word in words]
+    matches = detect_all(
+        " ".join(words).encode(codec, "ignore"),
+        include_encodings=candidates,
+        ignore_threshold=True,
+        compat_names=False,
+    )
+    confidences = {match["encoding"]: match["confidence"] for match in matches}
+    # A single character may be a sign.
+    is_whole = [word.isalnum() and word[1:] == word[1:].lower() for word in words if word[1:]]
+    share = (sum(is_whole) + 1) / (len(is_whole) + 1)
+    confidence: float = confidences.get(codec, 0.0)
+    return confidence * share
