@@ -196,7 +196,7 @@ def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     from chardet import detect_all
 
     try:
-        words = _WORD.findall(text.decode(codec))
+        words: list[str] = _WORD.findall(text.decode(codec))
     except UnicodeError:
         return 0.0
 
@@ -212,5 +212,4 @@ def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     # A single character may be a sign.
     is_whole = [word.isalnum() and word[1:] == word[1:].lower() for word in words if word[1:]]
     share = (sum(is_whole) + 1) / (len(is_whole) + 1)
-    confidence: float = confidences.get(codec, 0.0)
-    return confidence * share
+    return confidences.get(codec, 0.0) * share
