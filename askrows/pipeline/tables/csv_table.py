@@ -9,11 +9,12 @@ is longer than a row may be.
 import contextlib
 import csv
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from itertools import islice, tee
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from askrows.pipeline.core.text import plural, restore_formula
 from askrows.pipeline.tables.columns import has_export_columns
@@ -119,6 +120,10 @@ class _SplitRecord(NamedTuple):
     # The message of the reader; empty for a sound record.
     error: str
 
+    def has_width(self, width: int) -> bool:
+        """Return whether the record is sound, and has as many fields; 0 means any number."""
+        return not self.error and width in {0, len(self.fields)}
+
 
 def _read_records(
     file: "SourceFile", dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
@@ -142,7 +147,10 @@ def _read_records(
     noted_line_number = 0
     for record in _split_records(file, dialect):
         if record.error:
-            yield _make_broken_record(file, record, dialect)
+            reason = _explain_error(file, record)
+            # Without strict rules the reader accepts any text, so the row can be shown.
+            cells = _split_leniently(record.texts, dialect)
+            yield _reject_record(record, cells, reason)
             continue
 
         width = width or len(record.fields)
@@ -175,13 +183,11 @@ def _count_rows(
 
     Such a line has as many cells as the header, and one of the common shapes if there are any.
     """
-    row_count = 0
-    for text in texts:
-        cells = _split_line(text, dialect)
-        has_common_shape = not common_shapes.isdisjoint(enumerate(map(_find_shape, cells)))
-        if len(cells) == width and (has_common_shape or not common_shapes):
-            row_count += 1
-    return row_count
+    lines = [_split_leniently([text], dialect) for text in texts]
+    rows = [cells for cells in lines if len(cells) == width]
+    if not common_shapes:
+        return len(rows)
+    return sum(not common_shapes.isdisjoint(_list_shapes(cells)) for cells in rows)
 
 
 def _find_common_shapes(
@@ -189,100 +195,88 @@ def _find_common_shapes(
 ) -> frozenset[tuple[int, str]]:
     """Return (column index, shape) of the columns by which rows are recognized.
 
-    At least 90 % of the cells of such a column have the same shape, and it has a digit. The first
-    rows are examined.
+    At least 90 % of the cells of such a column have the same shape. The first rows are examined.
     """
     row_count = 0
     counts = Counter[tuple[int, str]]()
     for record in islice(_split_records(file, dialect), 1, _MAX_SHAPED_RECORDS):
         row_count += 1
-        counts.update(enumerate(map(_find_shape, record.fields)))
-
+        counts.update(_list_shapes(record.fields))
     min_count = _MIN_SHAPE_SHARE * row_count
-    return frozenset(
-        (index, shape)
-        for (index, shape), count in counts.items()
-        if count >= min_count and "9" in shape
-    )
+    return frozenset(shape for shape, count in counts.items() if count >= min_count)
 
 
-def _find_shape(cell: str) -> str:
-    """Return the beginning of a cell with `a` for letters and `9` for digits, such as "a-9"."""
-    text = _LETTERS.sub("a", cell[:_MAX_SHAPED_CHARS].strip())
-    return _DIGITS.sub("9", text)
+def _list_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
+    """Return (column index, shape) of the cells that have a digit.
 
-
-class _RecordLines:
-    """Iterator over lines for `csv.reader`, which can read those of the last record again.
-
-    Attributes:
-        texts: The lines of the current record.
-        next_texts: Lines that were read, and are read again.
+    A shape is the beginning of a cell with `a` for letters and `9` for digits, such as "a-9".
     """
-
-    def __init__(self, lines: Iterator[str], dialect: Mapping[str, Any]) -> None:
-        """Begin with the first of the lines."""
-        self.texts = list[str]()
-        self.next_texts = deque[str]()
-        self._lines = lines
-        self._reader = csv.reader(self, strict=True, **dialect)
-        self._has_escapes = False
-
-    def __iter__(self) -> Self:
-        """Return this iterator itself."""
-        return self
-
-    def __next__(self) -> str:
-        """Return the next line, and append it to `texts`."""
-        text = self.next_texts.popleft() if self.next_texts else next(self._lines)
-        self.texts.append(text)
-        return _ESCAPED_QUOTE.sub(r'\1""', text) if self._has_escapes else text
-
-    def split_record(self, *, has_escapes: bool = False) -> tuple[Sequence[str], str]:
-        r"""Return the fields of the record that begins with `texts`, and the error of the reader.
-
-        Args:
-            has_escapes: Read `\"` as a doubled quote.
-        """
-        self.next_texts.extendleft(reversed(self.texts))
-        self.texts = []
-        self._has_escapes = has_escapes
-        try:
-            return next(self._reader, ()), ""
-        except csv.Error as error:
-            return (), str(error)
+    texts = (_LETTERS.sub("a", cell[:_MAX_SHAPED_CHARS].strip()) for cell in cells)
+    shapes = enumerate(_DIGITS.sub("9", text) for text in texts)
+    return [(index, shape) for index, shape in shapes if "9" in shape]
 
 
 def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_SplitRecord]:
     r"""Yield the records of a file that are not blank, from its first line on.
 
-    CSV doubles a quote within quotes, but some databases write `\"`. A record with `\"` is read a
-    second time, with `\"` as a quote, unless it is a single line with as many fields as the first
-    record. The second reading counts if only it has that number of fields. It also counts if it is
-    shorter, and the next line has that number: in the first reading a quote stayed open.
+    CSV doubles a quote within quotes, but some databases write `\"`. A record that is broken, or
+    has not as many fields as the first record, is read a second time, with `\"` as a doubled quote.
+    The second reading counts if it is sound, and has that number of fields.
     """
+    # A reader is made faster from another reader's dialect.
+    strict_dialect: Any = csv.reader((), strict=True, **dialect).dialect
     line_number = file.first_line
     width = 0
     with file.open() as text_file:
-        lines = _RecordLines(islice(file.read_lines(text_file), line_number - 1, None), dialect)
+        # A copy of this iterator reads the same lines again.
+        (lines,) = tee(islice(file.read_lines(text_file), line_number - 1, None), 1)
         while True:
-            fields, error = lines.split_record()
-            is_row = not error and width in {0, len(fields)}
-            is_single_row = is_row and len(lines.texts) == 1
-            if not is_single_row and any(map(_ESCAPED_QUOTE.search, lines.texts)):
-                fields, error = lines.split_record(has_escapes=True)
-                next_fields = _split_line(next(iter(lines.next_texts), ""), dialect)
-                is_whole = is_row and len(next_fields) != width
-                if error or is_whole or width not in {0, len(fields)}:
-                    fields, error = lines.split_record()
+            same_lines = copy(lines)
+            record = _split_record(lines, line_number, strict_dialect)
+            if not record.has_width(width):
+                escaped_record = _split_record(
+                    same_lines, line_number, strict_dialect, edit_line=_double_escaped_quotes
+                )
+                if escaped_record.has_width(width):
+                    record = escaped_record
+                    lines = same_lines
 
-            if not lines.texts:
+            if not record.texts:
                 return
-            if error or len(fields) > 1 or any(map(str.strip, fields)):
-                width = width or len(fields)
-                yield _SplitRecord(line_number, lines.texts, fields, error)
-            line_number += len(lines.texts)
-            lines.texts = []
+            if record.error or len(record.fields) > 1 or any(map(str.strip, record.fields)):
+                width = width or len(record.fields)
+                yield record
+            line_number += len(record.texts)
+
+
+def _split_record(
+    lines: Iterator[str],
+    line_number: int,
+    dialect: Any,
+    *,
+    edit_line: Callable[[str], str] = str,
+) -> _SplitRecord:
+    """Return the next record; it has no texts at the end of the lines.
+
+    Args:
+        lines: An iterator that can be copied, whose next line has the number `line_number`.
+        line_number: The number.
+        dialect: The dialect, with strict rules.
+        edit_line: Returns what is read instead of a line.
+    """
+    same_lines = copy(lines)
+    reader = csv.reader(map(edit_line, lines), dialect)
+    fields: Sequence[str] = ()
+    reason = ""
+    try:
+        fields = next(reader, ())
+    except csv.Error as error:
+        reason = str(error)
+    return _SplitRecord(line_number, list(islice(same_lines, reader.line_num)), fields, reason)
+
+
+def _double_escaped_quotes(text: str) -> str:
+    return _ESCAPED_QUOTE.sub(r'\1""', text)
 
 
 def _restore_formulas(read_records: Callable[[], Iterator[Record]]) -> Iterator[Record]:
@@ -291,9 +285,10 @@ def _restore_formulas(read_records: Callable[[], Iterator[Record]]) -> Iterator[
         yield record._replace(cells=list(map(restore_formula, record.cells)))
 
 
-def _split_line(text: str, dialect: Mapping[str, Any]) -> Sequence[str]:
-    """Return the cells of a line as a record of its own, as a lenient reader splits it."""
-    return next(csv.reader([" ".join(text.splitlines())], **dialect), [])
+def _split_leniently(texts: Sequence[str], dialect: Mapping[str, Any]) -> Sequence[str]:
+    """Return the cells of lines that are a record, as a reader without strict rules splits them."""
+    lines = (" ".join(text.splitlines()) + "\n" for text in texts)
+    return next(csv.reader(lines, **dialect), [])
 
 
 def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> Record:
@@ -304,18 +299,10 @@ def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> R
     return Record(record.line_number, cells, reason, record.texts[0].rstrip("\r\n"))
 
 
-def _make_broken_record(
-    file: "SourceFile", record: _SplitRecord, dialect: Mapping[str, Any]
-) -> Record:
-    """Return the record that `csv.reader` refused, with the reason.
+def _explain_error(file: "SourceFile", record: _SplitRecord) -> str:
+    """Return the reason why `csv.reader` refused a record.
 
-    The reason is a line break outside quotes, or a text after a closing quote. If the record has
-    several lines, all are left out. The cells are those of a lenient reader.
-
-    Args:
-        file: The file.
-        record: The record.
-        dialect: Options of `csv.reader`.
+    It is a line break outside quotes, or a text after a closing quote.
 
     Raises:
         InputError: A quote is not closed, or a cell is longer than MAX_ROW_CHARS, so the following
@@ -326,13 +313,6 @@ def _make_broken_record(
             f", line {record.line_number}: a quote is opened and not closed",
             hint=f"{_QUOTE_HINT}; a cell has at most {MAX_ROW_CHARS:,} characters",
         )
-
-    reason = "text after a closing quote (double a quote that is part of the text)"
     if "new-line" in record.error:
-        reason = "a line break outside quotes (quote the cell, or end all lines alike)"
-
-    # Without strict rules the reader accepts any text except a stray line break, so the row can be
-    # shown.
-    lines = (" ".join(text.splitlines()) + "\n" for text in record.texts)
-    fields = next(csv.reader(lines, **dialect), [])
-    return _reject_record(record, fields, reason)
+        return "a line break outside quotes (quote the cell, or end all lines alike)"
+    return "text after a closing quote (double a quote that is part of the text)"
