@@ -12,6 +12,7 @@ library loads the cells.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
@@ -111,25 +112,22 @@ def _read_filled_rows(
 
     unfilled_columns = file.key_columns if len(file.key_columns) == 1 else ()
     # The last line and the value of the last area in each column.
-    last_lines = dict[str, int]()
-    area_values = dict[str, Any]()
+    last_areas = dict[str, tuple[int, Any]]()
     for row in read_rows():
         if not isinstance(row, SourceRow):
             yield row
             continue
 
-        line = row.line_number
         values = dict(row.values)
-        for (_, left), (bottom, right) in areas_by_line.get(line, ()):
+        for (_, left), (bottom, right) in areas_by_line.get(row.line_number, ()):
             columns = names[left - margin : right - margin + 1]
-            last_lines |= dict.fromkeys(columns, bottom + 1)
-            area_values |= dict.fromkeys(columns, row.values.get(columns[0]))
+            last_areas |= dict.fromkeys(columns, (bottom + 1, values[columns[0]]))
 
-        for name, value in area_values.items():
-            is_blank = values[name] is None and name not in unfilled_columns
-            if is_blank and line <= last_lines[name]:
+        for name, (last_line, value) in last_areas.items():
+            is_filled = row.line_number <= last_line and name not in unfilled_columns
+            if is_filled and values[name] is None:
                 values[name] = value
-        yield SourceRow(line, values)
+        yield SourceRow(row.line_number, values)
 
 
 def _load_sheet(file: "SourceFile") -> Any:
@@ -142,6 +140,7 @@ def _load_sheet(file: "SourceFile") -> Any:
         StopIteration, LookupError, ValueError, ExpatError, ParseError: The workbook is damaged.
     """
     from python_calamine import SheetVisibleEnum, load_workbook
+    from xlsxwriter.utility import xl_rowcol_to_cell
 
     size = _SheetSize(file)
     # The library would believe the suffix of a path.
@@ -180,8 +179,9 @@ def _load_sheet(file: "SourceFile") -> Any:
                 file.notes.append(
                     f"cells with an error: {size.error_count:,}; they are read as blank"
                 )
-            if size.formula_places:
-                places = join_first(size.formula_places, _MAX_NAMED_FORMULAS)
+            if size.uncomputed_cells:
+                names = list(starmap(xl_rowcol_to_cell, size.uncomputed_cells))
+                places = join_first(names, _MAX_NAMED_FORMULAS)
                 file.notes.append(
                     f"read as blank because these formulas have no stored value: {places}"
                 )
@@ -217,14 +217,14 @@ class _SheetSize:
     """The cells and texts of a workbook's parsed parts.
 
     The shared texts are added first, then a sheet. Cells with an error are counted, and formulas
-    without a stored value are in `formula_places`, such as `B7`: both are read as blank. A formula
-    with the type of a text has a value, which may be the empty text.
+    without a stored value are in `uncomputed_cells`, by row and column from 0: both are read as
+    blank. A formula with the type of a text has a value, which may be the empty text.
     """
 
     def __init__(self, file: "SourceFile") -> None:
         """Begin with nothing; messages name the workbook."""
         self.error_count = 0
-        self.formula_places = list[str]()
+        self.uncomputed_cells = dict[tuple[int, int], None]()
         self._file = file
         # Bytes of each shared text, by its index, of the element that was begun last, and of all.
         self._shared_text_sizes = list[int]()
@@ -235,9 +235,8 @@ class _SheetSize:
         self._column = 0
         self._last_row = 0
         self._last_column = 0
-        # The type of this cell, and whether its place is in `formula_places`.
+        # The type of this cell.
         self._type = ""
-        self._is_uncomputed = False
         # The element that was begun last, without its namespace prefix.
         self._element = ""
 
@@ -281,14 +280,10 @@ class _SheetSize:
         self._element = name if name in {"c", "v"} else name.rpartition(":")[2]
         if self._element == "c":
             self._type = attributes.get("t", "")
-            self._is_uncomputed = False
             self.error_count += self._type == "e"
             self._move_to_cell(attributes.get("r", ""))
         elif self._element == "f" and self._type != "str":
-            from xlsxwriter.utility import xl_rowcol_to_cell
-
-            self._is_uncomputed = True
-            self.formula_places.append(xl_rowcol_to_cell(self._row - 1, self._column - 1))
+            self.uncomputed_cells[self._row - 1, self._column - 1] = None
         elif self._element == "row":
             self._row = int(attributes.get("r", self._row + 1))
             self._column = 0
@@ -320,9 +315,8 @@ class _SheetSize:
             IndexError, ValueError: The cell's index of a shared text is invalid.
         """
         byte_count = len(text.encode())
-        if self._element == "v" and self._is_uncomputed:
-            self._is_uncomputed = False
-            self.formula_places.pop()
+        if self._element == "v":
+            self.uncomputed_cells.pop((self._row - 1, self._column - 1), None)
         if self._element == "v" and self._type == "s" and text.strip():
             byte_count = self._shared_text_sizes[int(text)]
         elif self._shared_text_sizes and not self._last_row:
