@@ -261,10 +261,13 @@ def _guess_text(
         name: fmean(map(len, texts)) if texts else 0.0 for name, texts in filled_cells.items()
     }
     by_length = sorted(free, key=lambda name: -mean_lengths[name])
-    wordy_by_length = [name for name in by_length if name in wordy]
     codes = [name for name in by_length if _are_codes(filled_cells[name])]
-    candidates = [name for name in wordy_by_length if name not in codes] or wordy_by_length
-    longest = (candidates or by_length)[0]
+
+    def rank(name: str) -> tuple[bool, bool]:
+        return name in wordy, name in wordy and name not in codes
+
+    # Of several of the same rank, the first is returned.
+    longest = max(by_length, key=rank)
 
     reason = "longest on average"
     if longest != by_length[0]:
@@ -275,21 +278,23 @@ def _guess_text(
 
     # Codes that differ in every row are a second key.
     second_keys = [name for name in codes if _is_like_a_key(cells[name])]
-    other_columns = [name for name in by_length if name not in {longest, *second_keys}]
-    is_doubtful = mean_lengths[longest] < _MIN_TEXT_CHARS and any(
-        2 * mean_lengths[name] >= mean_lengths[longest] for name in other_columns
+    other_lengths = [
+        mean_lengths[name] for name in by_length if name not in {longest, *second_keys}
+    ]
+    has_long_text = mean_lengths[longest] >= _MIN_TEXT_CHARS
+    is_clear = 2 * max(other_lengths, default=0) < mean_lengths[longest]
+    if has_long_text or is_clear or longest not in wordy:
+        return longest, reason, None
+
+    listed_columns = ", ".join(
+        f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
+        for name in by_length[:_MAX_LISTED_TEXT_COLUMNS]
     )
-    error = None
-    if is_doubtful and longest in wordy:
-        listed_columns = ", ".join(
-            f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
-            for name in by_length[:_MAX_LISTED_TEXT_COLUMNS]
-        )
-        error = InputError(
-            "no column is clearly the text, and nothing was asked or written; "
-            f"the longest: {listed_columns}",
-            hint=f"{OptionHint(text=longest)} asks about {make_excerpt(longest)!r}",
-        )
+    error = InputError(
+        "no column is clearly the text, and nothing was asked or written; "
+        f"the longest: {listed_columns}",
+        hint=f"{OptionHint(text=longest)} asks about {make_excerpt(longest)!r}",
+    )
     return longest, reason, error
 
 
