@@ -261,7 +261,7 @@ def price_in_other_mode(batch: BatchRow, mode: Mode, *, model: Model, now: datet
 
 def list_remaining_rows(tx: Connection, task: Task, number: int) -> list[str]:
     """Return the ids of the rows of an ended batch that are open: neither answered nor parked."""
-    row_ids = set(answers.list_row_ids_of_batch(tx, number))
+    row_ids = set(answers.list_row_ids_of_batches(tx, [number]))
     return claiming.filter_claimable_ids(tx, task, sorted(row_ids))
 
 

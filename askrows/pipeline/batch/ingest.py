@@ -250,7 +250,7 @@ class _BatchIngest:
     row_outcomes: list[RowOutcome] = field(default_factory=list)
     # An answer that this process stored has confidences.
     has_confidences: bool = False
-    # The result has a line for a row of the batch.
+    # The result has more lines than those of control requests.
     has_replies: bool = True
     # Other rows with the same inputs that got an answer, and values of answers beyond the number
     # that an answer may have.
@@ -296,7 +296,7 @@ class _BatchIngest:
         )
         with ws.store.read() as tx:
             # An ingest that was killed stored these.
-            ingested_ids = answers.list_row_ids_of_batch(tx, batch.number)
+            ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
             duplicate_inputs = self.task.find_askable_ids_by_hash(tx, input_hashes)
 
@@ -312,7 +312,8 @@ class _BatchIngest:
             if not ingested_ids:
                 self._hold_if_mixed_up(results, nonces, control_replies)
             results.mark_requested(make_request_key(batch.task, row_id) for row_id in ingested_ids)
-            self.has_replies = self._count_replied_rows(results) > 0
+            control_line_count = sum(map(len, control_replies.values()))
+            self.has_replies = results.line_count > control_line_count
             validated_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
                 request_outcomes = self._validate_page(results, page, contexts, provenance.model)
@@ -386,14 +387,6 @@ class _BatchIngest:
         with self.ws.store.write() as tx:
             batches.hold(tx, self.batch, reason=reason, now=self.ws.now())
         raise HeldBatchError(replace(self.batch, held=reason), self.task.nouns)
-
-    def _count_replied_rows(self, results: ResultFile) -> int:
-        """Return how many rows of the batch have a line in the result, ingested rows included."""
-        with self.ws.store.read() as tx:
-            row_ids = answers.list_row_ids_of_batch(tx, self.batch.number, claimed=True)
-        return results.count_present_keys(
-            make_request_key(self.batch.task, row_id) for row_id in row_ids
-        )
 
     def _claim_pages(self) -> Iterator[tuple[Sequence[RowClaim], Mapping[str, Any]]]:
         """Yield pages of the batch's claims, each with the rows of its claims by row id.

@@ -108,11 +108,7 @@ class RunReport:
 
     def list_row_ids(self, tx: Connection) -> list[str]:
         """Return the id of each row that the run asked, once, in no order."""
-        row_ids = dict[str, None]()
-        for number in self.numbers:
-            ids = answers.list_row_ids_of_batch(tx, number, claimed=True)
-            row_ids.update(dict.fromkeys(ids))
-        return list(row_ids)
+        return list(set(answers.list_row_ids_of_batches(tx, self.numbers, claimed=True)))
 
     def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""

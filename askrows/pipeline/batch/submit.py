@@ -334,7 +334,10 @@ class _Submission:
         for round_index in range(MAX_REBUILDS):
             rebuild_numbers = self.rebuild_numbers
             self.rebuild_numbers = []
-            newly_refused_ids = self._list_refused(rebuild_numbers)
+            with ws.store.read() as tx:
+                newly_refused_ids = set(
+                    answers.list_row_ids_of_batches(tx, rebuild_numbers, outcome=Outcome.REFUSED)
+                )
             max_requests += self._count_requests(rebuild_numbers) - len(newly_refused_ids)
             is_first_round_with_rows = round_index == 0 and has_new_rows
             if max_requests < 1 and not is_first_round_with_rows:
@@ -360,14 +363,6 @@ class _Submission:
             "the other rows were not sent",
             hint=f"`{parked}` and `{CommandHint('batches')}` list the reasons",
         )
-
-    def _list_refused(self, numbers: Iterable[int]) -> set[str]:
-        """Return the ids of the rows with the outcome REFUSED in these batches."""
-        row_ids = set[str]()
-        with self.ws.store.read() as tx:
-            for number in numbers:
-                row_ids.update(answers.list_row_ids_of_batch(tx, number, outcome=Outcome.REFUSED))
-        return row_ids
 
     def update_report(self, announced_requests: int, earlier_numbers: set[int]) -> None:
         """Set the report's count of sent requests, and the count of rows that a limit held back.

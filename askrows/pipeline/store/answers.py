@@ -172,30 +172,31 @@ def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def list_row_ids_of_batch(
+def list_row_ids_of_batches(
     tx: Connection,
-    batch: int,
+    numbers: Collection[int],
     *,
     outcome: Outcome | None = None,
     claimed: bool = False,
 ) -> list[str]:
-    """Return the ids of the rows that have an answer or an attempt in a batch, in any order.
+    """Return the ids of the rows that have an answer or an attempt in batches, in any order.
 
-    A row with several answers or attempts in the batch is returned several times.
+    A row with several answers or attempts in the batches is returned several times.
 
     Args:
+        numbers: The numbers of the batches.
         outcome: Return only rows with an attempt of this outcome; ignore answers and `claimed`.
-        claimed: Return also rows that the batch still claims.
+        claimed: Return also rows that the batches still claim.
     """
-    attempted = select(attempts.c.item_id).where(attempts.c.batch == batch)
+    attempted = select(attempts.c.item_id).where(attempts.c.batch.in_(numbers))
     if outcome is not None:
         return list(tx.execute(attempted.where(attempts.c.outcome == outcome)).scalars())
 
-    queries = [select(answers.c.item_id).where(answers.c.batch == batch), attempted]
+    queries = [select(answers.c.item_id).where(answers.c.batch.in_(numbers)), attempted]
     if claimed:
         queries.append(
             select(row_claims.c.item_id).where(
-                row_claims.c.batch == batch, row_claims.c.state == CLAIMED
+                row_claims.c.batch.in_(numbers), row_claims.c.state == CLAIMED
             )
         )
     return list(tx.execute(union_all(*queries)).scalars())
