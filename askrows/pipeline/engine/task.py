@@ -41,7 +41,7 @@ from askrows.pipeline.engine.task_values import (
 )
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
-from askrows.pipeline.store.database import Store, split_into_pages
+from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.tables.cells import find_cell_text
 from askrows.pipeline.tables.row_table import RowTable
@@ -421,32 +421,17 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def remove_answers(
-        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
-    ) -> int:
-        """Remove answers of rows that nobody changed since they were written; return the row count.
+    def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
+        """Remove a version's answers from the task's own tables; return how many were removed.
 
         Args:
-            version: Only answers of this version; None for all versions.
-
-        Returns:
-            The number of rows that lost their answer.
+            row_ids: Rows with stored answers of the version. What somebody changed since stays.
+            version: The version.
         """
 
     def list_versions(self, tx: Connection) -> Sequence[VersionCounts]:
         """Return the versions that have answers, by prompt version and model."""
         return answers.count_by_version(tx, self.name)
-
-    def remove_version_answers(
-        self, tx: Connection, version: VersionCounts, row_ids: Sequence[str]
-    ) -> int:
-        """Remove a version's answers from the task's own tables; return how many were removed.
-
-        Args:
-            row_ids: The rows with stored answers of the version.
-        """
-        pages = split_into_pages(row_ids)
-        return sum(self.remove_answers(tx, page, version=version.version) for page in pages)
 
     def read_current_answers(
         self, tx: Connection, row_ids: Sequence[str]

@@ -38,6 +38,7 @@ from askrows.pipeline.engine.task_values import (
     WriteResult,
 )
 from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import Store, select_matching
 from askrows.pipeline.store.edits import NewEdit
 from askrows.pipeline.store.rows import delete_row
@@ -290,7 +291,7 @@ class UserTask(Task):
         unchanged_text: str = "",  # noqa: ARG002 - never fails
     ) -> None:
         """Delete a row, and its answers from the tables of other programs."""
-        self.remove_answers(tx, [row_id])
+        self.remove_answers(tx, [row_id], None)
         delete_row(tx, self.name, row_id)
 
     def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
@@ -594,15 +595,23 @@ class UserTask(Task):
             self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
 
     def remove_answers(
-        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
+        self,
+        tx: Connection,
+        row_ids: Sequence[str],
+        version: VersionCounts | None,
     ) -> int:
         """Remove the answers to these rows from another program's table; return the row count.
 
         Then the table or column that `write_to=` names shows the next preferred answers.
+
+        Args:
+            row_ids: The rows.
+            version: The version of the answers, or None for all versions.
         """
         if self.answer_target is not None:
             preference = self.make_version_preference(tx)
-            self.answer_target.sync(tx, row_ids, preference, removed_version=version or "")
+            name = version.version if version else ""
+            self.answer_target.sync(tx, row_ids, preference, removed_version=name)
         return len(row_ids)
 
     # ---- exports and views

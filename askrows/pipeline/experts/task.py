@@ -28,6 +28,7 @@ from askrows.pipeline.engine.task_values import (
 from askrows.pipeline.experts import HOW_TO_BEGIN, table
 from askrows.pipeline.store import answers, marks
 from askrows.pipeline.store import rows as row_store
+from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
     describe_error,
 )
@@ -273,9 +274,7 @@ class PeopleTask(Task):
                 unwritable[row_id] = _SUPPORTS_NO_TAG
         return WriteResult(applied=written_ids, outdated=outdated_ids, unwritable=unwritable)
 
-    def remove_answers(
-        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
-    ) -> int:
+    def remove_answers(self, tx: Connection, row_ids: Sequence[str], version: VersionCounts) -> int:
         """Remove tags that are still those of the preferred answer, and update the scores.
 
         Tags that were merged since are removed, too. Tags that a person edited stay.
@@ -283,12 +282,12 @@ class PeopleTask(Task):
         Args:
             tx: Transaction.
             row_ids: People.
-            version: Only tags of this version; None means any model.
+            version: Only tags of this version.
 
         Returns:
             Number of people whose tags were removed.
         """
-        untagged_ids = _find_ids_with_model_tags(tx, row_ids, version=version)
+        untagged_ids = _find_ids_with_model_tags(tx, row_ids, version=version.version)
         table.write_tags(tx, dict.fromkeys(untagged_ids), overwrite=True)
         return len(untagged_ids)
 

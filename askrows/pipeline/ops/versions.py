@@ -25,7 +25,7 @@ from askrows.pipeline.engine.task import Task
 from askrows.pipeline.ops.forget import delete_local_engine_files
 from askrows.pipeline.store import answers, batches, request_history, workspace
 from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.database import Connection, Store, split_into_pages
 
 ROLLBACK_LOCK = "rollback"
 # Columns of versions, and figures of a rollback; see `make_table`.
@@ -258,7 +258,13 @@ def _delete_version(
         `rows` (deleted table rows, or rows that lost their answer), `answers`, `attempts`, and
         `let_go` (rows that are no longer parked).
     """
-    row_count = task.remove_version_answers(tx, counts, answered_ids)
+    pages = list(split_into_pages(answered_ids))
+    # Other programs may have written all answers of the version.
+    if not pages:
+        pages.append([])
+    row_count = 0
+    for page in pages:
+        row_count += task.remove_answers(tx, page, counts)
     answer_count, attempt_count, unparked_count = answers.delete_version(
         tx,
         task.name,

@@ -347,35 +347,19 @@ class PassagesTask(Task):
         """Return every version that has concepts, including those of other programs."""
         return table.read_concept_versions(tx, self.shape)
 
-    def remove_version_answers(
+    def remove_answers(
         self,
         tx: Connection,
-        version: VersionCounts,
         row_ids: Sequence[str],  # noqa: ARG002 - other programs have written concepts, too
+        version: VersionCounts,
     ) -> int:
         """Delete the concepts of a version in all passages; return their number."""
         return table.remove_concepts(
-            tx, self.shape, version=version.prompt_version, model=version.model
+            tx,
+            self.shape,
+            version=version.prompt_version,
+            model=version.model,
         )
-
-    def remove_answers(
-        self, tx: Connection, row_ids: Sequence[str], *, version: str | None = None
-    ) -> int:
-        """Delete the concepts that askrows wrote for some passages; return their number.
-
-        `version` limits this to a version (`task@n/model`). By default all versions are deleted.
-        """
-        removed_count = 0
-        for counts in stored_answers.list_versions(tx, table.TASK):
-            if version in {None, counts.version}:
-                removed_count += table.remove_concepts(
-                    tx,
-                    self.shape,
-                    ids=row_ids,
-                    version=counts.prompt_version,
-                    model=counts.model,
-                )
-        return removed_count
 
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export, which are read when iterated.
