@@ -34,7 +34,7 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, ConfigurationError
 from askrows.pipeline.core.files import make_path_hint
 from askrows.pipeline.core.redact import redact, redact_keys
-from askrows.pipeline.core.settings import KEY_NAMES, PREFIX
+from askrows.pipeline.core.settings import PREFIX
 
 BUG_CODE = 1
 INPUT_CODE = 2
@@ -317,8 +317,9 @@ def _print_error_and_exit(
         as_json: Print a JSON document (error, hint, exit_code) on standard output first, unless the
             command has printed a document.
     """
-    # Reading the keys also hides them in all output.
-    keys = _read_keys()
+    # Reading the settings hides their keys in all output. They may be the reason for the error.
+    with contextlib.suppress(Exception):
+        read_settings()
     message = redact_keys(message)
     hint = redact_keys(hint)
     if as_json and not has_printed_json():
@@ -326,24 +327,9 @@ def _print_error_and_exit(
 
     terminal = Terminal()
     if has_traceback:
-        for line in redact(traceback.format_exc(), *keys).splitlines():
+        for line in redact(traceback.format_exc()).splitlines():
             terminal.say(line)
     terminal.error(message)
     if hint:
         terminal.hint(hint)
     sys.exit(exit_code)
-
-
-def _read_keys() -> list[str]:
-    """Return the secret API keys of the environment and the settings, to mask them in output.
-
-    Settings that cannot be read are ignored. A variable that is not set gives an empty text, which
-    `redact` ignores.
-    """
-    keys = [os.environ.get(name, "").strip() for name in KEY_NAMES]
-    # The settings may be the reason for the error that is being printed.
-    with contextlib.suppress(Exception):
-        api_key = read_settings().api_key
-        if api_key:
-            keys.append(api_key.reveal())
-    return keys

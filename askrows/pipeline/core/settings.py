@@ -23,7 +23,6 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.redact import (
     Secret,
-    keep_out_of_output,
     mask_key,
     mask_password,
     redact_keys,
@@ -449,11 +448,8 @@ def load_settings(
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     places = (("environment", environ), (DOTENV, dotenv or {}))
-    # The error of another setting may quote the key.
-    for name, (_, mapping) in product(KEY_NAMES, places):
-        keep_out_of_output((mapping.get(name) or "").strip())
-
-    for setting in _DECLARED:
+    # The key is read first, because the error of another setting may quote it.
+    for setting in sorted(_DECLARED, key=lambda setting: setting.name != "api_key"):
         names = VARIABLES[setting.name]
         for name, (place, mapping) in product(names, places):
             text = mapping.get(name)
