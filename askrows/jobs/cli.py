@@ -11,11 +11,11 @@ from askrows.jobs.exit_codes import exit_on_error, flush_output, interruptible
 from askrows.jobs.output import reset_output
 from askrows.jobs.variables import (
     copy_unprefixed_variables,
-    find_similar_name,
     format_suggestion,
     set_hint_form,
 )
 from askrows.pipeline.core import __version__
+from askrows.pipeline.core.text import find_similar
 from askrows.pipeline.workflows import shipped_tasks
 
 shipped_tasks.register()
@@ -112,7 +112,7 @@ def _find_suggestion(word: str) -> str:
     for name, entry in COMMANDS.items():
         if word.casefold() in re.findall(r"\w+", entry.summary.casefold()):
             return name
-    return find_similar_name(word, COMMANDS)
+    return find_similar(word, COMMANDS)
 
 
 @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,7 +12,6 @@ environment or in `.env` may belong to any command. Variables have the prefix AS
 be left out on make's command line.
 """
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -24,6 +23,7 @@ from askrows.jobs.commands import ALL_COMMANDS, Command
 from askrows.pipeline.core.command_hint import CommandForm, set_command_form
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import PREFIX, VARIABLES, Settings, load_settings, read_dotenv
+from askrows.pipeline.core.text import find_similar
 
 # The program as people type it. Hints never have a path, which differs between machines.
 PROGRAM = "askrows"
@@ -231,7 +231,7 @@ def refuse_unknown_variables(
     for name in sorted(unaccepted_names):
         prefix = "" if name in typed_names else PREFIX
         if name not in known_names:
-            suggestion = find_similar_name(name.upper(), known_names)
+            suggestion = find_similar(name, sorted(known_names))
             question = format_suggestion(suggestion and f"{prefix}{suggestion}")
             raise InputError(
                 f"unknown variable {prefix}{name}{question}; nothing was done",
@@ -249,11 +249,6 @@ def read_make_variables() -> dict[str, str]:
     _, typed_variables = _split_make_command_line(os.environ)
     names = [name.removeprefix(PREFIX) for name in typed_variables]
     return {name.lower(): os.environ.get(PREFIX + name, "") for name in names}
-
-
-def find_similar_name(word: str, words: Iterable[str]) -> str:
-    """Return the word that is most similar to a mistyped word, or "" if no word is similar."""
-    return next(iter(difflib.get_close_matches(word, sorted(words), n=1)), "")
 
 
 def format_suggestion(suggestion: str) -> str:

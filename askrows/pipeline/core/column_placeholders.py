@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
+
+from askrows.pipeline.core.text import join_first, suggest_similar
 
 # Names of columns that a hint lists.
 MAX_LISTED_COLUMNS = 12
@@ -58,7 +59,7 @@ def find_column(name: str, columns: Iterable[str]) -> str | None:
 def format_column_hint(name: str, columns: Iterable[str], more_names: Sequence[str] = ()) -> str:
     """Return a hint that lists the columns and suggests one of them; "" if there are no columns.
 
-    At most MAX_LISTED_COLUMNS columns are listed, then `…`. The suggestion is the column most
+    At most MAX_LISTED_COLUMNS columns are listed. The suggestion is the column most
     similar to the name; it is left out if no column is similar enough.
 
     Args:
@@ -70,18 +71,11 @@ def format_column_hint(name: str, columns: Iterable[str], more_names: Sequence[s
     if not all_columns:
         return ""
 
-    listed_names = ", ".join(all_columns[:MAX_LISTED_COLUMNS])
-    if len(all_columns) > MAX_LISTED_COLUMNS:
-        listed_names += " …"
-    hint = f"the columns are {listed_names}"
+    hint = f"the columns are {join_first(all_columns, MAX_LISTED_COLUMNS)}"
     if more_names:
         hint += f"; there are also {', '.join(more_names)}"
 
-    columns_by_folded_name = {_fold_name(column): column for column in (*all_columns, *more_names)}
-    similar_names = get_close_matches(_fold_name(name), columns_by_folded_name, n=1)
-    if similar_names:
-        hint = f"did you mean {columns_by_folded_name[similar_names[0]]!r}? {hint}"
-    return hint
+    return f"{suggest_similar(name, [*all_columns, *more_names])} {hint}".lstrip()
 
 
 def _fold_name(name: str) -> str:

@@ -155,10 +155,17 @@ def suggest_similar(name: str, names: Iterable[str]) -> str:
         name: A name that does not exist.
         names: The names that exist.
     """
-    similar_names = get_close_matches(name, list(names), n=1)
-    if not similar_names:
+    similar_name = find_similar(name, names)
+    if not similar_name:
         return ""
-    return f"did you mean {similar_names[0]!r}?"
+    return f"did you mean {similar_name!r}?"
+
+
+def find_similar(name: str, names: Iterable[str]) -> str:
+    """Return the most similar of some names, whatever their case; "" if none is similar."""
+    names_by_folded_name = {existing.casefold(): existing for existing in names}
+    similar_names = get_close_matches(name.casefold(), names_by_folded_name, n=1)
+    return "".join(names_by_folded_name[similar_name] for similar_name in similar_names)
 
 
 def remove_markup(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
+    MAX_LISTED_COLUMNS,
     find_column,
     invalid_placeholders,
     list_template_columns,
@@ -18,13 +19,13 @@ from askrows.pipeline.core.column_placeholders import (
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import has_quotes
+from askrows.pipeline.core.text import join_first
 from askrows.pipeline.tables.reflection import quote_name
 from askrows.pipeline.tables.row_sync import KEY_KINDS
 
 # The class whose call in a file declares the task, and its version without `version=`.
 TASK_CLASS = "Task"
 DEFAULT_VERSION = 1
-MAX_LISTED_COLUMNS = 12
 # How to mend a member that names a missing column.
 MISSING_COLUMN_HINTS = {
     "prompt": "name one of these columns; other braces may stay, binary columns are left out",
@@ -122,9 +123,7 @@ def _find_missing_column_faults(
     declaration: Declaration, columns: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield (member, message, hint) for each named column that is missing or cannot be a key."""
-    listed_columns = ", ".join(list(columns)[:MAX_LISTED_COLUMNS])
-    if len(columns) > MAX_LISTED_COLUMNS:
-        listed_columns += " …"
+    listed_columns = join_first(list(columns), MAX_LISTED_COLUMNS)
     answer_fields = declaration.answer.model_fields
     names_by_member: dict[str, Sequence[str]] = {
         "prompt": declaration.prompt_columns,
