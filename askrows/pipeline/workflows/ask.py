@@ -665,7 +665,4 @@ def _estimate_all(
         estimate = estimate_all(replace(ws, is_deciding=False))
         mode_estimates = {**estimate.mode_estimates, **decide_estimates}
         estimate = replace(estimate, mode_estimates=mode_estimates)
-    gemini_ws = ws.copy_with_gemini_model()
-    if gemini_ws is None:
-        return estimate
-    return replace(estimate, with_key=estimate_all(gemini_ws))
+    return preflight.add_gemini_estimate(ws, estimate, estimate_all)

@@ -15,7 +15,7 @@ does not publish.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from askrows.pipeline.batch import batch_files, budget, submit
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection, plan_batches
 from askrows.pipeline.batch.live_throttle import FLEX_CALL_S, max_parallel_calls
 from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import Mode
@@ -289,6 +290,25 @@ def estimate_rows(
     if calibration is not None:
         estimate = replace(estimate, calibration=calibration)
     return estimate
+
+
+def add_gemini_estimate(
+    ws: WorkspaceSession,
+    estimate: Preflight,
+    estimate_again: Callable[[WorkspaceSession], Preflight],
+) -> Preflight:
+    """Return an estimate, with that for Gemini's model as `with_key` if the local engine answers.
+
+    If the second estimate cannot be made, a warning is printed instead.
+    """
+    gemini_ws = ws.copy_with_gemini_model()
+    if gemini_ws is None:
+        return estimate
+    try:
+        return replace(estimate, with_key=estimate_again(gemini_ws))
+    except ConfigurationError as error:
+        ws.display.warn(f"no estimate for a key: {error.message}")
+        return estimate
 
 
 def _extend_plan(

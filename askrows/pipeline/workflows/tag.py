@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from askrows.pipeline.batch import ingest
@@ -22,7 +23,7 @@ from askrows.pipeline.batch.budget import (
     find_unfinished_tag_budget,
 )
 from askrows.pipeline.core.command_hint import OptionHint
-from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Budget
@@ -186,22 +187,14 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
     # A dry run ends with the errors of the real run.
     _check_mode_and_marks(ws, options, row_filter)
     ws.set_asked_rows(replace(ws.task.asked_rows, will_mark=bool(options.again)))
-    estimate = preflight.estimate_rows(ws, limit=options.limit, deadline_s=options.deadline_s)
+    estimate_open = partial(
+        preflight.estimate_rows, limit=options.limit, deadline_s=options.deadline_s
+    )
+    estimate = estimate_open(ws)
     if not estimate.plan.items:
         ws.check_has_rows()
         return estimate
-
-    gemini_ws = ws.copy_with_gemini_model()
-    if gemini_ws is None:
-        return estimate
-    try:
-        with_key = preflight.estimate_rows(
-            gemini_ws, limit=options.limit, deadline_s=options.deadline_s
-        )
-    except ConfigurationError as error:
-        ws.display.warn(f"no estimate for a key: {error.message}")
-        return estimate
-    return replace(estimate, with_key=with_key)
+    return preflight.add_gemini_estimate(ws, estimate, estimate_open)
 
 
 def take_marks_back(ws: WorkspaceSession, options: TagOptions) -> Report:
