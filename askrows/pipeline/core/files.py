@@ -216,14 +216,13 @@ def sync_part(part: Path) -> SealedFile:
     return SealedFile(part, hash_file(part), part.stat().st_size)
 
 
-def rename_sealed(sealed: SealedFile, path: Path) -> SealedFile:
+def rename_sealed(sealed: SealedFile, path: Path) -> None:
     """Rename a sealed file within its folder; the name is durable when this returns.
 
     An existing file at `path` is replaced.
     """
     sealed.path.replace(path)
     sync_directory(path.parent)
-    return SealedFile(path, sealed.sha256, sealed.size)
 
 
 def sync_directory(directory: Path) -> None:

@@ -27,7 +27,6 @@ from askrows.pipeline.store.answer_counts import ReplyCounts
 from askrows.pipeline.store.database import Connection
 
 T = TypeVar("T")
-Number = TypeVar("Number", int, float)
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]
 # The value of a figure, and the number of measured items. The value is missing if nothing was
 # measured.
