@@ -156,7 +156,8 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
     """Return the code page that fits a text best, the second candidate, and doubtful words.
 
     Encodings of other than Latin alphabets are candidates if at least half of the letters in words
-    beyond ASCII are beyond ASCII. The second candidate is the best other page that reads a word
+    beyond ASCII are beyond ASCII. Of pages that read all words alike, cp1252 is the best, and pages
+    of DOS and Mac are not. The second candidate is the best other page that reads a word
     differently. If the best page is not common, and the second fits about equally well, the words
     that differ are doubtful, each with both readings: those of DOS and Mac, and others if they are
     most words.
@@ -174,6 +175,11 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
         codec = DEFAULT_CODE_PAGE
 
     readings = {name: [word.decode(name, "replace") for word in words] for name in candidates}
+    # Of pages that read all words alike, the common one also reads letters that come later.
+    common_pages = (DEFAULT_CODE_PAGE, *(name for name in ranking if name not in _OLD_CODE_PAGES))
+    equal_pages = (name for name in common_pages if readings[name] == readings[codec])
+    codec = next(equal_pages, codec)
+
     others = [name for name in ranking if name not in {codec, *_OLD_CODE_PAGES}]
     # Of several with a difference, the first is returned.
     other_codec = max(others, key=lambda name: readings[name] != readings[codec])

@@ -103,6 +103,14 @@ def test_second_code_page_is_told(tmp_path: Path) -> None:
     assert "ENCODING=cp1256" in str(caught.value.hint)
 
 
+@pytest.mark.parametrize(("codec", "text"), [("cp1251", "рано утром"), ("cp1252", "Café zu")])
+def test_common_one_of_equal_code_pages_is_chosen(tmp_path: Path, codec: str, text: str) -> None:
+    """Other pages read the same words alike, but not the letters of later rows."""
+    path = tmp_path / "short.csv"
+    path.write_bytes(f"id;text\n1;{text}\n".encode(codec))
+    assert find_encoding(path, path.read_bytes())[0] == codec
+
+
 @pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
 def test_unicode_is_not_guessed(tmp_path: Path, codec: str) -> None:
     """Unicode is detected without a byte order mark and across chunk boundaries."""
