@@ -137,7 +137,10 @@ def parse_json(text: str) -> object:
     except RecursionError:
         raise ValueError("not JSON: nested too deeply") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error.msg}, at character {error.pos + 1}") from None
+        reason = error.msg
+        if text.startswith(("NaN", "Infinity"), error.pos):
+            reason = "NaN and Infinity are not numbers of JSON (write null)"
+        raise ValueError(f"not JSON: {reason}, at character {error.pos + 1}") from None
 
 
 def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:
     ("line", "field", "reason"),
     [
         (b"nonsense", "", "not JSON: "),
+        ('{"id": "ä", "m": -Infinity}'.encode(), "", "not JSON: NaN and Infinity are not"),
         (b'{"id": "a", "text": "x"} {"id": "b"}', "", "not JSON: "),
         (b"[" * 5000, "", "not JSON: "),
         (b'{"id": "a", "text": "x", "m": ' + b"[" * 5000 + b"]" * 5000 + b"}", "", "not JSON: "),
