@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
-from itertools import islice, tee
+from itertools import islice, takewhile, tee
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from askrows.pipeline.core.text import plural, restore_formula
@@ -181,13 +181,20 @@ def _count_rows(
 ) -> int:
     """Return how many lines look like rows.
 
-    Such a line has as many cells as the header, and one of the common shapes if there are any.
+    Such a line has as many cells as the header and, if there are common shapes, one of them within
+    the quotes.
     """
     lines = [_split_leniently([text], dialect) for text in texts]
-    rows = [cells for cells in lines if len(cells) == width]
+    # Behind a closing quote are the cells of the record itself.
     if not common_shapes:
-        return len(rows)
-    return sum(not common_shapes.isdisjoint(_list_shapes(cells)) for cells in rows)
+        return sum(len(cells) == width for cells in lines[:-1])
+
+    row_count = 0
+    for cells in lines:
+        quoted_cells = list(takewhile(lambda cell: '"' not in cell, cells))
+        if len(cells) == width and not common_shapes.isdisjoint(_list_shapes(quoted_cells)):
+            row_count += 1
+    return row_count
 
 
 def _find_common_shapes(
