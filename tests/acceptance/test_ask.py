@@ -117,12 +117,14 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert not list((workspace.data / "batches").iterdir())
 
 
-@pytest.mark.parametrize("name", ["", "kept"])
-def test_estimate_counts_equal_rows_as_tag_does(workspace: Workspace, name: str) -> None:
+@pytest.mark.parametrize("options", [{}, {"name": "kept"}], ids=["not stored", "stored"])
+def test_estimate_counts_equal_rows_as_tag_does(
+    workspace: Workspace, options: dict[str, Any]
+) -> None:
     """Equal rows share a call in the estimates of `ask`, stored or not, and of `tag DRY=1`."""
     rows = "\n".join(f"{index},{('It drips', 'It is hot')[index % 2]}" for index in range(12))
     workspace.write_file("kettles.csv", f"id,remark\n{rows}\n")
-    ask_document = workspace.read_json("ask", "kettles.csv", q="Tone?", name=name, n=2)
+    ask_document = workspace.read_json("ask", "kettles.csv", q="Tone?", n=2, **options)
     workspace.run_command("new_task", "new", **{"from": "kettles.csv"})
     dry_document = workspace.read_json("tag", TASK="new", dry=True)
     for document in (ask_document["all"], dry_document):

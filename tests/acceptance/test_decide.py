@@ -376,8 +376,9 @@ def test_ask_confirms_the_price_of_decisions(served_workspace: Workspace) -> Non
     }
     live_text = served_workspace.run_command("ask", path, mode="live", **options).stderr
     (live_usd,) = re.findall(r": 9 rows, estimated \$([\d.]+)", live_text)
-    for name in ("", "asked"):
-        refused_run = served_workspace.run_command("ask", path, mode="decide", name=name, **options)
+    for name_option in ({}, {"name": "asked"}):
+        decide_options = {**options, **name_option, "mode": "decide"}
+        refused_run = served_workspace.run_command("ask", path, **decide_options)
         ((model, usd),) = re.findall(r"(\S+): 9 rows, estimated \$([\d.]+)", refused_run.stderr)
         assert model == DECISION_MODEL
         assert float(usd) < float(live_usd) / 2
