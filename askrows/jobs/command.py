@@ -132,7 +132,7 @@ class ClickCommand(click.Command):
         for param in self.get_params(ctx):
             value = typed_values.get(str(param.name))
             if not isinstance(value, str | tuple) and not getattr(param, "is_flag", False):
-                value = make_variables.get(_option_name(param))
+                value = make_variables.get(_make_variable_name(param))
             texts = value if isinstance(value, tuple) else (value,)
             if any(isinstance(text, str) and not text.strip() for text in texts):
                 raise click.BadParameter("it is empty; nothing was done", ctx=ctx, param=param)
@@ -162,7 +162,7 @@ class ClickCommand(click.Command):
             terminal.hint(str(report.next_step))
 
 
-def _option_name(param: click.Parameter) -> str:
+def _make_variable_name(param: click.Parameter) -> str:
     """Return the name of a parameter as make's variable has it, in lower case."""
     if isinstance(param, click.Option):
         return param.opts[-1].lstrip("-").replace("-", "_")

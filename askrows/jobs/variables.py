@@ -245,7 +245,10 @@ def refuse_unknown_variables(
 
 
 def read_make_variables() -> dict[str, str]:
-    """Return the texts of the variables on make's command line, by name in lower case."""
+    """Return the variables on make's command line: texts by lower-case names without PREFIX.
+
+    make has put the texts into the environment; "" is an empty text.
+    """
     _, typed_variables = _split_make_command_line(os.environ)
     names = [name.removeprefix(PREFIX) for name in typed_variables]
     return {name.lower(): os.environ.get(PREFIX + name, "") for name in names}

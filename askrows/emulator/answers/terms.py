@@ -54,7 +54,7 @@ def find_subjects(text: str) -> list[str]:
     weights = dict[str, float]()
     index = 0
     while index < len(words):
-        term, word_count = _find_longest_alias(table, words, index)
+        term, word_count = _find_term_at(table, words, index)
         if term:
             weight = _HALF_WEIGHT_WORDS / (_HALF_WEIGHT_WORDS + index)
             weights[term] = weights.get(term, 0) + weight
@@ -68,10 +68,11 @@ def find_subjects(text: str) -> list[str]:
     return list(dict.fromkeys([*subjects, *not_broad]))
 
 
-def _find_longest_alias(
-    table: _TermTable, words: Sequence[_Word], start: int
-) -> tuple[str | None, int]:
-    """Return the term of the longest alias at a word, and its number of words; else None and 1."""
+def _find_term_at(table: _TermTable, words: Sequence[_Word], start: int) -> tuple[str | None, int]:
+    """Return the term of the longest alias that begins at a word, and the alias' number of words.
+
+    An exact spelling precedes the folded form. Without an alias the result is None and 1.
+    """
     for word_count in range(table.max_alias_words, 0, -1):
         phrase = words[start : start + word_count]
         surface = " ".join(word.surface for word in phrase)
@@ -96,6 +97,7 @@ def _make_word(surface: str) -> _Word:
 
 @functools.cache
 def _load_terms() -> _TermTable:
+    """Return the content of `terms.tsv`; an alias in lower case is stored in its folded form."""
     table = _TermTable({}, {}, 0)
     max_alias_words = 0
     path = files("askrows.emulator.answers").joinpath("terms.tsv")

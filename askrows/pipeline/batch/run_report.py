@@ -108,7 +108,7 @@ class RunReport:
 
     def list_row_ids(self, tx: Connection) -> list[str]:
         """Return the id of each row that the run asked, once, in no order."""
-        return list(set(answers.list_row_ids_of_batches(tx, self.numbers, claimed=True)))
+        return list(set(answers.list_row_ids_of_batches(tx, self.numbers, include_claimed=True)))
 
     def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""

@@ -369,22 +369,22 @@ def _fields_with_formats(kind: type) -> dict[str, frozenset[str]]:
     return {name: list_text_formats(node) for name, node in properties.items()}
 
 
-def list_text_formats(node: Mapping[str, Any]) -> frozenset[str]:
+def list_text_formats(schema: Mapping[str, Any]) -> frozenset[str]:
     """Return the formats of the texts that a JSON schema allows; "" for a text without format.
 
     Members of lists and mappings are included, the fields of models are not.
     """
-    if "properties" in node:
+    if "properties" in schema:
         return frozenset()
 
-    node_lists = (node.get(name, ()) for name in ("anyOf", "oneOf", "prefixItems"))
-    members = (node.get(name) for name in ("items", "additionalProperties"))
+    node_lists = (schema.get(name, ()) for name in ("anyOf", "oneOf", "prefixItems"))
+    members = (schema.get(name) for name in ("items", "additionalProperties"))
     # `additionalProperties` can also be true.
     inner_nodes = [
         *chain.from_iterable(node_lists),
         *(member for member in members if isinstance(member, dict)),
     ]
-    formats = {node.get("format", "")} if node.get("type") == "string" else set[str]()
+    formats = {schema.get("format", "")} if schema.get("type") == "string" else set[str]()
     return frozenset(formats.union(*map(list_text_formats, inner_nodes)))
 
 

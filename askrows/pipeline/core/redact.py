@@ -165,7 +165,7 @@ def redact_keys(text: str, *keys: str) -> str:
 
 
 def hide_keys(text: str, *keys: str) -> str:
-    """Return a text, which may contain users' data, without the keys of this process.
+    """Replace keys in a text by `***`: those that clients of this process registered, and others.
 
     Args:
         text: Any text.

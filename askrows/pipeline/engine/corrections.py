@@ -133,7 +133,10 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
 
 
 def list_task_edits(store: Store, task: Task) -> list[Document]:
-    """Return all edits of a task, row by row, as `read_history` does, with `item` and `name`."""
+    """Return all edits of a task, each with the row's id (`item`) and title (`name`).
+
+    Rows follow each other; the other members are those of `read_history`.
+    """
     with store.read() as tx:
         edits_by_id = edits.list_edits(tx, task.name, None)
         titles = task.make_row_table(tx).read_titles(tx, list(edits_by_id))

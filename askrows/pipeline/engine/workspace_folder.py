@@ -111,8 +111,8 @@ def check_target(path: Path, store: Store, data: Path) -> Path:
         data: Folder of the workspace.
 
     Raises:
-        InputError: The path is no regular file, is in a folder of the workspace other than that of
-            reports, or is a file that the workspace needs.
+        InputError: The path is no regular file, is among the files and folders that commands write
+            into the workspace (except reports), or is a file that the workspace needs.
     """
     target = resolve_target(path)
     for folder in target.parents:
@@ -128,10 +128,13 @@ def check_target(path: Path, store: Store, data: Path) -> Path:
 
 
 def check_is_not_needed(path: Path, store: Store) -> None:
-    """Check that a path is neither the database nor a file of a task, also by a hard link.
+    """Check that a path is not `.env`, a task's file, the database or a file beside the database.
+
+    A path in a needed folder, such as that of a task's rows, is refused, too. Links are followed,
+    also hard links.
 
     Raises:
-        InputError: It is one, or it is in the folder of a task's rows.
+        InputError: The workspace needs the path.
     """
     needed_paths = [(Path(DOTENV), "has settings")]
     needed_paths += [(task_file, "is a task file") for task_file in Path("tasks").glob("*.py")]

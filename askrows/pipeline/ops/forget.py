@@ -202,12 +202,12 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     return report
 
 
-def _find_stored_table(task: Task, data: Path) -> Path | None:
+def _find_stored_table(task: Task, workspace_folder: Path) -> Path | None:
     """Return the file with the task's rows if it is in the workspace's folder, else None."""
     if task.user_file is None:
         return None
     path = Path(task.user_file.record.items)
-    is_stored = path.is_relative_to(data.resolve()) and path.is_file()
+    is_stored = path.is_relative_to(workspace_folder.resolve()) and path.is_file()
     return path if is_stored else None
 
 

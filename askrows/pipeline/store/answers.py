@@ -177,7 +177,7 @@ def list_row_ids_of_batches(
     numbers: Collection[int],
     *,
     outcome: Outcome | None = None,
-    claimed: bool = False,
+    include_claimed: bool = False,
 ) -> list[str]:
     """Return the ids of the rows that have an answer or an attempt in batches, in any order.
 
@@ -185,15 +185,15 @@ def list_row_ids_of_batches(
 
     Args:
         numbers: The numbers of the batches.
-        outcome: Return only rows with an attempt of this outcome; ignore answers and `claimed`.
-        claimed: Return also rows that the batches still claim.
+        outcome: Return only rows with an attempt of this outcome; ignore answers and claims.
+        include_claimed: Return also rows that the batches still claim.
     """
     attempted = select(attempts.c.item_id).where(attempts.c.batch.in_(numbers))
     if outcome is not None:
         return list(tx.execute(attempted.where(attempts.c.outcome == outcome)).scalars())
 
     queries = [select(answers.c.item_id).where(answers.c.batch.in_(numbers)), attempted]
-    if claimed:
+    if include_claimed:
         queries.append(
             select(row_claims.c.item_id).where(
                 row_claims.c.batch.in_(numbers), row_claims.c.state == CLAIMED

@@ -157,7 +157,7 @@ def _make_object(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 _EXACT_DECODER = json.JSONDecoder(object_pairs_hook=_make_object)
 
 
-def encode_row(row: Mapping[str, Any]) -> bytes:
+def encode_row_as_json(row: Mapping[str, Any]) -> bytes:
     """Return a row of plain values as JSON.
 
     The result is ASCII if a text has a lone surrogate, or a whole number more than 64 bits.

@@ -216,7 +216,8 @@ def _find_common_shapes(
 def _list_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
     """Return (column index, shape) of the cells that have a digit.
 
-    A shape is the beginning of a cell with `a` for letters and `9` for digits, such as "a-9".
+    A shape is the beginning of a cell with `a` for a run of letters and `9` for a run of digits:
+    `AB-123` is `a-9`.
     """
     texts = (_LETTERS.sub("a", cell[:_MAX_SHAPED_CHARS].strip()) for cell in cells)
     shapes = enumerate(_DIGITS.sub("9", text) for text in texts)
@@ -239,9 +240,9 @@ def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_
         (lines,) = tee(islice(file.read_lines(text_file), line_number - 1, None), 1)
         while True:
             same_lines = copy(lines)
-            record = _split_record(lines, line_number, strict_dialect)
+            record = _read_record(lines, line_number, strict_dialect)
             if not record.has_width(width):
-                escaped_record = _split_record(
+                escaped_record = _read_record(
                     same_lines, line_number, strict_dialect, edit_line=_double_escaped_quotes
                 )
                 if escaped_record.has_width(width):
@@ -256,7 +257,7 @@ def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_
             line_number += len(record.texts)
 
 
-def _split_record(
+def _read_record(
     lines: Iterator[str],
     line_number: int,
     dialect: Any,

@@ -107,7 +107,7 @@ def open_records(
 
     if file.header_line is None and not any(map(file.is_known_column, header.cells)):
         _check_header(file, records)
-    header_names = number_repeated_names(header.cells, file.notes, exempts=file.is_known_column)
+    header_names = number_repeated_names(header.cells, file.notes, is_exempt=file.is_known_column)
     names = [name or made_name for name, made_name in zip(header_names, made_names, strict=True)]
     added_names = [name for name in made_names if name in names and name not in header.cells]
     if added_names:
@@ -270,7 +270,7 @@ def number_repeated_names(
     names: Sequence[str],
     notes: list[str],
     *,
-    exempts: Callable[[str], bool] = frozenset[str]().__contains__,
+    is_exempt: Callable[[str], bool] = frozenset[str]().__contains__,
 ) -> list[str]:
     """Return the names of columns, with a number after each name that is there before.
 
@@ -280,7 +280,7 @@ def number_repeated_names(
     Args:
         names: The names from left to right; empty names are returned as they are.
         notes: The note is appended to this list.
-        exempts: Returns whether a name must not be numbered, so that its repetition is refused.
+        is_exempt: Returns whether a repeated name is kept as it is; the caller refuses it.
     """
     used_names = set(map(str.casefold, names))
     numbers_by_name = dict[str, Iterator[int]]()
@@ -290,7 +290,7 @@ def number_repeated_names(
         numbers = numbers_by_name.setdefault(name.casefold(), count(2))
         spellings = (f"{name} ({number})" for number in numbers)
         free_spellings = (text for text in spellings if text.casefold() not in used_names)
-        is_kept = is_first or not name or exempts(name)
+        is_kept = is_first or not name or is_exempt(name)
         unique_names.append(name if is_kept else next(free_spellings))
 
     numbered_names = [repr(make_excerpt(name)) for name in unique_names if name not in names]

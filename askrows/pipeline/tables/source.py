@@ -31,7 +31,7 @@ from askrows.pipeline.core.text import INVALID_TEXT, plural
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tables.cells import (
-    encode_row,
+    encode_row_as_json,
     find_value_kind,
     hash_text,
     merge_kinds,
@@ -365,7 +365,7 @@ class QuerySource:
         self, column_names: Sequence[str], rows: Iterable[Sequence[Any]]
     ) -> Iterator[Mapping[str, Any]]:
         """Write the rows to the temporary file as plain values, and yield them."""
-        writer = jsonlines.Writer(self._file, dumps=encode_row)
+        writer = jsonlines.Writer(self._file, dumps=encode_row_as_json)
         for cells in rows:
             row = to_noted_row(dict(zip(column_names, cells, strict=True)), self.notes)
             writer.write(row)

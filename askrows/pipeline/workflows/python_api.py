@@ -49,7 +49,7 @@ from askrows.pipeline.ops import status
 from askrows.pipeline.ops.items import ParkedRow
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.cells import encode_row, list_rows
+from askrows.pipeline.tables.cells import encode_row_as_json, list_rows
 from askrows.pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
 from askrows.pipeline.tables.row_findings import FindingKind
 from askrows.pipeline.tables.source import MemorySource
@@ -155,7 +155,7 @@ class Workspace:
         for note in source.notes:
             self.display.say(note)
         with path.open("wb") as file:
-            jsonlines.Writer(file, dumps=encode_row).write_all(row.values for row in source)
+            jsonlines.Writer(file, dumps=encode_row_as_json).write_all(row.values for row in source)
 
     @check_arguments
     def preflight(
