@@ -116,8 +116,8 @@ def test_decimals_keep_their_digits(served_workspace: Workspace, outside_server:
     assert sorted(row["id"] for row in cheap_rows) == ["1", "2"]
 
 
-def test_list_members_are_trimmed(served_workspace: Workspace, outside_server: Outside) -> None:
-    """Members of blanks alone are dropped before the limits of the list are checked."""
+def test_texts_in_lists_are_kept(served_workspace: Workspace, outside_server: Outside) -> None:
+    """Texts in a list are stored as they came, also blank ones; a blank choice is invalid."""
     definitions = (
         "class Answer(BaseModel):\n    things: list[str] = Field(min_length=1)\n"
         "    moods: set[Literal['calm']] = set()"
@@ -129,9 +129,9 @@ def test_list_members_are_trimmed(served_workspace: Workspace, outside_server: O
         {
             "padded": {"things": [" Water ", "\tLane three", "coins\n", "", " "]},
             "choice": {"things": ["x"], "moods": [" calm "]},
-            "blank": {"things": [" "]},
+            "blank": {"things": ["x"], "moods": [" "]},
         },
     )
-    assert rows["padded"]["things"] == ["Water", "Lane three", "coins"]
+    assert rows["padded"]["things"] == [" Water ", "\tLane three", "coins\n", "", " "]
     assert rows["choice"]["moods"] == ["calm"]
     assert rows["blank"]["state"] == "parked"

@@ -36,7 +36,7 @@ def backed_up_workspace(
         """Run the chain and make the backup."""
         people(5)
         workspace.ran_each(*CHAIN)
-        ran(workspace, "tags", "--merge", "bees=apiculture", "--who", "person-0002")
+        ran(workspace, "tags", "--merge", "beekeeping=apiculture", "--who", "person-0002")
         ran(workspace, "index")
         ran(workspace, "backup", str(workspace.data.with_name("copy")))
 
