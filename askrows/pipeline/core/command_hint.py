@@ -183,15 +183,20 @@ def format_installation(extra: str) -> str:
     if Path(sys.prefix) == checkout / ".venv":
         return f"make setup EXTRAS={extra}"
     if (checkout / "pyproject.toml").is_file():
-        return f"pip install -e '{checkout}[{extra}]'"
+        return f"{sys.executable} -m pip install -e '{checkout}[{extra}]'"
 
-    # pip records the URL of a folder, a file or a repository; it records no URL of an index.
-    direct_url = distribution("askrows").read_text("direct_url.json")
+    # Tools of uv have no pip.
+    product = distribution("askrows")
+    install = f"{sys.executable} -m pip install"
+    if (product.read_text("INSTALLER") or "").strip() == "uv":
+        install = f"uv pip install --python {sys.executable}"
+    # The URL of a folder, a file or a repository is recorded; that of an index is not.
+    direct_url = product.read_text("direct_url.json")
     if direct_url is None:
-        return f"pip install 'askrows[{extra}]'"
+        return f"{install} 'askrows[{extra}]'"
     source = json.loads(direct_url)
     prefix = f"{source['vcs_info']['vcs']}+" if "vcs_info" in source else ""
-    return f"pip install 'askrows[{extra}] @ {prefix}{source['url']}'"
+    return f"{install} 'askrows[{extra}] @ {prefix}{source['url']}'"
 
 
 def quote_for_shell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Results of the Python API, with their text form and their conversion to pandas."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -31,7 +32,7 @@ class RowCollection:
         except ImportError as error:
             raise ConfigurationError(
                 "a data frame needs pandas, which is not installed; to_dicts() gives the same rows",
-                hint="pip install pandas",
+                hint=f"{sys.executable} -m pip install pandas",
             ) from error
         return pd.DataFrame(self.to_dicts())
 
