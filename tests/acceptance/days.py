@@ -320,7 +320,7 @@ DAYS = (
     Day(
         "merged",
         (
-            line("tags", merge="bees=apiculture; law=legal work", who="ada"),
+            line("tags", merge="beekeeping=apiculture; law=legal work", who="ada"),
             line("correct", "person-1", set="tags=by hand", who="ada"),
             line("tags", undo=1, who="bob", repeated_codes=SUCCESS_OR_REFUSAL),
             line("correct", "person-1", undo=1, who="bob"),
