@@ -156,7 +156,10 @@ def _read_records(
         width = width or len(record.fields)
         row_count = _count_rows(record.texts[1:], width, common_shapes, dialect)
         if common_shapes and row_count >= _MIN_INNER_ROWS:
-            reason = f"{row_count:,} lines within quotes look like rows ({_QUOTE_HINT})"
+            reason = (
+                f"{row_count:,} lines within quotes look like rows ({_QUOTE_HINT}; if they are one "
+                "text, save the table as .xlsx)"
+            )
             yield _reject_record(record, record.fields, reason)
             continue
 
@@ -181,8 +184,8 @@ def _count_rows(
 ) -> int:
     """Return how many lines look like rows.
 
-    Such a line has as many cells as the header and, if there are common shapes, one of them within
-    the quotes.
+    Such a line has as many cells as the header and, if there are common shapes, those of its
+    columns within the quotes.
     """
     lines = [_split_leniently([text], dialect) for text in texts]
     # Behind a closing quote are the cells of the record itself.
@@ -192,7 +195,9 @@ def _count_rows(
     row_count = 0
     for cells in lines:
         quoted_cells = list(takewhile(lambda cell: '"' not in cell, cells))
-        if len(cells) == width and not common_shapes.isdisjoint(_list_shapes(quoted_cells)):
+        expected_shapes = {shape for shape in common_shapes if shape[0] < len(quoted_cells)}
+        has_shapes = bool(expected_shapes) and expected_shapes.issubset(_list_shapes(quoted_cells))
+        if len(cells) == width and has_shapes:
             row_count += 1
     return row_count
 

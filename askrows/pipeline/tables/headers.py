@@ -228,7 +228,10 @@ def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
         proposed_header = str(header_line)
         reason = f"the header is on line {header_line}, below a title"
         if header_line == header.line_number:
-            reason = f"line {header_line} is a title, and no header is below it"
+            reason = (
+                f"line {header_line} has {filled_count} filled cells, but a typical row has "
+                f"{typical_count:g}, and no header is below it"
+            )
     elif value:
         reason = f"no header: {make_excerpt(value)!r} is a value like the value below it"
     else:

@@ -159,6 +159,7 @@ def test_sqlite_database_is_read_by_a_query(tmp_path: Path) -> None:
         ('id,at\n8,"no shade\n9,12"\n11,a\n', ["", ""], "1 line within"),
         ('id,at\n8,"Dear Ann,\nyes, I am\nYours, Bo"\n9,a\n', ["", ""], ""),
         ('id,at,on\n8,"Dear Ann,\nYours, Bo",5.1.\n9,a,6.1.\n', ["", ""], ""),
+        ('id,on,a\n8,5.1.,"My\n1, pier, cold\n2, park, hot"\n9,6.1.,b\n', ["", ""], ""),
         ('at,by\nx,"Dear Ann,\nyes, I am\nYours, Bo"\ny,a\n', ["", ""], "1 line within"),
     ],
 )
