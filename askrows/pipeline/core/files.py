@@ -16,13 +16,12 @@ import secrets
 import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import BinaryIO, Self
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError
-from askrows.pipeline.core.text import SURROGATES
+from askrows.pipeline.core.text import SURROGATES, find_similar
 
 # Suffix of files and folders that are not sealed yet.
 PART_SUFFIX = ".part"
@@ -314,10 +313,10 @@ def make_path_hint(path: Path) -> str:
     with contextlib.suppress(OSError):
         names_by_stem = {sibling.stem: sibling.name for sibling in sorted(path.parent.iterdir())}
     # Suffixes are left out, because they would make all names of a kind similar.
-    similar_stems = get_close_matches(path.stem, names_by_stem, n=1)
-    if not similar_stems:
+    similar_stem = find_similar(path.stem, names_by_stem)
+    if not similar_stem:
         return "check the path"
-    return f"did you mean {names_by_stem[similar_stems[0]]!r}? check the path"
+    return f"did you mean {names_by_stem[similar_stem]!r}? check the path"
 
 
 def check_no_address(path: Path, unchanged_text: str) -> None:

@@ -165,7 +165,7 @@ def find_similar(name: str, names: Iterable[str]) -> str:
     """Return the most similar of some names, whatever their case; "" if none is similar."""
     names_by_folded_name = {existing.casefold(): existing for existing in names}
     similar_names = get_close_matches(name.casefold(), names_by_folded_name, n=1)
-    return "".join(names_by_folded_name[similar_name] for similar_name in similar_names)
+    return names_by_folded_name[similar_names[0]] if similar_names else ""
 
 
 def remove_markup(text: str) -> str:

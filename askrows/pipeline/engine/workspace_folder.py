@@ -119,8 +119,8 @@ def check_target(path: Path, store: Store, data: Path) -> Path:
         if not _is_same_path(folder, data):
             continue
         name = target.relative_to(folder).parts[0]
-        is_written = name in _PAGE_FOLDERS or _WRITTEN_NAMES.fullmatch(name)
-        if is_written and name != _REPORTS_FOLDER:
+        is_workspace_file = name in _PAGE_FOLDERS or bool(_WRITTEN_NAMES.fullmatch(name))
+        if is_workspace_file and name != _REPORTS_FOLDER:
             raise _make_needed_error(path, f"belongs to the workspace {data}")
 
     check_is_not_needed(path, store)

@@ -194,10 +194,11 @@ def _count_rows(
 
     row_count = 0
     for cells in lines:
+        if len(cells) != width:
+            continue
         quoted_cells = list(takewhile(lambda cell: '"' not in cell, cells))
         expected_shapes = {shape for shape in common_shapes if shape[0] < len(quoted_cells)}
-        has_shapes = bool(expected_shapes) and expected_shapes.issubset(_list_shapes(quoted_cells))
-        if len(cells) == width and has_shapes:
+        if expected_shapes and expected_shapes.issubset(_list_shapes(quoted_cells)):
             row_count += 1
     return row_count
 

@@ -168,10 +168,10 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
     if len(letters.translate(None, _ASCII)) >= _MIN_OTHER_SHARE * len(letters):
         candidates += _OTHER_ENCODINGS
 
-    fits = {name: _measure_fit(text, name, candidates) for name in candidates}
-    ranking = sorted(candidates, key=fits.__getitem__, reverse=True)
+    fit_by_page = {name: _measure_fit(text, name, candidates) for name in candidates}
+    ranking = sorted(candidates, key=fit_by_page.__getitem__, reverse=True)
     codec = ranking[0]
-    if fits[codec] < _MIN_FIT_RATIO * fits[DEFAULT_CODE_PAGE]:
+    if fit_by_page[codec] < _MIN_FIT_RATIO * fit_by_page[DEFAULT_CODE_PAGE]:
         codec = DEFAULT_CODE_PAGE
 
     readings = {name: [word.decode(name, "replace") for word in words] for name in candidates}
@@ -180,10 +180,13 @@ def guess_code_pages(text: bytes) -> tuple[str, str, Sequence[tuple[str, str]]]:
     equal_pages = (name for name in common_pages if readings[name] == readings[codec])
     codec = next(equal_pages, codec)
 
-    others = [name for name in ranking if name not in {codec, *_OLD_CODE_PAGES}]
+    other_pages = [name for name in ranking if name not in {codec, *_OLD_CODE_PAGES}]
     # Of several with a difference, the first is returned.
-    other_codec = max(others, key=lambda name: readings[name] != readings[codec])
-    if codec in _COMMON_CODE_PAGES or fits[codec] > _MIN_FIT_RATIO * fits[other_codec]:
+    other_codec = max(other_pages, key=lambda name: readings[name] != readings[codec])
+    if (
+        codec in _COMMON_CODE_PAGES
+        or fit_by_page[codec] > _MIN_FIT_RATIO * fit_by_page[other_codec]
+    ):
         return codec, other_codec, ()
 
     pairs = zip(readings[codec], readings[other_codec], strict=True)
@@ -216,6 +219,6 @@ def _measure_fit(text: bytes, codec: str, candidates: Sequence[str]) -> float:
     )
     confidences = {match["encoding"]: match["confidence"] for match in matches}
     # A single character may be a sign.
-    is_whole = [word.isalnum() and word[1:] == word[1:].lower() for word in words if word[1:]]
-    share = (sum(is_whole) + 1) / (len(is_whole) + 1)
+    has_word_shape = [word.isalnum() and word[1:] == word[1:].lower() for word in words if word[1:]]
+    share = (sum(has_word_shape) + 1) / (len(has_word_shape) + 1)
     return confidences.get(codec, 0.0) * share
