@@ -37,9 +37,9 @@ _SOURCES = {
     "Answers": "pipeline.workflows.python_api",
     "AskReport": "pipeline.workflows.ask",
     "AskrowsError": "pipeline.core.errors",
-    "Preflight": "pipeline.workflows.preflight",
+    "Preflight": "pipeline.run.preflight",
     "Quote": "pipeline.core.quotes",
-    "TagReport": "pipeline.workflows.tag_report",
+    "TagReport": "pipeline.run.tag_report",
     "Task": "pipeline.core.declaration:Declaration",
     "TryReport": "pipeline.workflows.try_out",
     "Vocabulary": "pipeline.core.vocabulary",
@@ -53,11 +53,11 @@ if TYPE_CHECKING:
     from askrows.pipeline.core.errors import AskrowsError
     from askrows.pipeline.core.quotes import Quote
     from askrows.pipeline.core.vocabulary import Vocabulary
+    from askrows.pipeline.run.preflight import Preflight
+    from askrows.pipeline.run.tag_report import TagReport
     from askrows.pipeline.workflows.answered_row import AnsweredRow
     from askrows.pipeline.workflows.ask import AskReport
-    from askrows.pipeline.workflows.preflight import Preflight
     from askrows.pipeline.workflows.python_api import Answers, Workspace
-    from askrows.pipeline.workflows.tag_report import TagReport
     from askrows.pipeline.workflows.try_out import TryReport
 else:
 

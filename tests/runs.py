@@ -26,7 +26,7 @@ DATABASE_TESTS = (
     "tests/unit/store/test_locks.py",
     "tests/integration/experts",
     "tests/integration/passages",
-    "tests/integration/tables",
+    "tests/integration/rows",
     "tests/integration/batch/test_ingest.py",
     "tests/integration/ops/test_doctor.py",
     "tests/integration/ops/test_forget.py::test_a_forgotten_person_is_in_no_byte",

@@ -27,10 +27,10 @@ from askrows.jobs.options import (
 )
 from askrows.pipeline.batch.cancel import MOVE_MODES
 from askrows.pipeline.batch.report import COST_KEYS, report_batches, report_costs
+from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.session import SyncOptions, WorkspaceSession
-from askrows.pipeline.engine.task_values import AskedRows
+from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workflows import batch_steps
 
 

@@ -29,7 +29,7 @@ from askrows.pipeline.core.report import Report, raise_first_error
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, FLAGS, PREFIX, Settings, read_dotenv
 
 if TYPE_CHECKING:
-    from askrows.pipeline.engine.session import WorkspaceSession
+    from askrows.pipeline.batch.session import WorkspaceSession
     from askrows.web.app_state import PageCommand
 
 # Click converts the texts of a form in this context.
@@ -327,12 +327,12 @@ def open_configured_workspace(
             consent.
         Exit: The person did not consent.
     """
-    from askrows.pipeline.engine.open_workspace import (
+    from askrows.pipeline.ops.open_workspace import (
         Access,
         open_existing_or_temporary_workspace,
         open_workspace,
     )
-    from askrows.pipeline.engine.task_selection import select_default_task
+    from askrows.pipeline.tasks.task_selection import select_default_task
 
     settings = settings or read_settings()
     display = Terminal()

@@ -35,7 +35,7 @@ from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.task_template import ColumnChoice
+from askrows.pipeline.tasks.task_template import ColumnChoice
 from askrows.pipeline.workflows import add_expert as add_expert_workflow
 from askrows.pipeline.workflows import ask as ask_workflow
 from askrows.pipeline.workflows import new_task_files

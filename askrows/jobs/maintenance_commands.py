@@ -41,6 +41,7 @@ from askrows.jobs.options import (
 )
 from askrows.jobs.output import Terminal, log_times, print_line
 from askrows.jobs.variables import read_settings, read_typed_settings
+from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import (
@@ -48,8 +49,6 @@ from askrows.pipeline.core.report import (
     warn_of_errors,
 )
 from askrows.pipeline.core.text import split_names
-from askrows.pipeline.engine.session import SyncOptions, WorkspaceSession
-from askrows.pipeline.engine.task_values import AskedRows
 from askrows.pipeline.ops import backup as workspace_backup
 from askrows.pipeline.ops import clean as file_cleanup
 from askrows.pipeline.ops import doctor as workspace_check
@@ -59,7 +58,9 @@ from askrows.pipeline.ops import remove_tables as table_removal
 from askrows.pipeline.ops import versions as answer_versions
 from askrows.pipeline.ops.restore import restore_workspace
 from askrows.pipeline.quality import evaluate
-from askrows.pipeline.workflows import verify, work_passes
+from askrows.pipeline.run import work_passes
+from askrows.pipeline.tasks.task_values import AskedRows
+from askrows.pipeline.workflows import verify
 
 
 def _parse_unit_names(text: str) -> list[str]:

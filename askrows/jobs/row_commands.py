@@ -32,21 +32,21 @@ from askrows.jobs.options import (
     check_exclusive,
 )
 from askrows.jobs.output import system_user
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.pipeline.core.text import plural, split_names
-from askrows.pipeline.engine import corrections, row_export
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_values import ExportOptions
 from askrows.pipeline.experts import EXPERTS
 from askrows.pipeline.experts import table as people_table
 from askrows.pipeline.experts import tags as expert_tags
 from askrows.pipeline.experts.tags import Document
 from askrows.pipeline.ops import items as row_items
 from askrows.pipeline.ops.status_report import report_status
+from askrows.pipeline.tasks import corrections, row_export
+from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import correct_rows
 
 DEFAULT_PAGE_ROWS = 20

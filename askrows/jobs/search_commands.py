@@ -11,11 +11,11 @@ import click
 
 from askrows.jobs.options import TEXT, NumberParam, Parameter, Tag, WhereCondition
 from askrows.jobs.variables import read_typed_settings
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index import build
 from askrows.pipeline.index.search import make_search_options, report_search
 

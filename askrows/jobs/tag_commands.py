@@ -31,9 +31,9 @@ from askrows.jobs.options import (
     WhereCondition,
 )
 from askrows.jobs.output import system_user
+from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.engine.session import SyncOptions, WorkspaceSession
-from askrows.pipeline.workflows import pilot_run
+from askrows.pipeline.run import pilot_run
 from askrows.pipeline.workflows import tag as tag_workflow
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from askrows.jobs.options import COUNT, PATH, TEXT, VERSION, Parameter, Seed, SingleRowMode
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.evaluate import report_search_quality
 from askrows.pipeline.workflows import labelled_rows, try_out
 

@@ -14,17 +14,17 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from askrows.pipeline.batch.live import GRACE_S
-from askrows.pipeline.batch.retry_due import RetryThreads
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
-from askrows.pipeline.engine.open_workspace import Access as WorkspaceAccess
-from askrows.pipeline.engine.open_workspace import open_workspace
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_selection import select_default_task
-from askrows.pipeline.engine.workspace_folder import is_free
+from askrows.pipeline.ops.open_workspace import Access as WorkspaceAccess
+from askrows.pipeline.ops.open_workspace import open_workspace
+from askrows.pipeline.run.live import GRACE_S
+from askrows.pipeline.run.retry_due import RetryThreads
+from askrows.pipeline.tasks.task_selection import select_default_task
 from askrows.pipeline.workflows import add_expert
+from askrows.pipeline.workspace.workspace_folder import is_free
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
 from askrows.web.guard import AccessRules

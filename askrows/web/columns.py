@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from askrows.pipeline.tables.facets import format_any_equality, quote_where_name
+from askrows.pipeline.rows.facets import format_any_equality, quote_where_name
 
 EMPTY_VALUES: tuple[Any, ...] = (None, "", [], {})
 # Characters of a text in the example of a condition.

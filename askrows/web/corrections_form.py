@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.answer_fields import AnswerField
 from askrows.pipeline.core.errors import ChangedMeanwhileError, InputError
 from askrows.pipeline.core.quotes import MISSING_QUOTE_REASON
-from askrows.pipeline.engine import corrections
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
+from askrows.pipeline.tasks import corrections
+from askrows.pipeline.tasks.task import Task
 from askrows.web.errors import to_line
 from askrows.web.field_shapes import (
     Texts,

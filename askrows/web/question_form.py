@@ -17,7 +17,7 @@ from askrows.pipeline.core.column_placeholders import find_column, list_template
 from askrows.pipeline.core.declaration import HASH_KEY, Declaration
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.quotes import QUOTE_FORMAT
-from askrows.pipeline.engine.task_template import (
+from askrows.pipeline.tasks.task_template import (
     CHOICES_KIND,
     NULL_DESCRIPTION,
     RANGE_KIND,

@@ -13,12 +13,12 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.quotes import MAX_EXACT_FLOAT, format_likeness, is_quotation
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.core.text import format_probability, join_first
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.store.answers import PERSON, belongs_to_version
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workflows.table_replacement import find_replacement_obstacle
 from askrows.web.app_state import FILE_TASKS, AppState
 from askrows.web.background_work import BackgroundJob

@@ -19,12 +19,12 @@ from starlette.concurrency import run_in_threadpool
 
 from askrows.pipeline.core import files
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
-from askrows.pipeline.engine.row_import import ImportReport
-from askrows.pipeline.engine.task_template import TableGuess
-from askrows.pipeline.engine.workspace_folder import check_no_link_leads_out
-from askrows.pipeline.tables.row_sync import RowSyncReport
+from askrows.pipeline.rows.row_import import ImportReport
+from askrows.pipeline.rows.row_sync import RowSyncReport
+from askrows.pipeline.run.preflight import Preflight
+from askrows.pipeline.tasks.task_template import TableGuess
 from askrows.pipeline.workflows.new_task_files import UnwrittenTask
-from askrows.pipeline.workflows.preflight import Preflight
+from askrows.pipeline.workspace.workspace_folder import check_no_link_leads_out
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError
 from askrows.web.question_form import QuestionForm

@@ -39,7 +39,7 @@ def test_no_text_installs_the_product_from_pypi() -> None:
     assert {
         "README.md",
         "docs/python.md",
-        "askrows/pipeline/tables/cells.py",
+        "askrows/pipeline/rows/cells.py",
         "Makefile",
     } <= texts.keys()
     matches = {name for name, text in texts.items() if INSTALLS.search(text)}

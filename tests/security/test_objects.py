@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import askrows
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.gemini.client import Client
 from askrows.pipeline.store.database import Store
 from tests.lab import KEY, Workspace

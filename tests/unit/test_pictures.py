@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image, PngImagePlugin
 
-from askrows.pipeline.engine import pictures
-from askrows.pipeline.engine.pictures import (
+from askrows.pipeline.rows import pictures
+from askrows.pipeline.rows.pictures import (
     MAX_IMAGE_BYTES,
     Picture,
     PictureError,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from askrows.pipeline.batch.budget import quota_day
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import (
@@ -30,9 +31,6 @@ from askrows.pipeline.core.errors import (
     StateConflictError,
 )
 from askrows.pipeline.core.states import BatchState, Mode, Outcome
-from askrows.pipeline.engine.request_builder import choose_response_parser
-from askrows.pipeline.engine.request_outcomes import Provenance, make_provenance
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.gemini import responses
 from askrows.pipeline.gemini.responses import ParsedReply, ResponseParser
 from askrows.pipeline.store import batches, claims
@@ -40,6 +38,8 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 from askrows.pipeline.store.locks import Lock, LockLostError, Locks
+from askrows.pipeline.tasks.request_builder import choose_response_parser
+from askrows.pipeline.tasks.request_outcomes import Provenance, make_provenance
 
 T = TypeVar("T")
 BATCHES_FOLDER = "batches"

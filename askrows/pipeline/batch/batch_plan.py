@@ -18,22 +18,22 @@ from enum import StrEnum
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.budget import Calibration
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.duplicates import EarlierRequests, find_earlier_requests
-from askrows.pipeline.engine.request_builder import PlannedRequest, RequestBuilder
-from askrows.pipeline.engine.request_outcomes import RequestOutcome
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import RowsById, TaskNouns
 from askrows.pipeline.gemini.control_requests import ControlRequest, make_control_requests
 from askrows.pipeline.gemini.models import MAX_FILE_BYTES
 from askrows.pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_usage
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection, split_into_pages
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.duplicates import EarlierRequests, find_earlier_requests
+from askrows.pipeline.tasks.request_builder import PlannedRequest, RequestBuilder
+from askrows.pipeline.tasks.request_outcomes import RequestOutcome
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import RowsById, TaskNouns
 
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.

@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError, RemoteError
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.api_errors import PACIFIC_TIMEZONE, next_midnight_pacific
 from askrows.pipeline.gemini.models import MAX_ACTIVE_BATCHES, MAX_BATCH_AGE, Model, load_models
 from askrows.pipeline.gemini.usage import Usage
 from askrows.pipeline.store import batches, money, runs
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks.task import Task
 
 # Our choice: a budget keeps this share of each estimate free, because estimates have errors.
 RESERVE_SHARE = 0.10

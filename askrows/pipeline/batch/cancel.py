@@ -30,15 +30,12 @@ from askrows.pipeline.batch.batch_files import (
 from askrows.pipeline.batch.budget import BudgetError
 from askrows.pipeline.batch.reconcile import reconcile_create, wait_for_next_list
 from askrows.pipeline.batch.send import abandon_batch, delete_upload
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, MissingError, RemoteError
 from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.gemini.models import Model
 from askrows.pipeline.gemini.usage import Usage, calculate_cost
 from askrows.pipeline.store import answers, batches, marks
@@ -49,6 +46,9 @@ from askrows.pipeline.store.batches import (
     BatchRow,
 )
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import TaskNouns
 
 # Modes in which the rows of a batch can be asked instead.
 MOVE_MODES = (Mode.FLEX, Mode.LIVE, Mode.BATCH)

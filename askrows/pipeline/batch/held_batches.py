@@ -13,15 +13,15 @@ from askrows.pipeline.batch.batch_files import (
     lock_of,
     result_path,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InconsistentError, InputError, RemoteError
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.tasks.task_values import TaskNouns
 
 # A batch is held if more than this share of its result lines, and more than one, cannot be read.
 # One line may be damaged; more of them mean another form of the file.

@@ -30,23 +30,13 @@ from askrows.pipeline.batch.batch_files import (
 )
 from askrows.pipeline.batch.held_batches import HeldBatchError, describe_broken_lines
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AccountError, AskrowsError, InconsistentError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import BatchState, Mode, Outcome, RemoteState, remote_state
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.duplicates import OpenIdsByHash, answer_or_park_equal_rows
-from askrows.pipeline.engine.request_outcomes import (
-    Provenance,
-    RequestOutcome,
-    choose_reply_outcome,
-    make_provenance,
-    write_outcomes,
-)
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_values import WriteResult
 from askrows.pipeline.gemini.answer_schema import make_response_schema
 from askrows.pipeline.gemini.control_requests import (
     count_own_replies,
@@ -62,6 +52,16 @@ from askrows.pipeline.store import answer_counts, answers, batches, claims
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.duplicates import OpenIdsByHash, answer_or_park_equal_rows
+from askrows.pipeline.tasks.request_outcomes import (
+    Provenance,
+    RequestOutcome,
+    choose_reply_outcome,
+    make_provenance,
+    write_outcomes,
+)
+from askrows.pipeline.tasks.task_values import WriteResult
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500

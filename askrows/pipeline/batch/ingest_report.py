@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from askrows.pipeline.core.errors import AccountError, RemoteError
 from askrows.pipeline.core.states import Mode, Outcome
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.gemini.responses import ParsedReply
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import TaskNouns
 
 MAX_EXAMPLES = 3
 # Result lines that belong to no request: kind, name of their count in the batch's row, description.

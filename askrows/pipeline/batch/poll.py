@@ -17,6 +17,7 @@ from datetime import timedelta
 from askrows.pipeline.batch.batch_files import lock_of, sealed_result
 from askrows.pipeline.batch.reconcile import find_and_cancel_duplicates
 from askrows.pipeline.batch.result_download import POLL_GROWTH, download_result, restore_result
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import ProgressBar
@@ -27,12 +28,11 @@ from askrows.pipeline.core.states import (
     is_known_state,
 )
 from askrows.pipeline.core.text import duration_in_words, plural
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.gemini.retry import RetryPolicy
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow, is_given_up
+from askrows.pipeline.tasks.task_values import TaskNouns
 
 # How long a single look lets the local engine work.
 LOCAL_LOOK_S = 5.0

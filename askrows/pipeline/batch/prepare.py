@@ -37,18 +37,18 @@ from askrows.pipeline.batch.batch_plan import (
     StopReason,
     read_request_pages,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.errors import InconsistentError, StateConflictError
 from askrows.pipeline.core.progress import ProgressBar
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.duplicates import write_copied_answers
-from askrows.pipeline.engine.request_builder import PlannedRequest
-from askrows.pipeline.engine.request_outcomes import Provenance
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.duplicates import write_copied_answers
+from askrows.pipeline.tasks.request_builder import PlannedRequest
+from askrows.pipeline.tasks.request_outcomes import Provenance
 
 PREPARE_LOCK = "prepare"
 # Relative rounding error of costs that are added in another order.

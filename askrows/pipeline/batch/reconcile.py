@@ -15,12 +15,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, RemoteState, remote_state
 from askrows.pipeline.core.text import format_usd
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.batches import BatchRow

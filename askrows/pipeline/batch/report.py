@@ -16,18 +16,18 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch.budget import quota_day
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import EstimatedCost, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, Mode, remote_state
 from askrows.pipeline.core.text import duration_in_words, format_usd
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.models import MAX_BATCH_AGE, TARGET_BATCH_AGE, Model, load_models
 from askrows.pipeline.store import batches, claims, money, runs
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
 
 # Columns of a batch that are members of its JSON document after the version, in this order.
 BATCH_DOCUMENT_COLUMNS = (

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from askrows.pipeline.batch.batch_files import iterate_claim_pages, lock_of, result_path
 from askrows.pipeline.batch.send import abandon_batch, delete_upload, write_failures
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.states import BatchState, Outcome, RemoteState
-from askrows.pipeline.engine.request_outcomes import RequestOutcome, make_provenance
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.gemini.client import Client
 from askrows.pipeline.gemini.control_requests import CONTROL_KEYS
 from askrows.pipeline.gemini.remote import RemoteBatch
@@ -35,6 +34,7 @@ from askrows.pipeline.store import batches, claims
 from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 from askrows.pipeline.store.locks import LockLostError, Locks
+from askrows.pipeline.tasks.request_outcomes import RequestOutcome, make_provenance
 
 # A result with fewer lines than the API counted is downloaded this often at a look. Then the
 # fullest file is sealed, unless a later one may have more lines.

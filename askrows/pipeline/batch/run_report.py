@@ -13,12 +13,12 @@ from typing import Any
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from askrows.pipeline.batch.report import make_batch_summary
 from askrows.pipeline.core.states import BatchState, Outcome, describe_reason
-from askrows.pipeline.engine.task import Task
+from askrows.pipeline.rows.row_table import STALE_STATE
 from askrows.pipeline.store import answer_counts, answers, batches, workspace
 from askrows.pipeline.store.batches import CANCEL_REASONS, BatchRow
 from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.row_table import STALE_STATE
+from askrows.pipeline.tasks.task import Task
 
 # Outcomes of a request without an answer.
 FAILED_OUTCOMES = (Outcome.REFUSED, Outcome.INVALID, Outcome.MISSING)

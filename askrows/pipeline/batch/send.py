@@ -22,15 +22,11 @@ from askrows.pipeline.batch.reconcile import (
     reconcile_create,
     wait_for_next_list,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import errors, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.duplicates import answer_or_park_equal_rows
-from askrows.pipeline.engine.request_outcomes import Provenance, RequestOutcome, write_outcomes
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import WriteResult
 from askrows.pipeline.gemini import responses
 from askrows.pipeline.gemini.client import Client
 from askrows.pipeline.gemini.remote import RemoteBatch
@@ -39,6 +35,10 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.locks import Lock
+from askrows.pipeline.tasks.duplicates import answer_or_park_equal_rows
+from askrows.pipeline.tasks.request_outcomes import Provenance, RequestOutcome, write_outcomes
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import WriteResult
 
 # An upload is used again for this long. The API keeps it for 48 hours.
 UPLOAD_REUSE_TIME = timedelta(hours=40)

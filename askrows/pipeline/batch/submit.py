@@ -12,18 +12,18 @@ from askrows.pipeline.batch import batch_plan, budget, prepare, send
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection, StopReason
 from askrows.pipeline.batch.budget import QuotaFullError
 from askrows.pipeline.batch.send import SendOutcome, abandon_batch
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError, StateConflictError, ThrottledError
 from askrows.pipeline.core.states import BatchState, Outcome
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.models import Model
 from askrows.pipeline.gemini.usage import Usage
 from askrows.pipeline.store import answers, batches
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
 
 # Rounds of batches with a refused line each, in a run, before a person should look.
 MAX_REBUILDS = 20

@@ -8,7 +8,7 @@
     value      = 120 | 'text' | TRUE | FALSE
 
 A column is written as in the header of the file, with its blanks, between double quotes, or in
-snake case. `askrows.pipeline.tables.where_sql` makes SQL of the result.
+snake case. `askrows.pipeline.rows.where_sql` makes SQL of the result.
 """
 
 import re

@@ -18,18 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.engine.row_import import (
-    DEFAULT_IMPORT_OPTIONS,
-    ImportOptions,
-    ImportReport,
-    MappedFile,
-    WrittenRows,
-    import_rows,
-)
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.person_rows import (
     EXPECTED_HEADERS,
@@ -38,10 +30,18 @@ from askrows.pipeline.experts.person_rows import (
     read_person_row,
 )
 from askrows.pipeline.experts.table import HEADERS, USERNAME
+from askrows.pipeline.rows.cells import parse_json, parse_number, stripped_text
+from askrows.pipeline.rows.columns import ColumnMapping
+from askrows.pipeline.rows.row_findings import Finding, SoundRow, SourceRow, make_excerpt
+from askrows.pipeline.rows.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    MappedFile,
+    WrittenRows,
+    import_rows,
+)
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.cells import parse_json, parse_number, stripped_text
-from askrows.pipeline.tables.columns import ColumnMapping
-from askrows.pipeline.tables.row_findings import Finding, SoundRow, SourceRow, make_excerpt
 
 # People per write.
 PEOPLE_PER_WRITE = 500

@@ -16,15 +16,15 @@ from askrows.pipeline.core.column_placeholders import find_column, format_column
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
-from askrows.pipeline.engine.task import IndexedTask
 from askrows.pipeline.experts import table
-from askrows.pipeline.store.database import split_into_pages
-from askrows.pipeline.tables.cells import (
+from askrows.pipeline.rows.cells import (
     find_cell_text,
     parse_number,
     parse_text_list,
     stripped_text,
 )
+from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.tasks.task import IndexedTask
 
 NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 

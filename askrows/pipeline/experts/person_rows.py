@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from askrows.pipeline.experts.table import HEADERS, USERNAME
-from askrows.pipeline.tables.columns import ColumnLayout, fold_name
-from askrows.pipeline.tables.row_findings import (
+from askrows.pipeline.rows.columns import ColumnLayout, fold_name
+from askrows.pipeline.rows.row_findings import (
     Finding,
     FindingKind,
     SoundRow,

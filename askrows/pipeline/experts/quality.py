@@ -12,11 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from askrows.pipeline.engine.task import Task
+from askrows.pipeline.core.tokenizer import extract_terms
 from askrows.pipeline.experts import table
 from askrows.pipeline.gemini import models
 from askrows.pipeline.gemini.embed import embed_locally
-from askrows.pipeline.index.tokenizer import extract_terms
 from askrows.pipeline.quality.figures import (
     FigureValue,
     QualityFigures,
@@ -30,9 +29,10 @@ from askrows.pipeline.quality.figures import (
     reply_values,
 )
 from askrows.pipeline.quality.measure import shorten_text
+from askrows.pipeline.rows.cells import parse_text_list, stripped_text
 from askrows.pipeline.store import answer_counts, answers, claims
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.cells import parse_text_list, stripped_text
+from askrows.pipeline.tasks.task import Task
 
 ENCODER = "askrows-local-embedding-1"
 VECTOR_WIDTH = 768

@@ -24,21 +24,21 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.text import join_first, neutralize_formula, plural
-from askrows.pipeline.engine.task_values import RowFault, RowFaults
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.index_entries import METADATA_NAMES
 from askrows.pipeline.experts.person_rows import filter_export_columns, format_rate
 from askrows.pipeline.experts.table import HEADERS, SCORE, USERNAME, experts, row_id, score_of
+from askrows.pipeline.rows import export
+from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
+from askrows.pipeline.rows.grid import Grid, make_grid
+from askrows.pipeline.rows.reflection import is_sqlite
+from askrows.pipeline.rows.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
+from askrows.pipeline.rows.view_row import ViewColumn, ViewRow, name_added_columns
+from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, strip_white_space
 from askrows.pipeline.store import answers
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.text_hash import TextHash
-from askrows.pipeline.tables import export
-from askrows.pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from askrows.pipeline.tables.grid import Grid, make_grid
-from askrows.pipeline.tables.reflection import is_sqlite
-from askrows.pipeline.tables.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
-from askrows.pipeline.tables.view_row import ViewColumn, ViewRow, name_added_columns
-from askrows.pipeline.tables.where_sql import JsonCell, make_json_cell, strip_white_space
+from askrows.pipeline.tasks.task_values import RowFault, RowFaults
 
 Row = Mapping[str, Any]
 DEFAULT_COLUMNS = ("username", "name", "job_title", "company", "tags", "findability_score")

@@ -40,6 +40,33 @@ from askrows.pipeline.core.errors import InputError, RefusedRowError
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import ADOPTION_INDEX, EXPERTS
+from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
+from askrows.pipeline.rows.cells import (
+    EMPTY_LIST_TEXTS,
+    JSON_WHITE_SPACE,
+    hash_text,
+    parse_number,
+    parse_text_list,
+    stripped_text,
+    to_compact_json,
+)
+from askrows.pipeline.rows.reflection import (
+    ColumnNeed,
+    IdColumnFacts,
+    describe_storable_ids,
+    make_new_ids,
+    read_columns,
+)
+from askrows.pipeline.rows.refusals import (
+    adoption_error,
+    translate_refusals,
+    write_rows_and_list_refused,
+)
+from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.where_sql import (
+    is_not_blank,
+    strip_white_space,
+)
 from askrows.pipeline.store import answers, claims
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.database import (
@@ -58,33 +85,6 @@ from askrows.pipeline.store.schema import (
 from askrows.pipeline.store.schema import answers as stored_answers
 from askrows.pipeline.store.sqlite import WAL_SWITCH_KEY
 from askrows.pipeline.store.text_hash import TextHash
-from askrows.pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from askrows.pipeline.tables.cells import (
-    EMPTY_LIST_TEXTS,
-    JSON_WHITE_SPACE,
-    hash_text,
-    parse_number,
-    parse_text_list,
-    stripped_text,
-    to_compact_json,
-)
-from askrows.pipeline.tables.reflection import (
-    ColumnNeed,
-    IdColumnFacts,
-    describe_storable_ids,
-    make_new_ids,
-    read_columns,
-)
-from askrows.pipeline.tables.refusals import (
-    adoption_error,
-    translate_refusals,
-    write_rows_and_list_refused,
-)
-from askrows.pipeline.tables.row_table import RowTable
-from askrows.pipeline.tables.where_sql import (
-    is_not_blank,
-    strip_white_space,
-)
 
 # Limits of a search in the texts of untagged people.
 TASK = "expert-tags"

@@ -1,7 +1,7 @@
 """Count the tags of people, merge tags, and undo merges.
 
 The tags of a single person are corrected like any answer, see
-`askrows.pipeline.engine.corrections`.
+`askrows.pipeline.tasks.corrections`.
 """
 
 import json
@@ -14,12 +14,12 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import corrections
-from askrows.pipeline.engine.corrections import UNCHANGED_MESSAGE
 from askrows.pipeline.experts import table
+from askrows.pipeline.rows.cells import parse_text_list, to_compact_json
 from askrows.pipeline.store import answers, marks, workspace
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
-from askrows.pipeline.tables.cells import parse_text_list, to_compact_json
+from askrows.pipeline.tasks import corrections
+from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE
 
 Document = dict[str, Any]
 MAX_MERGE_ROWS = 10

@@ -16,16 +16,18 @@ from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.row_listing import NO_FILTER
 from askrows.pipeline.core.states import UNSUPPORTED_REASON
-from askrows.pipeline.engine.prompt_builder import PromptBuilder
-from askrows.pipeline.engine.task import IndexedTask, Task
-from askrows.pipeline.engine.task_values import (
-    ExportOptions,
-    ExportRows,
-    RowFault,
-    TaskNouns,
-    WriteResult,
-)
 from askrows.pipeline.experts import HOW_TO_BEGIN, table
+from askrows.pipeline.rows.cells import (
+    cell_to_text,
+    hash_text,
+    parse_text_list,
+    stripped_text,
+    to_compact_json,
+)
+from askrows.pipeline.rows.grid import Grid
+from askrows.pipeline.rows.reflection import is_sqlite
+from askrows.pipeline.rows.refusals import is_constraint_error
+from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.store import answers, marks
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import VersionCounts
@@ -33,23 +35,21 @@ from askrows.pipeline.store.database import (
     describe_error,
 )
 from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.tables.cells import (
-    cell_to_text,
-    hash_text,
-    parse_text_list,
-    stripped_text,
-    to_compact_json,
+from askrows.pipeline.tasks.prompt_builder import PromptBuilder
+from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.task_values import (
+    ExportOptions,
+    ExportRows,
+    RowFault,
+    TaskNouns,
+    WriteResult,
 )
-from askrows.pipeline.tables.grid import Grid
-from askrows.pipeline.tables.reflection import is_sqlite
-from askrows.pipeline.tables.refusals import is_constraint_error
-from askrows.pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from askrows.pipeline.engine.request_outcomes import RequestOutcome
     from askrows.pipeline.experts.declaration import Tags
+    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
 
 NOTHING_CHANGED = "nothing was changed"
 _DATABASE_KEEPS_ROW = (

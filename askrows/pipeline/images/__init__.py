@@ -7,14 +7,14 @@ other programs.
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.engine.shipped_task import ShippedTask
+from askrows.pipeline.tasks.shipped_task import ShippedTask
 
 if TYPE_CHECKING:
     from askrows.pipeline.core.declaration import Declaration
     from askrows.pipeline.core.settings import Settings
-    from askrows.pipeline.engine.user_task import UserTask
+    from askrows.pipeline.rows.adopt import TaskTables
     from askrows.pipeline.store.workspace import TaskRecord
-    from askrows.pipeline.tables.adopt import TaskTables
+    from askrows.pipeline.tasks.user_task import UserTask
 
 TASK = "images"
 ASSETS = "assets"

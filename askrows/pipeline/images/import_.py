@@ -18,11 +18,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import check_no_address, require_utf8_path
 from askrows.pipeline.core.text import INVALID_TEXT
-from askrows.pipeline.engine.pictures import (
+from askrows.pipeline.images import ASSETS, TASK
+from askrows.pipeline.images.table import assets
+from askrows.pipeline.rows.pictures import (
     NEEDS_HEIC_REASON,
     FileChangedError,
     NoFileError,
@@ -32,11 +35,8 @@ from askrows.pipeline.engine.pictures import (
     read_image_file,
     register_heic_reader,
 )
-from askrows.pipeline.engine.row_images import UNPRINTABLE_NAME_REASON
-from askrows.pipeline.engine.row_import import split_into_blocks
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.images import ASSETS, TASK
-from askrows.pipeline.images.table import assets
+from askrows.pipeline.rows.refusals import translate_refusals
+from askrows.pipeline.rows.row_import import split_into_blocks
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
@@ -45,7 +45,7 @@ from askrows.pipeline.store.database import (
     split_into_pages,
     stream_rows,
 )
-from askrows.pipeline.tables.refusals import translate_refusals
+from askrows.pipeline.tasks.row_images import UNPRINTABLE_NAME_REASON
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200

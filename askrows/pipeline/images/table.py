@@ -21,9 +21,9 @@ from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.images import ADOPTION_INDEX, ASSET_AI, ASSETS
+from askrows.pipeline.rows.adopt import TableSpec, TaskTables
+from askrows.pipeline.rows.reflection import ColumnNeed, read_columns
 from askrows.pipeline.store.schema import BigId, ColumnTyped, UtcTime
-from askrows.pipeline.tables.adopt import TableSpec, TaskTables
-from askrows.pipeline.tables.reflection import ColumnNeed, read_columns
 
 # The primary key of `asset_ai`.
 KEY = ("asset_id", "provider", "model")

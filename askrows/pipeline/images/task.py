@@ -9,14 +9,14 @@ from sqlalchemy import Connection, Table, Text, cast, delete, or_, select
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.pictures import PictureError, make_thumbnail
-from askrows.pipeline.engine.task_values import RowsById, TaskNouns, TaskRow
-from askrows.pipeline.engine.user_task import UserTask
 from askrows.pipeline.images import ASSET_AI, HOW_TO_BEGIN
 from askrows.pipeline.images.table import LIBRARY, asset_ai, assets
+from askrows.pipeline.rows.pictures import PictureError, make_thumbnail
+from askrows.pipeline.rows.stored_rows import HASH_COLUMN
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.task_record import TaskRecord
-from askrows.pipeline.tables.stored_rows import HASH_COLUMN
+from askrows.pipeline.tasks.task_values import RowsById, TaskNouns, TaskRow
+from askrows.pipeline.tasks.user_task import UserTask
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

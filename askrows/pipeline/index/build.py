@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import (
     ConfigurationError,
     InconsistentError,
@@ -28,7 +29,6 @@ from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.text import format_object, join_first, plural
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
 from askrows.pipeline.index.vector_cache import Vectors

@@ -8,7 +8,7 @@ size.
 Rows are numbered from 0: first the entries, then the untagged rows, which have no answer and no
 vector and are found by words only.
 
-Words are searched with SQLite's FTS5 over the terms of `askrows.pipeline.index.tokenizer`. The
+Words are searched with SQLite's FTS5 over the terms of `askrows.pipeline.core.tokenizer`. The
 score of an entry is FTS5's BM25 with the weights of its groups of fields.
 """
 
@@ -25,10 +25,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError
 from askrows.pipeline.core.ranking import ranking_from_json
-from askrows.pipeline.index import manifest, tokenizer
+from askrows.pipeline.index import manifest
 from askrows.pipeline.index.manifest import Manifest
 
 if TYPE_CHECKING:

@@ -33,17 +33,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError
 from askrows.pipeline.core.ranking import Entry
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import IndexedTask
 from askrows.pipeline.index import manifest
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks.task import IndexedTask
 
 BuildContent = TypeVar("BuildContent")
 # Records in the database that a build is in service.

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import format_installation
 from askrows.pipeline.core.errors import ConfigurationError, InputError
@@ -31,7 +32,6 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import INVALID_TEXT, join_first, plural
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.query import SearchOptions, parse_query
 from askrows.pipeline.index.search import SearchSession
 

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.report import Listing, Paragraph, Part, Table
 from askrows.pipeline.core.text import format_object, shorten, to_single_line
-from askrows.pipeline.engine.task import IndexedTask
+from askrows.pipeline.core.tokenizer import extract_terms_cached, find_term_spans, has_unspaced
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import Floor
 from askrows.pipeline.index.query import SearchQuery
 from askrows.pipeline.index.scoring import RankedEntries
-from askrows.pipeline.index.tokenizer import extract_terms_cached, find_term_spans, has_unspaced
+from askrows.pipeline.tasks.task import IndexedTask
 
 # Start and end offset of a word in a text, and its term.
 TermSpan = tuple[int, int, str]

@@ -1,7 +1,7 @@
 """Build the query of a search: parse its text, embed it, and select the entries that may be hits.
 
 A typed query has words, phrases and exclusions. The filters are WHERE= and TAG=. The syntax of
-WHERE= is described in `askrows.pipeline.tables.where_sql`. There are three builders:
+WHERE= is described in `askrows.pipeline.rows.where_sql`. There are three builders:
 
 - `build_typed_query` for a typed query,
 - `build_measured_queries` for many queries whose hits are only measured,
@@ -22,21 +22,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.text import INVALID_TEXT
 from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.gemini.models import MAX_EMBED_TEXTS
-from askrows.pipeline.index import tokenizer
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import check_embedding_model, embed_queries
 from askrows.pipeline.store.database import split_into_pages
 
 if TYPE_CHECKING:
-    from askrows.pipeline.engine.task import IndexedTask
     from askrows.pipeline.index.build_reader import Index, Mask
+    from askrows.pipeline.tasks.task import IndexedTask
 
 # The smaller embedding models read about this much.
 MAX_QUERY_CHARS = 8_000
@@ -441,7 +441,7 @@ def find_matching_rows(
     from sqlalchemy import Integer, Text, column, select, table
     from sqlalchemy.dialects import sqlite
 
-    from askrows.pipeline.tables.where_sql import JsonCell, compile_where, register_functions
+    from askrows.pipeline.rows.where_sql import JsonCell, compile_where, register_functions
 
     entry_table = table(
         "entries",

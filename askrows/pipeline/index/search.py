@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
 from askrows.pipeline.index.query import (

@@ -34,9 +34,9 @@ from sqlalchemy import (
     select,
 )
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.store.database import (
     Store,
     change_matching,

@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import ConfigurationError, RefusedError, RemoteError
 from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.states import STANDARD
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.api_errors import RUN_LATER_HINT
 from askrows.pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from askrows.pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
@@ -27,6 +26,7 @@ from askrows.pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.tasks.task import Task
 
 # HTTP status of a request that is itself at fault.
 HTTP_BAD_REQUEST = 400

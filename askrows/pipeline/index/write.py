@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from askrows.pipeline.core import files
+from askrows.pipeline.core import files, tokenizer
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.ranking import Entry, Ranking
-from askrows.pipeline.index import manifest, tokenizer
+from askrows.pipeline.index import manifest
 from askrows.pipeline.index.build_reader import Index
 from askrows.pipeline.index.manifest import (
     Floor,

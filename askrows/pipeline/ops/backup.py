@@ -33,20 +33,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import __version__, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
-from askrows.pipeline.engine.workspace_folder import check_target
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import clean
 from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, marks
 from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
+from askrows.pipeline.workspace.workspace_folder import check_target
 
 BACKUP_FORMAT = 4
 MANIFEST_FILE = "manifest.json"

@@ -24,10 +24,10 @@ from askrows.pipeline.batch.batch_files import (
     sealed_request,
     sealed_result,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
 from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from askrows.pipeline.index.vectors import QUERY_TASK_TYPE

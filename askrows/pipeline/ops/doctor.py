@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from askrows.pipeline.batch import reconcile
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from askrows.pipeline.core.errors import (
@@ -27,10 +28,6 @@ from askrows.pipeline.core.errors import (
 from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import task_faults
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import IndexedTask, Task
-from askrows.pipeline.engine.task_values import RowFault
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.ops import clean
@@ -43,6 +40,9 @@ from askrows.pipeline.store import (
 )
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks import task_faults
+from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.task_values import RowFault
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 

@@ -21,26 +21,26 @@ from pathlib import Path
 
 from askrows.pipeline.batch import ingest, prepare
 from askrows.pipeline.batch.batch_files import BATCHES_FOLDER, seal_dead_batches
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError, RemoteError
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
-from askrows.pipeline.engine.row_import import MISSING_ROW_KIND
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.requests import make_request_key
 from askrows.pipeline.gemini.result_file import read_line_key
 from askrows.pipeline.index import build
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from askrows.pipeline.ops import clean
 from askrows.pipeline.quality import report as reports
+from askrows.pipeline.rows.answer_views import drop_views
+from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name, has_export_columns
+from askrows.pipeline.rows.row_import import MISSING_ROW_KIND
 from askrows.pipeline.store import batches, erasure, marks, rows, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tables.answer_views import drop_views
-from askrows.pipeline.tables.columns import EXPORT_COLUMNS, fold_name, has_export_columns
+from askrows.pipeline.tasks.task import Task
 
 # Files of the local engine, in the workspace's folder.
 LOCAL_ENGINE_FILES = (

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.ops.status import read_status
 
 # The content type of the Prometheus text format.

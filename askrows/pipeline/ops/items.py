@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from askrows.pipeline.batch.batch_files import sealed_request, sealed_result
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -34,18 +35,17 @@ from askrows.pipeline.core.row_listing import (
     RowsPage,
 )
 from askrows.pipeline.core.text import format_object, plural
-from askrows.pipeline.engine import claiming, row_export
-from askrows.pipeline.engine.row_export import ExportReport, check_export_target
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.gemini.requests import make_request_key, redact_line
 from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
+from askrows.pipeline.rows import export
+from askrows.pipeline.rows.row_table import STALE_STATE
+from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
 from askrows.pipeline.store import again, answers, batches, claims, marks, request_history
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tables import export
-from askrows.pipeline.tables.row_table import STALE_STATE
-from askrows.pipeline.tables.stored_rows import CHANGED_AT_COLUMN
+from askrows.pipeline.tasks import claiming, row_export
+from askrows.pipeline.tasks.row_export import ExportReport, check_export_target
+from askrows.pipeline.tasks.task import Task
 
 # Columns of parked rows and of the newest requests, and members of a row; see `make_table`.
 PARKED_COLUMNS = "row=name reason since"

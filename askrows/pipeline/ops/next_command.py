@@ -7,11 +7,11 @@ one version, if necessary over several days.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
+from askrows.pipeline.tasks.task import Task
 
 
 class StatusCounts(NamedTuple):

@@ -14,11 +14,11 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.engine.shipped_task import list_shipped_tasks
+from askrows.pipeline.rows.answer_views import is_our_view
+from askrows.pipeline.rows.reflection import is_sqlite, quote_name
 from askrows.pipeline.store import batches, marks, schema
 from askrows.pipeline.store.database import Connection, Store, describe_error
-from askrows.pipeline.tables.answer_views import is_our_view
-from askrows.pipeline.tables.reflection import is_sqlite, quote_name
+from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 
 
 @dataclass

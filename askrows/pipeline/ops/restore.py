@@ -20,8 +20,6 @@ from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.engine.open_workspace import Access, open_workspace
-from askrows.pipeline.engine.workspace_folder import is_free
 from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store
 from askrows.pipeline.ops.backup import (
     BACKUP_FORMAT,
@@ -30,9 +28,11 @@ from askrows.pipeline.ops.backup import (
     copy_files,
     rename_folder,
 )
+from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.rows.reflection import read_columns
 from askrows.pipeline.store import batches, claims, schema, sqlite, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tables.reflection import read_columns
+from askrows.pipeline.workspace.workspace_folder import is_free
 
 # Kind of the journal line that ends the copying of tables: the folder's name, when the backup was
 # made, and the position of the database.

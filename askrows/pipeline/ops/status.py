@@ -16,6 +16,7 @@ from askrows.pipeline.batch import batch_files, report
 from askrows.pipeline.batch.budget import find_quota_refusal
 from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.batch.report import BatchWait, find_waits
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.settings import Settings
@@ -28,17 +29,16 @@ from askrows.pipeline.core.states import (
     is_unsupported,
 )
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import IndexedTask, Task
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.ops.next_command import StatusCounts, choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
+from askrows.pipeline.rows.row_table import GONE_STATE, REFUSED_STATE, STALE_STATE
+from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.row_table import GONE_STATE, REFUSED_STATE, STALE_STATE
-from askrows.pipeline.tables.source import read_file_stamp
+from askrows.pipeline.tasks.task import IndexedTask, Task
 
 MAX_REASON_CHARACTERS = 200
 MAX_REFUSAL_CHARACTERS = 300
@@ -89,7 +89,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
             false, it is compared only if a command changed rows since the build.
     """
     # It is imported here, because most commands do not need it.
-    from askrows.pipeline.engine import task_registry
+    from askrows.pipeline.tasks import task_registry
 
     recorded_task = ws.task
     with ws.store.read() as tx:

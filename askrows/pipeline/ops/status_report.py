@@ -7,12 +7,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
 from askrows.pipeline.core.text import format_usd, join_first, plural
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.ops import status
-from askrows.pipeline.tables.row_table import GONE_STATE
+from askrows.pipeline.rows.row_table import GONE_STATE
 
 MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.

@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from askrows.pipeline.batch import ingest
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, format_figures, make_table
 from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.ops.forget import delete_local_engine_files
 from askrows.pipeline.store import answers, batches, request_history, workspace
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
+from askrows.pipeline.tasks.task import Task
 
 ROLLBACK_LOCK = "rollback"
 # Columns of versions, and figures of a rollback; see `make_table`.

@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
-from askrows.pipeline.engine.shipped_task import ShippedTask
+from askrows.pipeline.tasks.shipped_task import ShippedTask
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from askrows.pipeline.core.settings import Settings
-    from askrows.pipeline.engine.task import Task
     from askrows.pipeline.quality.figures import QualityFigures, TaskMeasure
-    from askrows.pipeline.tables.adopt import TaskTables
+    from askrows.pipeline.rows.adopt import TaskTables
+    from askrows.pipeline.tasks.task import Task
 
 PASSAGES = "passages"
 CONCEPTS = "passage_concepts"

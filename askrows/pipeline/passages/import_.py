@@ -14,23 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.engine.row_import import (
-    DEFAULT_IMPORT_OPTIONS,
-    ImportOptions,
-    ImportReport,
-    MappedFile,
-    WrittenRows,
-    import_rows,
-)
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import OPTIONAL_COLUMNS, PassagesShape, read_shape
-from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
-from askrows.pipeline.tables.columns import ColumnLayout
-from askrows.pipeline.tables.row_findings import (
+from askrows.pipeline.rows.cells import cell_to_text, parse_json, parse_json_cell, to_compact_json
+from askrows.pipeline.rows.columns import ColumnLayout
+from askrows.pipeline.rows.row_findings import (
     Finding,
     FindingKind,
     SoundRow,
@@ -39,6 +30,15 @@ from askrows.pipeline.tables.row_findings import (
     make_rejection,
     parse_key,
 )
+from askrows.pipeline.rows.row_import import (
+    DEFAULT_IMPORT_OPTIONS,
+    ImportOptions,
+    ImportReport,
+    MappedFile,
+    WrittenRows,
+    import_rows,
+)
+from askrows.pipeline.store.database import Connection
 
 TEXT_CONFLICT_REASON = (
     "differs from the stored text, which has concepts; the stored text was not changed"

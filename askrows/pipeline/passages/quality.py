@@ -19,7 +19,6 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, false, func, selec
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.locate import cut_to_whole_words
 from askrows.pipeline.core.quotes import format_likeness
-from askrows.pipeline.engine.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.declaration import CONCEPT_TYPES
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape
@@ -36,12 +35,13 @@ from askrows.pipeline.quality.figures import (
     read_figures,
     reply_values,
 )
+from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
+from askrows.pipeline.rows.grid import distinct_value_pages
 from askrows.pipeline.store import answer_counts, answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import stream_rows
 from askrows.pipeline.store.schema import answers as answers_table
-from askrows.pipeline.tables.cells import cell_to_text, parse_json_cell
-from askrows.pipeline.tables.grid import distinct_value_pages
+from askrows.pipeline.tasks.task_values import MAX_NAMED_ROWS, RowFault, RowFaults
 
 # Rows per fetch.
 FETCHED_ROWS = 2000

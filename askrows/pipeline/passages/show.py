@@ -7,18 +7,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, select
 
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
+from askrows.pipeline.rows import export
+from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell, parse_number
+from askrows.pipeline.rows.grid import Grid, make_grid
+from askrows.pipeline.rows.reflection import is_sqlite
+from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
+from askrows.pipeline.rows.where_sql import make_json_cell
 from askrows.pipeline.store.answers import VersionPreference
 from askrows.pipeline.store.database import Store
-from askrows.pipeline.tables import export
-from askrows.pipeline.tables.cells import cell_to_text, parse_json_cell, parse_number
-from askrows.pipeline.tables.grid import Grid, make_grid
-from askrows.pipeline.tables.reflection import is_sqlite
-from askrows.pipeline.tables.row_table import RowTable
-from askrows.pipeline.tables.view_row import ViewColumn, ViewRow
-from askrows.pipeline.tables.where_sql import make_json_cell
+from askrows.pipeline.tasks.task import Task
 
 CONCEPTS = "concepts"
 TYPES = "types"

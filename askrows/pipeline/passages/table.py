@@ -45,6 +45,20 @@ from sqlalchemy.types import TypeEngine
 
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.passages import ADOPTION_INDEX, CONCEPTS, PASSAGES
+from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
+from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell
+from askrows.pipeline.rows.grid import distinct_value_pages
+from askrows.pipeline.rows.reflection import (
+    ColumnNeed,
+    IdColumnFacts,
+    ReflectedColumns,
+    describe_storable_ids,
+    make_new_ids,
+    read_columns,
+)
+from askrows.pipeline.rows.refusals import translate_refusals
+from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
@@ -56,20 +70,6 @@ from askrows.pipeline.store.database import (
 )
 from askrows.pipeline.store.schema import JSONB, NUMBER_COLUMN_TYPE, BigId, ColumnTyped, UtcTime
 from askrows.pipeline.store.text_hash import TextHash
-from askrows.pipeline.tables.adopt import DEFAULT_SETTINGS, TableSpec, TaskTables
-from askrows.pipeline.tables.cells import cell_to_text, parse_json_cell
-from askrows.pipeline.tables.grid import distinct_value_pages
-from askrows.pipeline.tables.reflection import (
-    ColumnNeed,
-    IdColumnFacts,
-    ReflectedColumns,
-    describe_storable_ids,
-    make_new_ids,
-    read_columns,
-)
-from askrows.pipeline.tables.refusals import translate_refusals
-from askrows.pipeline.tables.row_table import RowTable
-from askrows.pipeline.tables.where_sql import is_not_blank
 
 TASK = "passage-concepts"
 _JSON = Text().with_variant(JSONB, "postgresql")

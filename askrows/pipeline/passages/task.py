@@ -16,32 +16,32 @@ from askrows.pipeline.core.quotes import NO_QUOTE_REASON
 from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.prompt_builder import PromptBuilder
-from askrows.pipeline.engine.task import IndexedTask, Task
-from askrows.pipeline.engine.task_values import (
+from askrows.pipeline.passages import HOW_TO_BEGIN, table
+from askrows.pipeline.passages.table import ConceptRow, PassagesShape
+from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS
+from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
+from askrows.pipeline.rows.grid import Grid
+from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store.answers import VersionCounts
+from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.tasks.prompt_builder import PromptBuilder
+from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
     RowFault,
     TaskNouns,
     WriteResult,
 )
-from askrows.pipeline.passages import HOW_TO_BEGIN, table
-from askrows.pipeline.passages.table import ConceptRow, PassagesShape
-from askrows.pipeline.store import answers as stored_answers
-from askrows.pipeline.store.answers import VersionCounts
-from askrows.pipeline.store.database import split_into_pages
-from askrows.pipeline.store.edits import NewEdit
-from askrows.pipeline.tables.adopt import DEFAULT_SETTINGS
-from askrows.pipeline.tables.cells import cell_to_text, hash_text, parse_json_cell
-from askrows.pipeline.tables.grid import Grid
-from askrows.pipeline.tables.row_table import RowTable
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from askrows.pipeline.engine.request_outcomes import RequestOutcome
     from askrows.pipeline.passages.declaration import PassageConcepts
     from askrows.pipeline.passages.evidence import GroundedConcepts
+    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
 
 
 FIRST_VERSION = f"{table.TASK}@1"

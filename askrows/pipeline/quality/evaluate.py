@@ -7,16 +7,16 @@ is `task@n/model`, or a prompt version, `task@n`.
 from collections.abc import Sequence
 from itertools import chain
 
+from askrows.pipeline.batch.session import PLACEHOLDER_NOTE, WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.session import PLACEHOLDER_NOTE, WorkspaceSession
-from askrows.pipeline.engine.shipped_task import find_shipped_task
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.quality import figures
 from askrows.pipeline.quality.figures import Figure, TaskMeasure
 from askrows.pipeline.quality.report import QualityReport, delete_partial_reports
+from askrows.pipeline.tasks.shipped_task import find_shipped_task
+from askrows.pipeline.tasks.task import Task
 
 LOCAL_EVIDENCE_NOTE = (
     "the evidence of the local engine is always correct, because it copies quotations from the text"

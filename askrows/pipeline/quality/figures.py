@@ -22,9 +22,9 @@ from typing import Generic, Literal, NamedTuple, TypeVar, cast
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.text import split_names
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.store.answer_counts import ReplyCounts
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.task import Task
 
 T = TypeVar("T")
 Unit = Literal["share", "mean", "count", "USD", "characters", "bits"]

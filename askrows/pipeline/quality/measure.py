@@ -16,7 +16,6 @@ from typing import Any
 
 from askrows.pipeline.core.quotes import is_stored_quotation
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.quality.figures import (
     Figure,
     FigureValue,
@@ -30,6 +29,7 @@ from askrows.pipeline.quality.figures import (
 )
 from askrows.pipeline.store import answer_counts, answers, claims
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.task import Task
 
 # Models write this text if a field has no value.
 NULL_WORD = "null"

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import GateError
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.quality.report import QualityReport
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.store.database import Connection, Store, stream_rows
 from askrows.pipeline.store.runs import PilotVerdict
 from askrows.pipeline.store.schema import answers as answers_table
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
 
 # Items of a pilot, so that a failing share of 1 % is two items.
 DEFAULT_PILOT_SIZE = 200

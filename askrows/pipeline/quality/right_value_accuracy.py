@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.store import answers, edits
 from askrows.pipeline.store.confidences import has_decisions
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.edits import RightValues, is_right_value
+from askrows.pipeline.tasks.task import Task
 
 # Below this, a figure can have nearly any value by chance; gates need as many answers.
 MIN_LABELLED_ROWS = 20

@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from askrows.pipeline.batch.live_report import LiveReport
-from askrows.pipeline.batch.retry_due import ask_single_rows
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import ConfigurationError, TakenError
 from askrows.pipeline.core.report import Report, make_table
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.import_ import read_person, refuse_altered_values
+from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
+from askrows.pipeline.rows.columns import parse_map
+from askrows.pipeline.rows.row_findings import SoundRow
+from askrows.pipeline.run.live_report import LiveReport
+from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tables.cells import parse_number, parse_text_list, stripped_text
-from askrows.pipeline.tables.columns import parse_map
-from askrows.pipeline.tables.row_findings import SoundRow
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
 
 # Our choice: how long a person at a terminal waits until a limit allows a call.
 PATIENCE_S = 5.0

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from askrows.pipeline.batch import budget
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions, is_query
 from askrows.pipeline.core.errors import InputError
@@ -27,10 +28,16 @@ from askrows.pipeline.core.redact import mask_password
 from askrows.pipeline.core.report import Report, Table, format_counts, raise_first_error
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_file import load_declaration_source
-from askrows.pipeline.engine.task_sync import load_unregistered_task
-from askrows.pipeline.engine.task_template import (
+from askrows.pipeline.gemini.usage import Usage
+from askrows.pipeline.rows.cells import list_rows
+from askrows.pipeline.rows.dataframes import ResultTable
+from askrows.pipeline.rows.row_sync import RowSyncReport
+from askrows.pipeline.rows.source import MEMORY_ROWS, FileSource, MemorySource
+from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.run.decisions import make_session_in_mode
+from askrows.pipeline.tasks.task_file import load_declaration_source
+from askrows.pipeline.tasks.task_sync import load_unregistered_task
+from askrows.pipeline.tasks.task_template import (
     GUESS_ALL_COLUMNS,
     ColumnChoice,
     FieldDraft,
@@ -38,13 +45,7 @@ from askrows.pipeline.engine.task_template import (
     parse_fields,
     render_task_file,
 )
-from askrows.pipeline.gemini.usage import Usage
-from askrows.pipeline.tables.cells import list_rows
-from askrows.pipeline.tables.dataframes import ResultTable
-from askrows.pipeline.tables.row_sync import RowSyncReport
-from askrows.pipeline.tables.source import MEMORY_ROWS, FileSource, MemorySource
-from askrows.pipeline.workflows import preflight, rounds, try_out
-from askrows.pipeline.workflows.decisions import make_session_in_mode
+from askrows.pipeline.workflows import try_out
 from askrows.pipeline.workflows.new_task_files import (
     UNNAMED,
     UnwrittenTask,

@@ -7,18 +7,18 @@
 """
 
 from askrows.pipeline.batch import budget, cancel, held_batches, poll, submit
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.report import Report, collect_error, format_fields, make_table
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import ENDED_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.ops.status import read_status
+from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.run.pilot_run import check_or_run_pilot
+from askrows.pipeline.run.tag_report import make_failure_tables
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Store
-from askrows.pipeline.workflows import preflight, rounds
-from askrows.pipeline.workflows.pilot_run import check_or_run_pilot
-from askrows.pipeline.workflows.tag_report import make_failure_tables
+from askrows.pipeline.tasks.task import Task
 
 # Columns of ingested batches, and fields of a planned move; see `make_table`.
 INGEST_COLUMNS = (

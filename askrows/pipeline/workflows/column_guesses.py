@@ -24,16 +24,16 @@ from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
-from askrows.pipeline.engine.task_template import (
+from askrows.pipeline.rows.cells import to_prompt_text
+from askrows.pipeline.rows.columns import KNOWN_COLUMN_NAMES, fold_name
+from askrows.pipeline.rows.row_findings import Finding, SourceRow, make_excerpt
+from askrows.pipeline.rows.row_sync import KEY_KINDS
+from askrows.pipeline.tasks.task_template import (
     GUESS_ALL_COLUMNS,
     RESERVED_COLUMN_NAMES,
     ColumnChoice,
     TableGuess,
 )
-from askrows.pipeline.tables.cells import to_prompt_text
-from askrows.pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
-from askrows.pipeline.tables.row_findings import Finding, SourceRow, make_excerpt
-from askrows.pipeline.tables.row_sync import KEY_KINDS
 
 # Rows whose texts are measured to guess the columns.
 MAX_SAMPLE_ROWS = 1_000

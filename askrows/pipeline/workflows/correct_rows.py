@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.report import (
     Report,
@@ -17,8 +18,7 @@ from askrows.pipeline.core.report import (
     format_lines,
     make_table,
 )
-from askrows.pipeline.engine import corrections, right_value_file
-from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.tasks import corrections, right_value_file
 
 # Columns of edits, and figures of a file of right values; see `make_table`.
 EDIT_COLUMNS = "edit=number who when=at changes confirmed undoes"

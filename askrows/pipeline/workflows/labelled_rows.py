@@ -7,18 +7,18 @@ asks about a few rows and stores no answer.
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import task_registry
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import TaskNouns
 from askrows.pipeline.quality import pilot, right_value_accuracy
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS, AccuracyReport
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.edits import RightValues
+from askrows.pipeline.tasks import task_registry
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import TaskNouns
 
 # The largest trial that is proposed; its interval is narrow.
 MAX_TRIED_ROWS = 200

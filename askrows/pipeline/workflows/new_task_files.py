@@ -16,12 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files, trust
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import NAME, RESERVED, is_query
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_file import (
+from askrows.pipeline.rows.row_findings import SourceRow, make_excerpt
+from askrows.pipeline.rows.source import (
+    FileSource,
+    MemorySource,
+    QuerySource,
+    open_query_database,
+)
+from askrows.pipeline.store import workspace
+from askrows.pipeline.store.database import Store
+from askrows.pipeline.tasks.task_file import (
     ROW_FILES_FOLDER,
     TASK_FILE_SUFFIX,
     TASKS_FOLDER,
@@ -29,26 +38,17 @@ from askrows.pipeline.engine.task_file import (
     is_in_workspace,
     make_python_path,
 )
-from askrows.pipeline.engine.task_registry import list_registered_tasks, register_task_if_new
-from askrows.pipeline.engine.task_sync import sync_task
-from askrows.pipeline.engine.task_template import (
+from askrows.pipeline.tasks.task_registry import list_registered_tasks, register_task_if_new
+from askrows.pipeline.tasks.task_sync import sync_task
+from askrows.pipeline.tasks.task_template import (
     GUESS_ALL_COLUMNS,
     ColumnChoice,
     FieldDraft,
     TaskDraft,
     render_task_file,
 )
-from askrows.pipeline.engine.workspace_folder import check_is_not_needed
-from askrows.pipeline.store import workspace
-from askrows.pipeline.store.database import Store
-from askrows.pipeline.tables.row_findings import SourceRow, make_excerpt
-from askrows.pipeline.tables.source import (
-    FileSource,
-    MemorySource,
-    QuerySource,
-    open_query_database,
-)
 from askrows.pipeline.workflows.column_guesses import guess_key_and_content
+from askrows.pipeline.workspace.workspace_folder import check_is_not_needed
 
 # Name of a task that is not stored.
 UNNAMED = "ask"

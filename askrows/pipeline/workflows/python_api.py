@@ -20,6 +20,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import jsonlines
 
 from askrows.pipeline.batch.report import BatchSummary, list_batches
+from askrows.pipeline.batch.session import SyncOptions, WorkspaceSession
 from askrows.pipeline.core.answer_types import make_answer_validator
 from askrows.pipeline.core.declaration import A_co, Declaration, ReadOptions
 from askrows.pipeline.core.errors import InputError
@@ -28,16 +29,6 @@ from askrows.pipeline.core.report import raise_first_error
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings, override_settings
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import corrections, row_export
-from askrows.pipeline.engine.open_workspace import Access, open_workspace
-from askrows.pipeline.engine.row_export import ExportReport
-from askrows.pipeline.engine.row_import import ImportOptions, ImportReport
-from askrows.pipeline.engine.session import SyncOptions, WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_file import forget_loaded_files, hand_over_task
-from askrows.pipeline.engine.task_selection import select_default_task
-from askrows.pipeline.engine.task_template import ColumnChoice
-from askrows.pipeline.engine.task_values import ExportOptions
 from askrows.pipeline.experts import import_ as import_people
 from askrows.pipeline.gemini.responses import make_excerpt
 from askrows.pipeline.index import build
@@ -47,18 +38,27 @@ from askrows.pipeline.index.search import SearchSession, make_search_options
 from askrows.pipeline.ops import items as listing
 from askrows.pipeline.ops import status
 from askrows.pipeline.ops.items import ParkedRow
+from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
+from askrows.pipeline.rows.dataframes import ResultDocument, ResultTable, RowCollection
+from askrows.pipeline.rows.row_findings import FindingKind
+from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
+from askrows.pipeline.rows.source import MemorySource
+from askrows.pipeline.run.preflight import Preflight
+from askrows.pipeline.run.tag_report import TagReport
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.tables.cells import encode_row_as_json, list_rows
-from askrows.pipeline.tables.dataframes import ResultDocument, ResultTable, RowCollection
-from askrows.pipeline.tables.row_findings import FindingKind
-from askrows.pipeline.tables.source import MemorySource
+from askrows.pipeline.tasks import corrections, row_export
+from askrows.pipeline.tasks.row_export import ExportReport
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_file import forget_loaded_files, hand_over_task
+from askrows.pipeline.tasks.task_selection import select_default_task
+from askrows.pipeline.tasks.task_template import ColumnChoice
+from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import ask, tag, try_out
 from askrows.pipeline.workflows.answered_row import AnsweredRow
 from askrows.pipeline.workflows.ask import AskReport
-from askrows.pipeline.workflows.preflight import Preflight
 from askrows.pipeline.workflows.python_arguments import check_arguments
-from askrows.pipeline.workflows.tag_report import TagReport
 from askrows.pipeline.workflows.try_out import TryReport
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import (
@@ -14,12 +15,11 @@ from askrows.pipeline.core.files import (
 )
 from askrows.pipeline.core.report import Report, collect_error, format_counts, make_table
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.workspace_folder import lacks_workspace_files
 from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
+from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.workspace.workspace_folder import lacks_workspace_files
 
 __all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
 

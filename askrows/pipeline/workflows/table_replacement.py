@@ -10,18 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.engine import claiming, task_sync
-from askrows.pipeline.engine.row_import import ImportOptions, ImportReport
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_file import ROW_FILES_FOLDER
-from askrows.pipeline.engine.task_values import AskedRows
+from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
+from askrows.pipeline.rows.stored_rows import parse_stored_values
+from askrows.pipeline.run import preflight
 from askrows.pipeline.store.answers import PERSON, find_answered
-from askrows.pipeline.tables.stored_rows import parse_stored_values
-from askrows.pipeline.workflows import preflight
+from askrows.pipeline.tasks import claiming, task_sync
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER
+from askrows.pipeline.tasks.task_values import AskedRows
 
 # Changed and added rows of a dry run whose values are reported.
 MAX_EXAMPLES = 20

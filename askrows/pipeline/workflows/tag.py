@@ -22,6 +22,7 @@ from askrows.pipeline.batch.budget import (
     correct_tag_start,
     find_unfinished_tag_budget,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import Report
@@ -29,15 +30,14 @@ from askrows.pipeline.core.row_listing import RowFilter
 from askrows.pipeline.core.settings import Budget
 from askrows.pipeline.core.states import OPEN_STATES, Mode
 from askrows.pipeline.core.text import format_usd, plural
-from askrows.pipeline.engine import claiming
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_values import AskedRows
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality import pilot
+from askrows.pipeline.run import decisions, preflight, rounds
+from askrows.pipeline.run.pilot_run import check_or_run_pilot
+from askrows.pipeline.run.tag_report import TagReport, TagStop, TagStopReason
 from askrows.pipeline.store import answers, runs
-from askrows.pipeline.workflows import decisions, preflight, rounds
-from askrows.pipeline.workflows.pilot_run import check_or_run_pilot
-from askrows.pipeline.workflows.tag_report import TagReport, TagStop, TagStopReason
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task_values import AskedRows
 
 MODES = ("auto", "batch", "flex", "live", "decide")
 

@@ -14,25 +14,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from askrows.pipeline.batch import batch_files, budget, live
+from askrows.pipeline.batch import batch_files, budget
 from askrows.pipeline.batch.batch_plan import BatchPlan, Selection
-from askrows.pipeline.batch.live_report import LiveReport, RunPolicy, TrialOutcome
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError, QuestionChangedError
 from askrows.pipeline.core.quotes import to_display_value
 from askrows.pipeline.core.report import Failure, Report, show_document
 from askrows.pipeline.core.states import STANDARD, Mode, Outcome
 from askrows.pipeline.core.text import format_object, format_usd, plural, shorten
-from askrows.pipeline.engine import claiming, task_registry
-from askrows.pipeline.engine.request_builder import (
-    PlannedRequest,
-    RequestBuilder,
-    choose_response_parser,
-)
-from askrows.pipeline.engine.request_outcomes import validate_reply
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import TaskNouns, TaskRow
 from askrows.pipeline.gemini import requests
 from askrows.pipeline.gemini.usage import NO_USAGE, calculate_cost
 from askrows.pipeline.quality import evaluate, pilot
@@ -42,11 +32,22 @@ from askrows.pipeline.quality.right_value_accuracy import (
     read_valid_right_values,
     to_field_documents,
 )
+from askrows.pipeline.run import live, preflight
+from askrows.pipeline.run.decisions import make_session_in_mode
+from askrows.pipeline.run.live_report import LiveReport, RunPolicy, TrialOutcome
 from askrows.pipeline.store import answers, request_history
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
-from askrows.pipeline.workflows import labelled_rows, preflight
-from askrows.pipeline.workflows.decisions import make_session_in_mode
+from askrows.pipeline.tasks import claiming, task_registry
+from askrows.pipeline.tasks.request_builder import (
+    PlannedRequest,
+    RequestBuilder,
+    choose_response_parser,
+)
+from askrows.pipeline.tasks.request_outcomes import validate_reply
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import TaskNouns, TaskRow
+from askrows.pipeline.workflows import labelled_rows
 
 # How many rows are tried by default.
 DEFAULT_ROW_COUNT = 3

@@ -18,21 +18,21 @@ from dataclasses import replace
 from typing import Any
 
 from askrows.pipeline.batch.batch_plan import MIN_CONTROLLED_ROWS
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import RemoteError
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd
-from askrows.pipeline.engine.open_workspace import Access, open_workspace
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task_file import (
+from askrows.pipeline.index import build
+from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.run import preflight, rounds
+from askrows.pipeline.store import batches, marks, money
+from askrows.pipeline.tasks.task_file import (
     hand_over_task,
     load_declaration_source,
     make_python_path,
 )
-from askrows.pipeline.index import build
-from askrows.pipeline.store import batches, marks, money
-from askrows.pipeline.workflows import preflight, rounds
 
 CHECK_TASK_NAME = "verify_gemini"
 # Our choice: how long the list is searched for a new batch.

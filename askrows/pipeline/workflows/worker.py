@@ -23,19 +23,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, format_installation
 from askrows.pipeline.core.errors import AccountError, AskrowsError, ConfigurationError, InputError
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.open_workspace import Access, open_workspace
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.ops import health
+from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.run import due_units, work_passes
+from askrows.pipeline.run.due_units import DueUnit
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
-from askrows.pipeline.workflows import due_units, work_passes
-from askrows.pipeline.workflows.due_units import DueUnit
+from askrows.pipeline.tasks.task import Task
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
 # Pause between two surveys of due units.

@@ -15,15 +15,15 @@ from pydantic import RootModel
 
 from askrows.pipeline.batch.budget import list_used_budgets
 from askrows.pipeline.batch.report import summarize_costs
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.index.vectors import estimate_index_cost
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality.pilot import plan_next_pilot
+from askrows.pipeline.run.preflight import estimate_rows
 from askrows.pipeline.store import workspace
-from askrows.pipeline.workflows.preflight import estimate_rows
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError

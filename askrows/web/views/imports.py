@@ -21,23 +21,23 @@ from markupsafe import escape
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.engine.open_workspace import (
+from askrows.pipeline.experts import import_ as people
+from askrows.pipeline.experts.person_rows import LAYOUT
+from askrows.pipeline.ops.open_workspace import (
     Access,
     open_existing_or_temporary_workspace,
     open_workspace,
 )
-from askrows.pipeline.engine.row_import import ImportOptions, ImportReport
-from askrows.pipeline.engine.session import WorkspaceSession
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_template import GUESS_ALL_COLUMNS, ColumnChoice
-from askrows.pipeline.experts import import_ as people
-from askrows.pipeline.experts.person_rows import LAYOUT
 from askrows.pipeline.passages import import_ as passages
-from askrows.pipeline.tables.columns import fold_name
-from askrows.pipeline.tables.row_findings import SourceRow
-from askrows.pipeline.tables.source import FileSource
+from askrows.pipeline.rows.columns import fold_name
+from askrows.pipeline.rows.row_findings import SourceRow
+from askrows.pipeline.rows.row_import import ImportOptions, ImportReport
+from askrows.pipeline.rows.source import FileSource
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from askrows.pipeline.workflows import add_expert, ask, new_task_files, table_replacement
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob

@@ -12,9 +12,9 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.answer_fields import list_answer_fields
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_file import UserFile
 from askrows.pipeline.ops import forget
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_file import UserFile
 from askrows.web.app_state import AppState
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.question_form import QuestionForm, make_question_form

@@ -16,20 +16,20 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from askrows.pipeline.batch import ingest
-from askrows.pipeline.batch.retry_due import ask_single_rows
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
-from askrows.pipeline.engine import claiming, corrections
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.images import TASK as IMAGES_TASK
 from askrows.pipeline.ops import forget, items
 from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
+from askrows.pipeline.rows.row_table import UNUSABLE_STATE
+from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.confidences import decode_confidences
-from askrows.pipeline.tables.row_table import UNUSABLE_STATE
+from askrows.pipeline.tasks import claiming, corrections
 from askrows.pipeline.workflows import try_out
 from askrows.web.answer_differences import compare_row_answers
 from askrows.web.app_state import PEOPLE_TASK, AppState

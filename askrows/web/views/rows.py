@@ -9,17 +9,17 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.responses import Response
 
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine import row_export
-from askrows.pipeline.engine.task import Task
-from askrows.pipeline.engine.task_values import ExportOptions
 from askrows.pipeline.images import TASK as IMAGES_TASK
 from askrows.pipeline.images.task import render_thumbnail
 from askrows.pipeline.ops import items
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
+from askrows.pipeline.rows.facets import MAX_VALUES
+from askrows.pipeline.rows.row_table import REFUSED_STATE
 from askrows.pipeline.store import edits, workspace
 from askrows.pipeline.store.database import Store
-from askrows.pipeline.tables.facets import MAX_VALUES
-from askrows.pipeline.tables.row_table import REFUSED_STATE
+from askrows.pipeline.tasks import row_export
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.web import columns, conditions, corrections_form
 from askrows.web.app_state import AppState
 from askrows.web.editor_cookie import LastEditor

@@ -22,9 +22,9 @@ from askrows.pipeline.batch.run_report import (
     make_run,
     read_run,
 )
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.session import WorkspaceSession
 from askrows.pipeline.ops import status
 from askrows.pipeline.store import batches
 from askrows.web.app_state import AppState

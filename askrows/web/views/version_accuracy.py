@@ -6,7 +6,6 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query
 
 from askrows.pipeline.core.row_listing import RowFilter, RowListOptions
-from askrows.pipeline.engine.task import Task
 from askrows.pipeline.ops import items
 from askrows.pipeline.quality.right_value_accuracy import (
     AccuracyReport,
@@ -14,6 +13,7 @@ from askrows.pipeline.quality.right_value_accuracy import (
     measure_versions,
 )
 from askrows.pipeline.store.database import Store
+from askrows.pipeline.tasks.task import Task
 from askrows.web.render import PageState
 
 router = APIRouter()

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from askrows.pipeline.batch import ingest as batch_ingest
-from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
 from askrows.pipeline.store import marks

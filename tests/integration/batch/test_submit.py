@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from askrows.pipeline.engine import request_builder
+from askrows.pipeline.tasks import request_builder
 from tests import ledger
 from tests.lab import Api, Workspace
 

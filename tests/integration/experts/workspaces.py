@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.experts import table
 from tests.integration.passages import workspaces
 

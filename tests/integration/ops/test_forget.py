@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.engine.open_workspace import open_workspace
 from askrows.pipeline.experts import table
-from askrows.pipeline.index import tokenizer
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import forget
+from askrows.pipeline.ops.open_workspace import open_workspace
 from tests import ledger
 from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace, ran

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow
 from tests.integration.passages.workspaces import LABEL, NOW, add_concepts, shape, workspace

@@ -7,10 +7,10 @@ from askrows.pipeline.batch.batch_plan import Selection
 from askrows.pipeline.batch.prepare import Preparation
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
-from askrows.pipeline.engine.row_import import ImportOptions
 from askrows.pipeline.passages import import_, table
+from askrows.pipeline.rows.row_findings import FindingKind
+from askrows.pipeline.rows.row_import import ImportOptions
 from askrows.pipeline.store import claims
-from askrows.pipeline.tables.row_findings import FindingKind
 from tests.integration.passages.workspaces import (
     add_concepts,
     concept,

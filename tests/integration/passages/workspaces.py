@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.engine.open_workspace import open_workspace
-from askrows.pipeline.engine.session import WorkspaceSession
+from askrows.pipeline.ops.open_workspace import open_workspace
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
-from askrows.pipeline.tables.cells import parse_json_cell
+from askrows.pipeline.rows.cells import parse_json_cell
 from tests import postgresql
 from tests.lab import ON_POSTGRESQL
 from tests.progress import NullProgress

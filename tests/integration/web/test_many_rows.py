@@ -35,7 +35,7 @@ def test_counts_and_sorting_have_time(
         yield
 
     with Page(workspace) as page:
-        monkeypatch.setattr("askrows.pipeline.tables.grid.limit_time", record_limit)
+        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_time", record_limit)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert '<h2 dir="auto">praise</h2>' in facets
         assert "not counted" not in facets
@@ -44,7 +44,7 @@ def test_counts_and_sorting_have_time(
         assert rows.status_code == 200
         assert max(limits) == 10.0
 
-        monkeypatch.setattr("askrows.pipeline.tables.grid.limit_time", be_slow)
+        monkeypatch.setattr("askrows.pipeline.rows.grid.limit_time", be_slow)
         facets = page.get("/parts/facets", params={"task": "reviews"}).text
         assert "Values are not counted: there are too many rows." in facets
         assert "4 rows" in facets

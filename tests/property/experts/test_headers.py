@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from askrows.pipeline.experts.import_ import PeopleFile
 from askrows.pipeline.experts.person_rows import LAYOUT, WHOLE_NAME_COLUMN
 from askrows.pipeline.experts.table import HEADERS
-from askrows.pipeline.tables.columns import KNOWN_COLUMN_NAMES, fold_name
-from askrows.pipeline.tables.row_findings import SoundRow
+from askrows.pipeline.rows.columns import KNOWN_COLUMN_NAMES, fold_name
+from askrows.pipeline.rows.row_findings import SoundRow
 
 CELLS = {
     "username": ("ines", "olaf"),

@@ -6,8 +6,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
+from askrows.pipeline.core.tokenizer import find_term_spans
 from askrows.pipeline.index.hits import MAX_SNIPPET_CHARS, find_best_snippet
-from askrows.pipeline.index.tokenizer import find_term_spans
 
 
 @given(

@@ -14,8 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.ranking import BM25_B, BM25_K1, Entry, FieldGroup, Ranking
-from askrows.pipeline.index import tokenizer
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.query import SearchQuery
 from askrows.pipeline.index.scoring import rank_entries

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from askrows.pipeline.gemini.models import RateLimits
-from askrows.pipeline.workflows.mode_choice import (
+from askrows.pipeline.run.mode_choice import (
     ModeEstimate,
     estimate_live_seconds,
     recommend_mode,

@@ -1,8 +1,8 @@
 """`LiveReport`: counts of failed rows, and the reasons that a progress line and warnings name."""
 
-from askrows.pipeline.batch.live_report import INTERRUPTED_REASON, LiveReport
 from askrows.pipeline.core.progress import NoProgress
-from askrows.pipeline.workflows import rounds
+from askrows.pipeline.run import rounds
+from askrows.pipeline.run.live_report import INTERRUPTED_REASON, LiveReport
 
 
 class _Bar(NoProgress):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from askrows.pipeline.batch.live_throttle import MAX_LIVE_CALLS, max_parallel_calls
+from askrows.pipeline.run.live_throttle import MAX_LIVE_CALLS, max_parallel_calls
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from askrows.pipeline.experts.import_ import PeopleFile
 from askrows.pipeline.experts.person_rows import NAMES_LIKE_PLACEHOLDERS, PLACEHOLDERS, validate_row
 from askrows.pipeline.experts.table import HEADERS
-from askrows.pipeline.tables.row_findings import Finding, FindingKind, SoundRow
+from askrows.pipeline.rows.row_findings import Finding, FindingKind, SoundRow
 
 
 def make_person(**cells: object) -> SoundRow:

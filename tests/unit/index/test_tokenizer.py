@@ -2,7 +2,7 @@
 
 import pytest
 
-from askrows.pipeline.index.tokenizer import (
+from askrows.pipeline.core.tokenizer import (
     TERMS_VERSION,
     extract_entry_terms,
     extract_query_terms,

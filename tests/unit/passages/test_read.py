@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from askrows.pipeline.core.errors import ConfigurationError, InputError
 from askrows.pipeline.passages.import_ import PassagesFile
-from askrows.pipeline.tables.row_findings import Finding, FindingKind, SoundRow
+from askrows.pipeline.rows.row_findings import Finding, FindingKind, SoundRow
 
 
 def _read(path: Path, data: bytes) -> list[SoundRow | Finding]:

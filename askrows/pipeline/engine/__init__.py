@@ -1,1 +1,0 @@
-"""What batches and live calls share: how a row becomes a request, and how an answer is recorded."""

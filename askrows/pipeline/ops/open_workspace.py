@@ -1,0 +1,542 @@
+"""Open a workspace for a command: check access, prepare folder and tables, make the session.
+
+- Shipped tasks come with askrows. The people task is the default, the first of BUILT_IN_TASKS.
+- The tasks that are not in BUILT_IN_TASKS are user tasks.
+- A shipped task is used in a workspace if its tables exist there, or if TASK= names it and the
+  command may make them. To adopt an existing table is to add the columns that it lacks.
+- The backend is Gemini or the local engine. The first upload binds a workspace to its backend.
+- `check_access_and_detect_workspace` runs before anything is written. A reading command writes
+  nothing, so a mistyped name makes nothing. The first writing command in another program's database
+  lists its additions and asks.
+"""
+
+import contextlib
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
+from askrows.pipeline.core.text import join_first
+from askrows.pipeline.store import marks, schema, workspace
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.locks import Locks
+from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
+from askrows.pipeline.tasks.task_selection import (
+    is_user_task_set,
+    list_missing_task_tables,
+    list_used_shipped_tasks,
+    list_used_task_names,
+    select_first_used_task,
+    select_people_task,
+)
+from askrows.pipeline.workspace.workspace_folder import (
+    check_no_link_leads_out,
+    lacks_workspace_files,
+    make_data_folder,
+)
+
+NEW_WORKSPACE_HINT = HintTemplate(
+    "`{}` creates a workspace from a file; `{}` runs all steps on sample data",
+    CommandHint("import", **{BUILT_IN_TASKS[0]: "people.csv"}),
+    CommandHint("demo"),
+)
+NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
+    "`{}` creates a workspace from a folder; the task's query needs an existing database",
+    CommandHint("import-images"),
+)
+# Table names in a message.
+MAX_LISTED_TABLES = 5
+
+
+class Access(Enum):
+    """What a command does: read a workspace, write to an existing one, or create one if missing."""
+
+    READ = "read"
+    WRITE = "write"
+    CREATE = "create"
+
+
+@contextlib.contextmanager
+def open_workspace(
+    settings: Settings,
+    display: Progress,
+    *,
+    access: Access = Access.CREATE,
+    confirm: Callable[[str], bool] = lambda _question: False,
+    is_whole_workspace: bool = False,
+    is_temporary: bool = False,
+) -> Iterator[WorkspaceSession]:
+    """Open a workspace for a block; create its folder and its tables if needed.
+
+    Prints a line about a new workspace and about each change of tables. The store is closed at the
+    end.
+
+    Args:
+        access: READ does not create a workspace or tables. WRITE also creates missing tables.
+            CREATE also creates a missing workspace. See `check_access_and_detect_workspace`.
+        confirm: Asks a person a question; returns the answer. By default nobody agrees.
+        is_whole_workspace: The command is about the whole workspace. It creates no tables of a
+            task in an existing workspace. If the task of the settings was never used here, the
+            session has the first task that is used.
+        is_temporary: The caller deletes the workspace, so a new one is not announced.
+
+    Raises:
+        ConfigurationError: There is no workspace and `access` creates none, a person did not agree
+            to additions, answers of another backend than the settings name are stored, the folder
+            belongs to another database, a link leads out of it, or with READ the task was never
+            used here.
+        InputError: The first use of the user task would be refused.
+        InconsistentError: `access` is READ, and tables or columns of a task are missing.
+    """
+    check_no_link_leads_out(settings.data)
+    database_url = settings.confirmed_database_url.reveal()
+    with contextlib.closing(Store(database_url, writes=access is not Access.READ)) as store:
+        # Opening a SQLite store creates its file.
+        if store.path is not None and not store.path.exists():
+            workspace.check_sealed_folder(
+                settings.data, None, database_name=store.display_name, absence="is missing"
+            )
+        has_workspace = check_access_and_detect_workspace(
+            settings, store, access, confirm, is_whole_workspace=is_whole_workspace
+        )
+        if not has_workspace and not is_temporary:
+            display.say(f"a new workspace: {settings.data}, database {store.display_name}")
+        if has_workspace and is_whole_workspace:
+            settings = store.query(select_first_used_task, settings)
+        if access is not Access.READ:
+            # A command about all tasks creates no tables of a task.
+            tables_task = None if has_workspace and is_whole_workspace else settings.task
+            settings = _prepare_folder_tables_and_task(
+                settings, store, display, tables_task=tables_task
+            )
+        refuses_missing_tables = access is Access.READ or is_whole_workspace
+        session = _make_session(
+            settings, store, display, refuses_missing_tables=refuses_missing_tables
+        )
+        with contextlib.closing(session) as opened:
+            opened.ask_person = confirm
+            yield opened
+
+
+def _prepare_folder_tables_and_task(
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    *,
+    tables_task: str | None,
+) -> Settings:
+    """Make the folder and the tables, record the user task, and write the folder's marker.
+
+    The preferred versions of the user task are recorded, too. The marker is written if it is
+    missing or names another workspace.
+
+    Args:
+        display: Shows progress and notes.
+        tables_task: Name of a task whose tables are completed; None for no task.
+
+    Returns:
+        The settings with the task of the session.
+
+    Raises:
+        ConfigurationError: The folder belongs to another database.
+    """
+    is_new_folder = not settings.data.exists()
+    make_data_folder(settings.data)
+    try:
+        _prepare_tables(settings, store, display, task_name=tables_task)
+    except ConfigurationError:
+        # Without rights in the database, no empty folder stays.
+        if is_new_folder:
+            with contextlib.suppress(OSError):
+                settings.data.rmdir()
+        raise
+    if is_user_task_set(settings):
+        from askrows.pipeline.tasks import task_registry
+
+        name = task_registry.register_task_if_new(store, settings, display=display)
+        task_registry.apply_preferred_versions(store, name, settings)
+        settings = replace(settings, task=name)
+
+    marker = workspace.read_marker(settings.data)
+    workspace_id = store.query(workspace.get_workspace).workspace_id
+    if marker is None or marker.workspace_id != workspace_id:
+        location = store.address
+        if store.path is not None and not settings.database_url:
+            location = store.path.name
+        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
+    return settings
+
+
+def _make_session(
+    settings: Settings, store: Store, display: Progress, *, refuses_missing_tables: bool
+) -> WorkspaceSession:
+    """Check an existing workspace, and return its session; write nothing.
+
+    Args:
+        refuses_missing_tables: Refuse a workspace in which tables or columns of a task are missing.
+
+    Raises:
+        ConfigurationError: The workspace is bound to another backend, the folder belongs to another
+            database, or the task was never used here.
+        InconsistentError: Tables or columns of a task are missing.
+    """
+    with store.read() as tx:
+        workspace_row = workspace.get_workspace(tx)
+        used_tasks = list_used_shipped_tasks(tx)
+        if is_user_task_set(settings):
+            from askrows.pipeline.tasks import task_registry
+
+            name = task_registry.require_registered_task_name(tx, settings)
+            settings = replace(settings, task=name)
+        else:
+            shipped_task = find_shipped_task(settings.task)
+            if shipped_task is not None and shipped_task not in used_tasks:
+                hint = shipped_task.how_to_begin
+                raise TaskNeverUsedError(settings.task, settings.data, hint=hint)
+        workspace.check_sealed_folder(
+            settings.data, workspace_row.workspace_id, database_name=store.display_name
+        )
+        if refuses_missing_tables:
+            _check_no_table_is_missing(tx, settings, store, used_tasks)
+
+        lag_s = marks.read_list_delay_s(tx)
+        now = store.make_clock(tx)
+        shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
+        tasks = [task for task in shipped_tasks_here if task is not None]
+        if workspace.list_tasks(tx):
+            from askrows.pipeline.tasks import task_registry
+
+            tasks += task_registry.list_registered_tasks(tx, settings)
+
+    _check_bound_backend(settings, workspace_row.backend)
+    backend = workspace_row.backend or settings.effective_backend
+    return WorkspaceSession(
+        settings=settings.for_backend(backend, lag_s=lag_s),
+        store=store,
+        locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
+        backend=backend,
+        display=display,
+        task=next(task for task in tasks if task.subject == settings.task),
+        tasks=tuple(tasks),
+        now=now,
+        is_bound=workspace_row.backend is not None,
+    )
+
+
+def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
+    """Check that the settings do not name another backend than the one a workspace is bound to.
+
+    Args:
+        bound_backend: The backend whose answers the workspace stores; None before the first upload.
+
+    Raises:
+        ConfigurationError: They name another backend.
+    """
+    if bound_backend is None or settings.backend in {None, bound_backend}:
+        return
+
+    rollback_hint = ""
+    if bound_backend == "local":
+        rollback_hint = (
+            ", or roll back all answers of the local engine: "
+            f"`{CommandHint('versions')}` lists them"
+        )
+    requested_backend = OptionHint(backend=settings.backend)
+    raise ConfigurationError(
+        f"this workspace is bound to the {bound_backend} backend, "
+        f"but {requested_backend} is set; nothing was changed",
+        hint=f"set {OptionHint('data')} to another directory{rollback_hint}",
+    )
+
+
+def _prepare_tables(
+    settings: Settings, store: Store, display: Progress, *, task_name: str | None
+) -> None:
+    """Create the engine's tables, and create or complete those of a shipped task.
+
+    A line about each change of tables is printed.
+
+    Args:
+        task_name: The task whose tables are completed if it is shipped; None for no task.
+
+    Raises:
+        ConfigurationError: The folder belongs to another database.
+    """
+    shipped_task = find_shipped_task(task_name or "")
+    task_tables = [] if shipped_task is None else [shipped_task.load_tables()]
+    with store.read() as tx:
+        is_ready = schema.is_workspace(tx)
+        workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
+        workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
+        is_ready = is_ready and all(tables.is_adopted(tx, settings) for tables in task_tables)
+    if not is_ready:
+        adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
+        for line in schema.ensure_schema(store, adopters):
+            display.say(line)
+
+
+def _check_no_table_is_missing(
+    tx: Connection, settings: Settings, store: Store, used_tasks: Sequence[ShippedTask]
+) -> None:
+    """Raise InconsistentError if tables or columns of the used shipped tasks are missing."""
+    missing_parts = list[str]()
+    for task in used_tasks:
+        missing_parts += task.load_tables().find_missing_parts(tx, settings)
+    if missing_parts:
+        raise InconsistentError(
+            f"{store.display_name} no longer has {' and '.join(missing_parts)}; nothing was made",
+            hint=f"`{CommandHint('restore')}` restores a backup; "
+            "a writing command about the task makes what is missing, without content",
+        )
+
+
+@contextlib.contextmanager
+def open_existing_or_temporary_workspace(
+    settings: Settings,
+    display: Progress,
+) -> Iterator[WorkspaceSession]:
+    """Open the workspace for a block, or an empty temporary workspace that is deleted after it.
+
+    - No workspace: the temporary workspace is opened, and announced by a line.
+    - A built-in task that the workspace never used: the temporary workspace is opened.
+    - Another built-in task: the workspace is opened for reading.
+    - A user task: the workspace is opened for writing, because a new task is recorded.
+
+    Nobody is asked for consent.
+
+    Raises:
+        ConfigurationError: The workspace cannot be used, or something would have to be added to
+            another program's database.
+    """
+    is_user_task = is_user_task_set(settings)
+    with contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store:
+        with store.open_foreign_snapshot() as tx:
+            has_workspace = tx is not None and schema.is_workspace(tx)
+            has_tables = has_workspace or (tx is not None and bool(schema.other_tables(tx)))
+            is_new = not has_tables and lacks_workspace_files(settings.data)
+            is_unused = (
+                tx is not None
+                and has_workspace
+                and not is_user_task
+                and settings.task not in list_used_task_names(tx)
+            )
+        if is_user_task and is_new:
+            check_access_and_detect_workspace(settings, store, Access.WRITE)
+        elif is_user_task:
+            check_access_and_detect_workspace(select_people_task(settings), store, Access.READ)
+
+    if not is_new and not is_unused:
+        access = Access.WRITE if is_user_task else Access.READ
+        with open_workspace(settings, display, access=access) as ws:
+            yield ws
+        return
+
+    if is_new:
+        display.say(
+            f"there is no workspace in {settings.data}: the command uses an empty temporary "
+            "workspace, and deletes it at the end"
+        )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_workspace(
+            replace(settings, data=Path(folder), database_url=None), display, is_temporary=True
+        ) as ws,
+    ):
+        yield ws
+
+
+# ---- access
+
+
+def _check_first_use(settings: Settings, store: Store) -> bool:
+    """Check the first use of a user task; return whether a workspace can begin with its rows.
+
+    It can if they come from a file, from Python or from a database of their own.
+
+    Raises:
+        ConfigurationError, InputError: The first use would be refused.
+    """
+    from askrows.pipeline.tasks import task_registry
+
+    declaration, path = task_registry.load_named_declaration(settings)
+    task_registry.check_task_can_be_registered(declaration, path, settings, store)
+    return task_registry.has_own_rows(declaration)
+
+
+def check_access_and_detect_workspace(
+    settings: Settings,
+    store: Store,
+    access: Access,
+    confirm: Callable[[str], bool] = lambda _question: False,
+    *,
+    is_whole_workspace: bool = False,
+) -> bool:
+    """Check whether a command may use the workspace; return whether it exists. Writes nothing.
+
+    - READ needs a workspace with its folder.
+    - WRITE needs a workspace, or at least its database if the command is about one task. For a user
+      task that brings its rows from a file, from Python or from a database of its own, WRITE is
+      treated as CREATE.
+    - CREATE needs nothing.
+    - WRITE and CREATE ask a person before they add tables, columns or views to another program's
+      database.
+
+    If there is no workspace yet, the file of a user task is run, and its first use is checked.
+
+    Args:
+        confirm: Asks a person a question; returns the answer. By default nobody agrees.
+        is_whole_workspace: The command is about the whole workspace and adds no tables of a task.
+
+    Returns:
+        Whether there is a workspace already.
+
+    Raises:
+        ConfigurationError: Something that `access` needs is missing, the workspace lost its folder,
+            or the person did not agree.
+        InputError: The first use of the user task would be refused.
+    """
+    additions: list[str] = []
+    other_tables: list[str] = []
+    with store.open_foreign_snapshot() as tx:
+        has_workspace = tx is not None and schema.is_workspace(tx)
+        if tx is not None and access is not Access.READ:
+            task_settings = None if has_workspace and is_whole_workspace else settings
+            additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)
+        if tx is not None and (additions or not has_workspace):
+            made_tables = marks.read_created_tables(tx) if has_workspace else set[str]()
+            other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
+
+    if not has_workspace:
+        has_own_rows = is_user_task_set(settings) and _check_first_use(settings, store)
+        has_database = tx is not None and not is_whole_workspace
+        may_write = access is Access.WRITE and (has_own_rows or has_database)
+        if access is not Access.CREATE and not may_write:
+            hint = _make_new_workspace_hint(settings, has_own_rows=has_own_rows)
+            raise _make_no_workspace_error(settings, store, other_tables, hint)
+    elif not settings.data.is_dir():
+        raise ConfigurationError(
+            f"the folder {settings.data} does not exist, but its database {store.display_name} "
+            "does: its files are in another folder, or lost; nothing was made",
+            hint=f"set {OptionHint('data')} to the folder that belongs to that database; "
+            f"`mkdir {shlex.quote(str(settings.data))}` begins a new folder, without these files",
+        )
+
+    if additions and other_tables:
+        _confirm_additions(store, confirm, additions, other_tables)
+    return has_workspace
+
+
+def _make_new_workspace_hint(settings: Settings, *, has_own_rows: bool) -> HintTemplate | str:
+    """Return the hint with the command that creates a workspace for the task of the settings.
+
+    - Built-in task: the hint names the commands `import` and `demo`.
+    - User task with rows from a file or from Python: it names the command `try`.
+    - User task with rows from a query: it says that a query needs an existing database.
+
+    Args:
+        has_own_rows: The settings name a user task whose rows come from a file or from Python.
+    """
+    if not is_user_task_set(settings):
+        return NEW_WORKSPACE_HINT
+    if has_own_rows:
+        command = CommandHint("try", task=settings.task)
+        return f"`{command}` creates a workspace and asks about a few rows"
+    return NEW_WORKSPACE_FOR_QUERY_HINT
+
+
+def _list_database_additions(
+    tx: Connection, settings: Settings | None, *, has_workspace: bool
+) -> list[str]:
+    """Return what a command would add to the database, as phrases; write nothing.
+
+    Args:
+        settings: Settings whose task the command is about; None if it makes no tables of a task.
+        has_workspace: The database has one. Otherwise askrows' own tables are listed first.
+
+    Raises:
+        ConfigurationError: An existing table cannot be adopted.
+    """
+    additions: list[str] = []
+    if not has_workspace:
+        additions.append(f"its own tables ({', '.join(sorted(schema.metadata.tables))})")
+    if settings is None:
+        return additions
+
+    names_by_kind = {"table": list_missing_task_tables(tx, settings), "view": list[str]()}
+    if is_user_task_set(settings):
+        from askrows.pipeline.tasks import task_registry
+
+        if not has_workspace or task_registry.find_registered_task_name(tx, settings) is None:
+            names_by_kind["view"] = task_registry.list_planned_views(settings)
+    for kind, names in names_by_kind.items():
+        if names:
+            plural_s = "s" if len(names) > 1 else ""
+            additions.append(f"the {kind}{plural_s} {', '.join(names)}")
+
+    shipped_task = find_shipped_task(settings.task)
+    if shipped_task is not None:
+        additions += shipped_task.load_tables().adoption_plan(tx, settings)
+    return additions
+
+
+def _confirm_additions(
+    store: Store,
+    confirm: Callable[[str], bool],
+    additions: Sequence[str],
+    other_tables: Sequence[str],
+) -> None:
+    """Ask a person whether askrows may add to another program's database.
+
+    The question names the database, tables of the other program, and all additions.
+
+    Raises:
+        ConfigurationError: The person did not agree.
+    """
+    names = join_first(other_tables, MAX_LISTED_TABLES)
+    location = f"{store.display_name} has tables of another program ({names})"
+    planned_text = f"would add {'; '.join(additions)}"
+    if not confirm(f"{location}. Askrows {planned_text}. Add them?"):
+        raise ConfigurationError(
+            f"{location}; askrows {planned_text}; nothing was written",
+            hint=f"{OptionHint(yes=True)} adds them, but not with {OptionHint(dry=True)}; "
+            f"or set {OptionHint('database_url')} to a separate database",
+        )
+
+
+def _make_no_workspace_error(
+    settings: Settings,
+    store: Store,
+    other_tables: list[str],
+    hint: object,
+) -> ConfigurationError:
+    """Return the error that there is no workspace in the folder, or in the named database.
+
+    Args:
+        other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
+        hint: How to create a workspace. It is ignored if there are other tables: the error then
+            names commands that ask before they add tables.
+    """
+    location = str(settings.data)
+    unchanged = "made"
+    if other_tables:
+        names = join_first(other_tables, MAX_LISTED_TABLES)
+        location = f"{store.display_name}, which has tables of another program ({names})"
+        unchanged = "changed"
+        hint = (
+            f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
+            "lists its additions and asks first"
+        )
+    elif settings.database_url is not None:
+        location = f"{store.display_name} ({OptionHint(data=settings.data)})"
+    return ConfigurationError(
+        f"there is no workspace in {location}; nothing was {unchanged}",
+        hint=hint,
+    )

@@ -1,0 +1,1 @@
+"""Rows of tables and files: read, synced, listed, filtered, imported and exported."""

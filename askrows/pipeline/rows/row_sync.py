@@ -1,0 +1,434 @@
+"""Sync the rows of a task with its source, all or nothing.
+
+The rows are stored in `askrows_rows`, each as a JSON object, and are read without the source. The
+source is read to its end before anything is written, and the images of each row are inspected. So a
+source that breaks off writes nothing and marks no row as gone. Changes are written in one
+transaction. To stage a row means to store it in a temporary table until then. A forgotten row is a
+row that a user erased; it is not stored again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.report import format_counts
+from askrows.pipeline.rows.cells import hash_text, to_compact_json
+from askrows.pipeline.rows.row_findings import (
+    MAX_KEPT_FINDINGS,
+    Finding,
+    KeyLines,
+    ReadRow,
+    escape_unsound,
+    find_unsound_text,
+    make_refused_row,
+    make_rejection,
+)
+from askrows.pipeline.rows.source import read_rows_by_id
+from askrows.pipeline.rows.stored_rows import (
+    has_only_blanks,
+    hash_input,
+    parse_stored_values,
+    to_stored_value,
+)
+from askrows.pipeline.store import claims, marks, workspace
+from askrows.pipeline.store import rows as stored_rows
+from askrows.pipeline.store.database import Store, select_matching, split_into_pages
+from askrows.pipeline.store.task_record import TaskRecord
+
+# Rows in memory.
+PAGE_ROWS = 2_000
+# Rows that are looked up in a query at once; SQLite nests at most 1,000 conditions.
+MAX_LOOKUP_KEYS = 200
+# Bytes of a key that an index of PostgreSQL takes.
+MAX_KEY_BYTES = 2_000
+# Rows of a preview that would be gone.
+MAX_MISSING_EXAMPLES = 10
+# Kinds of columns that may be a key.
+KEY_KINDS = frozenset({"text", "integer"})
+# Hexadecimal digits of a hash that is the id of a row.
+_ID_HASH_DIGITS = 32
+_ESCAPED_NUL = b"\\u0000"
+
+# A row as it is stored, by the columns of `askrows_rows`.
+_StoredRow = dict[str, Any]
+
+
+# Takes a row's values and the state of its last inspection as JSON. Returns the new values of the
+# columns `input_hash`, `seen` (the state for the next inspection, as JSON) and `unusable`.
+InspectImages = Callable[[Mapping[str, Any], str | None], Mapping[str, str | None]]
+
+
+@dataclass
+class RowSyncReport:
+    """Result of a sync, in rows.
+
+    Each row of the source is new, changed, the same, refused or forgotten.
+    """
+
+    counts: stored_rows.SyncCounts = field(default_factory=stored_rows.SyncCounts)
+    # All rows of the source.
+    rows: int = 0
+    # Rows without anything to ask about.
+    empty: int = 0
+    # Of a task that is not registered: the requests for all its rows; equal rows share one.
+    requests: int = 0
+    # Rows that were left out because they were forgotten.
+    forgotten: int = 0
+    # Rows with an image that cannot be asked about.
+    unusable: int = 0
+    # The key of such a row, and the reason.
+    unusable_example: tuple[str, str] = "", ""
+    # Of a preview: id, input hash and values as JSON of the new and changed rows.
+    changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
+    # Of a preview: the values as JSON of the first rows that would be gone.
+    missing_rows: list[str] = field(default_factory=list)
+    # Rows with an escape in a column that is not used, by the name of the column.
+    escaped: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
+    # The first thousand refused rows.
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def summary(self) -> str:
+        """The counts in words, except unchanged rows; "" if no other row was counted.
+
+        Rows without anything to ask about are mentioned only if rows are new or changed.
+        """
+        row_counts = {
+            "new": self.counts.new,
+            "changed": self.counts.changed,
+            "gone": self.counts.missing,
+            "back": self.counts.returned,
+            "with an unusable image": self.unusable,
+            "refused": self.refused,
+            "left out, because they were forgotten": self.forgotten,
+        }
+        counts_text = format_counts(row_counts)
+        if not counts_text:
+            return ""
+        if self.empty and (self.counts.new or self.counts.changed):
+            row_count = self.counts.new + self.counts.changed + self.counts.unchanged
+            counts_text += f"; empty: {self.empty:,} of {row_count:,} rows"
+        return f"rows: {counts_text}"
+
+
+@dataclass(frozen=True)
+class RowSync:
+    """A sync of the rows of a task with its source.
+
+    - A row is empty if all columns that are asked about are blank, or all columns that must be
+      quoted.
+    - A row is refused, and stored as a refused row, if it has no valid key, the key of an earlier
+      row, or text that cannot be stored in a column that is asked about. In another column such a
+      text is escaped.
+    - If the key is a hash of the row, equal rows are separate rows: the first has the hash as its
+      id, the next have the hash with their number.
+    - A forgotten row is left out.
+    """
+
+    store: Store
+    record: TaskRecord
+    # The time that is recorded for all changes.
+    now: datetime
+    # Inspects the images of a row; None if the task has no images.
+    inspect_images: InspectImages | None = None
+    # Called for each refused row.
+    on_refused: Callable[[Finding], None] | None = None
+    report: RowSyncReport = field(default_factory=RowSyncReport, init=False)
+
+    def run(self, source: Any, display: Progress) -> RowSyncReport:
+        """Read a source to its end, and update the rows of the task in one transaction.
+
+        New rows are inserted, and changed rows are updated. Rows that the source lacks are marked
+        as gone, unless its cursor left rows out. Rows that are back lose this
+        mark. The source's hash and the state of its cursor are recorded with the rows. Parked rows
+        that changed since they were parked are unparked, so that they may be asked again. Failed
+        attempts of changed rows are forgiven. Reports progress on the display.
+
+        Args:
+            source: Yields rows and findings; has `sha256`, and may have a `stamp` and a `cursor`.
+            display: Shows the progress.
+
+        Returns:
+            The attribute `report`, with the counts.
+
+        Raises:
+            InputError: The source cannot be read to its end; nothing is written.
+        """
+        task_name = self.record.name
+        cursor = getattr(source, "cursor", None)
+        is_part = cursor is not None and cursor.is_part
+        with stored_rows.stage_rows(self.store) as staged_rows:
+            self._stage_source(staged_rows, source, display)
+            with staged_rows.sync_task_rows(task_name, now=self.now, is_part=is_part) as (
+                tx,
+                counts,
+            ):
+                if counts.rewritten:
+                    workspace.record_row_change(tx, task_name)
+                state = {
+                    "items_sha256": source.sha256,
+                    "items_stamp": getattr(source, "stamp", None),
+                }
+                if cursor is not None:
+                    state["cursor"] = cursor.read
+                workspace.update_task(tx, task_name, **state)
+
+                if counts.changed:
+                    changed_ids = stored_rows.select_changed_ids(task_name, changed_at=self.now)
+                    parked_ids = claims.list_unparkable_ids(tx, task_name)
+                    (row_id,) = changed_ids.selected_columns
+                    changed_parked_rows = select_matching(tx, changed_ids, row_id, parked_ids)
+                    claims.unpark(tx, task_name, row_ids=[row[0] for row in changed_parked_rows])
+                    claims.forgive_attempts(tx, task_name, changed_ids)
+
+        self.report.counts = counts
+        return self.report
+
+    def preview(self, source: Any, display: Progress) -> RowSyncReport:
+        """Read a source to its end, and return the report that `run` would have; write nothing.
+
+        Args:
+            source: Yields rows and findings of all rows of the task.
+            display: Shows the progress.
+
+        Raises:
+            InputError: The source cannot be read to its end.
+        """
+        with stored_rows.stage_rows(self.store) as staged_rows:
+            self._stage_source(staged_rows, source, display)
+            self.report.counts = staged_rows.count_changes(self.record.name)
+            self.report.changed_rows = staged_rows.read_changed(self.record.name)
+            self.report.missing_rows = staged_rows.read_missing(
+                self.record.name, limit=MAX_MISSING_EXAMPLES
+            )
+        return self.report
+
+    def _stage_source(
+        self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
+    ) -> None:
+        """Read a source to its end, and stage its rows, except forgotten rows."""
+        is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
+        rows = self.convert_rows(source, is_forgotten=is_forgotten)
+        with display.bar("items", None) as bar:
+            for page in split_into_pages(rows, PAGE_ROWS):
+                sound_rows = [row for row in page if row["input_hash"] != stored_rows.NO_HASH]
+                self.report.empty += sum(row["is_empty"] for row in sound_rows)
+                self._inspect_images(sound_rows)
+                staged_rows.add(page)
+                bar.show(page[-1]["n"])
+
+    def convert_rows(
+        self,
+        source: Iterable[ReadRow],
+        *,
+        is_forgotten: Callable[[str], bool] = lambda _row_id: False,
+    ) -> Iterator[_StoredRow]:
+        """Yield each row of a source as it is stored, also refused rows; store nothing.
+
+        Only the ids are kept, in a temporary file, to find repeated ids. A row with the key of an
+        earlier row is refused. If the id is a hash of the row, an equal row gets the id with the
+        next suffix: `hash-2`, `hash-3`, …. Refused and forgotten rows are counted in the report.
+
+        Args:
+            source: The rows and findings of the source.
+            is_forgotten: Returns whether a user erased the row of an id. Such a row is left out,
+                also if its key is repeated, because a refused row would store its cells.
+        """
+        key_lines = KeyLines()
+        repeat_counts = Counter[str]()
+        for row_number, source_row in enumerate(source, start=1):
+            line = source_row[0]
+            row = self._convert_row(source_row)
+            row_id = row["item_id"]
+            earlier_line = key_lines.add(row_id, line)
+            # Equal rows share an id that is a hash.
+            has_made_id = row["input_hash"] == stored_rows.NO_HASH or self.record.has_made_key
+            if earlier_line is not None and not has_made_id and not is_forgotten(row_id):
+                finding = make_rejection(
+                    line,
+                    f"the key is already on {self.record.line_noun} {earlier_line}",
+                    row_id,
+                    column=", ".join(name for name, _ in self.record.key),
+                    key=row_id,
+                    cells=parse_stored_values(row["row"]),
+                )
+                row = self._record_refusal(finding)
+                row_id = row["item_id"]
+                earlier_line = key_lines.add(row_id, line)
+                has_made_id = True
+
+            if earlier_line is not None and has_made_id:
+                repeat_counts[row_id] += 1
+                row["item_id"] = f"{row_id}-{repeat_counts[row_id] + 1}"
+            row["n"] = row_number
+            self.report.rows = row_number
+            if is_forgotten(row["item_id"]):
+                self.report.forgotten += 1
+            else:
+                yield row
+
+    def _inspect_images(self, rows: Sequence[_StoredRow]) -> None:
+        """Inspect the images of rows, change the rows accordingly, and count unusable rows.
+
+        The input hash of a row then also covers the contents of its images. The last unusable row
+        becomes the example of the report.
+        """
+        if self.inspect_images is None:
+            return
+        row_ids = [row["item_id"] for row in rows]
+        last_states = self.store.query(stored_rows.stored_inspections, self.record.name, row_ids)
+        for row in rows:
+            row_id = row["item_id"]
+            row.update(
+                self.inspect_images(parse_stored_values(row["row"]), last_states.get(row_id))
+            )
+            if row["unusable"] is not None:
+                self.report.unusable += 1
+                self.report.unusable_example = row_id, row["unusable"]
+
+    def _record_refusal(self, finding: Finding) -> _StoredRow:
+        """Pass a refused row to `on_refused`, count it, and return it as it will be stored.
+
+        The report counts the row, and keeps the first thousand findings, without their cells. The
+        id of the stored row is `refused:` and the first digits of a hash of its cells.
+        The returned row has no number yet.
+        """
+        if self.on_refused is not None:
+            self.on_refused(finding)
+        self.report.refused += 1
+        if len(self.report.findings) < MAX_KEPT_FINDINGS:
+            self.report.findings.append(finding._replace(cells={}))
+
+        refused_row = make_refused_row(finding)
+        cells_hash = hash_input(refused_row.cells, list(refused_row.cells))
+        return refused_row.to_columns(f"refused:{cells_hash[:_ID_HASH_DIGITS]}")
+
+    def _convert_row(self, row: ReadRow) -> _StoredRow:
+        """Return a row as it is stored, without its number.
+
+        Only the columns of the task are stored, without None. A finding, a row with text that
+        cannot be stored in a column that is used and a row without a valid key are recorded in the
+        report as refused; their `input_hash` is NO_HASH.
+        """
+        if isinstance(row, Finding):
+            return self._record_refusal(row)
+
+        record = self.record
+        get_value = row.values.get
+        values = {
+            name: value
+            if value.__class__ is str and kind != "json"
+            else to_stored_value(value, kind)
+            for name, kind in record.columns.items()
+            if (value := get_value(name)) is not None
+        }
+        try:
+            json_bytes = orjson.dumps(values)
+        except TypeError:
+            # A text contains a lone surrogate.
+            json_bytes = _ESCAPED_NUL
+        if _ESCAPED_NUL in json_bytes:
+            used_columns = {
+                *(name for name, _ in record.key),
+                *record.asked_columns,
+                *record.image_columns,
+                *record.required_columns,
+            }
+            used_values = {name: values.get(name) for name in used_columns}
+            finding = find_unsound_text(row.line_number, used_values, {})
+            if finding is not None:
+                return self._record_refusal(finding._replace(cells=values))
+
+            finding = find_unsound_text(row.line_number, values, {})
+            if finding is not None:
+                self.report.escaped[finding.column] += 1
+                values = {
+                    name: escape_unsound(value) if isinstance(value, str) else value
+                    for name, value in values.items()
+                }
+                json_bytes = orjson.dumps(values)
+
+        row_id = self._make_id(row.line_number, values)
+        if isinstance(row_id, Finding):
+            return self._record_refusal(row_id)
+
+        has_no_input = has_only_blanks(values, record.image_columns or record.asked_columns)
+        return {
+            "item_id": row_id,
+            "row": json_bytes.decode(),
+            "is_empty": has_no_input or has_only_blanks(values, record.required_columns),
+            "input_hash": hash_input(values, record.asked_columns),
+            "seen": None,
+            "unusable": None,
+        }
+
+    def _make_id(self, line: int, values: Mapping[str, Any]) -> str | Finding:
+        """Return the id of a row, made of its key columns, or the finding that it has no id.
+
+        The id is the text of a single column (a whole number in decimal), a JSON array of several
+        columns, or the first 32 digits of a SHA-256 of all values if the task has no key columns.
+        There is no id if a key column is missing or blank, or if the id is longer than
+        MAX_KEY_BYTES. The finding names the column, which is the first if the id is too long.
+        """
+        (first_column, _), *other_columns = self.record.key
+        if self.record.has_made_key:
+            return hash_text(to_compact_json(values, sort=True))[:_ID_HASH_DIGITS]
+
+        for name, _ in self.record.key:
+            value = values.get(name)
+            if value is None:
+                return make_rejection(line, "the key is missing", "", column=name, cells=values)
+            if not str(value).strip():
+                return make_rejection(line, "the key is blank", value, column=name, cells=values)
+
+        row_id = str(values[first_column])
+        if other_columns:
+            parts = [
+                str(values[name]) if kind == "text" else values[name]
+                for name, kind in self.record.key
+            ]
+            row_id = to_compact_json(parts)
+
+        # The exact length is computed only if the text may be too long: a character has at most
+        # four bytes.
+        is_too_long = len(row_id) * 4 > MAX_KEY_BYTES and len(row_id.encode()) > MAX_KEY_BYTES
+        if is_too_long:
+            reason = f"the key is longer than {MAX_KEY_BYTES:,} bytes"
+            key = values[first_column]
+            return make_rejection(line, reason, key, column=first_column, cells=values)
+        return row_id
+
+
+def find_changed_in_source(
+    store: Store,
+    record: TaskRecord,
+    last_values_by_id: Mapping[str, Mapping[str, Any]],
+) -> set[str]:
+    """Return the ids of rows that a task's query lacks now, or returns with other values.
+
+    Runs the query for these ids only; writes nothing. A row whose key column has another type than
+    most keys may not be found, and counts as changed.
+
+    Args:
+        store: The database of the query.
+        record: The task's record.
+        last_values_by_id: The values of each row at the last reading, by id. Only columns that are
+            asked about are compared.
+    """
+    asked_columns = [*record.asked_columns, *record.image_columns]
+    row_sync = RowSync(store, record, record.at)
+    changed_ids = set(last_values_by_id)
+    for ids in split_into_pages(sorted(last_values_by_id), MAX_LOOKUP_KEYS):
+        rows = read_rows_by_id(store, record, ids)
+        for row in row_sync.convert_rows(rows):
+            values = parse_stored_values(row["row"])
+            last_values = last_values_by_id.get(row["item_id"], {})
+            if all(values.get(name) == last_values.get(name) for name in asked_columns):
+                changed_ids.discard(row["item_id"])
+    return changed_ids

@@ -1,0 +1,344 @@
+"""Read the rows of a task in the database: cells, names, states, and unanswered rows.
+
+The table is askrows' own or another program's. Ids are text here, and are compared in the type of
+the id column.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Subquery,
+    Table,
+    Text,
+    case,
+    cast,
+    false,
+    func,
+    null,
+    select,
+)
+
+from askrows.pipeline.core.states import describe_reason
+from askrows.pipeline.rows.reflection import IdColumnFacts
+from askrows.pipeline.store import again, claims
+from askrows.pipeline.store.database import count_rows, has_row, select_matching
+from askrows.pipeline.store.rows import count_refused
+
+# Columns with the state of a row and its reason, in lists, exports and views.
+STATE_COLUMN = "state"
+REASON_COLUMN = "reason"
+# State of a row that cannot be asked about, and of a row that is no longer in its source.
+REFUSED_STATE = "refused"
+# The title of a row without a key; its number fits into a column.
+_PLACE_TITLE = re.compile(r"row (\d[\d,]{0,17})")
+GONE_STATE = "gone"
+# State of an answered row whose input changed, or that a person asked for again.
+STALE_STATE = "stale"
+# State of a row with an image that cannot be sent.
+UNUSABLE_STATE = "unusable"
+STATES_WITH_REASON = (REFUSED_STATE, UNUSABLE_STATE, claims.PARKED, STALE_STATE)
+
+
+def describe_state_reason(
+    state: str, row_reason: str | None, parked_reason: str | None, *, is_marked: bool
+) -> str | None:
+    """Return why a row is refused, unusable, parked or stale; None for other states.
+
+    Args:
+        state: The state of the row.
+        row_reason: Why the row is refused or unusable, if it is. It takes precedence over the
+            reason for parking the row.
+        parked_reason: The stored reason why the row is parked, if it is.
+        is_marked: A person asked for the row again, and it was not asked yet.
+    """
+    if state == STALE_STATE:
+        return "asked for again" if is_marked else "its input changed after the answer"
+    if state == claims.PARKED and not row_reason:
+        return describe_reason(parked_reason or "")
+    return row_reason
+
+
+@dataclass(frozen=True, eq=False)
+class RowTable:
+    """A table with the rows of a task."""
+
+    task: str
+    table: Table | Subquery
+    # Conditions of the task's own states by name, in the order in which they are checked: first
+    # answered rows, last but one rows that can be asked about, and last all others.
+    states: Mapping[str, ColumnElement[bool]]
+    # Condition that a row without an answer may be asked about, claimed and parked rows included.
+    is_open: ColumnElement[bool]
+    # Condition that a row has content, a model's answer that counts, and no correction.
+    is_askable_again: ColumnElement[bool] = field(default_factory=false)
+    # Condition that a row has another input than its newest model answer was about.
+    has_other_input: ColumnElement[bool] = field(default_factory=false)
+    # None if the table does not contain refused rows.
+    is_refused: ColumnElement[bool] | None = None
+    # Rows that are no longer in the source, or None if the table does not contain such rows.
+    is_missing: ColumnElement[bool] | None = None
+    # Why a row is refused or unusable, or NULL.
+    row_reason: ColumnElement[Any] = field(default_factory=null)
+    # Which ids the column `key` stores.
+    ids: IdColumnFacts = field(default_factory=IdColumnFacts)
+    # Columns with the row ids, and with the order in which rows are asked.
+    id_column: str = "id"
+    order_column: str = "id"
+    # Columns of a row's name for people, and the function that makes the name of their cells. The
+    # name is the id if there are no such columns.
+    name_columns: Sequence[str] = ()
+    format_name: Callable[[Mapping[str, Any]], str] = str
+    # Rows without a key of their own, which are called by their place in the source; None if all
+    # rows have a key. The place is NULL for a gone row.
+    has_no_key: ColumnElement[bool] | None = None
+    place: ColumnElement[Any] = field(default_factory=null)
+    # Count rows as parked only if parked under this prompt version; empty means any version.
+    own_prompt_version: str = ""
+
+    @property
+    def state_expression(self) -> ColumnElement[str]:
+        """The name of a row's state, as an SQL expression.
+
+        The first condition that is met decides: gone, refused, claimed, parked, stale, then the
+        task's own `states`. Claims and parked rows are looked up for each row by correlated
+        subqueries, which is fast if few rows are read.
+        """
+        *own_states, default_state = self.states
+        has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
+        branches = [
+            (self.is_missing, GONE_STATE),
+            (self.is_refused, REFUSED_STATE),
+            (self.blocked_state.is_not(None), self.blocked_state),
+            (has_reason_to_ask & self.is_askable_again, STALE_STATE),
+            *((self.states[name], name) for name in own_states),
+        ]
+        known_branches = [
+            (condition, name) for condition, name in branches if condition is not None
+        ]
+        return case(*known_branches, else_=default_state)
+
+    @property
+    def reason_cells(self) -> Sequence[ColumnElement[Any]]:
+        """Return the expressions for `describe_state_reason`, in its order after the state."""
+        parked_reason = claims.select_blocking_record(
+            "reason", self.task, self.row_id, prompt_version=self.own_prompt_version
+        )
+        return self.row_reason, parked_reason, again.is_marked(self.task, self.row_id)
+
+    @property
+    def answered_state(self) -> str:
+        """Return the name of the state of answered rows."""
+        return next(iter(self.states))
+
+    @property
+    def open_state(self) -> str:
+        """Return the name of the state of rows that can be asked about."""
+        return list(self.states)[-2]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the states of rows in the source, in the order of reports."""
+        answered_state, *other_states, open_state, default_state = self.states
+        asked_states = (claims.CLAIMED, claims.PARKED, STALE_STATE)
+        first_states = (answered_state, open_state, default_state)
+        return (*first_states, *asked_states, *other_states, REFUSED_STATE)
+
+    @property
+    def listed_names(self) -> tuple[str, ...]:
+        """Return the names of the states that a list can be filtered by."""
+        if self.is_missing is None:
+            return self.names
+        return (*self.names, GONE_STATE)
+
+    @property
+    def row_id(self) -> ColumnElement[str]:
+        """Return an SQL expression for a row's id as text."""
+        return cast(self.table.c[self.id_column], Text)
+
+    @property
+    def blocked_state(self) -> ColumnElement[str | None]:
+        """Return an SQL expression for CLAIMED or PARKED; NULL if a row is neither."""
+        return claims.select_blocking_record(
+            "state", self.task, self.row_id, prompt_version=self.own_prompt_version
+        )
+
+    @property
+    def is_blocked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a row is claimed or parked."""
+        return claims.is_blocked(self.task, self.row_id, prompt_version=self.own_prompt_version)
+
+    @property
+    def is_changed(self) -> ColumnElement[bool]:
+        """Return the SQL condition that an answered row changed after its answer."""
+        return self.is_askable_again & self.has_other_input
+
+    @property
+    def is_marked(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a person asked for an answered row again."""
+        return self.is_askable_again & again.is_marked(self.task, self.row_id)
+
+    def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
+        """Return the number of rows that meet all conditions."""
+        return count_rows(tx, self.table, *conditions)
+
+    def has_rows(self, tx: Connection) -> bool:
+        """Return whether the table has a row. Reads no more than one row."""
+        return has_row(tx, select(self.table.c[self.id_column]))
+
+    def select_rows(
+        self,
+        condition: ColumnElement[bool],
+        *,
+        names: Sequence[str] = (),
+        after: str | None = None,
+    ) -> Select[Any]:
+        """Return the SELECT of all rows that meet a condition, in the order of asking.
+
+        Nothing is read yet. The last result column is `item_id`, the row id as text.
+
+        Args:
+            condition: The condition.
+            names: Columns that precede the row id in the result.
+            after: Select only rows after the row with this id; no rows if it does not exist.
+        """
+        order = self.table.c[self.order_column]
+        columns = [self.table.c[name] for name in names]
+        query = select(*columns, self.row_id.label("item_id")).where(condition).order_by(order)
+        if after is None:
+            return query
+
+        same_table = self.table.alias().c
+        is_after_row = same_table[self.id_column].in_(self.ids.to_native_ids([after]))
+        order_of_row = select(same_table[self.order_column]).where(is_after_row).limit(1)
+        return query.where(order > order_of_row.scalar_subquery())
+
+    def match_ids(self, ids: Sequence[str]) -> ColumnElement[bool]:
+        """Return the condition that a row has one of these ids."""
+        return self.table.c[self.id_column].in_(self.ids.to_native_ids(ids))
+
+    def select_by_ids(
+        self,
+        tx: Connection,
+        ids: Sequence[str] | None,
+        columns: Sequence[ColumnElement[Any]],
+        *conditions: Any,
+        locked: bool = False,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield columns of the rows that have one of these ids and meet all conditions.
+
+        Ids that do not exist or that the column cannot store are skipped.
+
+        Args:
+            tx: The caller's transaction.
+            ids: Any number of row ids, which are looked up page by page. None means all rows, in
+                their order and in constant memory.
+            columns: The expressions to select.
+            *conditions: Further conditions of the rows.
+            locked: No other transaction can change the rows until this transaction ends.
+        """
+        query = select(*columns).where(*conditions)
+        if locked:
+            query = query.with_for_update()
+        id_column = self.table.c[self.id_column]
+        if ids is None:
+            order_column = self.table.c[self.order_column]
+            return select_matching(tx, query.order_by(order_column), id_column, None)
+        return select_matching(tx, query, id_column, self.ids.to_native_ids(ids))
+
+    def read_rows(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        names: Sequence[str],
+        *,
+        should_lock: bool = False,
+    ) -> dict[str, dict[str, Any]]:
+        """Return the named columns of the existing rows with these ids, by id.
+
+        If `should_lock`, no other transaction can change the rows until this transaction ends.
+        """
+        columns = [*(self.table.c[name] for name in names), self.row_id]
+        return {
+            row[-1]: dict(zip(names, row, strict=False))
+            for row in self.select_by_ids(tx, ids, columns, locked=should_lock)
+        }
+
+    def read_cells(
+        self,
+        tx: Connection,
+        names: Sequence[str],
+        *conditions: ColumnElement[bool],
+        row_ids: Sequence[str] | None = None,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield the named columns of rows that meet all conditions; see `select_by_ids`."""
+        columns = [self.table.c[name] for name in names]
+        return self.select_by_ids(tx, row_ids, columns, *conditions)
+
+    def filter_ids(
+        self,
+        tx: Connection,
+        ids: Sequence[str],
+        *conditions: ColumnElement[bool],
+    ) -> set[str]:
+        """Return the ids, out of these, of existing rows that meet all conditions."""
+        return {row[0] for row in self.select_by_ids(tx, ids, [self.row_id], *conditions)}
+
+    def read_names(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the names for people of the existing rows with these ids, by id."""
+        rows = self.read_rows(tx, ids, self.name_columns)
+        if not self.name_columns:
+            return {row_id: row_id for row_id in rows}
+        return {row_id: self.format_name(row) for row_id, row in rows.items()}
+
+    def read_titles(self, tx: Connection, ids: Sequence[str]) -> dict[str, str]:
+        """Return the names of rows, by id; one without a key and a name is "row 17", or "gone row".
+
+        The number is the row's place in the newest table.
+        """
+        titles = self.read_names(tx, ids)
+        if self.has_no_key is None:
+            return titles
+        columns = [self.row_id, self.place]
+        for row_id, place in self.select_by_ids(tx, ids, columns, self.has_no_key):
+            if titles[row_id] == row_id:
+                titles[row_id] = "gone row" if place is None else f"row {place:,}"
+        return titles
+
+    def find_id_by_place(self, tx: Connection, title: str) -> str | None:
+        """Return the id of the row without a key that has the title "row 17"; None if none has."""
+        match = _PLACE_TITLE.fullmatch(title)
+        if match is None or self.has_no_key is None:
+            return None
+        is_at_place = self.place == int(match[1].replace(",", ""))
+        query = select(self.row_id).where(self.has_no_key, is_at_place)
+        row_id: str | None = tx.execute(query).scalar()
+        return row_id
+
+    def count_states(self, tx: Connection) -> dict[str, int]:
+        """Return the number of rows in the source: `total`, and by each of `names`.
+
+        Each row has a single state, so the counts add up to the total. The last count is that of
+        rows that are gone, which are not in the total. Refused rows are counted in `askrows_rows`
+        if the table does not contain them.
+        """
+        row_counts = self.count_by_state(tx)
+        if self.is_refused is None:
+            row_counts[REFUSED_STATE] = count_refused(tx, self.task)
+        source_counts = {name: row_counts[name] for name in self.names}
+        total = sum(source_counts.values())
+        return {"total": total, **source_counts, GONE_STATE: row_counts[GONE_STATE]}
+
+    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+        """Return the number of rows in the table that meet all conditions, by state."""
+        rows = select(self.state_expression.label(STATE_COLUMN)).where(*conditions)
+        # The long expression is in a subquery, because GROUP BY would repeat it.
+        states = rows.select_from(self.table).subquery()
+        query = select(states.c.state, func.count()).group_by(states.c.state)
+        return Counter({row[0]: row[1] for row in tx.execute(query)})

@@ -1,0 +1,144 @@
+"""Store, read and hash the values of a user task's rows, and define the states of the rows."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
+
+from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
+from askrows.pipeline.rows.row_table import UNUSABLE_STATE, RowTable
+from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store.answers import PERSON
+from askrows.pipeline.store.rows import NO_HASH
+from askrows.pipeline.store.schema import rows as rows_table
+from askrows.pipeline.store.task_record import TaskRecord
+
+# Columns of `make_rows_subquery`.
+KEY_COLUMN = "askrows_key"
+ROW_NUMBER_COLUMN = "askrows_row"
+PLACE_COLUMN = "askrows_place"
+HASH_COLUMN = "askrows_hash"
+VALUES_COLUMN = "askrows_values"
+UNUSABLE_COLUMN = "askrows_unusable"
+CHANGED_AT_COLUMN = "askrows_changed_at"
+IMAGE_STATE_COLUMN = "askrows_seen"
+_COLUMN_BY_NAME = {
+    KEY_COLUMN: rows_table.c.item_id,
+    ROW_NUMBER_COLUMN: rows_table.c.n,
+    # NULL for a gone row.
+    PLACE_COLUMN: case((rows_table.c.n > 0, rows_table.c.n)),
+    VALUES_COLUMN: rows_table.c.row,
+    HASH_COLUMN: rows_table.c.input_hash,
+    "askrows_empty": rows_table.c.is_empty,
+    "askrows_gone_at": rows_table.c.gone_at,
+    CHANGED_AT_COLUMN: rows_table.c.changed_at,
+    UNUSABLE_COLUMN: rows_table.c.unusable,
+    IMAGE_STATE_COLUMN: rows_table.c.seen,
+}
+
+
+def make_rows_subquery(task: str) -> Subquery:
+    """Return a subquery of the stored rows of a task, with their values as JSON."""
+    columns = (column.label(name) for name, column in _COLUMN_BY_NAME.items())
+    return select(*columns).where(rows_table.c.task == task).subquery("items")
+
+
+def make_row_table(
+    task: TaskRecord,
+    rows: Subquery,
+    prompt_version: str,
+    *,
+    is_written: ColumnElement[bool] | None = None,
+) -> RowTable:
+    """Return the stored rows of a task as a table with states, sorted as in the source.
+
+    A row is stale, answered, open, empty, unusable (its image), refused or missing in the source.
+    It is answered if a person, or a model under the prompt version, gave an answer that was
+    applied. An answered row that changed and has no content any more is not answered.
+
+    Args:
+        rows: The subquery of the task's rows; see `make_rows_subquery`.
+        prompt_version: The prompt version in use.
+        is_written: Another condition that a row is answered, by another program.
+    """
+    columns = rows.c
+    has_images = bool(task.image_columns)
+    is_missing = columns.askrows_gone_at.is_not(None)
+    has_content = and_(~is_missing, ~columns.askrows_empty)
+    if has_images:
+        has_content &= columns.askrows_unusable.is_(None)
+
+    row_id = columns.askrows_key
+    is_corrected = stored_answers.is_answered(task.name, row_id, PERSON)
+    has_model_answer = stored_answers.is_answered(task.name, row_id, prompt_version)
+    is_answered = has_model_answer | is_corrected
+    if is_written is not None:
+        is_answered |= is_written
+    asked_hash = stored_answers.newest_model_answer(task.name, row_id, prompt_version, "input_hash")
+    has_other_input = func.coalesce(asked_hash, columns.askrows_hash) != columns.askrows_hash
+    if not has_images:
+        # Rows have the input that was asked, except for images, which are read when asked.
+        has_other_input = columns.askrows_changed_at.is_not(None) & has_other_input
+
+    is_askable_again = and_(has_content, has_model_answer, ~is_corrected)
+    is_refused = columns.askrows_hash == NO_HASH
+    line = f"{task.line_noun} " + columns.askrows_seen + ": "
+    is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
+    states: dict[str, ColumnElement[bool]] = {"answered": is_still_answered}
+    if has_images:
+        states[UNUSABLE_STATE] = columns.askrows_unusable.is_not(None)
+    return RowTable(
+        task.name,
+        rows,
+        {**states, "open": ~columns.askrows_empty, "empty": true()},
+        has_content & ~is_answered,
+        is_askable_again=is_askable_again,
+        has_other_input=has_other_input,
+        is_refused=is_refused,
+        is_missing=is_missing,
+        row_reason=case((is_refused, line), else_="") + columns.askrows_unusable,
+        id_column=KEY_COLUMN,
+        order_column=ROW_NUMBER_COLUMN,
+        own_prompt_version=prompt_version,
+        has_no_key=true() if task.has_made_key else is_refused,
+        place=columns.askrows_place,
+    )
+
+
+def parse_stored_values(row: str) -> dict[str, Any]:
+    """Parse the JSON of a stored row; return its values by column, without columns of None."""
+    values: dict[str, Any] = orjson.loads(row)
+    return values
+
+
+def hash_input(values: Mapping[str, Any], asked_columns: Sequence[str]) -> str:
+    """Return the SHA-256 of the values of the columns that are asked about, as hex."""
+    asked_values = {name: values.get(name) for name in asked_columns}
+    return hashlib.sha256(orjson.dumps(asked_values, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def to_stored_value(value: Any, kind: str) -> Any:
+    """Return a plain value as a column of a kind stores it.
+
+    Values of a JSON column, lists and objects become JSON. Whole numbers beyond 64 bits become
+    text.
+    """
+    if kind == "json" or isinstance(value, list | dict):
+        return to_compact_json(value)
+    if isinstance(value, int) and not -MAX_INTEGER - 1 <= value <= MAX_INTEGER:
+        return str(value)
+    return value
+
+
+def has_only_blanks(values: Mapping[str, Any], columns: Sequence[str]) -> bool:
+    """Return whether a row has only None and blank texts in these columns; False for no columns."""
+    if not columns:
+        return False
+    return all(is_blank_cell(values.get(name)) for name in columns)
+
+
+def is_blank_cell(value: Any) -> bool:
+    """Return whether a cell is None, empty or a text of blanks only."""
+    return value is None or (isinstance(value, str) and not value.strip())

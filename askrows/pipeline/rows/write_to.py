@@ -1,0 +1,552 @@
+"""Write answers into a table of another program, as `write_to=` of a task says.
+
+- `table.column=field`: a field of the preferred answer goes into the column of the row with the
+  same key. Only a cell that is NULL, or that shows an answer of askrows, is changed.
+- `table.column`: the table gets a record for each row id, provider and model, with all fields of
+  the preferred answer. Only records that show an answer of askrows are changed.
+
+Keys are compared by their bytes, even if the table's own comparison ignores case or zeros.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Integer,
+    TableClause,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    cast,
+    collate,
+    column,
+    delete,
+    exc,
+    insert,
+    literal,
+    literal_column,
+    null,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy import table as table_of
+
+from askrows.pipeline.core.errors import InputError, RefusedRowError
+from askrows.pipeline.rows.cells import to_column_value
+from askrows.pipeline.rows.reflection import (
+    TYPES_BY_KIND,
+    ReflectedColumns,
+    fold_column_name,
+    is_sqlite,
+    read_columns,
+    read_key_columns,
+)
+from askrows.pipeline.rows.refusals import translate_refusals
+from askrows.pipeline.store.answers import PERSON, VersionPreference, is_applied
+from askrows.pipeline.store.database import (
+    describe_error,
+    has_row,
+    run_many,
+    select_matching,
+    split_into_pages,
+)
+from askrows.pipeline.store.schema import ColumnTyped
+from askrows.pipeline.store.schema import answers as answers_table
+from askrows.pipeline.store.task_record import TaskRecord
+
+# Part of a name; in quotation marks it may contain any character.
+_NAME_PART = r'\s*(?:"((?:[^"]|"")+)"|([^".=]+))\s*'
+# A schema, a table, a column and a field; the schema and the field may be missing.
+_WRITE_TO = re.compile(
+    rf"(?:{_NAME_PART}\.)?{_NAME_PART}\.{_NAME_PART}(?:=\s*(?P<field>.*?)\s*)?", re.DOTALL
+)
+# When the answer of a record was given.
+_TIME_COLUMN = "created_at"
+
+
+class TargetValue(NamedTuple):
+    """An answer that is to be written."""
+
+    row_id: str
+    # Version of the answer, as `task@n/model`, or PERSON.
+    version: str
+    # The answer as a JSON object, by the names of its fields.
+    answer_json: str
+    # When the answer was given, with a time zone.
+    answered_at: datetime
+
+    @property
+    def model(self) -> str:
+        """Return the model that gave the answer, or "" for an answer of a person."""
+        return self.version.partition("/")[2]
+
+
+# The values of the key columns of a row in another program's table, as texts.
+_Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class AnswerTarget:
+    """A column or a table of another program that shows the answers of a task."""
+
+    task: TaskRecord
+    # Only on PostgreSQL, or None for the search path.
+    schema: str | None
+    table_name: str
+    column_name: str
+    # The field that the column shows. None: the table gets a record for each answer, and the column
+    # stores the row id.
+    field: str | None
+    # Value of the column `provider` of records, which marks the records of this workspace.
+    provider: str = ""
+
+    @property
+    def has_records(self) -> bool:
+        """Return whether the table gets a record for each answer."""
+        return self.field is None
+
+    @property
+    def label(self) -> str:
+        """Return the name of the table for messages, with its column if only that is written."""
+        names = [self.schema, self.table_name]
+        if not self.has_records:
+            names.append(self.column_name)
+        return ".".join(filter(None, names))
+
+    @cached_property
+    def key_names(self) -> tuple[str, ...]:
+        """Return the columns that identify a row of the table."""
+        if self.has_records:
+            return (self.column_name, "provider", "model")
+        key_column, _ = self.task.key[0]
+        return (key_column,)
+
+    @cached_property
+    def column_kinds(self) -> dict[str, str]:
+        """Return the kinds of the columns that show an answer: its fields, and a record's time."""
+        kinds = dict(self.task.fields)
+        if self.field is not None:
+            return {self.column_name: kinds[self.field]}
+        return {_TIME_COLUMN: "time", **kinds}
+
+    @cached_property
+    def table(self) -> TableClause:
+        """Return the table with the columns that are used, without their types."""
+        names = dict.fromkeys((*self.key_names, *self.column_kinds))
+        columns = (column(name, ColumnTyped()) for name in names)
+        return table_of(self.table_name, *columns, schema=self.schema)
+
+    # ---- check the table
+
+    def check(self, tx: Connection) -> None:
+        """Check that answers can be written, before rows are asked. Writes nothing.
+
+        The database explains the statements of a write. So it checks the table, the columns, their
+        types, and the rights of the user.
+
+        Raises:
+            InputError: Answers cannot be written: the database refuses the statements, the answer
+                lacks the field, the table is askrows' own, the column has no NULL cells because
+                it is NOT NULL, or the key of the task is not a unique key of the table or has
+                several columns.
+        """
+        if self.table_name.startswith("askrows_"):
+            raise self._error(f"`{self.table_name}` belongs to askrows")
+        if self.field not in {None, *dict(self.task.fields)}:
+            raise self._error(f"the answer has no field `{self.field}`")
+        if len(self.task.key) > 1:
+            raise self._error("the task needs a key of one column")
+
+        key: dict[str, ColumnElement[Any]] = dict.fromkeys(self.key_names, literal_column("NULL"))
+        new_values: dict[str, ColumnElement[Any]] = {
+            name: cast(null(), TYPES_BY_KIND[kind]) for name, kind in self.column_kinds.items()
+        }
+        statements: list[Update | Insert] = [
+            update(self.table).where(self._has_key(tx, key, key)).values(new_values)
+        ]
+        if self.has_records:
+            statements.append(insert(self.table).values(key | new_values))
+        try:
+            with tx.begin_nested():
+                for statement in statements:
+                    tx.exec_driver_sql(f"EXPLAIN {statement.compile(tx)}")
+        except exc.DBAPIError as error:
+            raise self._error(
+                f"the database refuses to write there: {describe_error(error)}",
+                "change the table or write_to=, or grant the rights SELECT and UPDATE on the "
+                "column and SELECT on the key (for records also INSERT), then run the same "
+                "command again",
+            ) from error
+
+        self._check_columns(tx)
+        key_name = self.key_names[0]
+        unique_keys = read_key_columns(tx, self.table_name, self.schema, only_unique=True)
+        if not self.has_records and [fold_column_name(tx, key_name)] not in unique_keys:
+            raise self._error(
+                f"the key of the task ({key_name}) is not a unique key of the table",
+                "add a unique key: CREATE UNIQUE INDEX …",
+            )
+
+    def _check_columns(self, tx: Connection) -> None:
+        """Check that the columns can have blank cells and store the values without rounding.
+
+        Raises:
+            InputError: The column is NOT NULL, or whole numbers are to store fractions.
+        """
+        columns = read_columns(tx, self.table_name, self.schema)
+        target_column = columns[fold_column_name(tx, self.column_name)]
+        if not self.has_records and not target_column["nullable"]:
+            raise self._error(
+                f"`{self.label}` is NOT NULL, and only NULL cells are filled",
+                "name a column that can be NULL, or remove NOT NULL from this column",
+            )
+        for name, kind in self.column_kinds.items():
+            is_whole = isinstance(columns[fold_column_name(tx, name)]["type"], Integer)
+            # PostgreSQL would round without a message.
+            if is_whole and kind in {"real", "decimal"} and not is_sqlite(tx):
+                raise self._error(
+                    f"`{name}` stores whole numbers, but answers may be fractions",
+                    "give the column a type such as double precision",
+                )
+
+    def _error(
+        self, reason: str, hint: str = "name a table of your own in write_to="
+    ) -> InputError:
+        """Return the error for a `write_to=` that cannot be used."""
+        return InputError(f"write_to={self.task.write_to!r}: {reason}", hint=hint)
+
+    # ---- write answers
+
+    def sync(
+        self,
+        tx: Connection,
+        row_ids: Collection[str],
+        preference: VersionPreference,
+        *,
+        later_answers: Sequence[TargetValue] = (),
+        removed_version: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Write, replace or remove answers, so that the table shows the preferred answer of rows.
+
+        - Answers to an input that changed before they were stored are never shown.
+        - A column shows one answer for each row, and NULL if there is none. Rows that the table
+          lacks are skipped.
+        - Of records, there is one for each row id and each model that answered it, with `provider`
+          of this target. If only a person answered, the column `model` is PERSON. A record whose
+          answers are all removed is deleted. A record that another program deleted is inserted
+          again.
+        - Cells that show neither NULL nor a stored answer are left alone, because another program
+          or a person wrote them. The same holds for records.
+
+        Args:
+            tx: The caller's transaction, which must be rolled back after an error.
+            row_ids: Ids of the task's rows.
+            preference: The order of preference among the answers.
+            later_answers: Answers that the caller stores later in this transaction.
+            removed_version: Treat the stored answers of this version as deleted. "" means the
+                answers of all versions, None means no answers.
+            overwrite: Replace any values.
+
+        Raises:
+            RefusedRowError: A rule of the table refuses a value, or the cell of an existing row is
+                still NULL although the answer has a value.
+        """
+        stored_answers = self._read_answers(tx, row_ids)
+        remaining_answers = stored_answers
+        if removed_version is not None:
+            remaining_answers = [
+                answer
+                for answer in stored_answers
+                if removed_version and answer.version != removed_version
+            ]
+        former_answers = self._group_by_key(stored_answers)
+        new_answers = self._group_by_key([*remaining_answers, *later_answers])
+        keys = former_answers.keys() | new_answers.keys()
+        if overwrite:
+            keys |= {self._make_key(row_id, PERSON) for row_id in row_ids}
+
+        for page_keys in split_into_pages(sorted(keys)):
+            preferred_answers = {
+                key: _select_preferred(new_answers.get(key, ()), preference) for key in page_keys
+            }
+            with translate_refusals(self.label, hint="change the value, or the rules of the table"):
+                self._write_answers(tx, preferred_answers, former_answers, overwrite=overwrite)
+            self._check_written(tx, preferred_answers)
+
+    def _read_answers(self, tx: Connection, row_ids: Collection[str]) -> list[TargetValue]:
+        """Return the stored answers that the table can show, oldest first for each row."""
+        columns = answers_table.c
+        query = (
+            select(columns.item_id, columns.extractor, columns.answer, columns.at)
+            .where(is_applied(self.task.name), ~columns.outdated)
+            .order_by(columns.id)
+        )
+        rows = select_matching(tx, query, columns.item_id, sorted(row_ids))
+        return [TargetValue(*row) for row in rows]
+
+    def _make_key(self, row_id: str, model: str) -> _Key:
+        """Return the key in the table of a row, or of its record for a model."""
+        if self.has_records:
+            return (row_id, self.provider, model)
+        return (row_id,)
+
+    def _group_by_key(self, answers: Sequence[TargetValue]) -> dict[_Key, list[TargetValue]]:
+        """Return the answers that each row of the table can show, in their order.
+
+        A person's answer belongs to the records of all models that answered the row. If no model
+        answered it, the record's model is PERSON.
+        """
+        models_by_id: dict[str, set[str]] = {answer.row_id: set() for answer in answers}
+        for answer in answers:
+            if answer.model:
+                models_by_id[answer.row_id].add(answer.model)
+
+        grouped: dict[_Key, list[TargetValue]] = {}
+        for answer in answers:
+            models = models_by_id[answer.row_id] or {PERSON}
+            if answer.model:
+                models = {answer.model}
+            for key in {self._make_key(answer.row_id, model) for model in models}:
+                grouped.setdefault(key, []).append(answer)
+        return grouped
+
+    def _make_cells(self, answer: TargetValue | None) -> dict[str, Any]:
+        """Return an answer as column values, by column; without one all are None."""
+        values = {}
+        if answer is not None:
+            values = {_TIME_COLUMN: answer.answered_at, **json.loads(answer.answer_json)}
+        return {
+            name: to_column_value(kind, values.get(self.field or name))
+            for name, kind in self.column_kinds.items()
+        }
+
+    def _write_answers(
+        self,
+        tx: Connection,
+        preferred_answers: Mapping[_Key, TargetValue | None],
+        former_answers: Mapping[_Key, Sequence[TargetValue]],
+        *,
+        overwrite: bool,
+    ) -> None:
+        """Write the preferred answers into the rows of the table with their keys, and no others.
+
+        - Without records, a row's cells are set if they are NULL or show a former answer. The
+          answer None sets them to NULL.
+        - With records, a missing row is inserted, a row that shows a former answer is updated, and
+          the answer None deletes it.
+        - A row that shows anything else is left alone.
+
+        Args:
+            tx: The caller's transaction.
+            preferred_answers: What each row of the table is to show, by its key.
+            former_answers: What it may show from earlier writes, by its key.
+            overwrite: Also update or delete a row that shows anything else.
+        """
+        inserts: list[dict[str, Any]] = []
+        changes: list[dict[str, Any]] = []
+        removals: list[dict[str, Any]] = []
+        for key, answer in preferred_answers.items():
+            former_cells = [self._make_cells(former) for former in former_answers.get(key, ())]
+            if not self.has_records:
+                former_cells.append(self._make_cells(None))
+            if overwrite:
+                former_cells = [{}]
+
+            new_cells = self._make_cells(answer)
+            row = _number_values("key", key) | _number_values("text", key)
+            row |= _number_values("new", new_cells.values())
+            former_rows = [
+                row | _number_values("old", cells.values())
+                for cells in former_cells
+                if cells != new_cells
+            ]
+            if self.has_records and answer is None:
+                removals += former_rows
+                continue
+
+            changes += former_rows
+            if self.has_records:
+                inserts.append(row | _number_values("inserted", key))
+
+        key_values = _make_parameters("key", self.key_names)
+        new_values = _make_parameters("new", self.column_kinds)
+        has_key = self._has_key(tx, key_values, _make_parameters("text", self.key_names))
+        is_former: ColumnElement[bool] = true()
+        if not overwrite:
+            is_former = self._shows_former(tx)
+        run_many(tx, update(self.table).where(has_key, is_former).values(new_values), changes)
+        run_many(tx, delete(self.table).where(has_key, is_former), removals)
+        inserted_values = _make_parameters("inserted", self.key_names) | new_values
+        existing_row = select(literal(1)).select_from(self.table).where(has_key).exists()
+        new_row = select(*inserted_values.values()).where(~existing_row)
+        run_many(tx, insert(self.table).from_select(list(inserted_values), new_row), inserts)
+
+    def _has_key(
+        self,
+        tx: Connection,
+        key: Mapping[str, ColumnElement[Any]],
+        key_texts: Mapping[str, ColumnElement[Any]],
+    ) -> ColumnElement[bool]:
+        """Return the condition that a row has a key.
+
+        The table's own comparison may ignore case or zeros, so the bytes are compared, too.
+
+        Args:
+            tx: The transaction of the statement.
+            key: The values by column.
+            key_texts: The same values in other parameters, because a parameter has a single type.
+        """
+        conditions: list[ColumnElement[bool]] = []
+        for name in self.key_names:
+            key_text = collate(cast(self.table.c[name], Text), _byte_collation(tx))
+            conditions.append(self.table.c[name] == key[name])
+            conditions.append(key_text == key_texts[name])
+        return and_(*conditions)
+
+    def _shows_former(self, tx: Connection) -> ColumnElement[bool]:
+        """Return the condition that a row shows the former cells of the parameters.
+
+        Texts are compared by their bytes. PostgreSQL compares all values as text, as the columns
+        would store them, because it does not compare values of the type json.
+        """
+        columns: ReflectedColumns = {}
+        if not is_sqlite(tx):
+            columns = read_columns(tx, self.table_name, self.schema)
+        conditions: list[ColumnElement[bool]] = []
+        for name, value in _make_parameters("old", self.column_kinds).items():
+            cell: ColumnElement[Any] = self.table.c[name]
+            former: ColumnElement[Any] = value
+            if name in columns:
+                cell = cast(cell, Text)
+                former = cast(cast(former, columns[name]["type"]), Text)
+            conditions.append(collate(cell, _byte_collation(tx)).is_not_distinct_from(former))
+        return and_(*conditions)
+
+    def _check_written(
+        self, tx: Connection, preferred_answers: Mapping[_Key, TargetValue | None]
+    ) -> None:
+        """Raise RefusedRowError if a written row is empty: a trigger can undo a write silently."""
+        written_keys = [
+            key
+            for key, answer in preferred_answers.items()
+            if any(value is not None for value in self._make_cells(answer).values())
+        ]
+        keys = [self.table.c[name] for name in self.key_names]
+        is_empty = and_(*(self.table.c[name].is_(None) for name in self.column_kinds))
+        empty_rows = select(literal(1)).where(tuple_(*keys).in_(written_keys), is_empty)
+        if has_row(tx, empty_rows):
+            raise RefusedRowError(
+                f"{self.label} stays NULL: a trigger or a rule of the database discards the value",
+                hint="change the type of the column, or remove the trigger or rule",
+            )
+
+    # ---- find written answers
+
+    def count_written_rows(self, tx: Connection, row_ids: Sequence[str]) -> int:
+        """Return how many of these rows have a value in the column, or a record of this provider.
+
+        For a column, values of other programs count, too.
+        """
+        is_written: ColumnElement[bool] = self.table.c[self.column_name].is_not(None)
+        if self.has_records:
+            is_written = self.table.c.provider == self.provider
+        key_text: ColumnElement[Any] = cast(self.table.c[self.key_names[0]], Text)
+        query = select(key_text).where(is_written)
+        return len({row[0] for row in select_matching(tx, query, key_text, row_ids)})
+
+    def has_written_row(self, row_id: ColumnElement[Any], model: str) -> ColumnElement[bool]:
+        """Return the condition that there is a record of this provider for a row id and a model.
+
+        Args:
+            row_id: Expression for the row id.
+            model: Value of the column `model`.
+        """
+        table = self.table
+        is_own_row = (table.c.provider == self.provider) & (table.c.model == model)
+        written_ids = select(cast(table.c[self.column_name], Text)).where(is_own_row)
+        return cast(row_id, Text).in_(written_ids)
+
+
+def _number_values(prefix: str, values: Iterable[Any]) -> dict[str, Any]:
+    """Return values by the names of the parameters that `_make_parameters` makes."""
+    return {f"askrows_{prefix}_{index}": value for index, value in enumerate(values)}
+
+
+def _make_parameters(prefix: str, names: Iterable[str]) -> dict[str, ColumnElement[Any]]:
+    """Return a numbered parameter for each column, which takes the type of its column."""
+    return {
+        name: bindparam(parameter, type_=ColumnTyped())
+        for parameter, name in _number_values(prefix, names).items()
+    }
+
+
+def _byte_collation(tx: Connection) -> str:
+    """Return the name of the collation that compares texts by their bytes."""
+    if is_sqlite(tx):
+        return "BINARY"
+    return "C"
+
+
+def make_answer_target(
+    record: TaskRecord,
+    provider: str = "",
+    write_to: str | None = None,
+) -> AnswerTarget | None:
+    """Return the table or column of another program that shows the answers; None without one.
+
+    For example, `people.note=summary` names the column `note` of the table `people` and the field
+    `summary`. A schema may precede the table. Without a field, the table gets records. Names in
+    quotation marks may contain any character. The database is not read.
+
+    Args:
+        record: The task.
+        provider: The backend that answers now.
+        write_to: The column that is written; `write_to=` of the task if None.
+
+    Raises:
+        InputError: `write_to=` names no table with a column.
+    """
+    write_to = write_to or record.write_to
+    if write_to is None:
+        return None
+
+    match = _WRITE_TO.fullmatch(write_to)
+    if match is None:
+        raise InputError(
+            f"write_to={write_to!r} does not name a column",
+            hint='write it like "table.column=field"',
+        )
+    *name_parts, _ = match.groups(default="")
+    schema, table_name, column_name = (
+        quoted_part.replace('""', '"') or bare_part.strip()
+        for quoted_part, bare_part in zip(name_parts[::2], name_parts[1::2], strict=True)
+    )
+    return AnswerTarget(
+        record,
+        schema=schema or None,
+        table_name=table_name,
+        column_name=column_name,
+        field=match["field"],
+        provider=provider,
+    )
+
+
+def _select_preferred(
+    answers: Sequence[TargetValue], preference: VersionPreference
+) -> TargetValue | None:
+    """Return the preferred answer, the newest of a version; None without answers."""
+    return min(
+        reversed(answers), key=lambda answer: preference.sort_key(answer.version), default=None
+    )

@@ -1,0 +1,333 @@
+"""Send the requests of live batches as single API calls, many at once, within every limit.
+
+- The requests of open batches are in a queue. A call starts when `LiveThrottle.acquire` returns,
+  and runs as a task of its own.
+- Call slots belong to the run: requests of the next batch start while the last calls of the
+  previous batch are still running.
+- `live_calls` decides what follows from a reply or a failure; `live_batches` prepares, seals and
+  ingests the batches in threads.
+- The next command seals the replies that a dead process left (`ingest.recover_dead_runs`). Rows
+  without a reply are open again.
+- A run with `RunPolicy.is_single_batch` asks about a few rows in one batch, and no row again.
+"""
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+from askrows.pipeline.batch.batch_plan import Selection
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core import errors
+from askrows.pipeline.core.states import Mode
+from askrows.pipeline.run.live_batches import INTERRUPTED_WRITE_TIMEOUT_S, LiveBatches
+from askrows.pipeline.run.live_calls import LiveCalls, PendingCall
+from askrows.pipeline.run.live_report import ASK_ALL_ROWS, LiveReport, OnProgress, RunPolicy
+from askrows.pipeline.run.live_throttle import CHECK_INTERVAL_S, LiveThrottle
+
+# Time for running calls to end after the first Ctrl-C.
+GRACE_S = 5.0
+
+
+def ask_rows(
+    ws: WorkspaceSession,
+    selection: Selection,
+    *,
+    mode: Mode = Mode.LIVE,
+    policy: RunPolicy = ASK_ALL_ROWS,
+    on_progress: OnProgress = lambda _: None,
+) -> LiveReport:
+    """Ask about the selected open rows in live batches; ingest each batch when it is complete.
+
+    A trial, which tests a prompt, also asks about named rows that are not open. It stores only
+    outcome counts and cost; its replies are in the report. A row whose answer is invalid or refused
+    is asked again while it stays open, unless the policy allows only a single batch. Ctrl-C stops
+    the run and is not raised; the report says `interrupted`.
+
+    Args:
+        selection: The rows to ask about.
+        mode: The mode of the batches: live, flex, decide or trial.
+        policy: The rules of the run.
+        on_progress: Called with the report after each reply and once a second.
+
+    Returns:
+        The report. Its `stopped` is the error that ended the run early, if any.
+
+    Raises:
+        ConfigurationError: There is no usable key, or the engine cannot start. Nothing was written.
+    """
+    batches = LiveBatches(ws, selection, mode, policy)
+    return _LiveRun(batches, on_progress).run_to_end()
+
+
+@contextlib.contextmanager
+def _handling_signals(handle: Callable[[], None]) -> Iterator[None]:
+    """Call `handle` in the event loop for each SIGINT and SIGTERM while this context is active.
+
+    Only the main thread gets signals; in other threads nothing is changed. Ignored signals stay
+    ignored. The earlier handlers are restored at the end.
+    """
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    previous_handlers = {name: signal.getsignal(name) for name in signals if is_main_thread}
+    unhandled = (signal.SIG_IGN, None)
+    handled_signals = [
+        name for name, handler in previous_handlers.items() if handler not in unhandled
+    ]
+    for name in handled_signals:
+        loop.add_signal_handler(name, handle)
+    try:
+        yield
+    finally:
+        for name in handled_signals:
+            loop.remove_signal_handler(name)
+            signal.signal(name, previous_handlers[name])
+
+
+class _LiveRun:
+    """A run of live calls in an event loop; all database access happens in threads."""
+
+    def __init__(self, batches: LiveBatches, on_progress: OnProgress) -> None:
+        """Prepare a run; nothing is read or sent yet.
+
+        Args:
+            batches: The batches of the run, with its session, mode, rules and report.
+            on_progress: Called with the report after each reply and once a second.
+        """
+        self.report = batches.report
+        self._ws = batches.ws
+        self._on_progress = on_progress
+        self._batches = batches
+        mode = batches.mode
+        policy = batches.policy
+        self._throttle = LiveThrottle(self._ws, mode, policy, self.report)
+        self._calls = LiveCalls(self._ws, mode, policy, self._throttle, self.report)
+        # Batches that are being sealed and ingested.
+        self._closing_batches: set[asyncio.Task[None]] = set()
+
+    def run_to_end(self) -> LiveReport:
+        """Run until all rows are asked or the run is stopped; return the report.
+
+        A AskrowsError that stops the run is not raised: it is the report's `stopped`. If no row
+        was answered and the last call failed because of the service, this failure is `stopped`,
+        too.
+
+        Raises:
+            ConfigurationError: Before the run, because there is no usable key or the engine cannot
+                start.
+            Exception: An error that is not a AskrowsError stopped the run.
+        """
+        # A missing key or an engine that cannot start is reported before anything is written.
+        self._ws.ensure_client()
+        asyncio.run(self._run())
+        if self._throttle.unexpected_error is not None:
+            raise self._throttle.unexpected_error
+
+        is_service_down = self._throttle.last_failure is not None and not self.report.answered
+        if self.report.stopped is None and is_service_down:
+            self.report.stopped = self._throttle.last_failure
+        return self.report
+
+    async def _run(self) -> None:
+        """Start calls until the run ends, then close its batches and release their locks.
+
+        If this fails, only the locks are released. A signal interrupts the run. `_tick` runs once a
+        second until the end.
+        """
+        ticking = asyncio.create_task(self._tick())
+        try:
+            with _handling_signals(self._interrupt):
+                await self._start_calls()
+                await self._finish()
+        finally:
+            ticking.cancel()
+            self._batches.release()
+
+    # Calls
+
+    async def _start_calls(self) -> None:
+        """Start the queued calls as the limits allow, until no row is left or the run is stopped.
+
+        All errors stop the run and are not raised. If a budget has too little left for further
+        rows, its error stops the run; a run with a single batch ends without an error then.
+        """
+        try:
+            await self._count_other_calls()
+            while (call := await self._wait_for_call_to_make()) is not None:
+                started_call = await self._throttle.acquire(call.prompt_tokens)
+                if started_call is not None:
+                    call_work = self._calls.make_call(call, started_call)
+                    self._spawn(call_work, self._throttle.running_calls)
+            if not self._throttle.is_stopped:
+                self._batches.check_budget()
+        except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
+            self._throttle.stop(error)
+
+    async def _wait_for_call_to_make(self) -> PendingCall | None:
+        """Return the next call that may be made now; wait until there is one.
+
+        If no queued call may be made now, and another batch may be possible, that batch is prepared
+        and its requests are queued. Otherwise the method waits while calls are queued or running or
+        batches are closing.
+
+        Returns:
+            The call, removed from the queue. None if the run is stopped, or if nothing is queued,
+            running or closing and no row is left.
+
+        Raises:
+            UnavailableError: The deadline of the run is over.
+        """
+        while not self._throttle.is_stopped:
+            self._throttle.raise_if_late()
+            call = self._calls.pop_ready()
+            if call is not None:
+                return call
+
+            if self._batches.may_have_rows:
+                opened = await asyncio.to_thread(self._batches.open_next)
+                if opened is not None:
+                    open_batch, planned_requests = opened
+                    self._calls.add(open_batch, planned_requests)
+                    self._close_complete_batches()
+            elif self._calls.queue or self._throttle.running_calls or self._closing_batches:
+                await self._wait_for_call()
+            else:
+                return None
+        return None
+
+    async def _wait_for_call(self) -> None:
+        """Wait until a queued call may be repeated, the deadline, or the end of a call or batch.
+
+        Returns after CHECK_INTERVAL_S at the latest. Sets the report's `pause_s`.
+        """
+        remaining_s = self._throttle.deadline - self._ws.monotonic()
+        pause_s = min(self._calls.seconds_to_next(), remaining_s)
+        self.report.pause_s = 0.0 if self._throttle.running_calls else pause_s
+        await self._throttle.wait_for_change(min(CHECK_INTERVAL_S, max(0.001, pause_s)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None], running: set[asyncio.Task[None]]) -> None:
+        """Start a coroutine as a task and do not wait for it; an error of it stops the run.
+
+        The task is in `running` until it ends. When the coroutine ends, batches that are complete
+        are closed, and `on_progress` is called.
+        """
+
+        async def guard() -> None:
+            try:
+                await work
+                self._close_complete_batches()
+            except Exception as error:  # noqa: BLE001 - raised when the running calls have ended
+                self._throttle.stop(error)
+            finally:
+                self._on_progress(self.report)
+
+        def discard(task: asyncio.Task[None]) -> None:
+            running.discard(task)
+            self._throttle.notify()
+
+        task = asyncio.create_task(guard())
+        running.add(task)
+        task.add_done_callback(discard)
+
+    # Batches
+
+    def _close_complete_batches(self) -> None:
+        """Start to close the batches whose requests need no more calls, unless the run stops."""
+        if self._throttle.is_stopped:
+            return
+        for open_batch in self._batches.pop_complete():
+            closing = asyncio.to_thread(self._batches.close, open_batch)
+            self._spawn(closing, self._closing_batches)
+
+    # The end
+
+    def _interrupt(self) -> None:
+        """Let no further call start after an interrupt, and set the report's `interrupted`.
+
+        At the first interrupt of a run, running calls may end within GRACE_S. At the second, they
+        are cancelled.
+        """
+        if self.report.interrupted:
+            for call in self._throttle.running_calls:
+                call.cancel()
+        else:
+            grace_end = self._ws.monotonic() + GRACE_S
+            self._throttle.deadline = min(self._throttle.deadline, grace_end)
+        self.report.interrupted = True
+        self._throttle.stop()
+
+    async def _finish(self) -> None:
+        """End the running calls, then seal and ingest all open batches.
+
+        If the run was not stopped, but no call was answered, the rows whose request got a 400 are
+        given up. The attempts are not charged, because the fault may be in all requests.
+
+        An error of a batch stops the run and becomes the report's `stopped`. An interrupted run
+        ignores the error that the database is not available; the next command ingests the batch.
+        Rows that got the answer of an equal row are added to the report's `answered`.
+        """
+        await self._end_running_calls()
+        if not self._throttle.is_stopped:
+            self._calls.give_up_refused()
+            self._close_complete_batches()
+
+        if self._closing_batches:
+            await asyncio.wait(list(self._closing_batches))
+        while self._batches.open:
+            open_batch = self._batches.open.pop(min(self._batches.open))
+            try:
+                await asyncio.to_thread(self._batches.close, open_batch)
+            except errors.AskrowsError as error:
+                # An interrupted run leaves a batch that it cannot write to the next command.
+                is_unavailable = isinstance(error, errors.UnavailableError)
+                if not (self.report.interrupted and is_unavailable):
+                    self._throttle.stop(error)
+        self.report.answered += self._batches.copied_rows
+
+    async def _end_running_calls(self) -> None:
+        """Wait for running calls until the throttle's deadline, then cancel them.
+
+        The deadline is that of the run; an interrupt shortens it to GRACE_S. Cancelled calls
+        get INTERRUPTED_WRITE_TIMEOUT_S to end.
+        """
+        while self._throttle.running_calls:
+            remaining_s = self._throttle.deadline - self._ws.monotonic()
+            if remaining_s <= 0:
+                break
+            timeout_s = min(remaining_s, CHECK_INTERVAL_S)
+            await asyncio.wait(list(self._throttle.running_calls), timeout=timeout_s)
+        for call in self._throttle.running_calls:
+            call.cancel()
+        if self._throttle.running_calls:
+            await asyncio.wait(
+                list(self._throttle.running_calls), timeout=INTERRUPTED_WRITE_TIMEOUT_S
+            )
+
+    # Once a second
+
+    async def _tick(self) -> None:
+        """Once a second sync the reply files, and check for stalls and interrupts.
+
+        Also counts the calls of other processes for the rate limits. Runs until it is cancelled.
+        Errors of the sync are ignored. The session's stop event interrupts the run. Sets the
+        report's `service_failure`, and calls `on_progress`.
+        """
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            with contextlib.suppress(errors.AskrowsError, OSError):
+                await asyncio.to_thread(self._batches.sync)
+                await self._count_other_calls()
+            self._throttle.check_stall()
+            if self._ws.stop_event.is_set() and not self.report.interrupted:
+                self._interrupt()
+            failure = self._throttle.last_failure
+            self.report.service_failure = failure.message if failure else ""
+            self._on_progress(self.report)
+
+    async def _count_other_calls(self) -> None:
+        """Tell the rate limiter of the calls of other runs in this minute and day."""
+        other_calls, calls_today = await asyncio.to_thread(self._batches.read_other_calls)
+        self._throttle.rate_limiter.replace_other_calls(other_calls, today=calls_today)

@@ -1,0 +1,226 @@
+"""Ask about a random sample of rows, validate the answers, and record the verdict.
+
+Such a sample is a pilot. Its verdict is "passed" if its quality report meets all gates. A pilot
+that failed or is unfinished blocks all other rows of its version until another one passes, or a
+person waives it.
+"""
+
+from collections.abc import Sequence
+
+from askrows.pipeline.batch.session import WorkspaceSession
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import GateError, InputError, RemoteError
+from askrows.pipeline.core.report import Failure, raise_first_error
+from askrows.pipeline.quality import evaluate, pilot
+from askrows.pipeline.quality.report import QualityReport
+from askrows.pipeline.run import rounds
+from askrows.pipeline.run.tag_report import TagReport
+from askrows.pipeline.store import answer_counts, claims, runs
+from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.task import Task
+
+# Pause before the next check whether another process has sent a pilot's batch.
+CLAIM_CHECK_PAUSE_S = 0.2
+
+
+def check_or_run_pilot(
+    ws: WorkspaceSession,
+    *,
+    size: int | None = None,
+    skip: bool = False,
+    is_required: bool = False,
+    limit: int | None = None,
+    is_confirmed: bool = True,
+) -> TagReport | None:
+    """Make sure that no pilot blocks the open rows of the version; with a `size`, run a pilot.
+
+    A pilot is a small sample that is asked first. The newest ended pilot blocks the version if it
+    failed. If none has ended, an unfinished pilot blocks it. A missing pilot blocks it, too, if
+    there is a `size`, or if `is_required` is set and `skip` is not.
+
+    1. With `skip`, a failed or unfinished pilot is first waived in the database; then it blocks the
+       version no longer. A missing pilot is waived, too, if the task's own gates need one.
+    2. If nothing blocks the version then, nothing is run, even with a `size`.
+    3. If there is no `size`, a blocked version with open rows raises.
+    4. If there is a `size`, a pilot is run, which costs money, or an unfinished pilot is continued.
+       If there is neither an open row nor an unfinished pilot, nothing is run.
+
+    Args:
+        ws: The workspace, with the version in use.
+        size: Number of rows of the pilot, or None to run no pilot.
+        skip: Record in the database that a person waived the pilot.
+        is_required: The version needs a pilot even without a `size`.
+        limit: Upper limit of `size`.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report of the pilot that was run and passed, or None if no pilot was run.
+
+    Raises:
+        GateError: The version is blocked, or the pilot that was run failed its gates or got no
+            answer.
+        InputError: The estimate of the pilot was not confirmed.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
+    """
+    if skip:
+        pilot.waive_required_pilot(ws.store, ws.task, version=ws.version, now=ws.now)
+
+    with ws.store.read() as tx:
+        needs_pilot = size is not None or (is_required and not skip)
+        # Counting reads all rows, so it is left out if no pilot is needed.
+        if not pilot.find_blocking_reason(tx, ws.version, is_required=needs_pilot):
+            return None
+
+        has_open_rows = claiming.count_claimable(tx, ws.task) > 0
+        if size is None:
+            if has_open_rows:
+                pilot.check_pilot(tx, ws.task, ws.version, is_required=needs_pilot)
+            return None
+        if not (has_open_rows or pilot.has_unfinished_pilot(tx, ws.version)):
+            return None
+
+    report = run_pilot(ws, size=min(size, limit or size), seed=None, is_confirmed=is_confirmed)
+    raise_first_error(report.gate_errors, ws.display)
+    return report
+
+
+def run_pilot(
+    ws: WorkspaceSession,
+    *,
+    size: int | None,
+    seed: int | None,
+    is_confirmed: bool = False,
+) -> TagReport:
+    """Ask about a random sample by batch, wait for the answers, and record the verdict.
+
+    The rows are synced first. An unfinished pilot is continued, unless another size or seed is
+    given. When all rows of the sample are answered or parked, a quality report is written, and the
+    pilot is recorded as passed or failed.
+
+    Args:
+        ws: The workspace.
+        size: Rows of the sample; if None, as the unfinished pilot, else the default.
+        seed: Seed of the draw; if None, as the unfinished pilot, else the default.
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+
+    Returns:
+        The report, also of a pilot that failed its gates, which raises nothing here. Its
+        `drawn_pilot` is the pilot, and its `asked` the number of rows of the sample.
+
+    Raises:
+        InputError: No row is open, or the estimate was not confirmed.
+        RemoteError, ConfigurationError: The pilot was stopped; the next run continues it.
+        GateError: No reply came, so the pilot stays unfinished; or no reply was a valid answer, and
+            the pilot is recorded as failed.
+    """
+    rounds.sync_and_recover_task(ws)
+    size, seed, row_ids = ws.store.query(
+        pilot.plan_next_pilot,
+        ws.task,
+        ws.version,
+        size=size,
+        seed=seed,
+    )
+    if not row_ids:
+        raise InputError(
+            f"{ws.task.nouns.none_open_message}; nothing was sent",
+            hint=f"a new {OptionHint('version')} asks about all of them again",
+        )
+
+    with ws.store.write() as tx:
+        pilot_row = runs.begin_pilot(
+            tx,
+            ws.task.name,
+            ws.version,
+            size=size,
+            seed=seed,
+            now=ws.now(),
+        )
+    report = _ask_sample(ws, row_ids, is_confirmed=is_confirmed)
+    report.drawn_pilot = pilot_row
+    report.asked = len(row_ids)
+
+    sample_text = f"{len(row_ids)} {ws.task.nouns.plural}"
+    note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
+    quality = evaluate.write_report(ws, version=ws.version, notes=[note])
+    parked_hint = f"`{ws.task.nouns.command('parked')}` lists the reasons"
+    if quality is None:
+        raise GateError(
+            "the pilot got no reply; nothing was judged",
+            hint=f"{parked_hint}; then run the same command again",
+        )
+
+    report.quality_reports[ws.version] = quality
+    has_answers = _end_pilot(ws, pilot_row, quality)
+    # The gates need a minimum of answers to fail.
+    if quality.passed and not has_answers:
+        raise GateError(f"the pilot got no valid answer about its {sample_text}", hint=parked_hint)
+    return report
+
+
+def _end_pilot(ws: WorkspaceSession, pilot_row: runs.PilotRow, quality: QualityReport) -> bool:
+    """End a pilot with its verdict and report path; return whether its version has answers.
+
+    The verdict is "passed" if the gates passed and there is an answer, else "failed". Gates also
+    pass if there are too few answers to judge, so the caller needs to know whether there is any.
+    Writes in its own transaction.
+    """
+    with ws.store.write() as tx:
+        has_answers = answer_counts.count_answered(tx, ws.task.name, ws.version) > 0
+        is_passed = quality.passed and has_answers
+        verdict = runs.PilotVerdict.PASSED if is_passed else runs.PilotVerdict.FAILED
+        report_path = str(quality.path.relative_to(ws.data))
+        runs.end_pilot(tx, pilot_row.number, verdict, report=report_path, now=ws.now())
+    return has_answers
+
+
+def _ask_sample(ws: WorkspaceSession, row_ids: Sequence[str], *, is_confirmed: bool) -> TagReport:
+    """Send and ingest batches until a sample's rows are answered or parked; return the report.
+
+    Waits for batches, and for rows that another process claimed. No quality report is written.
+
+    Args:
+        is_confirmed: A person confirmed the cost before; otherwise the person is asked.
+
+    Raises:
+        AskrowsError: A poll or a batch failed, or rows of the sample are open and a budget or the
+            API has no room.
+    """
+    tag_rounds = rounds.TagRounds(ws, row_ids=row_ids, should_report=False)
+    tag_rounds.submit(is_confirmed=is_confirmed, should_report_full_api=True)
+    has_claimed_rows = True
+    while has_claimed_rows:
+        tag_rounds.advance(wait=True)
+        stop_error = _find_sample_error(ws.task, tag_rounds)
+        if stop_error is not None:
+            raise stop_error
+
+        # Another process may have claimed rows that it has not sent yet.
+        has_claimed_rows = bool(ws.store.query(claims.filter_claimed, ws.task.name, row_ids))
+        ws.sleep(CLAIM_CHECK_PAUSE_S if has_claimed_rows else 0.0)
+    return tag_rounds.complete_report()
+
+
+def _find_sample_error(task: Task, tag_rounds: rounds.TagRounds) -> Failure | None:
+    """Return the error because of which asking a sample must stop, or None to go on.
+
+    The first that applies is returned:
+
+    1. The error of a poll or of a failed batch. It is ignored if every batch failed, the poll was
+       not stopped and no row is open, because then all rows of the sample were parked and the
+       sample is done.
+    2. If rows are open, an exhausted budget.
+    3. If rows are open, an API without room for batches.
+    """
+    report = tag_rounds.report
+    has_open_rows = tag_rounds.count_claimable() > 0
+    # If every batch failed at the API but no row is open, all rows were parked: no error.
+    errors = list[Failure]()
+    if has_open_rows or tag_rounds.is_stopped or not report.is_down:
+        errors += report.list_errors(task.nouns)
+    if has_open_rows and report.stop.budget_error is not None:
+        errors.append(report.stop.budget_error)
+    if has_open_rows and report.no_room:
+        message = f"{report.stop.message}; nothing was lost"
+        errors.append(RemoteError(message, hint="run the same command again later"))
+    return next(iter(errors), None)

@@ -1,1 +1,0 @@
-"""Tables and files of other programs: adopted, read and written, for every subject."""

@@ -1,0 +1,1 @@
+"""Tasks: declarations and their files, versions, prompts, requests, answers and corrections."""

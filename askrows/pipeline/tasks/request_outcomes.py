@@ -1,0 +1,519 @@
+"""Validate replies, and write answers and failed attempts into the database.
+
+A `RequestOutcome` is the outcome of one request. `write_outcomes` is the only function that
+writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
+claim: the row is then answered, parked or open again.
+
+- A claim is the record that a batch asks a row under a version (`task@n/model`).
+- A failed attempt is charged if it counts against its row, and forgiven if it counts for nothing.
+- A parked row is not asked again until a user unparks it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from askrows.pipeline.core.errors import ConfigurationError, RefusedRowError
+from askrows.pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.states import (
+    LAST_FAILURE_INTRODUCTION,
+    UNSUPPORTED_REASON,
+    Mode,
+    Outcome,
+)
+from askrows.pipeline.gemini import models, responses, usage
+from askrows.pipeline.gemini.models import Model
+from askrows.pipeline.gemini.usage import NO_USAGE
+from askrows.pipeline.rows.refusals import write_rows_and_list_refused
+from askrows.pipeline.store import answer_counts, answers, claims, workspace
+from askrows.pipeline.store.batches import BatchRow
+from askrows.pipeline.store.claims import RowClaim
+from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_columns
+from askrows.pipeline.store.database import Connection
+from askrows.pipeline.tasks.request_builder import choose_response_parser
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_values import WriteResult
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Reasons of parked rows, as users read them.
+FINAL_ERROR_REASON = "Gemini refused the request permanently"
+MAX_ATTEMPTS_REASON = "it failed {n} times"
+BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
+LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
+# The reason of a request that got several valid, but different answers.
+DIFFERENT_ANSWERS = "different-answers"
+
+
+class RequestOutcome(NamedTuple):
+    """The outcome of one request."""
+
+    claim: RowClaim
+    outcome: Outcome
+    reason: str
+    answer: "BaseModel | None" = None
+    reply: responses.ParsedReply | None = None
+    # The failure counts for the row; False if the service failed.
+    is_charged: bool = True
+    # The failure counts for nobody: a person asked for that, the account of the key failed, or the
+    # whole batch got no reply.
+    is_forgiven: bool = False
+    # Values of the answer that were dropped because the field was full.
+    dropped_value_count: int = 0
+    # Confidences of the answer by field.
+    confidences: Mapping[str, FieldConfidence] = {}
+    # The answer was not checked against its row, which was gone or had another input.
+    is_unchecked: bool = False
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin of request outcomes, which is stored with the answers."""
+
+    # Batch number; None for copied answers.
+    batch_number: int | None
+    # Version: `task@n/model`.
+    version: str
+    model: Model
+    # Fingerprint of the declaration in the prompt; None for a built-in task.
+    fingerprint: str | None = None
+    mode: Mode = Mode.BATCH
+    # The table of models, for the prices of another model that served a reply.
+    models_by_name: Mapping[str, Model] = field(default_factory=dict)
+
+    def find_service_tier(self, reply: responses.ParsedReply | None) -> str:
+        """Return the service tier of a reply: as the API reported it, else the mode's tier.
+
+        A reply of a batch file always has the tier of the batch mode.
+        """
+        reported_tier = reply.served_tier if reply and self.mode is not Mode.BATCH else ""
+        return reported_tier or self.mode.tier
+
+    def calculate_reply_cost(self, reply: responses.ParsedReply, replied_at: datetime) -> float:
+        """Return the cost of a reply in USD, at that day's price of the model that served it."""
+        return usage.calculate_cost(
+            models.find_serving_model(self.model, reply.model_version, self.models_by_name),
+            reply.usage,
+            self.find_service_tier(reply),
+            day=replied_at.date(),
+        )
+
+
+def make_provenance(batch: BatchRow, *, settings: Settings) -> Provenance:
+    """Return the origin of a batch's replies: number, version, model, fingerprint and mode.
+
+    Reads the table of models from files: the product's own, and the file of the setting
+    MODELS_FILE. It gives the prices of the model.
+
+    Raises:
+        ConfigurationError: The table no longer has the model of the batch.
+    """
+    models_by_name = models.load_models(settings.models_file)
+    model = models_by_name.get(batch.model)
+    if model is None:
+        raise ConfigurationError(
+            f"batch {batch.number} was sent to {batch.model}, "
+            "which is no longer in the table of models; nothing was changed",
+            hint="add it to the file that ASKROWS_MODELS_FILE names",
+        )
+    return Provenance(
+        batch.number,
+        batch.version,
+        model,
+        batch.fingerprint,
+        batch.mode,
+        models_by_name,
+    )
+
+
+def choose_reply_outcome(
+    task: Task,
+    claim: RowClaim,
+    lines: Iterable[bytes],
+    *,
+    missing_outcome: RequestOutcome,
+    model: Model,
+    row: Any,
+) -> RequestOutcome:
+    """Validate the result lines of one request, in file order; return the outcome that counts.
+
+    A valid answer wins over failures, else the first failure counts. If valid answers differ, the
+    outcome is invalid, because nothing shows which of them is right. Writes nothing.
+
+    Args:
+        claim: The row that was asked, and the hash of its input.
+        missing_outcome: Returned if there is no line.
+        model: The model that was asked.
+        row: Values of the row by column, if the task needs them to validate an answer.
+
+    Raises:
+        ConfigurationError: A validator or `check` in the user's task file failed.
+    """
+    answer: RequestOutcome | None = None
+    failure: RequestOutcome | None = None
+    parse_response = choose_response_parser(task, model)
+    for line in lines:
+        reply = responses.parse_result_line(line, parse_response)
+        request_outcome = validate_reply(task, claim, reply, row=row)
+        if reply.confidences:
+            confidences = {
+                name: FieldConfidence(probability, model.name)
+                for name, probability in reply.confidences.items()
+            }
+            request_outcome = request_outcome._replace(confidences=confidences)
+        if request_outcome.outcome is not Outcome.ANSWERED:
+            failure = failure or request_outcome
+        elif answer is None:
+            answer = request_outcome
+        elif request_outcome.answer != answer.answer:
+            return answer._replace(outcome=Outcome.INVALID, reason=DIFFERENT_ANSWERS, answer=None)
+    return answer or failure or missing_outcome
+
+
+def validate_reply(
+    task: Task,
+    claim: RowClaim,
+    reply: responses.ParsedReply,
+    *,
+    row: Any,
+) -> RequestOutcome:
+    """Validate one reply: a failure keeps its reason, any other reply must validate as an answer.
+
+    An error of billing or permissions of the API key's account never leads to parking the row: it
+    is neither charged to the row nor counted as a failure of the service (forgiven). Any other
+    failure is charged to the row. Surplus values are dropped from an answer and counted. Writes
+    nothing.
+
+    If the row is gone or its input changed since the request, the answer's quotations and the
+    task's `check` are not tested. If the task has any of these, the outcome is then marked as
+    unchecked (`is_unchecked`).
+
+    Args:
+        claim: The row that was asked, and the hash of its input.
+        row: Values of the row by column, if the task needs them to validate an answer.
+
+    Raises:
+        ConfigurationError: A validator or `check` in the user's task file failed.
+    """
+    if reply.outcome is not Outcome.ANSWERED:
+        is_account_failure = reply.is_account_failure
+        return RequestOutcome(
+            claim,
+            reply.outcome,
+            reply.reason,
+            reply=reply,
+            is_charged=not is_account_failure,
+            is_forgiven=is_account_failure,
+        )
+
+    try:
+        answer, reason = responses.parse_answer(reply, task.answer_model)
+    except (Exception, SystemExit) as error:
+        if task.user_file is not None:
+            raise task.user_file.make_code_error(error, claim.row_id) from error
+        raise
+
+    left_out_values = 0
+    has_same_input = row is not None and claim.input_hash in {"", task.hash_input(row)}
+    if answer is not None:
+        answer, left_out_values = task.limit_answer(answer)
+        answer, invalid_reason = task.check_answer(answer, row if has_same_input else None)
+        if answer is None:
+            reason = invalid_reason
+
+    outcome = Outcome.INVALID if answer is None else Outcome.ANSWERED
+    return RequestOutcome(
+        claim,
+        outcome,
+        reason,
+        answer,
+        reply,
+        dropped_value_count=left_out_values,
+        is_unchecked=task.needs_row and not has_same_input,
+    )
+
+
+def write_outcomes(
+    tx: Connection,
+    task: Task,
+    request_outcomes: Sequence[RequestOutcome],
+    *,
+    provenance: Provenance,
+    now: datetime,
+) -> WriteResult:
+    """Store answers and failed attempts, and end the claims of their rows.
+
+    Runs in the caller's transaction. A claimed row is answered, parked or open again afterwards:
+
+    - It is answered if it got an answer.
+    - It is parked if it must not be asked again: it failed too often, another try cannot help (the
+      API's error is final), or the database refused its answer.
+    - It is open again after any other failure.
+
+    If an answer was applied to a row, it is recorded that the task's rows changed, so that the
+    index of the task is outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is
+    recorded as answered or parked directly. If all replies are copies, `provenance` needs no batch
+    number.
+
+    Args:
+        request_outcomes: Outcomes of requests, or copies of them for rows with equal inputs.
+        provenance: Batch, version and model of all replies.
+
+    Returns:
+        Rows that took their answer, rows whose input changed after the request (these can be among
+        the rows that took it), rows whose answer the database refused, and all rows that are parked
+        now with the reason.
+
+    Raises:
+        StateConflictError: The batch no longer claims a row, or the row of a copied reply is not
+            open any more.
+        ConfigurationError: Another process changed the task's vocabulary meanwhile.
+    """
+    answered = [
+        request_outcome
+        for request_outcome in request_outcomes
+        if request_outcome.answer is not None
+    ]
+    failed = [
+        request_outcome for request_outcome in request_outcomes if request_outcome.answer is None
+    ]
+
+    write_result = _write_acceptable_answers(tx, task, answered, provenance=provenance, now=now)
+    if write_result.applied:
+        workspace.record_row_change(tx, task.name)
+
+    shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
+    answer_rows = [
+        shared_columns | _make_answer_columns(request_outcome, provenance, now, write_result)
+        for request_outcome in answered
+    ]
+    attempt_rows = [
+        shared_columns | _make_attempt_columns(request_outcome, provenance, now)
+        for request_outcome in failed
+    ]
+    answers.insert_answers_and_attempts(tx, answer_rows, attempt_rows)
+
+    parked_reasons = _find_reasons_to_park(tx, task, failed, provenance=provenance)
+    write_result.parked = {**parked_reasons, **write_result.unwritable}
+
+    claimed = [
+        request_outcome for request_outcome in request_outcomes if not request_outcome.claim.is_copy
+    ]
+    copied = [
+        request_outcome for request_outcome in request_outcomes if request_outcome.claim.is_copy
+    ]
+    if provenance.batch_number is not None:
+        outcomes = _sort_claims_by_outcome(claimed, write_result.parked)
+        claims.end_claims(
+            tx,
+            task.name,
+            provenance.version,
+            provenance.batch_number,
+            outcomes,
+            now=now,
+        )
+    outcomes = _sort_claims_by_outcome(copied, write_result.parked)
+    claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
+    return write_result
+
+
+def _sort_claims_by_outcome(
+    request_outcomes: Sequence[RequestOutcome],
+    parked: Mapping[str, str],
+) -> claims.ClaimOutcomes:
+    """Sort the claims of request outcomes into answered, parked (with reason) and failed.
+
+    A failed claim is one whose row may be asked again.
+
+    Args:
+        parked: Reasons by row id; a parked row counts as parked even if it has an answer.
+    """
+    parked_claims = {}
+    answered_claims = []
+    failed_claims = []
+    for request_outcome in request_outcomes:
+        claim = request_outcome.claim
+        if claim.row_id in parked:
+            parked_claims[claim] = parked[claim.row_id]
+        elif request_outcome.answer is not None:
+            answered_claims.append(claim)
+        else:
+            failed_claims.append(claim)
+    return claims.ClaimOutcomes(answered_claims, parked_claims, failed_claims)
+
+
+def _write_acceptable_answers(
+    tx: Connection,
+    task: Task,
+    answered: Sequence[RequestOutcome],
+    *,
+    provenance: Provenance,
+    now: datetime,
+) -> WriteResult:
+    """Write answers into the task's tables; return which rows took them.
+
+    If the database refuses an answer, its row is in `unwritable` of the result, with the reason.
+    All other answers are written.
+    """
+    written = list[WriteResult]()
+
+    def write(accepted: Sequence[RequestOutcome]) -> None:
+        result = task.write_answers(tx, accepted, version=provenance.version, now=now)
+        written.append(result)
+
+    refused = write_rows_and_list_refused(tx, answered, write, refusals=RefusedRowError)
+    unwritable = {outcome.claim.row_id: error.reason for outcome, error in refused}
+    return reduce(or_, written, WriteResult(unwritable=unwritable))
+
+
+def _find_reasons_to_park(
+    tx: Connection,
+    task: Task,
+    failed_outcomes: Sequence[RequestOutcome],
+    *,
+    provenance: Provenance,
+) -> dict[str, str]:
+    """Return why failed rows must not be asked again, by row id; other rows are left out.
+
+    A charged attempt counts against the row, because the fault may be the row's. Other failures are
+    those of the service. A row must not be asked again in these cases:
+
+    - The API calls a charged error final.
+    - The row has MAX_ATTEMPTS charged attempts.
+    - Since its last charged attempt, MAX_SERVICE_FAILURES batches with other replies or
+      MAX_LOST_CALLS live calls ended without a reply for the row.
+
+    Reads the stored attempts, so the failures have to be written before.
+    """
+    row_ids = [request_outcome.claim.row_id for request_outcome in failed_outcomes]
+    is_live = provenance.mode is not Mode.BATCH
+    charged_counts = answer_counts.count_charged(tx, task.name, provenance.version, row_ids)
+    uncharged_ids = [
+        request_outcome.claim.row_id
+        for request_outcome in failed_outcomes
+        if not request_outcome.is_charged
+    ]
+    service_failure_counts = answer_counts.count_service_failures(
+        tx,
+        task.name,
+        provenance.version,
+        uncharged_ids,
+        live=is_live,
+    )
+    if is_live:
+        max_service_failures = answers.MAX_LOST_CALLS
+        service_reason = LOST_CALLS_REASON
+    else:
+        max_service_failures = answers.MAX_SERVICE_FAILURES
+        service_reason = BATCH_FAILURES_REASON
+
+    reasons = {}
+    for request_outcome in failed_outcomes:
+        row_id = request_outcome.claim.row_id
+        is_charged = request_outcome.is_charged
+        if is_charged and request_outcome.reply is not None and request_outcome.reply.is_final:
+            reasons[row_id] = f"{FINAL_ERROR_REASON}: {_describe_failure(request_outcome)}"
+        elif is_charged and charged_counts.get(row_id, 0) >= answers.MAX_ATTEMPTS:
+            reasons[row_id] = _make_parking_reason(request_outcome, charged_counts[row_id])
+        elif service_failure_counts.get(row_id, 0) >= max_service_failures:
+            reason = service_reason.format(n=service_failure_counts[row_id])
+            reasons[row_id] = (
+                f"{reason}{LAST_FAILURE_INTRODUCTION}{_describe_failure(request_outcome)}"
+            )
+    return reasons
+
+
+def _make_parking_reason(request_outcome: RequestOutcome, attempt_count: int) -> str:
+    """Return why a row with too many failed attempts is parked, with its last failure.
+
+    If the last answer failed because a required quotation is not in the text, the reason begins
+    with UNSUPPORTED_REASON.
+
+    Args:
+        request_outcome: The last failure.
+        attempt_count: How many attempts of the row failed.
+    """
+    attempts_reason = MAX_ATTEMPTS_REASON.format(n=attempt_count)
+    reason = f"{attempts_reason}{LAST_FAILURE_INTRODUCTION}{_describe_failure(request_outcome)}"
+    unquoted_reason = request_outcome.reason.partition('"')[0]
+    if (
+        request_outcome.reason.startswith(NO_QUOTE_REASON)
+        or MISSING_QUOTE_REASON in unquoted_reason
+    ):
+        return f"{UNSUPPORTED_REASON} quotation: {reason}"
+    return reason
+
+
+def _describe_failure(request_outcome: RequestOutcome) -> str:
+    """Return the API's error of a failed reply, else the reason, with the finish reason if any."""
+    reply = request_outcome.reply
+    if reply is not None and reply.rpc_code is not None:
+        return f"error {reply.rpc_code}: {reply.excerpt}"
+    if reply is not None and reply.finish_reason:
+        return f"{request_outcome.reason} ({reply.finish_reason})"
+    return request_outcome.reason
+
+
+def _make_shared_columns(
+    request_outcome: RequestOutcome, provenance: Provenance, now: datetime
+) -> dict[str, Any]:
+    """Return the columns that answers and failed attempts share.
+
+    A copied answer has no batch, usage, cost or tier, because its request already has them.
+    """
+    claim = request_outcome.claim
+    paid_reply = None if claim.is_copy else request_outcome.reply
+    reply_usage = paid_reply.usage if paid_reply else NO_USAGE
+    return {
+        "batch": None if claim.is_copy else provenance.batch_number,
+        "item_id": claim.row_id,
+        "line": claim.line,
+        "tokens_in": reply_usage.prompt,
+        "tokens_out": reply_usage.answer + reply_usage.thoughts,
+        "cost": provenance.calculate_reply_cost(paid_reply, now) if paid_reply else 0.0,
+        "tier": provenance.find_service_tier(paid_reply) if paid_reply else None,
+    }
+
+
+def _make_attempt_columns(
+    request_outcome: RequestOutcome, provenance: Provenance, now: datetime
+) -> dict[str, Any]:
+    """Return the columns of a failed attempt."""
+    reply = request_outcome.reply
+    return _make_shared_columns(request_outcome, provenance, now) | {
+        "charged": request_outcome.is_charged,
+        "forgiven": request_outcome.is_forgiven,
+        "outcome": request_outcome.outcome.value,
+        "reason": request_outcome.reason,
+        "code": reply.rpc_code if reply else None,
+        "excerpt": reply.excerpt if reply else None,
+    }
+
+
+def _make_answer_columns(
+    request_outcome: RequestOutcome,
+    provenance: Provenance,
+    now: datetime,
+    write_result: WriteResult,
+) -> dict[str, Any]:
+    """Return the columns of a stored answer."""
+    answer = cast("BaseModel", request_outcome.answer)
+    reply = request_outcome.reply
+    row_id = request_outcome.claim.row_id
+    # The serializer takes half the time of `model_dump_json`.
+    answer_json = answer.__pydantic_serializer__.to_json(answer).decode()
+    return _make_shared_columns(request_outcome, provenance, now) | {
+        "fingerprint": provenance.fingerprint,
+        "input_hash": request_outcome.claim.input_hash,
+        "answer": answer_json,
+        **make_confidence_columns(request_outcome.confidences),
+        "applied": row_id in write_result.applied,
+        "outdated": row_id in write_result.outdated,
+        "model_version": reply.model_version if reply else "",
+        "response_id": reply.response_id if reply else "",
+    }

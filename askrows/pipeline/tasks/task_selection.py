@@ -1,0 +1,116 @@
+"""Find the tasks of a workspace, and choose the task of a command whose TASK= is not set.
+
+The people task is the default: the first of BUILT_IN_TASKS. A task is used in a workspace if its
+tables exist there, or if it is registered as a user's task is.
+"""
+
+import contextlib
+from dataclasses import replace
+
+from askrows.pipeline.core.command_hint import OptionHint
+from askrows.pipeline.core.errors import InputError, TaskNeverUsedError
+from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
+from askrows.pipeline.rows.reflection import read_columns
+from askrows.pipeline.store import schema, workspace
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task, list_shipped_tasks
+from askrows.pipeline.workspace.workspace_folder import check_no_link_leads_out
+
+
+def is_user_task_set(settings: Settings) -> bool:
+    """Return whether TASK= names a user's task or one that is recorded as a user's task is."""
+    return settings.task not in BUILT_IN_TASKS
+
+
+def select_people_task(settings: Settings) -> Settings:
+    """Return the settings with the people task as their task, as if TASK= were not set."""
+    sources = {name: place for name, place in settings.sources.items() if name != "task"}
+    return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
+
+
+def list_used_shipped_tasks(tx: Connection) -> list[ShippedTask]:
+    """Return the shipped tasks whose tables this workspace has."""
+    return [task for task in list_shipped_tasks() if task.is_used(tx)]
+
+
+def list_used_task_names(tx: Connection) -> list[str]:
+    """Return the names of the tasks that this workspace uses; shipped tasks are first."""
+    names = [task.name for task in list_used_shipped_tasks(tx)]
+    names += [task.name for task in workspace.list_tasks(tx)]
+    return list(dict.fromkeys(names))
+
+
+def list_missing_task_tables(tx: Connection, settings: Settings) -> list[str]:
+    """Return the names of the missing tables of the task of the settings, if it is shipped."""
+    task = find_shipped_task(settings.task)
+    if task is None:
+        return []
+    tables = task.load_tables().list_definitions(tx, settings)
+    return [table.name for table in tables if not read_columns(tx, table.name)]
+
+
+def select_default_task(settings: Settings, *, allow_several: bool) -> Settings:
+    """Return the settings with the task that a command without TASK= is about; write nothing.
+
+    It is the people task, which settings without TASK= already have: these are returned unchanged.
+    But if there are no people (no table or no row) and the workspace has a single other task, it is
+    that task. Settings with TASK= are returned unchanged, too, and so are all settings if there is
+    no workspace.
+
+    Args:
+        allow_several: If there are several other tasks, take the first one instead of raising.
+
+    Raises:
+        InputError: The table of people has no row, and the workspace has several other tasks. The
+            message lists them.
+        ConfigurationError: A link leads out of the workspace.
+    """
+    if "task" in settings.sources:
+        return settings
+
+    check_no_link_leads_out(settings.data)
+    with (
+        contextlib.closing(Store(settings.confirmed_database_url.reveal())) as store,
+        store.open_foreign_snapshot() as tx,
+    ):
+        if tx is None or not schema.is_workspace(tx):
+            return settings
+
+        names = list_used_task_names(tx)
+        other_names = [name for name in names if name != settings.task]
+        if not other_names or (settings.task in names and _has_people(tx, settings)):
+            return settings
+
+    if allow_several or len(other_names) == 1:
+        return replace(settings, task=other_names[0])
+    raise InputError(
+        f"this workspace has no people but several tasks: {', '.join(other_names)}; "
+        "nothing was done",
+        hint=f"name a task, for example {OptionHint(task=other_names[0])}",
+    )
+
+
+def _has_people(tx: Connection, settings: Settings) -> bool:
+    """Return whether the table of the people task exists and has a row."""
+    if list_missing_task_tables(tx, settings):
+        return False
+    people = list_shipped_tasks()[0].make_task(tx, settings)
+    return people is not None and people.make_row_table(tx).has_rows(tx)
+
+
+def select_first_used_task(tx: Connection, settings: Settings) -> Settings:
+    """Return settings with a task that this workspace uses, for a command about all of it.
+
+    It is the task of the settings if that is used, else the first used task.
+    `select_default_task` is for commands about one task.
+
+    Raises:
+        TaskNeverUsedError: The workspace uses no task, because its first command was killed.
+    """
+    names = list_used_task_names(tx)
+    if settings.task in names:
+        return settings
+    if not names:
+        people = list_shipped_tasks()[0]
+        raise TaskNeverUsedError(people.name, settings.data, hint=people.how_to_begin)
+    return replace(select_people_task(settings), task=names[0])

@@ -1,0 +1,425 @@
+"""Read the sources of tasks: sync stored rows, and hold rows of a new source in memory.
+
+A registered task's stored rows are synced with its file and its source. A task before its first
+use, or before a newer table is stored, has rows in memory.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.declaration import Declaration
+from askrows.pipeline.core.errors import ConfigurationError
+from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.text import plural
+from askrows.pipeline.rows.cells import hash_text
+from askrows.pipeline.rows.row_findings import Finding, make_excerpt
+from askrows.pipeline.rows.row_sync import InspectImages, RowSync, RowSyncReport
+from askrows.pipeline.rows.source import (
+    FileSource,
+    QueryCursor,
+    RowSource,
+    open_file,
+    open_source,
+    resolve_items,
+)
+from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
+from askrows.pipeline.store import workspace
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.locks import Locks
+from askrows.pipeline.store.rows import NO_HASH
+from askrows.pipeline.store.workspace import TaskRecord
+from askrows.pipeline.tasks.declaration_changes import (
+    hash_document,
+    make_fingerprint_document,
+    merge_stored_record,
+)
+from askrows.pipeline.tasks.task_registry import (
+    make_record,
+    make_recorded_task,
+    register_declaration,
+)
+from askrows.pipeline.tasks.task_values import RowsById
+from askrows.pipeline.tasks.user_task import UserTask
+
+MAX_LISTED_REFUSED_ROWS = 3
+
+
+def sync_task(
+    store: Store,
+    locks: Locks,
+    task: UserTask,
+    settings: Settings,
+    *,
+    accepts_changes: bool = False,
+    reads_all_rows: bool = False,
+    now: datetime,
+    display: Progress,
+) -> None:
+    """Register changes of a task's file, and sync the stored rows with their source.
+
+    Rows with images, and those of a query with `cursor=`, are always synced; other rows only if
+    their source changed. Notes and a report of the sync are printed. So is the number of rows that
+    changed after their answer, unless REFRESH=1 asks them again. `task` is not changed: read the
+    task again afterwards.
+
+    Args:
+        locks: The workspace's locks between processes; the sync waits for that of the task's rows.
+        accepts_changes: A changed declaration keeps its version.
+        reads_all_rows: Read all rows of a query, not only those that are new by its cursor.
+
+    Raises:
+        InputError: The file or the source is invalid; stored rows stay as they were.
+        ConfigurationError: The file declares another task now, conflicts with the stored record, or
+            another process registered a different declaration meanwhile.
+        QuestionChangedError: The declaration of a used version changed and is not accepted.
+    """
+    record = task.record
+    path = Path(record.path)
+    declaration = task.user_file.declaration
+    if declaration.name != record.name:
+        raise ConfigurationError(
+            f"{path} declares task {declaration.name!r}, but it was registered as task "
+            f"{record.name!r}; nothing was changed",
+            hint=f"{OptionHint(task=path)} uses the task that the file declares now",
+        )
+
+    cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
+    source = open_source(store, declaration, path, cursor, stored_kinds=record.columns)
+    is_same_source = (
+        record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
+    )
+    # The saved record keeps columns that the source no longer has.
+    saved_record = register_declaration(
+        store,
+        declaration,
+        path,
+        source.columns,
+        settings,
+        accepts_changes=accepts_changes,
+        recorded_at=now,
+        display=display,
+    )
+    # Image files change without a change of the source.
+    if declaration.images or not is_same_source or saved_record.items_sha256 is None:
+        _sync_rows(
+            store,
+            locks,
+            make_recorded_task(saved_record, settings, task.provider),
+            source,
+            synced_at=now,
+            display=display,
+        )
+    elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
+        # The file was written again with the same bytes.
+        with store.write() as tx:
+            workspace.update_task(tx, saved_record.name, items_stamp=source.stamp)
+
+    with store.read() as tx:
+        current_record = workspace.get_task(tx, saved_record.name) or saved_record
+        current_task = make_recorded_task(current_record, settings, task.provider)
+        if current_task.fingerprint != saved_record.fingerprint:
+            raise ConfigurationError(
+                f"another process used another version of {path} meanwhile; nothing was asked",
+                hint="run the same command again",
+            )
+        # The count reads all rows.
+        row_count = 0
+        if not task.asked_rows.has_changed:
+            table = current_task.make_row_table(tx)
+            row_count = table.count_rows(tx, table.is_changed)
+    if row_count:
+        display.say(
+            f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "
+            f"{OptionHint(refresh=True)} asks about them again",
+        )
+
+
+def preview_table_replacement(
+    store: Store,
+    task: UserTask,
+    new_table: Path,
+    *,
+    now: datetime,
+    display: Progress,
+    on_refused: Callable[[Finding], None],
+) -> RowSyncReport:
+    """Return what a sync would do if a task's table were replaced by another; write nothing.
+
+    Args:
+        store: The database.
+        task: The task, whose rows are in a file.
+        new_table: The other table. It is read as the task's file says.
+        now: The time of the preview.
+        display: Shows the progress.
+        on_refused: Called for each refused row.
+
+    Raises:
+        InputError: The table cannot be read, or lacks a column of the task.
+    """
+    declaration = task.user_file.declaration
+    source = open_file(declaration, new_table, stored_kinds=task.record.columns)
+    task_path = Path(task.record.path)
+    declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
+    record = merge_stored_record(declared_record, task.record)
+    row_sync = RowSync(
+        store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
+    )
+    return row_sync.preview(source, display)
+
+
+def _find_image_inspection(task: UserTask) -> InspectImages | None:
+    """Return the function that inspects the images of a row; None for a task without images."""
+    if not task.sends_images:
+        return None
+    return task.make_row_images().inspect_row
+
+
+def _make_cursor(
+    declaration: Declaration,
+    record: TaskRecord,
+    *,
+    now: datetime,
+    reads_all_rows: bool,
+) -> QueryCursor | None:
+    """Return the cursor that selects new rows of a query, or None without a declared cursor.
+
+    Args:
+        reads_all_rows: Read all rows of the query.
+    """
+    if not declaration.cursor:
+        return None
+    # All rows are read again if one of these changed.
+    query_id = hash_document(
+        {
+            "items": declaration.items,
+            "source": declaration.source,
+            "asked": make_fingerprint_document(declaration),
+        },
+    )
+    return QueryCursor(
+        declaration.cursor,
+        record,
+        query_id=query_id,
+        now=now,
+        must_read_all=reads_all_rows,
+    )
+
+
+def _sync_rows(
+    store: Store,
+    locks: Locks,
+    task: UserTask,
+    source: RowSource,
+    *,
+    synced_at: datetime,
+    display: Progress,
+) -> None:
+    """Sync the stored rows of a task with its source, and print notes and the report.
+
+    New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
+    transaction. If the source gave only new rows, because of `cursor=`, no row is marked as gone.
+    The images of the rows are read and checked. Waits for the lock of the task's rows.
+
+    Raises:
+        InputError: The source cannot be read to its end; nothing is written.
+    """
+    record = task.record
+    earlier_notes = list(source.notes)
+    for note in earlier_notes:
+        display.say(f"{record.name}: {note}")
+
+    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
+        inspect_images = _find_image_inspection(task)
+        report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
+            source,
+            display,
+        )
+        for note in source.notes[len(earlier_notes) :]:
+            display.say(f"{record.name}: {note}")
+        items_command = CommandHint("items", task=record.name, state="refused")
+        print_sync_report(report, record, display, list_hint=f"`{items_command}` lists all")
+
+
+def print_sync_report(
+    report: RowSyncReport,
+    record: TaskRecord,
+    display: Progress,
+    *,
+    list_hint: str,
+) -> None:
+    """Print the counts of a sync, an example of an unusable row, and the first refused rows.
+
+    The counts are a message; the rest are warnings. At most MAX_LISTED_REFUSED_ROWS refused rows
+    are printed, then how many there are. Counts of 0 are not printed. Columns with escapes are
+    named.
+
+    Args:
+        list_hint: Says where all refused rows are. It is printed if there are more.
+    """
+    if report.summary:
+        display.say(f"{record.name}: {report.summary}")
+    if report.unusable:
+        row_key, reason = report.unusable_example
+        items_command = CommandHint("items", task=record.name, state="unusable")
+        display.warn(
+            f"{plural(report.unusable, 'row')} of {record.name} cannot be asked about "
+            f"({row_key}: {reason}); `{items_command}` lists each reason",
+        )
+
+    for column, row_count in report.escaped.items():
+        display.warn(
+            f"{_format_source_name(record)}, column {column!r}: NUL or invalid UTF-8 in "
+            rf"{plural(row_count, 'row')} is stored as escapes such as \xa7; the column is not sent"
+        )
+    for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
+        display.warn(format_refused_row_message(finding, record))
+    if report.refused > MAX_LISTED_REFUSED_ROWS:
+        display.warn(
+            f"{_format_source_name(record)}: {report.refused:,} rows are refused; {list_hint}"
+        )
+
+
+def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
+    """Return the message that a row is refused, with its line, column and the reason.
+
+    No task can ask about a refused row, for example because it has no key.
+    """
+    location = f"{record.line_noun} {finding.line}"
+    if finding.column:
+        location += f", column {finding.column!r}"
+    reason = finding.reason
+    if finding.key:
+        reason += f" ({make_excerpt(finding.key)})"
+    return f"{_format_source_name(record)}, {location}: {reason}; the row is refused"
+
+
+def _format_source_name(record: TaskRecord) -> str:
+    return f"the query of {record.name}" if record.is_query else record.items
+
+
+# ---- rows in memory
+
+
+class MemoryTask(UserTask):
+    """A user's task with rows in memory."""
+
+    @cached_property
+    def row_by_id(self) -> dict[str, Mapping[str, Any]]:
+        """Return the rows by id; none at first."""
+        return {}
+
+    def add_row(self, row_id: str, input_hash: str, values_json: str) -> None:
+        """Add a row, or replace the row of this id."""
+        cells = {KEY_COLUMN: row_id, HASH_COLUMN: input_hash, VALUES_COLUMN: values_json}
+        self.row_by_id[row_id] = self.unpack_row(cells)
+
+    def read_rows(
+        self,
+        tx: Connection,  # noqa: ARG002 - they are in memory
+        row_ids: Sequence[str],
+    ) -> RowsById:
+        """Return those of the rows in memory that have one of these ids, by id."""
+        return {row_id: self.row_by_id[row_id] for row_id in row_ids if row_id in self.row_by_id}
+
+
+def make_task_with_memory_rows(
+    task: UserTask,
+    row_by_id: Mapping[str, Mapping[str, Any]],
+    changed_rows: Sequence[tuple[str, str, str]],
+) -> tuple[MemoryTask, Sequence[str]]:
+    """Return a user's task that has only the given rows, in memory, and the ids of these rows.
+
+    Args:
+        task: The task.
+        row_by_id: Stored rows.
+        changed_rows: Id, input hash and values as JSON of rows that are not stored yet.
+    """
+    declaration = task.user_file.declaration
+    memory_task = MemoryTask(task.record, task.settings, task.provider, declaration=declaration)
+    memory_task.row_by_id.update(row_by_id)
+    for changed_row in changed_rows:
+        memory_task.add_row(*changed_row)
+    return memory_task, list(memory_task.row_by_id)
+
+
+def load_unregistered_task(
+    declaration: Declaration,
+    path: Path,
+    source: RowSource,
+    settings: Settings,
+    *,
+    store: Store,
+    max_rows: int,
+    now: datetime,
+    display: Progress,
+    should_list_refused: bool,
+) -> tuple[MemoryTask, Sequence[str], int, RowSyncReport]:
+    """Read a source to its end, and return a task about its first rows, which are in memory.
+
+    Empty and refused rows are left out. A report about the source is printed. Nothing is written.
+    Without a key, the id of a row is its number in the source.
+
+    Args:
+        declaration: The declaration of the task.
+        path: The task's file, or `<Python: name>`.
+        source: The rows of the task's file or query.
+        store: The workspace's store; it is only read.
+        max_rows: Maximum number of rows in memory.
+        display: Prints the report.
+        should_list_refused: Print each refused row while reading; otherwise the first ones at the
+            end.
+
+    Returns:
+        The task, the ids of the rows in memory, the number of all rows of the source that are not
+        left out, and a report on the rows that are; repeated rows are counted. The report also has
+        the number of requests for all rows. It has no findings if `should_list_refused`, because
+        they are printed already.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    record = make_record(declaration, path, source.columns, recorded_at=now)
+    task = MemoryTask(record, settings, declaration=declaration)
+
+    def print_refused(finding: Finding) -> None:
+        display.warn(format_refused_row_message(finding, record))
+
+    sync = RowSync(
+        store,
+        record,
+        now,
+        on_refused=print_refused if should_list_refused else None,
+    )
+    row_count = 0
+    # Hashes of the input hashes, which need a tenth of the memory.
+    input_keys = set[int]()
+    for row in sync.convert_rows(source):
+        if row["input_hash"] == NO_HASH:
+            continue
+        if row["is_empty"]:
+            sync.report.empty += 1
+            continue
+        row_count += 1
+        # The hash of the asked columns does not cover images, which are not read here.
+        input_hash = hash_text(row["row"]) if declaration.images else row["input_hash"]
+        input_keys.add(hash(input_hash))
+        row_id = row["item_id"]
+        if declaration.has_made_key:
+            row_id = str(row_count + sync.report.empty + sync.report.refused)
+        if row_id not in task.row_by_id and len(task.row_by_id) < max_rows:
+            task.add_row(row_id, input_hash, row["row"])
+    sync.report.requests = len(input_keys)
+
+    list_hint = f"{OptionHint(refused=True)} lists all"
+    # Refused rows that were printed must not be printed again.
+    if should_list_refused:
+        sync.report.findings.clear()
+        list_hint = "all are above"
+    print_sync_report(sync.report, record, display, list_hint=list_hint)
+    return task, list(task.row_by_id), row_count, sync.report

@@ -1,0 +1,676 @@
+"""Tasks that a user's file declares.
+
+A task is made from its record in the database, so rows are listed, named and exported without
+loading the file. Prompts and checks come from the file.
+"""
+
+import contextlib
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, select
+
+from askrows.pipeline.core.answer_fields import AnswerField
+from askrows.pipeline.core.column_placeholders import fill_template, find_column
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
+from askrows.pipeline.core.declaration import Declaration
+from askrows.pipeline.core.errors import ConfigurationError, InputError
+from askrows.pipeline.core.quotes import locate_quotes
+from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.core.text import plural
+from askrows.pipeline.rows.answer_views import are_views_made, make_views
+from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
+from askrows.pipeline.rows.grid import Grid
+from askrows.pipeline.rows.row_sync import find_changed_in_source
+from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.source import MEMORY_ROWS
+from askrows.pipeline.rows.stored_rows import (
+    HASH_COLUMN,
+    KEY_COLUMN,
+    VALUES_COLUMN,
+    make_row_table,
+    make_rows_subquery,
+    parse_stored_values,
+)
+from askrows.pipeline.rows.write_to import (
+    TargetValue,
+    make_answer_target,
+)
+from askrows.pipeline.store import answers as stored_answers
+from askrows.pipeline.store.answers import VersionCounts
+from askrows.pipeline.store.database import Store, select_matching
+from askrows.pipeline.store.edits import NewEdit
+from askrows.pipeline.store.rows import delete_row
+from askrows.pipeline.store.workspace import TaskRecord
+from askrows.pipeline.tasks import claiming, user_views
+from askrows.pipeline.tasks.prompt_builder import PromptBuilder
+from askrows.pipeline.tasks.row_images import RowImages
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.tasks.task_file import UserFile
+from askrows.pipeline.tasks.task_values import (
+    ExportOptions,
+    ExportRows,
+    KeptValues,
+    RowsById,
+    TaskNouns,
+    TaskRow,
+    WriteResult,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
+
+# Longest name of a row.
+MAX_ROW_NAME_CHARS = 1_000
+# Fewer characters of a hash are not taken for its beginning.
+MIN_HASH_CHARS = 4
+# Rows of another program's answers that a message names.
+MAX_FOREIGN_NAMES = 3
+# A whole number of a key column of 64 bits, as a person types it.
+_WHOLE_NUMBER = re.compile(r"-?\d{1,19}")
+
+
+class UserTask(Task):
+    """A task with a record; its rows are copied from a file, a query or Python."""
+
+    user_file: UserFile
+    row_columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
+    exported_noun = "row"
+    export_options = frozenset({"extractor", "cost", "gone"})
+    index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
+    # How to use images of another folder.
+    image_folder_hint: HintTemplate | str = "image_folder= in the task's file names another folder"
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        settings: Settings,
+        provider: str = "",
+        *,
+        declaration: Declaration | None = None,
+        nouns: TaskNouns | None = None,
+        write_to: str | None = None,
+    ) -> None:
+        """Make the task of a record; its file is not loaded.
+
+        `nouns` and `write_to` are for shipped tasks.
+
+        Args:
+            provider: The backend that answers now.
+            declaration: The declaration of a draft; that of the file if None.
+            nouns: Words of the task; those of any user's task if None.
+            write_to: Another program's column that shows the answers; that of the record if None.
+        """
+        self.record = record
+        self.settings = settings
+        self.provider = provider
+        self.user_file = UserFile(record, settings)
+        if declaration is not None:
+            self.user_file.declaration = declaration
+        self.name = record.name
+        self.subject = record.name
+        self.nouns = nouns or _make_nouns(record)
+        self.fill_hint = _make_fill_hint(record, self.nouns)
+        self.source_hint = _make_source_hint(record)
+        # A key of several columns has no name column.
+        self.key_columns = [name for name, _ in record.key]
+        self.name_columns = self.key_columns if len(record.key) == 1 else ()
+        self.answer_tokens = record.answer_tokens
+        self.model = record.model
+        self.fingerprint = record.fingerprint
+        self.sends_images = bool(record.image_columns)
+        self.gates = record.gates
+        self.prompt_version = record.prompt_version
+        self.parked_version = record.prompt_version
+        self.preferred_versions = record.preferred_versions
+        if settings.prefer_versions is not None:
+            self.preferred_versions = settings.prefer_versions
+        decision_model = settings.for_backend(provider).decision_model.removeprefix("models/")
+        self.decision_version = f"{record.prompt_version}/{decision_model}"
+        self.answer_target = make_answer_target(record, provider, write_to)
+        if record.index_template:
+            self.index = user_views.make_index(self, record.index_template)
+
+    # ---- rows
+
+    @cached_property
+    def stored_rows(self) -> Subquery:
+        """Return the stored rows as a subquery, with their values as JSON."""
+        return make_rows_subquery(self.name)
+
+    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+        """Return the stored rows as a table with states; see `stored_rows.make_row_table`.
+
+        With `write_to=`, a row that was written into another program's table for the backend and
+        the model of this task counts as answered, too.
+        """
+        table = make_row_table(
+            self.record,
+            self.stored_rows,
+            self.parked_version,
+            is_written=self._make_written_condition(),
+        )
+        return dataclasses.replace(
+            table,
+            name_columns=self.row_columns if self.record.name_template else (),
+            format_name=lambda row: self.name_row(self.unpack_row(row)),
+        )
+
+    def _make_written_condition(self) -> ColumnElement[bool] | None:
+        """Return the condition that another program's table has a record for this task's model."""
+        if self.answer_target is None or not self.answer_target.has_records:
+            return None
+        model = self.model or self.settings.for_backend(self.provider).model
+        return self.answer_target.has_written_row(self.stored_rows.c.askrows_key, model)
+
+    def make_grid(self, tx: Connection) -> Grid:
+        """Return the grid that lists rows and searches all their columns."""
+        return user_views.TaskGridBuilder(tx, self).build()
+
+    def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
+        """Return the ids of the first rows that have an input, and the number of all such rows.
+
+        They are in the order of the source. Answered and claimed rows are included. Rows that are
+        no longer in the source, or have an image that cannot be sent, are left out.
+        """
+        columns = self.stored_rows.c
+        conditions = (
+            columns.askrows_gone_at.is_(None),
+            ~columns.askrows_empty,
+            columns.askrows_unusable.is_(None),
+        )
+        query = (
+            select(columns.askrows_key)
+            .where(*conditions)
+            .order_by(columns.askrows_row)
+            .limit(count)
+        )
+        row_ids = list(tx.execute(query).scalars())
+        return row_ids, self.make_row_table(tx).count_rows(tx, *conditions)
+
+    def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row with its values by column; missing values are None."""
+        return {
+            **dict.fromkeys(self.record.columns),
+            **row,
+            **parse_stored_values(row[VALUES_COLUMN]),
+        }
+
+    def hash_input(
+        self,
+        row: Mapping[str, Any],
+        text: str | None = None,  # noqa: ARG002 - it is stored
+    ) -> str:
+        """Return the hash that is stored with the row."""
+        return str(row[HASH_COLUMN])
+
+    def join_key_parts(self, parts: Sequence[str]) -> str:
+        """Return the id of a row from the parts of its key; that of several parts is JSON."""
+        if len(parts) == 1:
+            return parts[0]
+        key_values = [
+            int(part) if kind == "integer" and _WHOLE_NUMBER.fullmatch(part) else part
+            for part, (_, kind) in zip(parts, self.record.key, strict=True)
+        ]
+        return to_compact_json(key_values)
+
+    def find_row_id(self, tx: Connection, name: str) -> str:
+        """Return the id of the row with a key; values of several key columns are joined by commas.
+
+        Raises:
+            InputError: There is no such row.
+        """
+        parts = [part.strip() for part in name.split(",")]
+        if len(parts) == len(self.record.key) > 1 and not name.startswith("["):
+            name = self.join_key_parts(parts)
+        return super().find_row_id(tx, name)
+
+    def resolve_row_key(self, tx: Connection, name: str) -> str:
+        """Return the id of the row that a person named, by its key or the beginning of its hash.
+
+        If the ids are hashes (`key="row"`), `name` may be the beginning of an id with at least
+        MIN_HASH_CHARS characters that only one row has. Otherwise it is the whole key, as
+        `find_row_id` takes it.
+
+        Raises:
+            InputError: There is no such row, or the ids of several rows begin with `name`.
+        """
+        if not self.record.has_made_key or len(name) < MIN_HASH_CHARS:
+            return self.find_row_id(tx, name)
+        keys = self.stored_rows.c.askrows_key
+        begins_with_name = keys.startswith(name, autoescape=True)
+        matching_keys = select(keys).where(begins_with_name).order_by(keys).limit(2)
+        row_ids = list(tx.execute(matching_keys).scalars())
+        if len(row_ids) > 1 and name not in row_ids:
+            hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
+            raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
+        return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
+
+    def name_row(self, row: Mapping[str, Any]) -> str:
+        """Return the name of a row: its filled name template, else its key."""
+        template = self.record.name_template or ""
+        row_name = fill_template(
+            template,
+            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
+        )
+        return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
+
+    def find_askable_ids_by_hash(
+        self,
+        tx: Connection,
+        hashes: Sequence[str],
+    ) -> Mapping[str, Sequence[str]]:
+        """Return the ids of rows that the command asks, by input hash.
+
+        The ids of a hash are in the order of the source. Claimed and parked rows are among them.
+        Hashes without such a row are left out.
+        """
+        columns = self.stored_rows.c
+        ids_by_hash = dict[str, list[str]]()
+        query = (
+            select(columns.askrows_hash, columns.askrows_key)
+            .where(claiming.make_asked_rows_condition(tx, self))
+            .order_by(columns.askrows_row)
+        )
+        for input_hash, row_id in select_matching(tx, query, columns.askrows_hash, hashes):
+            ids_by_hash.setdefault(input_hash, []).append(row_id)
+        return ids_by_hash
+
+    def delete_row(
+        self,
+        tx: Connection,
+        row_id: str,
+        *,
+        unchanged_text: str = "",  # noqa: ARG002 - never fails
+    ) -> None:
+        """Delete a row, and its answers from the tables of other programs."""
+        self.remove_answers(tx, [row_id], None)
+        delete_row(tx, self.name, row_id)
+
+    def count_kept_values(self, tx: Connection, row_ids: Sequence[str]) -> KeptValues:
+        """Return how many rows without an answer have a value in the target of `write_to=`."""
+        if self.answer_target is None:
+            return super().count_kept_values(tx, row_ids)
+        answered_ids = stored_answers.find_answered(tx, self.name, row_ids)
+        unanswered_ids = [row_id for row_id in row_ids if row_id not in answered_ids]
+        written_count = self.answer_target.count_written_rows(tx, unanswered_ids)
+        return KeptValues(self.answer_target.label if written_count else "", written_count)
+
+    def describe_foreign_records(self, tx: Connection) -> str:
+        """Return how many rows only another program answered, and the first of them; "" for none.
+
+        These are answered rows without any stored answer.
+        """
+        if self.answer_target is None or not self.answer_target.has_records:
+            return ""
+        table = self.make_row_table(tx)
+        is_foreign = and_(
+            table.state_expression == table.answered_state,
+            ~stored_answers.is_answered(self.name, table.row_id),
+        )
+        count = table.count_rows(tx, is_foreign)
+        if not count:
+            return ""
+
+        first_ids = tx.execute(table.select_rows(is_foreign).limit(MAX_FOREIGN_NAMES)).scalars()
+        names = ", ".join(table.read_names(tx, list(first_ids)).values())
+        if count > MAX_FOREIGN_NAMES:
+            names += ", …"
+        return (
+            f"{plural(count, 'row')} answered only by another program in "
+            f"{self.answer_target.label} ({names}); exports and the index lack the answers"
+        )
+
+    # ---- prompts
+
+    @cached_property
+    def prompt_builder(self) -> PromptBuilder:
+        """Return the prompt builder of the file's declaration."""
+        columns = zip(
+            self.user_file.declaration.prompt_columns,
+            self.record.asked_columns,
+            strict=True,
+        )
+        return PromptBuilder(self.user_file.declaration, dict(columns))
+
+    @property
+    def answer_fields(self) -> Sequence[AnswerField]:
+        """Return the fields of an answer, as they were registered."""
+        return self.record.answer_fields
+
+    @property
+    def quoted_text_name(self) -> str:
+        """Return the tag of the quoted column, such as `<letter>`, if the prompt has more columns.
+
+        Else, or if none of them is quoted, return the words of `Task`.
+        """
+        quoted_column = self.record.quoted_column
+        columns_by_name = self.prompt_builder.columns_by_name
+        quoted_names = [name for name, column in columns_by_name.items() if column == quoted_column]
+        if len(columns_by_name) > 1 and quoted_names:
+            return f"<{quoted_names[0]}>"
+        return super().quoted_text_name
+
+    def list_image_folders(self) -> list[Path]:
+        """Return the folder that must contain all images, as a list of one path.
+
+        It is the folder that the declaration names, else that of the file with the rows. For rows
+        of a query or of Python, it is the folder of the task's file.
+        """
+        declaration = self.user_file.declaration
+        folder = Path(self.record.path).parent
+        if declaration.image_folder is not None:
+            return [folder / declaration.image_folder]
+        # Take the row file from the declaration: the path in the database may have been changed.
+        if declaration.is_query or declaration.items == MEMORY_ROWS:
+            return [folder]
+        return [(folder / declaration.items).resolve().parent]
+
+    def make_row_images(self) -> RowImages:
+        """Return the object that reads the images of the task's rows; no image is read here."""
+        return RowImages(
+            self.record.image_columns,
+            self.record.asked_columns,
+            self.list_image_folders(),
+            self.image_folder_hint,
+            self.user_file.declaration.image_side,
+        )
+
+    def make_task_rows(self, rows: RowsById) -> Iterator[TaskRow]:
+        """Yield rows with their prompts, in order, without rows whose images cannot be read.
+
+        A prompt contains the images of its row.
+
+        Raises:
+            ConfigurationError: The task's file was changed since the task was recorded.
+        """
+        if self.user_file.declared_fingerprint != self.record.fingerprint:
+            raise ConfigurationError(
+                f"{self.record.path} changed during the command; no further rows are asked",
+                hint="run the same command again",
+            )
+        images = self.make_row_images() if self.sends_images else None
+        for task_row in super().make_task_rows(rows):
+            prepared_row: TaskRow | None = task_row
+            if images is not None:
+                prepared_row = images.add_images_to_prompt(task_row, rows[task_row.id])
+            if prepared_row is not None:
+                yield prepared_row
+
+    def read_input_texts(self, tx: Connection, row_ids: Sequence[str]) -> Mapping[str, str]:
+        """Return the sent values by row id, each on a line; several with the names of columns."""
+        columns = [*self.record.asked_columns, *self.record.image_columns]
+        form = "{}: {}" if len(columns) > 1 else "{1}"
+        return {
+            row_id: "\n".join(form.format(name, to_prompt_text(row[name])) for name in columns)
+            for row_id, row in self.read_rows(tx, row_ids).items()
+        }
+
+    # ---- answers
+
+    @cached_property
+    def needs_row(self) -> bool:
+        """Return whether an answer has quotations from the row, or `check` gets the row."""
+        return self.user_file.declaration.check is not None or self.record.quoted_column is not None
+
+    def check_answer(
+        self,
+        answer: "BaseModel",
+        row: Mapping[str, Any] | None,
+    ) -> "tuple[BaseModel | None, str]":
+        """Locate the answer's quotations in the row, and run the check of the task's file.
+
+        Values that no database can store are refused.
+
+        Returns:
+            The answer with located quotations and "", or None and the reason why it is invalid.
+
+        Raises:
+            ConfigurationError: The check raised an error, or returned something other than a text
+                or None.
+        """
+        reason = find_unstorable_reason(answer)
+        if reason:
+            return None, reason
+        if row is None:
+            return answer, ""
+
+        quoted_column = self.record.quoted_column
+        if quoted_column is not None:
+            located_answer, reason = locate_quotes(answer, to_prompt_text(row[quoted_column]))
+            if located_answer is None:
+                return None, reason
+            answer = located_answer
+
+        check = self.user_file.declaration.check
+        if check is None:
+            return answer, ""
+        line = getattr(getattr(check, "__code__", None), "co_firstlineno", None)
+        try:
+            check_reason = check(answer, {name: row[name] for name in self.record.columns})
+        except (Exception, SystemExit) as error:
+            raise self.user_file.make_code_error(
+                error, row[KEY_COLUMN], code="check()", line=line
+            ) from error
+        if check_reason is not None and not isinstance(check_reason, str):
+            raise self.user_file.make_line_error(
+                line,
+                "check() must return a text that names the fault, or None, "
+                f"but it returned {check_reason!r}",
+            )
+        if check_reason:
+            return None, f"check: {check_reason}"
+        return answer, ""
+
+    def write_answers(
+        self,
+        tx: Connection,
+        outcomes: Sequence["RequestOutcome"],
+        *,
+        version: str,
+        now: datetime,
+    ) -> WriteResult:
+        """Decide which new answers are applied, and copy these to the target of `write_to=`.
+
+        An answer that is applied counts for its row from now on. The answers themselves are not
+        stored here: the caller stores all of them, and marks them as applied and outdated by the
+        result. Without `write_to=`, nothing at all is written. The rows are locked in the caller's
+        transaction.
+
+        An answer is outdated if the row's input changed after the request. It is also outdated if
+        it could not be checked against the row (`is_unchecked`), because the row was gone or had
+        another input when the reply was read. With `write_to=` it is also outdated if the query of
+        the task returns the row with other values now, or no longer.
+
+        An answer is applied if all of these are true:
+
+        - Its row still exists.
+        - No other program wrote a row for it into the table of `write_to=` meanwhile.
+        - It is not outdated, or no earlier answer is to the row's present input.
+        - It is not outdated, or the task can judge answers without their rows: it has neither
+          quotations nor a `check`. If only the query of the task makes it outdated, it is applied
+          nevertheless.
+
+        Applied answers that are not outdated are copied to the target. They replace earlier answers
+        there, but not those of rows that a person corrected.
+
+        Args:
+            version: The version (`task@n/model`) of all answers.
+            now: Time of the answers in another program's table.
+
+        Returns:
+            The ids of the rows whose answer is applied, and of those whose answer is outdated. An
+            id can be in both.
+
+        Raises:
+            RefusedRowError: A rule of the table of `write_to=` refuses an answer.
+        """
+        outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
+        table = self.make_row_table(tx)
+        stored_rows = table.read_rows(
+            tx,
+            list(outcomes_by_id),
+            [HASH_COLUMN, VALUES_COLUMN],
+            should_lock=True,
+        )
+        outdated = {
+            row_id
+            for row_id, row in stored_rows.items()
+            if row[HASH_COLUMN] != outcomes_by_id[row_id].claim.input_hash
+            or outcomes_by_id[row_id].is_unchecked
+        }
+
+        # A row that changed and changed back has an answer to its present input.
+        prompt_version = self.parked_version
+        present_hash = self.stored_rows.c[HASH_COLUMN]
+        is_answered = self._make_answered_condition(prompt_version, input_hash=present_hash)
+        excluded = table.filter_ids(tx, sorted(outdated), is_answered)
+        if self.needs_row:
+            excluded |= outdated
+        is_written = self._make_written_condition()
+        if is_written is not None:
+            has_own_answer = self._make_answered_condition(prompt_version)
+            excluded |= table.filter_ids(tx, list(stored_rows), is_written, ~has_own_answer)
+        applied = stored_rows.keys() - excluded
+
+        if self.answer_target is not None:
+            current_values = {
+                row_id: stored_rows[row_id][VALUES_COLUMN] for row_id in applied - outdated
+            }
+            outdated |= self._find_rows_changed_in_source(current_values)
+            current = list[TargetValue]()
+            for row_id, outcome in outcomes_by_id.items():
+                if row_id in applied and row_id not in outdated:
+                    answer = cast("BaseModel", outcome.answer)
+                    current.append(TargetValue(row_id, version, answer.model_dump_json(), now))
+            current_ids = [value.row_id for value in current]
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, current_ids, preference, later_answers=current)
+        return WriteResult(applied=applied, outdated=outdated)
+
+    def _make_answered_condition(
+        self, version: str, *, input_hash: ColumnElement[str] | None = None
+    ) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has an applied answer; see `answers.is_answered`."""
+        key = self.stored_rows.c.askrows_key
+        return stored_answers.is_answered(self.name, key, version, input_hash=input_hash)
+
+    def _find_rows_changed_in_source(self, stored_values: Mapping[str, str]) -> set[str]:
+        """Return the ids of rows that the task's query gives with other values, or not at all.
+
+        Only a query of the workspace's own database is run; for any other source the result is
+        empty. The query has a connection of its own, because it must not be able to write in the
+        caller's transaction.
+
+        Args:
+            stored_values: Stored values as JSON, by row id.
+        """
+        if not (stored_values and self.record.is_query) or self.user_file.declaration.source:
+            return set()
+        values_by_id = {
+            row_id: parse_stored_values(values) for row_id, values in stored_values.items()
+        }
+        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
+            record = dataclasses.replace(self.record, items=self.user_file.declaration.items)
+            return find_changed_in_source(store, record, values_by_id)
+
+    def sync_corrected_rows(self, tx: Connection, new_edits: Mapping[str, NewEdit]) -> None:
+        """Write the answers of corrected rows to the table or column that `write_to=` names.
+
+        These are the preferred answers of the rows now. Values that another program wrote there are
+        replaced. Nothing is written without `write_to=`. Runs in the caller's transaction.
+
+        Args:
+            new_edits: The stored edits by row id.
+        """
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            self.answer_target.sync(tx, new_edits.keys(), preference, overwrite=True)
+
+    def remove_answers(
+        self,
+        tx: Connection,
+        row_ids: Sequence[str],
+        version: VersionCounts | None,
+    ) -> int:
+        """Remove the answers to these rows from another program's table; return the row count.
+
+        Then the table or column that `write_to=` names shows the next preferred answers.
+
+        Args:
+            row_ids: The rows.
+            version: The version of the answers, or None for all versions.
+        """
+        if self.answer_target is not None:
+            preference = self.make_version_preference(tx)
+            name = version.version if version else ""
+            self.answer_target.sync(tx, row_ids, preference, removed_version=name)
+        return len(row_ids)
+
+    # ---- exports and views
+
+    def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
+        """Return the rows to export with their answers; see `user_views`."""
+        return user_views.read_export(tx, self, options)
+
+    def make_tables(self, target: Connection) -> None:
+        """Create the task's views in the target database of a move."""
+        make_views(target, self.record)
+
+    def refresh_views(self, store: Store) -> None:
+        """Make the task's views again if they are not current, or lack a confidence's column.
+
+        Raises:
+            ConfigurationError: Another program's object has the name of a view, or depends on a
+                view whose columns change.
+        """
+        with store.read() as tx:
+            if are_views_made(tx, self.record):
+                return
+        with store.write() as tx:
+            make_views(tx, self.record)
+
+
+def _make_nouns(record: TaskRecord) -> TaskNouns:
+    """Return the words of a user's task."""
+    inputs_noun = f"the rows of {record.name}"
+    if record.image_columns:
+        inputs_noun += " and their images"
+    return TaskNouns(
+        singular="row",
+        plural="rows",
+        answered="answered",
+        none_open_message="every row with content is answered, claimed or parked",
+        input_noun="row",
+        inputs_noun=inputs_noun,
+        ask_command=CommandHint("tag", task=record.name),
+        task_option=record.name,
+    )
+
+
+def _make_fill_hint(record: TaskRecord, nouns: TaskNouns) -> HintTemplate:
+    """Return the hint that is shown if the source has no rows."""
+    empty_source_text = f"{record.items} has no row that can be asked about"
+    if record.is_query:
+        empty_source_text = "the task's query returns no rows"
+    return HintTemplate(
+        "{}; add rows, then `{}` asks about a few",
+        empty_source_text,
+        nouns.command("try"),
+    )
+
+
+def _make_source_hint(record: TaskRecord) -> str:
+    """Return the hint that names the source of the rows and how to change it."""
+    if record.items == MEMORY_ROWS:
+        return "the rows come from Python code; pass other rows there"
+    if record.is_query:
+        return f"the rows come from the query in `{record.path}`; change the query or its tables"
+    return f"the rows come from `{record.items}`; change that file, and it is read again"

@@ -1,0 +1,417 @@
+"""Grid, export and index of the rows of a user's task.
+
+- A row of an export has its state and an answer.
+- An index entry is a row that is in its source and has an answer of any version. Its text is a
+  template with names of columns, and of fields of the preferred answer. It does not contain the
+  times at which the row was read or changed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal
+
+from askrows.pipeline.core.column_placeholders import (
+    fill_template,
+    find_column,
+    list_template_columns,
+)
+from askrows.pipeline.core.quotes import is_quotation, iterate_leaves
+from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
+from askrows.pipeline.core.row_listing import NO_FILTER
+from askrows.pipeline.rows.answer_views import (
+    ANSWERED_AT,
+    EXTRACTOR,
+    JSON,
+    source_column_expression,
+)
+from askrows.pipeline.rows.cells import (
+    iterate_texts,
+    parse_json_cell,
+    to_column_value,
+    to_prompt_text,
+)
+from askrows.pipeline.rows.export import encode_rows
+from askrows.pipeline.rows.grid import Grid, make_grid
+from askrows.pipeline.rows.stored_rows import (
+    CHANGED_AT_COLUMN,
+    HASH_COLUMN,
+    KEY_COLUMN,
+    PLACE_COLUMN,
+    ROW_NUMBER_COLUMN,
+    VALUES_COLUMN,
+    parse_stored_values,
+)
+from askrows.pipeline.rows.view_row import (
+    ANSWER_PREFIX,
+    ViewColumn,
+    ViewRow,
+    name_added_columns,
+    name_answer_columns,
+    name_number_columns,
+)
+from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_number_expression
+from askrows.pipeline.store import answers
+from askrows.pipeline.store.rows import NO_HASH
+from askrows.pipeline.store.schema import answers as answers_table
+from askrows.pipeline.tasks.task import IndexedTask
+from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
+
+if TYPE_CHECKING:
+    from askrows.pipeline.tasks.user_task import UserTask
+
+# Sorts before all numbers when negated; replaces missing numbers.
+MISSING_NUMBER = 9e307
+_CELL_NAMES = (KEY_COLUMN, PLACE_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_COLUMN)
+# Columns with the tokens and the cost of an answer, with their kinds.
+_COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
+# Characters of the text that a hit contains.
+MAX_HIT_TEXT_CHARS = 1_000
+# Longer texts of an answer are sentences and no tags; neither are quotations.
+MAX_TAG_CHARS = 30
+ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+
+
+class TaskGridBuilder:
+    """Build the grid of a task's rows: columns of the source and fields of the answers.
+
+    A field that has the name of a column, or of a judgement about a row such as `confidence`, is
+    listed as `answer_NAME`.
+    """
+
+    def __init__(self, tx: Connection, task: "UserTask") -> None:
+        """Look up names; `tx` must stay open while the grid is used."""
+        self._tx = tx
+        self._task = task
+        self._record = task.record
+        self._table = task.make_row_table(tx)
+        self._values = self._table.table.c[VALUES_COLUMN]
+        # A key that is a hash of the row is no column of the source.
+        self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
+        sources = [*self._record.columns, *self._own_keys]
+        # Names of the fields by the names of their columns.
+        self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
+        answer_parts = (EXTRACTOR, ANSWERED_AT, *_COST_KINDS)
+        self._answer_names = name_added_columns(
+            [*sources, *self._fields], answer_parts, ANSWER_PREFIX
+        )
+
+    def build(self) -> Grid:
+        """Return the grid, a list of the task's rows that can be searched, filtered and sorted.
+
+        Key, images, columns of the prompt and fields of the answer are shown by default.
+        """
+        default_names = dict.fromkeys(
+            [
+                *(name for name, _ in self._record.key),
+                *self._record.image_columns,
+                *self._record.asked_columns,
+                *self._fields,
+            ],
+        )
+        # Their values are different in nearly all rows, as are those of the key and of the prompt.
+        uncounted_fields = {
+            field.name
+            for field in self._record.answer_fields
+            if field.kind in {"quotation", "object"}
+        }
+        return make_grid(
+            self._tx,
+            self._table,
+            self._make_columns(),
+            preference=self._task.make_version_preference(self._tx),
+            answer_fields=self._fields,
+            threshold=self._task.settings.doubtful,
+            cells={
+                **{name: self._table.table.c[name] for name in _CELL_NAMES},
+                **{name: answers_table.c[name] for name in _COST_KINDS},
+            },
+            read_values=lambda cells: parse_stored_values(cells[VALUES_COLUMN]),
+            source_names=[*self._record.columns, *self._own_keys],
+            default_names=list(default_names),
+            cost_names=[self._answer_names[part] for part in _COST_KINDS],
+            # The values contain the key, unless it is a hash.
+            searched_cells=(),
+            searched_documents=(self._values, answers_table.c.answer),
+            facets=[
+                *(name for name, field in self._fields.items() if field not in uncounted_fields),
+                *(name for name in self._record.columns if name not in default_names),
+            ],
+        )
+
+    def _make_columns(self) -> dict[str, ViewColumn]:
+        """Return the columns of a row by name: source, key, and answer.
+
+        Those of the answer are its fields, its version and time, and its cost. A later column
+        replaces an earlier one of the same name.
+        """
+        columns = {
+            name: ViewColumn(
+                partial(_read_source_cell, name, kind),
+                kind,
+                JsonCell(self._values, (name,)),
+                self._make_source_sort_keys(name, kind),
+            )
+            for name, kind in self._record.columns.items()
+        }
+        columns |= dict.fromkeys(self._own_keys, ViewColumn(_read_key))
+        rows = self._table.table.c
+        number_column = ViewColumn(
+            partial(_read_cell, PLACE_COLUMN),
+            "integer",
+            make_json_cell(PLACE_COLUMN, cast(rows[PLACE_COLUMN], Text)),
+            [rows[ROW_NUMBER_COLUMN]],
+        )
+        columns |= dict.fromkeys(name_number_columns(self._record), number_column)
+        kinds = dict(self._record.fields)
+        for name, field in self._fields.items():
+            kind = kinds[field]
+            document = answers_table.c.answer
+            sort_cell = _make_sort_cell(self._tx, document, field, kind)
+            columns[name] = ViewColumn(
+                partial(_read_answer_field, field, kind),
+                kind,
+                JsonCell(document, (field,)),
+                () if kind == JSON else [sort_cell],
+            )
+        names = self._answer_names
+        columns[names[EXTRACTOR]] = ViewColumn(lambda row: row.answer and row.answer.version)
+        columns[names[ANSWERED_AT]] = ViewColumn(
+            lambda row: row.answer and row.answer.at.isoformat(), "time"
+        )
+        for part, kind in _COST_KINDS.items():
+            columns[names[part]] = ViewColumn(partial(_read_cell, part), kind)
+        return columns
+
+    def _make_source_sort_keys(self, name: str, kind: str) -> list[ColumnElement[Any]]:
+        """Return the expressions that rows are sorted by for a column of the source.
+
+        Missing values are first. Columns of texts are sorted by the numbers in them before the
+        texts, with other texts first.
+        """
+        cell = _make_sort_cell(self._tx, self._values, name, kind)
+        if kind != "text":
+            return [cell]
+        return [_replace_missing(make_number_expression(self._tx, cell)), cell]
+
+
+def _read_source_cell(name: str, kind: str, row: ViewRow) -> Any:
+    """Return a cell of the source; that of a JSON column is parsed."""
+    value = row.values.get(name)
+    return parse_json_cell(value) if kind == JSON else value
+
+
+def _read_key(row: ViewRow) -> str | None:
+    """Return the key of a row; a refused row has none."""
+    return None if row.cells[HASH_COLUMN] == NO_HASH else row.id
+
+
+def _read_cell(name: str, row: ViewRow) -> Any:
+    """Return the result of an expression of the view."""
+    return row.cells[name]
+
+
+def _read_answer_field(name: str, kind: str, row: ViewRow) -> Any:
+    """Return the value of a field of the answer, or None if it is not of the field's kind.
+
+    JSON stays as it is. A time is an ISO 8601 text in UTC.
+    """
+    value = row.fields.get(name)
+    if kind == JSON:
+        return value
+    column_value = to_column_value(kind, value)
+    if kind == "time" and column_value is not None:
+        return datetime.fromisoformat(column_value).isoformat()
+    return column_value
+
+
+def _make_sort_cell(
+    tx: Connection,
+    document: ColumnElement[Any],
+    name: str,
+    kind: str,
+) -> ColumnElement[Any]:
+    """Return a member of a JSON document to sort by: a number if its kind is one, else a text."""
+    sorted_kind = "real" if kind in {"integer", "real"} else "text"
+    return _replace_missing(source_column_expression(tx, document, name, sorted_kind))
+
+
+def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a text or number that is before all others instead of NULL."""
+    if isinstance(cell.type, Text):
+        return func.coalesce(cell, "")
+    lowest_number = literal(-MISSING_NUMBER, cell.type)
+    return func.coalesce(cell, lowest_number)
+
+
+# ---- export
+
+
+def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> ExportRows:
+    """Return the rows to export in the source's order, each with its state and its answer.
+
+    The answer is the preferred answer of the row or, with `options.extractor`, its answer of
+    this version or prompt version. Rows without it are included, with None.
+
+    Rows that are no longer in their source are left out, unless `options.gone` is set or the
+    row filter asks for their state or names ids.
+
+    The columns are those of the grid, in its order: the source's columns, the key and the row's
+    place if the source has no key, the answer's fields, its version and its time, with
+    `options.cost` its tokens and cost, the confidences of its fields, and the state with its
+    reason. A refused row has its cells as read.
+
+    Returns:
+        The rows, which are read when iterated. The counts by version are complete after that.
+
+    Raises:
+        InputError: `options.extractor` has no answers.
+    """
+    grid = task.make_grid(tx)
+    judgements = grid.judgements
+    left_out_names = judgements.columns.keys() - judgements.confidence_names.values()
+    if not options.cost:
+        left_out_names |= set(grid.cost_names)
+    names = [name for name in grid.columns if name not in left_out_names]
+
+    version_counts = Counter[str]()
+    left_out_corrections = 0
+    if options.extractor is not None:
+        counts = {count.version: count.items for count in answers.count_by_version(tx, task.name)}
+        task.check_version_has_answers(options.extractor, counts)
+        if options.extractor != answers.PERSON:
+            left_out_corrections = counts.get(answers.PERSON, 0)
+
+    def iterate_rows() -> Iterator[dict[str, Any]]:
+        """Yield each row with its cells, and count its answer."""
+        for row in grid.read_rows(
+            tx,
+            options.row_filter or NO_FILTER,
+            version=options.extractor,
+            has_gone_rows=options.gone,
+        ):
+            if row.answer is not None:
+                version_counts[row.answer.version] += 1
+            yield grid.list_values(row, names)
+
+    kinds = {name: grid.columns[name].kind for name in names}
+    return ExportRows(
+        iterate_rows(),
+        partial(encode_rows, kinds=kinds),
+        version=options.extractor,
+        version_counts=version_counts,
+        left_out_corrections=left_out_corrections,
+    )
+
+
+# ---- index
+
+
+def make_index(task: "UserTask", template: str) -> IndexedTask:
+    """Return how the rows of a task are indexed, with texts made from a template."""
+    return IndexedTask(
+        task=task.name,
+        folder=f"tasks/{task.name}",
+        entry_noun=task.nouns.singular,
+        columns={name: name for name in ("rank", "key", "label", "text")},
+        ranking=ENTRY_RANKING,
+        count_entries=lambda tx: task.make_row_table(tx).count_rows(
+            tx, _make_indexed_condition(task)
+        ),
+        read_entries=partial(_read_index_entries, task, template),
+        tags_of=_list_tags,
+        hit_fields=lambda metadata: {
+            "key": metadata["id"],
+            "label": metadata["label"],
+            "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
+            "answer": metadata["answer"],
+        },
+    )
+
+
+def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the short texts of an answer that are no quotations."""
+    tags = list[str]()
+    for _, leaf in iterate_leaves(metadata["answer"]):
+        # A number says nothing without its field.
+        if not is_quotation(leaf) and not isinstance(leaf, int | float):
+            tags += [text for text in iterate_texts(leaf) if len(text) <= MAX_TAG_CHARS]
+    return tags
+
+
+def _make_indexed_condition(task: "UserTask") -> ColumnElement[bool]:
+    """Return the condition that a row is in its source and has an answer of any version."""
+    columns = task.stored_rows.c
+    return and_(
+        columns.askrows_gone_at.is_(None),
+        answers.is_answered(task.name, columns.askrows_key),
+    )
+
+
+def _read_index_entries(
+    task: "UserTask",
+    template: str,
+    tx: Connection,
+    among: Sequence[str] | None = None,
+) -> Iterator[Entry]:
+    """Yield the index entries of the rows in the source that have an answer, by ascending id.
+
+    An entry has the preferred answer. Its metadata are id, label, text, the fields of the answer
+    and the columns of the row.
+
+    Args:
+        template: Template of the text; its names are columns, or fields of the answer.
+        among: Only rows of these ids. All rows if omitted.
+    """
+    record = task.record
+    columns_by_name = {
+        name: find_column(name, record.columns) for name in list_template_columns(template)
+    }
+    for row in task.make_grid(tx).read_rows(tx, has_answer=True, row_ids=among):
+        values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
+        row_name = task.name_row(values)
+        # The name replaces an empty text.
+        text = _fill_entry_text(template, columns_by_name, values, row.fields) or row_name
+        fields = {name: row.fields.get(name) for name, _ in record.fields}
+        # WHERE= of a search can name any column.
+        columns = {name: values[name] for name in record.columns}
+        metadata = {
+            "id": row.id,
+            "label": row_name,
+            "text": text,
+            "answer": fields,
+            "row": columns,
+        }
+        searched_texts = {
+            "text": text,
+            "label": row_name,
+            "answer": "\n".join(iterate_texts(fields)),
+        }
+        yield Entry(row.id, text, metadata, [row_name, fields, columns], searched_texts)
+
+
+def _fill_entry_text(
+    template: str,
+    columns_by_name: Mapping[str, str | None],
+    row: Mapping[str, Any],
+    answer: Mapping[str, Any],
+) -> str:
+    """Return the text of an entry: the template filled with a row and its answer, stripped.
+
+    Several texts of a field are joined by commas.
+
+    Args:
+        columns_by_name: The column of each name in the template, or None for a field of the answer.
+    """
+
+    def text_of(name: str) -> str:
+        """Return the text of a placeholder."""
+        column = columns_by_name[name]
+        if column is not None:
+            return to_prompt_text(row[column])
+        return ", ".join(iterate_texts(answer.get(name)))
+
+    return fill_template(template, text_of).strip()

@@ -1,0 +1,1 @@
+"""The workspace: its folder, its database, the consent to change it, and the open workspace."""
