@@ -15,7 +15,7 @@ INSTALLS = re.compile(
     re.VERBOSE,
 )
 FOLDERS = (".ci", "askrows", "docs", "examples", "tests")
-NAMES = {"Makefile", ".env.example", "run"}
+NAMES = {"Makefile", ".env.example"}
 SUFFIXES = {".html", ".ini", ".js", ".lock", ".md", ".py", ".sql", ".toml", ".txt"}
 
 
@@ -29,7 +29,8 @@ def _texts() -> dict[str, str]:
             r"\"\s*\n\s*f?\"", "", path.read_text(encoding="utf-8", errors="replace")
         )
         for path in paths
-        if path.name in NAMES or path.suffix in SUFFIXES
+        if path.is_file()
+        and (path.name in NAMES or path.suffix in SUFFIXES or path.parent.name == ".ci")
     }
 
 
