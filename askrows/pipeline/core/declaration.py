@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property, lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, get_args, get_origin
 
 from typing_extensions import TypeVar
@@ -177,165 +176,158 @@ class Declaration(Generic[A_co]):
             if fault is not None:
                 faults.append(fault)
 
-        checks = chain(
-            declaration._iterate_checks(),
-            declaration._iterate_parameter_checks(),
-        )
-        for is_faulty, message, hint in checks if member_values else ():
-            if is_faulty:
-                faults.append(InputError(message, hint=hint))
+        if member_values:
+            faults += declaration._find_value_faults()
+            faults += declaration._find_items_faults()
+            faults += declaration._find_row_faults()
+            faults += declaration._find_name_faults()
+            faults += declaration._find_parameter_faults()
         if faults:
             raise DeclarationError(faults, declaration)
         return declaration
 
-    def _iterate_checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of the main members, passed or not.
-
-        It checks the members answer, version, image_side, items and their options, prompt, key,
-        check, examples and images, each alone; the caller raises the faulty ones. `is_faulty` can
-        be any value; its truth counts.
-        """
+    def _find_value_faults(self) -> Iterator[InputError]:
+        """Yield the faults of answer, version and image_side, and of an empty items or prompt."""
         answer: Any = self.answer
         items: Any = self.items
-        key: Any = self.key
-        pairs: Any = self.examples
-        images: Any = self.images
         # A model of a single value, such as a list, is a root model.
         is_model = (
             isinstance(answer, type) and getattr(answer, "__pydantic_root_model__", True) is False
         )
-        message = (
-            "answer= must be a class derived from pydantic's BaseModel, with fields, "
-            f"not {answer!r}"
-        )
-        yield answer != "-" and not is_model, message, ""
-        yield self.version < 1, f"version= must be 1 or more, not {self.version}", ""
-        yield self.image_side < 1, f"image_side= must be 1 or more, not {self.image_side}", ""
-        yield isinstance(items, str) and not items.strip(), "items= is empty", ""
-        yield not self.prompt.strip(), "prompt= is empty", ""
-        is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
-        # The text of many rows takes long.
-        shown_items = "" if is_rows else f"{items!r:.80}"
-        yield (
-            not isinstance(items, str) and not is_rows,
-            f"items= must be a text or a list of rows ({{column: value}}), not {shown_items}",
-            "write items=list(…) for a generator, or tag(task, items=…) for a data frame",
-        )
-        is_file = isinstance(items, str) and not self.is_query
-        yield (
-            is_file and "\n" in items,
-            "items= is neither a path nor a query; a query begins with SELECT or WITH",
-            "",
-        )
-        yield (
-            self.source and not self.is_query,
-            "source= needs a query, but items= is not a query",
-            "begin items= with SELECT",
-        )
-        yield (
-            self.cursor and not self.is_query,
-            "cursor= needs a query, but items= is not a query",
-            "leave out cursor=",
-        )
-        yield (
-            self.cursor and self.key == HASH_KEY,
-            'cursor= reads only changed rows, but with key="row" a changed row is a new row',
-            "name a key column in key=",
-        )
-        for name in ("sheet", "encoding", "header"):
-            yield (
-                getattr(self, name) and not is_file,
-                f"{name}= needs a file, but items= is not a file",
-                f"leave out {name}=",
+        if answer != "-" and not is_model:
+            yield InputError(
+                "answer= must be a class derived from pydantic's BaseModel, with fields, "
+                f"not {answer!r}"
             )
+        if self.version < 1:
+            yield InputError(f"version= must be 1 or more, not {self.version}")
+        if self.image_side < 1:
+            yield InputError(f"image_side= must be 1 or more, not {self.image_side}")
+        if isinstance(items, str) and not items.strip():
+            yield InputError("items= is empty")
+        if not self.prompt.strip():
+            yield InputError("prompt= is empty")
+
+    def _find_items_faults(self) -> Iterator[InputError]:
+        """Yield the faults of items and of the members that say how items are read."""
+        items: Any = self.items
+        is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
+        if not isinstance(items, str) and not is_rows:
+            yield InputError(
+                f"items= must be a text or a list of rows ({{column: value}}), not {items!r:.80}",
+                hint="write items=list(…) for a generator, or tag(task, items=…) for a data frame",
+            )
+        is_file = isinstance(items, str) and not self.is_query
+        if is_file and "\n" in items:
+            yield InputError(
+                "items= is neither a path nor a query; a query begins with SELECT or WITH"
+            )
+        if self.source and not self.is_query:
+            yield InputError(
+                "source= needs a query, but items= is not a query",
+                hint="begin items= with SELECT",
+            )
+        if self.cursor and not self.is_query:
+            yield InputError(
+                "cursor= needs a query, but items= is not a query",
+                hint="leave out cursor=",
+            )
+        if self.cursor and self.key == HASH_KEY:
+            yield InputError(
+                'cursor= reads only changed rows, but with key="row" a changed row is a new row',
+                hint="name a key column in key=",
+            )
+        for name in ("sheet", "encoding", "header"):
+            if getattr(self, name) and not is_file:
+                yield InputError(
+                    f"{name}= needs a file, but items= is not a file",
+                    hint=f"leave out {name}=",
+                )
+
+    def _find_row_faults(self) -> Iterator[InputError]:
+        """Yield the faults of key, check, examples and images."""
+        key: Any = self.key
+        pairs: Any = self.examples
+        images: Any = self.images
         keys = [key] if isinstance(key, str) else key
         is_key = (
             isinstance(keys, list | tuple)
             and keys
             and all(isinstance(column, str) and column for column in keys)
         )
-        yield not is_key, f"key= must be a column or a list of columns, not {key!r}", ""
-        yield is_key and len(set(keys)) < len(keys), f"key= names a column twice: {key!r}", ""
-        is_check = self.check is None or callable(self.check)
-        yield (
-            not is_check,
-            f"check= must be a function of an answer and its row, not {self.check!r}",
-            "",
-        )
+        if not is_key:
+            yield InputError(f"key= must be a column or a list of columns, not {key!r}")
+        elif len(set(keys)) < len(keys):
+            yield InputError(f"key= names a column twice: {key!r}")
+        if self.check is not None and not callable(self.check):
+            yield InputError(
+                f"check= must be a function of an answer and its row, not {self.check!r}"
+            )
         is_pairs = isinstance(pairs, list | tuple) and all(
             isinstance(pair, list | tuple)
             and len(pair) == len(("row", "answer"))
             and isinstance(pair[0], Mapping)
             for pair in pairs
         )
-        yield (
-            not is_pairs,
-            "examples= must be a list of pairs: a row ({column: value}) and its answer",
-            "",
-        )
+        if not is_pairs:
+            yield InputError(
+                "examples= must be a list of pairs: a row ({column: value}) and its answer"
+            )
         is_columns = isinstance(images, list | tuple) and all(
             isinstance(column, str) and column for column in images
         )
-        yield not is_columns, f"images= must be a list of columns, not {images!r}", ""
+        if not is_columns:
+            yield InputError(f"images= must be a list of columns, not {images!r}")
 
-    def _iterate_parameter_checks(self) -> Iterator[tuple[Any, str, str]]:
-        """Yield (is_faulty, message, hint) for each check of the other members, passed or not.
+    def _find_name_faults(self) -> Iterator[InputError]:
+        """Yield the faults of name and table, unless the task is built in."""
+        if self._is_built_in:
+            return
+        for member, value in (("name", self.name), ("table", self.table)):
+            if value and not NAME.fullmatch(value):
+                yield InputError(
+                    f"{member}={value!r} must begin with a letter and have at most 41 of "
+                    "a-z, 0-9 and _"
+                )
+            if value in RESERVED or value.startswith("askrows_"):
+                yield InputError(f"{member}={value!r} is a name of askrows")
 
-        It checks media_resolution, max_output_tokens, temperature, thinking and gates; name and
-        table also, unless the task is built in.
-        """
-        for member, value in (
-            () if self._is_built_in else (("name", self.name), ("table", self.table))
-        ):
-            message = "must begin with a letter and have at most 41 of a-z, 0-9 and _"
-            yield value and not NAME.fullmatch(value), f"{member}={value!r} {message}", ""
-            is_reserved = value in RESERVED or value.startswith("askrows_")
-            yield is_reserved, f"{member}={value!r} is a name of askrows", ""
-        level = self.media_resolution
-        tokens = self.max_output_tokens
-        temperature = self.temperature
-        thinking = self.thinking
-        yield (
-            level not in (None, *RESOLUTIONS),
-            f"media_resolution= has no level {level!r}",
-            f"levels: {', '.join(RESOLUTIONS)}",
-        )
-        yield (
-            tokens is not None and tokens < 1,
-            f"max_output_tokens= must be 1 or more, not {tokens}",
-            "",
-        )
-        is_in_range = temperature is None or 0 <= temperature <= MAX_TEMPERATURE
-        yield (
-            not is_in_range,
-            f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {temperature}",
-            "",
-        )
-        for name, value in (thinking or {}).items():
+    def _find_parameter_faults(self) -> Iterator[InputError]:
+        """Yield the faults of media_resolution, max_output_tokens, temperature, thinking, gates."""
+        if self.media_resolution not in (None, *RESOLUTIONS):
+            yield InputError(
+                f"media_resolution= has no level {self.media_resolution!r}",
+                hint=f"levels: {', '.join(RESOLUTIONS)}",
+            )
+        if self.max_output_tokens is not None and self.max_output_tokens < 1:
+            yield InputError(f"max_output_tokens= must be 1 or more, not {self.max_output_tokens}")
+        if self.temperature is not None and not 0 <= self.temperature <= MAX_TEMPERATURE:
+            yield InputError(
+                f"temperature= must be from 0 to {MAX_TEMPERATURE:g}, not {self.temperature}"
+            )
+        thinking = self.thinking or {}
+        for name, value in thinking.items():
             kind = THINKING_TYPES.get(name)
             is_right = (
                 kind is not None
                 and isinstance(value, kind)
                 and isinstance(value, bool) == (kind is bool)
             )
-            yield (
-                not is_right,
-                f"thinking= cannot have {name!r}: {value!r}",
-                f"members: {', '.join(THINKING_TYPES)}",
-            )
-        yield (
-            {"thinkingBudget", "thinkingLevel"} <= (thinking or {}).keys(),
-            "thinking= cannot have both thinkingBudget and thinkingLevel",
-            "",
-        )
+            if not is_right:
+                yield InputError(
+                    f"thinking= cannot have {name!r}: {value!r}",
+                    hint=f"members: {', '.join(THINKING_TYPES)}",
+                )
+        if {"thinkingBudget", "thinkingLevel"} <= thinking.keys():
+            yield InputError("thinking= cannot have both thinkingBudget and thinkingLevel")
         for name, bounds in (self.gates or {}).items():
             is_right = isinstance(bounds, str | int | float) and not isinstance(bounds, bool)
             is_right = is_right and not {",", "="} & {*f"{name}{bounds}"}
-            yield (
-                not is_right,
-                f"gates= has an invalid bound {name!r}: {bounds!r}",
-                'for example gates={"answered": 0.95}',
-            )
+            if not is_right:
+                yield InputError(
+                    f"gates= has an invalid bound {name!r}: {bounds!r}",
+                    hint='for example gates={"answered": 0.95}',
+                )
 
     @property
     def keys(self) -> tuple[str, ...]:
