@@ -141,7 +141,7 @@ def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
     if quality is not None:
         ws.announce_placeholders()
         figures = {**quality.document, "placeholder": ws.has_placeholder_answers}
-        report = Report(figures, f"{quality.line}; report: {quality.path}")
+        report = Report(figures, f"{quality.gates_text}; report: {quality.path}")
         report.parts.append(make_table(figures["gates"], GATE_COLUMNS))
         if quality.error is not None:
             report.errors = [quality.error]

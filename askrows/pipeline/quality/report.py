@@ -110,7 +110,7 @@ class QualityReport(NamedTuple):
         return GateError(f"{verdicts}; the answers are stored", hint=hint)
 
     @property
-    def line(self) -> str:
+    def gates_text(self) -> str:
         """The result of all gates: how many passed, failed and were not judged, and which failed.
 
         For example `2 passed, 1 failed, 1 not judged: evidence`.
@@ -136,7 +136,7 @@ class QualityReport(NamedTuple):
             "at": self.at.isoformat(),
             "items": quality.items,
             "passed": self.passed,
-            "verdict": self.line,
+            "verdict": self.gates_text,
             "gates": [
                 {
                     "name": gate.figure.name,
@@ -179,7 +179,7 @@ class QualityReport(NamedTuple):
         return _template().render(
             quality=quality,
             at=self.at,
-            line=self.line,
+            gates_text=self.gates_text,
             gates=self.gates,
             verdicts=VERDICTS,
             failed=self.failed,

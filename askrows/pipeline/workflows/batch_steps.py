@@ -165,7 +165,7 @@ def ingest_batches(ws: WorkspaceSession, *, accepted_number: int | None, strict:
         errors=errors,
     )
     report.notes += [
-        f"quality: {quality.line} ({quality.path})"
+        f"quality: {quality.gates_text} ({quality.path})"
         for quality in tag_report.quality_reports.values()
         if any(gate.passed is not None for gate in quality.gates)
     ]
