@@ -123,42 +123,19 @@ class Api:
         # A handler takes the request and the groups of its pattern. It returns a JSON document, a
         # file to send, or a complete response. None is an empty document.
         self._routes: list[tuple[str, str, Callable[..., Any]]] = [
-            (
-                "GET",
-                r"models",
-                lambda _: {"models": [model.to_dict() for model in MODELS.values()]},
-            ),
-            # Every model has the method countTokens.
-            (
-                "GET",
-                r"models/(.+)",
-                lambda request, name: find_model(name, "countTokens", request.version).to_dict(),
-            ),
+            ("GET", r"models", self._list_models),
+            ("GET", r"models/(.+)", self._get_model),
             ("POST", r"models/(.+):(\w+)", self._call_model),
             ("POST", r"decisions", self._decide),
             ("GET", r"batches", self._list_batches),
-            (
-                "GET",
-                r"batches/([^/]+)",
-                lambda _, batch_id: build_operation(state.get_batch(batch_id)),
-            ),
+            ("GET", r"batches/([^/]+)", self._get_batch),
             ("POST", r"batches/([^/]+):cancel", self._cancel_batch),
-            ("DELETE", r"batches/([^/]+)", lambda _, batch_id: state.delete_batch(batch_id)),
+            ("DELETE", r"batches/([^/]+)", self._delete_batch),
             ("POST", r"upload/files", self._start_upload),
             ("GET", r"files", self._list_files),
-            (
-                "GET",
-                r"(?:download/)?files/([^/]+):download",
-                lambda _, file_id: state.get_results_path(file_id),
-            ),
-            (
-                "GET",
-                r"files/([^/]+)",
-                lambda request, file_id: build_file_resource(
-                    state.get_file(file_id), request.base_url
-                ),
-            ),
-            ("DELETE", r"files/([^/]+)", lambda _, file_id: state.delete_file(file_id)),
+            ("GET", r"(?:download/)?files/([^/]+):download", self._get_results_path),
+            ("GET", r"files/([^/]+)", self._get_file),
+            ("DELETE", r"files/([^/]+)", self._delete_file),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,6 +225,13 @@ class Api:
 
         raise path_error
 
+    def _list_models(self, _: ApiRequest) -> dict[str, Any]:
+        return {"models": [model.to_dict() for model in MODELS.values()]}
+
+    def _get_model(self, request: ApiRequest, name: str) -> dict[str, Any]:
+        # Every model has the method countTokens.
+        return find_model(name, "countTokens", request.version).to_dict()
+
     def _call_model(self, request: ApiRequest, name: str, method: str) -> dict[str, Any] | Response:
         """Call a method of a model with a request, and return its reply.
 
@@ -262,8 +246,8 @@ class Api:
         handlers: dict[str, Callable[[ApiRequest, Model], dict[str, Any] | Response]] = {
             "generateContent": self._generate_content,
             "countTokens": self._count_tokens,
-            "embedContent": partial(self._embed, is_batch=False),
-            "batchEmbedContents": partial(self._embed, is_batch=True),
+            "embedContent": self._embed_text,
+            "batchEmbedContents": self._embed_texts,
             "batchGenerateContent": self._create_batch,
         }
         return handlers[method](request, model)
@@ -308,32 +292,32 @@ class Api:
         message = message.get("generateContentRequest", message)
         return {"totalTokens": generate.count_tokens(message)}
 
-    def _embed(self, request: ApiRequest, _: Model, *, is_batch: bool) -> dict[str, Any]:
-        """Return the reply with a vector for each embedding request in the body.
+    def _embed_text(self, request: ApiRequest, _: Model) -> dict[str, Any]:
+        """Return the reply with the vector of the one embedding request in the body.
 
-        Args:
-            is_batch: Whether the body has a list of requests, and the reply a list of embeddings.
-                Otherwise the body is a single request, and the reply has a single embedding.
+        Raises:
+            ApiError: 400 if the request is wrong.
+        """
+        (vector,) = embed.embed_requests([request.parse_body("EmbedContentRequest")])
+        return {"embedding": {"values": vector}}
+
+    def _embed_texts(self, request: ApiRequest, _: Model) -> dict[str, Any]:
+        """Return the reply with a vector for each embedding request in the body.
 
         Raises:
             ApiError: 400 if a request is wrong or their number is not in 1 to
                 `embed.MAX_BATCH_REQUESTS`.
         """
-        if is_batch:
-            embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
-        else:
-            embed_requests = [request.parse_body("EmbedContentRequest")]
+        embed_requests = request.parse_body("BatchEmbedContentsRequest").get("requests", [])
         if not 1 <= len(embed_requests) <= embed.MAX_BATCH_REQUESTS:
             raise invalid_argument(
                 "* BatchEmbedContentsRequest.requests: "
                 f"at most {embed.MAX_BATCH_REQUESTS} requests can be in one batch, "
                 f"and at least one; found {len(embed_requests)}",
             )
-
-        embeddings = [{"values": vector} for vector in embed.embed_requests(embed_requests)]
-        if is_batch:
-            return {"embeddings": embeddings}
-        return {"embedding": embeddings[0]}
+        return {
+            "embeddings": [{"values": vector} for vector in embed.embed_requests(embed_requests)]
+        }
 
     def _create_batch(self, request: ApiRequest, model: Model) -> dict[str, Any]:
         """Create a batch from an uploaded file, wake the worker, and return the batch's operation.
@@ -368,6 +352,12 @@ class Api:
             default_size=_DEFAULT_BATCH_PAGE_SIZE,
         )
 
+    def _get_batch(self, _: ApiRequest, batch_id: str) -> dict[str, Any]:
+        return build_operation(self._state.get_batch(batch_id))
+
+    def _delete_batch(self, _: ApiRequest, batch_id: str) -> None:
+        self._state.delete_batch(batch_id)
+
     def _cancel_batch(self, _: ApiRequest, batch_id: str) -> None:
         self._state.move_batch(self._state.get_batch(batch_id)["id"], "CANCELLED")
 
@@ -378,6 +368,15 @@ class Api:
             partial(build_file_resource, base_url=request.base_url),
             default_size=_DEFAULT_FILE_PAGE_SIZE,
         )
+
+    def _get_file(self, request: ApiRequest, file_id: str) -> dict[str, Any]:
+        return build_file_resource(self._state.get_file(file_id), request.base_url)
+
+    def _get_results_path(self, _: ApiRequest, file_id: str) -> Path:
+        return self._state.get_results_path(file_id)
+
+    def _delete_file(self, _: ApiRequest, file_id: str) -> None:
+        self._state.delete_file(file_id)
 
     def _start_upload(self, request: ApiRequest) -> Response:
         """Create an upload session, and return its URL in a header.
