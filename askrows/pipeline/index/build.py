@@ -34,6 +34,7 @@ from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import Embedder
 from askrows.pipeline.index.write import (
+    BuildContent,
     EntryPage,
     load_meaningless_queries,
     verify_build,
@@ -355,16 +356,18 @@ class _IndexBuilder:
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
-                    self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
+                    BuildContent(
+                        self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
+                        count=count,
+                        ranking=ranking,
+                        position=position,
+                        refused_texts=refused_texts,
+                        untagged_rows=ws.indexed_task.read_untagged(tx),
+                    ),
                     self._embedder.cache,
-                    count=count,
                     number=number,
-                    position=position,
                     built_at=ws.now(),
-                    ranking=ranking,
                     meaningless_vectors=meaningless_vectors,
-                    refused_texts=refused_texts,
-                    untagged_rows=ws.indexed_task.read_untagged(tx),
                 )
 
         verify_build(staged, count=count)

@@ -18,6 +18,7 @@ import random
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -73,6 +74,25 @@ MIN_WORDS_ALONE_SHARE = 0.05
 
 # Some hundred entries with their cache keys and vectors.
 EntryPage = tuple[Sequence[Entry], Sequence[bytes], Vectors]
+
+
+@dataclass(frozen=True)
+class BuildContent:
+    """What a build contains, as one snapshot of the database has it."""
+
+    # Entries in vector order with their keys and vectors.
+    pages: Iterable[EntryPage]
+    # Expected number of entries.
+    count: int
+    # Weights of the fields.
+    ranking: Ranking
+    # A counter of the database, which grows with each change of a task's rows.
+    position: int
+    # Entries that are left out, by their ids.
+    refused_texts: Mapping[str, RefusedText]
+    # Rows without an answer that only their words find.
+    untagged_rows: Iterable[Entry]
+
 
 # One row per entry in vector order: `content_hash`, cache key of the vector, metadata as JSON.
 _CREATE_ENTRIES = (
@@ -221,17 +241,12 @@ class _EntryWriter:
 
 def write_build(
     directory: Path,
-    pages: Iterable[EntryPage],
+    content: BuildContent,
     cache: VectorCache,
     *,
-    count: int,
     number: int,
-    position: int,
     built_at: datetime,
-    ranking: Ranking,
     meaningless_vectors: Vectors | None,
-    refused_texts: Mapping[str, RefusedText],
-    untagged_rows: Iterable[Entry],
 ) -> StagedBuild:
     """Write a build into a staging directory; it is on disk when this returns.
 
@@ -239,18 +254,12 @@ def write_build(
 
     Args:
         directory: The staging directory.
-        pages: Entries in vector order with their keys and vectors.
+        content: The entries and all else that was read from the database.
         cache: The cache that contains the vectors; names their model and width.
-        count: Expected number of entries.
         number: Number of the build.
-        position: Position of the database when the entries were read: a counter that grows with
-            each change of a task's rows.
         built_at: Now, in UTC.
-        ranking: Weights of the fields.
         meaningless_vectors: Vectors of `load_meaningless_queries` in its order, from which the
             floor is computed, or None for a build without a floor.
-        refused_texts: Entries that are left out, by their ids.
-        untagged_rows: Rows without an answer that only their words find.
 
     Raises:
         InputError: There are no entries.
@@ -261,14 +270,14 @@ def write_build(
         closing(sqlite3.connect(entries_path, isolation_level=None)) as db,
         files.SealedWriter(directory / manifest.METADATA_FILE) as metadata,
     ):
-        writer = _EntryWriter(db, metadata, ranking, build_number=number)
+        writer = _EntryWriter(db, metadata, content.ranking, build_number=number)
         sealed_index = write_faiss_index(
             directory / manifest.INDEX_FILE,
-            writer.write_entries(pages),
-            row_count=count,
+            writer.write_entries(content.pages),
+            row_count=content.count,
             dim=cache.dim,
         )
-        writer.write_untagged(untagged_rows)
+        writer.write_untagged(content.untagged_rows)
         writer.commit()
     sealed = {
         **writer.sealed,
@@ -283,12 +292,12 @@ def write_build(
         model=cache.model,
         dim=cache.dim,
         task_type=ENTRY_TASK_TYPE,
-        position=position,
+        position=content.position,
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PART_FILES},
         sizes={name: sealed[name].size for name in manifest.PART_FILES},
-        words={"terms": tokenizer.TERMS_VERSION, **ranking.as_json()},
-        refused=dict(refused_texts),
+        words={"terms": tokenizer.TERMS_VERSION, **content.ranking.as_json()},
+        refused=dict(content.refused_texts),
     )
     staged = StagedBuild(directory, build_manifest, cache)
     if meaningless_vectors is None:

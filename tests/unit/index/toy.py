@@ -13,7 +13,7 @@ from askrows.pipeline.core.where_parser import Comparison, Expression, Negation
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.manifest import StagedBuild
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors
-from askrows.pipeline.index.write import write_build
+from askrows.pipeline.index.write import BuildContent, write_build
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 
 MODEL = "toy-embedding"
@@ -47,7 +47,7 @@ def cache_in(folder: Path) -> VectorCache:
 
 
 def written(
-    builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **options: Any
+    builds: Builds, cache: VectorCache, entries: Sequence[Entry], staging: ExitStack, **members: Any
 ) -> StagedBuild:
     """Cache the vectors of entries, and write them under the next number in a staging folder."""
     keys = [key_of(indexed.text) for indexed in entries]
@@ -63,21 +63,20 @@ def written(
         for offset in offsets
     ]
     number = builds.next_number()
-    default_options: dict[str, Any] = {
+    default_members: dict[str, Any] = {
         "position": 1,
-        "built_at": datetime.now(UTC),
         "count": len(entries),
         "ranking": Ranking(),
-        "meaningless_vectors": None,
         "refused_texts": {},
         "untagged_rows": (),
     }
     return write_build(
         staging.enter_context(builds.staging(number)),
-        pages,
+        BuildContent(pages, **(default_members | members)),
         cache,
         number=number,
-        **(default_options | options),
+        built_at=datetime.now(UTC),
+        meaningless_vectors=None,
     )
 
 
