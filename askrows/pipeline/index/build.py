@@ -34,7 +34,7 @@ from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import Embedder
 from askrows.pipeline.index.write import (
-    BuildContent,
+    BuildInput,
     EntryPage,
     load_meaningless_queries,
     verify_build,
@@ -356,7 +356,7 @@ class _IndexBuilder:
             with ws.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
-                    BuildContent(
+                    BuildInput(
                         self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
                         count=count,
                         ranking=ranking,

@@ -77,8 +77,8 @@ EntryPage = tuple[Sequence[Entry], Sequence[bytes], Vectors]
 
 
 @dataclass(frozen=True)
-class BuildContent:
-    """What a build contains, as one snapshot of the database has it."""
+class BuildInput:
+    """What one snapshot of the database gives a build."""
 
     # Entries in vector order with their keys and vectors.
     pages: Iterable[EntryPage]
@@ -241,7 +241,7 @@ class _EntryWriter:
 
 def write_build(
     directory: Path,
-    content: BuildContent,
+    build_input: BuildInput,
     cache: VectorCache,
     *,
     number: int,
@@ -254,7 +254,7 @@ def write_build(
 
     Args:
         directory: The staging directory.
-        content: The entries and all else that was read from the database.
+        build_input: The entries and all else that was read from the database.
         cache: The cache that contains the vectors; names their model and width.
         number: Number of the build.
         built_at: Now, in UTC.
@@ -270,14 +270,14 @@ def write_build(
         closing(sqlite3.connect(entries_path, isolation_level=None)) as db,
         files.SealedWriter(directory / manifest.METADATA_FILE) as metadata,
     ):
-        writer = _EntryWriter(db, metadata, content.ranking, build_number=number)
+        writer = _EntryWriter(db, metadata, build_input.ranking, build_number=number)
         sealed_index = write_faiss_index(
             directory / manifest.INDEX_FILE,
-            writer.write_entries(content.pages),
-            row_count=content.count,
+            writer.write_entries(build_input.pages),
+            row_count=build_input.count,
             dim=cache.dim,
         )
-        writer.write_untagged(content.untagged_rows)
+        writer.write_untagged(build_input.untagged_rows)
         writer.commit()
     sealed = {
         **writer.sealed,
@@ -292,12 +292,12 @@ def write_build(
         model=cache.model,
         dim=cache.dim,
         task_type=ENTRY_TASK_TYPE,
-        position=content.position,
+        position=build_input.position,
         built_at=built_at,
         hashes={name: sealed[name].sha256 for name in manifest.PART_FILES},
         sizes={name: sealed[name].size for name in manifest.PART_FILES},
-        words={"terms": tokenizer.TERMS_VERSION, **content.ranking.as_json()},
-        refused=dict(content.refused_texts),
+        words={"terms": tokenizer.TERMS_VERSION, **build_input.ranking.as_json()},
+        refused=dict(build_input.refused_texts),
     )
     staged = StagedBuild(directory, build_manifest, cache)
     if meaningless_vectors is None:

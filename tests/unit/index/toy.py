@@ -13,7 +13,7 @@ from askrows.pipeline.core.where_parser import Comparison, Expression, Negation
 from askrows.pipeline.index.builds import Builds
 from askrows.pipeline.index.manifest import StagedBuild
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors
-from askrows.pipeline.index.write import BuildContent, write_build
+from askrows.pipeline.index.write import BuildInput, write_build
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 
 MODEL = "toy-embedding"
@@ -72,7 +72,7 @@ def written(
     }
     return write_build(
         staging.enter_context(builds.staging(number)),
-        BuildContent(pages, **(default_members | members)),
+        BuildInput(pages, **(default_members | members)),
         cache,
         number=number,
         built_at=datetime.now(UTC),
