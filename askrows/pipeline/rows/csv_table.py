@@ -14,15 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import partial
 from itertools import islice, takewhile, tee
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from askrows.pipeline.core.text import plural, restore_formula
 from askrows.pipeline.rows.columns import has_export_columns
 from askrows.pipeline.rows.headers import MAX_SAMPLED_RECORDS, Record, open_records
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS
-
-if TYPE_CHECKING:
-    from askrows.pipeline.rows.source_file import SourceFile, Table
+from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
 # Lines by which the delimiter is chosen.
 _MAX_HEAD_LINES = 50
@@ -41,7 +39,7 @@ _DIGITS = re.compile(r"\d+")
 csv.field_size_limit(MAX_ROW_CHARS)
 
 
-def open_csv(file: "SourceFile") -> "Table":
+def open_csv(file: SourceFile) -> SourceTable:
     """Detect the delimiter and the header of a CSV file; see `SourceFile`.
 
     Raises:
@@ -69,7 +67,7 @@ def open_csv(file: "SourceFile") -> "Table":
     return open_records(file, read_records, separator=delimiter)
 
 
-def _choose_delimiter(file: "SourceFile", head: Sequence[str]) -> str:
+def _choose_delimiter(file: SourceFile, head: Sequence[str]) -> str:
     """Return the delimiter of a table.
 
     It is chosen by these rules, of which a later one decides a tie:
@@ -126,7 +124,7 @@ class _SplitRecord(NamedTuple):
 
 
 def _read_records(
-    file: "SourceFile", dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
+    file: SourceFile, dialect: Mapping[str, Any], common_shapes: frozenset[tuple[int, str]]
 ) -> Iterator[Record]:
     """Yield the records of a file from its first line on; blank records are skipped.
 
@@ -203,9 +201,7 @@ def _count_rows(
     return row_count
 
 
-def _find_common_shapes(
-    file: "SourceFile", dialect: Mapping[str, Any]
-) -> frozenset[tuple[int, str]]:
+def _find_common_shapes(file: SourceFile, dialect: Mapping[str, Any]) -> frozenset[tuple[int, str]]:
     """Return (column index, shape) of the columns by which rows are recognized.
 
     At least 90 % of the cells of such a column have the same shape. The first rows are examined.
@@ -230,7 +226,7 @@ def _list_shapes(cells: Iterable[str]) -> list[tuple[int, str]]:
     return [(index, shape) for index, shape in shapes if "9" in shape]
 
 
-def _split_records(file: "SourceFile", dialect: Mapping[str, Any]) -> Iterator[_SplitRecord]:
+def _split_records(file: SourceFile, dialect: Mapping[str, Any]) -> Iterator[_SplitRecord]:
     r"""Yield the records of a file that are not blank, from its first line on.
 
     CSV doubles a quote within quotes, but some databases write `\"`. A record that is broken, or
@@ -313,7 +309,7 @@ def _reject_record(record: _SplitRecord, cells: Sequence[str], reason: str) -> R
     return Record(record.line_number, cells, reason, record.texts[0].rstrip("\r\n"))
 
 
-def _explain_error(file: "SourceFile", record: _SplitRecord) -> str:
+def _explain_error(file: SourceFile, record: _SplitRecord) -> str:
     """Return the reason why `csv.reader` refused a record.
 
     It is a line break outside quotes, or a text after a closing quote.

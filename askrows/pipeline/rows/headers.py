@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, count, islice
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -25,12 +25,8 @@ from askrows.pipeline.rows.row_findings import (
     make_excerpt,
     make_rejection,
 )
+from askrows.pipeline.rows.source_file import NO_HEADER, SourceFile, SourceTable
 
-if TYPE_CHECKING:
-    from askrows.pipeline.rows.source_file import SourceFile, Table
-
-# The value of HEADER= for a table without a header.
-NO_HEADER = "none"
 # Records that are examined.
 MAX_SAMPLED_RECORDS = 30
 # Our choice: a header has at least this share of the filled cells of a typical record.
@@ -66,12 +62,12 @@ class Record(NamedTuple):
 
 
 def open_records(
-    file: "SourceFile",
+    file: SourceFile,
     read_records: Callable[[], Iterator[Record]],
     *,
     separator: str = ", ",
-) -> "Table":
-    """Return the names of the columns, and a function that reads the rows.
+) -> SourceTable:
+    """Return the table of a file's records.
 
     The header is the first record that is not blank, or the record on the line of `HEADER=`. With
     `HEADER=none`, names are made up. A column without a name is called `column_4` by its position.
@@ -103,7 +99,8 @@ def open_records(
 
     made_names = [f"column_{number}" for number in range(1, len(header.cells) + 1)]
     if file.header_line == 0:
-        return made_names, partial(_read_rows, read_records, made_names, Record(0, ()), separator)
+        read_rows = partial(_read_rows, read_records, made_names, Record(0, ()), separator)
+        return SourceTable(made_names, read_rows)
 
     if file.header_line is None and not any(map(file.is_known_column, header.cells)):
         _check_header(file, records)
@@ -112,7 +109,7 @@ def open_records(
     added_names = [name for name in made_names if name in names and name not in header.cells]
     if added_names:
         file.notes.append(f"columns without a name are called {', '.join(added_names)}")
-    return names, partial(_read_rows, read_records, names, header, separator)
+    return SourceTable(names, partial(_read_rows, read_records, names, header, separator))
 
 
 def _read_rows(
@@ -186,7 +183,7 @@ def _join_words(cell: Any) -> str:
     return "" if cell is None else " ".join(str(cell).split())
 
 
-def _check_header(file: "SourceFile", records: Sequence[Record]) -> None:
+def _check_header(file: SourceFile, records: Sequence[Record]) -> None:
     """Check that the first record of a table may be a header.
 
     Args:

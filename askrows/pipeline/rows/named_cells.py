@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from askrows.pipeline.rows.cells import (
     import_pyarrow,
@@ -14,9 +14,7 @@ from askrows.pipeline.rows.cells import (
     to_noted_row,
 )
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, SourceRow, make_rejection
-
-if TYPE_CHECKING:
-    from askrows.pipeline.rows.source_file import SourceFile, Table
+from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
 # Rows of JSON whose names are the columns.
 _MAX_SAMPLED_ROWS = 50
@@ -30,7 +28,7 @@ _VALUE = re.compile(r"[^\s,]")
 _BATCH_ROWS = 200
 
 
-def open_json(file: "SourceFile") -> "Table":
+def open_json(file: SourceFile) -> SourceTable:
     """Read the first rows of JSON lines or of a JSON list, to find the names; see `SourceFile`.
 
     A row that is not JSON, or is not an object, gives a finding.
@@ -44,7 +42,8 @@ def open_json(file: "SourceFile") -> "Table":
     first_rows = [
         row.values for row in islice(read_rows(), _MAX_SAMPLED_ROWS) if isinstance(row, SourceRow)
     ]
-    return list(dict.fromkeys(chain.from_iterable(first_rows))), read_rows
+    names = list(dict.fromkeys(chain.from_iterable(first_rows)))
+    return SourceTable(names, read_rows)
 
 
 def _parse_row(line_number: int, text: str) -> ReadRow:
@@ -58,7 +57,7 @@ def _parse_row(line_number: int, text: str) -> ReadRow:
     return SourceRow(line_number, value)
 
 
-def _iterate_lines(file: "SourceFile") -> Iterator[tuple[int, str]]:
+def _iterate_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the number and the text of each line that is not blank."""
     with file.open() as text_file:
         for line_number, text in enumerate(file.read_lines(text_file), start=1):
@@ -66,7 +65,7 @@ def _iterate_lines(file: "SourceFile") -> Iterator[tuple[int, str]]:
                 yield line_number, text.strip(file.line_end)
 
 
-def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
+def _iterate_elements(file: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the line and the text of each element of a JSON list, which is read in chunks.
 
     Commas between elements are not checked: no row is lost without them.
@@ -112,8 +111,8 @@ def _iterate_elements(file: "SourceFile") -> Iterator[tuple[int, str]]:
         )
 
 
-def open_parquet(file: "SourceFile") -> "Table":
-    """Return the columns of a Parquet file or folder, and a function that reads the rows.
+def open_parquet(file: SourceFile) -> SourceTable:
+    """Find the columns of a Parquet file or folder.
 
     The columns of the folders' names (`year=2024/`) come last. A name that is twice in a file is
     there twice, so that it is refused later. The rows are numbered from 1 across all files. A
@@ -155,7 +154,7 @@ def open_parquet(file: "SourceFile") -> "Table":
                 for row in list_arrow_rows(batch):
                     yield SourceRow(next(row_number), to_noted_row(row, file.notes))
 
-    return table.schema.names, read_rows
+    return SourceTable(table.schema.names, read_rows)
 
 
 def _decode_dictionaries(schema: Any) -> Any:

@@ -40,7 +40,7 @@ from askrows.pipeline.rows.row_findings import (
     make_rejection,
 )
 from askrows.pipeline.rows.source import check_column_names
-from askrows.pipeline.rows.source_file import SourceFile
+from askrows.pipeline.rows.table_file import TableFile
 from askrows.pipeline.store import claims, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.rows import FileRefusals
@@ -300,7 +300,7 @@ def report_interrupt() -> Iterator[None]:
         ) from None
 
 
-class MappedFile(SourceFile):
+class MappedFile(TableFile):
     """A file whose rows are read by the columns of a layout. Each `iter` reads the file again."""
 
     layout: ClassVar[ColumnLayout]
@@ -373,7 +373,7 @@ class MappedFile(SourceFile):
         row contains its cells.
 
         Raises:
-            InputError: The file cannot be read; see `SourceFile.read_rows`.
+            InputError: The file cannot be read; see `TableFile.read_rows`.
         """
         self._key_lines = KeyLines()
         self._rejected_key_lines = KeyLines()

@@ -10,10 +10,10 @@ library loads the cells.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 from zipfile import BadZipFile, ZipFile
@@ -23,9 +23,7 @@ from askrows.pipeline.core.text import join_first
 from askrows.pipeline.rows.cells import to_plain_value
 from askrows.pipeline.rows.headers import Record, open_records
 from askrows.pipeline.rows.row_findings import ReadRow, SourceRow, make_excerpt
-
-if TYPE_CHECKING:
-    from askrows.pipeline.rows.source_file import SourceFile, Table
+from askrows.pipeline.rows.source_file import SourceFile, SourceTable
 
 # Limit of an unpacked part with names, links or styles, which the library keeps in memory.
 MAX_PART_BYTES = 8 << 20
@@ -43,7 +41,7 @@ _CHUNK_BYTES = 1 << 20
 _MAX_NAMED_FORMULAS = 10
 
 
-def open_sheet(file: "SourceFile") -> "Table":
+def open_sheet(file: SourceFile) -> SourceTable:
     """Check and load a sheet, which stays in memory, and find its header; see `SourceFile`.
 
     Blank rows are left out, also if merged cells reach into them. The rows are converted one by
@@ -74,22 +72,21 @@ def open_sheet(file: "SourceFile") -> "Table":
             if line_number >= file.first_line and any(cell is not None for cell in cells):
                 yield Record(line_number, cells)
 
-    names, read_rows = open_records(file, read_records)
+    table = open_records(file, read_records)
     merged_ranges = sheet.merged_cell_ranges
     if not merged_ranges:
-        return names, read_rows
+        return table
     file.notes.append(
         f"merged areas: {len(merged_ranges):,}; below the header, each cell has the value of its "
         "area, except in the column of the key"
     )
-    return names, partial(_read_filled_rows, file, sheet, names, read_rows)
+    return table._replace(read_rows=partial(_read_filled_rows, file, sheet, table))
 
 
 def _read_filled_rows(
-    file: "SourceFile",
+    file: SourceFile,
     sheet: Any,
-    names: Sequence[str],
-    read_rows: Callable[[], Iterator[ReadRow]],
+    table: SourceTable,
 ) -> Iterator[ReadRow]:
     """Yield the rows below the header, with the value of a merged area in its blank cells.
 
@@ -99,11 +96,11 @@ def _read_filled_rows(
     Args:
         file: The file, with the columns of the key.
         sheet: The sheet of the library.
-        names: The names of the columns.
-        read_rows: Yields the rows with their own cells.
+        table: The columns, and the rows with their own cells.
     """
     # The library leaves out blank columns before the first cell.
     margin = sheet.start[1]
+    names = table.names
     areas_by_line = defaultdict[int, list[Any]](list)
     for area in sheet.merged_cell_ranges:
         (top, left), _ = area
@@ -113,7 +110,7 @@ def _read_filled_rows(
     unfilled_columns = file.key_columns if len(file.key_columns) == 1 else ()
     # The last line and the value of the last area in each column.
     last_areas = dict[str, tuple[int, Any]]()
-    for row in read_rows():
+    for row in table.read_rows():
         if not isinstance(row, SourceRow):
             yield row
             continue
@@ -130,7 +127,7 @@ def _read_filled_rows(
         yield SourceRow(row.line_number, values)
 
 
-def _load_sheet(file: "SourceFile") -> Any:
+def _load_sheet(file: SourceFile) -> Any:
     """Check the sizes of the parts of a workbook, and return the sheet of the library.
 
     The shared texts and the sheet are parsed to count the memory before the sheet is loaded.
@@ -221,7 +218,7 @@ class _SheetSize:
     blank. A formula with the type of a text has a value, which may be the empty text.
     """
 
-    def __init__(self, file: "SourceFile") -> None:
+    def __init__(self, file: SourceFile) -> None:
         """Begin with nothing; messages name the workbook."""
         self.error_count = 0
         self.uncomputed_cells = dict[tuple[int, int], None]()

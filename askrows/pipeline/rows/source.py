@@ -41,7 +41,7 @@ from askrows.pipeline.rows.columns import EXPORT_COLUMNS
 from askrows.pipeline.rows.headers import number_repeated_names
 from askrows.pipeline.rows.reflection import quote_name, quote_text
 from askrows.pipeline.rows.row_findings import ReadRow, SourceRow, make_excerpt
-from askrows.pipeline.rows.source_file import SourceFile
+from askrows.pipeline.rows.table_file import TableFile
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.task_record import TaskRecord
 
@@ -137,7 +137,7 @@ def read_file_stamp(path: Path) -> str | None:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
-class FileSource(SourceFile):
+class FileSource(TableFile):
     """A file, or a folder of Parquet files, with the rows of a task.
 
     Each iteration reads the file anew.

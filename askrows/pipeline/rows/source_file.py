@@ -1,16 +1,15 @@
-"""A file with rows: its format and encoding, which are detected, its columns and its rows.
+"""A file with rows: its format and encoding, which are detected, its text and its errors.
 
-A format is a function that takes the file, and returns the names of its columns and a function that
-reads its rows. Undecodable bytes become the surrogates U+DC80 to U+DCFF, so a lone surrogate in a
-row means invalid bytes.
+`askrows.pipeline.rows.table_file` reads its columns and its rows. Undecodable bytes become the
+surrogates U+DC80 to U+DCFF, so a lone surrogate in a row means invalid bytes.
 """
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import OptionHint
@@ -19,13 +18,11 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.setting_parsers import MAX_NUMBER
 from askrows.pipeline.core.text import SURROGATES
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS
-from askrows.pipeline.rows.csv_table import open_csv
 from askrows.pipeline.rows.encodings import find_codec, find_encoding
-from askrows.pipeline.rows.headers import NO_HEADER
-from askrows.pipeline.rows.named_cells import open_json, open_parquet
 from askrows.pipeline.rows.row_findings import MAX_ROW_CHARS, ReadRow, make_excerpt
-from askrows.pipeline.rows.sheet import open_sheet
 
+# The value of HEADER= for a table without a header.
+NO_HEADER = "none"
 # The known columns of a file whose columns may have any names.
 NO_COLUMNS = frozenset[str]()
 # Bytes by which the encoding and the format are detected.
@@ -39,15 +36,6 @@ _FORMAT_BY_SUFFIX = {
     ".parquet": "parquet",
 }
 _BYTE_ORDER_MARK = "\ufeff"
-# The names of the columns, and a function that reads the rows.
-Table = tuple[Sequence[str], Callable[[], Iterator[ReadRow]]]
-_OPENER_BY_FORMAT: Mapping[str, Callable[["SourceFile"], Table]] = {
-    "csv": open_csv,
-    "json": open_json,
-    "jsonl": open_json,
-    "parquet": open_parquet,
-    "xlsx": open_sheet,
-}
 # The formats that an option is for, and what other formats lack.
 _FORMATS_BY_OPTION = {
     "sheet": ({"xlsx"}, "sheets"),
@@ -85,11 +73,15 @@ _MAX_CONTROL_COUNT = 8
 _MAX_CONTROL_SHARE = 0.05
 
 
+class SourceTable(NamedTuple):
+    """The columns and the rows of a file, as the function that opens its format returns them."""
+
+    names: Sequence[str]
+    read_rows: Callable[[], Iterator[ReadRow]]
+
+
 class SourceFile:
     """A file with rows, or a folder of Parquet files.
-
-    The columns are found when they, or rows, are read first. That reads the first rows of JSON, a
-    whole sheet, and the columns of bytes of Parquet files.
 
     Attributes:
         format: "csv", "json", "jsonl", "xlsx" or "parquet".
@@ -177,36 +169,6 @@ class SourceFile:
                     f" is {noun}",
                     hint=f"unpack it first, for example with `{command} {self.path} > table.csv`",
                 )
-
-    @cached_property
-    def _table(self) -> Table:
-        with self.translate_errors(OSError, UnicodeError):
-            return _OPENER_BY_FORMAT[self.format](self)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Return the names of the columns.
-
-        A column without a name is called `column_4` by its position. For JSON they are the names in
-        the first rows.
-
-        Raises:
-            InputError: The file cannot be read, has no header, or an option does not fit it.
-            ConfigurationError: The file is Parquet, and pyarrow is not installed.
-        """
-        return self._table[0]
-
-    def read_rows(self) -> Iterator[ReadRow]:
-        """Yield each row, and a finding for each faulty row, in the order of the file.
-
-        Each call reads the file again, to its end. A sheet is not read again: it is in memory. A
-        finding describes why its row is rejected.
-
-        Raises:
-            InputError: The file cannot be read, or is damaged so that its next rows are uncertain.
-        """
-        with self.translate_errors(OSError, UnicodeError):
-            yield from self._table[1]()
 
     def open(self) -> TextIO:
         """Open the file as text for reading; the caller closes it."""

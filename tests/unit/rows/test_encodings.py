@@ -9,7 +9,7 @@ import pytest
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.rows.encodings import find_codec, find_encoding
-from askrows.pipeline.rows.source_file import SourceFile
+from askrows.pipeline.rows.table_file import TableFile
 
 TEXTS = {
     "cp1252": (
@@ -126,7 +126,7 @@ def test_wrong_encoding_is_refused_with_the_line(tmp_path: Path) -> None:
     """Every line is checked, and codecs of bytes are refused."""
     path = tmp_path / "late.csv"
     path.write_bytes(b"id,text\n" + b"1,plain\n" * 200_000 + "2,caf\u00e9\n".encode("cp1252"))
-    rows = SourceFile(path, "a hint", options=ReadOptions(encoding="utf-8")).read_rows()
+    rows = TableFile(path, "a hint", options=ReadOptions(encoding="utf-8")).read_rows()
     with pytest.raises(InputError, match="line 200002: a byte is not valid utf-8"):
         list(rows)
     assert find_codec("latin1") == "iso8859-1"

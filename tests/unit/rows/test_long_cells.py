@@ -15,7 +15,7 @@ from askrows.pipeline.rows.row_findings import (
     SourceRow,
     make_refused_row,
 )
-from askrows.pipeline.rows.source_file import SourceFile
+from askrows.pipeline.rows.table_file import TableFile
 
 LONG_TEXT = "x" * (MAX_ROW_CHARS + (1 << 20))
 HALF_TEXT = "x" * (MAX_ROW_CHARS // 2)
@@ -32,7 +32,7 @@ LONG_ROWS = {
 def read_text_file(path: Path, text: str) -> list[Any]:
     """Return the rows and findings of a file with a text."""
     path.write_text(text, encoding="utf-8", newline="")
-    return list(SourceFile(path, "a hint").read_rows())
+    return list(TableFile(path, "a hint").read_rows())
 
 
 @pytest.mark.parametrize("number", range(len(LONG_ROWS)))
