@@ -31,9 +31,8 @@ from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.duplicates import EarlierRequests, find_earlier_requests
 from askrows.pipeline.tasks.request_builder import PlannedRequest, RequestBuilder
-from askrows.pipeline.tasks.request_outcomes import RequestOutcome
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import RowsById, TaskNouns
+from askrows.pipeline.tasks.task_values import RequestOutcome, RowsById, TaskNouns
 
 # Our choice: the share of the API's queued tokens that one batch may have. A batch over the limit
 # would always be refused.

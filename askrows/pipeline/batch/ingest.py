@@ -56,12 +56,11 @@ from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.duplicates import OpenIdsByHash, answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
-    RequestOutcome,
     choose_reply_outcome,
     make_provenance,
     write_outcomes,
 )
-from askrows.pipeline.tasks.task_values import WriteResult
+from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
 # Requests in one transaction. Other writers wait about 40 ms for it.
 PAGE_REQUESTS = 2500

@@ -34,7 +34,8 @@ from askrows.pipeline.store import batches, claims
 from askrows.pipeline.store.batches import CANCELLED_BY_USER, BatchRow, is_given_up
 from askrows.pipeline.store.database import PAGE_ROWS, Store
 from askrows.pipeline.store.locks import LockLostError, Locks
-from askrows.pipeline.tasks.request_outcomes import RequestOutcome, make_provenance
+from askrows.pipeline.tasks.request_outcomes import make_provenance
+from askrows.pipeline.tasks.task_values import RequestOutcome
 
 # A result with fewer lines than the API counted is downloaded this often at a look. Then the
 # fullest file is sealed, unless a later one may have more lines.

@@ -36,9 +36,9 @@ from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.tasks.duplicates import answer_or_park_equal_rows
-from askrows.pipeline.tasks.request_outcomes import Provenance, RequestOutcome, write_outcomes
+from askrows.pipeline.tasks.request_outcomes import Provenance, write_outcomes
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import WriteResult
+from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
 # An upload is used again for this long. The API keeps it for 48 hours.
 UPLOAD_REUSE_TIME = timedelta(hours=40)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from askrows.pipeline.experts.declaration import Tags
-    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
+    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 NOTHING_CHANGED = "nothing was changed"
 _DATABASE_KEEPS_ROW = (

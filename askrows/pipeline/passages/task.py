@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from askrows.pipeline.passages.declaration import PassageConcepts
     from askrows.pipeline.passages.evidence import GroundedConcepts
-    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
+    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 
 FIRST_VERSION = f"{table.TASK}@1"

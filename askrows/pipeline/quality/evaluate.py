@@ -71,7 +71,9 @@ def _measure_of(task: Task) -> TaskMeasure:
     """Return how a task is measured: in its own way, or as all tasks without one."""
     shipped_task = find_shipped_task(task.subject)
     if shipped_task is not None and shipped_task.load_measure is not None:
-        return shipped_task.load_measure()
+        task_measure = shipped_task.load_measure()
+        assert isinstance(task_measure, TaskMeasure)  # noqa: S101 - see `load_measure`
+        return task_measure
 
     from askrows.pipeline.quality import measure
 

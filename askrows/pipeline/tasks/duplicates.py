@@ -21,12 +21,11 @@ from askrows.pipeline.tasks import claiming
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
-    RequestOutcome,
     validate_reply,
     write_outcomes,
 )
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import TaskRow, WriteResult
+from askrows.pipeline.tasks.task_values import RequestOutcome, TaskRow, WriteResult
 
 # Ids of open rows by input hash.
 OpenIdsByHash = Mapping[str, Sequence[str]]

@@ -1,6 +1,6 @@
 """Validate replies, and write answers and failed attempts into the database.
 
-A `RequestOutcome` is the outcome of one request. `write_outcomes` is the only function that
+`write_outcomes` is the only function that
 writes answers and failed attempts. It runs in the caller's transaction and also ends the row's
 claim: the row is then answered, parked or open again.
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from askrows.pipeline.core.errors import ConfigurationError, RefusedRowError
 from askrows.pipeline.core.quotes import MISSING_QUOTE_REASON, NO_QUOTE_REASON
@@ -36,7 +36,7 @@ from askrows.pipeline.store.confidences import FieldConfidence, make_confidence_
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.request_builder import choose_response_parser
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_values import WriteResult
+from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -48,27 +48,6 @@ BATCH_FAILURES_REASON = "{n} batches in a row returned no answer"
 LOST_CALLS_REASON = "asked {n} times without a reply; each call may have cost money"
 # The reason of a request that got several valid, but different answers.
 DIFFERENT_ANSWERS = "different-answers"
-
-
-class RequestOutcome(NamedTuple):
-    """The outcome of one request."""
-
-    claim: RowClaim
-    outcome: Outcome
-    reason: str
-    answer: "BaseModel | None" = None
-    reply: responses.ParsedReply | None = None
-    # The failure counts for the row; False if the service failed.
-    is_charged: bool = True
-    # The failure counts for nobody: a person asked for that, the account of the key failed, or the
-    # whole batch got no reply.
-    is_forgiven: bool = False
-    # Values of the answer that were dropped because the field was full.
-    dropped_value_count: int = 0
-    # Confidences of the answer by field.
-    confidences: Mapping[str, FieldConfidence] = {}
-    # The answer was not checked against its row, which was gone or had another input.
-    is_unchecked: bool = False
 
 
 @dataclass(frozen=True)

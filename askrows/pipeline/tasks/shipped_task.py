@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from askrows.pipeline.core.command_hint import HintTemplate
+from askrows.pipeline.tasks.built_in_declarations import register_built_in_declaration
 
 # Programs register the tasks when they start, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from askrows.pipeline.core.declaration import Declaration
     from askrows.pipeline.core.settings import Settings
-    from askrows.pipeline.quality.figures import TaskMeasure
     from askrows.pipeline.rows.adopt import TaskTables
     from askrows.pipeline.store.workspace import TaskRecord
     from askrows.pipeline.tasks.task import Task
@@ -39,8 +39,9 @@ class ShippedTask:
     # Returns the task as the workspace uses it; None if it is recorded as a user's task is.
     make_task: "Callable[[Connection, Settings], Task | None]"
     load_tables: "Callable[[], TaskTables]"
-    # Figures and gates of the task; None if the figures of all tasks are enough.
-    load_measure: "Callable[[], TaskMeasure] | None" = None
+    # Returns the `quality.figures.TaskMeasure` of the task; None if the figures of all tasks are
+    # enough. This package knows nothing of quality.
+    load_measure: "Callable[[], object] | None" = None
     # Declaration of a task that is recorded as a user's task is, and the task that the record,
     # the settings and the backend give.
     load_declaration: "Callable[[], Declaration] | None" = None
@@ -64,6 +65,8 @@ def register_shipped_tasks(tasks: Iterable[ShippedTask]) -> None:
     """Make tasks known to all workspaces of this process; the first is the default task."""
     for task in tasks:
         _registered_tasks[task.name] = task
+        if task.load_declaration is not None:
+            register_built_in_declaration(task.name, task.load_declaration)
 
 
 def list_shipped_tasks() -> tuple[ShippedTask, ...]:
@@ -74,14 +77,3 @@ def list_shipped_tasks() -> tuple[ShippedTask, ...]:
 def find_shipped_task(name: str) -> ShippedTask | None:
     """Return a registered task by the value of TASK=; None if there is none of that name."""
     return _registered_tasks.get(name)
-
-
-def load_built_in_declaration(name: str) -> "Declaration | None":
-    """Return the declaration of a registered task that is recorded as a user's task is.
-
-    None if there is no such task of that name.
-    """
-    task = find_shipped_task(name)
-    if task is None or task.load_declaration is None:
-        return None
-    return task.load_declaration()

@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from askrows.pipeline.gemini.decisions import ClosedField
     from askrows.pipeline.rows.grid import Grid
     from askrows.pipeline.tasks.prompt_builder import PromptBuilder
-    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
     from askrows.pipeline.tasks.task_file import UserFile
+    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,8 +37,8 @@ from askrows.pipeline.core.settings import DOTENV, Settings
 from askrows.pipeline.gemini.answer_schema import make_response_schema
 from askrows.pipeline.rows.source import MEMORY_ROWS, MemorySource, rows_by_task_path
 from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tasks.built_in_declarations import load_built_in_declaration
 from askrows.pipeline.tasks.declaration_changes import hash_document, make_fingerprint_document
-from askrows.pipeline.tasks.shipped_task import load_built_in_declaration
 from askrows.pipeline.tasks.task_faults import (
     Fault,
     describe_syntax_error,

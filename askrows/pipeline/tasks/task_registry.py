@@ -44,6 +44,7 @@ from askrows.pipeline.store import workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.task_record import TaskRecord
 from askrows.pipeline.tasks import task_faults, task_file
+from askrows.pipeline.tasks.built_in_declarations import load_built_in_declaration
 from askrows.pipeline.tasks.declaration_changes import (
     check_table_prefix,
     hash_document,
@@ -51,11 +52,7 @@ from askrows.pipeline.tasks.declaration_changes import (
     merge_stored_record,
     refuse_or_record_declaration_change,
 )
-from askrows.pipeline.tasks.shipped_task import (
-    find_shipped_task,
-    list_shipped_tasks,
-    load_built_in_declaration,
-)
+from askrows.pipeline.tasks.shipped_task import find_shipped_task, list_shipped_tasks
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_faults import (
     find_column_faults,

@@ -1,4 +1,4 @@
-"""Types that a task exchanges with the rest of the program: rows, answers, faults and exports."""
+"""Types that tasks exchange with the program: rows, replies, answers, faults and exports."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +12,13 @@ from askrows.pipeline.core.text import join_first, plural
 
 # These are loaded when they are first used.
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from askrows.pipeline.core.states import Outcome
     from askrows.pipeline.gemini.requests import Prompt
+    from askrows.pipeline.gemini.responses import ParsedReply
+    from askrows.pipeline.store.claims import RowClaim
+    from askrows.pipeline.store.confidences import FieldConfidence
 
 # Rows by id; each row has its cells by column.
 RowsById = Mapping[str, Mapping[str, Any]]
@@ -27,6 +33,27 @@ class TaskRow(NamedTuple):
     input_hash: str
     # The row itself, if the task needs it to validate an answer.
     context: Any = None
+
+
+class RequestOutcome(NamedTuple):
+    """The outcome of one request."""
+
+    claim: "RowClaim"
+    outcome: "Outcome"
+    reason: str
+    answer: "BaseModel | None" = None
+    reply: "ParsedReply | None" = None
+    # The failure counts for the row; False if the service failed.
+    is_charged: bool = True
+    # The failure counts for nobody: a person asked for that, the account of the key failed, or the
+    # whole batch got no reply.
+    is_forgiven: bool = False
+    # Values of the answer that were dropped because the field was full.
+    dropped_value_count: int = 0
+    # Confidences of the answer by field.
+    confidences: "Mapping[str, FieldConfidence]" = MappingProxyType({})
+    # The answer was not checked against its row, which was gone or had another input.
+    is_unchecked: bool = False
 
 
 @dataclass

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, select
 
 from askrows.pipeline.core.answer_fields import AnswerField
-from askrows.pipeline.core.column_placeholders import fill_template, find_column
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError, InputError
@@ -65,10 +64,8 @@ from askrows.pipeline.tasks.task_values import (
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from askrows.pipeline.tasks.request_outcomes import RequestOutcome
+    from askrows.pipeline.tasks.task_values import RequestOutcome
 
-# Longest name of a row.
-MAX_ROW_NAME_CHARS = 1_000
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
 # Rows of another program's answers that a message names.
@@ -136,7 +133,7 @@ class UserTask(Task):
         self.decision_version = f"{record.prompt_version}/{decision_model}"
         self.answer_target = make_answer_target(record, provider, write_to)
         if record.index_template:
-            self.index = user_views.make_index(self, record.index_template)
+            self.index = user_views.make_index(self, record, record.index_template)
 
     # ---- rows
 
@@ -160,7 +157,7 @@ class UserTask(Task):
         return dataclasses.replace(
             table,
             name_columns=self.row_columns if self.record.name_template else (),
-            format_name=lambda row: self.name_row(self.unpack_row(row)),
+            format_name=lambda row: user_views.name_row(self.record, self.unpack_row(row)),
         )
 
     def _make_written_condition(self) -> ColumnElement[bool] | None:
@@ -172,7 +169,10 @@ class UserTask(Task):
 
     def make_grid(self, tx: Connection) -> Grid:
         """Return the grid that lists rows and searches all their columns."""
-        return user_views.TaskGridBuilder(tx, self).build()
+        builder = user_views.TaskGridBuilder(
+            tx, self, self.record, doubtful_confidence=self.settings.doubtful
+        )
+        return builder.build()
 
     def read_first_askable_ids(self, tx: Connection, count: int) -> tuple[list[str], int]:
         """Return the ids of the first rows that have an input, and the number of all such rows.
@@ -252,15 +252,6 @@ class UserTask(Task):
             hint = f"`{self.nouns.command('items')}` lists all {self.nouns.plural}"
             raise InputError(f"several {self.nouns.plural} begin with {name!r}", hint=hint)
         return self.find_row_id(tx, row_ids[0] if len(row_ids) == 1 else name)
-
-    def name_row(self, row: Mapping[str, Any]) -> str:
-        """Return the name of a row: its filled name template, else its key."""
-        template = self.record.name_template or ""
-        row_name = fill_template(
-            template,
-            lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
-        )
-        return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
 
     def find_askable_ids_by_hash(
         self,

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, func, literal
+from sqlalchemy import ColumnElement, Connection, Text, cast, func, literal
 
 from askrows.pipeline.core.column_placeholders import (
     fill_template,
@@ -57,11 +57,9 @@ from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, make_numbe
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.rows import NO_HASH
 from askrows.pipeline.store.schema import answers as answers_table
-from askrows.pipeline.tasks.task import IndexedTask
+from askrows.pipeline.store.task_record import TaskRecord
+from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows
-
-if TYPE_CHECKING:
-    from askrows.pipeline.tasks.user_task import UserTask
 
 # Sorts before all numbers when negated; replaces missing numbers.
 MISSING_NUMBER = 9e307
@@ -70,9 +68,21 @@ _CELL_NAMES = (KEY_COLUMN, PLACE_COLUMN, VALUES_COLUMN, HASH_COLUMN, CHANGED_AT_
 _COST_KINDS = {"tokens_in": "integer", "tokens_out": "integer", "cost": "real"}
 # Characters of the text that a hit contains.
 MAX_HIT_TEXT_CHARS = 1_000
+# Longest name of a row.
+MAX_ROW_NAME_CHARS = 1_000
 # Longer texts of an answer are sentences and no tags; neither are quotations.
 MAX_TAG_CHARS = 30
 ENTRY_RANKING = Ranking((FieldGroup(("text", "label")), FieldGroup(("answer",), 0.5)))
+
+
+def name_row(record: TaskRecord, row: Mapping[str, Any]) -> str:
+    """Return the name of an unpacked row: its filled name template, else its key."""
+    template = record.name_template or ""
+    row_name = fill_template(
+        template,
+        lambda name: to_prompt_text(row.get(find_column(name, row) or name)),
+    )
+    return " ".join(row_name.split())[:MAX_ROW_NAME_CHARS] or str(row[KEY_COLUMN])
 
 
 class TaskGridBuilder:
@@ -82,11 +92,18 @@ class TaskGridBuilder:
     listed as `answer_NAME`.
     """
 
-    def __init__(self, tx: Connection, task: "UserTask") -> None:
-        """Look up names; `tx` must stay open while the grid is used."""
+    def __init__(
+        self, tx: Connection, task: Task, record: TaskRecord, *, doubtful_confidence: float
+    ) -> None:
+        """Look up names; `tx` must stay open while the grid is used.
+
+        Args:
+            doubtful_confidence: A value of an answer with a lower confidence is doubtful.
+        """
         self._tx = tx
         self._task = task
-        self._record = task.record
+        self._record = record
+        self._doubtful_confidence = doubtful_confidence
         self._table = task.make_row_table(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
         # A key that is a hash of the row is no column of the source.
@@ -124,7 +141,7 @@ class TaskGridBuilder:
             self._make_columns(),
             preference=self._task.make_version_preference(self._tx),
             answer_fields=self._fields,
-            threshold=self._task.settings.doubtful,
+            threshold=self._doubtful_confidence,
             cells={
                 **{name: self._table.table.c[name] for name in _CELL_NAMES},
                 **{name: answers_table.c[name] for name in _COST_KINDS},
@@ -250,7 +267,7 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 # ---- export
 
 
-def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> ExportRows:
+def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
     The answer is the preferred answer of the row or, with `options.extractor`, its answer of
@@ -310,18 +327,16 @@ def read_export(tx: Connection, task: "UserTask", options: ExportOptions) -> Exp
 # ---- index
 
 
-def make_index(task: "UserTask", template: str) -> IndexedTask:
-    """Return how the rows of a task are indexed, with texts made from a template."""
+def make_index(task: Task, record: TaskRecord, template: str) -> IndexedTask:
+    """Return how the rows of a recorded task are indexed, with texts made from a template."""
     return IndexedTask(
         task=task.name,
         folder=f"tasks/{task.name}",
         entry_noun=task.nouns.singular,
         columns={name: name for name in ("rank", "key", "label", "text")},
         ranking=ENTRY_RANKING,
-        count_entries=lambda tx: task.make_row_table(tx).count_rows(
-            tx, _make_indexed_condition(task)
-        ),
-        read_entries=partial(_read_index_entries, task, template),
+        count_entries=partial(_count_index_entries, task),
+        read_entries=partial(_read_index_entries, task, record, template),
         tags_of=_list_tags,
         hit_fields=lambda metadata: {
             "key": metadata["id"],
@@ -342,17 +357,18 @@ def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
     return tags
 
 
-def _make_indexed_condition(task: "UserTask") -> ColumnElement[bool]:
-    """Return the condition that a row is in its source and has an answer of any version."""
-    columns = task.stored_rows.c
-    return and_(
-        columns.askrows_gone_at.is_(None),
-        answers.is_answered(task.name, columns.askrows_key),
-    )
+def _count_index_entries(task: Task, tx: Connection) -> int:
+    """Return how many rows are in their source and have an answer of any version."""
+    table = task.make_row_table(tx)
+    columns = table.table.c
+    is_in_source = columns.askrows_gone_at.is_(None)
+    is_answered = answers.is_answered(task.name, columns.askrows_key)
+    return table.count_rows(tx, is_in_source, is_answered)
 
 
 def _read_index_entries(
-    task: "UserTask",
+    task: Task,
+    record: TaskRecord,
     template: str,
     tx: Connection,
     among: Sequence[str] | None = None,
@@ -366,13 +382,12 @@ def _read_index_entries(
         template: Template of the text; its names are columns, or fields of the answer.
         among: Only rows of these ids. All rows if omitted.
     """
-    record = task.record
     columns_by_name = {
         name: find_column(name, record.columns) for name in list_template_columns(template)
     }
     for row in task.make_grid(tx).read_rows(tx, has_answer=True, row_ids=among):
         values = task.unpack_row({KEY_COLUMN: row.id, VALUES_COLUMN: row.cells[VALUES_COLUMN]})
-        row_name = task.name_row(values)
+        row_name = name_row(record, values)
         # The name replaces an empty text.
         text = _fill_entry_text(template, columns_by_name, values, row.fields) or row_name
         fields = {name: row.fields.get(name) for name, _ in record.fields}
