@@ -93,7 +93,7 @@ def _reset_workspace(demo_folder: Path) -> None:
 
     demo_settings = {
         "DATA": str(demo_folder),
-        "DATABASE_URL": Settings(data=demo_folder).confirmed_database_url.reveal(),
+        "DATABASE_URL": Settings(data=demo_folder).confirm_database_url().reveal(),
         "BACKEND": "local",
         "MODEL": "askrows-local-1",
         "EMBEDDING_MODEL": "askrows-local-embedding-1",

@@ -124,7 +124,7 @@ class WorkspaceSession:
                     "this workspace uses Gemini, and no API key is set",
                     hint="set GEMINI_API_KEY in the environment or in .env",
                 )
-            url = settings.confirmed_server.reveal()
+            url = settings.confirm_server().reveal()
         self.announce_backend()
         if is_local:
             url = self._start_local_engine()

@@ -355,13 +355,12 @@ class Settings:
             return settings
         return replace(settings, list_lag=max(settings.list_lag, lag_s))
 
-    @property
-    def confirmed_database_url(self) -> Secret:
-        """The URL of the database; without a setting it is `askrows.db` in the folder DATA.
+    def confirm_database_url(self) -> Secret:
+        """Return the URL of the database, confirmed; by default `askrows.db` in the folder DATA.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
-        have written that file. Until then, each access asks at the terminal, unless ASKROWS_TRUST
-        confirms it.
+        have written that file: ASKROWS_TRUST names it, or the person says yes at the terminal, and
+        the yes is stored. Until then, each call asks.
 
         Raises:
             ConfigurationError: `.env` set the URL, and nobody confirms it.
@@ -380,9 +379,8 @@ class Settings:
         path = str(self.data / "askrows.db").replace("%", "%25").replace("?", "%3F")
         return Secret.url(f"sqlite:///{path}")
 
-    @property
-    def confirmed_server(self) -> Secret:
-        """The address of the API, to which the key is sent.
+    def confirm_server(self) -> Secret:
+        """Return the address of the API, confirmed; the key is sent to it.
 
         If `.env` set it, a person must confirm it once for the workspace, because a stranger may
         have written that file: ASKROWS_TRUST names it, or the person says yes at the terminal, and

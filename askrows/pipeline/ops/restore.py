@@ -227,7 +227,7 @@ def _open_server(
         yield None, False
         return
 
-    with closing(Store(settings.confirmed_database_url.reveal())) as store:
+    with closing(Store(settings.confirm_database_url().reveal())) as store:
         has_tables = False
         existing_tables = ["its file"]
         if store.path is None:

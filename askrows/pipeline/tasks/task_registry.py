@@ -236,7 +236,7 @@ def check_task_can_be_registered(
         return
 
     with contextlib.closing(
-        Store(settings.confirmed_database_url.reveal(), is_own_database=False),
+        Store(settings.confirm_database_url().reveal(), is_own_database=False),
     ) as unchanged_store:
         columns = open_source(unchanged_store, declaration, path).columns
     record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))

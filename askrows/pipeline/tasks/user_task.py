@@ -568,7 +568,7 @@ class UserTask(Task):
         values_by_id = {
             row_id: parse_stored_values(values) for row_id, values in stored_values.items()
         }
-        with contextlib.closing(Store(self.settings.confirmed_database_url.reveal())) as store:
+        with contextlib.closing(Store(self.settings.confirm_database_url().reveal())) as store:
             record = dataclasses.replace(self.record, items=self.user_file.declaration.items)
             return find_changed_in_source(store, record, values_by_id)
 

@@ -87,7 +87,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
     trusted = ws.settings.trust
     if ws.backend != "local":
         # The server is confirmed for the current workspace, and so for its subfolder.
-        trusted = (*trusted, str(ws.settings.confirmed_server).rstrip("/"))
+        trusted = (*trusted, str(ws.settings.confirm_server()).rstrip("/"))
     settings = replace(
         ws.settings,
         data=data,
