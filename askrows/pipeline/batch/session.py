@@ -22,6 +22,7 @@ from askrows.pipeline.core.errors import (
     InputError,
 )
 from askrows.pipeline.core.progress import Progress
+from askrows.pipeline.core.report import PLACEHOLDER_NOTE
 from askrows.pipeline.core.settings import Budget, Settings
 from askrows.pipeline.gemini.models import Model, ModelKind, RateLimits
 from askrows.pipeline.store import request_history, workspace
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 # The local engine accepts any key. This one names its owner and is no word of an error.
 LOCAL_KEY = "key-of-the-local-engine"
-# Printed once by each command with answers of the local engine.
-PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
 # The shown estimate is rounded; a cost may exceed it by this much.
 COST_TOLERANCE_USD = 1e-6
 

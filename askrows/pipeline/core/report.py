@@ -17,6 +17,8 @@ from askrows.pipeline.core.quotes import is_stored_quotation, to_display_value
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.core.text import duration_in_words, format_usd
 
+# Printed once by each command with answers of the local engine.
+PLACEHOLDER_NOTE = "local engine: placeholder answers for rehearsal; use none of them"
 # A cell without a value.
 NO_VALUE = "-"
 

@@ -7,10 +7,10 @@ is `task@n/model`, or a prompt version, `task@n`.
 from collections.abc import Sequence
 from itertools import chain
 
-from askrows.pipeline.batch.session import PLACEHOLDER_NOTE, WorkspaceSession
+from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.core.report import Report, make_table
+from askrows.pipeline.core.report import PLACEHOLDER_NOTE, Report, make_table
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.quality import figures
 from askrows.pipeline.quality.figures import Figure, TaskMeasure

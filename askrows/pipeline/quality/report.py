@@ -19,10 +19,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from askrows.pipeline.batch.session import PLACEHOLDER_NOTE
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import GateError
+from askrows.pipeline.core.report import PLACEHOLDER_NOTE
 from askrows.pipeline.core.text import format_markdown_code
 from askrows.pipeline.quality.figures import (
     MIN_HOPELESS_ITEMS,
