@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    Select,
     delete,
     literal,
     select,
@@ -112,32 +113,27 @@ def was_marked_at(
 def mark_to_ask_again(
     tx: Connection,
     task: str,
-    rows: FromClause,
-    row_id: ColumnElement[str],
-    condition: ColumnElement[bool],
+    row_ids: Select[str],
     *,
     who: str,
     now: datetime,
 ) -> int:
-    """Mark all rows that meet a condition, forgive their failed attempts, and return their number.
+    """Mark selected rows, forgive their failed attempts, and return their number.
 
     Runs in the caller's transaction.
 
     Args:
-        rows: The table of the task's rows.
-        row_id: Expression for a row's id.
+        row_ids: The SELECT of the ids of the rows.
         who: Who asks for the rows again.
     """
-    columns = (
+    marked_rows = row_ids.add_columns(
         literal(task),
-        row_id,
         literal(newest_model_answer_id(tx)),
         literal(who),
         literal(now, again.c.at.type),
     )
-    marked_rows = select(*columns).select_from(rows).where(condition)
     statement = insert_into(again, tx.dialect.name).from_select(
-        ["task", "item_id", "answer_id", "who", "at"], marked_rows
+        ["item_id", "task", "answer_id", "who", "at"], marked_rows
     )
     new_values = {name: statement.excluded[name] for name in ("answer_id", "who", "at")}
     statement = statement.on_conflict_do_update(index_elements=["task", "item_id"], set_=new_values)
@@ -148,19 +144,9 @@ def mark_to_ask_again(
     return marked_count
 
 
-def remove_marks(
-    tx: Connection,
-    task: str,
-    rows: FromClause,
-    row_id: ColumnElement[str],
-    condition: ColumnElement[bool],
-) -> int:
-    """Delete the marks that are not done of rows that meet a condition; return their number.
-
-    Args:
-        rows: The table of the task's rows.
-        row_id: Expression for a row's id.
-    """
-    ids = select(row_id).select_from(rows).where(condition)
-    remove = delete(again).where(again.c.task == task, ~_HAS_NEWER_ANSWER, again.c.item_id.in_(ids))
+def remove_marks(tx: Connection, task: str, row_ids: Select[str]) -> int:
+    """Delete the marks of selected rows that are not done; return their number."""
+    remove = delete(again).where(
+        again.c.task == task, ~_HAS_NEWER_ANSWER, again.c.item_id.in_(row_ids)
+    )
     return tx.execute(remove).rowcount

@@ -261,15 +261,8 @@ def mark_to_ask_again(
     """
     table = task.make_row_table(tx)
     is_markable = make_markable_condition(tx, task, row_filter)
-    return again.mark_to_ask_again(
-        tx,
-        task.name,
-        table.table,
-        table.row_id,
-        is_markable,
-        who=who,
-        now=now,
-    )
+    row_ids = select(table.row_id).select_from(table.table).where(is_markable)
+    return again.mark_to_ask_again(tx, task.name, row_ids, who=who, now=now)
 
 
 def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
@@ -280,13 +273,8 @@ def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     """
     table = task.make_row_table(tx)
     conditions = task.make_grid(tx).make_conditions(tx, row_filter)
-    return again.remove_marks(
-        tx,
-        task.name,
-        table.table,
-        table.row_id,
-        and_(true(), *conditions),
-    )
+    row_ids = select(table.row_id).select_from(table.table).where(true(), *conditions)
+    return again.remove_marks(tx, task.name, row_ids)
 
 
 def make_markable_condition(
