@@ -1,5 +1,6 @@
 """Commands that serve the page of a workspace, and the local engine with Gemini's protocol."""
 
+import contextlib
 import webbrowser
 from typing import Annotated
 
@@ -43,16 +44,16 @@ def web(
             webbrowser.open(address)
 
     settings = read_settings()
-    listening_socket = listen_on_port("web", serve.LOOPBACK, port)
-    serve.serve_page(
-        settings,
-        listening_socket,
-        on_ready=announce,
-        readonly=readonly,
-        token=web_token,
-        display=terminal,
-        page_commands=make_page_commands(),
-    )
+    with contextlib.closing(listen_on_port("web", serve.LOOPBACK, port)) as listening_socket:
+        bound_port = listening_socket.getsockname()[1]
+        serve.serve_page(
+            settings,
+            listening_socket,
+            access=serve.make_access_rules(bound_port, token=web_token, readonly=readonly),
+            on_ready=announce,
+            display=terminal,
+            page_commands=make_page_commands(),
+        )
 
 
 def emulator(

@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -37,46 +38,56 @@ MIN_TOKEN_CHARS = 20
 PROGRAM_PATHS = ("/api", "/items.")
 
 
+def make_access_rules(port: int, *, token: str, readonly: bool) -> AccessRules:
+    """Return the rules for requests to a page of this machine.
+
+    Args:
+        port: Port of the page.
+        token: The token; empty means a new random token.
+        readonly: Refuse every request that changes something.
+
+    Raises:
+        ConfigurationError: The token is too short.
+    """
+    if token and len(token) < MIN_TOKEN_CHARS:
+        raise ConfigurationError(
+            f"ASKROWS_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served",
+        )
+    return AccessRules(
+        token or secrets.token_urlsafe(24),
+        frozenset(f"{host}:{port}" for host in (LOOPBACK, "localhost")),
+        cookie=f"askrows_{port}",
+        readonly=readonly,
+    )
+
+
 def serve_page(
     settings: Settings,
     listener: socket.socket,
     *,
+    access: AccessRules,
     on_ready: Callable[[str], None],
-    readonly: bool = False,
-    token: str = "",
     display: Progress = NoProgress(),  # noqa: B008 - it keeps nothing
     page_commands: Mapping[str, PageCommand] = MappingProxyType({}),
 ) -> None:
     """Serve the page of the workspace in the settings until SIGINT or SIGTERM; close the socket.
 
-    A workspace is created in a missing or empty data folder, unless `readonly` is set.
+    A workspace is created in a missing or empty data folder, unless the page is read-only.
 
     Args:
         settings: Name the workspace.
         listener: A bound socket of the loopback interface.
+        access: Rules for requests; see `make_access_rules`.
         on_ready: Called with the address and its token when the page is about to be served.
-        readonly: Refuse every request that changes something.
-        token: The token; empty means a new random token.
         display: Receives a message if a workspace is created.
         page_commands: The commands that the page can run, by name.
 
     Raises:
-        ConfigurationError: There is no workspace, or the token is too short.
+        ConfigurationError: There is no workspace.
     """
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    port = listener.getsockname()[1]
     with contextlib.closing(listener):
-        if token and len(token) < MIN_TOKEN_CHARS:
-            raise ConfigurationError(
-                f"ASKROWS_WEB_TOKEN has fewer than {MIN_TOKEN_CHARS} characters; nothing is served",
-            )
-
-        port = listener.getsockname()[1]
-        access = AccessRules(
-            token or secrets.token_urlsafe(24),
-            frozenset(f"{host}:{port}" for host in (LOOPBACK, "localhost")),
-            cookie=f"askrows_{port}",
-            readonly=readonly,
-        )
         address = f"http://{LOOPBACK}:{port}/?token={access.token}"
         app_state = AppState(settings, access, page_commands=page_commands)
         try:
@@ -84,7 +95,7 @@ def serve_page(
             # Raise before anything is served if there is no workspace.
             with app_state.open_to_read():
                 pass
-            _serve(app_state, listener, lambda: on_ready(address))
+            _serve(app_state, listener, partial(on_ready, address))
         finally:
             app_state.close()
 
