@@ -208,7 +208,7 @@ def worker(
     if setup:
         with open_configured_workspace("write", is_whole_workspace=True) as ws:
             return job_worker.create_job_tables(
-                ws.store, ws.tasks, settings=ws.settings, confirm=ws.confirm
+                ws.store, ws.tasks, settings=ws.settings, confirm=ws.workspace.confirm
             )
 
     settings = read_settings()
@@ -349,7 +349,7 @@ def remove_tables(
     workspace stays.
     """
     return table_removal.remove_askrows_tables(
-        ws.store, confirm=ws.confirm, should_abandon_batches=give_up
+        ws.store, confirm=ws.workspace.confirm, should_abandon_batches=give_up
     )
 
 
@@ -391,7 +391,9 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
 
     A report contains samples of the database: protect it like the database.
     """
-    return evaluate.report_quality(ws, version=extractor)
+    return evaluate.report_quality(
+        ws.workspace, ws.service, ws.task, tasks=ws.tasks, version=extractor
+    )
 
 
 def parked(ws: WorkspaceSession) -> Report:

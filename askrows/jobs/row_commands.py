@@ -218,7 +218,8 @@ def export(
 
     options = ExportOptions(extractor or None, cost, gone=gone)
     report = row_export.export_answers(
-        ws,
+        ws.workspace,
+        ws.task,
         path,
         format_=format_,
         options=options,

@@ -36,8 +36,12 @@ def index(
     """
     # The first index of a task marks the task as indexed.
     ws.prepare_task_index()
-    report = build.roll_back_index(ws) if rollback else build.build_index(ws, worse_ok=worse_ok)
-    return report.to_report(ws, read_typed_settings(("embedding_model", "dim")))
+    report = (
+        build.roll_back_index(ws.workspace, ws.task)
+        if rollback
+        else build.build_index(ws.workspace, ws.service, ws.task, worse_ok=worse_ok)
+    )
+    return report.to_report(ws.workspace, ws.task, read_typed_settings(("embedding_model", "dim")))
 
 
 def search(
@@ -81,4 +85,4 @@ def search(
         )
 
     options = make_search_options(k, rank=rank, tag=tag, where=where)
-    return report_search(ws, q, options, similar_name=like)
+    return report_search(ws.workspace, ws.service, ws.task, q, options, similar_name=like)

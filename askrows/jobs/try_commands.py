@@ -89,7 +89,7 @@ def evaluate(
     """
     # With judged questions the command measures the search.
     if queries is not None and qrels is not None and a is None and b is None:
-        return report_search_quality(ws, queries, qrels)
+        return report_search_quality(ws.workspace, ws.service, ws.task, queries, qrels)
     if queries is not None or qrels is not None:
         raise InputError(
             f"a search is measured by {OptionHint('queries')} and {OptionHint('qrels')}, answers "

@@ -110,14 +110,14 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
 
     if batch.state is BatchState.DOWNLOADED and not _has_intact_result(ws.data, batch):
         poll = CommandHint("batch-poll")
-        ws.confirm(
+        ws.workspace.confirm(
             f"the result of batch {number} is lost or damaged; `{poll}` may download it again. "
             "Give up the batch, so that its rows can be asked again?",
         )
         return _give_up(ws, batch, reason="given up: its result was lost")
 
     if batch.is_held:
-        ws.confirm(
+        ws.workspace.confirm(
             f"batch {number} is held: {batch.held}. Its replies are paid for "
             f"(about {format_usd(batch.estimated_cost)}). "
             "Give up the batch, so that its rows are asked and paid for again?",
@@ -132,7 +132,7 @@ def _try_cancel(ws: WorkspaceSession, number: int) -> str:
     try:
         return _cancel_remote(ws, batch)
     except MissingError as error:
-        ws.confirm(
+        ws.workspace.confirm(
             f"batch {number} was not found at the API ({error.message}). If it is in the project "
             "of another key, it may still run, and may be paid twice. "
             "Give up the batch, so that its rows can be asked again?",

@@ -360,7 +360,7 @@ class Preparation:
                 expected_state="free",
                 target_state="used",
             )
-        self.ws.bind_backend(tx)
+        self.ws.workspace.bind_backend(tx)
         lock = None
         if self.mode is not Mode.BATCH:
             lock = self.ws.locks.acquire(lock_of(number))

@@ -89,7 +89,7 @@ def reconcile_create(
     """
     started = ws.monotonic()
     create_key = (batch.number, batch.tries, batch.create_ended_at)
-    first_look = ws.first_lookup_times.setdefault(create_key, started)
+    first_look = ws.service.first_lookup_times.setdefault(create_key, started)
     prefixes = ws.store.query(batches.list_numbers_by_prefix, batch.number)
     remote_batches = ws.client.list_batches() if listing is None else listing
     own_batches = [

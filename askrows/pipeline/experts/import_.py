@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.text import join_first, plural
@@ -42,6 +41,7 @@ from askrows.pipeline.rows.row_import import (
     import_rows,
 )
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # People per write.
 PEOPLE_PER_WRITE = 500
@@ -171,7 +171,7 @@ def refuse_altered_values(person: SoundRow, *, name: str) -> None:
 
 
 def import_people_file(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
 ) -> ImportReport:
@@ -188,14 +188,14 @@ def import_people_file(
     """
     file = PeopleFile(path, options)
     report = import_rows(
-        ws.store,
-        ws.display,
+        workspace.store,
+        workspace.display,
         file,
         options,
         write=_write_people,
         task=table.TASK,
-        data=ws.data,
-        now=ws.now(),
+        data=workspace.data,
+        now=workspace.now(),
         max_page_rows=PEOPLE_PER_WRITE,
         list_missing=partial(_find_missing_usernames, file),
     )

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import insert, or_, select, update
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import check_no_address, require_utf8_path
@@ -37,7 +36,7 @@ from askrows.pipeline.rows.pictures import (
 )
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_import import split_into_blocks
-from askrows.pipeline.store import claims, workspace
+from askrows.pipeline.store import claims
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
     Connection,
@@ -45,7 +44,9 @@ from askrows.pipeline.store.database import (
     split_into_pages,
     stream_rows,
 )
+from askrows.pipeline.store.workspace import list_tasks, record_event, update_task
 from askrows.pipeline.tasks.row_images import UNPRINTABLE_NAME_REASON
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Limits of the files that are in memory together. A last file may exceed the bytes.
 MAX_BLOCK_FILES = 200
@@ -173,7 +174,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"{folder} is not a folder; nothing was imported", hint=FOLDER_HINT)
 
 
-def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
+def import_images(workspace: OpenWorkspace, folder: Path) -> ImagesImportReport:
     """Import the images below a folder, a block of files in each transaction.
 
     The folder is stored with the task, which sends only images of its stored folders. Reads all
@@ -196,32 +197,32 @@ def import_images(ws: WorkspaceSession, folder: Path) -> ImagesImportReport:
         size_of=lambda file: len(file.data),
         max_block_size=MAX_BLOCK_BYTES,
     )
-    with ws.lock(LOCK), ws.display.bar("importing", None) as bar:
-        _add_image_folder(ws.store, os.path.realpath(folder))
+    with workspace.lock(LOCK), workspace.display.bar("importing", None) as bar:
+        _add_image_folder(workspace.store, os.path.realpath(folder))
         for image_files in blocks:
-            rows = ws.store.query(_find_rows, image_files)
+            rows = workspace.store.query(_find_rows, image_files)
             inspections = [
                 # An image whose row is up to date is not opened.
                 (file, row, None if _is_up_to_date(file, row) else _make_image_cells(file))
                 for file, row in zip(image_files, rows, strict=True)
             ]
-            with ws.store.write() as tx, translate_refusals(ASSETS):
+            with workspace.store.write() as tx, translate_refusals(ASSETS):
                 _write_block(tx, inspections, report)
             bar.show(report.total)
 
-        with ws.store.write() as tx, translate_refusals(ASSETS):
+        with workspace.store.write() as tx, translate_refusals(ASSETS):
             report.missing_files = _mark_missing_files(tx, os.path.realpath(folder))
             if any(report.changes.values()):
                 counts = {**report.changes, "broken": report.broken}
                 summary = ", ".join(f"{count} {name}" for name, count in counts.items())
-                workspace.record_event(
+                record_event(
                     tx,
                     "import",
                     report.folder,
                     old=None,
                     new=summary,
                     reason="import",
-                    now=ws.now(),
+                    now=workspace.now(),
                 )
     report.skipped_counts = {reason: count for reason, count in skipped_counts.items() if count}
     return report
@@ -234,10 +235,10 @@ def _add_image_folder(store: Store, folder: str) -> None:
         folder: Absolute path without links.
     """
     with store.write() as tx:
-        (record,) = [task for task in workspace.list_tasks(tx) if task.name == TASK]
+        (record,) = [task for task in list_tasks(tx) if task.name == TASK]
         folders = record.image_folders
         if folder not in folders:
-            workspace.update_task(tx, TASK, image_folders=[*folders, folder])
+            update_task(tx, TASK, image_folders=[*folders, folder])
 
 
 def _find_images(folder: Path, skipped_counts: Counter[str]) -> Iterator[_ImageFile]:

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import (
     ConfigurationError,
     InconsistentError,
@@ -29,7 +28,9 @@ from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.core.report import Report, format_counts
 from askrows.pipeline.core.text import format_object, join_first, plural
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
+from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.manifest import Manifest, RefusedText, content_hash
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import Embedder
@@ -40,9 +41,13 @@ from askrows.pipeline.index.write import (
     verify_build,
     write_build,
 )
-from askrows.pipeline.store import marks, workspace
+from askrows.pipeline.store import marks
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
+from askrows.pipeline.store.workspace import add_build, get_workspace
+from askrows.pipeline.tasks.announcements import announce_foreign_records
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Beginning of the name of the lock of a task's texts.
 EMBED_LOCK = "embed"
@@ -77,7 +82,9 @@ class IndexReport:
 
     __repr__ = format_object
 
-    def to_report(self, ws: WorkspaceSession, typed_settings: Mapping[str, str]) -> Report:
+    def to_report(
+        self, workspace: OpenWorkspace, task: Task, typed_settings: Mapping[str, str]
+    ) -> Report:
         """Return the report of `index`: the build in service, and its counts.
 
         The counts are entries, texts that were embedded now, texts whose vectors were cached, and
@@ -86,7 +93,7 @@ class IndexReport:
         that the build was deleted.
 
         Args:
-            ws: The workspace, with the indexed task in use.
+            task: The indexed task of the build.
             typed_settings: Settings that were typed with the command. A search needs them, too.
         """
         report = Report(asdict(self))
@@ -95,30 +102,30 @@ class IndexReport:
             for moved_name in self.moved_aside
         ]
         if self.refused:
-            report.warnings.append(self.describe_refused_texts(ws))
+            report.warnings.append(self.describe_refused_texts(workspace, task))
         if not self.count:
             report.title = f"build {self.number} deleted; the search has no index now"
             return report
 
-        entries = plural(self.count, ws.indexed_task.entry_noun)
+        entries = plural(self.count, require_indexed_task(workspace, task).entry_noun)
         report.title = f"build {self.number} is in service: {entries}"
         report.title += f", {self.embedded:,} embedded, {self.cached:,} cached"
         if self.rolled_back:
             report.title = f"build {self.number} is in service again: {entries}"
         if self.left_out:
             report.title += f"; without an entry: {format_counts(self.left_out)}"
-        search_command = ws.task.nouns.command(
+        search_command = task.nouns.command(
             "search",
-            q=ws.indexed_task.example_question,
+            q=require_indexed_task(workspace, task).example_question,
             **typed_settings,
         )
         report.notes.append(f"`{search_command}` searches the index")
         return report
 
-    def describe_refused_texts(self, ws: WorkspaceSession) -> str:
+    def describe_refused_texts(self, workspace: OpenWorkspace, task: Task) -> str:
         """Return the number of refused texts, the names of their rows, and the first reason."""
-        with ws.store.read() as tx:
-            row_table = ws.task.make_row_table(tx)
+        with workspace.store.read() as tx:
+            row_table = task.make_row_table(tx)
             names_by_id = row_table.read_names(tx, list(self.refused))
         row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
         first_reason = next(iter(self.refused.values()))
@@ -126,14 +133,17 @@ class IndexReport:
         return f"{texts} left out of the index: {join_first(row_names)} ({first_reason})"
 
 
-def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
+def build_index(
+    workspace: OpenWorkspace, service: Service, task: Task, *, worse_ok: bool = False
+) -> IndexReport:
     """Build an index of all entries of the task in use, and promote it.
 
     Prints the price of paid embeddings. Entries whose text the model refuses are left out and
     reported.
 
     Args:
-        ws: The workspace.
+        service: The service that embeds texts.
+        task: The indexed task.
         worse_ok: Promote also if the database is an older copy than the one of the build in
             service. If there are no entries, delete all builds.
 
@@ -142,11 +152,11 @@ def build_index(ws: WorkspaceSession, *, worse_ok: bool = False) -> IndexReport:
         InconsistentError: The database is an older copy, or the verification failed.
         RemoteError: An embedding call failed; vectors of finished calls are kept.
     """
-    ws.announce_foreign_records()
-    return _IndexBuilder(ws, worse_ok=worse_ok).build()
+    announce_foreign_records(workspace, task)
+    return _IndexBuilder(workspace, service, task, worse_ok=worse_ok).build()
 
 
-def roll_back_index(ws: WorkspaceSession) -> IndexReport:
+def roll_back_index(workspace: OpenWorkspace, task: Task) -> IndexReport:
     """Put the newest intact build that is older than the one in service back in service.
 
     Nothing is deleted or embedded, unlike the command `rollback`, which deletes answers. A second
@@ -158,12 +168,12 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
         InputError: There is no older build.
         InconsistentError: All older builds are damaged.
     """
-    builds = Builds(ws.data, ws.indexed_task.folder)
-    with ws.lock(INDEX_LOCK) as lock:
-        builds.correct_link(ws.store)
+    builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
+    with workspace.lock(INDEX_LOCK) as lock:
+        builds.correct_link(workspace.store)
         record_promotion = partial(
             _record_promotion,
-            ws,
+            workspace,
             lock,
             "rolled back",
         )
@@ -179,7 +189,9 @@ def roll_back_index(ws: WorkspaceSession) -> IndexReport:
     )
 
 
-def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: Manifest) -> None:
+def _record_promotion(
+    workspace: OpenWorkspace, lock: Lock, reason: str, manifest: Manifest
+) -> None:
     """Record in the database that a build is in service.
 
     If the setting INDEX_COLUMNS is set, its value is recorded, too: later builds use it if the
@@ -193,9 +205,9 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
         LockLostError: The index lock was lost; nothing is written.
     """
     lock.raise_if_lost()
-    now = ws.now()
-    index_columns = ws.settings.index_columns
-    with ws.store.write() as tx:
+    now = workspace.now()
+    index_columns = workspace.settings.index_columns
+    with workspace.store.write() as tx:
         if index_columns is not None:
             marks.record_index_columns(
                 tx,
@@ -203,17 +215,22 @@ def _record_promotion(ws: WorkspaceSession, lock: Lock, reason: str, manifest: M
                 columns=index_columns,
                 now=now,
             )
-        workspace.add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
+        add_build(tx, manifest.number, position=manifest.position, reason=reason, now=now)
 
 
 class _IndexBuilder:
     """A run of the command `index`."""
 
-    def __init__(self, ws: WorkspaceSession, *, worse_ok: bool) -> None:
-        self._ws = ws
+    def __init__(
+        self, workspace: OpenWorkspace, service: Service, task: Task, *, worse_ok: bool
+    ) -> None:
+        self._workspace = workspace
+        self._service = service
+        self._task = task
+        self._indexed_task = require_indexed_task(workspace, task)
         self._worse_ok = worse_ok
-        self._builds = Builds(ws.data, ws.indexed_task.folder)
-        self._embedder = Embedder(ws)
+        self._builds = Builds(workspace.data, self._indexed_task.folder)
+        self._embedder = Embedder(workspace, service, self._task)
         self._embedded_count = 0
 
     def build(self) -> IndexReport:
@@ -233,10 +250,10 @@ class _IndexBuilder:
             AskrowsError: An embedding call failed, or a check of the build failed.
         """
         # Check the position before anything is paid for.
-        with self._ws.store.read() as tx:
+        with self._workspace.store.read() as tx:
             self._read_checked_position(tx)
-            self._ws.indexed_task.check_columns(tx, self._ws.settings.index_columns or ())
-            has_entries = self._ws.indexed_task.count_entries(tx) > 0
+            self._indexed_task.check_columns(tx, self._workspace.settings.index_columns or ())
+            has_entries = self._indexed_task.count_entries(tx) > 0
         if not has_entries:
             return self._delete_index()
 
@@ -246,7 +263,7 @@ class _IndexBuilder:
         with suppress(RemoteError, ConfigurationError):
             meaningless_vectors = self._embedder.embed_queries(load_meaningless_queries())
 
-        with self._ws.lock(INDEX_LOCK) as lock:
+        with self._workspace.lock(INDEX_LOCK) as lock:
             number = self._builds.next_number()
             with self._builds.staging(number) as staging_dir:
                 return self._build_and_promote(
@@ -264,10 +281,10 @@ class _IndexBuilder:
         Raises:
             InputError: `worse_ok` is not set, or no build is in service; nothing is deleted.
         """
-        nouns = self._ws.task.nouns
+        nouns = self._task.nouns
         current = self._builds.read_usable_manifest()
         if current is not None and self._worse_ok:
-            with self._ws.lock(INDEX_LOCK):
+            with self._workspace.lock(INDEX_LOCK):
                 self._builds.delete_all()
             return IndexReport(
                 current.number,
@@ -294,25 +311,26 @@ class _IndexBuilder:
         Raises:
             AskrowsError: A call failed. Vectors of earlier calls are in the cache.
         """
-        ws = self._ws
-        entries = ws.indexed_task.read_entries
+        workspace = self._workspace
+        indexed_task = self._indexed_task
+        entries = indexed_task.read_entries
         embedder = self._embedder
-        with ws.store.read() as tx:
-            count = ws.indexed_task.count_entries(tx)
+        with workspace.store.read() as tx:
+            count = indexed_task.count_entries(tx)
             has_missing_texts = True
             if embedder.is_paid():
-                with ws.display.bar("reading", count) as bar:
+                with workspace.display.bar("reading", count) as bar:
                     text_count, tokens, cost = embedder.estimate_cost(entries(tx), bar=bar)
                 has_missing_texts = text_count > 0
                 # No budget limits this cost, so it is announced.
                 if round(cost, 2) > 0:
-                    ws.display.say(
+                    workspace.display.say(
                         f"embedding {text_count:,} texts, about {tokens:,} tokens, ${cost:,.2f}",
                     )
             if has_missing_texts:
                 # A text that two processes need at the same time is embedded once.
-                lock_name = f"{EMBED_LOCK}-{ws.indexed_task.folder or ws.task.name}"
-                with ws.lock(lock_name), ws.display.bar("embedding", count) as bar:
+                lock_name = f"{EMBED_LOCK}-{indexed_task.folder or self._task.name}"
+                with workspace.lock(lock_name), workspace.display.bar("embedding", count) as bar:
                     self._embedded_count += embedder.embed_missing(entries(tx), bar=bar)
 
     def _build_and_promote(
@@ -341,32 +359,33 @@ class _IndexBuilder:
             RemoteError: An embedding call failed, or the model refused the text of an entry that
                 was new since the embedding of all entries.
         """
-        ws = self._ws
-        self._builds.correct_link(ws.store)
-        ranking = ws.indexed_task.ranking
-        if not ws.embedding_model.local:
+        workspace = self._workspace
+        indexed_task = self._indexed_task
+        self._builds.correct_link(workspace.store)
+        ranking = indexed_task.ranking
+        if not self._service.embedding_model.local:
             ranking = replace(ranking, share=GEMINI_WORD_SHARE)
-        with ws.store.read() as tx:
+        with workspace.store.read() as tx:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
-            count = ws.indexed_task.count_entries(tx) - len(refused_texts)
+            count = indexed_task.count_entries(tx) - len(refused_texts)
             # The first two states are all rows and the answered rows, and the last gone rows.
-            state_counts = ws.task.make_row_table(tx).count_states(tx)
+            state_counts = self._task.make_row_table(tx).count_states(tx)
             (_, row_count), _, *unindexed, _ = state_counts.items()
-            with ws.display.bar("building", count) as bar:
+            with workspace.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
                     BuildInput(
-                        self._iterate_entry_pages(ws.indexed_task.read_entries(tx), bar),
+                        self._iterate_entry_pages(indexed_task.read_entries(tx), bar),
                         count=count,
                         ranking=ranking,
                         position=position,
                         refused_texts=refused_texts,
-                        untagged_rows=ws.indexed_task.read_untagged(tx),
+                        untagged_rows=indexed_task.read_untagged(tx),
                     ),
                     self._embedder.cache,
                     number=number,
-                    built_at=ws.now(),
+                    built_at=workspace.now(),
                     meaningless_vectors=meaningless_vectors,
                 )
 
@@ -375,7 +394,7 @@ class _IndexBuilder:
         reason = f"promoted with {count} entries"
         record_promotion = partial(
             _record_promotion,
-            ws,
+            workspace,
             lock,
             reason,
         )
@@ -435,7 +454,7 @@ class _IndexBuilder:
             raise RemoteError(
                 "the embedding model refused a text that was added during the build; "
                 "the index in service was not changed",
-                hint=f"`{self._ws.task.nouns.command('index')}` builds it without that text",
+                hint=f"`{self._task.nouns.command('index')}` builds it without that text",
             )
 
     def _find_refused_entries(self, tx: Connection) -> dict[str, RefusedText]:
@@ -448,7 +467,7 @@ class _IndexBuilder:
             return {}
 
         refused_texts: dict[str, RefusedText] = {}
-        for page in split_into_pages(self._ws.indexed_task.read_entries(tx)):
+        for page in split_into_pages(self._indexed_task.read_entries(tx)):
             for entry, key in zip(page, self._embedder.make_keys(page), strict=True):
                 if key in reasons_by_key:
                     refused_texts[entry.id] = RefusedText(
@@ -467,13 +486,13 @@ class _IndexBuilder:
         # The build is read before the snapshot begins. Positions then only decrease if the whole
         # database was replaced.
         current = self._builds.read_usable_manifest()
-        position = workspace.get_workspace(tx).position
+        position = get_workspace(tx).position
         if current is not None and current.position > position and not self._worse_ok:
             raise InconsistentError(
                 f"the database is at position {position}, but build {current.number} in service "
                 f"was read at position {current.position}: the database is an older copy; "
                 "nothing was built",
                 hint="put the newer database back, or build without the newer entries: "
-                f"`{self._ws.task.nouns.command('index', worse_ok=True)}`",
+                f"`{self._task.nouns.command('index', worse_ok=True)}`",
             )
         return position

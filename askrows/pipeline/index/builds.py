@@ -33,17 +33,18 @@ from typing import Any, TypeVar
 
 from sqlalchemy import select
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError, InconsistentError, InputError
 from askrows.pipeline.core.ranking import Entry
 from askrows.pipeline.index import manifest
 from askrows.pipeline.index.build_reader import Index
+from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.manifest import Manifest, StagedBuild, content_hash
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.tasks.task import IndexedTask
+from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 BuildContent = TypeVar("BuildContent")
 # Records in the database that a build is in service.
@@ -71,15 +72,15 @@ def find_orphaned_folders(data_dir: Path, folders: Container[str]) -> list[Path]
     return [path for path in existing_paths if f"{COLLECTIONS_FOLDER}/{path.name}" not in folders]
 
 
-def open_synced_builds(ws: WorkspaceSession) -> "Builds":
+def open_synced_builds(workspace: OpenWorkspace, task: Task) -> "Builds":
     """Return the builds of the indexed task in use, after its link was set to the database's build.
 
     Waits for the index lock only if the link must change.
     """
-    builds = Builds(ws.data, ws.indexed_task.folder)
-    if builds.find_link_correction(ws.store) is not None:
-        with ws.lock(INDEX_LOCK):
-            builds.correct_link(ws.store)
+    builds = Builds(workspace.data, require_indexed_task(workspace, task).folder)
+    if builds.find_link_correction(workspace.store) is not None:
+        with workspace.lock(INDEX_LOCK):
+            builds.correct_link(workspace.store)
     return builds
 
 

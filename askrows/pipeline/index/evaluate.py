@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import format_installation
 from askrows.pipeline.core.errors import ConfigurationError, InputError
@@ -32,8 +31,11 @@ from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import INVALID_TEXT, join_first, plural
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.query import SearchOptions, parse_query
 from askrows.pipeline.index.search import SearchSession
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Gains of nDCG are the grades themselves.
 MEASURES = ("nDCG@10", "MRR", "P@5", "R@10")
@@ -184,12 +186,14 @@ def _read_numbered_lines(path: Path) -> Iterator[tuple[str, str]]:
             yield f"{path}, line {line_number}", line
 
 
-def report_search_quality(ws: WorkspaceSession, queries: Path, qrels: Path) -> Report:
+def report_search_quality(
+    workspace: OpenWorkspace, service: Service, task: Task, queries: Path, qrels: Path
+) -> Report:
     """Report the quality of the search by each rank: means with 95 % intervals.
 
     The arguments and errors are those of `measure_search`.
     """
-    figures = measure_search(ws, queries, qrels)
+    figures = measure_search(workspace, service, task, queries, qrels)
     table_rows = []
     for rank in figures:
         intervals = {
@@ -202,7 +206,9 @@ def report_search_quality(ws: WorkspaceSession, queries: Path, qrels: Path) -> R
 
 
 def measure_search(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
     queries: Path,
     qrels: Path,
 ) -> list[dict[str, Any]]:
@@ -212,7 +218,8 @@ def measure_search(
     about judged names that are not in the index.
 
     Args:
-        ws: The workspace; the build in service of its indexed task is measured.
+        service: The service that embeds queries.
+        task: The indexed task; its build in service is measured.
         queries: JSON lines of queries.
         qrels: TREC judgements.
 
@@ -235,11 +242,11 @@ def measure_search(
     judged_queries, grades = read_judged_queries(queries, qrels)
     texts = [query.text for query in judged_queries]
     rows = []
-    with SearchSession(ws) as search:
+    with SearchSession(workspace, service, task) as search:
         index = search.index
         get_entry_name = search.indexed_task.get_entry_name
         indexed_names = {get_entry_name(index.read_metadata(row)) for row in range(index.row_count)}
-        _warn_about_unknown_names(ws.display, grades, indexed_names)
+        _warn_about_unknown_names(workspace.display, grades, indexed_names)
 
         for rank in RankMode:
             options = SearchOptions(EVALUATION_DEPTH, rank)

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import tokenizer
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import InputError
@@ -30,9 +29,13 @@ from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.text import INVALID_TEXT
 from askrows.pipeline.core.where_parser import Comparison, Expression, Junction, parse_where
 from askrows.pipeline.gemini.models import MAX_EMBED_TEXTS
+from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.vector_cache import Vectors
 from askrows.pipeline.index.vectors import check_embedding_model, embed_queries
 from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
     from askrows.pipeline.index.build_reader import Index, Mask
@@ -193,9 +196,12 @@ class SearchOptions:
 
 
 def build_typed_query(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
     index: "Index",
     typed_query: str,
+    *,
     options: SearchOptions,
 ) -> SearchQuery:
     """Parse a typed query, select the entries that may be hits, and embed the query.
@@ -204,7 +210,8 @@ def build_typed_query(
     has no vector.
 
     Args:
-        ws: The workspace, whose backend embeds.
+        service: The service that embeds.
+        task: The indexed task of the build.
         index: The build to search.
         typed_query: The query as typed.
         options: Ranking and filters.
@@ -215,10 +222,12 @@ def build_typed_query(
         ConfigurationError: The build has vectors of another embedding model.
     """
     (query,) = build_measured_queries(
-        ws,
+        workspace,
+        service,
+        task,
         index,
         [typed_query],
-        options,
+        options=options,
     )
     terms = query.terms or ()
     if options.rank is RankMode.WORDS and not terms:
@@ -237,9 +246,12 @@ def build_typed_query(
 
 
 def build_measured_queries(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
     index: "Index",
     typed_queries: Sequence[str],
+    *,
     options: SearchOptions,
 ) -> Iterator[SearchQuery]:
     """Yield a query for each typed query; each page of MAX_EMBED_TEXTS is embedded together.
@@ -249,7 +261,8 @@ def build_measured_queries(
     query without terms is no error, and has no hits by words.
 
     Args:
-        ws: The workspace, whose backend embeds.
+        service: The service that embeds.
+        task: The indexed task of the build.
         index: The build to search.
         typed_queries: The queries as typed.
         options: Ranking and filters.
@@ -258,16 +271,19 @@ def build_measured_queries(
         InputError: A query or a filter is invalid.
         ConfigurationError: The build has vectors of another embedding model.
     """
-    indexed_task = ws.indexed_task
+    indexed_task = require_indexed_task(workspace, task)
     filler_words = indexed_task.ranking.question_words
     for page in split_into_pages(typed_queries, MAX_EMBED_TEXTS):
         queries = [parse_query(typed_query) for typed_query in page]
         vectors: Vectors | Sequence[None] = [None] * len(queries)
         if options.rank is not RankMode.WORDS:
             check_embedding_model(
-                ws.task, index.manifest, model_name=ws.embedding_model.name, dim=ws.settings.dim
+                task,
+                index.manifest,
+                model_name=service.embedding_model.name,
+                dim=workspace.settings.dim,
             )
-            vectors = embed_queries(ws, [query.text for query in queries])
+            vectors = embed_queries(workspace, service, task, [query.text for query in queries])
         for query, vector in zip(queries, vectors, strict=True):
             yield replace(
                 _select_entries(index, indexed_task, options, query),

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
 from askrows.pipeline.index.hits import Hit, hit_to_document, list_hits, make_hits
+from askrows.pipeline.index.indexed_tasks import require_indexed_task
 from askrows.pipeline.index.query import (
     SearchOptions,
     SearchQuery,
@@ -23,6 +24,8 @@ from askrows.pipeline.index.query import (
     build_typed_query,
 )
 from askrows.pipeline.index.scoring import rank_entries
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
 def make_search_options(
@@ -79,7 +82,13 @@ class SearchReport:
 
 
 def report_search(
-    ws: WorkspaceSession, question: str, options: SearchOptions, *, similar_name: str = ""
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
+    question: str,
+    options: SearchOptions,
+    *,
+    similar_name: str = "",
 ) -> Report:
     """Report the entries that match a question best, or that are most similar to an entry.
 
@@ -92,7 +101,7 @@ def report_search(
     Raises:
         InputError: There is no index, or the question or a filter is invalid.
     """
-    with SearchSession(ws) as session:
+    with SearchSession(workspace, service, task) as session:
         if similar_name:
             search_report = session.search_similar(similar_name, options)
         else:
@@ -100,14 +109,14 @@ def report_search(
         nouns = session.nouns
         if search_report.behind:
             rows = plural(search_report.behind, nouns.singular, nouns.plural)
-            ws.display.warn(
+            workspace.display.warn(
                 f"the index is behind the database by {rows}: `{nouns.command('index')}`"
             )
         if search_report.missing_phrases:
             phrases = " and ".join(map(repr, search_report.missing_phrases))
-            ws.display.warn(f"no match contains {phrases}; closest results without it:")
+            workspace.display.warn(f"no match contains {phrases}; closest results without it:")
         elif search_report.is_weak:
-            ws.display.warn("no good match; closest results:")
+            workspace.display.warn("no good match; closest results:")
 
         indexed_task = session.indexed_task
         figures = [hit_to_document(indexed_task, hit) for hit in search_report.hits]
@@ -118,16 +127,19 @@ def report_search(
 class SearchSession(AbstractContextManager["SearchSession"]):
     """An open build that answers any number of queries."""
 
-    def __init__(self, ws: WorkspaceSession) -> None:
+    def __init__(self, workspace: OpenWorkspace, service: Service, task: Task) -> None:
         """Open the build in service.
 
         Args:
-            ws: The workspace; its indexed task is searched.
+            service: The service that embeds queries.
+            task: The indexed task that is searched.
         """
-        self._ws = ws
-        self.indexed_task = ws.indexed_task
-        self.nouns = ws.task.nouns
-        self.index = open_synced_builds(ws).open_current()
+        self._workspace = workspace
+        self._service = service
+        self._task = task
+        self.indexed_task = require_indexed_task(workspace, task)
+        self.nouns = task.nouns
+        self.index = open_synced_builds(workspace, task).open_current()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self.index.__exit__(kind, error, traceback)
@@ -148,13 +160,15 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         query = build_typed_query(
-            self._ws,
+            self._workspace,
+            self._service,
+            self._task,
             self.index,
             typed_query,
-            options,
+            options=options,
         )
         hits = self._find_hits(query, options.k)
-        with self._ws.store.read() as tx:
+        with self._workspace.store.read() as tx:
             stale_count = count_stale(self.indexed_task, tx, self.index)
         return SearchReport(hits, stale_count, query.missing_phrases)
 
@@ -179,8 +193,8 @@ class SearchSession(AbstractContextManager["SearchSession"]):
                 hint=f"leave {OptionHint(rank='words')} out",
             )
 
-        with self._ws.store.read() as tx:
-            entry = self.index.find_entry(self._ws.task.find_row_id(tx, row_name))
+        with self._workspace.store.read() as tx:
+            entry = self.index.find_entry(self._task.find_row_id(tx, row_name))
             stale_count = count_stale(self.indexed_task, tx, self.index)
         if entry is None or entry[0] >= len(self.index):
             raise InputError(
@@ -214,10 +228,12 @@ class SearchSession(AbstractContextManager["SearchSession"]):
             ConfigurationError: The build has vectors of another embedding model.
         """
         for query in build_measured_queries(
-            self._ws,
+            self._workspace,
+            self._service,
+            self._task,
             self.index,
             typed_queries,
-            options,
+            options=options,
         ):
             yield self._find_hits(query, options.k)
 

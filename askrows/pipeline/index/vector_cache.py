@@ -34,15 +34,16 @@ from sqlalchemy import (
     select,
 )
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.store.database import (
     Store,
     change_matching,
     insert_new,
     select_matching,
 )
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 Vectors = NDArray[np.float32]
 
@@ -306,13 +307,13 @@ def open_vector_store(store: Store, data: Path) -> Store:
     return store if store.path is None else Store(data / "index" / "vectors.sqlite")
 
 
-def open_vector_cache(ws: WorkspaceSession) -> VectorCache:
+def open_vector_cache(workspace: OpenWorkspace, service: Service) -> VectorCache:
     """Return the vector cache of the embedding model and width in use; nothing is read yet."""
-    store = open_vector_store(ws.store, ws.data)
+    store = open_vector_store(workspace.store, workspace.data)
     return VectorCache(
         store,
-        model=ws.embedding_model.name,
-        dim=ws.settings.dim,
+        model=service.embedding_model.name,
+        dim=workspace.settings.dim,
     )
 
 

@@ -9,11 +9,10 @@ in the cache at once.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from multiprocessing.pool import ThreadPool
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import ConfigurationError, RefusedError, RemoteError
 from askrows.pipeline.core.progress import NoProgress, ProgressBar
 from askrows.pipeline.core.ranking import Entry
@@ -22,11 +21,17 @@ from askrows.pipeline.gemini.api_errors import RUN_LATER_HINT
 from askrows.pipeline.gemini.embed import add_task_prefix, embed_locally, max_embedding_bytes
 from askrows.pipeline.gemini.models import MAX_EMBED_BYTES, MAX_EMBED_TEXTS, UNLIMITED_RATES
 from askrows.pipeline.gemini.rate_limiter import PACED_BURST_S, RateLimiter
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.gemini.usage import Usage, calculate_cost, estimate_tokens
 from askrows.pipeline.index.manifest import Manifest
 from askrows.pipeline.index.vector_cache import VectorCache, Vectors, open_vector_cache
 from askrows.pipeline.store.database import split_into_pages
+from askrows.pipeline.tasks.announcements import announce_backend
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from askrows.pipeline.gemini.client import Client
 
 # HTTP status of a request that is itself at fault.
 HTTP_BAD_REQUEST = 400
@@ -61,7 +66,9 @@ EmbedFunction = Callable[..., Vectors]
 
 
 def embed_queries(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
     texts: Sequence[str],
     cache: VectorCache | None = None,
 ) -> Vectors:
@@ -71,16 +78,19 @@ def embed_queries(
     are always computed and not stored.
 
     Args:
-        ws: The workspace with its embedding model.
+        service: The service with its embedding model.
+        task: The task whose index is searched; a person is told about its first upload.
         texts: The queries.
         cache: The cache, or None to embed all texts without storing their vectors.
 
     Raises:
         AskrowsError: A call of the backend failed.
     """
-    embed = embed_locally if ws.backend == "local" else ws.client.embed
-    embed_texts = partial(embed, ws.embedding_model, dim=ws.settings.dim, is_query=True)
-    if cache is None or ws.backend == "local":
+    is_local = workspace.backend == "local"
+    embed = embed_locally if is_local else _find_client(workspace, service, task).embed
+    dim = workspace.settings.dim
+    embed_texts = partial(embed, service.embedding_model, dim=dim, is_query=True)
+    if cache is None or is_local:
         return np.concatenate(
             [embed_texts(texts=page) for page in split_into_pages(texts, MAX_EMBED_TEXTS)],
         )
@@ -97,6 +107,13 @@ def embed_queries(
             )
 
     return cache.fetch_or_add(keys, add_vectors)
+
+
+def _find_client(workspace: OpenWorkspace, service: Service, task: Task) -> "Client":
+    """Return the client of Gemini, after a person was told about the first upload."""
+    service.check_access()
+    announce_backend(workspace, service, task)
+    return service.client
 
 
 def check_embedding_model(
@@ -124,23 +141,27 @@ def check_embedding_model(
 class Embedder:
     """Cache keys and vectors of a workspace's entries, for the embedding model in use."""
 
-    def __init__(self, ws: WorkspaceSession) -> None:
+    def __init__(self, workspace: OpenWorkspace, service: Service, task: Task) -> None:
         """Prepare the cache and the limits that all calls of this object share.
 
         The local engine has no limits.
         """
-        self.cache = open_vector_cache(ws)
+        self.cache = open_vector_cache(workspace, service)
         # Why the API refused a text, by the key of its vector.
         self.refusal_reasons: dict[bytes, str] = {}
-        self._ws = ws
-        self._model = ws.embedding_model
+        self._workspace = workspace
+        self._service = service
+        self._task = task
+        self._model = service.embedding_model
         limits = (
-            UNLIMITED_RATES if ws.backend == "local" else self._model.rate_limits(ws.settings.tier)
+            UNLIMITED_RATES
+            if workspace.backend == "local"
+            else self._model.rate_limits(workspace.settings.tier)
         )
         # The server refuses calls above the limit of the day.
         self._rate_limiter = RateLimiter(
             limits._replace(rpd=None),
-            monotonic=ws.monotonic,
+            monotonic=workspace.monotonic,
             burst_s=PACED_BURST_S,
         )
 
@@ -154,16 +175,16 @@ class Embedder:
         New vectors are cached, because these queries recur; with the local engine they are not.
         Binds the workspace to Gemini if it is not bound yet, except with the local engine.
         """
-        vectors = embed_queries(self._ws, texts, self.cache)
-        if self._ws.backend != "local":
+        vectors = embed_queries(self._workspace, self._service, self._task, texts, self.cache)
+        if self._workspace.backend != "local":
             self._bind_backend()
         return vectors
 
     def is_paid(self) -> bool:
         """Return whether embedding costs anything today."""
-        if self._ws.backend == "local":
+        if self._workspace.backend == "local":
             return False
-        today = self._ws.now().date()
+        today = self._workspace.now().date()
         prompt_price, _ = self._model.prices(STANDARD, day=today)
         return prompt_price > 0
 
@@ -189,7 +210,7 @@ class Embedder:
             entry_count += len(page)
             bar.show(entry_count)
 
-        today = self._ws.now().date()
+        today = self._workspace.now().date()
         price = calculate_cost(
             self._model,
             Usage(prompt=tokens),
@@ -255,13 +276,13 @@ class Embedder:
         if not calls:
             return
 
-        ws = self._ws
-        if ws.backend == "local":
-            ws.announce_backend()
+        workspace = self._workspace
+        if workspace.backend == "local":
+            announce_backend(workspace, self._service, self._task)
             embed: EmbedFunction = embed_locally
         else:
             # Create the client here, once: from Python 3.12 on, each thread would create its own.
-            embed = partial(ws.client.embed, is_paced=True)
+            embed = partial(_find_client(workspace, self._service, self._task).embed, is_paced=True)
         embed_texts = partial(self._embed_texts, embed)
         failures = list[BaseException]()
 
@@ -279,7 +300,7 @@ class Embedder:
                 return []
 
         # Its threads are daemons, so an interrupt ends the caller at once.
-        with ThreadPool(PARALLEL_CALLS[ws.backend]) as pool:
+        with ThreadPool(PARALLEL_CALLS[workspace.backend]) as pool:
             for results in pool.imap_unordered(run_call, calls):
                 yield from results
         if failures:
@@ -310,7 +331,7 @@ class Embedder:
                 return embed(
                     self._model,
                     texts,
-                    dim=self._ws.settings.dim,
+                    dim=self._workspace.settings.dim,
                     is_query=False,
                 )
             except RefusedError as error:
@@ -322,8 +343,8 @@ class Embedder:
             embed_once,
             requests=len(texts),
             tokens=tokens,
-            patience_s=self._ws.settings.poll_patience,
-            sleep=self._ws.sleep,
+            patience_s=self._workspace.settings.poll_patience,
+            sleep=self._workspace.sleep,
         )
 
     def _group_into_calls(
@@ -346,7 +367,7 @@ class Embedder:
         size_bytes = 0
         for position in missing_positions:
             text, text_tokens = self._prepare_text(page[position])
-            text_bytes = max_embedding_bytes(text, self._model, dim=self._ws.settings.dim)
+            text_bytes = max_embedding_bytes(text, self._model, dim=self._workspace.settings.dim)
 
             is_full = len(texts) == MAX_EMBED_TEXTS or size_bytes + text_bytes > MAX_EMBED_BYTES
             fits_limits = self._rate_limiter.fits(tokens + text_tokens, requests=len(texts) + 1)
@@ -371,11 +392,10 @@ class Embedder:
 
     def _bind_backend(self) -> None:
         """Bind the workspace to its backend, so that local and real vectors never mix."""
-        if self._ws.is_bound:
+        if self._workspace.is_bound():
             return
-        with self._ws.store.write() as tx:
-            self._ws.bind_backend(tx)
-        self._ws.is_bound = True
+        with self._workspace.store.write() as tx:
+            self._workspace.bind_backend(tx)
 
 
 def _embed_around_refused(
@@ -455,15 +475,15 @@ def fit_text(text: str, *, limit: int | None) -> str:
     return fitted_text
 
 
-def estimate_index_cost(ws: WorkspaceSession) -> float:
+def estimate_index_cost(workspace: OpenWorkspace, service: Service, task: Task) -> float:
     """Return the cost in USD of a new build of the index; 0 if it is free or not possible.
 
     Reads the texts of all rows that the index would have, and calls no service.
     """
-    embedder = Embedder(ws)
-    index = ws.task.index
+    embedder = Embedder(workspace, service, task)
+    index = task.index
     if index is None or not embedder.is_paid():
         return 0.0
-    with ws.store.read() as tx:
+    with workspace.store.read() as tx:
         _, _, cost = embedder.estimate_cost(index.read_entries(tx), bar=NoProgress())
     return round(cost, 6)

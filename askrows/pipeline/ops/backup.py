@@ -160,7 +160,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
             has another name for it than its batch number gives.
     """
     hashes = dict[str, str]()
-    with open_vector_cache(ws).open_snapshot() as vectors_tx:
+    with open_vector_cache(ws.workspace, ws.service).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
             hashes[VECTORS_FILE] = _copy_database(vectors_tx, staging / VECTORS_FILE)
 

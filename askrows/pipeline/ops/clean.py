@@ -29,6 +29,7 @@ from askrows.pipeline.core import files
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import BatchState
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, find_orphaned_folders
+from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
 from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store, read_stored_widths
 from askrows.pipeline.index.vectors import QUERY_TASK_TYPE
 from askrows.pipeline.index.write import load_meaningless_queries
@@ -226,7 +227,7 @@ def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
 
     While another process has INDEX_LOCK, the staging folder of its build is among them.
     """
-    folders = [indexed_task.folder for indexed_task in ws.indexed_tasks]
+    folders = [indexed_task.folder for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks)]
     leftovers = find_orphaned_folders(ws.data, folders)
     for folder in folders:
         leftovers += Builds(ws.data, folder).find_leftovers()
@@ -243,7 +244,7 @@ def _clean_builds(
     The build that a rollback of the index would return to is no exception. If `report.dry`, they
     are only reported.
     """
-    for indexed_task in ws.indexed_tasks:
+    for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks):
         builds = Builds(ws.data, indexed_task.folder)
         manifests = builds.read_manifests()
         old_numbers = [
@@ -282,7 +283,7 @@ def delete_unneeded_vectors(
         for width in widths:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                for indexed_task in ws.indexed_tasks:
+                for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks):
                     texts = (entry.text for entry in indexed_task.read_entries(tx))
                     needed_keys.update(cache.make_keys(texts))
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))

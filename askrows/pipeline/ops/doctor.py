@@ -30,6 +30,7 @@ from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcom
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
+from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
 from askrows.pipeline.ops import clean
 from askrows.pipeline.store import (
     answer_counts,
@@ -138,7 +139,7 @@ def check_workspace(ws: WorkspaceSession) -> Report:
     with known states. The line that names the backend in use is not printed.
     """
     report = DoctorReport(ws)
-    ws.should_announce_backend = False
+    ws.service.is_announced = True
 
     for check_name, check in CHECKS.items():
         report.check_count += 1
@@ -286,7 +287,7 @@ def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Check for each indexed task that its build in service is intact and current."""
-    for indexed_task in report.ws.indexed_tasks:
+    for indexed_task in list_indexed_tasks(report.ws.workspace, report.ws.tasks):
         yield from _check_index(report.ws, indexed_task)
 
 
@@ -366,7 +367,7 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
         RemoteError: The backend cannot be reached.
     """
     ws = report.ws
-    if ws.backend == "local" and not ws.is_bound:
+    if ws.backend == "local" and not ws.workspace.is_bound():
         return
 
     remote_batches = ws.client.list_batches()

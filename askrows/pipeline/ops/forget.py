@@ -32,6 +32,7 @@ from askrows.pipeline.gemini.requests import make_request_key
 from askrows.pipeline.gemini.result_file import read_line_key
 from askrows.pipeline.index import build
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
+from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.ops import clean
 from askrows.pipeline.quality import report as reports
 from askrows.pipeline.rows.answer_views import drop_views
@@ -171,7 +172,11 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
             refused_rows = rows.delete_refused_rows(tx, task.name, [*names, *row_ids])
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
-    build_number = _rebuild_index_without_rows(ws, names, row_ids) if ws.is_indexed else None
+    build_number = (
+        _rebuild_index_without_rows(ws, names, row_ids)
+        if is_task_indexed(ws.workspace, ws.task)
+        else None
+    )
     deleted_vectors = _delete_index_leftovers_and_compact(ws)
 
     with ws.store.write() as tx:
@@ -232,7 +237,9 @@ def forget_task(ws: WorkspaceSession) -> Report:
     record = task.user_file.record
     ingest.recover_dead_runs(ws)
     ws.store.query(_check_no_open_batch, task)
-    ws.confirm(f"Forget the task {task.subject} for good: rows, answers, corrections and files?")
+    ws.workspace.confirm(
+        f"Forget the task {task.subject} for good: rows, answers, corrections and files?"
+    )
 
     with ws.lock(prepare.PREPARE_LOCK):
         with ws.store.write() as tx:
@@ -333,7 +340,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
         is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
         _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
-        ws.confirm(
+        ws.workspace.confirm(
             f"Forget {join_first(names)} for good: row, answers, lines in sealed files, vectors, "
             "and older builds?",
         )
@@ -570,15 +577,17 @@ def _rebuild_index_without_rows(
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
     """
-    builds = open_synced_builds(ws)
-    entry_count = ws.store.query(ws.indexed_task.count_entries)
+    builds = open_synced_builds(ws.workspace, ws.task)
+    entry_count = ws.store.query(require_indexed_task(ws.workspace, ws.task).count_entries)
     may_contain_rows = _may_contain_entries(builds, row_ids)
     build_number: int | None = None
 
     try:
         if may_contain_rows and entry_count:
             # The rows must leave the index, even if its quality is lower afterwards.
-            build_number = build.build_index(ws, worse_ok=True).number
+            build_number = build.build_index(
+                ws.workspace, ws.service, ws.task, worse_ok=True
+            ).number
     except RemoteError as error:
         raise RemoteError(
             f"{join_first(names)} was deleted from the database and the sealed files, "

@@ -38,6 +38,7 @@ from askrows.pipeline.core.text import format_object, plural
 from askrows.pipeline.gemini.requests import make_request_key, redact_line
 from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
+from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.row_table import STALE_STATE
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
@@ -207,9 +208,13 @@ def describe_row(
                 stale_reason = f"{stale_reason} by {marker}"
 
         index_state = None
-        if ws.is_indexed:
-            entry = next(iter(ws.indexed_task.read_entries(tx, [row_id])), None)
-            index_state = describe_index_state(ws.data, ws.indexed_task, row_id, entry)
+        if is_task_indexed(ws.workspace, ws.task):
+            entry = next(
+                iter(require_indexed_task(ws.workspace, ws.task).read_entries(tx, [row_id])), None
+            )
+            index_state = describe_index_state(
+                ws.data, require_indexed_task(ws.workspace, ws.task), row_id, entry
+            )
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
@@ -435,7 +440,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
         return Report({"unparked": []}, f"no {nouns.singular} to unpark")
 
     if all_rows:
-        ws.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
+        ws.workspace.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
     with ws.store.write() as tx:
         unparked_ids = claims.unpark(
             tx,

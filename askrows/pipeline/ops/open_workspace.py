@@ -25,6 +25,7 @@ from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, 
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
 from askrows.pipeline.core.text import join_first
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.store import marks, schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Locks
@@ -37,6 +38,7 @@ from askrows.pipeline.tasks.task_selection import (
     select_first_used_task,
     select_people_task,
 )
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace, agree_to_nothing
 from askrows.pipeline.workspace.workspace_folder import (
     check_no_link_leads_out,
     lacks_workspace_files,
@@ -70,7 +72,7 @@ def open_workspace(
     display: Progress,
     *,
     access: Access = Access.CREATE,
-    confirm: Callable[[str], bool] = lambda _question: False,
+    confirm: Callable[[str], bool] = agree_to_nothing,
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
 ) -> Iterator[WorkspaceSession]:
@@ -119,10 +121,9 @@ def open_workspace(
             )
         refuses_missing_tables = access is Access.READ or is_whole_workspace
         session = _make_session(
-            settings, store, display, refuses_missing_tables=refuses_missing_tables
+            settings, store, display, confirm, refuses_missing_tables=refuses_missing_tables
         )
         with contextlib.closing(session) as opened:
-            opened.ask_person = confirm
             yield opened
 
 
@@ -176,7 +177,12 @@ def _prepare_folder_tables_and_task(
 
 
 def _make_session(
-    settings: Settings, store: Store, display: Progress, *, refuses_missing_tables: bool
+    settings: Settings,
+    store: Store,
+    display: Progress,
+    ask_person: Callable[[str], bool],
+    *,
+    refuses_missing_tables: bool,
 ) -> WorkspaceSession:
     """Check an existing workspace, and return its session; write nothing.
 
@@ -218,16 +224,21 @@ def _make_session(
 
     _check_bound_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.effective_backend
-    return WorkspaceSession(
-        settings=settings.for_backend(backend, lag_s=lag_s),
+    settings = settings.for_backend(backend, lag_s=lag_s)
+    workspace_here = OpenWorkspace(
+        settings=settings,
         store=store,
         locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,
         display=display,
+        ask_person=ask_person,
+        now=now,
+    )
+    return WorkspaceSession(
+        workspace=workspace_here,
+        service=Service(settings, backend, display, now=now, sleep=workspace_here.sleep),
         task=next(task for task in tasks if task.subject == settings.task),
         tasks=tuple(tasks),
-        now=now,
-        is_bound=workspace_row.backend is not None,
     )
 
 
@@ -375,7 +386,7 @@ def check_access_and_detect_workspace(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool] = lambda _question: False,
+    confirm: Callable[[str], bool] = agree_to_nothing,
     *,
     is_whole_workspace: bool = False,
 ) -> bool:

@@ -30,6 +30,7 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
 from askrows.pipeline.index.builds import Builds, count_stale
+from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.ops.next_command import StatusCounts, choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
 from askrows.pipeline.rows.row_table import GONE_STATE, REFUSED_STATE, STALE_STATE
@@ -220,9 +221,13 @@ def _read_status_document(
     gone_count = counts_by_state.pop(GONE_STATE)
 
     index_document = None
-    if ws.is_indexed:
+    if is_task_indexed(ws.workspace, ws.task):
         index_document = _describe_index(
-            tx, task, settings=ws.settings, indexed_task=ws.indexed_task, exact=exact
+            tx,
+            task,
+            settings=ws.settings,
+            indexed_task=require_indexed_task(ws.workspace, ws.task),
+            exact=exact,
         )
 
     remote_names = {batch.remote_name for batch in all_batches}

@@ -111,7 +111,7 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
         counts = f"{plural(summary.counts.rows, 'record')} of {item_count}"
         ws.display.say(f"{summary.counts.version}: {counts}, {format_usd(summary.cost)} paid")
     if summaries:
-        ws.confirm(
+        ws.workspace.confirm(
             "Delete these answers for good? Their cost is not refunded. Other versions stay."
         )
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.passages import table
@@ -39,6 +38,7 @@ from askrows.pipeline.rows.row_import import (
     import_rows,
 )
 from askrows.pipeline.store.database import Connection
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 TEXT_CONFLICT_REASON = (
     "differs from the stored text, which has concepts; the stored text was not changed"
@@ -148,7 +148,7 @@ class PassagesFile(MappedFile):
 
 
 def import_passages(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
     path: Path,
     options: ImportOptions = DEFAULT_IMPORT_OPTIONS,
 ) -> ImportReport:
@@ -163,18 +163,18 @@ def import_passages(
             findings cannot be written. The database is unchanged.
     """
     file = PassagesFile(path, options)
-    shape = ws.store.query(read_shape, passages=ws.settings.passages_table)
+    shape = workspace.store.query(read_shape, passages=workspace.settings.passages_table)
     file.shape = shape
 
     report = import_rows(
-        ws.store,
-        ws.display,
+        workspace.store,
+        workspace.display,
         file,
         options,
         write=partial(_write_passages, shape),
         task=table.TASK,
-        data=ws.data,
-        now=ws.now(),
+        data=workspace.data,
+        now=workspace.now(),
         max_page_rows=WRITE_BLOCK_ROWS,
     )
 

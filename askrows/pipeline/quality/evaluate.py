@@ -7,16 +7,18 @@ is `task@n/model`, or a prompt version, `task@n`.
 from collections.abc import Sequence
 from itertools import chain
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.report import PLACEHOLDER_NOTE, Report, make_table
 from askrows.pipeline.core.settings import Settings
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.quality import figures
 from askrows.pipeline.quality.figures import Figure, TaskMeasure
 from askrows.pipeline.quality.report import QualityReport, delete_partial_reports
+from askrows.pipeline.tasks.announcements import announce_placeholders
 from askrows.pipeline.tasks.shipped_task import find_shipped_task
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 LOCAL_EVIDENCE_NOTE = (
     "the evidence of the local engine is always correct, because it copies quotations from the text"
@@ -81,8 +83,10 @@ def _measure_of(task: Task) -> TaskMeasure:
 
 
 def write_report(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    task: Task,
     *,
+    tasks: Sequence[Task],
     version: str | None = None,
     notes: Sequence[str] = (),
 ) -> QualityReport | None:
@@ -92,7 +96,8 @@ def write_report(
     folder `reports` of DATA, and is on disk when this returns.
 
     Args:
-        ws: The session.
+        task: The task whose answers are measured.
+        tasks: All tasks of the workspace, whose names a file of gates may have.
         version: The version: `task@n/model`, or `task@n` for all models. None means the prompt
             version in use.
         notes: Notes for the beginning of the report. If the answers are placeholders of the local
@@ -105,44 +110,52 @@ def write_report(
     Raises:
         ConfigurationError: The gates of the task or of GATES are malformed.
     """
-    task_measure = _measure_of(ws.task)
-    measured_version = version or ws.task.prompt_version
-    with ws.store.read() as tx:
-        quality = task_measure.measure(tx, ws.task, measured_version)
+    task_measure = _measure_of(task)
+    measured_version = version or task.prompt_version
+    with workspace.store.read() as tx:
+        quality = task_measure.measure(tx, task, measured_version)
 
     if not quality.items and not any(item_count for _, item_count in quality.values.values()):
         return None
 
-    if ws.has_placeholder_answers:
+    if workspace.has_placeholder_answers:
         notes = [PLACEHOLDER_NOTE, *notes]
         evidence_share, _ = quality.values.get("evidence", (None, 0))
         if evidence_share is not None:
             notes = [*notes, LOCAL_EVIDENCE_NOTE]
     quality = quality._replace(notes=[*notes, *quality.notes])
-    gates = read_effective_gates(ws.task, ws.settings, tasks=ws.tasks)
+    gates = read_effective_gates(task, workspace.settings, tasks=tasks)
 
-    report = QualityReport(quality, figures.judge_figures(quality, gates), ws.now())
-    return report.seal(ws.data, ws.task.name)
+    report = QualityReport(quality, figures.judge_figures(quality, gates), workspace.now())
+    return report.seal(workspace.data, task.name)
 
 
-def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
+def report_quality(
+    workspace: OpenWorkspace,
+    service: Service,
+    task: Task,
+    *,
+    tasks: Sequence[Task],
+    version: str | None,
+) -> Report:
     """Measure the answers of a version, write the report's files, and report the gates.
 
     Partly written reports of dead processes are deleted first.
 
     Args:
-        ws: The session.
+        task: The task whose answers are measured.
+        tasks: All tasks of the workspace, whose names a file of gates may have.
         version: The version, as in `write_report`.
 
     Raises:
         InputError: A version was named that has no answers; no file was written.
         ConfigurationError: The gates are malformed.
     """
-    delete_partial_reports(ws.data, ws.task.name)
-    quality = write_report(ws, version=version)
+    delete_partial_reports(workspace.data, task.name)
+    quality = write_report(workspace, task, tasks=tasks, version=version)
     if quality is not None:
-        ws.announce_placeholders()
-        figures = {**quality.document, "placeholder": ws.has_placeholder_answers}
+        announce_placeholders(workspace, service, task)
+        figures = {**quality.document, "placeholder": workspace.has_placeholder_answers}
         report = Report(figures, f"{quality.gates_text}; report: {quality.path}")
         report.parts.append(make_table(figures["gates"], GATE_COLUMNS))
         if quality.error is not None:
@@ -155,7 +168,7 @@ def report_quality(ws: WorkspaceSession, *, version: str | None) -> Report:
             f"there is no answer of version {version!r}; no report was written",
             hint=f"`{CommandHint('versions')}` lists the versions",
         )
-    rows = ws.task.nouns.plural
+    rows = task.nouns.plural
     return Report(
-        None, f"no answers about {rows} under {ws.task.prompt_version} yet: nothing to measure"
+        None, f"no answers about {rows} under {task.prompt_version} yet: nothing to measure"
     )

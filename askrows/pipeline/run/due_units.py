@@ -14,6 +14,7 @@ from askrows.pipeline.batch.submit import describe_outage
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import BatchState, remote_state
 from askrows.pipeline.index.builds import count_stale, open_synced_builds
+from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.run.decisions import is_decide_run_open
 from askrows.pipeline.store import batches
@@ -107,7 +108,7 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
 
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
-    may_index = should_index and ws.is_indexed and not has_downloaded
+    may_index = should_index and is_task_indexed(ws.workspace, ws.task) and not has_downloaded
     if may_index and sync_and_check_index(ws, exact=False):
         yield DueUnit("index", name)
 
@@ -196,10 +197,14 @@ def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
         exact: Always compare all entries, which finds changes by other programs. Otherwise they are
             compared only if a command changed rows since the build.
     """
-    builds = open_synced_builds(ws)
+    builds = open_synced_builds(ws.workspace, ws.task)
     with ws.store.read() as tx:
-        entry_count = ws.indexed_task.count_entries(tx)
+        entry_count = require_indexed_task(ws.workspace, ws.task).count_entries(tx)
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0
         with builds.open_current() as current_build:
-            return bool(count_stale(ws.indexed_task, tx, current_build, exact=exact))
+            return bool(
+                count_stale(
+                    require_indexed_task(ws.workspace, ws.task), tx, current_build, exact=exact
+                )
+            )

@@ -142,7 +142,9 @@ def run_pilot(
 
     sample_text = f"{len(row_ids)} {ws.task.nouns.plural}"
     note = f"Pilot {pilot_row.number}: {sample_text}, seed {pilot_row.seed}."
-    quality = evaluate.write_report(ws, version=ws.version, notes=[note])
+    quality = evaluate.write_report(
+        ws.workspace, ws.task, tasks=ws.tasks, version=ws.version, notes=[note]
+    )
     parked_hint = f"`{ws.task.nouns.command('parked')}` lists the reasons"
     if quality is None:
         raise GateError(

@@ -515,7 +515,9 @@ class TagRounds:
                 newest_pilot is None or newest_pilot.verdict is runs.PilotVerdict.WAIVED
             )
             notes = [WAIVED_PILOT_NOTE] if ws.task.needs_pilot and has_no_verdict else []
-            quality = evaluate.write_report(ws, version=version, notes=notes)
+            quality = evaluate.write_report(
+                ws.workspace, ws.task, tasks=ws.tasks, version=version, notes=notes
+            )
             if quality is None:
                 continue
 

@@ -228,7 +228,7 @@ class TagReport:
             strict: A failed gate is an error.
         """
         nouns = ws.task.nouns
-        figures = {**self.document(), "placeholder": ws.has_placeholder_answers}
+        figures = {**self.document(), "placeholder": ws.workspace.has_placeholder_answers}
         errors = self.list_errors(nouns, strict=strict)
         warnings = self.list_warnings(nouns, strict=strict)
         report = Report(

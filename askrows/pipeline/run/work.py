@@ -23,6 +23,7 @@ from askrows.pipeline.core.report import warn_of_errors
 from askrows.pipeline.core.states import OPEN_STATES, BatchState, Mode
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.index import build
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.run import decisions, live
 from askrows.pipeline.run.due_units import (
     find_outage_reason,
@@ -246,14 +247,14 @@ class WorkPass:
         completed first. A build may need calls to embed texts. Does nothing if the unit "index" is
         not selected, or if the task has no index.
         """
-        if "index" not in self.units or not self.ws.is_indexed:
+        if "index" not in self.units or not is_task_indexed(self.ws.workspace, self.ws.task):
             return
         if sync_and_check_index(self.ws, exact=True):
-            report = build.build_index(self.ws)
+            report = build.build_index(self.ws.workspace, self.ws.service, self.ws.task)
             texts = plural(report.embedded, "text")
             self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")
             if report.refused:
-                self.phrases.append(report.describe_refused_texts(self.ws))
+                self.phrases.append(report.describe_refused_texts(self.ws.workspace, self.ws.task))
 
     def describe_waits(self) -> None:
         """Add a line about each batch that waits unusually long at the API to the figure `slow`.

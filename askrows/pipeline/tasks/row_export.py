@@ -7,7 +7,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
@@ -19,6 +18,7 @@ from askrows.pipeline.store.answers import PERSON, belongs_to_version
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import ExportOptions, ExportRows, TaskNouns
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 from askrows.pipeline.workspace.workspace_folder import check_target
 
 T = TypeVar("T")
@@ -57,7 +57,8 @@ class ExportReport:
 
 
 def export_answers(
-    ws: WorkspaceSession,
+    workspace: OpenWorkspace,
+    task: Task,
     path: Path | None,
     *,
     format_: str | None = None,
@@ -66,9 +67,9 @@ def export_answers(
     raw: bool = False,
     write_chunks: Callable[[Iterable[bytes]], object] | None = None,
 ) -> ExportReport:
-    """Export the rows of the task in use to a file, or to `write_chunks` if there is no path.
+    """Export the rows of a task to a file, or to `write_chunks` if there is no path.
 
-    Afterwards lines are printed on the session's display, also without a path: the exported
+    Afterwards lines are printed on the workspace's display, also without a path: the exported
     version, the number of rows of each version, and the number of changed cells. If there are no
     rows, no file is written, a message is printed, and the report's `path` is None.
 
@@ -88,16 +89,15 @@ def export_answers(
             file is unchanged, unless it was to be overwritten.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    task = ws.task
     row_word = task.exported_noun
     format_ = choose_format(task, path, format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
-        check_export_target(path, ws.store, ws.data, overwrite=overwrite)
+        check_export_target(path, workspace.store, workspace.data, overwrite=overwrite)
 
     guard = FormulaGuard(raw=raw)
-    with ws.store.read() as tx:
-        export_rows = _read_rows(tx, task, ws.settings, options)
+    with workspace.store.read() as tx:
+        export_rows = _read_rows(tx, task, workspace.settings, options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -105,7 +105,7 @@ def export_answers(
         counted_rows = count_rows(
             chain(first_rows, rows),
             report,
-            ws.display,
+            workspace.display,
         )
         chunks = export_rows.encode_rows(counted_rows, report.format, guard)
         if write_chunks is not None:
@@ -121,10 +121,10 @@ def export_answers(
         message = f"there is no {row_word} to export; {path} was not written"
         if "gone" in task.export_options and not options.gone:
             message += f"; {OptionHint(gone=True)} also exports rows that left their source"
-        ws.display.say(message)
+        workspace.display.say(message)
         return report
     for line in _format_summary(report, task.nouns):
-        ws.display.say(line)
+        workspace.display.say(line)
     return report
 
 

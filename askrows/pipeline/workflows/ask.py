@@ -137,7 +137,7 @@ class AskReport:
             columns |= dict.fromkeys(answer)
         cells = [[to_display_value(answer.get(column)) for column in columns] for answer in answers]
         report = Report(
-            {**self.document, "placeholder": ws.has_placeholder_answers},
+            {**self.document, "placeholder": ws.workspace.has_placeholder_answers},
             parts=[Table(list(columns), cells)],
             errors=self.tried.errors,
         )

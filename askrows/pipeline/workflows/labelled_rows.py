@@ -62,7 +62,7 @@ def report_accuracy(ws: WorkspaceSession, texts: Sequence[str | None]) -> Report
         if accuracy.versions and not has_answers:
             draft_rows = len(right_value_accuracy.read_valid_right_values(tx, present_task))
 
-    report = Report({**accuracy.to_document(), "placeholder": ws.has_placeholder_answers})
+    report = Report({**accuracy.to_document(), "placeholder": ws.workspace.has_placeholder_answers})
     report.next_step = _choose_next_command(accuracy, nouns, draft_rows=draft_rows)
     if not accuracy.labelled_rows:
         report.title = (

@@ -575,7 +575,8 @@ class Workspace:
         options = ExportOptions(extractor, cost, gone=gone)
         return self._run(
             lambda ws: row_export.export_answers(
-                ws,
+                ws.workspace,
+                ws.task,
                 Path(to),
                 options=options,
                 overwrite=overwrite,
@@ -604,7 +605,7 @@ class Workspace:
 
         def work(ws: WorkspaceSession) -> IndexReport:
             ws.prepare_task_index()
-            return build.build_index(ws)
+            return build.build_index(ws.workspace, ws.service, ws.task)
 
         return self._run(work, task, None, settings, access=Access.WRITE, is_exclusive=True)
 
@@ -643,7 +644,7 @@ class Workspace:
         options = make_search_options(k, rank=rank, tag=tag, where=where)
 
         def work(ws: WorkspaceSession) -> ResultTable[Hit]:
-            with SearchSession(ws) as session:
+            with SearchSession(ws.workspace, ws.service, ws.task) as session:
                 if like:
                     return ResultTable(session.search_similar(like, options).hits)
                 return ResultTable(session.search(question, options).hits)
@@ -760,8 +761,12 @@ class Workspace:
                 ) as ws,
             ):
                 ws.stop_event = stop_event
-                ws.sleep = interruptible_sleep
-                ws.ask_person = partial(_refuse_cost, ws.settings.confirm_above)
+                ws.service.sleep = interruptible_sleep
+                ws.workspace = replace(
+                    ws.workspace,
+                    sleep=interruptible_sleep,
+                    ask_person=partial(_refuse_cost, ws.settings.confirm_above),
+                )
                 return work(ws)
 
         with ThreadPoolExecutor(1) as pool:

@@ -19,6 +19,7 @@ from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.images import import_ as images
 from askrows.pipeline.passages import import_ as passages
 from askrows.pipeline.rows.row_import import FindingGroup, ImportOptions, ImportReport, MappedFile
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 from askrows.pipeline.workspace.workspace_folder import lacks_workspace_files
 
 __all__ = ["IMPORTED_TASKS", "ImportOptions", "check_file", "check_readable", "import_file"]
@@ -33,7 +34,7 @@ class RowImporter(NamedTuple):
 
     # Reads the rows of a file.
     file_class: type[MappedFile]
-    import_rows: Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
+    import_rows: Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
 
 
 # By the value of TASK=.
@@ -103,7 +104,7 @@ def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Rep
         return _import_images(ws, file)
 
     nouns = ws.task.nouns
-    imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws, file, options)
+    imported = FILE_IMPORTERS[ws.settings.task].import_rows(ws.workspace, file, options)
     report = Report(imported.document, errors=collect_error(imported.require_imported_row))
     if imported.rows_in:
         counts = {
@@ -137,7 +138,7 @@ def _format_examples(group: FindingGroup) -> str:
 
 def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
     """Import the images below a folder, and report their counts and the skipped files."""
-    imported = images.import_images(ws, folder)
+    imported = images.import_images(ws.workspace, folder)
     ws.sync_task()
     counts = {
         "added": imported.added,

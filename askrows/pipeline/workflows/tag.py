@@ -37,6 +37,7 @@ from askrows.pipeline.run.pilot_run import check_or_run_pilot
 from askrows.pipeline.run.tag_report import TagReport, TagStop, TagStopReason
 from askrows.pipeline.store import answers, runs
 from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.announcements import announce_foreign_records
 from askrows.pipeline.tasks.task_values import AskedRows
 
 MODES = ("auto", "batch", "flex", "live", "decide")
@@ -119,7 +120,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()
-    ws.announce_foreign_records()
+    announce_foreign_records(ws.workspace, ws.task)
     has_decide_run = ws.store.query(decisions.is_decide_run_open, ws.task)
     if options.mode == "auto" and has_decide_run:
         ws.display.say("continuing with decisions, as the run began")
@@ -181,7 +182,7 @@ def estimate_rows(ws: WorkspaceSession, options: TagOptions) -> preflight.Prefli
     """
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     ws.sync_task()
-    ws.announce_foreign_records()
+    announce_foreign_records(ws.workspace, ws.task)
     row_filter = select_rows(ws, options)
     ingest.recover_dead_runs(ws)
     # A dry run ends with the errors of the real run.

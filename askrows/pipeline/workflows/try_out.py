@@ -174,7 +174,7 @@ class TryReport:
             f"{asked_rows} tried with {version}, {format_usd(self.cost)}; no answer was stored"
         )
         return Report(
-            {**self.document, "placeholder": ws.has_placeholder_answers},
+            {**self.document, "placeholder": ws.workspace.has_placeholder_answers},
             parts=parts,
             errors=self.errors,
             next_step=self._choose_next_step(nouns, mode=mode),
@@ -535,11 +535,7 @@ def _sync_or_load_draft(ws: WorkspaceSession) -> tuple[WorkspaceSession, str]:
         ws.sync_task()
     except QuestionChangedError:
         draft = task_registry.load_draft_task(ws.user_task, now=ws.now())
-        # The client announces the backend, so it is made before the session is copied.
-        client = ws.client
-        draft_ws = replace(ws, task=draft)
-        draft_ws.client = client
-        return draft_ws, ws.task.prompt_version
+        return replace(ws, task=draft), ws.task.prompt_version
     return ws, ""
 
 

@@ -103,7 +103,7 @@ def verify_gemini(ws: WorkspaceSession) -> Report:
             settings,
             ws.display,
             access=Access.CREATE,
-            confirm=ws.ask_person,
+            confirm=ws.workspace.ask_person,
             is_temporary=True,
         ) as check_ws:
             figures = _ask_and_measure(ws, check_ws)
@@ -177,7 +177,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
             hint="run the same command again",
         )
 
-    index_report = build.build_index(check_ws)
+    index_report = build.build_index(check_ws.workspace, check_ws.service, check_ws.task)
     measurements["vectors"] = f"{index_report.count}, each with {ws.settings.dim} numbers"
     for remote_name in filter(None, remote_names):
         # If this fails, Gemini deletes the batch in two days.
@@ -186,7 +186,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
 
     return {
         "backend": check_ws.backend,
-        "models": [check_ws.model.name, check_ws.embedding_model.name],
+        "models": [check_ws.model.name, check_ws.service.embedding_model.name],
         "list_lag": list_lag_s,
         "cost": round(spent_usd, 6),
         "facts": measurements,

@@ -19,11 +19,13 @@ from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.states import Mode
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.vectors import estimate_index_cost
 from askrows.pipeline.ops import status
 from askrows.pipeline.quality.pilot import plan_next_pilot
 from askrows.pipeline.run.preflight import estimate_rows
 from askrows.pipeline.store import workspace
+from askrows.pipeline.tasks.announcements import describe_first_upload
 from askrows.web.app_state import AppState
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError
@@ -68,7 +70,7 @@ def get_tasks(app_state: PageState) -> list[dict[str, Any]]:
                 "name": task.subject,
                 "one": task.nouns.singular,
                 "many": task.nouns.plural,
-                "indexed": ws.is_task_indexed(task),
+                "indexed": is_task_indexed(ws.workspace, task),
             }
             for task in ws.tasks
         ]
@@ -138,7 +140,10 @@ def start_or_join_command(
         if command == INDEX_COMMAND and not form.get("rollback"):
             with app_state.open_to_read(task) as ws:
                 ws.agreed_usd = cost
-                ws.confirm_cost(estimate_index_cost(ws), unchanged_text="nothing was embedded")
+                ws.confirm_cost(
+                    estimate_index_cost(ws.workspace, ws.service, ws.task),
+                    unchanged_text="nothing was embedded",
+                )
         return app_state.run_command(page_command, form, task, display, cost=cost)
 
     return app_state.background_work.start(f"{command} {task}", run_priced_command, task=task)
@@ -225,7 +230,7 @@ def render_next(app_state: PageState, task: str) -> HTMLResponse:
             label=label,
             address=f"/api/tasks/{ws.settings.task}/next?{query}",
             cost=cost,
-            upload_notice=ws.first_upload_notice,
+            upload_notice=describe_first_upload(ws.workspace, ws.task),
         )
 
 

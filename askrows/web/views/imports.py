@@ -39,6 +39,7 @@ from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from askrows.pipeline.workflows import add_expert, ask, new_task_files, table_replacement
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError, to_line
@@ -78,7 +79,7 @@ PERSON_FIELDS = (
 
 
 # Imports a file into the task of a session; with the option `dry` it only reports.
-Importer = Callable[[WorkspaceSession, Path, ImportOptions], ImportReport]
+Importer = Callable[[OpenWorkspace, Path, ImportOptions], ImportReport]
 # Importers of shipped tasks. A file may be imported before the workspace has the task.
 IMPORTERS: Mapping[str, Importer] = {
     PEOPLE_TASK: people.import_people_file,
@@ -174,7 +175,7 @@ async def upload_file(
     cause.
     """
     if task != NEW_TASK:
-        await run_in_threadpool(_find_importer, app_state, task)
+        await run_in_threadpool(_check_files_can_be_imported, app_state, task)
 
     upload = await app_state.uploads.save(
         task,
@@ -314,7 +315,7 @@ def _restart_reading(app_state: AppState, upload: Upload, form: Mapping[str, str
     """
     task = form["task"]
     if task != NEW_TASK:
-        _find_importer(app_state, task)
+        _check_files_can_be_imported(app_state, task)
     upload.task = task
     upload.read_options = ReadOptions(
         encoding=form.get("encoding", "").strip(), header=form.get("header", "").strip()
@@ -390,9 +391,9 @@ def _dry_run_import(app_state: AppState, upload: Upload, display: BackgroundJob)
     # Looking creates no table if the workspace has no such task yet.
     settings = replace(app_state.settings, task=upload.task)
     with open_existing_or_temporary_workspace(settings, display) as ws:
+        _check_files_can_be_imported(app_state, upload.task)
         options = ImportOptions(upload.mapping, upload.read_options, dry=True)
-        import_file = _find_importer(app_state, upload.task)
-        upload.preview = import_file(ws, upload.path, options)
+        upload.preview = _import_file(ws, upload, options)
     if isinstance(upload.preview, table_replacement.TableReport):
         upload.estimate = upload.preview.estimate
 
@@ -460,8 +461,9 @@ def _start_import(app_state: AppState, upload: Upload, *, asking_mode: str) -> N
         """
         settings = replace(app_state.settings, task=upload.task)
         options = ImportOptions(upload.mapping, upload.read_options)
+        _check_files_can_be_imported(app_state, upload.task)
         with open_workspace(settings, display, access=Access.WRITE) as ws:
-            report = _find_importer(app_state, upload.task)(ws, upload.path, options)
+            report = _import_file(ws, upload, options)
         report.require_imported_row()
         app_state.uploads.end_upload(upload, report)
         if asking_mode:
@@ -628,26 +630,35 @@ def _render_upload(app_state: AppState, number: int, *, error_message: str = "")
     return response
 
 
-def _find_importer(app_state: AppState, task: str) -> Importer:
-    """Return the importer of a task's files.
+def _check_files_can_be_imported(app_state: AppState, task: str) -> None:
+    """Check that files can be imported into a task.
 
     Raises:
         RequestRefusedError: 422, the task is unknown or NEW_TASK, or its table cannot be replaced.
     """
     if task in IMPORTERS:
-        return IMPORTERS[task]
+        return
+
     reason = "there is no such task"
     if app_state.has_task(task):
         with app_state.open_to_read(task) as ws:
             reason = table_replacement.find_replacement_obstacle(ws.task, ws.data)
-    if not reason:
-        return table_replacement.replace_table
-    raise RequestRefusedError(
-        422,
-        f"files cannot be imported for {task!r}: {reason}; nothing was stored",
-        hint="drop it as a new task, or change the rows at their source",
-        field="task",
-    )
+    if reason:
+        raise RequestRefusedError(
+            422,
+            f"files cannot be imported for {task!r}: {reason}; nothing was stored",
+            hint="drop it as a new task, or change the rows at their source",
+            field="task",
+        )
+
+
+def _import_file(
+    ws: WorkspaceSession, upload: Upload, options: ImportOptions
+) -> ImportReport | table_replacement.TableReport:
+    """Import the file of an upload into its task; with the option `dry` only report."""
+    if upload.task in IMPORTERS:
+        return IMPORTERS[upload.task](ws.workspace, upload.path, options)
+    return table_replacement.replace_table(ws, upload.path, options)
 
 
 def _make_upload_variables(upload: Upload, task: Task) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Question page: the question and the fields of a task, also as the draft of a new task."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +16,7 @@ from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.ops import forget
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import UserFile
+from askrows.pipeline.workspace.open_workspace import agree_to_all
 from askrows.web.app_state import AppState
 from askrows.web.errors import RequestRefusedError, to_line
 from askrows.web.question_form import QuestionForm, make_question_form
@@ -92,7 +94,7 @@ def remove_task(app_state: PageState, task: str, form: FormFields) -> RedirectRe
         raise RequestRefusedError(422, "type the name of the task; nothing was removed")
     with app_state.open_to_write(task) as ws:
         # Typing the name has confirmed it.
-        ws.ask_person = lambda _question: True
+        ws.workspace = replace(ws.workspace, ask_person=agree_to_all)
         forget.forget_task(ws)
     app_state.background_work.delete_finished(task=task)
     return RedirectResponse("/#removed", status_code=303)

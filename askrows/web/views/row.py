@@ -7,6 +7,7 @@ is doubtful if a confidence of its answer is low and nobody looked at the answer
 import json
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ from askrows.pipeline.core.declaration import HASH_KEY
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.images import TASK as IMAGES_TASK
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops import forget, items
 from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
@@ -31,6 +33,7 @@ from askrows.pipeline.store import claims
 from askrows.pipeline.store.confidences import decode_confidences
 from askrows.pipeline.tasks import claiming, corrections
 from askrows.pipeline.workflows import try_out
+from askrows.pipeline.workspace.open_workspace import agree_to_all
 from askrows.web.answer_differences import compare_row_answers
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
@@ -427,7 +430,7 @@ def _row_values(
         "can_be_asked": bool(askable_ids),
         "ask_cost": estimate_cost(ws, [row_id]),
         "spent": row["cost"],
-        "has_index": ws.is_indexed,
+        "has_index": is_task_indexed(ws.workspace, ws.task),
         "work_documents": work_documents,
         "error_message": error_message,
     }
@@ -618,7 +621,7 @@ def _start_forgetting(
         """Forget the row, and delete finished work that names it; return counts without names."""
         with app_state.open_to_write(task, display) as ws:
             # Typing the key has confirmed it.
-            ws.ask_person = lambda _question: True
+            ws.workspace = replace(ws.workspace, ask_person=agree_to_all)
             report = forget.forget_rows(ws, [key])
         app_state.background_work.delete_finished(task=task, row_key=key)
         # The result outlives the row, so it must not contain the name.

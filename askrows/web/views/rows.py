@@ -116,7 +116,7 @@ def export_items(
     The name of the file says whether the answers are placeholders.
     """
     with app_state.open_to_read(query.task) as ws:
-        kind = "invented-answers" if ws.has_placeholder_answers else "answers"
+        kind = "invented-answers" if ws.workspace.has_placeholder_answers else "answers"
     chunks = _read_export_chunks(app_state, query, format_)
     # Read the first chunk now: an error must be the response, not break off the stream.
     first_chunk = next(chunks, b"")

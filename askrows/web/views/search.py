@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from askrows.pipeline.core.errors import AskrowsError, RemoteError
 from askrows.pipeline.core.ranking import RankMode
 from askrows.pipeline.index.hits import Hit, format_hit_heading
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.index.search import SearchReport, SearchSession, make_search_options
 from askrows.pipeline.tasks.task import IndexedTask
 from askrows.web import errors
@@ -101,7 +102,7 @@ def render_search(
             field.name: field.choices for field in ws.task.answer_fields if field.kind == "choice"
         }
         try:
-            with SearchSession(ws) as open_index:
+            with SearchSession(ws.workspace, ws.service, ws.task) as open_index:
                 if query.has_query:
                     values |= _run_search(open_index, query)
         except AskrowsError as error:
@@ -110,7 +111,12 @@ def render_search(
             names = [query.like, *(hit["key"] for hit in values["hits"])]
             values["titles"] = ws.task.make_row_table(tx).read_titles(tx, names)
         return render_page(
-            app_state, "search.html", ws, "search", can_index=ws.is_indexed, **values
+            app_state,
+            "search.html",
+            ws,
+            "search",
+            can_index=is_task_indexed(ws.workspace, ws.task),
+            **values,
         )
 
 

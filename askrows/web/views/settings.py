@@ -45,7 +45,7 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
             "search",
             index=report.document["index"],
             can_build=bool(report.counts.done),
-            cost=estimate_index_cost(ws),
+            cost=estimate_index_cost(ws.workspace, ws.service, ws.task),
             work_documents=work_documents,
         )
     if work_documents and not has_running(work_documents.values()):

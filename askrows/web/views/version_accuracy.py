@@ -42,7 +42,7 @@ def get_accuracy(
     """
     with app_state.open_to_read(task) as ws:
         report = ws.store.query(measure_versions, ws.task, (a, b))
-        return {**report.to_document(), "placeholder": ws.has_placeholder_answers}
+        return {**report.to_document(), "placeholder": ws.workspace.has_placeholder_answers}
 
 
 def find_version_accuracy(

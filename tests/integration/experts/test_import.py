@@ -19,7 +19,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
     """A new biography keeps tags and claims, and unparks a parked person."""
     with workspace(tmp_path / "data") as ws:
         import_.import_people_file(
-            ws,
+            ws.workspace,
             people_file(
                 tmp_path / "p.csv",
                 **dict.fromkeys(("tagged", "asked", "parked", "still"), "Water."),
@@ -48,7 +48,7 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
         changed_file = people_file(
             tmp_path / "p.csv", **dict.fromkeys(("tagged", "asked", "parked", "new"), "Stone.")
         )
-        report = import_.import_people_file(ws, changed_file)
+        report = import_.import_people_file(ws.workspace, changed_file)
         tagged = rows(ws)["tagged"]
         with ws.store.write() as tx:
             counts = table.people_table(tx).count_states(tx)

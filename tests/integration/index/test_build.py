@@ -52,8 +52,8 @@ class _ChangingClient:
 def _index_while(workspace: Workspace, change: Callable[[], None]) -> index_build.IndexReport:
     """Build the index, and call a function before each call of the API."""
     with workspace.open() as ws:
-        ws.__dict__["client"] = _ChangingClient(ws.client, change)
-        return index_build.build_index(ws)
+        ws.service.__dict__["client"] = _ChangingClient(ws.client, change)
+        return index_build.build_index(ws.workspace, ws.service, ws.task)
 
 
 @pytest.mark.full

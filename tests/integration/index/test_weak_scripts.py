@@ -199,7 +199,7 @@ MAX_SURE_SHARE = 0.25
 def test_questions_are_weak_only_without_an_answer(indexed: Workspace) -> None:
     """Few questions with an answer are weak, in any language, and few others are not."""
     options = make_search_options(3)
-    with indexed.open() as ws, SearchSession(ws) as session:
+    with indexed.open() as ws, SearchSession(ws.workspace, ws.service, ws.task) as session:
         for column in (1, 3, 5):
             weak_count = sum(session.search(topic[column], options).is_weak for topic in TOPICS)
             assert weak_count <= MAX_WEAK_SHARE * len(TOPICS)

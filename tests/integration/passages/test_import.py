@@ -30,7 +30,7 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
             tmp_path / "p.jsonl",
             *({"id": key, "text": "old", "source": key, "k": key} for key in "abc"),
         )
-        import_.import_passages(ws, path)
+        import_.import_passages(ws.workspace, path)
 
         # Claim a row, and park two rows.
         selection = Selection(row_ids=["a"])
@@ -53,10 +53,10 @@ def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:
             tmp_path / "q.jsonl", *({"id": key, "text": "new"} for key in "abc")
         )
         before = rows(ws)
-        dry_report = import_.import_passages(ws, changed_file, ImportOptions(dry=True))
+        dry_report = import_.import_passages(ws.workspace, changed_file, ImportOptions(dry=True))
         assert rows(ws) == before
 
-        report = import_.import_passages(ws, changed_file)
+        report = import_.import_passages(ws.workspace, changed_file)
         assert dry_report.document == {**report.document, "dry": True}
         assert (report.updated, report.released, report.rows_in) == (3, 1, 3)
         assert rows(ws) == {key: ("new", key, {"k": key}) for key in "abc"}
@@ -71,7 +71,7 @@ def test_a_new_text_of_a_passage_with_concepts_is_refused(tmp_path: Path) -> Non
     versions_of = {"a": "passage-concepts@1", "b": "another program's", "c": None}
     with workspace(tmp_path / "data") as ws:
         import_.import_passages(
-            ws,
+            ws.workspace,
             passages_file(tmp_path / "p.jsonl", *({"id": key, "text": "x"} for key in versions_of)),
         )
         concepts = [
@@ -80,7 +80,9 @@ def test_a_new_text_of_a_passage_with_concepts_is_refused(tmp_path: Path) -> Non
         ]
         add_concepts(ws, concepts)
         changed_lines = ({"id": key, "text": "x ", "source": "s"} for key in (*versions_of, "new"))
-        report = import_.import_passages(ws, passages_file(tmp_path / "q.jsonl", *changed_lines))
+        report = import_.import_passages(
+            ws.workspace, passages_file(tmp_path / "q.jsonl", *changed_lines)
+        )
         unchanged_row = ("x", None, None)
         new_row = ("x ", "s", None)
         assert rows(ws) == {

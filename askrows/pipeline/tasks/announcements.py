@@ -1,0 +1,71 @@
+"""Notices to a person: which backend works, and the first upload of rows."""
+
+from askrows.pipeline.core.report import PLACEHOLDER_NOTE
+from askrows.pipeline.gemini.service import Service
+from askrows.pipeline.store import request_history
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+
+
+def announce_backend(workspace: OpenWorkspace, service: Service, task: Task) -> None:
+    """Print, once per service, which backend works; further calls print nothing.
+
+    For Gemini, the line says that rows leave this machine. It is printed only before the first
+    upload (see `describe_first_upload`). For the local engine, it says that answers are
+    placeholders and why Gemini is not used. Nothing is printed if the setting BACKEND chose the
+    local engine.
+    """
+    if service.is_announced:
+        return
+
+    service.is_announced = True
+    settings = workspace.settings
+    message = ""
+    if workspace.backend != "local":
+        message = describe_first_upload(workspace, task)
+    elif settings.backend is None and settings.api_key:
+        message = (
+            "this workspace is bound to the local engine (placeholder results); "
+            "the API key is not used"
+        )
+    elif settings.backend is None:
+        message = (
+            "no API key is set: the local engine makes placeholder results; "
+            "nothing leaves this machine"
+        )
+    if message:
+        workspace.display.say(message)
+
+
+def announce_placeholders(workspace: OpenWorkspace, service: Service, task: Task) -> None:
+    """Print which backend works and that its answers are placeholders, if they are."""
+    if workspace.has_placeholder_answers:
+        announce_backend(workspace, service, task)
+        workspace.display.say(PLACEHOLDER_NOTE)
+
+
+def announce_foreign_records(workspace: OpenWorkspace, task: Task) -> None:
+    """Warn of rows that only another program answered, if there are any."""
+    message = workspace.store.query(task.describe_foreign_records)
+    if message:
+        workspace.display.warn(message)
+
+
+def describe_first_upload(workspace: OpenWorkspace, task: Task) -> str:
+    """Return the notice that the next request uploads rows or images for the first time, or "".
+
+    It is "" with the local engine. It is also "" if the workspace is bound to Gemini, because rows
+    were uploaded before; but a task with images gets the notice until its first request.
+    """
+    if workspace.backend == "local":
+        return ""
+
+    if workspace.is_bound():
+        if not task.sends_images:
+            return ""
+        if workspace.store.query(request_history.has_sent_request, task.name):
+            return ""
+
+    base_url = workspace.settings.base_url
+    service = f"Gemini at {base_url}" if base_url else "Google's Gemini"
+    return f"{task.nouns.inputs_noun} leave this machine from now on: they go to {service}"
