@@ -13,10 +13,9 @@ from typing import Any
 from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batches
 from askrows.pipeline.batch.report import make_batch_summary
 from askrows.pipeline.core.states import BatchState, Outcome, describe_reason
-from askrows.pipeline.rows.row_table import STALE_STATE
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import answer_counts, answers, batches, workspace
 from askrows.pipeline.store.batches import CANCEL_REASONS, BatchRow
-from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.task import Task
 
@@ -115,9 +114,10 @@ class RunReport:
         attempts = answers.attempts_of_batches(tx, self.numbers)
         failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
         table = task.make_row_table(tx)
-        open_states = {table.open_state, STALE_STATE, PARKED}
+        states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
+        words_to_ask = {table.name_state(state) for state in states_to_ask}
         rows = table.select_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])
-        return [row_id for row_id, state in rows if state in open_states]
+        return [row_id for row_id, word in rows if word in words_to_ask]
 
 
 def make_run(tx: Connection, parts: Sequence[BatchRow]) -> RunReport:

@@ -32,7 +32,8 @@ from askrows.pipeline.rows import export
 from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_text
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
-from askrows.pipeline.rows.row_table import REASON_COLUMN, REFUSED_STATE, STATE_COLUMN
+from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.rows.row_table import REASON_COLUMN, STATE_COLUMN
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow, name_added_columns
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, strip_white_space
 from askrows.pipeline.store import answers
@@ -203,7 +204,9 @@ def read_exported_refusals(tx: Connection) -> Iterator[ExportedPerson]:
             column: refused.cells.get(column, refused.cells.get(header))
             for column, header in HEADERS.items()
         }
-        yield ExportedPerson({**empty_row, **cells}, refused.cells, REFUSED_STATE, refused.message)
+        yield ExportedPerson(
+            {**empty_row, **cells}, refused.cells, RowState.REFUSED.value, refused.message
+        )
 
 
 def read_extra_column_names(tx: Connection) -> list[str]:

@@ -62,6 +62,7 @@ from askrows.pipeline.rows.refusals import (
     translate_refusals,
     write_rows_and_list_refused,
 )
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.rows.where_sql import (
     is_not_blank,
@@ -89,6 +90,13 @@ from askrows.pipeline.store.text_hash import TextHash
 # Limits of a search in the texts of untagged people.
 TASK = "expert-tags"
 PEOPLE_PER_PAGE = 2000
+# The words for the states of people. The tags of a foreign row are a text of another program.
+STATE_WORDS = {
+    RowState.ANSWERED: "tagged",
+    RowState.UNUSABLE: "foreign",
+    RowState.OPEN: "untagged",
+    RowState.EMPTY: "no_bio",
+}
 
 USERNAME = "username"
 # Header by column, in the order of the header of our CSV files.
@@ -339,13 +347,11 @@ def people_table(tx: Connection) -> RowTable:
     return RowTable(
         TASK,
         experts,
-        {
-            "tagged": tagged & ~is_emptied,
-            "foreign": _looks_foreign,
-            "untagged": has_bio,
-            "no_bio": true(),
-        },
-        untagged & has_bio,
+        is_answered=tagged & ~is_emptied,
+        is_open=untagged & has_bio,
+        is_empty=~has_bio,
+        is_unusable=_looks_foreign,
+        state_words=STATE_WORDS,
         ids=reflect_shape(tx).ids,
         is_askable_again=is_askable_again,
         has_other_input=has_changed,

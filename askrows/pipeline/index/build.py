@@ -41,6 +41,7 @@ from askrows.pipeline.index.write import (
     verify_build,
     write_build,
 )
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import marks
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
@@ -369,9 +370,8 @@ class _IndexBuilder:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
-            # The first two states are all rows and the answered rows, and the last gone rows.
-            state_counts = self._task.make_row_table(tx).count_states(tx)
-            (_, row_count), _, *unindexed, _ = state_counts.items()
+            table = self._task.make_row_table(tx)
+            state_counts = table.count_states(tx)
             with workspace.display.bar("building", count) as bar:
                 staged = write_build(
                     staging_dir,
@@ -407,8 +407,12 @@ class _IndexBuilder:
             model=staged.cache.model,
             dim=staged.cache.dim,
             moved_aside=moved_files,
-            out_of=row_count,
-            left_out={state: rows for state, rows in unindexed if rows},
+            out_of=state_counts.total,
+            left_out={
+                table.name_state(state): state_counts.count(state)
+                for state in table.source_states
+                if state is not RowState.ANSWERED and state_counts.count(state)
+            },
             refused={entry_id: refused.reason for entry_id, refused in refused_texts.items()},
         )
 

@@ -40,7 +40,7 @@ from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
 from askrows.pipeline.rows import export
-from askrows.pipeline.rows.row_table import STALE_STATE
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
 from askrows.pipeline.store import again, answers, batches, claims, marks, request_history
 from askrows.pipeline.store.database import Connection, Store
@@ -201,7 +201,7 @@ def describe_row(
         )
         display_name = task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
-        if view_row is not None and view_row.state == STALE_STATE:
+        if view_row is not None and view_row.state == RowState.STALE:
             stale_reason = view_row.reason
             marker = again.find_marker(tx, task.name, row_id)
             if marker is not None:

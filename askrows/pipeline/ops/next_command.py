@@ -5,35 +5,20 @@ one version, if necessary over several days.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import Mode
+from askrows.pipeline.rows.row_state import StateCounts
 from askrows.pipeline.tasks.task import Task
-
-
-class StatusCounts(NamedTuple):
-    """Row counts of a task, by state."""
-
-    total: int
-    done: int
-    open: int
-    unaskable: int
-    claimed: int
-    parked: int
-    # Answered rows that changed, or that a person asked for again.
-    stale: int = 0
-    refused: int = 0
-    # Rows that are no longer in their source. They are not in the total.
-    gone: int = 0
 
 
 def choose_next_command(
     ws: WorkspaceSession,
     document: Mapping[str, Any],
-    counts: StatusCounts,
+    counts: StateCounts,
     batch_counts: Mapping[str, int],
     *,
     is_waiting_for_quota: bool,

@@ -31,9 +31,9 @@ from askrows.pipeline.core.states import (
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
 from askrows.pipeline.index.builds import Builds, count_stale
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
-from askrows.pipeline.ops.next_command import StatusCounts, choose_next_command
+from askrows.pipeline.ops.next_command import choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
-from askrows.pipeline.rows.row_table import GONE_STATE, REFUSED_STATE, STALE_STATE
+from askrows.pipeline.rows.row_state import RowState, StateCounts
 from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
@@ -43,8 +43,6 @@ from askrows.pipeline.tasks.task import IndexedTask, Task
 
 MAX_REASON_CHARACTERS = 200
 MAX_REFUSAL_CHARACTERS = 300
-# The counts by state begin with these fields of `StatusCounts`, in every task.
-POSITIONAL_COUNTS = 6
 # Members of the status document that are left out if they are empty.
 OPTIONAL_MEMBERS = (
     "twins",
@@ -64,7 +62,9 @@ class StatusReport:
     """The state of the workspace."""
 
     subject: str
-    counts: StatusCounts
+    counts: StateCounts
+    # The task's words for the states of rows.
+    state_words: Mapping[RowState, str]
     # The output of `status --json`.
     document: dict[str, Any]
     # Batches that are not over; the batches of a live run are combined.
@@ -98,7 +98,9 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
-        document = _read_status_document(ws, tx, all_batches, parked_rows, exact=exact)
+        row_table = task.make_row_table(tx)
+        counts = row_table.count_states(tx)
+        document = _read_status_document(ws, tx, all_batches, parked_rows, counts, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
@@ -128,7 +130,6 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         for batch in open_batches
         if batch.number in live_runs
     )
-    counts = _to_status_counts(document[ws.settings.task], document["gone"])
     next_command = choose_next_command(
         ws,
         document,
@@ -146,6 +147,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
+        state_words={state: row_table.name_state(state) for state in RowState},
         document=document,
         open_batches=open_batches,
         open_batch_lines=open_batch_lines,
@@ -156,14 +158,20 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
 
 
 def count_other_tasks(ws: WorkspaceSession) -> dict[str, dict[str, int]]:
-    """Return the counts by state of each other task of the workspace that has rows, by its name."""
+    """Return the counts by state of each other task of the workspace that has rows, by its name.
+
+    Gone rows are counted, too.
+    """
+    counts_by_task = {}
+    other_tasks = [task for task in ws.tasks if task.name != ws.task.name]
     with ws.store.read() as tx:
-        counts_by_task = {
-            task.subject: task.make_row_table(tx).count_states(tx)
-            for task in ws.tasks
-            if task.name != ws.task.name
-        }
-    return {name: counts for name, counts in counts_by_task.items() if any(counts.values())}
+        for task in other_tasks:
+            table = task.make_row_table(tx)
+            counts = table.count_states(tx)
+            if counts.total or counts.gone:
+                count_document = table.make_count_document(counts)
+                counts_by_task[task.subject] = {**count_document, RowState.GONE: counts.gone}
+    return counts_by_task
 
 
 def _choose_held_step(
@@ -185,23 +193,12 @@ def _choose_held_step(
     return None
 
 
-def _to_status_counts(counts_by_state: Mapping[str, int], gone_count: int) -> StatusCounts:
-    """Return the counts of a task under the names that all tasks share."""
-    counts = StatusCounts(*list(counts_by_state.values())[:POSITIONAL_COUNTS])
-    return counts._replace(
-        # A stale row has an answer, too.
-        done=counts.done + counts_by_state[STALE_STATE],
-        stale=counts_by_state[STALE_STATE],
-        refused=counts_by_state[REFUSED_STATE],
-        gone=gone_count,
-    )
-
-
 def _read_status_document(
     ws: WorkspaceSession,
     tx: Connection,
     all_batches: Sequence[BatchRow],
     parked_rows: Sequence[tuple[str, str, datetime]],
+    counts: StateCounts,
     *,
     exact: bool,
 ) -> dict[str, Any]:
@@ -212,13 +209,12 @@ def _read_status_document(
 
     Args:
         parked_rows: Id, reason and time of each parked row of the task.
+        counts: The rows of the task by state.
         exact: In `index`, find changes by other programs, too, without a time limit.
     """
     task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
-    counts_by_state = task.make_row_table(tx).count_states(tx)
-    gone_count = counts_by_state.pop(GONE_STATE)
 
     index_document = None
     if is_task_indexed(ws.workspace, ws.task):
@@ -235,7 +231,7 @@ def _read_status_document(
     state_counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
     syntax_error = task.user_file.describe_syntax_error() if task.user_file is not None else ""
     return {
-        ws.settings.task: counts_by_state,
+        ws.settings.task: task.make_row_table(tx).make_count_document(counts),
         # The state of live batches is left out if no batch has it.
         "batches": {
             state.value: state_counts[state]
@@ -255,8 +251,8 @@ def _read_status_document(
             }
             for duplicate in batches.list_duplicates(tx)
         ],
-        "gone": gone_count,
-        "stale": _describe_stale(tx, task, counts_by_state[STALE_STATE]),
+        "gone": counts.gone,
+        "stale": _describe_stale(tx, task, counts.stale),
         "doubtful": _describe_doubtful(tx, task, settings=ws.settings),
         "foreign_records": task.describe_foreign_records(tx),
         "parked": dict(Counter(reason for _, reason, _ in parked_rows).most_common()),
@@ -448,7 +444,7 @@ def _describe_stale(
     if not count:
         return None
     table = task.make_row_table(tx)
-    marked_count = table.count_by_state(tx, table.is_marked)[STALE_STATE]
+    marked_count = table.count_by_state(tx, table.is_marked).stale
     command = task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
 

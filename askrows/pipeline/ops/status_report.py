@@ -12,7 +12,7 @@ from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
 from askrows.pipeline.core.text import format_usd, join_first, plural
 from askrows.pipeline.ops import status
-from askrows.pipeline.rows.row_table import GONE_STATE
+from askrows.pipeline.rows.row_state import RowState
 
 MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.
@@ -29,7 +29,7 @@ def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
     status_report = status.read_status(ws, exact=exact)
     named_lines = _make_status_lines(status_report)
     named_lines += [
-        (name, _format_states(counts, counts.pop(GONE_STATE)))
+        (name, _format_states(counts, counts.pop(RowState.GONE)))
         for name, counts in status.count_other_tasks(ws).items()
     ]
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
@@ -112,12 +112,12 @@ def _format_states(counts_by_state: Mapping[str, int], gone_count: int) -> str:
     lists as many rows.
 
     Args:
-        counts_by_state: Its first member counts all rows, and each other the rows in a state.
+        counts_by_state: The number of rows in each state, and of all rows as `total`.
         gone_count: The number of rows that left their source.
     """
-    (_, total), *state_counts = counts_by_state.items()
-    counts = dict(state_counts) | {"gone from the source": gone_count}
-    return f"{total:,}: {format_counts(counts) or 'none'}"
+    counts = {name: count for name, count in counts_by_state.items() if name != "total"}
+    counts["gone from the source"] = gone_count
+    return f"{counts_by_state['total']:,}: {format_counts(counts) or 'none'}"
 
 
 def _format_index(index: Mapping[str, Any]) -> str:

@@ -57,6 +57,7 @@ from askrows.pipeline.rows.reflection import (
     read_columns,
 )
 from askrows.pipeline.rows.refusals import translate_refusals
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
@@ -348,8 +349,10 @@ def make_row_table(
     return RowTable(
         TASK,
         shape.passages,
-        {"with_concepts": is_answered & ~is_emptied, "open": can_be_asked, "empty": true()},
-        and_(~is_answered, can_be_asked),
+        is_answered=is_answered & ~is_emptied,
+        is_open=and_(~is_answered, can_be_asked),
+        is_empty=~can_be_asked,
+        state_words={RowState.ANSWERED: "with_concepts"},
         ids=shape.ids,
         is_askable_again=is_askable_again,
         has_other_input=has_changed,

@@ -78,8 +78,8 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
-    if table.is_missing is not None:
-        missing_ids = table.select_rows(table.is_missing)
+    if table.is_gone is not None:
+        missing_ids = table.select_rows(table.is_gone)
         answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
     ids = chain.from_iterable(
         stream_rows(tx, query, page=FETCHED_ROWS).scalars() for query in (askable_ids, answered_ids)

@@ -46,7 +46,8 @@ from askrows.pipeline.rows.reflection import (
     read_columns,
 )
 from askrows.pipeline.rows.refusals import adoption_error
-from askrows.pipeline.rows.row_table import GONE_STATE, STATE_COLUMN
+from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.rows.row_table import STATE_COLUMN
 from askrows.pipeline.rows.stored_rows import (
     KEY_COLUMN,
     PLACE_COLUMN,
@@ -140,7 +141,7 @@ def _make_view_query(
             columns[name] = rows.c[PLACE_COLUMN]
         state = make_row_table(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
-        columns[state_name] = case((row_key.is_(None), GONE_STATE), else_=state)
+        columns[state_name] = case((row_key.is_(None), RowState.GONE.value), else_=state)
 
     if has_confidences(tx, task.name):
         column_names = name_confidence_columns(columns, [name for name, _ in task.fields])

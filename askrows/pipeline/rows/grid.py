@@ -53,12 +53,10 @@ from askrows.pipeline.rows.facets import (
     list_commonest,
     list_value_counts,
 )
+from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
 from askrows.pipeline.rows.row_table import (
-    GONE_STATE,
     REASON_COLUMN,
-    REFUSED_STATE,
     STATE_COLUMN,
-    STATES_WITH_REASON,
     RowTable,
     describe_state_reason,
 )
@@ -323,7 +321,7 @@ class Grid:
 
     def should_list_refused(self, row_filter: RowFilter) -> bool:
         """Return whether a filter requests refused rows, and the table does not contain them."""
-        return row_filter.state == REFUSED_STATE and self.table.is_refused is None
+        return row_filter.state == RowState.REFUSED and self.table.is_refused is None
 
     def _make_after_condition(self, tx: Connection, options: RowListOptions) -> ColumnElement[bool]:
         """Return the SQL condition that a row comes after the row `options.after` in the list.
@@ -438,7 +436,7 @@ class Grid:
         conditions += [self._compile_condition(tx, text) for text in where_texts if text]
 
         if row_filter.state:
-            states = self.table.listed_names
+            states = self.table.listed_state_words
             if row_filter.state not in states:
                 raise InputError(
                     f"the rows of this task have no state {row_filter.state!r}",
@@ -520,11 +518,11 @@ class Grid:
 
         state_counts = counters.pop(self.state_name)
         if self.table.is_refused is None and not self._make_conditions(tx, row_filter):
-            state_counts[REFUSED_STATE] = count_refused(tx, self.table.task)
-        states = {name: state_counts[name] for name in self.table.listed_names}
+            state_counts[RowState.REFUSED] = count_refused(tx, self.table.task)
+        states = {name: state_counts[name] for name in self.table.listed_state_words}
         gone_count = 0
         if self._make_excluded_condition(row_filter) is not None:
-            gone_count = states.pop(GONE_STATE)
+            gone_count = states.pop(RowState.GONE)
 
         versions = None
         if _VERSION in counters:
@@ -546,9 +544,9 @@ class Grid:
 
         None if such rows are listed, or if the table does not contain such rows.
         """
-        if row_filter.state == GONE_STATE or row_filter.ids:
+        if row_filter.state == RowState.GONE or row_filter.ids:
             return None
-        return self.table.is_missing
+        return self.table.is_gone
 
     def _count_facets(
         self, tx: Connection, row_filter: RowFilter
@@ -756,8 +754,9 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
         RowTable(
             task,
             table,
-            dict.fromkeys(("answered", "open", "empty"), false()),
-            false(),
+            is_answered=false(),
+            is_open=false(),
+            is_empty=true(),
             is_refused=true(),
             row_reason=table.c[REASON_COLUMN],
             id_column="item_id",

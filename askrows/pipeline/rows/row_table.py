@@ -4,8 +4,8 @@ The table is askrows' own or another program's. Ids are text here, and are compa
 the id column.
 """
 
+import dataclasses
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.rows.reflection import IdColumnFacts
+from askrows.pipeline.rows.row_state import REPORT_ORDER, RowState, StateCounts
 from askrows.pipeline.store import again, claims
 from askrows.pipeline.store.database import count_rows, has_row, select_matching
 from askrows.pipeline.store.rows import count_refused
@@ -34,16 +35,8 @@ from askrows.pipeline.store.rows import count_refused
 # Columns with the state of a row and its reason, in lists, exports and views.
 STATE_COLUMN = "state"
 REASON_COLUMN = "reason"
-# State of a row that cannot be asked about, and of a row that is no longer in its source.
-REFUSED_STATE = "refused"
 # The title of a row without a key; its number fits into a column.
 _PLACE_TITLE = re.compile(r"row (\d[\d,]{0,17})")
-GONE_STATE = "gone"
-# State of an answered row whose input changed, or that a person asked for again.
-STALE_STATE = "stale"
-# State of a row with an image that cannot be sent.
-UNUSABLE_STATE = "unusable"
-STATES_WITH_REASON = (REFUSED_STATE, UNUSABLE_STATE, claims.PARKED, STALE_STATE)
 
 
 def describe_state_reason(
@@ -58,9 +51,9 @@ def describe_state_reason(
         parked_reason: The stored reason why the row is parked, if it is.
         is_marked: A person asked for the row again, and it was not asked yet.
     """
-    if state == STALE_STATE:
+    if state == RowState.STALE:
         return "asked for again" if is_marked else "its input changed after the answer"
-    if state == claims.PARKED and not row_reason:
+    if state == RowState.PARKED and not row_reason:
         return describe_reason(parked_reason or "")
     return row_reason
 
@@ -71,11 +64,14 @@ class RowTable:
 
     task: str
     table: Table | Subquery
-    # Conditions of the task's own states by name, in the order in which they are checked: first
-    # answered rows, last but one rows that can be asked about, and last all others.
-    states: Mapping[str, ColumnElement[bool]]
+    # Condition that a row has an answer, and was not emptied since. Stale rows are included.
+    is_answered: ColumnElement[bool]
     # Condition that a row without an answer may be asked about, claimed and parked rows included.
     is_open: ColumnElement[bool]
+    # Condition that a row has no content to ask about, whether it has an answer or not.
+    is_empty: ColumnElement[bool]
+    # None if the task cannot have unusable rows.
+    is_unusable: ColumnElement[bool] | None = None
     # Condition that a row has content, a model's answer that counts, and no correction.
     is_askable_again: ColumnElement[bool] = field(default_factory=false)
     # Condition that a row has another input than its newest model answer was about.
@@ -83,9 +79,11 @@ class RowTable:
     # None if the table does not contain refused rows.
     is_refused: ColumnElement[bool] | None = None
     # Rows that are no longer in the source, or None if the table does not contain such rows.
-    is_missing: ColumnElement[bool] | None = None
+    is_gone: ColumnElement[bool] | None = None
     # Why a row is refused or unusable, or NULL.
     row_reason: ColumnElement[Any] = field(default_factory=null)
+    # The task's own words for states; the word for another state is its name.
+    state_words: Mapping[RowState, str] = field(default_factory=dict)
     # Which ids the column `key` stores.
     ids: IdColumnFacts = field(default_factory=IdColumnFacts)
     # Columns with the row ids, and with the order in which rows are asked.
@@ -104,25 +102,33 @@ class RowTable:
 
     @property
     def state_expression(self) -> ColumnElement[str]:
-        """The name of a row's state, as an SQL expression.
+        """The task's word for a row's state, as an SQL expression.
 
-        The first condition that is met decides: gone, refused, claimed, parked, stale, then the
-        task's own `states`. Claims and parked rows are looked up for each row by correlated
-        subqueries, which is fast if few rows are read.
+        The first condition that is met decides, in the order of `RowState`. Claims and parked rows
+        are looked up for each row by correlated subqueries, which is fast if few rows are read.
         """
-        *own_states, default_state = self.states
-        has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
         branches = [
-            (self.is_missing, GONE_STATE),
-            (self.is_refused, REFUSED_STATE),
+            (self.is_gone, self.name_state(RowState.GONE)),
+            (self.is_refused, self.name_state(RowState.REFUSED)),
+            # The states of claims and parked rows are stored with these words.
             (self.blocked_state.is_not(None), self.blocked_state),
-            (has_reason_to_ask & self.is_askable_again, STALE_STATE),
-            *((self.states[name], name) for name in own_states),
+            (self.is_stale, self.name_state(RowState.STALE)),
+            (self.is_answered, self.name_state(RowState.ANSWERED)),
+            (self.is_unusable, self.name_state(RowState.UNUSABLE)),
+            (~self.is_empty, self.name_state(RowState.OPEN)),
         ]
-        known_branches = [
-            (condition, name) for condition, name in branches if condition is not None
+        possible_branches = [
+            (condition, word) for condition, word in branches if condition is not None
         ]
-        return case(*known_branches, else_=default_state)
+        return case(*possible_branches, else_=self.name_state(RowState.EMPTY))
+
+    def name_state(self, state: RowState) -> str:
+        """Return the task's word for a state."""
+        return self.state_words.get(state, state.value)
+
+    def has_state(self, state: RowState) -> ColumnElement[bool]:
+        """Return the SQL condition that a row is in a state."""
+        return self.state_expression == self.name_state(state)
 
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
@@ -133,29 +139,19 @@ class RowTable:
         return self.row_reason, parked_reason, again.is_marked(self.task, self.row_id)
 
     @property
-    def answered_state(self) -> str:
-        """Return the name of the state of answered rows."""
-        return next(iter(self.states))
+    def source_states(self) -> tuple[RowState, ...]:
+        """Return the states that rows in the source can have, in the order of reports."""
+        if self.is_unusable is None:
+            return tuple(state for state in REPORT_ORDER if state is not RowState.UNUSABLE)
+        return REPORT_ORDER
 
     @property
-    def open_state(self) -> str:
-        """Return the name of the state of rows that can be asked about."""
-        return list(self.states)[-2]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the names of the states of rows in the source, in the order of reports."""
-        answered_state, *other_states, open_state, default_state = self.states
-        asked_states = (claims.CLAIMED, claims.PARKED, STALE_STATE)
-        first_states = (answered_state, open_state, default_state)
-        return (*first_states, *asked_states, *other_states, REFUSED_STATE)
-
-    @property
-    def listed_names(self) -> tuple[str, ...]:
-        """Return the names of the states that a list can be filtered by."""
-        if self.is_missing is None:
-            return self.names
-        return (*self.names, GONE_STATE)
+    def listed_state_words(self) -> list[str]:
+        """Return the words for the states that a list can be filtered by."""
+        words = [self.name_state(state) for state in self.source_states]
+        if self.is_gone is not None:
+            words.append(self.name_state(RowState.GONE))
+        return words
 
     @property
     def row_id(self) -> ColumnElement[str]:
@@ -173,6 +169,12 @@ class RowTable:
     def is_blocked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a row is claimed or parked."""
         return claims.is_blocked(self.task, self.row_id, prompt_version=self.own_prompt_version)
+
+    @property
+    def is_stale(self) -> ColumnElement[bool]:
+        """Return the SQL condition that an answered row changed, or that a person asked for it."""
+        has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
+        return has_reason_to_ask & self.is_askable_again
 
     @property
     def is_changed(self) -> ColumnElement[bool]:
@@ -321,24 +323,28 @@ class RowTable:
         row_id: str | None = tx.execute(query).scalar()
         return row_id
 
-    def count_states(self, tx: Connection) -> dict[str, int]:
-        """Return the number of rows in the source: `total`, and by each of `names`.
+    def count_states(self, tx: Connection) -> StateCounts:
+        """Return the number of all rows by state.
 
-        Each row has a single state, so the counts add up to the total. The last count is that of
-        rows that are gone, which are not in the total. Refused rows are counted in `askrows_rows`
-        if the table does not contain them.
+        Refused rows are counted in `askrows_rows` if the table does not contain them.
         """
-        row_counts = self.count_by_state(tx)
+        counts = self.count_by_state(tx)
         if self.is_refused is None:
-            row_counts[REFUSED_STATE] = count_refused(tx, self.task)
-        source_counts = {name: row_counts[name] for name in self.names}
-        total = sum(source_counts.values())
-        return {"total": total, **source_counts, GONE_STATE: row_counts[GONE_STATE]}
+            return dataclasses.replace(counts, refused=count_refused(tx, self.task))
+        return counts
 
-    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> Counter[str]:
+    def count_by_state(self, tx: Connection, *conditions: ColumnElement[bool]) -> StateCounts:
         """Return the number of rows in the table that meet all conditions, by state."""
         rows = select(self.state_expression.label(STATE_COLUMN)).where(*conditions)
         # The long expression is in a subquery, because GROUP BY would repeat it.
         states = rows.select_from(self.table).subquery()
         query = select(states.c.state, func.count()).group_by(states.c.state)
-        return Counter({row[0]: row[1] for row in tx.execute(query)})
+        names_by_word = {self.name_state(state): state.value for state in RowState}
+        return StateCounts(**{names_by_word[word]: count for word, count in tx.execute(query)})
+
+    def make_count_document(self, counts: StateCounts) -> dict[str, int]:
+        """Return the counts of rows in the source for JSON: `total`, then by the task's words."""
+        counts_by_word = {
+            self.name_state(state): counts.count(state) for state in self.source_states
+        }
+        return {"total": counts.total, **counts_by_word}

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
 
 from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
-from askrows.pipeline.rows.row_table import UNUSABLE_STATE, RowTable
+from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.rows import NO_HASH
@@ -65,8 +65,8 @@ def make_row_table(
     """
     columns = rows.c
     has_images = bool(task.image_columns)
-    is_missing = columns.askrows_gone_at.is_not(None)
-    has_content = and_(~is_missing, ~columns.askrows_empty)
+    is_gone = columns.askrows_gone_at.is_not(None)
+    has_content = and_(~is_gone, ~columns.askrows_empty)
     if has_images:
         has_content &= columns.askrows_unusable.is_(None)
 
@@ -86,18 +86,17 @@ def make_row_table(
     is_refused = columns.askrows_hash == NO_HASH
     line = f"{task.line_noun} " + columns.askrows_seen + ": "
     is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
-    states: dict[str, ColumnElement[bool]] = {"answered": is_still_answered}
-    if has_images:
-        states[UNUSABLE_STATE] = columns.askrows_unusable.is_not(None)
     return RowTable(
         task.name,
         rows,
-        {**states, "open": ~columns.askrows_empty, "empty": true()},
-        has_content & ~is_answered,
+        is_answered=is_still_answered,
+        is_open=has_content & ~is_answered,
+        is_empty=columns.askrows_empty,
+        is_unusable=columns.askrows_unusable.is_not(None) if has_images else None,
         is_askable_again=is_askable_again,
         has_other_input=has_other_input,
         is_refused=is_refused,
-        is_missing=is_missing,
+        is_gone=is_gone,
         row_reason=case((is_refused, line), else_="") + columns.askrows_unusable,
         id_column=KEY_COLUMN,
         order_column=ROW_NUMBER_COLUMN,

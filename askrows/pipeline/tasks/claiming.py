@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, tr
 from askrows.pipeline.core.errors import StateConflictError
 from askrows.pipeline.core.row_listing import NO_FILTER, RowFilter
 from askrows.pipeline.core.text import plural
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import again, answers, claims, runs
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import stream_rows
@@ -212,7 +213,7 @@ def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
     """
     table = task.make_row_table(tx)
     is_askable = table.is_open | table.is_askable_again
-    is_free = table.state_expression != claims.CLAIMED
+    is_free = ~table.has_state(RowState.CLAIMED)
     return table.filter_ids(tx, row_ids, is_askable, is_free)
 
 
@@ -241,8 +242,8 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
             tx, *conditions, was_marked, table.is_askable_again, ~table.is_marked
         ),
         corrected=table.count_rows(tx, *conditions, is_corrected),
-        claimed=counts_by_state["claimed"],
-        parked=counts_by_state["parked"],
+        claimed=counts_by_state.claimed,
+        parked=counts_by_state.parked,
     )
 
 

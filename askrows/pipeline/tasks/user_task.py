@@ -25,6 +25,7 @@ from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.answer_views import are_views_made, make_views
 from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json, to_prompt_text
 from askrows.pipeline.rows.grid import Grid
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_sync import find_changed_in_source
 from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.rows.source import MEMORY_ROWS
@@ -303,7 +304,7 @@ class UserTask(Task):
             return ""
         table = self.make_row_table(tx)
         is_foreign = and_(
-            table.state_expression == table.answered_state,
+            table.has_state(RowState.ANSWERED),
             ~stored_answers.is_answered(self.name, table.row_id),
         )
         count = table.count_rows(tx, is_foreign)

@@ -379,7 +379,7 @@ def _print_tag_estimate(
     with ws.store.read() as tx:
         table = ws.task.make_row_table(tx)
         has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
-        answered_count = table.count_by_state(tx, has_version)[table.answered_state]
+        answered_count = table.count_by_state(tx, has_version).answered
         if answered_count:
             paid_usd = answers.cost_of_version(tx, ws.task.name, ws.version)
             ws.display.say(

@@ -167,13 +167,13 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
     with check_ws.store.read() as tx:
-        row_count, answered_count, *_ = check_ws.task.make_row_table(tx).count_states(tx).values()
+        counts = check_ws.task.make_row_table(tx).count_states(tx)
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]
-    if answered_count < row_count:
+    if counts.answered < counts.total:
         raise RemoteError(
-            f"{row_count - answered_count} of {row_count} rows got no valid answer",
+            f"{counts.total - counts.answered} of {counts.total} rows got no valid answer",
             hint="run the same command again",
         )
 

@@ -180,9 +180,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
             ws,
             "rows",
             counts=report.counts,
-            row_counts=document[report.subject],
-            # The names of the states of answered, open and unaskable rows.
-            states=list(document[report.subject])[1:],
+            state_words=report.state_words,
             eta_s=next((run["eta_s"] for run in report.live_runs), None),
             has_stopped_run=any(run["state"] == "killed" for run in report.live_runs),
             api_batch_count=sum(batch.mode is Mode.BATCH for batch in report.open_batches),

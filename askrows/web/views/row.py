@@ -27,7 +27,7 @@ from askrows.pipeline.ops import forget, items
 from askrows.pipeline.passages.show import read_quoted_passage
 from askrows.pipeline.quality import pilot
 from askrows.pipeline.quality.right_value_accuracy import MIN_LABELLED_ROWS
-from askrows.pipeline.rows.row_table import UNUSABLE_STATE
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.store import claims
 from askrows.pipeline.store.confidences import decode_confidences
@@ -662,7 +662,7 @@ def _make_row_heading(
     picture = ""
     if task == IMAGES_TASK:
         title = PurePath(title).name
-        if row["state"] != UNUSABLE_STATE:
+        if row["state"] != RowState.UNUSABLE:
             query = urlencode({"key": row_id, "side": PICTURE_PIXELS})
             picture = f"/api/images/thumbnail?{query}"
     elif task == PEOPLE_TASK:

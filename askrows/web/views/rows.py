@@ -14,7 +14,7 @@ from askrows.pipeline.images.task import render_thumbnail
 from askrows.pipeline.ops import items
 from askrows.pipeline.passages.show import QuotedPassage, read_quoted_passage
 from askrows.pipeline.rows.facets import MAX_VALUES
-from askrows.pipeline.rows.row_table import REFUSED_STATE
+from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.store import edits, workspace
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks import row_export
@@ -231,7 +231,7 @@ def _rows_values(
     task_name = task.subject
     page = _read_page(store, task, query=query)
     layout = "table"
-    if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != REFUSED_STATE:
+    if task_name in {IMAGES_TASK, PASSAGES_TASK} and query.state != RowState.REFUSED:
         layout = task_name
     if layout == PASSAGES_TASK:
         for row in page.rows:
@@ -254,7 +254,7 @@ def _rows_values(
     return {
         "layout": layout,
         "doubt_threshold": settings.doubtful,
-        "has_row_pages": query.state != REFUSED_STATE,
+        "has_row_pages": query.state != RowState.REFUSED,
         "query": query,
         "rows": page.rows,
         "headers": [_column_header(query, task_name, page, name) for name in displayed_names],
@@ -365,7 +365,7 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
         displayed_names,
         page.after,
         [name for name, column in grid.columns.items() if column.sort_keys],
-        [] if query.state == REFUSED_STATE else available_names,
+        [] if query.state == RowState.REFUSED else available_names,
         set(source_names) - set(grid.default_names),
         grid.answer_fields,
         corrections_form.list_closed_fields(task),

@@ -58,4 +58,4 @@ def test_a_new_biography_keeps_tags_and_unparks(tmp_path: Path) -> None:
     assert tagged["tags"] == '["water law"]'
     assert report.updated == 3
     assert report.released == 1
-    assert (counts["untagged"], counts["parked"]) == (2, 1)
+    assert (counts.open, counts.parked) == (2, 1)
