@@ -33,7 +33,7 @@ from askrows.pipeline.rows.cells import parse_number, parse_text_list, stripped_
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.rows.row_table import REASON_COLUMN, STATE_COLUMN
+from askrows.pipeline.rows.task_rows import REASON_COLUMN, STATE_COLUMN
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow, name_added_columns
 from askrows.pipeline.rows.where_sql import JsonCell, make_json_cell, strip_white_space
 from askrows.pipeline.store import answers

@@ -63,7 +63,7 @@ from askrows.pipeline.rows.refusals import (
     write_rows_and_list_refused,
 )
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.where_sql import (
     is_not_blank,
     strip_white_space,
@@ -322,7 +322,7 @@ _ANSWER_PREFIX = '{"tags":'
 
 
 @cached_in_snapshot
-def people_table(tx: Connection) -> RowTable:
+def people_table(tx: Connection) -> TaskRows:
     """Return the table of people with their states and names.
 
     Untagged people with a bio are open. The name of a person is the username. A person can be asked
@@ -344,7 +344,7 @@ def people_table(tx: Connection) -> RowTable:
     )
     is_askable_again = has_model_tags & has_bio
     is_emptied = func.coalesce(and_(~has_bio, has_changed, has_model_tags), false())
-    return RowTable(
+    return TaskRows(
         TASK,
         experts,
         is_answered=tagged & ~is_emptied,

@@ -27,7 +27,7 @@ from askrows.pipeline.rows.cells import (
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.refusals import is_constraint_error
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers, marks
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import VersionCounts
@@ -101,7 +101,7 @@ class PeopleTask(Task):
 
             self._listed_declaration, self.prompt_version = declare_with_vocabulary(vocabulary_file)
 
-    def make_row_table(self, tx: Connection) -> RowTable:
+    def make_row_table(self, tx: Connection) -> TaskRows:
         """Return the table of people."""
         return table.people_table(tx)
 

@@ -13,7 +13,7 @@ from askrows.pipeline.rows import export
 from askrows.pipeline.rows.cells import cell_to_text, parse_json_cell, parse_number
 from askrows.pipeline.rows.grid import Grid, make_grid
 from askrows.pipeline.rows.reflection import is_sqlite
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.view_row import ViewColumn, ViewRow
 from askrows.pipeline.rows.where_sql import make_json_cell
 from askrows.pipeline.store.answers import VersionPreference
@@ -69,7 +69,7 @@ def _version_of(concept: ConceptRow) -> tuple[str, str]:
 def make_passages_grid(
     tx: Connection,
     shape: PassagesShape,
-    items: RowTable,
+    items: TaskRows,
     *,
     preference: VersionPreference,
 ) -> Grid:

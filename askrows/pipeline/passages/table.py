@@ -58,7 +58,7 @@ from askrows.pipeline.rows.reflection import (
 )
 from askrows.pipeline.rows.refusals import translate_refusals
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.where_sql import is_not_blank
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import VersionCounts
@@ -311,7 +311,7 @@ def make_row_table(
     *,
     skipped_versions: Sequence[str] | None = None,
     prompt_version: str = "",
-) -> RowTable:
+) -> TaskRows:
     """Return the table of passages, with their states and the condition for open passages.
 
     - A passage with a concept of a skipped version has the state "with_concepts". It is "stale" if
@@ -346,7 +346,7 @@ def make_row_table(
     is_corrected = answers.is_answered(TASK, shape.row_id, answers.PERSON)
     is_askable_again = and_(is_answered, can_be_asked, asked_hash.is_not(None), ~is_corrected)
     is_emptied = and_(~can_be_asked, asked_hash.is_not(None), has_changed)
-    return RowTable(
+    return TaskRows(
         TASK,
         shape.passages,
         is_answered=is_answered & ~is_emptied,

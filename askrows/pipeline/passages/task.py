@@ -21,7 +21,7 @@ from askrows.pipeline.passages.table import ConceptRow, PassagesShape
 from askrows.pipeline.rows.adopt import DEFAULT_SETTINGS
 from askrows.pipeline.rows.cells import cell_to_text, hash_text, parse_json_cell
 from askrows.pipeline.rows.grid import Grid
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import split_into_pages
@@ -122,7 +122,7 @@ class PassagesTask(Task):
         self.parked_version = "" if skipped_versions is None else prompt_version
         self.index = _make_passage_index(shape)
 
-    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the shape is enough
+    def make_row_table(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
         """Return the table of passages, with the condition for open passages."""
         return table.make_row_table(
             self.shape,

@@ -47,7 +47,6 @@ from askrows.pipeline.rows.reflection import (
 )
 from askrows.pipeline.rows.refusals import adoption_error
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.rows.row_table import STATE_COLUMN
 from askrows.pipeline.rows.stored_rows import (
     KEY_COLUMN,
     PLACE_COLUMN,
@@ -55,6 +54,7 @@ from askrows.pipeline.rows.stored_rows import (
     make_row_table,
     make_rows_subquery,
 )
+from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.rows.view_row import (
     ANSWER_PREFIX,
     name_added_columns,

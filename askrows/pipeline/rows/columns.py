@@ -30,7 +30,7 @@ from askrows.pipeline.rows.row_findings import (
     make_excerpt,
     make_rejection,
 )
-from askrows.pipeline.rows.row_table import STATE_COLUMN
+from askrows.pipeline.rows.task_rows import STATE_COLUMN
 
 # Columns by which an export of a task is recognized, and those of an export of people. Every export
 # has them under these names: a column of the source with such a name stays beside them.

@@ -54,10 +54,10 @@ from askrows.pipeline.rows.facets import (
     list_value_counts,
 )
 from askrows.pipeline.rows.row_state import STATES_WITH_REASON, RowState
-from askrows.pipeline.rows.row_table import (
+from askrows.pipeline.rows.task_rows import (
     REASON_COLUMN,
     STATE_COLUMN,
-    RowTable,
+    TaskRows,
     describe_state_reason,
 )
 from askrows.pipeline.rows.view_row import (
@@ -111,7 +111,7 @@ NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 class Grid:
     """A list of the rows of a table, which can be searched, filtered, sorted and counted."""
 
-    table: RowTable
+    table: TaskRows
     # The order of preference among the answers.
     preference: VersionPreference
     # Confidences, doubts and reviews of the rows.
@@ -683,7 +683,7 @@ def _is_descending(options: RowListOptions) -> bool:
 
 def make_grid(
     tx: Connection,
-    table: RowTable,
+    table: TaskRows,
     columns: Mapping[str, ViewColumn],
     *,
     preference: VersionPreference,
@@ -751,7 +751,7 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
     table = query.where(columns.task == task, IS_REFUSED).subquery("refused_rows")
     return make_grid(
         tx,
-        RowTable(
+        TaskRows(
             task,
             table,
             is_answered=false(),

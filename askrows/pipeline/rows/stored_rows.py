@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import ColumnElement, Subquery, and_, case, func, or_, select, true
 
 from askrows.pipeline.rows.cells import MAX_INTEGER, to_compact_json
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers as stored_answers
 from askrows.pipeline.store.answers import PERSON
 from askrows.pipeline.store.rows import NO_HASH
@@ -51,7 +51,7 @@ def make_row_table(
     prompt_version: str,
     *,
     is_written: ColumnElement[bool] | None = None,
-) -> RowTable:
+) -> TaskRows:
     """Return the stored rows of a task as a table with states, sorted as in the source.
 
     A row is stale, answered, open, empty, unusable (its image), refused or missing in the source.
@@ -86,7 +86,7 @@ def make_row_table(
     is_refused = columns.askrows_hash == NO_HASH
     line = f"{task.line_noun} " + columns.askrows_seen + ": "
     is_still_answered = is_answered & or_(has_content, is_corrected, ~has_other_input)
-    return RowTable(
+    return TaskRows(
         task.name,
         rows,
         is_answered=is_still_answered,

@@ -25,7 +25,8 @@ from askrows.pipeline.store.claims import forgive_attempts
 from askrows.pipeline.store.database import insert_into, select_matching
 from askrows.pipeline.store.schema import again, answers
 
-_HAS_NEWER_ANSWER = (
+# Condition that a mark is done.
+HAS_NEWER_ANSWER = (
     select(answers.c.id)
     .where(
         answers.c.task == again.c.task,
@@ -38,24 +39,10 @@ _HAS_NEWER_ANSWER = (
 )
 
 
-def is_marked(task: str, row_id: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the SQL condition that a row has a mark that is not done.
-
-    Args:
-        row_id: The column with the row's id in the outer query.
-    """
-    return (
-        select(again.c.item_id)
-        .where(again.c.task == task, again.c.item_id == row_id, ~_HAS_NEWER_ANSWER)
-        .correlate_except(again)
-        .exists()
-    )
-
-
 def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
     """Return the answer id of each mark that is not done, by row id."""
     query = select(again.c.item_id, again.c.answer_id).where(
-        again.c.task == task, ~_HAS_NEWER_ANSWER
+        again.c.task == task, ~HAS_NEWER_ANSWER
     )
     return {row[0]: row[1] for row in select_matching(tx, query, again.c.item_id, row_ids)}
 
@@ -63,7 +50,7 @@ def read_marks(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, i
 def find_marker(tx: Connection, task: str, row_id: str) -> str | None:
     """Return who asked for a row again, if it was not asked yet; else None."""
     query = select(again.c.who).where(
-        again.c.task == task, again.c.item_id == row_id, ~_HAS_NEWER_ANSWER
+        again.c.task == task, again.c.item_id == row_id, ~HAS_NEWER_ANSWER
     )
     return tx.execute(query).scalar()
 
@@ -85,29 +72,10 @@ def list_unfinished_times(
     query = (
         select(again.c.at)
         .select_from(rows.join(again, again.c.item_id == row_id))
-        .where(again.c.task == task, ~_HAS_NEWER_ANSWER, condition)
+        .where(again.c.task == task, ~HAS_NEWER_ANSWER, condition)
         .distinct()
     )
     return tx.execute(query).scalars().all()
-
-
-def was_marked_at(
-    task: str, row_id: ColumnElement[str], times: Sequence[datetime], *, since: datetime | None
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a row was last marked at one of these times, or later.
-
-    Args:
-        since: The time from which on all marks count; None for none.
-    """
-    is_then: ColumnElement[bool] = again.c.at.in_(times)
-    if since is not None:
-        is_then |= again.c.at >= since
-    return (
-        select(again.c.item_id)
-        .where(again.c.task == task, again.c.item_id == row_id, is_then)
-        .correlate_except(again)
-        .exists()
-    )
 
 
 def mark_to_ask_again(
@@ -147,6 +115,6 @@ def mark_to_ask_again(
 def remove_marks(tx: Connection, task: str, row_ids: Select[str]) -> int:
     """Delete the marks of selected rows that are not done; return their number."""
     remove = delete(again).where(
-        again.c.task == task, ~_HAS_NEWER_ANSWER, again.c.item_id.in_(row_ids)
+        again.c.task == task, ~HAS_NEWER_ANSWER, again.c.item_id.in_(row_ids)
     )
     return tx.execute(remove).rowcount

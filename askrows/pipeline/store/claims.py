@@ -32,7 +32,6 @@ from sqlalchemy import (
     exc,
     func,
     insert,
-    literal,
     or_,
     select,
     text,
@@ -365,7 +364,7 @@ def _as_number(tx: Connection, row_id: ColumnElement[str]) -> ColumnElement[Any]
 # Parked rows
 
 
-def _is_parked(prompt_version: str) -> ColumnElement[bool]:
+def is_parked(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row.
 
     Args:
@@ -375,51 +374,6 @@ def _is_parked(prompt_version: str) -> ColumnElement[bool]:
         return _IS_PARKED
     is_of_version = row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
     return and_(_IS_PARKED, or_(row_claims.c.extractor == EVERY_VERSION, is_of_version))
-
-
-def _select_blocking_records(
-    task: str, row_id: ColumnElement[str], prompt_version: str
-) -> Select[Any]:
-    """Return a SELECT of the ids in the records that claim or park a row of the outer query."""
-    return (
-        select(row_claims.c.item_id)
-        .where(
-            row_claims.c.task == task,
-            row_claims.c.item_id == row_id,
-            or_(IS_CLAIMED, _is_parked(prompt_version)),
-        )
-        .correlate_except(row_claims)
-    )
-
-
-def is_blocked(
-    task: str, row_id: ColumnElement[str], *, prompt_version: str
-) -> ColumnElement[bool]:
-    """Return the SQL condition that a row is claimed or parked.
-
-    Args:
-        row_id: Expression for the row's id, of a table of the outer statement.
-        prompt_version: Only records that park the row under this prompt version, or under every
-            version; "" means under any version.
-    """
-    return _select_blocking_records(task, row_id, prompt_version).exists()
-
-
-def select_blocking_record(
-    name: str, task: str, row_id: ColumnElement[str], *, prompt_version: str
-) -> ColumnElement[str | None]:
-    """Return an SQL expression for the state or the reason with which a row is blocked.
-
-    It is NULL if the row is not blocked. Of several records, the first value in alphabetical order
-    counts, so that CLAIMED comes before PARKED.
-
-    Args:
-        name: The column `state` or `reason`; a claim has no reason.
-        row_id: As in `is_blocked`.
-        prompt_version: As in `is_blocked`.
-    """
-    records = _select_blocking_records(task, row_id, prompt_version)
-    return records.with_only_columns(func.min(row_claims.c[name])).scalar_subquery()
 
 
 def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
@@ -500,7 +454,7 @@ def list_unparkable_ids(
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row, but not under every version."""
-    return and_(_is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
+    return and_(is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
 
 
 def parked_rows(
@@ -515,13 +469,13 @@ def parked_rows(
     place of its last record.
 
     Args:
-        prompt_version: As in `is_blocked`.
+        prompt_version: As in `is_parked`.
     """
     # In the order of the primary key. Otherwise SQLite uses the index of input hashes and reads
     # the table in random order.
     query = (
         select(row_claims.c.item_id, row_claims.c.reason, row_claims.c.at)
-        .where(row_claims.c.task == task, _is_parked(prompt_version))
+        .where(row_claims.c.task == task, is_parked(prompt_version))
         .order_by(row_claims.c.item_id)
     )
     rows = [(row[0], row[1], row[2]) for row in tx.execute(query)]
@@ -538,10 +492,14 @@ def find_parked_reason(
     """Return why a row is parked; None if it is not parked.
 
     Args:
-        prompt_version: As in `is_blocked`.
+        prompt_version: As in `is_parked`.
     """
-    reason = select_blocking_record("reason", task, literal(row_id), prompt_version=prompt_version)
-    return tx.execute(select(reason)).scalar()
+    query = select(func.min(row_claims.c.reason)).where(
+        row_claims.c.task == task,
+        row_claims.c.item_id == row_id,
+        is_parked(prompt_version),
+    )
+    return tx.execute(query).scalar()
 
 
 def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str]:

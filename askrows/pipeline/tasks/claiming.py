@@ -20,7 +20,7 @@ from askrows.pipeline.core.errors import StateConflictError
 from askrows.pipeline.core.row_listing import NO_FILTER, RowFilter
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.store import again, answers, claims, runs
+from askrows.pipeline.store import again, answers, claims
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import stream_rows
 from askrows.pipeline.tasks.task import Task
@@ -228,8 +228,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
     conditions = grid.make_conditions(tx, row_filter)
     is_markable = make_markable_condition(tx, task, row_filter)
     counts_by_state = table.count_by_state(tx, *conditions)
-    was_marked = _make_marked_by_unfinished_command_condition(tx, task)
-    is_corrected = answers.is_answered(task.name, table.row_id, answers.PERSON)
+    was_marked = table.make_unfinished_mark_condition(tx)
     return AgainReport(
         markable=table.count_rows(tx, is_markable),
         reviewed=table.count_rows(
@@ -241,7 +240,7 @@ def count_rows_to_ask_again(tx: Connection, task: Task, row_filter: RowFilter) -
         asked_already=table.count_rows(
             tx, *conditions, was_marked, table.is_askable_again, ~table.is_marked
         ),
-        corrected=table.count_rows(tx, *conditions, is_corrected),
+        corrected=table.count_rows(tx, *conditions, table.is_corrected),
         claimed=counts_by_state.claimed,
         parked=counts_by_state.parked,
     )
@@ -283,37 +282,17 @@ def make_markable_condition(
 ) -> ColumnElement[bool]:
     """Return the SQL condition that a row of a filter may be marked, to be asked again.
 
-    The row has a model's answer that counts, and no correction. It is not claimed, not parked,
-    and not marked already. A killed command with a condition may be repeated: rows that it has
-    asked are not marked again; see `_make_marked_by_unfinished_command_condition`.
+    See `TaskRows.is_markable`. A killed command with a condition may be repeated: rows that it has
+    asked are not marked again; see `TaskRows.make_unfinished_mark_condition`.
 
     Raises:
         InputError: The filter is invalid.
     """
     table = task.make_row_table(tx)
-    conditions = [
-        *task.make_grid(tx).make_conditions(tx, row_filter),
-        table.is_askable_again,
-        ~table.is_blocked,
-        ~table.is_marked,
-    ]
+    conditions = [*task.make_grid(tx).make_conditions(tx, row_filter), table.is_markable]
     if row_filter.where:
-        conditions.append(~_make_marked_by_unfinished_command_condition(tx, task))
+        conditions.append(~table.make_unfinished_mark_condition(tx))
     return and_(*conditions)
-
-
-def _make_marked_by_unfinished_command_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
-    """Return the SQL condition that a command that is not over marked a row to be asked again.
-
-    A command is not over if its run has no end, or if another row that it marked waits to be
-    asked.
-    """
-    table = task.make_row_table(tx)
-    is_waiting = table.is_askable_again & table.blocked_state.is_distinct_from(claims.PARKED)
-    times = again.list_unfinished_times(tx, task.name, table.table, table.row_id, is_waiting)
-    run = runs.find_unfinished_run(tx, task.name)
-    since = None if run is None else run.started_at
-    return again.was_marked_at(task.name, table.row_id, times, since=since)
 
 
 def read_marked_answer_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> dict[str, int]:

@@ -24,9 +24,9 @@ from askrows.pipeline.rows.cells import to_prompt_text
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_findings import SourceRow
-from askrows.pipeline.rows.row_table import STATE_COLUMN
 from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.rows.stored_rows import is_blank_cell
+from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.store import answers, claims
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import corrections

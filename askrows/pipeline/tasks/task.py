@@ -27,7 +27,7 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import Entry, Ranking
 from askrows.pipeline.rows.cells import find_cell_text
-from askrows.pipeline.rows.row_table import RowTable
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers
 from askrows.pipeline.store.answers import PreferredAnswer, VersionCounts, VersionPreference
 from askrows.pipeline.store.database import Store
@@ -198,7 +198,7 @@ class Task(ABC):
     # ---- rows
 
     @abstractmethod
-    def make_row_table(self, tx: Connection) -> RowTable:
+    def make_row_table(self, tx: Connection) -> TaskRows:
         """Return the table object that reads the rows, their states and the open rows."""
 
     @abstractmethod

@@ -27,7 +27,6 @@ from askrows.pipeline.rows.cells import find_unstorable_reason, to_compact_json,
 from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.row_sync import find_changed_in_source
-from askrows.pipeline.rows.row_table import RowTable
 from askrows.pipeline.rows.source import MEMORY_ROWS
 from askrows.pipeline.rows.stored_rows import (
     HASH_COLUMN,
@@ -37,6 +36,7 @@ from askrows.pipeline.rows.stored_rows import (
     make_rows_subquery,
     parse_stored_values,
 )
+from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.write_to import (
     TargetValue,
     make_answer_target,
@@ -143,7 +143,7 @@ class UserTask(Task):
         """Return the stored rows as a subquery, with their values as JSON."""
         return make_rows_subquery(self.name)
 
-    def make_row_table(self, tx: Connection) -> RowTable:  # noqa: ARG002 - the record is enough
+    def make_row_table(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
         """Return the stored rows as a table with states; see `stored_rows.make_row_table`.
 
         With `write_to=`, a row that was written into another program's table for the backend and

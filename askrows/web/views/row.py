@@ -655,7 +655,7 @@ def _make_row_heading(
         row: The document of `show`, with `name`, `item` (the id) and `state`.
         task: The task of the row.
         columns: The (name, text) pairs of the row.
-        title: How the page calls the row; see `RowTable.read_titles`.
+        title: How the page calls the row; see `TaskRows.read_titles`.
     """
     row_id = row["item"]
     subtitle = ""

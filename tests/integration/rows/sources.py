@@ -41,7 +41,7 @@ def record_of(name: str, **members: Any) -> TaskRecord:
     return TaskRecord(**{"name": name, **defaults, **members})
 
 
-class TaskRows:
+class SyncedRows:
     """The rows of a task in a database, with the record of the task."""
 
     def __init__(

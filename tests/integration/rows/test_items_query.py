@@ -13,7 +13,7 @@ from askrows.pipeline.rows.where_sql import make_number_expression
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.rows import NO_HASH
 from tests.integration.passages.workspaces import url_of
-from tests.integration.rows.sources import TaskRows, has_table, record_of
+from tests.integration.rows.sources import SyncedRows, has_table, record_of
 from tests.lab import ON_POSTGRESQL
 
 TIMEOUT_S = 20.0
@@ -66,7 +66,7 @@ def test_bytes_that_are_not_utf_8_cost_their_row_only_if_they_are_sent(tmp_path:
         UNION ALL SELECT {bad_text}, 'wasps', 'b'
         UNION ALL SELECT 'c', {bad_text}, 'b' UNION ALL SELECT 'd', 'ants', 'b'"""
 
-    items = TaskRows(store)
+    items = SyncedRows(store)
     report = items.sync(QuerySource(store, query))
 
     assert [(finding.line, finding.column) for finding in report.findings] == [

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from askrows.pipeline.rows import row_state, row_table
+from askrows.pipeline.rows import row_state, task_rows
 from askrows.pipeline.rows.row_state import REPORT_ORDER, RowState, StateCounts
 from tests.lab import Workspace
 from tests.page import Page
@@ -35,7 +35,7 @@ def test_invented_state_moves_no_other_count(
     first_state, *other_states = REPORT_ORDER
     order: Any = (first_state, InventedState("invented"), *other_states)
     monkeypatch.setattr(row_state, "REPORT_ORDER", order)
-    monkeypatch.setattr(row_table, "REPORT_ORDER", order)
+    monkeypatch.setattr(task_rows, "REPORT_ORDER", order)
     monkeypatch.setattr(StateCounts, "invented", 0, raising=False)
 
     document = json.loads(workspace.ran("status", "--json").stdout)

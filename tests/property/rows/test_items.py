@@ -12,7 +12,7 @@ from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.rows import NO_HASH
-from tests.integration.rows.sources import TaskRows, write_csv
+from tests.integration.rows.sources import SyncedRows, write_csv
 
 COUNTS = ("new", "changed", "unchanged", "missing", "returned", "empty", "refused")
 # Key, text, and a column outside the prompt.
@@ -64,7 +64,7 @@ def test_rows_follow_the_versions_of_a_file(
     """After every version counts, values and missing rows equal the model's."""
     folder = tmp_path_factory.mktemp("items")
     store = Store(f"sqlite:///{folder}/askrows.db")
-    items = TaskRows(store)
+    items = SyncedRows(store)
     model = Model()
     for number, rows in enumerate(versions):
         report = items.sync_file(
@@ -94,7 +94,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     """No row is stored if the file changes between reading its columns and its rows."""
     store = Store(f"sqlite:///{tmp_path}/askrows.db")
     path = write_csv(tmp_path / "a.csv", [("id", "text"), ("1", "bees")])
-    items = TaskRows(store)
+    items = SyncedRows(store)
     source = FileSource(path)
     write_csv(path, [("id", "text"), ("1", "wasps")])
     with pytest.raises(InputError, match="changed while it was read"):

@@ -1,4 +1,4 @@
-"""Read the rows of a task in the database: cells, names, states, and unanswered rows.
+"""The rows of a task in the database: the conditions of their states, cells, names and counts.
 
 The table is askrows' own or another program's. Ids are text here, and are compared in the type of
 the id column.
@@ -17,18 +17,20 @@ from sqlalchemy import (
     Subquery,
     Table,
     Text,
+    and_,
     case,
     cast,
     false,
     func,
     null,
+    or_,
     select,
 )
 
 from askrows.pipeline.core.states import describe_reason
 from askrows.pipeline.rows.reflection import IdColumnFacts
 from askrows.pipeline.rows.row_state import REPORT_ORDER, RowState, StateCounts
-from askrows.pipeline.store import again, claims
+from askrows.pipeline.store import again, answers, claims, runs, schema
 from askrows.pipeline.store.database import count_rows, has_row, select_matching
 from askrows.pipeline.store.rows import count_refused
 
@@ -59,8 +61,8 @@ def describe_state_reason(
 
 
 @dataclass(frozen=True, eq=False)
-class RowTable:
-    """A table with the rows of a task."""
+class TaskRows:
+    """The rows of a task: a table, and for each state the condition of its rows."""
 
     task: str
     table: Table | Subquery
@@ -133,10 +135,7 @@ class RowTable:
     @property
     def reason_cells(self) -> Sequence[ColumnElement[Any]]:
         """Return the expressions for `describe_state_reason`, in its order after the state."""
-        parked_reason = claims.select_blocking_record(
-            "reason", self.task, self.row_id, prompt_version=self.own_prompt_version
-        )
-        return self.row_reason, parked_reason, again.is_marked(self.task, self.row_id)
+        return self.row_reason, self._read_blocking_cell("reason"), self.has_mark
 
     @property
     def source_states(self) -> tuple[RowState, ...]:
@@ -161,20 +160,43 @@ class RowTable:
     @property
     def blocked_state(self) -> ColumnElement[str | None]:
         """Return an SQL expression for CLAIMED or PARKED; NULL if a row is neither."""
-        return claims.select_blocking_record(
-            "state", self.task, self.row_id, prompt_version=self.own_prompt_version
+        return self._read_blocking_cell("state")
+
+    def _read_blocking_cell(self, name: str) -> ColumnElement[str | None]:
+        """Return an SQL expression for the state or the reason with which a row is blocked.
+
+        It is NULL if the row is not blocked. Of several records, the first value in alphabetical
+        order counts, so that CLAIMED comes before PARKED.
+
+        Args:
+            name: The column `state` or `reason`; a claim has no reason.
+        """
+        column = func.min(schema.row_claims.c[name])
+        return self._select_blocking_records().with_only_columns(column).scalar_subquery()
+
+    def _select_blocking_records(self) -> Select[Any]:
+        """Return a SELECT of the ids in the records that claim or park a row of the outer query."""
+        records = schema.row_claims.c
+        is_parked = claims.is_parked(self.own_prompt_version)
+        return (
+            select(records.item_id)
+            .where(
+                records.task == self.task,
+                records.item_id == self.row_id,
+                or_(claims.IS_CLAIMED, is_parked),
+            )
+            .correlate_except(schema.row_claims)
         )
 
     @property
     def is_blocked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a row is claimed or parked."""
-        return claims.is_blocked(self.task, self.row_id, prompt_version=self.own_prompt_version)
+        return self._select_blocking_records().exists()
 
     @property
     def is_stale(self) -> ColumnElement[bool]:
         """Return the SQL condition that an answered row changed, or that a person asked for it."""
-        has_reason_to_ask = self.has_other_input | again.is_marked(self.task, self.row_id)
-        return has_reason_to_ask & self.is_askable_again
+        return (self.has_other_input | self.has_mark) & self.is_askable_again
 
     @property
     def is_changed(self) -> ColumnElement[bool]:
@@ -184,7 +206,49 @@ class RowTable:
     @property
     def is_marked(self) -> ColumnElement[bool]:
         """Return the SQL condition that a person asked for an answered row again."""
-        return self.is_askable_again & again.is_marked(self.task, self.row_id)
+        return self.is_askable_again & self.has_mark
+
+    @property
+    def is_markable(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a person may ask for an answered row again.
+
+        It has a model's answer that counts, and no correction. It is not claimed, not parked, and
+        not marked already.
+        """
+        return and_(self.is_askable_again, ~self.is_blocked, ~self.is_marked)
+
+    @property
+    def is_corrected(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a person corrected the answer of a row."""
+        return answers.is_answered(self.task, self.row_id, answers.PERSON)
+
+    @property
+    def has_mark(self) -> ColumnElement[bool]:
+        """Return the SQL condition that a row has a mark that is not done, answered or not."""
+        return self._select_marks(~again.HAS_NEWER_ANSWER).exists()
+
+    def make_unfinished_mark_condition(self, tx: Connection) -> ColumnElement[bool]:
+        """Return the SQL condition that a command that is not over marked a row.
+
+        A command is not over if its run has no end, or if another row that it marked waits to be
+        asked. A mark also counts after its row was asked.
+        """
+        is_waiting = self.is_askable_again & self.blocked_state.is_distinct_from(claims.PARKED)
+        times = again.list_unfinished_times(tx, self.task, self.table, self.row_id, is_waiting)
+        is_of_command: ColumnElement[bool] = schema.again.c.at.in_(times)
+        run = runs.find_unfinished_run(tx, self.task)
+        if run is not None:
+            is_of_command |= schema.again.c.at >= run.started_at
+        return self._select_marks(is_of_command).exists()
+
+    def _select_marks(self, condition: ColumnElement[bool]) -> Select[Any]:
+        """Return a SELECT of the marks of a row of the outer query that meet a condition."""
+        marks = schema.again.c
+        return (
+            select(marks.item_id)
+            .where(marks.task == self.task, marks.item_id == self.row_id, condition)
+            .correlate_except(schema.again)
+        )
 
     def count_rows(self, tx: Connection, *conditions: ColumnElement[bool]) -> int:
         """Return the number of rows that meet all conditions."""
