@@ -293,12 +293,12 @@ class _People(TaskTables):
             return [*plan, "a score to each of its rows"]
         return []
 
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
+    def is_complete(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the table is complete and every row has an id and a score.
 
         Reads at most one row without a score, and one without an id.
         """
-        if not super().is_adopted(tx, settings):
+        if not super().is_complete(tx, settings):
             return False
         if not has_index(tx, experts.name, SCORE_INDEX):
             return False

@@ -287,7 +287,7 @@ def _prepare_tables(
         is_ready = schema.is_workspace(tx)
         workspace_id = workspace.get_workspace(tx).workspace_id if is_ready else None
         workspace.check_sealed_folder(settings.data, workspace_id, database_name=store.display_name)
-        is_ready = is_ready and all(tables.is_adopted(tx, settings) for tables in task_tables)
+        is_ready = is_ready and all(tables.is_complete(tx, settings) for tables in task_tables)
     if not is_ready:
         adopters = [partial(tables.adopt, settings=settings) for tables in task_tables]
         for line in schema.ensure_schema(store, adopters):

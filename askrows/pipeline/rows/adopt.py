@@ -246,13 +246,13 @@ class TaskTables:
 
         Returns:
             A line for each existing table that lacks something. Empty if there is no such table, or
-            if the tables are adopted, see `is_adopted`.
+            if the tables are complete, see `is_complete`.
 
         Raises:
             ConfigurationError: A table cannot be adopted.
         """
         # Subclasses also check their indexes, which are no columns of another program.
-        if TaskTables.is_adopted(self, tx, settings):
+        if TaskTables.is_complete(self, tx, settings):
             return []
         return [
             f"{', '.join([*spec.find_missing_parts(tx), 'an index'])} to `{spec.name}`"
@@ -260,7 +260,7 @@ class TaskTables:
             if spec.read_suitable_columns(tx)
         ]
 
-    def is_adopted(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
+    def is_complete(self, tx: Connection, settings: Settings = DEFAULT_SETTINGS) -> bool:
         """Return whether the tables are marked as adopted, and have all their columns.
 
         The time does not depend on the number of rows.

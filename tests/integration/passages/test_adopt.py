@@ -54,7 +54,7 @@ def test_a_table_of_any_name_is_read(tmp_path: Path) -> None:
     name = 'my "own" table'
     with workspace(data, passages=name) as ws, ws.store.read() as tx:
         assert table.read_passage_texts(tx, shape(ws), ["a"]) == {"a": "x"}
-        assert table.TABLES.is_adopted(tx, Settings(passages_table=name))
+        assert table.TABLES.is_complete(tx, Settings(passages_table=name))
 
     with workspace(data, passages="docs") as ws:
         assert lines_of(ws) == ["created the table docs, which did not exist"]

@@ -31,13 +31,13 @@ class Kind:
 
     table: str
     adopt: Callable[[Connection], list[str]]
-    is_adopted: Callable[[Connection], bool]
+    is_complete: Callable[[Connection], bool]
 
 
 KINDS = {
-    "experts": Kind("experts", people.PEOPLE.adopt, people.PEOPLE.is_adopted),
-    "passages": Kind("passages", passages.TABLES.adopt, passages.TABLES.is_adopted),
-    "concepts": Kind("passage_concepts", passages.TABLES.adopt, passages.TABLES.is_adopted),
+    "experts": Kind("experts", people.PEOPLE.adopt, people.PEOPLE.is_complete),
+    "passages": Kind("passages", passages.TABLES.adopt, passages.TABLES.is_complete),
+    "concepts": Kind("passage_concepts", passages.TABLES.adopt, passages.TABLES.is_complete),
 }
 
 
@@ -201,7 +201,7 @@ def test_an_unsuitable_table_is_refused_and_unchanged(
     assert _dump(store) == before
 
     with store.read() as tx:
-        assert not table_kind.is_adopted(tx)
+        assert not table_kind.is_complete(tx)
 
 
 def test_adoption_is_planned_in_a_workspace_that_never_used_the_task(store: Store) -> None:
