@@ -342,6 +342,6 @@ def score(ws: WorkspaceSession) -> Report:
         )
     with ws.store.write() as tx:
         changed = people_table.refresh_scores(tx)
-        total = ws.task.make_row_table(tx).count_rows(tx)
+        total = ws.task.select_task_rows(tx).count_rows(tx)
     title = f"{plural(total, 'score')} checked, {changed:,} changed"
     return Report({"total": total, "changed": changed}, title)

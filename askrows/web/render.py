@@ -188,7 +188,7 @@ def find_used_tasks(ws: WorkspaceSession) -> set[str]:
         return {
             task.subject
             for task in ws.tasks
-            if task.user_file or task.make_row_table(tx).has_rows(tx)
+            if task.user_file or task.select_task_rows(tx).has_rows(tx)
         }
 
 

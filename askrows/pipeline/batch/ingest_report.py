@@ -212,7 +212,7 @@ def summarize_batches(
         numbers,
         model=batch.model,
     )
-    names = task.make_row_table(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
+    names = task.select_task_rows(tx).read_names(tx, [*unapplied_ids, *outdated_ids])
     # Several rows can have the same name, so the rows are told apart by their ids.
     outdated_id_set = set(outdated_ids)
 
@@ -270,7 +270,7 @@ def _add_failures(
             examples[group].append((row_id, text))
 
     row_ids = [row_id for row_id, _ in chain.from_iterable(examples.values())]
-    names = task.make_row_table(tx).read_names(tx, row_ids)
+    names = task.select_task_rows(tx).read_names(tx, row_ids)
     for group, count in sorted(counts.items(), key=lambda group: (-group[1], group[0])):
         named_examples = tuple(
             (names.get(row_id, row_id), text) for row_id, text in examples[group]

@@ -423,7 +423,7 @@ def list_due_rows(tx: Connection, task: Task) -> list[dict[str, Any]]:
         number of tries.
     """
     due_ids = set(claiming.find_due_ids(tx, task))
-    names = task.make_row_table(tx).read_names(tx, list(due_ids))
+    names = task.select_task_rows(tx).read_names(tx, list(due_ids))
     return [
         {
             "name": names[retry.row_id],

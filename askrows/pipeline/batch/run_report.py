@@ -113,7 +113,7 @@ class RunReport:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""
         attempts = answers.attempts_of_batches(tx, self.numbers)
         failed_ids = dict.fromkeys(row_id for _, _, _, row_id, _ in attempts)
-        table = task.make_row_table(tx)
+        table = task.select_task_rows(tx)
         states_to_ask = (RowState.OPEN, RowState.STALE, RowState.PARKED)
         words_to_ask = {table.name_state(state) for state in states_to_ask}
         rows = table.select_by_ids(tx, list(failed_ids), [table.row_id, table.state_expression])

@@ -487,7 +487,7 @@ class _Send(NamedTuple):
         provenance = Provenance(batch.number, batch.version, ws.model, batch.fingerprint)
         request_outcome = RequestOutcome(claim, Outcome.REFUSED, f"{REFUSED_AT_CREATE}: {reason}")
         write_result = write_failures(tx, ws.task, ws.now, [request_outcome], source=provenance)
-        names = ws.task.make_row_table(tx).read_names(tx, [claim.row_id])
+        names = ws.task.select_task_rows(tx).read_names(tx, [claim.row_id])
         row_name = names.get(claim.row_id, claim.row_id)
         is_parked = bool(write_result.parked)
         next_step = "is parked" if is_parked else "is asked once more by the next run"

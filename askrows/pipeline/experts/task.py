@@ -101,7 +101,7 @@ class PeopleTask(Task):
 
             self._listed_declaration, self.prompt_version = declare_with_vocabulary(vocabulary_file)
 
-    def make_row_table(self, tx: Connection) -> TaskRows:
+    def select_task_rows(self, tx: Connection) -> TaskRows:
         """Return the table of people."""
         return table.people_table(tx)
 

@@ -126,8 +126,8 @@ class IndexReport:
     def describe_refused_texts(self, workspace: OpenWorkspace, task: Task) -> str:
         """Return the number of refused texts, the names of their rows, and the first reason."""
         with workspace.store.read() as tx:
-            row_table = task.make_row_table(tx)
-            names_by_id = row_table.read_names(tx, list(self.refused))
+            task_rows = task.select_task_rows(tx)
+            names_by_id = task_rows.read_names(tx, list(self.refused))
         row_names = [names_by_id.get(row_id, row_id) for row_id in self.refused]
         first_reason = next(iter(self.refused.values()))
         texts = plural(len(self.refused), "text")
@@ -370,7 +370,7 @@ class _IndexBuilder:
             position = self._read_checked_position(tx)
             refused_texts = self._find_refused_entries(tx)
             count = indexed_task.count_entries(tx) - len(refused_texts)
-            table = self._task.make_row_table(tx)
+            table = self._task.select_task_rows(tx)
             state_counts = table.count_states(tx)
             with workspace.display.bar("building", count) as bar:
                 staged = write_build(

@@ -199,7 +199,7 @@ def describe_row(
             row_id,
             prompt_version=task.parked_version,
         )
-        display_name = task.make_row_table(tx).read_names(tx, [row_id]).get(row_id, row_id)
+        display_name = task.select_task_rows(tx).read_names(tx, [row_id]).get(row_id, row_id)
         stale_reason = None
         if view_row is not None and view_row.state == RowState.STALE:
             stale_reason = view_row.reason
@@ -264,7 +264,7 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
     document = describe_row(ws, name, raw=raw)
     row_id = document["item"]
     with ws.store.read() as tx:
-        titles = ws.task.make_row_table(tx).read_titles(tx, [row_id])
+        titles = ws.task.select_task_rows(tx).read_titles(tx, [row_id])
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
@@ -302,7 +302,7 @@ def report_newest_requests(
         )
         for request in requests:
             row_id = request["item"]
-            table = ws.find_task(request["task"]).make_row_table(tx)
+            table = ws.find_task(request["task"]).select_task_rows(tx)
             request["name"] = table.read_titles(tx, [row_id]).get(row_id, row_id)
         if raw:
             _add_request_and_reply_lines(tx, requests, ws.data)
@@ -395,7 +395,7 @@ def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     with store.read() as tx:
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         row_ids = [row_id for row_id, _, _ in parked_rows]
-        names = task.make_row_table(tx).read_titles(tx, row_ids)
+        names = task.select_task_rows(tx).read_titles(tx, row_ids)
     return [
         ParkedRow(names.get(row_id, row_id), reason, since) for row_id, reason, since in parked_rows
     ]
@@ -448,7 +448,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
             prompt_version=task.parked_version,
             row_ids=row_ids,
         )
-        names_by_id = task.make_row_table(tx).read_titles(tx, unparked_ids)
+        names_by_id = task.select_task_rows(tx).read_titles(tx, unparked_ids)
     names = sorted(names_by_id.get(row_id, row_id) for row_id in unparked_ids)
     title = f"{plural(len(names), nouns.singular, nouns.plural)} can be asked again"
     return Report({"unparked": names}, title)

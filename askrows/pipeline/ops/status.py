@@ -98,8 +98,8 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         task = ws.task
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
-        row_table = task.make_row_table(tx)
-        counts = row_table.count_states(tx)
+        task_rows = task.select_task_rows(tx)
+        counts = task_rows.count_states(tx)
         document = _read_status_document(ws, tx, all_batches, parked_rows, counts, exact=exact)
         reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
@@ -147,7 +147,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     return StatusReport(
         subject=ws.settings.task,
         counts=counts,
-        state_words={state: row_table.name_state(state) for state in RowState},
+        state_words={state: task_rows.name_state(state) for state in RowState},
         document=document,
         open_batches=open_batches,
         open_batch_lines=open_batch_lines,
@@ -166,7 +166,7 @@ def count_other_tasks(ws: WorkspaceSession) -> dict[str, dict[str, int]]:
     other_tasks = [task for task in ws.tasks if task.name != ws.task.name]
     with ws.store.read() as tx:
         for task in other_tasks:
-            table = task.make_row_table(tx)
+            table = task.select_task_rows(tx)
             counts = table.count_states(tx)
             if counts.total or counts.gone:
                 count_document = table.make_count_document(counts)
@@ -231,7 +231,7 @@ def _read_status_document(
     state_counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
     syntax_error = task.user_file.describe_syntax_error() if task.user_file is not None else ""
     return {
-        ws.settings.task: task.make_row_table(tx).make_count_document(counts),
+        ws.settings.task: task.select_task_rows(tx).make_count_document(counts),
         # The state of live batches is left out if no batch has it.
         "batches": {
             state.value: state_counts[state]
@@ -443,7 +443,7 @@ def _describe_stale(
     """
     if not count:
         return None
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     marked_count = table.count_by_state(tx, table.is_marked).stale
     command = task.nouns.command("tag", refresh=True if marked_count < count else None)
     return {"count": count, "marked": marked_count, "hint": f"`{command}` asks about them again"}
@@ -510,7 +510,7 @@ def _describe_index(
         if manifest is not None:
             with builds.open_current() as index:
                 behind = count_stale(indexed_task, tx, index, exact=exact)
-            names = task.make_row_table(tx).read_names(tx, list(manifest.refused))
+            names = task.select_task_rows(tx).read_names(tx, list(manifest.refused))
             model_name = settings.embedding_model.removeprefix("models/")
             return {
                 "count": manifest.count,

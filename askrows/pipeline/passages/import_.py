@@ -215,7 +215,7 @@ def _write_passages(
     A passage whose text differs and that has concepts is rejected. Runs in the caller's
     transaction.
     """
-    items = table.make_row_table(shape)
+    items = table.select_task_rows(shape)
     stored_rows: Mapping[str, Mapping[str, Any]] = {}
     if shape.passages.name not in shape.missing:
         stored_rows = items.read_rows(

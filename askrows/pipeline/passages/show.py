@@ -48,7 +48,7 @@ def read_quoted_passage(
     with store.read() as tx:
         shape = read_shape(tx, passages=settings.passages_table)
         passage_ids = [task.find_row_id(tx, passage_id)]
-        passages = table.make_row_table(shape)
+        passages = table.select_task_rows(shape)
         row = passages.read_rows(tx, passage_ids, shape.value_columns)[passage_id]
         concepts = list(table.iterate_concepts(tx, shape, passage_id=passage_id))
 

@@ -122,9 +122,9 @@ class PassagesTask(Task):
         self.parked_version = "" if skipped_versions is None else prompt_version
         self.index = _make_passage_index(shape)
 
-    def make_row_table(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
+    def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the shape is enough
         """Return the table of passages, with the condition for open passages."""
-        return table.make_row_table(
+        return table.select_task_rows(
             self.shape,
             skipped_versions=self.skipped_versions,
             prompt_version=self.parked_version,
@@ -141,7 +141,7 @@ class PassagesTask(Task):
         return make_passages_grid(
             tx,
             self.shape,
-            self.make_row_table(tx),
+            self.select_task_rows(tx),
             preference=self.make_version_preference(tx),
         )
 
@@ -253,7 +253,7 @@ class PassagesTask(Task):
             or not isinstance(outcome_by_id[key].answer, GroundedConcepts)
         }
         has_concepts = table.has_concepts(self.shape, (prompt_version,))
-        answered_ids = table.make_row_table(self.shape).filter_ids(tx, list(texts), has_concepts)
+        answered_ids = table.select_task_rows(self.shape).filter_ids(tx, list(texts), has_concepts)
         renewed_ids = stored_answers.find_answered(
             tx, table.TASK, sorted(answered_ids), prompt_version
         )
@@ -475,7 +475,7 @@ def _make_passage_index(shape: PassagesShape) -> IndexedTask:
         entry_noun="passage",
         columns={"rank": "rank", "passage": "id", "concepts": "concepts", "text": "text"},
         ranking=Ranking((FieldGroup(("text",)), FieldGroup(("concepts",), 0.5))),
-        count_entries=lambda tx: table.make_row_table(shape).count_rows(
+        count_entries=lambda tx: table.select_task_rows(shape).count_rows(
             tx,
             table.has_concepts(shape, None),
         ),
@@ -503,7 +503,7 @@ def _read_index_entries(
     Args:
         among: Ids of the passages; None means all passages.
     """
-    items = table.make_row_table(shape)
+    items = table.select_task_rows(shape)
     condition = table.has_concepts(shape, None)
     # WHERE= of a search can name the columns after the text.
     _, *extra_columns = shape.value_columns

@@ -74,7 +74,7 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
         size: Maximum number of rows.
         seed: Seed of the sample.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     askable_ids = table.select_rows(claiming.make_asked_rows_condition(tx, task))
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)

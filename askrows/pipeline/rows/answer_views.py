@@ -51,8 +51,8 @@ from askrows.pipeline.rows.stored_rows import (
     KEY_COLUMN,
     PLACE_COLUMN,
     VALUES_COLUMN,
-    make_row_table,
     make_rows_subquery,
+    select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.rows.view_row import (
@@ -139,7 +139,7 @@ def _make_view_query(
             )
         for name in name_number_columns(task):
             columns[name] = rows.c[PLACE_COLUMN]
-        state = make_row_table(task, rows, task.prompt_version).state_expression
+        state = select_task_rows(task, rows, task.prompt_version).state_expression
         (state_name,) = name_added_columns(columns, (STATE_COLUMN,), "row_").values()
         columns[state_name] = case((row_key.is_(None), RowState.GONE.value), else_=state)
 

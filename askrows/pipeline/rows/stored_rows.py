@@ -45,7 +45,7 @@ def make_rows_subquery(task: str) -> Subquery:
     return select(*columns).where(rows_table.c.task == task).subquery("items")
 
 
-def make_row_table(
+def select_task_rows(
     task: TaskRecord,
     rows: Subquery,
     prompt_version: str,

@@ -370,7 +370,7 @@ class TagRounds:
         report.unasked = min(unfinished_count, self.count_claimable())
 
         with ws.store.read() as tx:
-            names = ws.task.make_row_table(tx).read_names(
+            names = ws.task.select_task_rows(tx).read_names(
                 tx,
                 [row_id for row_id, _ in live_report.first_failures],
             )

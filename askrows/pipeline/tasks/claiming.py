@@ -37,7 +37,7 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
 
     Claimed and parked rows are included: callers that claim rows leave them out.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     condition = table.is_open | table.is_marked
     if task.asked_rows.has_changed:
         condition |= table.is_changed
@@ -50,7 +50,7 @@ def make_asked_rows_condition(tx: Connection, task: Task) -> ColumnElement[bool]
 
 def _make_claimable_condition(tx: Connection, task: Task) -> ColumnElement[bool]:
     """Return the SQL condition of the rows that the next batch can claim."""
-    return make_asked_rows_condition(tx, task) & ~task.make_row_table(tx).is_blocked
+    return make_asked_rows_condition(tx, task) & ~task.select_task_rows(tx).is_blocked
 
 
 def select_claimable_rows(
@@ -66,7 +66,7 @@ def select_claimable_rows(
         after_row_id: Only rows after this row id.
     """
     condition = _make_claimable_condition(tx, task)
-    return task.make_row_table(tx).select_rows(condition, names=column_names, after=after_row_id)
+    return task.select_task_rows(tx).select_rows(condition, names=column_names, after=after_row_id)
 
 
 def read_claimable_rows(
@@ -100,7 +100,7 @@ def filter_claimable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> 
     after failures (parked).
     """
     condition = _make_claimable_condition(tx, task)
-    claimable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, condition)
+    claimable_ids = task.select_task_rows(tx).filter_ids(tx, row_ids, condition)
     return [row_id for row_id in row_ids if row_id in claimable_ids]
 
 
@@ -211,7 +211,7 @@ def filter_askable_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -> se
 
     The result is for display: `ask_again` checks again whether it may mark the rows.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     is_askable = table.is_open | table.is_askable_again
     is_free = ~table.has_state(RowState.CLAIMED)
     return table.filter_ids(tx, row_ids, is_askable, is_free)
@@ -259,7 +259,7 @@ def mark_to_ask_again(
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     is_markable = make_markable_condition(tx, task, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(is_markable)
     return again.mark_to_ask_again(tx, task.name, row_ids, who=who, now=now)
@@ -271,7 +271,7 @@ def unmark_rows(tx: Connection, task: Task, row_filter: RowFilter) -> int:
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     conditions = task.make_grid(tx).make_conditions(tx, row_filter)
     row_ids = select(table.row_id).select_from(table.table).where(true(), *conditions)
     return again.remove_marks(tx, task.name, row_ids)
@@ -288,7 +288,7 @@ def make_markable_condition(
     Raises:
         InputError: The filter is invalid.
     """
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     conditions = [*task.make_grid(tx).make_conditions(tx, row_filter), table.is_markable]
     if row_filter.where:
         conditions.append(~table.make_unfinished_mark_condition(tx))
@@ -303,6 +303,6 @@ def read_marked_answer_ids(tx: Connection, task: Task, row_ids: Sequence[str]) -
     marks = again.read_marks(tx, task.name, row_ids)
     if task.asked_rows.will_mark:
         is_markable = make_markable_condition(tx, task, task.asked_rows.row_filter)
-        markable_ids = task.make_row_table(tx).filter_ids(tx, row_ids, is_markable)
+        markable_ids = task.select_task_rows(tx).filter_ids(tx, row_ids, is_markable)
         marks |= dict.fromkeys(markable_ids, answers.newest_model_answer_id(tx))
     return marks

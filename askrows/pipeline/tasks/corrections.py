@@ -139,7 +139,7 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
     """
     with store.read() as tx:
         edits_by_id = edits.list_edits(tx, task.name, None)
-        titles = task.make_row_table(tx).read_titles(tx, list(edits_by_id))
+        titles = task.select_task_rows(tx).read_titles(tx, list(edits_by_id))
 
     documents = []
     for row_id, row_edits in edits_by_id.items():

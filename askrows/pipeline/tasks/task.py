@@ -198,8 +198,8 @@ class Task(ABC):
     # ---- rows
 
     @abstractmethod
-    def make_row_table(self, tx: Connection) -> TaskRows:
-        """Return the table object that reads the rows, their states and the open rows."""
+    def select_task_rows(self, tx: Connection) -> TaskRows:
+        """Return the rows of the task, with the conditions of their states; read nothing."""
 
     @abstractmethod
     def make_grid(self, tx: Connection) -> "Grid":
@@ -231,7 +231,7 @@ class Task(ABC):
 
     def read_rows(self, tx: Connection, row_ids: Sequence[str]) -> RowsById:
         """Return the rows as they are now, in the order of `row_ids`, without deleted rows."""
-        stored_rows = self.make_row_table(tx).read_rows(tx, row_ids, self.row_columns)
+        stored_rows = self.select_task_rows(tx).read_rows(tx, row_ids, self.row_columns)
         return {
             row_id: self.unpack_row(stored_rows[row_id])
             for row_id in row_ids
@@ -252,7 +252,7 @@ class Task(ABC):
         Raises:
             InputError: There is no such row.
         """
-        table = self.make_row_table(tx)
+        table = self.select_task_rows(tx)
         if table.filter_ids(tx, [name]):
             return name
         row_id = table.find_id_by_place(tx, name)

@@ -95,7 +95,7 @@ def _has_people(tx: Connection, settings: Settings) -> bool:
     if list_missing_task_tables(tx, settings):
         return False
     people = list_shipped_tasks()[0].make_task(tx, settings)
-    return people is not None and people.make_row_table(tx).has_rows(tx)
+    return people is not None and people.select_task_rows(tx).has_rows(tx)
 
 
 def select_first_used_task(tx: Connection, settings: Settings) -> Settings:

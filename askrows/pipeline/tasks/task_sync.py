@@ -131,7 +131,7 @@ def sync_task(
         # The count reads all rows.
         row_count = 0
         if not task.asked_rows.has_changed:
-            table = current_task.make_row_table(tx)
+            table = current_task.select_task_rows(tx)
             row_count = table.count_rows(tx, table.is_changed)
     if row_count:
         display.say(

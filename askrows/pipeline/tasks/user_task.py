@@ -32,9 +32,9 @@ from askrows.pipeline.rows.stored_rows import (
     HASH_COLUMN,
     KEY_COLUMN,
     VALUES_COLUMN,
-    make_row_table,
     make_rows_subquery,
     parse_stored_values,
+    select_task_rows,
 )
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.rows.write_to import (
@@ -143,13 +143,13 @@ class UserTask(Task):
         """Return the stored rows as a subquery, with their values as JSON."""
         return make_rows_subquery(self.name)
 
-    def make_row_table(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
-        """Return the stored rows as a table with states; see `stored_rows.make_row_table`.
+    def select_task_rows(self, tx: Connection) -> TaskRows:  # noqa: ARG002 - the record is enough
+        """Return the stored rows with their states; see `stored_rows.select_task_rows`.
 
         With `write_to=`, a row that was written into another program's table for the backend and
         the model of this task counts as answered, too.
         """
-        table = make_row_table(
+        table = select_task_rows(
             self.record,
             self.stored_rows,
             self.parked_version,
@@ -194,7 +194,7 @@ class UserTask(Task):
             .limit(count)
         )
         row_ids = list(tx.execute(query).scalars())
-        return row_ids, self.make_row_table(tx).count_rows(tx, *conditions)
+        return row_ids, self.select_task_rows(tx).count_rows(tx, *conditions)
 
     def unpack_row(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored row with its values by column; missing values are None."""
@@ -302,7 +302,7 @@ class UserTask(Task):
         """
         if self.answer_target is None or not self.answer_target.has_records:
             return ""
-        table = self.make_row_table(tx)
+        table = self.select_task_rows(tx)
         is_foreign = and_(
             table.has_state(RowState.ANSWERED),
             ~stored_answers.is_answered(self.name, table.row_id),
@@ -505,7 +505,7 @@ class UserTask(Task):
             RefusedRowError: A rule of the table of `write_to=` refuses an answer.
         """
         outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
-        table = self.make_row_table(tx)
+        table = self.select_task_rows(tx)
         stored_rows = table.read_rows(
             tx,
             list(outcomes_by_id),

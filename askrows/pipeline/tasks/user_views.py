@@ -104,7 +104,7 @@ class TaskGridBuilder:
         self._task = task
         self._record = record
         self._doubtful_confidence = doubtful_confidence
-        self._table = task.make_row_table(tx)
+        self._table = task.select_task_rows(tx)
         self._values = self._table.table.c[VALUES_COLUMN]
         # A key that is a hash of the row is no column of the source.
         self._own_keys = [name for name, _ in self._record.key if name not in self._record.columns]
@@ -359,7 +359,7 @@ def _list_tags(metadata: Mapping[str, Any]) -> list[str]:
 
 def _count_index_entries(task: Task, tx: Connection) -> int:
     """Return how many rows are in their source and have an answer of any version."""
-    table = task.make_row_table(tx)
+    table = task.select_task_rows(tx)
     columns = table.table.c
     is_in_source = columns.askrows_gone_at.is_(None)
     is_answered = answers.is_answered(task.name, columns.askrows_key)

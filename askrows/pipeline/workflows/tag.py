@@ -377,7 +377,7 @@ def _print_tag_estimate(
     if options.again:
         return
     with ws.store.read() as tx:
-        table = ws.task.make_row_table(tx)
+        table = ws.task.select_task_rows(tx)
         has_version = answers.is_answered(ws.task.name, table.row_id, ws.version)
         answered_count = table.count_by_state(tx, has_version).answered
         if answered_count:

@@ -306,7 +306,7 @@ def plan_rows(ws: WorkspaceSession, row_ids: Sequence[str]) -> PlannedRows:
         planned_requests = {
             request.row.id: request for request in builder.build_requests(tx, ordered_rows)
         }
-        names = ws.task.make_row_table(tx).read_names(tx, list(planned_requests))
+        names = ws.task.select_task_rows(tx).read_names(tx, list(planned_requests))
         calibration = budget.load_calibration(tx, ws.version, ws.task.fingerprint)
 
     if not planned_requests:

@@ -167,7 +167,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
     measurements["the batch"] = f"finished after {ws.monotonic() - started_at_s:.0f} s"
 
     with check_ws.store.read() as tx:
-        counts = check_ws.task.make_row_table(tx).count_states(tx)
+        counts = check_ws.task.select_task_rows(tx).count_states(tx)
         spent_usd = money.sum_spending(tx).known_usd
         sent_batches = batches.batches_in_states(tx)
     remote_names = [batch.remote_name for batch in sent_batches]

@@ -48,7 +48,7 @@ def render_quality(
         newest_report = read_newest_report(ws.data, ws.task.name)
         samples = _sample_values(newest_report) if newest_report else []
         with ws.store.read() as tx:
-            titles = ws.task.make_row_table(tx).read_titles(
+            titles = ws.task.select_task_rows(tx).read_titles(
                 tx, [sample["id"] for sample in samples]
             )
         return render_page(

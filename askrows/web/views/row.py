@@ -377,7 +377,7 @@ def _row_values(
     with ws.store.read() as tx:
         askable_ids = claiming.filter_askable_ids(tx, ws.task, [row_id])
         stored_answer = ws.task.read_preferred_answers(tx, [row_id]).get(row_id)
-        row_title = ws.task.make_row_table(tx).read_titles(tx, [row_id]).get(row_id, row_id)
+        row_title = ws.task.select_task_rows(tx).read_titles(tx, [row_id]).get(row_id, row_id)
     concepts = []
     if task == PASSAGES_TASK and columns:
         passage = make_passage_values(read_quoted_passage(ws.settings, ws.store, ws.task, row_id))

@@ -344,8 +344,8 @@ def _read_page(store: Store, task: Task, *, query: RowQuery) -> _RowsPage:
     available_names = list(dict.fromkeys([*usual_names, *other_names]))
     row_ids = [row.id for row in page.items]
     with store.read() as tx:
-        names = task.make_row_table(tx).read_names(tx, row_ids)
-        titles = task.make_row_table(tx).read_titles(tx, row_ids)
+        names = task.select_task_rows(tx).read_names(tx, row_ids)
+        titles = task.select_task_rows(tx).read_titles(tx, row_ids)
         edits_by_id = edits.list_edits(tx, task.name, row_ids)
 
     rows = [

@@ -209,7 +209,7 @@ def _render_batch(
         row_ids = run.list_row_ids(tx)
         examples = chain.from_iterable(error["examples"] for error in document["reasons"])
         example_names = [name for name, _ in examples]
-        titles = run_task.make_row_table(tx).read_titles(
+        titles = run_task.select_task_rows(tx).read_titles(
             tx, [*row_ids[:MAX_NAMED_ROWS], *example_names]
         )
         failed_ids = run.list_failed_row_ids(tx, run_task)

@@ -109,7 +109,7 @@ def render_search(
             values["failure"] = errors.to_problem(error)
         with ws.store.read() as tx:
             names = [query.like, *(hit["key"] for hit in values["hits"])]
-            values["titles"] = ws.task.make_row_table(tx).read_titles(tx, names)
+            values["titles"] = ws.task.select_task_rows(tx).read_titles(tx, names)
         return render_page(
             app_state,
             "search.html",
