@@ -40,6 +40,7 @@ from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
+    RequestOutcome,
     RowFault,
     TaskNouns,
     WriteResult,
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from askrows.pipeline.experts.declaration import Tags
-    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 NOTHING_CHANGED = "nothing was changed"
 _DATABASE_KEEPS_ROW = (
@@ -201,7 +201,7 @@ class PeopleTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        outcomes: Sequence["RequestOutcome"],
+        outcomes: Sequence[RequestOutcome],
         *,
         version: str,  # noqa: ARG002 - a row of tags does not store whose they are
         now: datetime,  # noqa: ARG002 - nor their time

@@ -31,6 +31,7 @@ from askrows.pipeline.tasks.task import IndexedTask, Task
 from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
+    RequestOutcome,
     RowFault,
     TaskNouns,
     WriteResult,
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
     from askrows.pipeline.passages.declaration import PassageConcepts
     from askrows.pipeline.passages.evidence import GroundedConcepts
-    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 
 FIRST_VERSION = f"{table.TASK}@1"
@@ -217,7 +217,7 @@ class PassagesTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        outcomes: Sequence["RequestOutcome"],
+        outcomes: Sequence[RequestOutcome],
         *,
         version: str,
         now: datetime,

@@ -39,6 +39,7 @@ from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
     KeptValues,
+    RequestOutcome,
     RowFault,
     RowsById,
     TaskNouns,
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from askrows.pipeline.rows.grid import Grid
     from askrows.pipeline.tasks.prompt_builder import PromptBuilder
     from askrows.pipeline.tasks.task_file import UserFile
-    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -405,7 +405,7 @@ class Task(ABC):
     def write_answers(
         self,
         tx: Connection,
-        outcomes: Sequence["RequestOutcome"],
+        outcomes: Sequence[RequestOutcome],
         *,
         version: str,
         now: datetime,

@@ -56,6 +56,7 @@ from askrows.pipeline.tasks.task_values import (
     ExportOptions,
     ExportRows,
     KeptValues,
+    RequestOutcome,
     RowsById,
     TaskNouns,
     TaskRow,
@@ -65,7 +66,6 @@ from askrows.pipeline.tasks.task_values import (
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from askrows.pipeline.tasks.task_values import RequestOutcome
 
 # Fewer characters of a hash are not taken for its beginning.
 MIN_HASH_CHARS = 4
@@ -464,7 +464,7 @@ class UserTask(Task):
     def write_answers(
         self,
         tx: Connection,
-        outcomes: Sequence["RequestOutcome"],
+        outcomes: Sequence[RequestOutcome],
         *,
         version: str,
         now: datetime,
