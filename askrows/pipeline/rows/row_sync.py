@@ -1,4 +1,4 @@
-"""Sync the rows of a task with its source, all or nothing.
+"""Sync the rows of a task with its source, all or nothing, and print the result.
 
 The rows are stored in `askrows_rows`, each as a JSON object, and are read without the source. The
 source is read to its end before anything is written, and the images of each row are inspected. So a
@@ -7,6 +7,7 @@ transaction. To stage a row means to store it in a temporary table until then. A
 row that a user erased; it is not stored again.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from typing import Any
 
 import orjson
 
+from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import format_counts
+from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.cells import hash_text, to_compact_json
 from askrows.pipeline.rows.row_findings import (
     MAX_KEPT_FINDINGS,
@@ -25,10 +28,11 @@ from askrows.pipeline.rows.row_findings import (
     ReadRow,
     escape_unsound,
     find_unsound_text,
+    make_excerpt,
     make_refused_row,
     make_rejection,
 )
-from askrows.pipeline.rows.source import read_rows_by_id
+from askrows.pipeline.rows.source import RowSource, read_rows_by_id
 from askrows.pipeline.rows.stored_rows import (
     has_only_blanks,
     hash_input,
@@ -38,6 +42,7 @@ from askrows.pipeline.rows.stored_rows import (
 from askrows.pipeline.store import claims, marks, workspace
 from askrows.pipeline.store import rows as stored_rows
 from askrows.pipeline.store.database import Store, select_matching, split_into_pages
+from askrows.pipeline.store.locks import Locks
 from askrows.pipeline.store.task_record import TaskRecord
 
 # Rows in memory.
@@ -48,6 +53,8 @@ MAX_LOOKUP_KEYS = 200
 MAX_KEY_BYTES = 2_000
 # Rows of a preview that would be gone.
 MAX_MISSING_EXAMPLES = 10
+# Refused rows that a report of a sync prints.
+MAX_LISTED_REFUSED_ROWS = 3
 # Kinds of columns that may be a key.
 KEY_KINDS = frozenset({"text", "integer"})
 # Hexadecimal digits of a hash that is the id of a row.
@@ -403,6 +410,86 @@ class RowSync:
             key = values[first_column]
             return make_rejection(line, reason, key, column=first_column, cells=values)
         return row_id
+
+
+def sync_source(row_sync: RowSync, source: RowSource, locks: Locks, display: Progress) -> None:
+    """Sync the stored rows of a task with their source, and print notes and the report.
+
+    New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
+    transaction. If the source gave only new rows, because of `cursor=`, no row is marked as gone.
+    The images of the rows are read and checked. Waits for the lock of the task's rows.
+
+    Raises:
+        InputError: The source cannot be read to its end; nothing is written.
+    """
+    record = row_sync.record
+    earlier_notes = list(source.notes)
+    for note in earlier_notes:
+        display.say(f"{record.name}: {note}")
+
+    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
+        report = row_sync.run(source, display)
+        for note in source.notes[len(earlier_notes) :]:
+            display.say(f"{record.name}: {note}")
+        items_command = CommandHint("items", task=record.name, state="refused")
+        print_sync_report(report, record, display, list_hint=f"`{items_command}` lists all")
+
+
+def print_sync_report(
+    report: RowSyncReport,
+    record: TaskRecord,
+    display: Progress,
+    *,
+    list_hint: str,
+) -> None:
+    """Print the counts of a sync, an example of an unusable row, and the first refused rows.
+
+    The counts are a message; the rest are warnings. At most MAX_LISTED_REFUSED_ROWS refused rows
+    are printed, then how many there are. Counts of 0 are not printed. Columns with escapes are
+    named.
+
+    Args:
+        list_hint: Says where all refused rows are. It is printed if there are more.
+    """
+    if report.summary:
+        display.say(f"{record.name}: {report.summary}")
+    if report.unusable:
+        row_key, reason = report.unusable_example
+        items_command = CommandHint("items", task=record.name, state="unusable")
+        display.warn(
+            f"{plural(report.unusable, 'row')} of {record.name} cannot be asked about "
+            f"({row_key}: {reason}); `{items_command}` lists each reason",
+        )
+
+    for column, row_count in report.escaped.items():
+        display.warn(
+            f"{_format_source_name(record)}, column {column!r}: NUL or invalid UTF-8 in "
+            rf"{plural(row_count, 'row')} is stored as escapes such as \xa7; the column is not sent"
+        )
+    for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
+        display.warn(format_refused_row_message(finding, record))
+    if report.refused > MAX_LISTED_REFUSED_ROWS:
+        display.warn(
+            f"{_format_source_name(record)}: {report.refused:,} rows are refused; {list_hint}"
+        )
+
+
+def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
+    """Return the message that a row is refused, with its line, column and the reason.
+
+    No task can ask about a refused row, for example because it has no key.
+    """
+    location = f"{record.line_noun} {finding.line}"
+    if finding.column:
+        location += f", column {finding.column!r}"
+    reason = finding.reason
+    if finding.key:
+        reason += f" ({make_excerpt(finding.key)})"
+    return f"{_format_source_name(record)}, {location}: {reason}; the row is refused"
+
+
+def _format_source_name(record: TaskRecord) -> str:
+    return f"the query of {record.name}" if record.is_query else record.items
 
 
 def find_changed_in_source(

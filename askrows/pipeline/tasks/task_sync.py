@@ -1,25 +1,31 @@
-"""Read the sources of tasks: sync stored rows, and hold rows of a new source in memory.
+"""Sync a task with its file and its source, and hold rows of a new source in memory.
 
 A registered task's stored rows are synced with its file and its source. A task before its first
 use, or before a newer table is stored, has rows in memory.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.core.command_hint import CommandHint, OptionHint
+from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.cells import hash_text
-from askrows.pipeline.rows.row_findings import Finding, make_excerpt
-from askrows.pipeline.rows.row_sync import InspectImages, RowSync, RowSyncReport
+from askrows.pipeline.rows.row_findings import Finding
+from askrows.pipeline.rows.row_sync import (
+    InspectImages,
+    RowSync,
+    RowSyncReport,
+    format_refused_row_message,
+    print_sync_report,
+    sync_source,
+)
 from askrows.pipeline.rows.source import (
     FileSource,
     QueryCursor,
@@ -46,8 +52,6 @@ from askrows.pipeline.tasks.task_registry import (
 )
 from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.tasks.user_task import UserTask
-
-MAX_LISTED_REFUSED_ROWS = 3
 
 
 def sync_task(
@@ -107,14 +111,11 @@ def sync_task(
     )
     # Image files change without a change of the source.
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
-        _sync_rows(
-            store,
-            locks,
-            make_recorded_task(saved_record, settings, task.provider),
-            source,
-            synced_at=now,
-            display=display,
+        saved_task = make_recorded_task(saved_record, settings, task.provider)
+        row_sync = RowSync(
+            store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
         )
+        sync_source(row_sync, source, locks, display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
         with store.write() as tx:
@@ -209,98 +210,6 @@ def _make_cursor(
         now=now,
         must_read_all=reads_all_rows,
     )
-
-
-def _sync_rows(
-    store: Store,
-    locks: Locks,
-    task: UserTask,
-    source: RowSource,
-    *,
-    synced_at: datetime,
-    display: Progress,
-) -> None:
-    """Sync the stored rows of a task with its source, and print notes and the report.
-
-    New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
-    transaction. If the source gave only new rows, because of `cursor=`, no row is marked as gone.
-    The images of the rows are read and checked. Waits for the lock of the task's rows.
-
-    Raises:
-        InputError: The source cannot be read to its end; nothing is written.
-    """
-    record = task.record
-    earlier_notes = list(source.notes)
-    for note in earlier_notes:
-        display.say(f"{record.name}: {note}")
-
-    with locks.wait_for_lock(f"items-{record.name}", announce=display.say, sleep=time.sleep):
-        inspect_images = _find_image_inspection(task)
-        report = RowSync(store, record, synced_at, inspect_images=inspect_images).run(
-            source,
-            display,
-        )
-        for note in source.notes[len(earlier_notes) :]:
-            display.say(f"{record.name}: {note}")
-        items_command = CommandHint("items", task=record.name, state="refused")
-        print_sync_report(report, record, display, list_hint=f"`{items_command}` lists all")
-
-
-def print_sync_report(
-    report: RowSyncReport,
-    record: TaskRecord,
-    display: Progress,
-    *,
-    list_hint: str,
-) -> None:
-    """Print the counts of a sync, an example of an unusable row, and the first refused rows.
-
-    The counts are a message; the rest are warnings. At most MAX_LISTED_REFUSED_ROWS refused rows
-    are printed, then how many there are. Counts of 0 are not printed. Columns with escapes are
-    named.
-
-    Args:
-        list_hint: Says where all refused rows are. It is printed if there are more.
-    """
-    if report.summary:
-        display.say(f"{record.name}: {report.summary}")
-    if report.unusable:
-        row_key, reason = report.unusable_example
-        items_command = CommandHint("items", task=record.name, state="unusable")
-        display.warn(
-            f"{plural(report.unusable, 'row')} of {record.name} cannot be asked about "
-            f"({row_key}: {reason}); `{items_command}` lists each reason",
-        )
-
-    for column, row_count in report.escaped.items():
-        display.warn(
-            f"{_format_source_name(record)}, column {column!r}: NUL or invalid UTF-8 in "
-            rf"{plural(row_count, 'row')} is stored as escapes such as \xa7; the column is not sent"
-        )
-    for finding in report.findings[:MAX_LISTED_REFUSED_ROWS]:
-        display.warn(format_refused_row_message(finding, record))
-    if report.refused > MAX_LISTED_REFUSED_ROWS:
-        display.warn(
-            f"{_format_source_name(record)}: {report.refused:,} rows are refused; {list_hint}"
-        )
-
-
-def format_refused_row_message(finding: Finding, record: TaskRecord) -> str:
-    """Return the message that a row is refused, with its line, column and the reason.
-
-    No task can ask about a refused row, for example because it has no key.
-    """
-    location = f"{record.line_noun} {finding.line}"
-    if finding.column:
-        location += f", column {finding.column!r}"
-    reason = finding.reason
-    if finding.key:
-        reason += f" ({make_excerpt(finding.key)})"
-    return f"{_format_source_name(record)}, {location}: {reason}; the row is refused"
-
-
-def _format_source_name(record: TaskRecord) -> str:
-    return f"the query of {record.name}" if record.is_query else record.items
 
 
 # ---- rows in memory
