@@ -16,7 +16,7 @@ for words in sys.argv[1:]:
         main(words.split(), prog_name="askrows")
     except SystemExit as done:
         assert not done.code, words
-    own = [name for name in sys.modules if name.startswith(("pipeline.", "jobs."))]
+    own = [name for name in sys.modules if name.startswith("askrows.")]
     loaded = [name for name in {heavy} if name in sys.modules]
     print("LOADED", words, len(own), *loaded, sep="\\t")
 """
