@@ -189,7 +189,6 @@ class Declaration(Generic[A_co]):
     def _find_value_faults(self) -> Iterator[InputError]:
         """Yield the faults of answer, version and image_side, and of an empty items or prompt."""
         answer: Any = self.answer
-        items: Any = self.items
         # A model of a single value, such as a list, is a root model.
         is_model = (
             isinstance(answer, type) and getattr(answer, "__pydantic_root_model__", True) is False
@@ -203,22 +202,24 @@ class Declaration(Generic[A_co]):
             yield InputError(f"version= must be 1 or more, not {self.version}")
         if self.image_side < 1:
             yield InputError(f"image_side= must be 1 or more, not {self.image_side}")
-        if isinstance(items, str) and not items.strip():
+        if isinstance(self.items, str) and not self.items.strip():
             yield InputError("items= is empty")
         if not self.prompt.strip():
             yield InputError("prompt= is empty")
 
     def _find_items_faults(self) -> Iterator[InputError]:
         """Yield the faults of items and of the members that say how items are read."""
-        items: Any = self.items
-        is_rows = isinstance(items, list | tuple) and all(isinstance(row, Mapping) for row in items)
-        if not isinstance(items, str) and not is_rows:
+        is_rows = isinstance(self.items, list | tuple) and all(
+            isinstance(row, Mapping) for row in self.items
+        )
+        if not isinstance(self.items, str) and not is_rows:
             yield InputError(
-                f"items= must be a text or a list of rows ({{column: value}}), not {items!r:.80}",
+                "items= must be a text or a list of rows ({column: value}), "
+                f"not {self.items!r:.80}",
                 hint="write items=list(…) for a generator, or tag(task, items=…) for a data frame",
             )
-        is_file = isinstance(items, str) and not self.is_query
-        if is_file and "\n" in items:
+        is_file = isinstance(self.items, str) and not self.is_query
+        if is_file and "\n" in self.items:
             yield InputError(
                 "items= is neither a path nor a query; a query begins with SELECT or WITH"
             )
@@ -246,38 +247,35 @@ class Declaration(Generic[A_co]):
 
     def _find_row_faults(self) -> Iterator[InputError]:
         """Yield the faults of key, check, examples and images."""
-        key: Any = self.key
-        pairs: Any = self.examples
-        images: Any = self.images
-        keys = [key] if isinstance(key, str) else key
+        keys = [self.key] if isinstance(self.key, str) else self.key
         is_key = (
             isinstance(keys, list | tuple)
             and keys
             and all(isinstance(column, str) and column for column in keys)
         )
         if not is_key:
-            yield InputError(f"key= must be a column or a list of columns, not {key!r}")
+            yield InputError(f"key= must be a column or a list of columns, not {self.key!r}")
         elif len(set(keys)) < len(keys):
-            yield InputError(f"key= names a column twice: {key!r}")
+            yield InputError(f"key= names a column twice: {self.key!r}")
         if self.check is not None and not callable(self.check):
             yield InputError(
                 f"check= must be a function of an answer and its row, not {self.check!r}"
             )
-        is_pairs = isinstance(pairs, list | tuple) and all(
+        is_pairs = isinstance(self.examples, list | tuple) and all(
             isinstance(pair, list | tuple)
             and len(pair) == len(("row", "answer"))
             and isinstance(pair[0], Mapping)
-            for pair in pairs
+            for pair in self.examples
         )
         if not is_pairs:
             yield InputError(
                 "examples= must be a list of pairs: a row ({column: value}) and its answer"
             )
-        is_columns = isinstance(images, list | tuple) and all(
-            isinstance(column, str) and column for column in images
+        is_columns = isinstance(self.images, list | tuple) and all(
+            isinstance(column, str) and column for column in self.images
         )
         if not is_columns:
-            yield InputError(f"images= must be a list of columns, not {images!r}")
+            yield InputError(f"images= must be a list of columns, not {self.images!r}")
 
     def _find_name_faults(self) -> Iterator[InputError]:
         """Yield the faults of name and table, unless the task is built in."""
