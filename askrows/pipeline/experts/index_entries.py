@@ -4,9 +4,8 @@ An entry is a person in the search index. Its text is embedded as a vector, and 
 in its fields. A person without an entry can only be found by words of the biography.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from operator import call
 from types import MappingProxyType
 from typing import Any
 
@@ -28,19 +27,14 @@ from askrows.pipeline.tasks.task import IndexedTask
 
 NO_CELLS: Mapping[str, Any] = MappingProxyType({})
 
-# Functions that read the cells of an indexed column, in the order of `metadata.json`.
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "id": lambda person_id: person_id,
-    **{
-        name: parse_number if name == "hourly_rate" else stripped_text
-        for name in table.HEADERS
-        if name != "category"
-    },
-    "tags": lambda tags: parse_text_list(tags) or [],
-    "findability_score": parse_number,
-    "category": stripped_text,
-}
-INDEXED_COLUMNS = tuple(_READERS)
+# Columns in the order of `metadata.json`.
+INDEXED_COLUMNS = (
+    "id",
+    *(name for name in table.HEADERS if name != "category"),
+    "tags",
+    "findability_score",
+    "category",
+)
 # Names in `metadata.json`, which other programs read, by column: headers, except the username.
 METADATA_NAMES = {
     name: name if name == table.USERNAME else table.HEADERS.get(name, name)
@@ -64,8 +58,14 @@ def make_index_entry(
         extra_cells: Cells of other columns of imported files, by name.
         text_columns: The other columns that belong to the searched and embedded text.
     """
-    readers = _READERS.values()
-    metadata = dict(zip(METADATA_NAMES.values(), map(call, readers, cells), strict=True))
+    row = dict(zip(INDEXED_COLUMNS, cells, strict=True))
+    metadata: dict[str, Any] = {
+        METADATA_NAMES[column]: stripped_text(cell) for column, cell in row.items()
+    }
+    metadata["id"] = row["id"]
+    metadata["Hourly Rate"] = parse_number(row["hourly_rate"])
+    metadata["tags"] = parse_text_list(row["tags"]) or []
+    metadata["findability_score"] = parse_number(row["findability_score"])
     # Texts that a search for words looks in, by field.
     words = {
         "title": metadata["Job Title"],

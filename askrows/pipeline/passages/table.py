@@ -14,10 +14,9 @@ Evidence is a document `{"support": [{"start", "end", …}, …], …}`. Offsets
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import call
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -514,11 +513,6 @@ def read_concept_versions(tx: Connection, shape: PassagesShape) -> list[VersionC
 
 # Passages per query, and rows per fetch.
 PAGE_SIZE = 500
-_READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(COLUMNS, cell_to_text),
-    **dict.fromkeys(_JSON_COLUMNS, parse_json_cell),
-    **dict.fromkeys(("confidence", "created_at"), lambda cell: cell),
-}
 
 
 def iterate_concepts(
@@ -553,7 +547,17 @@ def iterate_concepts(
     query = query.order_by(id_column, shape.concepts.c.concept_name)
     for condition in _iterate_page_conditions(tx, shape, conditions, passage_id):
         for row in stream_rows(tx, query.where(condition), page=PAGE_SIZE):
-            yield ConceptRow(*map(call, _READERS.values(), row))
+            yield ConceptRow(
+                passage_id=cell_to_text(row.passage_id),
+                concept_name=cell_to_text(row.concept_name),
+                concept_type=cell_to_text(row.concept_type),
+                aliases=parse_json_cell(row.aliases),
+                confidence=row.confidence,
+                extractor_model=cell_to_text(row.extractor_model),
+                extractor_version=cell_to_text(row.extractor_version),
+                evidence=parse_json_cell(row.evidence),
+                created_at=row.created_at,
+            )
 
 
 def _iterate_page_conditions(
