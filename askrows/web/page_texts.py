@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -102,7 +103,7 @@ def to_html(text: object, task: str = "") -> Markup:
         task: The task of the links; "" for the default task.
     """
     message = str(escape(adapt_message_to_page(text) or describe_setting(str(text))))
-    linked = _COMMAND.sub(lambda match: _link_place(match, task), message)
+    linked = _COMMAND.sub(partial(_link_place, task=task), message)
     linked = _BATCH.sub(r'<a href="/batch?number=\1">batch \1</a>', linked)
     return Markup(_CODE_SPAN.sub(r"<code>\1</code>", linked))  # noqa: S704 - it is escaped
 

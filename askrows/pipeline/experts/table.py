@@ -7,7 +7,7 @@ the type of the table; the engine sees them as text.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -188,11 +188,9 @@ SPEC = TableSpec(
 row_id = cast(experts.c.id, Text)
 
 _tags_text = cast(experts.c.tags, Text)
-_tags_without_space: ColumnElement[str] = reduce(
-    lambda expression, character: func.replace(expression, character, ""),
-    JSON_WHITE_SPACE,
-    _tags_text,
-)
+_tags_without_space: ColumnElement[str] = _tags_text
+for _character in JSON_WHITE_SPACE:
+    _tags_without_space = func.replace(_tags_without_space, _character, "")
 _means_no_list = or_(
     *(_tags_without_space == empty_text for empty_text in sorted(EMPTY_LIST_TEXTS)),
 )

@@ -105,7 +105,7 @@ def make_passages_grid(
             CONCEPTS: names,
             TYPES: types,
         },
-        read_values=lambda cells: cells,
+        read_values=dict,
         source_names=column_names,
         default_names=[*column_names, CONCEPTS],
         searched_cells=[items.table.c[name] for name in column_names],

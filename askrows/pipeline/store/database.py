@@ -104,7 +104,8 @@ def cached_in_snapshot(
 def split_into_pages(values: Iterable[T], size: int = PAGE_ROWS) -> Iterator[list[T]]:
     """Yield the values in lists of at most `size`, in their order."""
     remaining = iter(values)
-    return iter(lambda: list(islice(remaining, size)), [])
+    while page := list(islice(remaining, size)):
+        yield page
 
 
 def select_matching(
@@ -337,12 +338,12 @@ class Store:
             tx.detach()
             options = {"no_parameters": True, "stream_results": True}
             run_step = partial(self._run_limited, tx, timeout_s)
-            result = run_step(lambda: tx.exec_driver_sql(query, execution_options=options))
+            result = run_step(partial(tx.exec_driver_sql, query, execution_options=options))
             fetch_rows = SERVER_FETCH_ROWS if self.path is None else FILE_FETCH_ROWS
 
             def iterate_rows() -> Iterator[Sequence[Any]]:
                 while result.returns_rows:
-                    page = run_step(lambda: result.fetchmany(fetch_rows))
+                    page = run_step(partial(result.fetchmany, fetch_rows))
                     if not page:
                         return
                     yield from page
@@ -429,11 +430,15 @@ class Store:
         So hosts whose clocks differ agree.
         """
         if self.path is not None:
-            return lambda: datetime.now(UTC)
+            return partial(datetime.now, UTC)
 
         server_time: datetime = tx.execute(select(func.clock_timestamp())).scalar_one()
         started_s = time.monotonic()
-        return lambda: server_time + timedelta(seconds=time.monotonic() - started_s)
+
+        def read_time() -> datetime:
+            return server_time + timedelta(seconds=time.monotonic() - started_s)
+
+        return read_time
 
     def open_session(self, name: str) -> Session:
         """Open a session of a server outside of the pool, under a name that others see.

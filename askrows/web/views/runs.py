@@ -5,6 +5,7 @@ stored. A batch is held if its replies belong to other requests; then it waits f
 """
 
 from datetime import datetime
+from functools import partial
 from itertools import chain, product
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
@@ -183,7 +184,7 @@ def start_cancelling(app_state: AppState, number: int, task: str) -> BackgroundJ
     form = {"batch": str(number)}
     return app_state.background_work.start(
         CANCEL_WORK_KIND.format(number),
-        lambda display: app_state.run_command(page_command, form, task, display),
+        partial(app_state.run_command, page_command, form, task),
         task=task,
     )
 
