@@ -53,8 +53,8 @@ _FOREIGN_WORDS = ("k.a.", "k. a.", "keine angabe", "s/o", "néant", "无", "暂�
 PLACEHOLDERS = frozenset(
     (*_DASHES_AND_DOTS, *_EMPTY_WORDS, *_LATER_WORDS, *_SMILEYS, *_FOREIGN_WORDS),
 )
-# These placeholders are also names of people.
-NAMES_LIKE_PLACEHOLDERS = frozenset({"null", "none", "nil", "na", "nan", "todo"})
+# Without those that are also names of people.
+NAME_PLACEHOLDERS = PLACEHOLDERS - {"null", "none", "nil", "na", "nan", "todo"}
 # Folded names of columns that our own export adds to those of people.
 _SCORE = "findabilityscore"
 ANSWER_COLUMNS = frozenset({"tags", _SCORE})
@@ -122,21 +122,10 @@ def _read_text(column: str, cell: object) -> tuple[str | None, str]:
         return None, "not text; left empty"
 
     text = (cell or "").strip()
-    if is_placeholder(text, in_name=column in NAME_PARTS):
+    placeholders = NAME_PLACEHOLDERS if column in NAME_PARTS else PLACEHOLDERS
+    if text.casefold() in placeholders:
         return None, f"placeholder {text!r} read as empty"
     return text or None, ""
-
-
-def is_placeholder(text: str, *, in_name: bool = False) -> bool:
-    """Return whether a text means that a field is empty.
-
-    Args:
-        in_name: The field is a first or last name; `NAMES_LIKE_PLACEHOLDERS` are then names.
-    """
-    word = text.strip().casefold()
-    if in_name and word in NAMES_LIKE_PLACEHOLDERS:
-        return False
-    return word in PLACEHOLDERS
 
 
 def _read_rate(cell: object) -> tuple[float | None, str]:

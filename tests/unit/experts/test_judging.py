@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from askrows.pipeline.experts.import_ import PeopleFile
-from askrows.pipeline.experts.person_rows import NAMES_LIKE_PLACEHOLDERS, PLACEHOLDERS, validate_row
+from askrows.pipeline.experts.person_rows import NAME_PLACEHOLDERS, PLACEHOLDERS, validate_row
 from askrows.pipeline.experts.table import HEADERS
 from askrows.pipeline.rows.row_findings import Finding, FindingKind, SoundRow
 
@@ -28,7 +28,7 @@ def test_placeholder_is_empty_in_every_text_field() -> None:
     fields = {column: HEADERS[column] for column in HEADERS if column != "username"}
     for word in PLACEHOLDERS:
         row = make_person(**dict.fromkeys(fields, f" {word.upper()} "))
-        name_fields = {"first_name", "last_name"} if word in NAMES_LIKE_PLACEHOLDERS else set()
+        name_fields = set() if word in NAME_PLACEHOLDERS else {"first_name", "last_name"}
         assert {column for column, value in row.values.items() if value is not None} == name_fields
         reason = f"placeholder {word.upper()!r} read as empty"
         assert {
