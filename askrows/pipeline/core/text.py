@@ -308,19 +308,15 @@ def restore_formula(text: str) -> str:
 
 
 class FormulaGuard:
-    """Neutralizes formulas in cells of CSV, and counts the changed cells.
+    """Neutralizes formulas in cells of CSV, and counts the changed cells."""
 
-    If it is `raw`, it changes nothing.
-    """
-
-    def __init__(self, *, raw: bool = False) -> None:
+    def __init__(self) -> None:
         """Start with no changed cells."""
-        self.raw = raw
         self.changed_cells = 0
 
     def __call__(self, cell: str) -> str:
         """Return a cell as it is written."""
-        written_cell = cell if self.raw else neutralize_formula(cell)
+        written_cell = neutralize_formula(cell)
         self.changed_cells += written_cell != cell
         return written_cell
 

@@ -8,7 +8,6 @@ import csv
 import inspect
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, final
 
@@ -130,7 +129,7 @@ class Vocabulary:
             return term
 
         folded_text = fold_term(text)
-        nearest_form = max(self._names_by_form, key=partial(fuzz.ratio, folded_text))
+        nearest_form = max(self._names_by_form, key=lambda form: fuzz.ratio(folded_text, form))
         raise PydanticCustomError(
             "vocabulary",
             "{value} is not a term of {file}; the nearest is {nearest}",

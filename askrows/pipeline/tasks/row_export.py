@@ -95,7 +95,7 @@ def export_answers(
     if path is not None:
         check_export_target(path, workspace.store, workspace.data, overwrite=overwrite)
 
-    guard = FormulaGuard(raw=raw)
+    guard = FormulaGuard()
     with workspace.store.read() as tx:
         export_rows = _read_rows(tx, task, workspace.settings, options)
 
@@ -107,7 +107,8 @@ def export_answers(
             report,
             workspace.display,
         )
-        chunks = export_rows.encode_rows(counted_rows, report.format, guard)
+        # With `raw`, texts are written as they are.
+        chunks = export_rows.encode_rows(counted_rows, report.format, str if raw else guard)
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:
