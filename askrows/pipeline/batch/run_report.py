@@ -14,7 +14,7 @@ from askrows.pipeline.batch.ingest_report import IngestSummary, summarize_batche
 from askrows.pipeline.batch.report import make_batch_summary
 from askrows.pipeline.core.states import BatchState, Outcome, describe_reason
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.store import answer_counts, answers, batches, workspace
+from askrows.pipeline.store import answer_counts, answers, batches, claims, workspace
 from askrows.pipeline.store.batches import CANCEL_REASONS, BatchRow
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks.task import Task
@@ -107,7 +107,8 @@ class RunReport:
 
     def list_row_ids(self, tx: Connection) -> list[str]:
         """Return the id of each row that the run asked, once, in no order."""
-        return list(set(answers.list_row_ids_of_batches(tx, self.numbers, include_claimed=True)))
+        ended_ids = answers.list_row_ids_of_batches(tx, self.numbers)
+        return list({*ended_ids, *claims.list_claimed_row_ids(tx, self.numbers)})
 
     def list_failed_row_ids(self, tx: Connection, task: Task) -> list[str]:
         """Return the id of each row that failed and is open, stale or parked now, in no order."""

@@ -336,7 +336,7 @@ class _Submission:
             self.rebuild_numbers = []
             with ws.store.read() as tx:
                 newly_refused_ids = set(
-                    answers.list_row_ids_of_batches(tx, rebuild_numbers, outcome=Outcome.REFUSED)
+                    answers.list_row_ids_by_outcome(tx, rebuild_numbers, Outcome.REFUSED)
                 )
             max_requests += self._count_requests(rebuild_numbers) - len(newly_refused_ids)
             is_first_round_with_rows = round_index == 0 and has_new_rows

@@ -42,7 +42,7 @@ from sqlalchemy import (
 
 from askrows.pipeline.core.states import Mode, Outcome
 from askrows.pipeline.store import marks
-from askrows.pipeline.store.claims import CLAIMED, PARKED
+from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
     change_matching,
@@ -172,34 +172,24 @@ def add_usage(usages: Iterable[Sequence[Any]]) -> tuple[int, int, float]:
     return int(tokens_in), int(tokens_out), round(float(cost), COST_DIGITS)
 
 
-def list_row_ids_of_batches(
-    tx: Connection,
-    numbers: Collection[int],
-    *,
-    outcome: Outcome | None = None,
-    include_claimed: bool = False,
-) -> list[str]:
+def list_row_ids_of_batches(tx: Connection, numbers: Collection[int]) -> list[str]:
     """Return the ids of the rows that have an answer or an attempt in batches, in any order.
 
     A row with several answers or attempts in the batches is returned several times.
-
-    Args:
-        numbers: The numbers of the batches.
-        outcome: Return only rows with an attempt of this outcome; ignore answers and claims.
-        include_claimed: Return also rows that the batches still claim.
     """
+    answered = select(answers.c.item_id).where(answers.c.batch.in_(numbers))
     attempted = select(attempts.c.item_id).where(attempts.c.batch.in_(numbers))
-    if outcome is not None:
-        return list(tx.execute(attempted.where(attempts.c.outcome == outcome)).scalars())
+    return list(tx.execute(union_all(answered, attempted)).scalars())
 
-    queries = [select(answers.c.item_id).where(answers.c.batch.in_(numbers)), attempted]
-    if include_claimed:
-        queries.append(
-            select(row_claims.c.item_id).where(
-                row_claims.c.batch.in_(numbers), row_claims.c.state == CLAIMED
-            )
-        )
-    return list(tx.execute(union_all(*queries)).scalars())
+
+def list_row_ids_by_outcome(
+    tx: Connection, numbers: Collection[int], outcome: Outcome
+) -> list[str]:
+    """Return the ids of the rows that have an attempt of an outcome in batches, in any order."""
+    query = select(attempts.c.item_id).where(
+        attempts.c.batch.in_(numbers), attempts.c.outcome == outcome
+    )
+    return list(tx.execute(query).scalars())
 
 
 def list_answers_and_attempts(

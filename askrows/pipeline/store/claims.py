@@ -13,7 +13,7 @@
   under the version "", which means every version.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -211,6 +211,12 @@ def claimed_rows(
         .limit(limit)
     )
     return [RowClaim(*row) for row in tx.execute(query)]
+
+
+def list_claimed_row_ids(tx: Connection, numbers: Collection[int]) -> list[str]:
+    """Return the ids of the rows that batches still claim, in any order."""
+    query = select(row_claims.c.item_id).where(row_claims.c.batch.in_(numbers), IS_CLAIMED)
+    return list(tx.execute(query).scalars())
 
 
 class ClaimOutcomes(NamedTuple):
