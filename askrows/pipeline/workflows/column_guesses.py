@@ -11,9 +11,10 @@ A finding is a row that could not be read, with its fault.
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import islice
 from statistics import fmean
+from typing import NamedTuple
 
 from askrows.pipeline.core.column_placeholders import (
     find_column,
@@ -66,6 +67,14 @@ _MAX_LISTED_TEXT_COLUMNS = 3
 _NON_WORD_CHARS = re.compile(r"\W+")
 
 
+class _ContentColumn(NamedTuple):
+    """The column to ask about, the reason as a phrase, and the error of a doubtful guess."""
+
+    column: str
+    reason: str
+    error: InputError | None = None
+
+
 def guess_key_and_content(
     columns: Mapping[str, str],
     rows: Iterable[SourceRow | Finding],
@@ -93,71 +102,112 @@ def guess_key_and_content(
     if not columns:
         raise InputError("the table has no rows and no columns; nothing was written")
 
-    resolved_choice = _resolve_choice(choice, columns)
-    sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
-    cells = {
-        name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns
-    }
+    named = _resolve_choice(choice, columns)
+    cells = _sample_cells(columns, rows)
+    key_candidates = _list_key_candidates(columns)
+    key, key_note = _choose_key_by_name(named, key_candidates, rows)
 
-    key_candidates = [
+    text_columns = [name for name, kind in columns.items() if kind == "text"]
+    images = [name for name in text_columns if name != key and _are_images(cells[name])]
+    wordy = [name for name in text_columns if _have_letters(cells[name])]
+    if named.text:
+        content = _describe_named_content(named.text, columns)
+    else:
+        free = _list_free_columns(columns, {*images, *named.more_columns, key})
+        wordy_free = [name for name in free if name in wordy]
+        content = _guess_content(free, wordy_free, images, cells)
+
+    if key == HASH_KEY and not named.key:
+        # Columns with other names can be keys, too.
+        possible_keys = _list_possible_keys(key_candidates, cells)
+        if len(columns) > 1:
+            possible_keys = [name for name in possible_keys if name != content.column]
+        key, key_note = _choose_key(possible_keys, rows)
+
+    sent = [name for name in named.more_columns if name != content.column]
+    sent.append(content.column)
+    sent_texts = [name for name in sent if name not in images]
+    content_kind = "image" if content.column in images else "text"
+    content_note = f"{content_kind} column: {make_excerpt(content.column)} ({content.reason})"
+    return TableGuess(
+        key=key,
+        text=sent_texts[-1] if sent_texts else "",
+        sent=tuple(sent),
+        prompt_names=_make_prompt_names(sent_texts, columns, content),
+        is_text_quotable=content.column in wordy and sent_texts == sent,
+        notes=(key_note, content_note, _describe_sent_columns(sent, columns, key)),
+        image_columns=tuple(name for name in sent if name in images),
+        text_error=content.error,
+    )
+
+
+def _sample_cells(
+    columns: Iterable[str], rows: Iterable[SourceRow | Finding]
+) -> dict[str, list[str]]:
+    """Return the texts of the first MAX_SAMPLE_ROWS rows, by column, without findings."""
+    source_rows = (row for row in rows if isinstance(row, SourceRow))
+    sample_rows = list(islice(source_rows, MAX_SAMPLE_ROWS))
+    return {name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns}
+
+
+def _list_key_candidates(columns: Mapping[str, str]) -> list[str]:
+    """Return the columns whose kind can be a key, and whose name is not reserved."""
+    return [
         name
         for name, kind in columns.items()
         if kind in KEY_KINDS and name.casefold() not in RESERVED_COLUMN_NAMES
     ]
+
+
+def _choose_key_by_name(
+    named: ColumnChoice,
+    key_candidates: Sequence[str],
+    rows: Iterable[SourceRow | Finding],
+) -> tuple[str, str]:
+    """Return the key that a person named, else the first usual name of a key, and its note.
+
+    HASH_KEY if no column has a usual name, or none of them can be the key.
+
+    Args:
+        named: Columns that a person named, as the table spells them.
+        key_candidates: Columns whose kind can be a key.
+        rows: All rows.
+
+    Raises:
+        InputError: The named column cannot be the key.
+    """
+    if named.key:
+        return named.key, _describe_chosen_key(named.key, key_candidates, rows)
     usual_keys = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
-    if resolved_choice.key:
-        key = resolved_choice.key
-        key_note = _describe_chosen_key(key, key_candidates, rows)
-    else:
-        key, key_note = _choose_key(
-            (name for name in usual_keys if name != resolved_choice.text), rows
-        )
+    return _choose_key([name for name in usual_keys if name != named.text], rows)
 
-    text_columns = [name for name, kind in columns.items() if kind == "text"]
-    images = [name for name in text_columns if name != key and _are_images(cells[name])]
-    wordy = [name for name in text_columns if any(map(str.isalpha, "".join(cells[name])))]
-    content_column = resolved_choice.text
-    content_reason = f"named by {OptionHint('text')}"
-    if f"{content_column} (2)".casefold() in map(str.casefold, columns):
-        content_reason += "; the first column of this name"
-    text_error = None
-    if not content_column:
-        used_columns = {*images, *resolved_choice.more_columns, key}
-        free = [name for name in columns if name not in used_columns or len(columns) == 1]
-        # They are the text only if it is longer than any other.
-        free.sort(key=usual_keys.__contains__)
-        wordy_free = [name for name in free if name in wordy]
-        content_column, content_reason, text_error = _guess_text(free, wordy_free, images, cells)
 
-    if key == HASH_KEY and not resolved_choice.key:
-        # Columns with other names can be keys, too.
-        unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
-        possible_keys = dict.fromkeys([*_list_likely_keys(key_candidates), *unique_names])
-        if len(columns) > 1:
-            possible_keys.pop(content_column, None)
-        key, key_note = _choose_key(possible_keys, rows)
+def _describe_named_content(column: str, columns: Iterable[str]) -> _ContentColumn:
+    """Return the text or image column that a person named, with the reason as a phrase."""
+    reason = f"named by {OptionHint('text')}"
+    if f"{column} (2)".casefold() in map(str.casefold, columns):
+        reason += "; the first column of this name"
+    return _ContentColumn(column, reason)
 
-    sent = (
-        *(name for name in resolved_choice.more_columns if name != content_column),
-        content_column,
-    )
-    sent_texts = [name for name in sent if name not in images]
-    roles = dict.fromkeys(sent_texts, f"named by {OptionHint('with')}")
-    roles[content_column] = f"the text column: {content_reason}"
-    prompt_names = [_make_prompt_name(name, columns, roles[name]) for name in sent_texts]
 
-    content_kind = "image" if content_column in images else "text"
-    content_note = f"{content_kind} column: {make_excerpt(content_column)} ({content_reason})"
-    return TableGuess(
-        key=key,
-        text=sent_texts[-1] if sent_texts else "",
-        sent=sent,
-        prompt_names=tuple(prompt_names),
-        is_text_quotable=content_column in wordy and len(sent_texts) == len(sent),
-        notes=(key_note, content_note, _describe_sent_columns(sent, columns, key)),
-        image_columns=tuple(name for name in sent if name in images),
-        text_error=text_error,
-    )
+def _list_free_columns(columns: Mapping[str, str], used: Container[str]) -> list[str]:
+    """Return the columns that can be the text; those with the usual name of a key are the last.
+
+    The last are the text only if they are longer than any other. The only column of a table is
+    free even if it is used.
+    """
+    free = [name for name in columns if name not in used or len(columns) == 1]
+    usual_keys = _find_columns_named(_list_key_candidates(columns), KNOWN_COLUMN_NAMES["key"])
+    return sorted(free, key=usual_keys.__contains__)
+
+
+def _list_possible_keys(
+    key_candidates: Sequence[str], cells: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Return columns with likely names of keys, then those whose values are like keys."""
+    likely_keys = _list_likely_keys(key_candidates)
+    unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
+    return list(dict.fromkeys([*likely_keys, *unique_names]))
 
 
 def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
@@ -219,13 +269,13 @@ def _resolve_column(name: str, columns: Iterable[str], option: str) -> str:
     )
 
 
-def _guess_text(
+def _guess_content(
     free: Sequence[str],
     wordy: Sequence[str],
     images: Sequence[str],
     cells: Mapping[str, Sequence[str]],
-) -> tuple[str, str, InputError | None]:
-    """Return the column to ask about, the reason as a phrase, and the error of a doubtful guess.
+) -> _ContentColumn:
+    """Return the column to ask about if no person named it.
 
     The rules in this order:
 
@@ -245,11 +295,11 @@ def _guess_text(
         InputError: No column is free.
     """
     if images and not wordy:
-        return images[0], "its cells are images or names of image files", None
+        return _ContentColumn(images[0], "its cells are images or names of image files")
     # Without rows, no column has letters.
     named_as_text = _find_columns_named(wordy or free, ("text", *KNOWN_COLUMN_NAMES["any_text"]))
     if named_as_text:
-        return named_as_text[0], "found by its name", None
+        return _ContentColumn(named_as_text[0], "found by its name")
     if not free:
         raise InputError(
             "no column is left for the text; nothing was asked",
@@ -260,7 +310,7 @@ def _guess_text(
     mean_lengths = {
         name: fmean(map(len, texts)) if texts else 0.0 for name, texts in filled_cells.items()
     }
-    by_length = sorted(free, key=lambda name: -mean_lengths[name])
+    by_length = sorted(free, key=mean_lengths.__getitem__, reverse=True)
     codes = [name for name in by_length if _are_codes(filled_cells[name])]
 
     def rank(name: str) -> tuple[bool, bool]:
@@ -284,7 +334,7 @@ def _guess_text(
     has_long_text = mean_lengths[longest] >= _MIN_TEXT_CHARS
     is_clear = 2 * max(other_lengths, default=0) < mean_lengths[longest]
     if has_long_text or is_clear or longest not in wordy:
-        return longest, reason, None
+        return _ContentColumn(longest, reason)
 
     listed_columns = ", ".join(
         f"{make_excerpt(name)!r} ({mean_lengths[name]:,.0f} characters on average)"
@@ -295,7 +345,7 @@ def _guess_text(
         f"the longest: {listed_columns}",
         hint=f"{OptionHint(text=longest)} asks about {make_excerpt(longest)!r}",
     )
-    return longest, reason, error
+    return _ContentColumn(longest, reason, error)
 
 
 def _describe_sent_columns(sent: Sequence[str], columns: Iterable[str], key: str) -> str:
@@ -408,6 +458,11 @@ def _is_like_a_key(texts: Sequence[str]) -> bool:
     return all(text.isdecimal() or any(map(str.isalpha, text)) for text in texts)
 
 
+def _have_letters(texts: Iterable[str]) -> bool:
+    """Return whether any of the texts has a letter."""
+    return any(map(str.isalpha, "".join(texts)))
+
+
 def _are_images(texts: Iterable[str]) -> bool:
     """Return whether more than half of the texts that are not blank are names of image files.
 
@@ -421,6 +476,24 @@ def _are_codes(texts: Iterable[str]) -> bool:
     """Return whether nearly all texts that are not blank are codes, such as UUIDs or hashes."""
     matches = [_CODE.fullmatch(text.strip()) is not None for text in texts if text.strip()]
     return sum(matches) >= _MIN_CODE_SHARE * len(matches)
+
+
+def _make_prompt_names(
+    sent_texts: Iterable[str], columns: Iterable[str], content: _ContentColumn
+) -> tuple[str, ...]:
+    """Return the names in a prompt of the sent columns that are no images.
+
+    Args:
+        sent_texts: The sent columns that are no images.
+        columns: All columns of the table.
+        content: The text or image column.
+
+    Raises:
+        InputError: A name cannot be made into a placeholder of a prompt.
+    """
+    roles = dict.fromkeys(sent_texts, f"named by {OptionHint('with')}")
+    roles[content.column] = f"the text column: {content.reason}"
+    return tuple(_make_prompt_name(name, columns, roles[name]) for name in sent_texts)
 
 
 def _make_prompt_name(column: str, columns: Iterable[str], role: str) -> str:
