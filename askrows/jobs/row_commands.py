@@ -130,13 +130,10 @@ def items(
     )
     if target is not None:
         return row_items.write_rows(
-            ws.store,
-            ws.task,
+            ws,
             target,
             options._replace(limit=limit, after=None),
-            data=ws.data,
             overwrite=overwrite,
-            display=ws.display,
         ).to_report()
     if counts:
         return row_items.count_rows(ws.store, ws.task, row_filter, within_s=None).to_report()

@@ -40,11 +40,16 @@ def start_health_server(
         is_ready: Called for each request of /readyz, in a thread of that request.
         get_metrics: Called for each request of /metrics, likewise; returns the body.
     """
-    pages: dict[str, Callable[[], tuple[int, bytes]]] = {
-        "/healthz": lambda: (200, b"ok\n"),
-        "/readyz": lambda: (200, b"ready\n") if is_ready() else (503, b"not ready\n"),
-        "/metrics": lambda: (200, get_metrics()),
-    }
+
+    def make_page(path: str) -> tuple[int, bytes]:
+        """Return the code and the body of a reply."""
+        if path == "/healthz":
+            return 200, b"ok\n"
+        if path == "/metrics":
+            return 200, get_metrics()
+        if path != "/readyz":
+            return 404, b"not found\n"
+        return (200, b"ready\n") if is_ready() else (503, b"not ready\n")
 
     class Handler(BaseHTTPRequestHandler):
         """Replies to GET requests with one of the pages."""
@@ -52,8 +57,7 @@ def start_health_server(
         def do_GET(self) -> None:
             """Send the page of the path; 404 if there is none, 503 if it raises AskrowsError."""
             try:
-                page = pages.get(self.path)
-                code, body = page() if page else (404, b"not found\n")
+                code, body = make_page(self.path)
             except AskrowsError as error:
                 code = 503
                 body = f"{error.message}\n".encode()

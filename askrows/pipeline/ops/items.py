@@ -17,7 +17,6 @@ from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
-from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import (
     Report,
     format_fields,
@@ -110,24 +109,21 @@ def count_rows(
 
 
 def write_rows(
-    store: Store,
-    task: Task,
+    ws: WorkspaceSession,
     path: Path,
     options: RowListOptions,
     *,
-    data: Path,
     overwrite: bool,
-    display: Progress,
 ) -> ExportReport:
     """Write rows to a file in the format of its ending, which appears when it is complete.
 
     The state is the last column. All rows are from a single snapshot.
 
     Args:
+        ws: The workspace, with the task in use.
+        path: The file.
         options: The list.
-        data: Folder of the workspace.
         overwrite: Replace an existing file.
-        display: Shows the progress.
 
     Returns:
         The path, the format and the number of written rows.
@@ -137,14 +133,14 @@ def write_rows(
             the file cannot be written, or exists and must not be overwritten.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = row_export.choose_format(task, path, None)
-    check_export_target(path, store, data, overwrite=overwrite)
-    report = ExportReport(str(path), format_, word=task.nouns.singular)
-    with store.read() as tx:
-        grid = task.make_grid(tx)
+    format_ = row_export.choose_format(ws.task, path, None)
+    check_export_target(path, ws.store, ws.data, overwrite=overwrite)
+    report = ExportReport(str(path), format_, word=ws.task.nouns.singular)
+    with ws.store.read() as tx:
+        grid = ws.task.make_grid(tx)
         kinds, listed_rows = grid.read_kinds_and_rows(tx, options)
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
-        counted_rows = row_export.count_rows(rows, report, display)
+        counted_rows = row_export.count_rows(rows, report, ws.display)
         kinds = {**kinds, grid.state_name: "text"}
         row_export.write_file(path, export.encode_rows(counted_rows, format_, kinds=kinds))
     return report

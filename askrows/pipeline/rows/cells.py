@@ -448,6 +448,25 @@ def _to_integer(value: Any) -> int | None:
     return int(value)
 
 
+def _to_decimal_text(value: Any) -> str | None:
+    """Return a finite number as text with all its digits, or None for others."""
+    return None if parse_number(value) is None else str(value)
+
+
+def _to_boolean(value: Any) -> bool | None:
+    """Return a truth value unchanged, or None for others."""
+    return value if isinstance(value, bool) else None
+
+
+def _to_date_text(value: str) -> str:
+    """Return a date as text such as `2024-05-01`.
+
+    Raises:
+        ValueError: The text is no date.
+    """
+    return date.fromisoformat(value).isoformat()
+
+
 def _to_time_text(value: Any) -> str | None:
     """Return a time as UTC text, such as `2024-05-01 10:00:00.000000+00:00`, or None for others.
 
@@ -463,10 +482,9 @@ _CELL_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "text": to_json_text,
     "integer": _to_integer,
     "real": parse_number,
-    # The text has all digits of a finite number.
-    "decimal": lambda value: None if parse_number(value) is None else str(value),
-    "boolean": lambda value: value if isinstance(value, bool) else None,
-    "date": lambda value: date.fromisoformat(value).isoformat(),
+    "decimal": _to_decimal_text,
+    "boolean": _to_boolean,
+    "date": _to_date_text,
     "time": _to_time_text,
     "json": to_compact_json,
 }

@@ -12,6 +12,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -716,11 +717,11 @@ def make_grid(
     state = table.state_expression
     state_json = literal('"', Text) + state + literal('"', Text)
     all_columns[row_names[STATE_COLUMN]] = ViewColumn(
-        lambda row: row.state,
+        attrgetter("state"),
         cell=make_json_cell(STATE_COLUMN, state_json),
         sort_keys=[state],
     )
-    all_columns[row_names[REASON_COLUMN]] = ViewColumn(lambda row: row.reason)
+    all_columns[row_names[REASON_COLUMN]] = ViewColumn(attrgetter("reason"))
 
     aliases = dict[str, str]()
     for name, field in answer_fields.items():
@@ -762,7 +763,7 @@ def make_refused_grid(tx: Connection, task: str) -> Grid:
             id_column="item_id",
             order_column="n",
         ),
-        {"cells": ViewColumn(lambda row: row.values, "json")},
+        {"cells": ViewColumn(attrgetter("values"), "json")},
         preference=VersionPreference(task),
         source_names=("cells",),
         default_names=("cells",),

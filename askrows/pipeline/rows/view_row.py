@@ -10,7 +10,7 @@ the answer. It is reviewed if a person marked the whole answer as right.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import orjson
@@ -208,7 +208,7 @@ class RowJudgements:
             self.counted_names.append(self.doubtful_name)
         self.columns = {
             name: ViewColumn(
-                lambda row, field=field: row.probabilities.get(field),  # type: ignore[misc]
+                partial(_read_probability, field),
                 "real",
                 JsonCell(answers.c.confidences, (field, "probability")),
                 [_replace_missing(make_probability_expression(tx, field))],
@@ -229,12 +229,22 @@ class RowJudgements:
                 _make_truth_cell(DOUBTFUL, self.is_doubtful),
             ),
             self.review_name: ViewColumn(
-                lambda row: row.answer and row.answer.is_reviewed,
+                _read_review,
                 "boolean",
                 _make_truth_cell(REVIEWED, is_reviewed_answer()),
             ),
         }
         self.columns.pop("", None)
+
+
+def _read_probability(field: str, row: ViewRow) -> float | None:
+    """Return the probability of a field of a row's answer, or None without one."""
+    return row.probabilities.get(field)
+
+
+def _read_review(row: ViewRow) -> bool | None:
+    """Return whether a row's answer is reviewed, or None without an answer."""
+    return row.answer and row.answer.is_reviewed
 
 
 def _replace_missing(probability: ColumnElement[float]) -> ColumnElement[float]:

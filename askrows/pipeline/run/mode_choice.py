@@ -120,7 +120,7 @@ def recommend_mode(
     }
     deadline_text = "" if deadline_s is None else f" within {duration_in_words(deadline_s)}"
     if not in_time:
-        fastest = min(candidates, key=lambda mode: durations_s[mode])
+        fastest = min(candidates, key=durations_s.__getitem__)
         speed_text = f"{fastest} is the fastest ({candidates[fastest].duration_text})"
         return fastest, f"no mode is expected to finish{deadline_text}; {speed_text}"
 

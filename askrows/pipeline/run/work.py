@@ -12,6 +12,7 @@
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from askrows.pipeline.batch import budget
@@ -102,7 +103,7 @@ class WorkPass:
         tag_rounds = self.tag_rounds
         report = tag_rounds.report
         if "poll" in self.units and tag_rounds.list_batches(*budget.API_STATES):
-            self.attempt(lambda: tag_rounds.poll(wait=False, batch_number=self.number))
+            self.attempt(partial(tag_rounds.poll, wait=False, batch_number=self.number))
         if report.last_poll.downloaded:
             count_text = plural(len(report.last_poll.downloaded), "batch", "batches")
             self.phrases.append(f"{count_text} downloaded")
@@ -110,7 +111,7 @@ class WorkPass:
         self.failures += replace(report.last_poll, unclear=[]).list_errors(nouns)
 
         if "ingest" in self.units and tag_rounds.list_batches(BatchState.DOWNLOADED):
-            self.attempt(lambda: tag_rounds.ingest(self.number))
+            self.attempt(partial(tag_rounds.ingest, self.number))
             # If units are about single batches, the last batch writes the quality report.
             tag_rounds.should_report = self.number is None or not tag_rounds.list_batches(
                 *OPEN_STATES,

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from askrows.pipeline.batch import budget
@@ -62,8 +63,11 @@ def run_due_units(
     work_pass.attempt(work_pass.collect)
     if ASKING_UNITS & set(units):
         is_prepared = work_pass.attempt(
-            lambda: rounds.sync_and_recover_task(
-                ws, may_be_empty=True, should_sync="fill" in units
+            partial(
+                rounds.sync_and_recover_task,
+                ws,
+                may_be_empty=True,
+                should_sync="fill" in units,
             ),
         )
         if is_prepared and work_pass.account_error is None:

@@ -338,13 +338,18 @@ def make_index(task: Task, record: TaskRecord, template: str) -> IndexedTask:
         count_entries=partial(_count_index_entries, task),
         read_entries=partial(_read_index_entries, task, record, template),
         tags_of=_list_tags,
-        hit_fields=lambda metadata: {
-            "key": metadata["id"],
-            "label": metadata["label"],
-            "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
-            "answer": metadata["answer"],
-        },
+        hit_fields=_make_hit_fields,
     )
+
+
+def _make_hit_fields(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of a hit, from the metadata of its entry."""
+    return {
+        "key": metadata["id"],
+        "label": metadata["label"],
+        "text": metadata["text"][:MAX_HIT_TEXT_CHARS],
+        "answer": metadata["answer"],
+    }
 
 
 def _list_tags(metadata: Mapping[str, Any]) -> list[str]:

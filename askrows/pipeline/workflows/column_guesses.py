@@ -119,13 +119,13 @@ def guess_key_and_content(
 
     if key == HASH_KEY and not named.key:
         # Columns with other names can be keys, too.
-        possible_keys = _list_possible_keys(key_candidates, cells)
+        likely_keys = _list_likely_keys(key_candidates, cells)
         if len(columns) > 1:
-            possible_keys = [name for name in possible_keys if name != content.column]
-        key, key_note = _choose_key(possible_keys, rows)
+            likely_keys = [name for name in likely_keys if name != content.column]
+        key, key_note = _choose_key(likely_keys, rows)
 
-    sent = [name for name in named.more_columns if name != content.column]
-    sent.append(content.column)
+    more_columns = [name for name in named.more_columns if name != content.column]
+    sent = [*more_columns, content.column]
     sent_texts = [name for name in sent if name not in images]
     content_kind = "image" if content.column in images else "text"
     content_note = f"{content_kind} column: {make_excerpt(content.column)} ({content.reason})"
@@ -145,8 +145,7 @@ def _sample_cells(
     columns: Iterable[str], rows: Iterable[SourceRow | Finding]
 ) -> dict[str, list[str]]:
     """Return the texts of the first MAX_SAMPLE_ROWS rows, by column, without findings."""
-    source_rows = (row for row in rows if isinstance(row, SourceRow))
-    sample_rows = list(islice(source_rows, MAX_SAMPLE_ROWS))
+    sample_rows = list(islice((row for row in rows if isinstance(row, SourceRow)), MAX_SAMPLE_ROWS))
     return {name: [to_prompt_text(row.values.get(name)) for row in sample_rows] for name in columns}
 
 
@@ -201,25 +200,23 @@ def _list_free_columns(columns: Mapping[str, str], used: Container[str]) -> list
     return sorted(free, key=usual_keys.__contains__)
 
 
-def _list_possible_keys(
+def _list_likely_keys(
     key_candidates: Sequence[str], cells: Mapping[str, Sequence[str]]
 ) -> list[str]:
-    """Return columns with likely names of keys, then those whose values are like keys."""
-    likely_keys = _list_likely_keys(key_candidates)
-    unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
-    return list(dict.fromkeys([*likely_keys, *unique_names]))
-
-
-def _list_likely_keys(key_candidates: Sequence[str]) -> list[str]:
-    """Return the columns whose names suggest a key, the most likely first.
+    """Return the columns whose names or values suggest a key, the most likely first.
 
     First the usual names of keys in several languages, then names with a suffix such as `_id`, then
-    names such as `name` or `url`.
+    names such as `name` or `url`, then columns with values that are like keys.
+
+    Args:
+        key_candidates: Columns whose kind can be a key.
+        cells: Texts of the sampled cells, by column.
     """
     usual_names = _find_columns_named(key_candidates, KNOWN_COLUMN_NAMES["key"])
     with_suffix = [name for name in key_candidates if _KEY_SUFFIX.search(name)]
     fallback_names = _find_columns_named(key_candidates, _FALLBACK_KEY_NAMES)
-    return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names]))
+    unique_names = [name for name in key_candidates if _is_like_a_key(cells[name])]
+    return list(dict.fromkeys([*usual_names, *with_suffix, *fallback_names, *unique_names]))
 
 
 def _resolve_choice(choice: ColumnChoice, columns: Iterable[str]) -> ColumnChoice:

@@ -526,21 +526,20 @@ class Workspace:
             InputError: There is no such row or field, or the answer is invalid; nothing was
                 changed.
         """
-        return self._run(
-            lambda ws: ResultDocument(
-                corrections.correct_answer(
-                    ws.store,
-                    ws.task,
-                    ws.now,
-                    str(item),
-                    fields,
-                    editor_name=who,
-                    confirms_values=True,
-                ),
-            ),
-            task,
-            access=Access.WRITE,
-        )
+
+        def work(ws: WorkspaceSession) -> ResultDocument:
+            document = corrections.correct_answer(
+                ws.store,
+                ws.task,
+                ws.now,
+                str(item),
+                fields,
+                editor_name=who,
+                confirms_values=True,
+            )
+            return ResultDocument(document)
+
+        return self._run(work, task, access=Access.WRITE)
 
     @check_arguments
     def export(
@@ -573,17 +572,18 @@ class Workspace:
                 written.
         """
         options = ExportOptions(extractor, cost, gone=gone)
-        return self._run(
-            lambda ws: row_export.export_answers(
+
+        def work(ws: WorkspaceSession) -> ExportReport:
+            return row_export.export_answers(
                 ws.workspace,
                 ws.task,
                 Path(to),
                 options=options,
                 overwrite=overwrite,
                 raw=raw,
-            ),
-            task,
-        )
+            )
+
+        return self._run(work, task)
 
     def parked(self, task: TaskLike | None = None) -> ResultTable[ParkedRow]:
         """Return the parked rows with their reasons, those parked longest first."""

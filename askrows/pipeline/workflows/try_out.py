@@ -417,15 +417,17 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
 def _ask_live(ws: WorkspaceSession, row_ids: Sequence[str], *, mode: Mode) -> LiveReport:
     """Ask about some rows by live calls, with a progress bar."""
     with ws.display.bar("asking", len(row_ids)) as bar:
+
+        def show_replies(live_report: LiveReport) -> None:
+            note = "Gemini fails and is asked again" if live_report.service_failure else ""
+            bar.show(live_report.replies, note=note)
+
         return live.ask_rows(
             ws,
             Selection(row_ids=row_ids),
             mode=mode,
             policy=RunPolicy(stops_without_connection=True),
-            on_progress=lambda live_report: bar.show(
-                live_report.replies,
-                note="Gemini fails and is asked again" if live_report.service_failure else "",
-            ),
+            on_progress=show_replies,
         )
 
 
