@@ -31,12 +31,15 @@ def count_figures() -> dict[str, int]:
     """Return every figure by its name."""
     modules = sorted((ROOT / "askrows").rglob("*.py"))
     product_nodes = _parse(modules)
-    test_nodes = _parse((ROOT / "tests").rglob("*.py"))
+    test_files = sorted((ROOT / "tests").rglob("*.py"))
+    test_nodes = _parse(test_files)
+    helper_nodes = _parse(path for path in test_files if not path.name.startswith("test_"))
     return {
         "statements": sum(_count_statements(node) for node in product_nodes),
         "branches": sum(_count_branches(node) for node in product_nodes),
         "modules": len(modules),
         "statements of the tests": sum(_count_statements(node) for node in test_nodes),
+        "statements of the helpers of tests": sum(_count_statements(node) for node in helper_nodes),
         "settings": sum(bool(setting.metadata) for setting in dataclasses.fields(Settings)),
         # `make help ALL=1` lists `setup`, too.
         "commands": len(COMMANDS) + 1,
