@@ -45,10 +45,3 @@ def furnish_images(workspace: Workspace) -> None:
     (folder / "cut.jpg").write_bytes(b"")
     workspace.ran("import-images", str(folder))
     workspace.ran("tag", MODE="live", TASK="images")
-
-
-def furnish(workspace: Workspace) -> None:
-    """Add people, passages and images."""
-    furnish_people(workspace)
-    furnish_passages(workspace)
-    furnish_images(workspace)

@@ -1,14 +1,13 @@
 """A dropped file becomes a downloaded table, in a browser."""
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.browser.intake import (
-    read_download,
-    write_lamps,
-)
+from tests.browser.intake import write_lamps
 from tests.browser.seen import Reader, reading
 from tests.lab import Workspace
 
@@ -21,6 +20,12 @@ DROP_FILE = """(text) => {
   dataTransfer.items.add(new File([text], "lamps.csv"));
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
 }"""
+
+
+def read_download(download: Any) -> dict[str, dict[str, str]]:
+    """Return the rows of a downloaded CSV by key."""
+    text = Path(download.path()).read_bytes().decode("utf-8-sig")
+    return {row["id"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
 
 
 def _press_tab_until(reader: Reader, tab: Any, selector: str) -> None:

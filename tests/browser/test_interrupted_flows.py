@@ -4,17 +4,36 @@ import csv
 import io
 import signal
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from tests.browser.intake import fill_question, open_new_task, write_lamps
+from tests.browser.intake import write_lamps
 from tests.browser.seen import LONG_MS, Reader, chromium, serving
 from tests.lab import Api, Workspace
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1800), pytest.mark.alike]
 LIVE = ":generateContent"
 MANY_ROWS = 300
+
+
+def open_new_task(tab: Any, path: Path) -> None:
+    """Choose a file on the first page of an empty workspace, and wait for its question."""
+    tab.set_input_files("#drop [type=file]", path)
+    tab.locator("#question-text").wait_for()
+
+
+def fill_question(tab: Any) -> None:
+    """Type the question and two fields of an answer."""
+    tab.fill("#question-text", "Praise or blame?")
+    tab.fill("[name='field0.name']", "tone")
+    tab.select_option("[name='field0.kind']", "a|b|c")
+    tab.fill("[name='field0.choices']", "praise\nblame\nmixed")
+    tab.click("[data-add]")
+    tab.keyboard.type("stars")
+    tab.keyboard.press("Tab")
+    tab.keyboard.type("Whole")
 
 
 def _wait_for_button(reader: Reader) -> str:

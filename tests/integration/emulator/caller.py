@@ -53,11 +53,6 @@ def index_by_key(lines: Sequence[bytes]) -> dict[Any, dict[str, Any]]:
     return documents_by_key
 
 
-def answer_of(response: Mapping[str, Any]) -> Any:
-    """Return the parsed answer of a response."""
-    return json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
-
-
 class Caller:
     """A client that calls an engine with a key."""
 

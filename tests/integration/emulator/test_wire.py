@@ -1,6 +1,7 @@
 """The engine over plain HTTP: live calls, files, batches, and refusals in Google's words."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ from tests.integration.emulator.caller import (
     CREATE,
     GENERATE,
     Caller,
-    answer_of,
     create_body,
     index_by_key,
     request_file,
@@ -18,6 +18,11 @@ from tests.integration.emulator.caller import (
 
 LIST = {"type": "ARRAY", "items": {"type": "STRING"}}
 BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
+
+
+def answer_of(response: Mapping[str, Any]) -> Any:
+    """Return the parsed answer of a response."""
+    return json.loads(response["candidates"][0]["content"]["parts"][0]["text"])
 
 
 def test_an_answer_is_compact_json_with_correct_counts(caller: Caller) -> None:

@@ -1,5 +1,6 @@
 """Import of passages: block by block, repeatable, texts untouched, all changes reported."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,19 @@ from askrows.pipeline.passages import import_, table
 from askrows.pipeline.rows.row_findings import FindingKind
 from askrows.pipeline.rows.row_import import ImportOptions
 from askrows.pipeline.store import claims
-from tests.integration.passages.workspaces import (
-    add_concepts,
-    concept,
-    passages_file,
-    rows,
-    workspace,
-)
+from tests.integration.passages.workspaces import add_concepts, concept, rows, workspace
+
+
+def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
+    """Write documents, or ready lines, to a file of JSON lines, and return its path."""
+    encoded_lines = (
+        line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines
+    )
+    # A text may contain lone surrogates.
+    path.write_bytes(
+        "".join(f"{line}\n" for line in encoded_lines).encode("utf-8", "surrogatepass")
+    )
+    return path
 
 
 def test_a_new_text_replaces_a_text_without_concepts(tmp_path: Path) -> None:

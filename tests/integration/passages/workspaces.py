@@ -1,7 +1,6 @@
 """A workspace on the local backend without any call, and passages, for tests of tables."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,18 +51,6 @@ def lines_of(ws: WorkspaceSession) -> list[str]:
     """Return the printed messages."""
     assert isinstance(ws.display, NullProgress)
     return ws.display.lines
-
-
-def passages_file(path: Path, *lines: dict[str, Any] | str) -> Path:
-    """Write documents, or ready lines, to a file of JSON lines, and return its path."""
-    encoded_lines = (
-        line if isinstance(line, str) else json.dumps(line, ensure_ascii=False) for line in lines
-    )
-    # A text may contain lone surrogates.
-    path.write_bytes(
-        "".join(f"{line}\n" for line in encoded_lines).encode("utf-8", "surrogatepass")
-    )
-    return path
 
 
 def rows(ws: WorkspaceSession) -> dict[str, tuple[str, str | None, Any]]:

@@ -1,7 +1,6 @@
 """Sync the rows of a task with a source, as a command does."""
 
-import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from askrows.pipeline.rows.stored_rows import (
     parse_stored_values,
 )
 from askrows.pipeline.store import schema
-from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.task_record import TaskRecord
 from tests.progress import NullProgress
 
@@ -91,15 +90,3 @@ class SyncedRows:
                 {**dict.fromkeys(columns), **row, **parse_stored_values(row[VALUES_COLUMN])}
                 for row in stored_rows
             ]
-
-
-def has_table(tx: Connection, table: str) -> bool:
-    """Return whether a table exists."""
-    return tx.dialect.has_table(tx, table)
-
-
-def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> Path:
-    """Write a CSV file with the header as its first row."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
-    return path

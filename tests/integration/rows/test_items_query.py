@@ -10,14 +10,19 @@ from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.rows.row_findings import SourceRow
 from askrows.pipeline.rows.source import QuerySource, read_rows_by_id
 from askrows.pipeline.rows.where_sql import make_number_expression
-from askrows.pipeline.store.database import Store
+from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.rows import NO_HASH
 from tests.integration.passages.workspaces import url_of
-from tests.integration.rows.sources import SyncedRows, has_table, record_of
+from tests.integration.rows.sources import SyncedRows, record_of
 from tests.lab import ON_POSTGRESQL
 
 TIMEOUT_S = 20.0
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT {} AS id FROM n"
+
+
+def has_table(tx: Connection, table: str) -> bool:
+    """Return whether a table exists."""
+    return tx.dialect.has_table(tx, table)
 
 
 @pytest.fixture

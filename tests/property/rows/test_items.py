@@ -1,5 +1,7 @@
 """For any versions of a file: the table of rows equals a plain dictionary."""
 
+import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from askrows.pipeline.rows.row_sync import RowSyncReport
 from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.rows import NO_HASH
-from tests.integration.rows.sources import SyncedRows, write_csv
+from tests.integration.rows.sources import SyncedRows
 
 COUNTS = ("new", "changed", "unchanged", "missing", "returned", "empty", "refused")
 # Key, text, and a column outside the prompt.
@@ -23,6 +25,13 @@ ROWS = st.lists(
     st.tuples(st.sampled_from(["", "a", "A", "b", "ä", " a"]), TEXTS, st.sampled_from(["", "x"])),
     max_size=8,
 )
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[str]]) -> Path:
+    """Write a CSV file with the header as its first row."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
 
 
 @dataclass
