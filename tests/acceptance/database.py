@@ -4,7 +4,6 @@ Most functions only use a user's own tables, never the product's.
 """
 
 import contextlib
-import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -41,27 +40,6 @@ def run_sql(workspace: Workspace, statement: str, **values: Any) -> list[tuple[A
         words = postgresql.translated(statement) if workspace.server else statement
         cursor = connection.execute(words, values)
         return list(cursor.fetchall()) if cursor.description else []
-
-
-def age_full_reading(workspace: Workspace, task: str) -> None:
-    """Move the last full reading of a task's query back by a week."""
-    with connect(workspace) as connection:
-        query = f"SELECT words FROM askrows_tasks WHERE name = '{task}'"  # noqa: S608
-        ((text,),) = connection.execute(query).fetchall()
-        record = json.loads(text)
-        read_at = datetime.fromisoformat(record["cursor"]["full"]) - timedelta(days=7)
-        record["cursor"]["full"] = read_at.isoformat()
-        words = json.dumps(record).replace("'", "''")
-        change = f"UPDATE askrows_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
-        connection.execute(change)
-
-
-def forget_recorded_calls(workspace: Workspace) -> None:
-    """Set the calls of running batches to 0, as they are before the first second is over."""
-    with connect(workspace) as connection:
-        connection.execute(
-            "UPDATE askrows_batches SET calls = 0, day = NULL WHERE state = 'asking'"
-        )
 
 
 def age_finished_batch(workspace: Workspace, batch: int) -> None:
@@ -148,27 +126,3 @@ def list_tables(connection: Any) -> list[str]:
     else:
         query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY 1"
     return [row[0] for row in connection.execute(query).fetchall() if re.fullmatch(r"\w+", row[0])]
-
-
-def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
-    """Run a statement on the product's tables with permission only to read and update them."""
-    if not workspace.server:
-        with connect(workspace) as connection:
-            connection.execute("PRAGMA foreign_keys = OFF")
-            connection.execute(statement, values)
-        return
-
-    with connect(workspace) as server:
-        role = f"{postgresql.name_of(workspace.data)}_forger"
-        server.execute(f'CREATE ROLE "{role}"')
-        server.execute(f'GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO "{role}"')
-        server.execute(f'SET ROLE "{role}"')
-        server.execute(postgresql.translated(statement), values)
-        server.execute(f'RESET ROLE; DROP OWNED BY "{role}"; DROP ROLE "{role}"')
-
-
-def read_stored_confidences(workspace: Workspace) -> list[str | None]:
-    """Return the confidences of all stored answers as JSON."""
-    with connect(workspace) as connection:
-        query = "SELECT confidences FROM askrows_answers ORDER BY id"
-        return [row[0] for row in connection.execute(query).fetchall()]

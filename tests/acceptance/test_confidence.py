@@ -5,10 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.database import (
-    read_stored_confidences,
-    run_sql,
-)
+from tests.acceptance.database import connect, run_sql
 from tests.acceptance.product import PASSAGES, PEOPLE, Workspace, write_declaration
 from tests.acceptance.test_row_states import cells_of
 from tests.outside.server import Outside
@@ -32,6 +29,13 @@ TEXTS = (
     "neutral about desk {}",
     "praise and blame for room {}",
 )
+
+
+def read_stored_confidences(workspace: Workspace) -> list[str | None]:
+    """Return the confidences of all stored answers as JSON."""
+    with connect(workspace) as connection:
+        query = "SELECT confidences FROM askrows_answers ORDER BY id"
+        return [row[0] for row in connection.execute(query).fetchall()]
 
 
 @pytest.fixture(name="tickets")

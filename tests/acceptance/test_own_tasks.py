@@ -2,15 +2,17 @@
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import age_full_reading, read_schema, run_sql
+from tests.acceptance.database import connect, read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, write_declaration
 from tests.outside.answers import Json, user_text
@@ -22,6 +24,19 @@ LAMP = "a lamp that hums"
 CHAIRS = "two chairs, one leg short"
 ROWS = (KETTLE, LAMP, CHAIRS)
 LIVE_CALL_SUFFIX = ":generateContent"
+
+
+def age_full_reading(workspace: Workspace, task: str) -> None:
+    """Move the last full reading of a task's query back by a week."""
+    with connect(workspace) as connection:
+        query = f"SELECT words FROM askrows_tasks WHERE name = '{task}'"  # noqa: S608
+        ((text,),) = connection.execute(query).fetchall()
+        record = json.loads(text)
+        read_at = datetime.fromisoformat(record["cursor"]["full"]) - timedelta(days=7)
+        record["cursor"]["full"] = read_at.isoformat()
+        words = json.dumps(record).replace("'", "''")
+        change = f"UPDATE askrows_tasks SET words = '{words}' WHERE name = '{task}'"  # noqa: S608
+        connection.execute(change)
 
 
 # The task's file is written by each test.

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.database import run_as_forger, run_sql
+from tests import postgresql
+from tests.acceptance.database import connect, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import IMAGES, ON_POSTGRESQL, Workspace
 
@@ -26,6 +27,23 @@ FORGED = (
     "nobody_is_answered_twice",
     "tags_never_change",
 )
+
+
+def run_as_forger(workspace: Workspace, statement: str, **values: Any) -> None:
+    """Run a statement on the product's tables with permission only to read and update them."""
+    if not workspace.server:
+        with connect(workspace) as connection:
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute(statement, values)
+        return
+
+    with connect(workspace) as server:
+        role = f"{postgresql.name_of(workspace.data)}_forger"
+        server.execute(f'CREATE ROLE "{role}"')
+        server.execute(f'GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO "{role}"')
+        server.execute(f'SET ROLE "{role}"')
+        server.execute(postgresql.translated(statement), values)
+        server.execute(f'RESET ROLE; DROP OWNED BY "{role}"; DROP ROLE "{role}"')
 
 
 def write_secret(folder: Path) -> Path:
