@@ -2,9 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 from starlette.requests import ClientDisconnect
@@ -13,32 +11,9 @@ from starlette.testclient import TestClient
 from askrows.pipeline.core import files
 from askrows.web import guard
 from tests.integration import reviews
+from tests.integration.web.intake import DROP, drop_file, press_button, wait_for_import
 from tests.lab import Workspace
 from tests.page import HOST, Page
-
-DROP = "/api/imports"
-
-
-def drop_file(
-    page: Page, content: Any, task: str = "experts", name: str = "people.csv"
-) -> dict[str, Any]:
-    """Drop a file and wait until it is read."""
-    response = page.post(DROP, params={"task": task, "name": name}, content=content)
-    assert response.status_code == 202, response.text
-    assert response.headers["location"] == f"{DROP}/{response.json()['number']}"
-    return wait_for_import(page, response.json()["number"])
-
-
-def press_button(page: Page, number: int, **form: str) -> str:
-    """Press a button of a file, and return the page's answer."""
-    return unescape(page.post("/parts/import", params={"number": number}, data=form).text)
-
-
-def wait_for_import(page: Page, number: int) -> dict[str, Any]:
-    """Wait until the work on a file ends, and return its document."""
-    page.settle()
-    document: dict[str, Any] = page.get(f"{DROP}/{number}").json()
-    return document
 
 
 def list_dropped_files(workspace: Workspace) -> list[Path]:

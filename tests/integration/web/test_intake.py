@@ -5,46 +5,20 @@ from html import unescape
 
 import pytest
 
-from tests.integration.web.test_imports import (
+from tests.integration.web.intake import (
+    HEADER,
+    KEY_TEXT,
+    ROWS,
+    TONE,
+    WHY,
     drop_file,
+    drop_reviews,
+    list_roles,
     press_button,
+    try_question,
 )
 from tests.lab import Api
 from tests.page import Page
-
-HEADER = "id,product,text\n"
-ROWS = "".join(f"r{number},Kettle {number},It boils in {number} minutes.\n" for number in range(7))
-KEY_TEXT = {"role.0": "key", "role.1": "unsent", "role.2": "text"}
-TONE = {
-    "question": "Praise or blame?",
-    "field0.name": "tone",
-    "field0.kind": "a|b|c",
-    "field0.choices": "praise\r\nblame\r\n",
-    "field0.description": "How the review sounds.",
-}
-WHY = {"new1.name": "why", "new1.kind": "quote", "new1.choices": "", "new1.description": ""}
-
-
-def drop_reviews(page: Page) -> int:
-    """Drop the reviews for a new task, and return the number of the file."""
-    number = drop_file(page, HEADER + ROWS, "new", "Kettle reviews.csv")["number"]
-    assert isinstance(number, int)
-    return number
-
-
-def try_question(page: Page, number: int, **form: str) -> str:
-    """Try a question, wait, and return the part of the page."""
-    html = press_button(page, number, **form)
-    assert 'role="alert"' not in html, html
-    page.settle()
-    return unescape(page.get("/parts/import", params={"number": number}).text)
-
-
-def list_roles(html: str) -> dict[str, str]:
-    """Return the selected role of each column."""
-    selects = re.findall(r'<select\s+name="(role\.\d)".*?</select>', html, re.DOTALL)
-    options = re.findall(r'<option value="(\w+)" selected>', html)
-    return dict(zip(selects, options, strict=False))
 
 
 def test_first_rows_have_a_role_under_each_header(page: Page) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.integration import reviews
-from tests.integration.web.test_imports import press_button
-from tests.integration.web.test_intake import (
+from tests.integration.web.intake import (
     KEY_TEXT,
     TONE,
     WHY,
     drop_reviews,
     list_roles,
+    press_button,
     try_question,
 )
 from tests.lab import Workspace
