@@ -20,6 +20,13 @@ from tests.acceptance.process import MAX_WAIT_S, start_loaded_process
 PROGRAM = "-m tests.engine"
 # A proxy cannot reach servers on this machine.
 DIRECT = build_opener(ProxyHandler({}))
+# What the path of a live call ends with, and a pattern that matches no other path.
+LIVE_CALL = ":generateContent"
+LIVE_CALL_PATH = f"{LIVE_CALL}$"
+# Arguments of a fault that lasts longer than its test.
+HANGS = {"seconds": 300}
+# Applies a fault to all calls of a test.
+MANY_TIMES = 10_000
 
 
 def call(url: str, *, method: str = "GET", document: Any = None) -> Any:

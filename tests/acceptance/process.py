@@ -364,3 +364,11 @@ def start_loaded_process(
         assert time.monotonic() < deadline, f"nothing listens in {folder}"
         time.sleep(0.01)
     return folder
+
+
+def wait_until(condition: Any, *running: Running) -> None:
+    """Wait until a condition is true; on a timeout show the output of the processes."""
+    deadline = time.monotonic() + MAX_WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, [process.read_output() for process in running]
+        time.sleep(0.05)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests import postgresql
 from tests.acceptance.loaded import OUTPUT_SEPARATOR
@@ -111,6 +112,8 @@ TIERS = {"batch": 1, "flex": 1, "standard": 2, "priority": 3.6}
 OUTCOMES = ("answered", "refused", "invalid", "missing")
 FINAL_STATES = {"ingested", "failed"}
 MAX_ROWS = 1_000_000
+BATCH_COMMANDS = ("submit", "poll", "ingest")
+on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="several workers need PostgreSQL")
 
 
 def start_product() -> Path:

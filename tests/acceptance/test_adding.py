@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.product import Workspace
 
-LIVE = ":generateContent"
 ADA = {
     "Username": "ada",
     "First Name": "Ada",
@@ -50,7 +49,7 @@ def test_person_is_inserted_tagged_scored_and_found(workspace: Workspace, api: E
         ("p1", False),
         ("p2", True),
     ]
-    assert api.count_calls("POST", LIVE) == 3
+    assert api.count_calls("POST", LIVE_CALL) == 3
     assert workspace.state_counts() == {"tagged": 3, "no_bio": 1}
 
     # Columns in other words are mapped, suggested, or stored for an export.
@@ -76,7 +75,10 @@ def test_refused_person_changes_nothing(workspace: Workspace, api: Engine) -> No
     ):
         assert message in str(add(workspace, document, code=2)), document
     assert "nowhere.json" in workspace.run_command("add", "nowhere.json", code=2).stderr
-    assert (list(workspace.exported_tags()), api.count_calls("POST", LIVE)) == (["ada"], 0)
+    assert (list(workspace.exported_tags()), api.count_calls("POST", LIVE_CALL)) == (
+        ["ada"],
+        0,
+    )
 
 
 NUMBERS = range(3)

@@ -3,7 +3,6 @@
 It stores only the cost of its calls, unless NAME= stores the question as a task.
 """
 
-import csv
 import json
 import shlex
 import signal
@@ -14,40 +13,19 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import count_rows, run_sql
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, Engine
 from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
+from tests.acceptance.scripts import script
 from tests.acceptance.steps import Fate
-from tests.acceptance.test_live import CALLS, HANGS, LIVE
-from tests.acceptance.test_python import script
+from tests.acceptance.table_files import TEXTS, write_table
 
 QUESTION = 'Praise or "blame"? Quote the reason \\ and {text}.'
 FIELDS = (
     "tone: praise|blame|rather mixed; date: date; reason: quote; year: number; "
     "stars: int; sure: bool; topics: list"
 )
-TEXTS = (
-    "Boils a full litre in two minutes, and the handle stays cool.",
-    "Der Deckel klappert. Sonst ein schöner Kessel für die kleine Küche.",
-    'Bought in 2019, and the "whistle" is; still loud.',
-    "   ",
-    "La tapa gotea sobre la mesa cada vez que la abro.",
-    "I would buy it again: sturdy, quick and easy to clean.",
-    "Too heavy for my mother, and too hot to touch.",
-)
-
-
-def write_table(
-    workspace: Workspace,
-    file_name: str = "kettle reviews.csv",
-    header: tuple[str, ...] = ("No.", "Kommentar"),
-) -> str:
-    """Write the texts as a write_table; return its name."""
-    with workspace.write_file(file_name, "").open("w", encoding="utf-8", newline="") as file:
-        rows = [(f"k-{index}", text) for index, text in enumerate(TEXTS, 1)]
-        csv.writer(file, delimiter=";").writerows([header, *rows])
-    return file_name
 
 
 def rows_of(workspace: Workspace) -> dict[str, int]:
@@ -112,7 +90,11 @@ def test_first_rows_are_answered_and_only_the_cost_is_stored(
     assert ask_document["all"]["live"]["cost"] == pytest.approx(cost / 5 * 6, rel=0.02)
     assert ask_document["all"]["batch"]["cost"] == pytest.approx(cost / 5 * 3, rel=0.02)
     assert workspace.spending()["actual"] == pytest.approx(2 * cost, abs=1e-6)
-    assert (api.count_calls("POST", CALLS), workspace.batches(), rows_of(workspace)) == (10, [], {})
+    assert (api.count_calls("POST", LIVE_CALL), workspace.batches(), rows_of(workspace)) == (
+        10,
+        [],
+        {},
+    )
     assert {path.name for path in workspace.home.iterdir()} == {"data", "kettle reviews.csv"}
     assert not list((workspace.data / "batches").iterdir())
 
@@ -168,12 +150,12 @@ def test_budget_applies_and_a_killed_question_is_booked(workspace: Workspace, ap
     workspace.run_command(
         "ask", file_name, q="Tone?", name="kept", BUDGET_PER_DAY=f"{cost * 1.01:.9f}", code=3
     )
-    assert api.count_calls("POST", CALLS) == 5
+    assert api.count_calls("POST", LIVE_CALL) == 5
 
-    api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
+    api.script_fault("hang", nth=3, times=99, path=LIVE_CALL_PATH, args=HANGS)
     assert not (workspace.home / "tasks").exists()
     kill_after_calls(
-        workspace, api, CALLS, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1
+        workspace, api, LIVE_CALL, "ask", file_name, call_count=8, q="Tone?", CONCURRENCY=1
     )
     api.clear_faults()
     assert workspace.spending()["estimated"] > 0
@@ -283,7 +265,7 @@ def test_impossible_question_is_refused_in_a_sentence(
         message
         in workspace.run_command("ask", options.pop("source", "t.csv"), code=2, **options).stderr
     )
-    assert api.count_calls("POST", CALLS) == 0
+    assert api.count_calls("POST", LIVE_CALL) == 0
     assert [path.name for path in (workspace.home / "tasks").iterdir()] == ["there.py"]
 
 
@@ -311,7 +293,7 @@ def test_python_asks_and_tries_with_a_summary_in_one_line(
     assert cost > 0
     assert try_text.startswith("<tried with reviews@1/")
     assert all(messages)
-    assert api.count_calls("POST", CALLS) == 4
+    assert api.count_calls("POST", LIVE_CALL) == 4
 
 
 def test_suggested_name_is_free(workspace: Workspace) -> None:

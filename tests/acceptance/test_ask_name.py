@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_ask import write_table
-from tests.acceptance.test_live import CALLS
+from tests.acceptance.table_files import write_table
 
 
 @pytest.mark.alike
@@ -26,12 +25,12 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     assert cost == pytest.approx(named_run.json["tried"]["cost"], abs=1e-6)
 
     ask_run = workspace.run_command("ask", file_name, q="Tone?", name="kinds")
-    assert (api.count_calls("POST", CALLS), workspace.spending()["actual"]) == (5, cost)
+    assert (api.count_calls("POST", LIVE_CALL), workspace.spending()["actual"]) == (5, cost)
     assert "5 of 6 rows asked" in ask_run.stdout
     assert ask_run.stderr.endswith("next: askrows tag --task kinds\n")
 
     workspace.run_command("tag", TASK="kinds", mode="live")
-    assert api.count_calls("POST", CALLS) == 6
+    assert api.count_calls("POST", LIVE_CALL) == 6
     stored = {row["No."]: row["answer"] for row in workspace.exported_rows("kinds")}
     assert workspace.state_counts("kinds") == {"answered": 6, "empty": 1}
     assert {

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import run_sql
+from tests.acceptance.page_calls import run_job
 from tests.acceptance.product import Workspace, write_declaration
 from tests.acceptance.steps import Fate
-from tests.acceptance.test_page import run_job
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 

@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.server import Outside
 
 PEOPLE_COUNT = 6
-MANY_TIMES = 10_000
 KILLED = -9
 KILL_COUNT = 10
 # Gets after which a batch shows its end.

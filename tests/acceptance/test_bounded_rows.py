@@ -16,7 +16,7 @@ from tests.acceptance.database import read_schema, run_sql
 from tests.acceptance.engine import Engine
 from tests.acceptance.process import PRODUCT
 from tests.acceptance.product import IMAGES, MODEL, ON_POSTGRESQL, Workspace
-from tests.acceptance.test_rows_back import put_book
+from tests.acceptance.table_files import put_book
 from tests.outside.server import Outside
 
 TAGS = [f"field {number}" for number in range(1, 301)]

@@ -17,8 +17,8 @@ from PIL import Image
 from tests import postgresql
 from tests.acceptance.database import connect, list_tables
 from tests.acceptance.engine import Engine
+from tests.acceptance.page_calls import ADD_PATH, read_linked_pages, read_operations
 from tests.acceptance.product import KEY, ON_POSTGRESQL, Workspace, write_declaration
-from tests.acceptance.test_page import ADD_PATH, read_linked_pages, read_operations
 
 SESSION = "canary-session-of-an-upload"
 PASSWORD = "canary-password-of-a-database"  # noqa: S105 - no database of the tests needs it

@@ -5,15 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.creates import count_creates, fail_creates, living_batches, remote_names
 from tests.acceptance.database import shift_recorded_times
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_exactly_once import (
-    count_creates,
-    fail_creates,
-    living_batches,
-    remote_names,
-)
 
 # Faults of a create call without a reply: the server creates no batch, or a batch.
 HANGING_CREATE = "hang"

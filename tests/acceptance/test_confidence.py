@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.database import connect, run_sql
 from tests.acceptance.product import PASSAGES, PEOPLE, Workspace, write_declaration
-from tests.acceptance.test_row_states import cells_of
+from tests.acceptance.table_files import cells_of
 from tests.outside.server import Outside
 
 CLOSED_FIELDS = {

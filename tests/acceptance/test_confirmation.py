@@ -12,16 +12,16 @@ import pytest
 
 from tests import postgresql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import MAX_WAIT_S, EndedCommand, Running, end_sessions
+from tests.acceptance.process import MAX_WAIT_S, EndedCommand, Running, end_sessions, wait_until
 from tests.acceptance.product import (
     HEADER,
     KEY,
     ON_POSTGRESQL,
     Workspace,
     command_words,
+    on_a_server,
     write_declaration,
 )
-from tests.acceptance.test_workers import on_a_server, wait_until
 
 THEIR_KEY = "key-of-the-stranger-which-is-theirs"
 # Commands that call the API, or look at it.

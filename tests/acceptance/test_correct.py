@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import run_sql
-from tests.acceptance.product import PASSAGES, Workspace, write_declaration
-from tests.acceptance.test_own_tasks import BATCH_COMMANDS
+from tests.acceptance.product import BATCH_COMMANDS, PASSAGES, Workspace, write_declaration
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import HANGS, Engine
 from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import Workspace, write_declaration
 from tests.outside.server import Outside
@@ -19,7 +19,6 @@ DECISIONS = "/decisions"
 DECIDE_PATH = f"{DECISIONS}$"
 DECISION_MODEL = "gemini-decision-1"
 CLOSED_FIELDS = {"tone": 'Literal["praise", "blame", "neutral"]', "is_urgent": "bool"}
-HANGS = {"seconds": 300}
 
 
 @pytest.fixture(name="tickets")

@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.creates import count_creates, fail_creates, living_batches, remote_names
+from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import Workspace
 
-CREATE_PATH = ":batchGenerateContent$"
 LIST_PATH = r"/batches\?"
-MANY_TIMES = 10_000
 Fault = tuple[str, dict[str, Any]]
 
 # The batch was created, but the reply does not say so.
@@ -43,31 +42,9 @@ HIDDEN_FAILURES: Sequence[Fault] = (
 )
 
 
-def fail_creates(
-    api: Engine, word: str, args: dict[str, Any] | None = None, **options: Any
-) -> None:
-    """Script a fault for create calls."""
-    api.script_fault(word, method="POST", path=CREATE_PATH, args=args, **options)
-
-
-def count_creates(api: Engine) -> int:
-    """Return the number of create calls."""
-    return api.count_calls("POST", ":batchGenerateContent")
-
-
 def count_uploads(api: Engine) -> int:
     """Return the number of uploads that were started."""
     return api.count_calls("POST", "/upload/") - api.count_calls("POST", "upload_id=")
-
-
-def living_batches(api: Engine) -> list[str]:
-    """Return the names of the remote batches that were not cancelled, oldest first."""
-    return [batch["name"] for batch in api.batches() if batch["state"] != "CANCELLED"]
-
-
-def remote_names(workspace: Workspace) -> list[str]:
-    """Return the remote names of the batches, oldest first."""
-    return [batch["remote_name"] for batch in workspace.batches()]
 
 
 @pytest.mark.promise("once")

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import PEOPLE, Workspace
 
 # More requests than a test makes.
-MANY_TIMES = 10_000
 GENERATE = ("POST", r":generateContent$")
 GET = ("GET", r"/batches/[^/:?]+$")
 # The name of a fault and its arguments.

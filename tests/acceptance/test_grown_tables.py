@@ -6,8 +6,8 @@ from typing import Any
 import httpx2
 
 from tests.acceptance.engine import Engine
+from tests.acceptance.page_calls import wait_for_jobs
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_page import wait_for_jobs
 
 QUESTION = {
     "question": "Praise or blame?",

@@ -4,7 +4,6 @@ The outside server returns the bytes that a test chooses. Each line gives its re
 outcome, and the counts add up.
 """
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,62 +15,26 @@ from hypothesis import strategies as st
 
 from tests.acceptance.checker import Inspection, check_invariants
 from tests.acceptance.product import BATCH_PRICE, MODEL, OUTCOMES, Workspace
+from tests.acceptance.result_lines import (
+    TAGS,
+    encode_document,
+    make_error_line,
+    make_line,
+    make_response,
+    row_number,
+    sort_by_row,
+)
 from tests.outside.server import Outside, serving
 
-TAGS = '{"tags":["water law","beekeeping","soil science"]}'
 CLEAN_TAGS = ["water law", "beekeeping", "soil science"]
-USAGE = {
-    "promptTokenCount": 100,
-    "candidatesTokenCount": 20,
-    "thoughtsTokenCount": 5,
-    "totalTokenCount": 125,
-}
 UNMATCHED_KINDS = ("unknown", "duplicates", "unreadable")
 Lines = Sequence[bytes]
 LineMaker = Callable[[str], Lines]
 
 
-def make_response(
-    text: str | None = TAGS, *, finish: str = "STOP", **options: Any
-) -> dict[str, Any]:
-    """Return a response with one candidate; `None` is a candidate without content."""
-    candidate: dict[str, Any] = {"finishReason": finish, "index": 0}
-    if text is not None:
-        candidate["content"] = {"parts": [{"text": text}], "role": "model"}
-    return {
-        "candidates": [candidate],
-        "usageMetadata": USAGE,
-        "modelVersion": MODEL,
-        "responseId": "r-1",
-        **options,
-    }
-
-
 def make_parts_response(*parts: dict[str, Any]) -> dict[str, Any]:
     """Return a response whose candidate has these parts and no finish reason."""
     return {**make_response(), "candidates": [{"content": {"parts": list(parts)}}]}
-
-
-def encode_document(document: Any) -> bytes:
-    """Return a JSON document as bytes; half a surrogate pair is allowed."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "surrogatepass")
-
-
-def make_line(key: Any, body: Any = None, **options: Any) -> bytes:
-    """Return a result line as the API writes it: the response first, then the key."""
-    response = make_response() if body is None else body
-    return encode_document({"response": response, **options, "key": key})
-
-
-def make_error_line(
-    key: Any, code: Any, message: str | None = "It failed.", **options: Any
-) -> bytes:
-    """Return an error line."""
-    error = {"code": code}
-    if message:
-        error["message"] = message
-    return encode_document({"error": error, **options, "key": key})
 
 
 def answer_text(text: str, **options: Any) -> LineMaker:
@@ -87,16 +50,6 @@ def answer_response(document: Any) -> LineMaker:
 def answer_error(code: Any, message: str | None = "It failed.", **options: Any) -> LineMaker:
     """Return a maker of an error line."""
     return lambda key: [make_error_line(key, code, message, **options)]
-
-
-def row_number(key: str) -> int:
-    """Return the number of the row in a key."""
-    return int(key.rpartition("/")[2])
-
-
-def sort_by_row(keys: Sequence[str]) -> list[str]:
-    """Return keys in the order of their rows."""
-    return sorted(keys, key=row_number)
 
 
 def ingest_results(

@@ -8,18 +8,13 @@ from collections import Counter
 import pytest
 
 from tests.acceptance.database import connect
-from tests.acceptance.engine import Engine
-from tests.acceptance.killing import kill_after_calls, wait_for_calls
+from tests.acceptance.engine import HANGS, LIVE_CALL, LIVE_CALL_PATH, Engine
+from tests.acceptance.killing import LONGEST_S, kill_after_calls, wait_for_calls
 from tests.acceptance.process import NO_FATE
 from tests.acceptance.product import Workspace
 from tests.acceptance.steps import Fate
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside
-
-CALLS = ":generateContent"
-LIVE = f"{CALLS}$"
-LONGEST_S = 60.0
-HANGS = {"seconds": 300}
 
 
 def forget_recorded_calls(workspace: Workspace) -> None:
@@ -108,8 +103,8 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
 ) -> None:
     """After a loss of power complete lines are ingested, and other rows are asked again."""
     workspace.import_people(6)
-    api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=5, CONCURRENCY=1)
+    api.script_fault("hang", nth=5, times=99, path=LIVE_CALL_PATH, args=HANGS)
+    kill_after_calls(workspace, api, LIVE_CALL, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
     # Replies of a running live run are in this file.
     [part] = (workspace.data / "batches").glob("*-results.asked")
@@ -127,15 +122,15 @@ def test_cut_file_of_replies_is_read_up_to_its_last_complete_line(
     workspace.run_command("tag_live")
     assert file_bytes.count(b"\n") == 4
     assert workspace.state_counts() == {"tagged": 6}
-    assert api.count_calls("POST", CALLS) == 5 + 6 - line_count
+    assert api.count_calls("POST", LIVE_CALL) == 5 + 6 - line_count
 
 
 @pytest.mark.promise("live")
 def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api: Engine) -> None:
     """The call without a reply may be paid for, and all calls use the quota of the day."""
     workspace.import_people(6)
-    api.script_fault("hang", nth=3, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=3, CONCURRENCY=1)
+    api.script_fault("hang", nth=3, times=99, path=LIVE_CALL_PATH, args=HANGS)
+    kill_after_calls(workspace, api, LIVE_CALL, "tag_live", call_count=3, CONCURRENCY=1)
     api.clear_faults()
     # The kill came before the calls of the last second were recorded.
     forget_recorded_calls(workspace)
@@ -146,7 +141,7 @@ def test_calls_that_a_kill_left_unrecorded_are_counted(workspace: Workspace, api
     assert not list((workspace.data / "batches").glob("*-results.calls"))
 
     refused = workspace.run_unchecked("tag_live", RPD=3)
-    assert (refused.code, api.count_calls("POST", CALLS)) == (4, 3), refused.stderr
+    assert (refused.code, api.count_calls("POST", LIVE_CALL)) == (4, 3), refused.stderr
     workspace.run_command("tag_live")
     assert workspace.state_counts() == {"tagged": 6}
 
@@ -174,8 +169,8 @@ def test_calls_without_a_connection_are_not_lost_by_a_kill(
 def test_rollback_counts_the_replies_of_a_killed_run(workspace: Workspace, api: Engine) -> None:
     """The counts that a person confirms include the replies that are ingested before."""
     workspace.import_people(6)
-    api.script_fault("hang", nth=5, times=99, path=LIVE, args=HANGS)
-    kill_after_calls(workspace, api, CALLS, "tag_live", call_count=5, CONCURRENCY=1)
+    api.script_fault("hang", nth=5, times=99, path=LIVE_CALL_PATH, args=HANGS)
+    kill_after_calls(workspace, api, LIVE_CALL, "tag_live", call_count=5, CONCURRENCY=1)
     api.clear_faults()
 
     rollback = workspace.run_command("rollback", "expert-tags@2", yes=True)
@@ -202,7 +197,7 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
     )
     person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
     path = workspace.write_file("new.json", json.dumps(person))
-    api.script_fault("hang", times=99, path=LIVE, args=HANGS)
+    api.script_fault("hang", times=99, path=LIVE_CALL_PATH, args=HANGS)
     with workspace.start_command("submit", fate=Fate(step_number, event="STOP")) as stopped_process:
         assert stopped_process.wait_until_stopped()
         add_run = workspace.try_command("add", path, CALL_TIMEOUT=200)
@@ -222,9 +217,9 @@ def test_add_ends_in_time_while_the_service_hangs(workspace: Workspace, api: Eng
 def test_run_of_a_living_process_is_not_continued(workspace: Workspace, api: Engine) -> None:
     """A second `tag` asks other rows, and does not call the run of the first its own."""
     workspace.import_people(4)
-    api.script_fault("hang", times=2, path=LIVE, args=HANGS)
+    api.script_fault("hang", times=2, path=LIVE_CALL_PATH, args=HANGS)
     with workspace.start_command("tag_live", limit=2, CALL_TIMEOUT=200) as running:
-        wait_for_calls(api, running, CALLS, 2)
+        wait_for_calls(api, running, LIVE_CALL, 2)
         second_run = workspace.run_command("tag_live", limit=2)
         assert "continuing" not in second_run.stderr
         assert second_run.stdout.startswith("2 tagged, ")

@@ -7,10 +7,9 @@ import pytest
 
 from tests.acceptance.database import count_rows, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import BATCH_COMMANDS, Workspace
 from tests.acceptance.steps import Fate
 
-CHAIN = ("submit", "poll", "ingest")
 FOREIGN_TAGS = '["mine"]'
 FIRST_PERSON = "person-0000"
 
@@ -52,7 +51,7 @@ def test_rows_that_change_between_request_and_answer(workspace: Workspace) -> No
     assert (tags[FIRST_PERSON], len(tags)) == (["mine"], 5)
     assert workspace.exported_tags()["person-0001"]
 
-    workspace.run_commands(*CHAIN)
+    workspace.run_commands(*BATCH_COMMANDS)
     assert len(workspace.batches()) == 1, "somebody was asked again"
     assert workspace.exported_tags() == tags
 
@@ -86,7 +85,7 @@ def test_rows_that_another_program_opened_are_asked_again(
     """Rows without tags and new rows are open and asked once; a changed bio stays answered."""
     workspace.import_people(4)
     api.script_fault("answer_text", key="/4$", args={"text": '{"tags": []}'})
-    workspace.run_commands(*CHAIN)
+    workspace.run_commands(*BATCH_COMMANDS)
     tags = workspace.exported_tags()
     # An empty answer is an answer: its row is never asked again.
     assert states_without_writes(workspace) == {"tagged": 3, "parked": 1}
@@ -100,7 +99,7 @@ def test_rows_that_another_program_opened_are_asked_again(
     assert row_ids_of_batch(workspace, 2) == ["1", "9"]
     workspace.run_commands("poll", "ingest")
     assert states_without_writes(workspace) == {"tagged": 3, "stale": 1, "parked": 1}
-    workspace.run_commands(*CHAIN)
+    workspace.run_commands(*BATCH_COMMANDS)
     assert len(workspace.batches()) == 2
 
     tags_after = workspace.exported_tags()
@@ -173,6 +172,6 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     workspace.run_command("submit")
     assert row_ids_of_batch(workspace, 2) == ["3"]
     assert correct_tags(workspace, "person-0001", undo=1) == []
-    workspace.run_commands("poll", *CHAIN, "ingest")
+    workspace.run_commands("poll", *BATCH_COMMANDS, "ingest")
     assert workspace.exported_tags()["person-0001"] == ["ml", "beekeeping"]
     workspace.run_command("doctor")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.acceptance.product import Workspace
+from tests.acceptance.product import BATCH_COMMANDS, Workspace
 from tests.outside.answers import Json, RefusedLine, fill, user_text
 from tests.outside.server import Outside
 
@@ -14,7 +14,6 @@ BIOS = [
     for number, trade in enumerate(TRADES)
 ]
 FILE = "\n".join(["Username,First Name,Last Name,Job Title,Company,Bio", *BIOS, "silent,S,,,,"])
-ROUND = ("submit", "poll", "ingest")
 MAX_ROUNDS = 9
 
 
@@ -28,7 +27,7 @@ def run_until_tagged(
     workspace.run_command("import", "people.csv")
 
     for _ in range(MAX_ROUNDS):
-        for verb in ROUND:
+        for verb in BATCH_COMMANDS:
             run_command(verb)
         if (states := workspace.state_counts()) == {"tagged": len(TRADES), "no_bio": 1}:
             break

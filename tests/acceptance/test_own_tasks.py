@@ -13,17 +13,21 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.database import connect, read_schema, run_sql
-from tests.acceptance.engine import Engine
-from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, write_declaration
+from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.product import (
+    BATCH_COMMANDS,
+    MODEL,
+    ON_POSTGRESQL,
+    Workspace,
+    write_declaration,
+)
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-BATCH_COMMANDS = ("submit", "poll", "ingest")
 KETTLE = "the kettle leaks"
 LAMP = "a lamp that hums"
 CHAIRS = "two chairs, one leg short"
 ROWS = (KETTLE, LAMP, CHAIRS)
-LIVE_CALL_SUFFIX = ":generateContent"
 
 
 def age_full_reading(workspace: Workspace, task: str) -> None:
@@ -98,7 +102,7 @@ def read_sent_lines(workspace: Workspace) -> list[dict[str, Any]]:
 def count_requests(api: Engine) -> int:
     """Return the number of requests so far, in batches and in live calls."""
     batch_requests = sum(len(batch["lines"]) for batch in api.creates())
-    live_requests = sum(LIVE_CALL_SUFFIX in call["path"] for call in api.journal())
+    live_requests = sum(LIVE_CALL in call["path"] for call in api.journal())
     return batch_requests + live_requests
 
 
@@ -423,7 +427,7 @@ def test_equal_rows_share_one_request_and_its_outcome(
 
     # Two failures park all rows that share the request.
     if len(commands) == 1:
-        api.script_fault("safety", times=2, path=LIVE_CALL_SUFFIX)
+        api.script_fault("safety", times=2, path=LIVE_CALL)
     else:
         api.script_fault("error_line", times=2, key="/10$")
     write_rows(notes, *earlier_rows, "e", "e", "e")

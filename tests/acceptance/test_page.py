@@ -15,86 +15,31 @@ import pytest
 from PIL import Image
 
 from tests.acceptance.database import count_rows, read_schema, run_sql
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
+from tests.acceptance.page_calls import (
+    ADD_PATH,
+    SCHEMA_PATH,
+    read_linked_pages,
+    read_operations,
+    run_job,
+    wait_for_jobs,
+)
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import MODEL, ON_POSTGRESQL, PEOPLE, Workspace, open_page
 from tests.acceptance.state import describe_workspace, list_differences, normalize
 from tests.acceptance.steps import Fate
 
-ADD_PATH = "/api/admin/experts"
 SHOW_PATH = "/api/show"
 NEXT_PATH = "/api/tasks/experts/next"
 IMPORTS_PATH = "/api/imports"
-SCHEMA_PATH = "/api/openapi.json"
-LIVE_CALL_SUFFIX = ":generateContent"
 MARKUP_NAME = "<script>alert(1)</script>\"'&amp;=1+1"
 BIO = "I keep bees and teach water law."
 ADA = {"username": "ada", "first_name": "Ada", "bio": BIO}
 PROBLEM_TYPE = "application/problem+json"
-LINK = re.compile(r'href="(/[^"#]*)"')
 INLINE_CODE = re.compile(r"<script(?! src=)|<style|\sstyle=|\son\w+=|javascript:")
 FORM_PATHS = {"/parts/row", "/parts/import", "/parts/batch"}
 EXPERTS_TASK = {"task": "experts"}
 CHANGING_ELEMENT = re.compile(r"hx-(?:post|put|patch|delete)|data-(?:post|put|patch|delete)")
-UNFINISHED_STATES = {"waiting", "running"}
-
-
-def wait_for_job(client: httpx2.Client, accepted: httpx2.Response) -> dict[str, Any]:
-    """Wait until the job of an accepted request has ended, and return it."""
-    assert accepted.status_code == 202, accepted.text
-    deadline = time.monotonic() + MAX_WAIT_S
-    location = accepted.headers["location"]
-    while (job := client.get(location).json())["state"] in UNFINISHED_STATES:
-        assert time.monotonic() < deadline, job
-        time.sleep(0.01)
-    return dict(job)
-
-
-def run_job(client: httpx2.Client, path: str, **request: Any) -> dict[str, Any]:
-    """Post a request that starts a job, and return the ended job."""
-    return wait_for_job(client, client.post(path, **request))
-
-
-def read_operations(client: httpx2.Client) -> list[tuple[str, str]]:
-    """Return each method and path of the API document, with each parameter replaced by 1."""
-    paths = client.get(SCHEMA_PATH).json()["paths"]
-    assert len(paths) > 10
-
-    operations = []
-    for path, methods in paths.items():
-        concrete_path = re.sub(r"\{\w+\}", "1", path)
-        operations += [(method.upper(), concrete_path) for method in methods]
-    return operations
-
-
-def read_linked_pages(client: httpx2.Client, *first_addresses: str) -> dict[str, str]:
-    """Follow all links from the first addresses, and return the HTML by address.
-
-    Only one address is opened for each path and set of parameter names.
-    """
-    pages = {}
-    waiting = list(first_addresses or ["/"])
-    opened_kinds = set()
-
-    while waiting:
-        path, _, query = waiting.pop(0).partition("?")
-        parameter_names = sorted(word.partition("=")[0] for word in query.split("&"))
-        kind = (path, *parameter_names)
-        if kind in opened_kinds:
-            continue
-        opened_kinds.add(kind)
-
-        address = f"{path}?{query}" if query else path
-        response = client.get(address)
-        right_status = 303 if path == "/review" else 200
-        details = (address, response.status_code, response.text)
-        assert response.status_code == right_status, details
-
-        is_html = response.headers.get("content-type", "").startswith("text/html")
-        pages[address] = response.text if is_html else ""
-        waiting += map(unescape, LINK.findall(pages[address]))
-
-    return pages
 
 
 @contextlib.contextmanager
@@ -385,17 +330,6 @@ def post_row_form(client: httpx2.Client, key: str, **form: str) -> str:
     return unescape(response.text)
 
 
-def wait_for_jobs(client: httpx2.Client) -> list[dict[str, Any]]:
-    """Wait until no job is running, and return all jobs."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while True:
-        jobs: list[dict[str, Any]] = client.get("/api/work").json()
-        if all(job["state"] not in UNFINISHED_STATES for job in jobs):
-            return jobs
-        assert time.monotonic() < deadline, jobs
-        time.sleep(0.01)
-
-
 def _correct_tags_on_page(client: httpx2.Client) -> None:
     """Correct a person's tags; invalid edits are refused."""
     editor = "Ünal"
@@ -435,12 +369,12 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
     errors = {"ada": {"code": 503}, "bob": {"code": 429}, "cy": {"code": 400}}
     with workspace.serve_page() as client:
         for name, error in errors.items():
-            api.script_fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
+            api.script_fault("status", times=100, path=LIVE_CALL, args=error)
             person = {"username": name, "bio": f"{BIO} I am {name}."}
             assert client.post(ADD_PATH, json=person).json()["tags"] is None
             api.clear_faults()
             if name != "cy":
-                api.script_fault("status", times=100, path=LIVE_CALL_SUFFIX, args=error)
+                api.script_fault("status", times=100, path=LIVE_CALL, args=error)
     api.clear_faults()
     assert "tagged" not in workspace.state_counts()
 
@@ -458,7 +392,7 @@ def test_person_added_during_an_outage_is_tagged_once_by_the_next_page(
 
 def read_answered_calls(api: Engine) -> list[dict[str, Any]]:
     """Return the live calls that the engine answered."""
-    live_calls = [call for call in api.journal() if LIVE_CALL_SUFFIX in call["path"]]
+    live_calls = [call for call in api.journal() if LIVE_CALL in call["path"]]
     return [call for call in live_calls if call["status"] == 200]
 
 

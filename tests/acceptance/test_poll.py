@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.checker import Inspection, check_invariants
+from tests.acceptance.creates import remote_names
 from tests.acceptance.database import age_finished_batch
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_exactly_once import remote_names
-
-MANY_TIMES = 10_000
 
 
 def run_poll(workspace: Workspace, *, code: int = 0, **options: Any) -> Any:

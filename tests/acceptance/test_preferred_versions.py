@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.database import read_schema, run_sql
 from tests.acceptance.product import Workspace, write_declaration
-from tests.acceptance.test_python import script
+from tests.acceptance.scripts import PREAMBLE, script
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -18,7 +18,6 @@ FIELDS = {"mood": "str", "topics": "list[str]"}
 FIRST = {1: "one", 2: "one", 3: "one"}
 NEWEST = {1: "two", 2: "two", 3: "one"}
 CORRECTED = {1: "own", 2: "one", 3: "one"}
-PREAMBLE = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
 PRINT_MOODS = "print(json.dumps({answer.key: answer.answer.mood for answer in ws.answers('r')}))\n"
 
 

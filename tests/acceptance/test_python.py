@@ -1,100 +1,13 @@
 """Scripts of a user work on a workspace through the Python interface, next to commands."""
 
-import json
 import shutil
-import subprocess
-import textwrap
 from pathlib import Path
-from typing import Any
 
-from tests.acceptance.engine import Engine
-from tests.acceptance.loaded import SCRIPT
-from tests.acceptance.process import BASE_ENVIRON, PRODUCT, PYTHON, Running
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.product import KEY, Workspace
+from tests.acceptance.scripts import script
 
 TABLES = Path(__file__).parent / "tables"
-LIVE = ":generateContent"
-DECLARED = """
-import asyncio
-import json
-from typing import Literal
-
-import askrows
-from askrows import Quote, Task
-from pydantic import BaseModel, Field
-
-
-class Verdict(BaseModel):
-    verdict: Literal["praise", "blame"]
-    quote: Quote
-
-
-class Review(BaseModel):
-    verdicts: list[Verdict]
-    stars: int | None = Field(default=None, ge=1, le=5)
-
-
-def rows(count):
-    text = "Kettle {} boils in two minutes. The lid broke."
-    return [{"id": n, "text": text.format(n)} for n in range(1, count + 1)]
-
-
-def declared(**changes):
-    arguments = {"answer": Review, "name": "reviews", "items": "reviews.csv", "prompt": "{text}"}
-    return Task(**{**arguments, **changes})
-
-
-def refusal(call, *arguments, **options):
-    try:
-        call(*arguments, **options)
-    except askrows.AskrowsError as error:
-        return " ".join([str(error), *getattr(error, "__notes__", ())])
-    raise AssertionError(f"{arguments} {options} was not refused")
-
-
-ws = askrows.open(quiet=True)
-"""
-
-
-def script(
-    workspace: Workspace, text: str, *, head: str = DECLARED, code: int = 0, is_fresh: bool = False
-) -> Any:
-    """Run a script in the folder of a workspace.
-
-    Return the last printed line as JSON, or the error output if the exit code is not 0. The script
-    runs in a fork of a process that has the product loaded. With `is_fresh` it runs in a new
-    interpreter, which has loaded and configured nothing yet.
-    """
-    workspace.home.mkdir(parents=True, exist_ok=True)
-    path = workspace.write_file("script.py", head + textwrap.dedent(text))
-
-    if not is_fresh:
-        running = Running(
-            workspace.product_starter(),
-            [[SCRIPT, str(path)]],
-            environ=workspace.environ,
-            cwd=workspace.home,
-            below=workspace.step_folder,
-        )
-        ended_process = running.wait()
-        assert ended_process.code == code, ended_process
-        return (
-            json.loads(ended_process.stdout.splitlines()[-1]) if code == 0 else ended_process.stderr
-        )
-
-    environ = {**BASE_ENVIRON, **workspace.environ, "PYTHONPATH": str(PRODUCT)}
-    command = [PYTHON, "-W", "ignore", str(path)]
-    process = subprocess.run(
-        command,
-        cwd=workspace.home,
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
-    assert process.returncode == code, process.stderr
-    return json.loads(process.stdout.splitlines()[-1]) if code == 0 else process.stderr
 
 
 def test_task_without_a_file_is_asked_and_read_in_its_own_types(
@@ -148,7 +61,7 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
     assert [row["id"] for row in flat] == [1, 2, 3, 4]
     assert open_counts == [0, 0]
     assert flat[0]["verdicts"][0]["quote"].keys() == {"quote", "start", "end"}
-    assert api.count_calls("POST", LIVE) == 4
+    assert api.count_calls("POST", LIVE_CALL) == 4
 
     # Another program reads no answer as an instance, because it has no class for it.
     message = script(workspace, 'print(json.dumps(refusal(list, ws.answers("reviews"))))')
@@ -188,7 +101,10 @@ def test_python_and_commands_share_the_task_of_a_file(workspace: Workspace, api:
     running = workspace.start_command("tag", mode="live", CONCURRENCY=2)
     script(workspace, 'print(ws.tag("reviews", "live", concurrency=2).left)')
     assert running.wait().code == 0
-    assert (workspace.state_counts()["answered"], api.count_calls("POST", LIVE)) == (19, 16)
+    assert (workspace.state_counts()["answered"], api.count_calls("POST", LIVE_CALL)) == (
+        19,
+        16,
+    )
     script(workspace, 'print(len(list(ws.answers("reviews"))))')
 
 
@@ -340,7 +256,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
     )
     for fragment, message in zip(fragments, messages, strict=True):
         assert fragment in message, messages
-    assert api.count_calls("POST", LIVE) == 0
+    assert api.count_calls("POST", LIVE_CALL) == 0
 
     message = script(
         workspace,
@@ -354,7 +270,7 @@ def test_wrong_arguments_are_refused_before_any_request(workspace: Workspace, ap
         """,
     )
     assert "stores answers of both under version 1" in message
-    assert api.count_calls("POST", LIVE) == 2
+    assert api.count_calls("POST", LIVE_CALL) == 2
 
 
 def test_what_libraries_log_in_a_users_program_has_no_key(workspace: Workspace) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_ingest import (
+from tests.acceptance.result_lines import (
     encode_document,
     make_error_line,
     make_line,

@@ -1,6 +1,5 @@
 """Each row of a source is in exactly one state, and the states add up in every command."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace, write_declaration
+from tests.acceptance.table_files import cells_of
 
 HEADER = "id,text\n"
 # Lines 2 to 6: answered, no key, answered, double key, empty.
@@ -40,12 +40,6 @@ def put_bytes(workspace: Workspace, name: str, content: bytes) -> None:
     path = workspace.home / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-
-
-def cells_of(path: Path) -> list[list[str]]:
-    """Return the rows of a CSV file, header first."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file))
 
 
 def check_sums(workspace: Workspace, count: int) -> None:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from python_calamine import load_workbook
-from xlsxwriter import Workbook as Book
 
 from tests import postgresql
 from tests.acceptance.product import ON_POSTGRESQL, Workspace, write_declaration
+from tests.acceptance.table_files import put_book
 
 NAMES = ("Ticket Nr.", "Kunde", "topic", "Betrag €", "説明", "text", "=leer")
 TABLE = (
@@ -45,19 +44,6 @@ def put_table(workspace: Workspace, kind: str) -> None:
             f"INSERT INTO tickets VALUES {rows}",  # noqa: S608 - constant values
         ):
             run_in_source(workspace, statement)
-
-
-def put_book(path: Path, sheets: Mapping[str, Any], **changes: Any) -> None:
-    """Write a workbook of texts; each of `changes` is called with the first sheet."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with Book(path) as book:
-        for name, rows in sheets.items():
-            sheet = book.add_worksheet(name)
-            for number, row in enumerate(rows):
-                for column, cell in enumerate(row):
-                    sheet.write_string(number, column, cell)
-        for change_sheet in changes.values():
-            change_sheet(book.worksheets()[0])
 
 
 def run_in_source(workspace: Workspace, statement: str) -> None:

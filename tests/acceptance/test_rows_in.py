@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_rows_back import put_book
+from tests.acceptance.table_files import put_book
 
 FRENCH_TABLE = "id;text\n1;Café fermé à 18 h, très déçu\n"
 TITLED_TABLE = "Report of May\n\nid,text,city\n1,The boat was late,Rome\n2,It was on time,Oslo\n"

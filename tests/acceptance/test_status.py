@@ -5,12 +5,10 @@ import shlex
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, LIVE_CALL_PATH, Engine
 from tests.acceptance.killing import kill_after_calls
 from tests.acceptance.product import HEADER, Workspace, write_declaration
 
-CALLS = ":generateContent"
-LIVE = f"{CALLS}$"
 TASK = "letters"
 FIELDS = {"tone": "Literal['praise', 'blame']"}
 
@@ -34,11 +32,13 @@ def next_step(output: str) -> list[str]:
 
 def kill_live_run(workspace: Workspace, api: Engine, *, call_count: int) -> None:
     """Kill a live run after some answered calls, while the next call hangs."""
-    api.script_fault("hang", nth=call_count + 1, times=99, path=LIVE, args={"seconds": 300})
+    api.script_fault(
+        "hang", nth=call_count + 1, times=99, path=LIVE_CALL_PATH, args={"seconds": 300}
+    )
     kill_after_calls(
         workspace,
         api,
-        CALLS,
+        LIVE_CALL,
         "tag",
         mode="live",
         TASK=TASK,

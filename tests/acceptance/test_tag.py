@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import BATCH_PRICE, Workspace
 
-LIVE_PATH = ":generateContent"
 CREATE_PATH = ":batchGenerateContent"
 QUOTA_ERROR = {"code": 429, "message": "Resource exhausted"}
 SMALL_MODEL = """
@@ -23,12 +22,6 @@ priced_on = 2026-11-01
 source = "mine"
 enqueued_tokens = 1000
 """
-
-
-def count_posts(api: Engine, path_part: str) -> int:
-    """Return the number of POST requests with this part in their path."""
-    paths = [request["path"] for request in api.journal() if request["method"] == "POST"]
-    return sum(path_part in path for path in paths)
 
 
 def run_tag(workspace: Workspace, code: int = 0, **options: Any) -> dict[str, Any]:
@@ -140,7 +133,7 @@ def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine)
         output = workspace.run_command("run").stdout
     untagged_count = workspace.state_counts()["untagged"]
     assert f"{untagged_count} not asked: BUDGET=" in output
-    assert count_posts(api, CREATE_PATH) == 1
+    assert api.count_calls("POST", CREATE_PATH) == 1
 
     assert run_tag(workspace, mode="live", BUDGET=1)["left"] == 0
 
@@ -148,11 +141,11 @@ def test_budget_applies_until_its_run_is_over(workspace: Workspace, api: Engine)
 def test_cost_of_a_killed_run_counts_for_its_budget(workspace: Workspace, api: Engine) -> None:
     """A run that was killed is not over, and its cost counts for the budget of the next."""
     workspace.import_people(8)
-    api.script_fault("hang", nth=5, times=99, path=LIVE_PATH, args={"seconds": 300})
+    api.script_fault("hang", nth=5, times=99, path=LIVE_CALL, args={"seconds": 300})
     limits: dict[str, Any] = {"CONCURRENCY": 1, "CALL_TIMEOUT": 200, "BUDGET": 1}
     with workspace.start_command("tag", mode="live", **limits) as running:
         deadline = time.monotonic() + MAX_WAIT_S
-        while count_posts(api, LIVE_PATH) < 5:
+        while api.count_calls("POST", LIVE_CALL) < 5:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         running.signal(signal.SIGKILL)
@@ -178,7 +171,7 @@ def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine
     workspace.import_people(9)
     run_tag(workspace, mode="live", limit=3)
     spent = workspace.spending()["actual"]
-    live_calls = count_posts(api, LIVE_PATH)
+    live_calls = api.count_calls("POST", LIVE_CALL)
     daily_budget = {"BUDGET_PER_DAY": f"{spent * 1.01:.9f}"}
     for verb, code in (("submit", 3), ("tag_live", 0)):
         assert "BUDGET_PER_DAY" in workspace.run_command(verb, code=code, **daily_budget).stderr
@@ -188,8 +181,8 @@ def test_daily_budget_applies_to_every_command(workspace: Workspace, api: Engine
     report = run_tag(workspace, mode="live", **spent_budgets)
     assert "BUDGET_PER_DAY" in str(report["out_of_money"])
     assert "BUDGET_PER_DAY" in str(workspace.read_json("run", **daily_budget)["tasks"])
-    assert count_posts(api, LIVE_PATH) == live_calls
-    assert count_posts(api, CREATE_PATH) == 0
+    assert api.count_calls("POST", LIVE_CALL) == live_calls
+    assert api.count_calls("POST", CREATE_PATH) == 0
 
     # Each of two prepared batches is sent as soon as the daily budget allows it.
     api.script_fault("status", args=QUOTA_ERROR, path=CREATE_PATH)
@@ -217,7 +210,7 @@ def test_failed_batch_stops_the_run_and_leaves_its_rows_open(
     for number in (1, 2, 3):
         report = run_tag(workspace, mode="batch", wait=True, code=4)
         assert (list(report["failed"]), report["is_down"]) == ([str(number)], True)
-        assert count_posts(api, CREATE_PATH) == number
+        assert api.count_calls("POST", CREATE_PATH) == number
         assert workspace.state_counts() == {"untagged": 4}
 
     report = run_tag(workspace, mode="batch", wait=True)
@@ -232,7 +225,7 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     names = [row["name"] for row in trial["items"]]
     assert names == ["person-0000", "person-0001", "person-0002"]
     assert [row["outcome"] for row in trial["items"]] == ["answered"] * 3
-    assert count_posts(api, LIVE_PATH) == 3
+    assert api.count_calls("POST", LIVE_CALL) == 3
     assert workspace.state_counts() == {"untagged": 5, "no_bio": 1}
     assert 0 < trial["cost"] == pytest.approx(workspace.spending()["actual"], abs=1e-5)
 
@@ -242,15 +235,15 @@ def test_trial_stores_only_its_cost(workspace: Workspace, api: Engine) -> None:
     second_sample = workspace.read_json("try", seed=7, N=2)["items"]
     assert {row["id"] for row in first_sample} == {row["id"] for row in second_sample}
     workspace.run_command("try", item="person-0001", N=1, code=2)
-    api.script_fault("schema_mismatch", path=LIVE_PATH)
+    api.script_fault("schema_mismatch", path=LIVE_CALL)
     assert "tags: Field required" in workspace.run_command("try", item="person-0001").stdout
 
     # Consent and the daily budget apply to trials as well.
-    live_calls = count_posts(api, LIVE_PATH)
+    live_calls = api.count_calls("POST", LIVE_CALL)
     assert "--yes" in workspace.run_command("try", CONFIRM_ABOVE=0, code=2).stderr
     stopped_trial = workspace.run_command("try", json=True, BUDGET_PER_DAY="0.0000001", code=3).json
     assert {row["outcome"] for row in stopped_trial["items"]} == {"not asked"}
-    assert count_posts(api, LIVE_PATH) == live_calls
+    assert api.count_calls("POST", LIVE_CALL) == live_calls
     assert workspace.state_counts() == {"tagged": 4, "untagged": 1, "no_bio": 1}
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.acceptance.engine import Engine
 from tests.acceptance.product import Workspace
-from tests.acceptance.test_ingest import make_line, sort_by_row
+from tests.acceptance.result_lines import make_line, sort_by_row
 from tests.outside.server import Outside
 
 KEY_OF = "expert-tags/{}"

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.database import shift_recorded_times
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import MANY_TIMES, Engine
 from tests.acceptance.product import KEY, MODEL, Workspace
 
-MANY_TIMES = 10_000
 OTHER_KEY = f"{KEY}-of-another-project"
 # Room for one batch of two people, and not for two.
 DOCUMENTED_TOKENS = 1_000

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.product import Workspace, write_declaration
-from tests.acceptance.test_python import script
+from tests.acceptance.scripts import PREAMBLE, script
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
@@ -111,7 +111,6 @@ CASES: dict[str, set[int]] = {
     "answer_tone = 'gut'": {1, 2},
     "answer.tone = 3": {5},
 }
-HEAD = "import json\n\nimport askrows\n\nws = askrows.open(quiet=True)\n"
 LIST_AND_SEARCH = """
 def list_and_search(condition):
     rows = ws.rows("towns", where=condition)
@@ -155,7 +154,7 @@ def test_condition_selects_the_same_rows_in_lists_and_searches(
     """Lists and searches compare texts, numbers, lists, blank cells and names in the same way."""
     prepare_towns(workspace, outside_server)
 
-    id_pairs = script(workspace, f"conditions = {[*CASES]!r}\n{LIST_AND_SEARCH}", head=HEAD)
+    id_pairs = script(workspace, f"conditions = {[*CASES]!r}\n{LIST_AND_SEARCH}", head=PREAMBLE)
 
     for condition, (list_ids, search_ids) in zip(CASES, id_pairs, strict=True):
         assert set(list_ids) == CASES[condition], condition

@@ -6,11 +6,10 @@ import time
 from typing import Any
 
 from tests.acceptance.database import age_finished_batch
-from tests.acceptance.engine import Engine
+from tests.acceptance.engine import LIVE_CALL, Engine
 from tests.acceptance.process import MAX_WAIT_S
 from tests.acceptance.product import Workspace
 
-LIVE = ":generateContent"
 CREATE = ":batchGenerateContent"
 FULL = {"code": 429, "message": "Resource exhausted"}
 # Runs until an expected event must have occurred.
@@ -70,12 +69,16 @@ def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api:
     """Each run asks about the person live and ends with exit code 4 if the call fails again."""
     person = {"username": "ada", "bio": "Keeps bees and teaches water law."}
     path = workspace.write_file("new.json", json.dumps(person))
-    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    api.script_fault(
+        "status", times=99, path=LIVE_CALL, args={"code": 503, "message": "overloaded"}
+    )
     workspace.run_command("add", path, RETRY_FOR=0.1)
     assert workspace.state_counts() == {"untagged": 1}
 
     api.clear_faults()
-    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    api.script_fault(
+        "status", times=99, path=LIVE_CALL, args={"code": 503, "message": "overloaded"}
+    )
     api.configure(paused=True)
     assert run_due_work(workspace, code=4, RETRY_FOR=0.1)["retried"]["failed"] == 1
 
@@ -151,15 +154,17 @@ def test_interrupt_during_a_live_call_ends_the_run(workspace: Workspace, api: En
     """After an interrupt no further work and no batch starts, and the asked person stays open."""
     workspace.import_people(3)
     path = workspace.write_file("new.json", json.dumps({"username": "ada", "bio": "Keeps bees."}))
-    api.script_fault("status", times=99, path=LIVE, args={"code": 503, "message": "overloaded"})
+    api.script_fault(
+        "status", times=99, path=LIVE_CALL, args={"code": 503, "message": "overloaded"}
+    )
     workspace.run_command("add", path, RETRY_FOR=0.1)
     api.clear_faults()
 
-    calls_before = api.count_calls("POST", LIVE)
-    api.script_fault("hang", times=99, path=LIVE, args={"seconds": 300})
+    calls_before = api.count_calls("POST", LIVE_CALL)
+    api.script_fault("hang", times=99, path=LIVE_CALL, args={"seconds": 300})
     with workspace.start_command("work", once=True, CALL_TIMEOUT=200) as running:
         deadline = time.monotonic() + MAX_WAIT_S
-        while api.count_calls("POST", LIVE) == calls_before:
+        while api.count_calls("POST", LIVE_CALL) == calls_before:
             assert time.monotonic() < deadline, running.read_output()
             time.sleep(0.01)
         running.signal(signal.SIGTERM)

@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import tempfile
-import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,8 @@ import pytest
 from tests import postgresql
 from tests.acceptance.database import connect, list_tables, run_sql
 from tests.acceptance.engine import Engine
-from tests.acceptance.process import MAX_WAIT_S, ROOT, Running
-from tests.acceptance.product import ON_POSTGRESQL, Workspace
-
-on_a_server = pytest.mark.skipif(not ON_POSTGRESQL, reason="several workers need PostgreSQL")
+from tests.acceptance.process import ROOT, Running, wait_until
+from tests.acceptance.product import ON_POSTGRESQL, Workspace, on_a_server
 
 
 def run_units(workspace: Workspace, unit_names: str, **options: Any) -> tuple[list[str], list[str]]:
@@ -82,14 +79,6 @@ def test_hosts_share_a_folder_under_different_paths(workspace: Workspace, tmp_pa
         queries = [f'SELECT * FROM "{name}"' for name in list_tables(transaction)]  # noqa: S608
         rows = str([transaction.execute(query).fetchall() for query in queries])
     assert not [path for path in paths if path.decode() in rows]
-
-
-def wait_until(condition: Any, *running: Running) -> None:
-    """Wait until a condition is true; on a timeout show the output of the processes."""
-    deadline = time.monotonic() + MAX_WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, [process.read_output() for process in running]
-        time.sleep(0.05)
 
 
 def test_worker_without_its_tables_names_the_next_step(workspace: Workspace) -> None:

@@ -6,11 +6,16 @@ from typing import Any
 import pytest
 
 from tests.acceptance.database import read_schema, run_sql
-from tests.acceptance.product import MODEL, ON_POSTGRESQL, Workspace, write_declaration
+from tests.acceptance.product import (
+    BATCH_COMMANDS,
+    MODEL,
+    ON_POSTGRESQL,
+    Workspace,
+    write_declaration,
+)
 from tests.outside.answers import Json, user_text
 from tests.outside.server import Outside
 
-ROUND = ("submit", "poll", "ingest")
 QUERY = "SELECT id, t FROM orders"
 
 
@@ -160,7 +165,7 @@ def test_tables_are_named_with_a_schema_and_in_quotation_marks(notes_workspace: 
         f'{table_name}."The value"=v',
         items=items.replace('"My orders.2"', table_name),
     )
-    notes_workspace.run_commands(*ROUND)
+    notes_workspace.run_commands(*BATCH_COMMANDS)
     assert column_values(notes_workspace, table_name, '"The value"') == ["said of a"]
 
 
@@ -179,7 +184,7 @@ def test_a_record_without_texts_is_rolled_back(
         extra_arguments=['write_to="order_ai.order_id"'],
     )
     notes_workspace.write_file("tasks/notes.py", text)
-    notes_workspace.run_commands(*ROUND)
+    notes_workspace.run_commands(*BATCH_COMMANDS)
     query = "SELECT stars FROM order_ai"
     assert run_sql(notes_workspace, query) == [(2,)]
 
@@ -253,7 +258,7 @@ def test_a_record_is_replaced_after_an_answer_that_came_too_late(
     columns = "order_id INTEGER, provider TEXT, model TEXT, v TEXT, created_at TEXT"
     run_sql(notes_workspace, f"CREATE TABLE order_ai ({columns})")
     declare(notes_workspace, "order_ai.order_id")
-    notes_workspace.run_commands(*ROUND)
+    notes_workspace.run_commands(*BATCH_COMMANDS)
 
     run_sql(notes_workspace, "UPDATE orders SET t = 'b'")
     notes_workspace.run_command("submit", refresh=True)
