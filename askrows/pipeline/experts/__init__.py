@@ -1,4 +1,10 @@
-"""Experts: people of a table, with tags and a findability score."""
+"""Experts: people of a table, with tags and a findability score.
+
+- `declaration` has the question, the form of an answer and the version; `task` is the task.
+- `table` has the table `experts`: its columns, the states of people, and the score.
+- `import_` imports people, `person_rows` checks each of them, and `show` lists and exports them.
+- `tags` counts and merges tags. `index_entries` has the indexes, and `quality` the figures.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,12 @@
 """Calls to Gemini: requests, replies, models, costs and limits.
 
+- `service` is the one object of a process that has the client, the models, the rate limits, and the
+  first look for each lost create.
 - `client` is the only object that calls the API; `transport` runs its calls.
-- `requests` builds request lines, and `answer_schema` the schema of an answer. `responses` parses
-  replies; `result_lines` and `result_file` read result files.
+- `requests` builds request lines and their keys, and `answer_schema` the schema of an answer.
+  `responses` parses replies and finish reasons; `result_lines` and `result_file` read result files.
+- `decisions` asks closed questions of a decision model.
+- `control_requests` finds out whether a batch has mixed up its replies.
 - `remote` reads descriptions of batches and files; `api_errors` converts failures of calls.
 - `models` has prices and limits, and `usage` counts tokens and costs.
 - `rate_limiter` spaces calls, and `retry` computes the delays after failures.

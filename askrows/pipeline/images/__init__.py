@@ -2,6 +2,9 @@
 
 Images are a declared task that ships with askrows. Its answers are also written to `asset_ai`, for
 other programs.
+
+- `declaration` has the question and the form of an answer; `task` is the task.
+- `table` has the tables, and `import_` imports the images of a folder.
 """
 
 from typing import TYPE_CHECKING

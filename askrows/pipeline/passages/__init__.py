@@ -1,4 +1,10 @@
-"""Passages: texts, and concepts with quoted evidence."""
+"""Passages: texts, and concepts with quoted evidence.
+
+- `declaration` has the question and the form of an answer; `task` is the task.
+- `table` has the tables of passages and concepts, and the states of passages.
+- `evidence` checks quotations.
+- `import_` imports passages, `show` lists and exports them, and `quality` has the figures.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,1 +1,24 @@
-"""Rows of tables and files: read, synced, listed, filtered, imported and exported."""
+"""Rows of tables and files: read, synced, listed, filtered, imported and exported.
+
+Reading a source:
+
+- `source` reads the rows of a user's task: a file, a SELECT, or rows from Python.
+- `source_file` detects the format and the encoding (`encodings`) of a file. `csv_table`, `sheet`
+  and `named_cells` each open a format; `headers` finds the header of CSV and sheets.
+- `row_findings` checks keys and texts of rows, and `cells` converts their cells. `columns` maps
+  the names in a file to columns. `pictures` reads images.
+
+Storing rows:
+
+- `row_sync` syncs the stored rows with their source; `row_import` imports a file of people or
+  passages. `stored_rows` stores, parses and hashes the values of rows.
+- `adopt` makes or adopts tables of a task. `reflection` reads the columns of other programs'
+  tables, and `refusals` the rules that stop a change. `write_to` writes answers into such tables.
+
+Using rows:
+
+- `task_rows` has the rows of a task, `TaskRows`: the condition of each state, and the counts.
+- `grid` lists, filters and counts rows by `where_sql` and `facets`; `view_row` is one listed row
+  with its columns. `answer_views` has the SQL views with answers.
+- `export` writes rows in each format, and `dataframes` converts them to pandas.
+"""

@@ -1,1 +1,10 @@
-"""Runs: the decision on the next unit of work, live calls, estimates and reports of a run."""
+"""Runs: what is asked next and in which mode, live calls, and reports of a run.
+
+- `preflight` estimates cost and time of each mode, and `mode_choice` recommends one.
+- `rounds` polls, ingests and submits until no row is open or a reason to stop is found.
+  `tag_report` reports on it. `pilot_run` asks a sample first.
+- `due_units` lists what is due; `work` does all of it once, and `work_passes` repeats that.
+- `live` sends live calls: `live_calls` handles replies and failures, `live_batches` opens and
+  seals their batches, `live_throttle` starts and stops calls, and `live_report` counts.
+- `retry_due` asks about single rows. `decisions` opens sessions of the decision model.
+"""

@@ -1,1 +1,23 @@
-"""Tasks: declarations and their files, versions, prompts, requests, answers and corrections."""
+"""Tasks: declarations and their files, versions, prompts, requests, answers and corrections.
+
+Declarations:
+
+- `task` is the base class of all tasks, and `user_task` a task of a user's file; `user_views` has
+  its lists, exports and index. `shipped_task` registers the tasks that come with askrows.
+  `task_values` has the types that tasks exchange with other packages.
+- `task_file` finds and loads task files, `task_faults` says what is wrong in them, and
+  `task_template` writes new ones.
+- `task_registry` records tasks in the database. `declaration_changes` decides which edits need a
+  new version.
+- `selection` and `task_selection` choose the tasks of a command. `task_sync` reads their sources.
+
+Requests and answers:
+
+- `claiming` selects the rows that can be asked, claims them, and marks rows to ask them again.
+- `prompt_builder` fills a prompt, and `request_builder` makes request lines of it. `row_images`
+  adds images.
+- `duplicates` gives rows with equal inputs the answer of one request.
+- `request_outcomes` validates replies, stores answers and failures, and decides what parks a row.
+- `corrections` stores corrections of people, and `right_value_file` reads them from a file.
+- `row_export` writes rows with their answers to a file.
+"""

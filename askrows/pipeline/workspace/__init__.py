@@ -1,1 +1,8 @@
-"""The workspace: its folder, its database, the consent to change it, and the open workspace."""
+"""The workspace: its folder, its database, and the consent to change them.
+
+- `open_workspace` is the frozen value `OpenWorkspace`: what each command has of a workspace.
+- `opening` prepares the folder and the database, checks the schema number, and asks for consent.
+- `workspace_folder` makes the folder and refuses links that lead out of it.
+
+The workspace knows no task: `tasks.selection` chooses it, and `ops.open_task` does both.
+"""
