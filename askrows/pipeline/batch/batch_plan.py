@@ -15,6 +15,7 @@ Terms of this module:
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.budget import Calibration
@@ -101,8 +102,6 @@ class RequestDraft:
     counted_usage: Usage = NO_USAGE
     # The same, corrected by past answers, and with the control requests of the file.
     expected_usage: Usage = NO_USAGE
-    # The control requests that the file gets if it has enough rows.
-    _possible_controls: tuple[ControlRequest, ...] = ()
 
     def __post_init__(self) -> None:
         """Set the limits of one file: rows, bytes and expected prompt tokens.
@@ -120,10 +119,6 @@ class RequestDraft:
             if max_queued_tokens is not None:
                 queue_share = int(max_queued_tokens * MAX_QUEUE_SHARE)
                 self._max_file_tokens = max(1, min(self._max_file_tokens, queue_share))
-            # Decisions are only made by live calls; their batches are planned for an estimate.
-            if self.ws.model.kind == "generate":
-                builder = RequestBuilder(self.ws.task, self.ws.model)
-                self._possible_controls = make_control_requests(builder.settings)
         else:
             live_rows = LIVE_BATCH_IMAGES if self.ws.task.sends_images else LIVE_BATCH_ROWS
             self._max_file_rows = min(live_rows, settings.batch_rows)
@@ -189,6 +184,18 @@ class RequestDraft:
     def _controls_for(self, row_count: int) -> tuple[ControlRequest, ...]:
         """Return the control requests of a file with so many rows; live batches have none."""
         return self._possible_controls if row_count >= MIN_CONTROLLED_ROWS else ()
+
+    @cached_property
+    def _possible_controls(self) -> tuple[ControlRequest, ...]:
+        """Make the control requests that the file gets if it has enough rows.
+
+        A live batch has none. Neither has a batch of decisions, which is only planned for an
+        estimate: decisions are live calls.
+        """
+        if self.mode is not Mode.BATCH or self.ws.model.kind != "generate":
+            return ()
+        builder = RequestBuilder(self.ws.task, self.ws.model)
+        return make_control_requests(builder.settings)
 
     def start_file(self) -> None:
         """Count the following requests as the first of another file."""
