@@ -3,8 +3,9 @@
 Reading a source:
 
 - `source` reads the rows of a user's task: a file, a SELECT, or rows from Python.
-- `source_file` detects the format and the encoding (`encodings`) of a file. `csv_table`, `sheet`
-  and `named_cells` each open a format; `headers` finds the header of CSV and sheets.
+- `source_file` detects the format and the encoding (`encodings`) of a file. `table_file` reads it
+  by the function of its format, in `csv_table`, `sheet` or `named_cells`; `headers` finds the
+  header.
 - `row_findings` checks keys and texts of rows, and `cells` converts their cells. `columns` maps
   the names in a file to columns. `pictures` reads images.
 
@@ -17,7 +18,8 @@ Storing rows:
 
 Using rows:
 
-- `task_rows` has the rows of a task, `TaskRows`: the condition of each state, and the counts.
+- `row_state` names the states, in the order of decision and in that of reports. `task_rows` has the
+  rows of a task, `TaskRows`: the condition of each state, and the counts.
 - `grid` lists, filters and counts rows by `where_sql` and `facets`; `view_row` is one listed row
   with its columns. `answer_views` has the SQL views with answers.
 - `export` writes rows in each format, and `dataframes` converts them to pandas.
