@@ -567,7 +567,7 @@ class _BatchIngest:
         number = self.batch.number
         with self.ws.store.read() as tx:
             usage_account = answers.sum_usage(tx, number)
-            not_applied, *_ = answers.find_anomalies(tx, [number], model=self.batch.model)
+            anomalies = answers.find_anomalies(tx, [number], model=self.batch.model)
 
         with self.ws.store.write(patience_s=self.patience_s) as tx:
             claim_counts = answer_counts.count_outcomes(tx, number).get(number, {})
@@ -587,7 +587,7 @@ class _BatchIngest:
             account: dict[str, Any] = {
                 **outcome_counts,
                 **usage_account,
-                "not_applied": len(not_applied),
+                "not_applied": len(anomalies.unapplied_ids),
                 "unknown": results.unknown_count,
                 "duplicates": results.duplicate_count,
                 "unreadable": results.unreadable_count,

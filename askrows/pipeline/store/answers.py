@@ -232,22 +232,28 @@ def attempts_of_batches(
     yield from map(tuple, stream_rows(tx, query, page=PAGE_ROWS))
 
 
+class AnswerAnomalies(NamedTuple):
+    """What is unusual in the answers of batches; ids are sorted by length, then by text."""
+
+    # Ids of rows whose answer was not applied.
+    unapplied_ids: list[str]
+    # Ids of rows whose input had changed before the answer arrived.
+    outdated_ids: list[str]
+    # Sorted names of model versions that are not of the model that was asked, without `models/`.
+    foreign_versions: list[str]
+
+
 def find_anomalies(
     tx: Connection,
     numbers: Collection[int],
     *,
     model: str,
-) -> tuple[list[str], list[str], list[str]]:
+) -> AnswerAnomalies:
     """Return unapplied answers, changed inputs and foreign model versions of batches' answers.
 
     Args:
         model: The model that was asked. `gemini-x-002` is a version of `gemini-x`; `gemini-x-lite`
             is another model.
-
-    Returns:
-        Three lists: the ids of rows whose answer was not applied, the ids of rows whose input had
-        changed before the answer arrived, and the sorted names of model versions that are not of
-        `model`. The prefix `models/` of names is removed. Ids are sorted by length, then by text.
     """
     is_in_batch = answers.c.batch.in_(numbers)
     query = (
@@ -269,7 +275,7 @@ def find_anomalies(
     foreign_versions = [
         name for name in sorted(names) if name and not version_of_model.fullmatch(name)
     ]
-    return unapplied_ids, outdated_ids, foreign_versions
+    return AnswerAnomalies(unapplied_ids, outdated_ids, foreign_versions)
 
 
 @dataclass(frozen=True)
@@ -860,11 +866,12 @@ def delete_version(
     )
     parked_count = count_rows(tx, row_claims, *parked)
 
-    answer_count, attempt_count, *_ = (
-        tx.execute(delete(table).where(table.c.task == task, table.c.extractor == version)).rowcount
-        for table in (answers, attempts, row_claims, pilots)
-    )
+    deleted_counts = {}
+    for table in (answers, attempts, row_claims, pilots):
+        delete_records = delete(table).where(table.c.task == task, table.c.extractor == version)
+        deleted_counts[table] = tx.execute(delete_records).rowcount
+
     # SQLite gives the ids of the last answers again, and a mark is done by a higher id.
     newest_id = newest_model_answer_id(tx)
     tx.execute(update(again).where(again.c.answer_id > newest_id).values(answer_id=newest_id))
-    return answer_count, attempt_count, parked_count
+    return deleted_counts[answers], deleted_counts[attempts], parked_count
