@@ -19,7 +19,7 @@ from askrows.jobs.commands import ALL_COMMANDS
 from askrows.jobs.variables import MAKE_COMMAND_LINE_VARIABLE
 from askrows.pipeline.core import settings
 from askrows.pipeline.core.settings import PREFIX, VARIABLES
-from askrows.pipeline.ops.open_workspace import open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from tests import postgresql
 from tests.acceptance.engine import Engine
 from tests.progress import NullProgress

@@ -327,12 +327,12 @@ def open_configured_workspace(
             consent.
         Exit: The person did not consent.
     """
-    from askrows.pipeline.ops.open_workspace import (
-        Access,
+    from askrows.pipeline.ops.open_task import (
         open_existing_or_temporary_workspace,
         open_workspace,
     )
-    from askrows.pipeline.tasks.task_selection import select_default_task
+    from askrows.pipeline.tasks.selection import select_default_task
+    from askrows.pipeline.workspace.opening import Access
 
     settings = settings or read_settings()
     display = Terminal()

@@ -18,12 +18,12 @@ from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.progress import NoProgress, Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
-from askrows.pipeline.ops.open_workspace import Access as WorkspaceAccess
-from askrows.pipeline.ops.open_workspace import open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run.live import GRACE_S
 from askrows.pipeline.run.retry_due import RetryThreads
-from askrows.pipeline.tasks.task_selection import select_default_task
+from askrows.pipeline.tasks.selection import select_default_task
 from askrows.pipeline.workflows import add_expert
+from askrows.pipeline.workspace.opening import Access as WorkspaceAccess
 from askrows.pipeline.workspace.workspace_folder import is_free
 from askrows.web.background_work import BackgroundJob, BackgroundWork
 from askrows.web.errors import RequestRefusedError

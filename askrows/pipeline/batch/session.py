@@ -21,8 +21,8 @@ from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.locks import Lock, Locks
 from askrows.pipeline.tasks import announcements
+from askrows.pipeline.tasks.selection import is_user_task_set
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_selection import is_user_task_set
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 

@@ -20,8 +20,8 @@ from askrows.pipeline.run.decisions import is_decide_run_open
 from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
+from askrows.pipeline.tasks.selection import is_user_task_set
 from askrows.pipeline.tasks.task import Task
-from askrows.pipeline.tasks.task_selection import is_user_task_set
 
 # Our choice: a batch is polled again after this share of its age, so that long batches are polled
 # seldom.

@@ -10,7 +10,7 @@ Declarations:
   `task_template` writes new ones.
 - `task_registry` records tasks in the database. `declaration_changes` decides which edits need a
   new version.
-- `selection` and `task_selection` choose the tasks of a command. `task_sync` reads their sources.
+- `selection` chooses the tasks of a command. `task_sync` reads their sources.
   `backend_notice` warns of placeholder answers.
 
 Requests and answers:

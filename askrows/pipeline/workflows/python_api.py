@@ -38,7 +38,7 @@ from askrows.pipeline.index.search import SearchSession, make_search_options
 from askrows.pipeline.ops import items as listing
 from askrows.pipeline.ops import status
 from askrows.pipeline.ops.items import ParkedRow
-from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.rows.cells import encode_row_as_json, list_rows
 from askrows.pipeline.rows.dataframes import ResultDocument, ResultTable, RowCollection
 from askrows.pipeline.rows.row_findings import FindingKind
@@ -50,9 +50,9 @@ from askrows.pipeline.store import answers
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import corrections, row_export
 from askrows.pipeline.tasks.row_export import ExportReport
+from askrows.pipeline.tasks.selection import select_default_task
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_file import forget_loaded_files, hand_over_task
-from askrows.pipeline.tasks.task_selection import select_default_task
 from askrows.pipeline.tasks.task_template import ColumnChoice
 from askrows.pipeline.tasks.task_values import ExportOptions
 from askrows.pipeline.workflows import ask, tag, try_out
@@ -60,6 +60,7 @@ from askrows.pipeline.workflows.answered_row import AnsweredRow
 from askrows.pipeline.workflows.ask import AskReport
 from askrows.pipeline.workflows.python_arguments import check_arguments
 from askrows.pipeline.workflows.try_out import TryReport
+from askrows.pipeline.workspace.opening import Access
 
 T = TypeVar("T")
 TaskLike = Declaration[Any] | str | PathLike[str]

@@ -25,7 +25,7 @@ from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.states import Mode
 from askrows.pipeline.core.text import format_usd
 from askrows.pipeline.index import build
-from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run import preflight, rounds
 from askrows.pipeline.store import batches, marks, money
 from askrows.pipeline.tasks.task_file import (
@@ -33,6 +33,7 @@ from askrows.pipeline.tasks.task_file import (
     load_declaration_source,
     make_python_path,
 )
+from askrows.pipeline.workspace.opening import Access
 
 CHECK_TASK_NAME = "verify_gemini"
 # Our choice: how long the list is searched for a new batch.

@@ -30,12 +30,13 @@ from askrows.pipeline.core.progress import NoProgress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
-from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run import due_units, work_passes
 from askrows.pipeline.run.due_units import DueUnit
 from askrows.pipeline.store import schema
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.opening import Access
 
 JOB_SCHEMA = schema.WORKER_SCHEMA
 # Pause between two surveys of due units.

@@ -26,8 +26,7 @@ from askrows.pipeline.core.declaration import HASH_KEY, ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError
 from askrows.pipeline.experts import import_ as people
 from askrows.pipeline.experts.person_rows import LAYOUT
-from askrows.pipeline.ops.open_workspace import (
-    Access,
+from askrows.pipeline.ops.open_task import (
     open_existing_or_temporary_workspace,
     open_workspace,
 )
@@ -40,6 +39,7 @@ from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_template import GUESS_ALL_COLUMNS, ColumnChoice
 from askrows.pipeline.workflows import add_expert, ask, new_task_files, table_replacement
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+from askrows.pipeline.workspace.opening import Access
 from askrows.web.app_state import PEOPLE_TASK, AppState
 from askrows.web.background_work import BackgroundJob
 from askrows.web.errors import RequestRefusedError, to_line

@@ -15,7 +15,7 @@ from askrows.pipeline.core.settings import load_settings
 from askrows.pipeline.experts import table
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import forget
-from askrows.pipeline.ops.open_workspace import open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from tests import ledger
 from tests.integration import reviews
 from tests.lab import ON_POSTGRESQL, Workspace, ran

@@ -11,7 +11,8 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from askrows.pipeline.core.settings import load_settings
-from askrows.pipeline.ops.open_workspace import Access, open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
+from askrows.pipeline.workspace.opening import Access
 from tests.integration import reviews
 from tests.lab import Workspace
 from tests.progress import NullProgress

@@ -9,7 +9,7 @@ from typing import Any
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.redact import Secret
 from askrows.pipeline.core.settings import Settings
-from askrows.pipeline.ops.open_workspace import open_workspace
+from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.passages import table
 from askrows.pipeline.passages.table import ConceptRow, PassagesShape, read_shape
 from askrows.pipeline.rows.cells import parse_json_cell

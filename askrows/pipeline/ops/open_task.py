@@ -1,4 +1,4 @@
-"""Open a workspace for a command: check access, prepare folder and tables, make the session.
+"""Open a workspace with a task for a command: check access, prepare tables, make the session.
 
 - Shipped tasks come with askrows. The people task is the default, the first of BUILT_IN_TASKS.
 - The tasks that are not in BUILT_IN_TASKS are user tasks.
@@ -11,26 +11,21 @@
 """
 
 import contextlib
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from enum import Enum
 from functools import partial
 from pathlib import Path
 
 from askrows.pipeline.batch.session import WorkspaceSession
-from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
+from askrows.pipeline.core.command_hint import CommandHint, HintTemplate
 from askrows.pipeline.core.errors import ConfigurationError, InconsistentError, TaskNeverUsedError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import BUILT_IN_TASKS, Settings
-from askrows.pipeline.core.text import join_first
 from askrows.pipeline.gemini.service import Service
-from askrows.pipeline.store import marks, schema, workspace
+from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.store.locks import Locks
-from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
-from askrows.pipeline.tasks.task_selection import (
+from askrows.pipeline.tasks.selection import (
     is_user_task_set,
     list_missing_task_tables,
     list_used_shipped_tasks,
@@ -38,7 +33,16 @@ from askrows.pipeline.tasks.task_selection import (
     select_first_used_task,
     select_people_task,
 )
-from askrows.pipeline.workspace.open_workspace import OpenWorkspace, agree_to_nothing
+from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task
+from askrows.pipeline.workspace.opening import (
+    Access,
+    check_folder_exists,
+    confirm_additions,
+    list_other_tables,
+    make_no_workspace_error,
+    make_open_workspace,
+    write_missing_marker,
+)
 from askrows.pipeline.workspace.workspace_folder import (
     check_no_link_leads_out,
     lacks_workspace_files,
@@ -54,16 +58,6 @@ NEW_WORKSPACE_FOR_QUERY_HINT = HintTemplate(
     "`{}` creates a workspace from a folder; the task's query needs an existing database",
     CommandHint("import-images"),
 )
-# Table names in a message.
-MAX_LISTED_TABLES = 5
-
-
-class Access(Enum):
-    """What a command does: read a workspace, write to an existing one, or create one if missing."""
-
-    READ = "read"
-    WRITE = "write"
-    CREATE = "create"
 
 
 @contextlib.contextmanager
@@ -72,7 +66,7 @@ def open_workspace(
     display: Progress,
     *,
     access: Access = Access.CREATE,
-    confirm: Callable[[str], bool] = agree_to_nothing,
+    confirm: Callable[[str], bool] = lambda _question: False,
     is_whole_workspace: bool = False,
     is_temporary: bool = False,
 ) -> Iterator[WorkspaceSession]:
@@ -123,8 +117,8 @@ def open_workspace(
         session = _make_session(
             settings, store, display, confirm, refuses_missing_tables=refuses_missing_tables
         )
-        with contextlib.closing(session) as opened:
-            yield opened
+        with contextlib.closing(session):
+            yield session
 
 
 def _prepare_folder_tables_and_task(
@@ -166,13 +160,7 @@ def _prepare_folder_tables_and_task(
         task_registry.apply_preferred_versions(store, name, settings)
         settings = replace(settings, task=name)
 
-    marker = workspace.read_marker(settings.data)
-    workspace_id = store.query(workspace.get_workspace).workspace_id
-    if marker is None or marker.workspace_id != workspace_id:
-        location = store.address
-        if store.path is not None and not settings.database_url:
-            location = store.path.name
-        workspace.write_marker(settings.data, workspace.FolderMarker(workspace_id, location))
+    write_missing_marker(settings, store)
     return settings
 
 
@@ -180,13 +168,14 @@ def _make_session(
     settings: Settings,
     store: Store,
     display: Progress,
-    ask_person: Callable[[str], bool],
+    confirm: Callable[[str], bool],
     *,
     refuses_missing_tables: bool,
 ) -> WorkspaceSession:
     """Check an existing workspace, and return its session; write nothing.
 
     Args:
+        confirm: Asks a person a question; returns the answer.
         refuses_missing_tables: Refuse a workspace in which tables or columns of a task are missing.
 
     Raises:
@@ -213,58 +202,19 @@ def _make_session(
         if refuses_missing_tables:
             _check_no_table_is_missing(tx, settings, store, used_tasks)
 
-        lag_s = marks.read_list_delay_s(tx)
-        now = store.make_clock(tx)
         shipped_tasks_here = [task.make_task(tx, settings) for task in used_tasks]
         tasks = [task for task in shipped_tasks_here if task is not None]
         if workspace.list_tasks(tx):
             from askrows.pipeline.tasks import task_registry
 
             tasks += task_registry.list_registered_tasks(tx, settings)
+        opened = make_open_workspace(tx, settings, store, display, confirm=confirm)
 
-    _check_bound_backend(settings, workspace_row.backend)
-    backend = workspace_row.backend or settings.effective_backend
-    settings = settings.for_backend(backend, lag_s=lag_s)
-    workspace_here = OpenWorkspace(
-        settings=settings,
-        store=store,
-        locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
-        backend=backend,
-        display=display,
-        ask_person=ask_person,
-        now=now,
-    )
     return WorkspaceSession(
-        workspace=workspace_here,
-        service=Service(settings, backend, display, now=now, sleep=workspace_here.sleep),
+        opened,
+        Service(opened.settings, opened.backend, display, now=opened.now, sleep=opened.sleep),
         task=next(task for task in tasks if task.subject == settings.task),
         tasks=tuple(tasks),
-    )
-
-
-def _check_bound_backend(settings: Settings, bound_backend: str | None) -> None:
-    """Check that the settings do not name another backend than the one a workspace is bound to.
-
-    Args:
-        bound_backend: The backend whose answers the workspace stores; None before the first upload.
-
-    Raises:
-        ConfigurationError: They name another backend.
-    """
-    if bound_backend is None or settings.backend in {None, bound_backend}:
-        return
-
-    rollback_hint = ""
-    if bound_backend == "local":
-        rollback_hint = (
-            ", or roll back all answers of the local engine: "
-            f"`{CommandHint('versions')}` lists them"
-        )
-    requested_backend = OptionHint(backend=settings.backend)
-    raise ConfigurationError(
-        f"this workspace is bound to the {bound_backend} backend, "
-        f"but {requested_backend} is set; nothing was changed",
-        hint=f"set {OptionHint('data')} to another directory{rollback_hint}",
     )
 
 
@@ -386,7 +336,7 @@ def check_access_and_detect_workspace(
     settings: Settings,
     store: Store,
     access: Access,
-    confirm: Callable[[str], bool] = agree_to_nothing,
+    confirm: Callable[[str], bool] = lambda _question: False,
     *,
     is_whole_workspace: bool = False,
 ) -> bool:
@@ -422,8 +372,7 @@ def check_access_and_detect_workspace(
             task_settings = None if has_workspace and is_whole_workspace else settings
             additions = _list_database_additions(tx, task_settings, has_workspace=has_workspace)
         if tx is not None and (additions or not has_workspace):
-            made_tables = marks.read_created_tables(tx) if has_workspace else set[str]()
-            other_tables = [name for name in schema.other_tables(tx) if name not in made_tables]
+            other_tables = list_other_tables(tx, has_workspace=has_workspace)
 
     if not has_workspace:
         has_own_rows = is_user_task_set(settings) and _check_first_use(settings, store)
@@ -431,17 +380,12 @@ def check_access_and_detect_workspace(
         may_write = access is Access.WRITE and (has_own_rows or has_database)
         if access is not Access.CREATE and not may_write:
             hint = _make_new_workspace_hint(settings, has_own_rows=has_own_rows)
-            raise _make_no_workspace_error(settings, store, other_tables, hint)
-    elif not settings.data.is_dir():
-        raise ConfigurationError(
-            f"the folder {settings.data} does not exist, but its database {store.display_name} "
-            "does: its files are in another folder, or lost; nothing was made",
-            hint=f"set {OptionHint('data')} to the folder that belongs to that database; "
-            f"`mkdir {shlex.quote(str(settings.data))}` begins a new folder, without these files",
-        )
+            raise make_no_workspace_error(settings, store, other_tables, hint)
+    else:
+        check_folder_exists(settings, store)
 
     if additions and other_tables:
-        _confirm_additions(store, confirm, additions, other_tables)
+        confirm_additions(store, confirm, additions, other_tables)
     return has_workspace
 
 
@@ -496,58 +440,3 @@ def _list_database_additions(
     if shipped_task is not None:
         additions += shipped_task.load_tables().adoption_plan(tx, settings)
     return additions
-
-
-def _confirm_additions(
-    store: Store,
-    confirm: Callable[[str], bool],
-    additions: Sequence[str],
-    other_tables: Sequence[str],
-) -> None:
-    """Ask a person whether askrows may add to another program's database.
-
-    The question names the database, tables of the other program, and all additions.
-
-    Raises:
-        ConfigurationError: The person did not agree.
-    """
-    names = join_first(other_tables, MAX_LISTED_TABLES)
-    location = f"{store.display_name} has tables of another program ({names})"
-    planned_text = f"would add {'; '.join(additions)}"
-    if not confirm(f"{location}. Askrows {planned_text}. Add them?"):
-        raise ConfigurationError(
-            f"{location}; askrows {planned_text}; nothing was written",
-            hint=f"{OptionHint(yes=True)} adds them, but not with {OptionHint(dry=True)}; "
-            f"or set {OptionHint('database_url')} to a separate database",
-        )
-
-
-def _make_no_workspace_error(
-    settings: Settings,
-    store: Store,
-    other_tables: list[str],
-    hint: object,
-) -> ConfigurationError:
-    """Return the error that there is no workspace in the folder, or in the named database.
-
-    Args:
-        other_tables: Tables of another program; the message lists the first MAX_LISTED_TABLES.
-        hint: How to create a workspace. It is ignored if there are other tables: the error then
-            names commands that ask before they add tables.
-    """
-    location = str(settings.data)
-    unchanged = "made"
-    if other_tables:
-        names = join_first(other_tables, MAX_LISTED_TABLES)
-        location = f"{store.display_name}, which has tables of another program ({names})"
-        unchanged = "changed"
-        hint = (
-            f"`{CommandHint('import')}`, `{CommandHint('score')}` or `{CommandHint('tag')}` "
-            "lists its additions and asks first"
-        )
-    elif settings.database_url is not None:
-        location = f"{store.display_name} ({OptionHint(data=settings.data)})"
-    return ConfigurationError(
-        f"there is no workspace in {location}; nothing was {unchanged}",
-        hint=hint,
-    )
