@@ -243,7 +243,7 @@ def backup(ws: WorkspaceSession, *, target: Annotated[Path, Parameter("", PATH)]
 
     For PostgreSQL it prints the commands to type instead.
     """
-    return workspace_backup.back_up_workspace(ws, target)
+    return workspace_backup.back_up_workspace(ws.workspace, ws.service, target)
 
 
 def restore(*, from_: Annotated[Path, Parameter("", PATH)]) -> Report:
@@ -329,7 +329,7 @@ def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:
     Rows, answers, counts and cost of all batches, hashes of their lines, and the build of the index
     that searches use stay. Prints the numbers of deleted files, or that nothing is old enough.
     """
-    return file_cleanup.clean_workspace(ws, dry=dry)
+    return file_cleanup.clean_workspace(ws.workspace, ws.tasks, dry=dry)
 
 
 def remove_tables(
@@ -401,7 +401,7 @@ def parked(ws: WorkspaceSession) -> Report:
 
     `unpark` releases them.
     """
-    return row_items.report_parked_rows(ws)
+    return row_items.report_parked_rows(ws.workspace, ws.task)
 
 
 def unpark(
@@ -417,4 +417,4 @@ def unpark(
 
     Rows that `forget` is deleting stay parked.
     """
-    return row_items.unpark_rows(ws, name=item, all_rows=all_)
+    return row_items.unpark_rows(ws.workspace, ws.task, name=item, all_rows=all_)

@@ -161,7 +161,7 @@ def show(
     """
     if expert is None and item is None:
         return row_items.report_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
-    return row_items.report_row(ws, item or expert or "", raw=raw)
+    return row_items.report_row(ws.workspace, ws.task, item or expert or "", raw=raw)
 
 
 def export(

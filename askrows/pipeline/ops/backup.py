@@ -33,19 +33,20 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import __version__, files
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import InconsistentError, InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.text import plural
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import clean
 from askrows.pipeline.quality.report import REPORTS_FOLDER
 from askrows.pipeline.store import batches, marks
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 from askrows.pipeline.workspace.workspace_folder import check_target
 
 BACKUP_FORMAT = 4
@@ -64,7 +65,7 @@ CHANGING_FILES = (
 )
 
 
-def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
+def back_up_workspace(ws: OpenWorkspace, service: Service, target: Path) -> Report:
     """Copy the workspace into the new folder `target`; the copy is on disk when this returns.
 
     The copy is made in another folder, which gets the name `target` when it is complete, so there
@@ -94,7 +95,7 @@ def back_up_workspace(ws: WorkspaceSession, target: Path) -> Report:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with files.staging_folder(target) as staging:
-        hashes = _copy_workspace(ws, staging)
+        hashes = _copy_workspace(ws, service, staging)
         manifest = {
             "format": BACKUP_FORMAT,
             "version": __version__,
@@ -148,7 +149,7 @@ def rename_folder(staging: Path, folder: Path) -> None:
     files.sync_directory(folder.parent)
 
 
-def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
+def _copy_workspace(ws: OpenWorkspace, service: Service, staging: Path) -> dict[str, str]:
     """Copy all parts of a workspace into a folder; return the SHA-256 of each file by its name.
 
     Copies the vector cache, the database, the sealed files, the reports of all tasks, the files of
@@ -160,7 +161,7 @@ def _copy_workspace(ws: WorkspaceSession, staging: Path) -> dict[str, str]:
             has another name for it than its batch number gives.
     """
     hashes = dict[str, str]()
-    with open_vector_cache(ws.workspace, ws.service).open_snapshot() as vectors_tx:
+    with open_vector_cache(ws, service).open_snapshot() as vectors_tx:
         if vectors_tx is not None:
             hashes[VECTORS_FILE] = _copy_database(vectors_tx, staging / VECTORS_FILE)
 

@@ -9,7 +9,7 @@
 
 import contextlib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,6 @@ from askrows.pipeline.batch.batch_files import (
     sealed_request,
     sealed_result,
 )
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.states import BatchState
@@ -36,6 +35,8 @@ from askrows.pipeline.index.write import load_meaningless_queries
 from askrows.pipeline.quality import report as reports
 from askrows.pipeline.store import batches, marks, runs
 from askrows.pipeline.store.database import Store
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Names of batch files, and of part files without a process: number and kind.
 BATCH_FILE_NAME = re.compile(r"(\d{6,})-(requests|results)\.(?:jsonl|jsonl\.part|asked|calls)")
@@ -70,7 +71,7 @@ class CleanReport:
     changed: list[str] = field(default_factory=list)
 
 
-def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
+def clean_workspace(ws: OpenWorkspace, tasks: Sequence[Task], *, dry: bool) -> Report:
     """Delete files that are older than KEEP_DAYS, and leftovers of killed processes; report them.
 
     - Of batches that are over: lock files, and request and result files. Before a request or result
@@ -84,6 +85,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
 
     Args:
         ws: The workspace.
+        tasks: All tasks of the workspace.
         dry: Delete nothing and take no lock; the report names what would be deleted.
 
     Raises:
@@ -99,11 +101,11 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
             locks.enter_context(ws.lock(INDEX_LOCK))
         _clean_batches(ws, cutoff, report)
         _, leftovers = find_unknown_and_leftover_files(ws.data, ws.store)
-        leftovers += find_index_leftovers(ws)
+        leftovers += find_index_leftovers(ws, tasks)
         pilots = ws.store.query(runs.list_pilots)
         pilot_reports = {Path(pilot.report).stem for pilot in pilots if pilot.report is not None}
         old_reports = []
-        for task in ws.tasks:
+        for task in tasks:
             old_reports += reports.find_old_reports(
                 ws.data, task.name, cutoff, kept_names=pilot_reports
             )
@@ -112,9 +114,9 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
         if not dry:
             for path in (*leftovers, *old_reports):
                 files.remove_path(path)
-        _clean_builds(ws, cutoff, report)
+        _clean_builds(ws, tasks, cutoff, report)
         if (ws.data / "index").is_dir():
-            report.vectors = delete_unneeded_vectors(ws, before=cutoff, dry=dry)
+            report.vectors = delete_unneeded_vectors(ws, tasks, before=cutoff, dry=dry)
 
     figures = asdict(report)
     removed = format_figures(figures, REMOVED_FIGURES)
@@ -125,7 +127,7 @@ def clean_workspace(ws: WorkspaceSession, *, dry: bool) -> Report:
 
 
 def _clean_batches(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
     cutoff: datetime,
     report: CleanReport,
 ) -> None:
@@ -222,12 +224,12 @@ def list_sealed_files(
     return [file for file in batch_files if file.sha256]
 
 
-def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
+def find_index_leftovers(ws: OpenWorkspace, tasks: Sequence[Task]) -> list[Path]:
     """Return what killed builds left, and index folders of tasks that are no longer indexed.
 
     While another process has INDEX_LOCK, the staging folder of its build is among them.
     """
-    folders = [indexed_task.folder for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks)]
+    folders = [indexed_task.folder for indexed_task in list_indexed_tasks(ws, tasks)]
     leftovers = find_orphaned_folders(ws.data, folders)
     for folder in folders:
         leftovers += Builds(ws.data, folder).find_leftovers()
@@ -235,7 +237,8 @@ def find_index_leftovers(ws: WorkspaceSession) -> list[Path]:
 
 
 def _clean_builds(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    tasks: Sequence[Task],
     cutoff: datetime,
     report: CleanReport,
 ) -> None:
@@ -244,7 +247,7 @@ def _clean_builds(
     The build that a rollback of the index would return to is no exception. If `report.dry`, they
     are only reported.
     """
-    for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks):
+    for indexed_task in list_indexed_tasks(ws, tasks):
         builds = Builds(ws.data, indexed_task.folder)
         manifests = builds.read_manifests()
         old_numbers = [
@@ -258,7 +261,8 @@ def _clean_builds(
 
 
 def delete_unneeded_vectors(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    tasks: Sequence[Task],
     *,
     before: datetime | None,
     dry: bool,
@@ -268,6 +272,7 @@ def delete_unneeded_vectors(
     A text is needed if an index entry or a meaningless query has it.
 
     Args:
+        tasks: All tasks of the workspace.
         before: Keep vectors that were stored since this time, because their rows may have been
             added after the entries were read. With None, vectors of any age are deleted.
         dry: Only count them.
@@ -283,7 +288,7 @@ def delete_unneeded_vectors(
         for width in widths:
             cache = VectorCache(store, model=model, dim=width)
             with ws.store.read() as tx:
-                for indexed_task in list_indexed_tasks(ws.workspace, ws.tasks):
+                for indexed_task in list_indexed_tasks(ws, tasks):
                     texts = (entry.text for entry in indexed_task.read_entries(tx))
                     needed_keys.update(cache.make_keys(texts))
             needed_keys.update(cache.make_keys(queries, task_type=QUERY_TASK_TYPE))

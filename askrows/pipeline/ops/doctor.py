@@ -510,7 +510,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
         return
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
-        leftovers += clean.find_index_leftovers(ws)
+        leftovers += clean.find_index_leftovers(ws.workspace, ws.tasks)
     for path in leftovers:
         yield _create_notice(
             f"{path.name} is a leftover of a killed run",

@@ -303,9 +303,9 @@ def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
         The number of deleted vectors.
     """
     with ws.lock(INDEX_LOCK):
-        for path in clean.find_index_leftovers(ws):
+        for path in clean.find_index_leftovers(ws.workspace, ws.tasks):
             files.remove_path(path)
-    vector_count = clean.delete_unneeded_vectors(ws, before=None, dry=False)
+    vector_count = clean.delete_unneeded_vectors(ws.workspace, ws.tasks, before=None, dry=False)
 
     table_names = []
     with ws.store.read() as tx:

@@ -37,7 +37,7 @@ from askrows.pipeline.core.text import format_object, plural
 from askrows.pipeline.gemini.requests import make_request_key, redact_line
 from askrows.pipeline.gemini.result_file import ResultFile
 from askrows.pipeline.index.builds import describe_index_state
-from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
@@ -46,6 +46,7 @@ from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming, row_export
 from askrows.pipeline.tasks.row_export import ExportReport, check_export_target
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Columns of parked rows and of the newest requests, and members of a row; see `make_table`.
 PARKED_COLUMNS = "row=name reason since"
@@ -95,7 +96,7 @@ def count_rows(
     *,
     within_s: float | None = SORT_TIMEOUT_S,
 ) -> RowCounts:
-    """Return the number of rows of the task in use, by state, version and values of fields.
+    """Return the number of rows of the task, by state, version and values of fields.
 
     Args:
         within_s: Leave out versions and fields if counting them takes more seconds. If this
@@ -150,7 +151,8 @@ def write_rows(
 
 
 def describe_row(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    task: Task,
     name: str,
     *,
     raw: bool = False,
@@ -178,7 +180,6 @@ def describe_row(
     Raises:
         InputError: No row has this name.
     """
-    task = ws.task
     with ws.store.read() as tx:
         row_id = task.resolve_row_key(tx, name)
         grid = task.make_grid(tx)
@@ -204,13 +205,9 @@ def describe_row(
                 stale_reason = f"{stale_reason} by {marker}"
 
         index_state = None
-        if is_task_indexed(ws.workspace, ws.task):
-            entry = next(
-                iter(require_indexed_task(ws.workspace, ws.task).read_entries(tx, [row_id])), None
-            )
-            index_state = describe_index_state(
-                ws.data, require_indexed_task(ws.workspace, ws.task), row_id, entry
-            )
+        if task.index is not None and is_task_indexed(ws, task):
+            entry = next(iter(task.index.read_entries(tx, [row_id])), None)
+            index_state = describe_index_state(ws.data, task.index, row_id, entry)
 
         requests = request_history.list_requests_of_row(tx, task.name, row_id)
         if raw:
@@ -247,7 +244,7 @@ def _parse_answer(
     }
 
 
-def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
+def report_row(ws: OpenWorkspace, task: Task, name: str, *, raw: bool) -> Report:
     """Report all that the workspace has about a row, with its preferred answer.
 
     Args:
@@ -257,10 +254,10 @@ def report_row(ws: WorkspaceSession, name: str, *, raw: bool) -> Report:
     Raises:
         InputError: No row has this name.
     """
-    document = describe_row(ws, name, raw=raw)
+    document = describe_row(ws, task, name, raw=raw)
     row_id = document["item"]
     with ws.store.read() as tx:
-        titles = ws.task.select_task_rows(tx).read_titles(tx, [row_id])
+        titles = task.select_task_rows(tx).read_titles(tx, [row_id])
     preferred_answers = [answer for answer in document["answers"] if answer["preferred"]]
     preferred_answer: Mapping[str, Any] = next(iter(preferred_answers), {})
     index_state = document["index"] or {}
@@ -397,26 +394,25 @@ def list_parked_rows(store: Store, task: Task) -> list[ParkedRow]:
     ]
 
 
-def report_parked_rows(ws: WorkspaceSession) -> Report:
-    """Report every parked row of the task in use with the reason and the time."""
-    figures = [vars(row) for row in list_parked_rows(ws.store, ws.task)]
+def report_parked_rows(ws: OpenWorkspace, task: Task) -> Report:
+    """Report every parked row of the task with the reason and the time."""
+    figures = [vars(row) for row in list_parked_rows(ws.store, task)]
     return Report(figures, parts=[make_table(figures, PARKED_COLUMNS)])
 
 
-def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Report:
+def unpark_rows(ws: OpenWorkspace, task: Task, *, name: str | None, all_rows: bool) -> Report:
     """Unpark a row, or all parked rows after the user confirmed it, and report their names.
 
     The names are sorted. Rows that are being forgotten stay parked.
 
     Args:
         name: Name of the row, or None with `all_rows`.
-        all_rows: Unpark all parked rows of the task in use.
+        all_rows: Unpark all parked rows of the task.
 
     Raises:
         InputError: Both or neither of the arguments are given, no row has the name, or the user did
             not confirm.
     """
-    task = ws.task
     nouns = task.nouns
     if (name is None) == (not all_rows):
         raise InputError(
@@ -436,7 +432,7 @@ def unpark_rows(ws: WorkspaceSession, *, name: str | None, all_rows: bool) -> Re
         return Report({"unparked": []}, f"no {nouns.singular} to unpark")
 
     if all_rows:
-        ws.workspace.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
+        ws.confirm(f"Let {len(unparkable_ids)} parked {nouns.plural} be asked again?")
     with ws.store.write() as tx:
         unparked_ids = claims.unpark(
             tx,

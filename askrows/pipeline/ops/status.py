@@ -30,7 +30,7 @@ from askrows.pipeline.core.states import (
 )
 from askrows.pipeline.core.text import duration_in_words, plural, shorten
 from askrows.pipeline.index.builds import Builds, count_stale
-from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
+from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.ops.next_command import choose_next_command
 from askrows.pipeline.quality.report import REPORTS_FOLDER, read_newest_report
 from askrows.pipeline.rows.row_state import RowState, StateCounts
@@ -217,12 +217,12 @@ def _read_status_document(
     answered_tasks = answers.tasks_with_versions(tx)
 
     index_document = None
-    if is_task_indexed(ws.workspace, ws.task):
+    if task.index is not None and is_task_indexed(ws.workspace, task):
         index_document = _describe_index(
             tx,
             task,
             settings=ws.settings,
-            indexed_task=require_indexed_task(ws.workspace, ws.task),
+            indexed_task=task.index,
             exact=exact,
         )
 

@@ -197,14 +197,11 @@ def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
         exact: Always compare all entries, which finds changes by other programs. Otherwise they are
             compared only if a command changed rows since the build.
     """
+    indexed_task = require_indexed_task(ws.workspace, ws.task)
     builds = open_synced_builds(ws.workspace, ws.task)
     with ws.store.read() as tx:
-        entry_count = require_indexed_task(ws.workspace, ws.task).count_entries(tx)
+        entry_count = indexed_task.count_entries(tx)
         if not entry_count or builds.read_current_manifest() is None:
             return entry_count > 0
         with builds.open_current() as current_build:
-            return bool(
-                count_stale(
-                    require_indexed_task(ws.workspace, ws.task), tx, current_build, exact=exact
-                )
-            )
+            return bool(count_stale(indexed_task, tx, current_build, exact=exact))

@@ -500,7 +500,10 @@ class Workspace:
             InputError: There is no such row.
         """
         return self._run(
-            lambda ws: ResultDocument(listing.describe_row(ws, str(item), raw=raw)), task
+            lambda ws: ResultDocument(
+                listing.describe_row(ws.workspace, ws.task, str(item), raw=raw)
+            ),
+            task,
         )
 
     @check_arguments

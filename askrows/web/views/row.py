@@ -363,7 +363,7 @@ def _row_values(
     work_documents = app_state.background_work.describe_newest(
         [ASK_WORK_KIND.format(task), FORGET_WORK_KIND.format(task)], row_key=key
     )
-    row = items.describe_row(ws, key, raw=query.raw)
+    row = items.describe_row(ws.workspace, ws.task, key, raw=query.raw)
     row_id = row["item"]
     if row["stale"] or row["parked"]:
         # The page says above the columns why the row is stale or parked.
