@@ -313,7 +313,7 @@ COMMANDS = {
     "rollback": Command(
         function_path="maintenance_commands:rollback",
         summary="Delete the answers of a version.",
-        arguments=("extractor",),
+        arguments=("answer_version",),
     ),
     "eval": Command(
         function_path="try_commands:evaluate",

@@ -362,8 +362,8 @@ def versions(ws: WorkspaceSession) -> Report:
     return answer_versions.report_versions(ws)
 
 
-def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
-    """Delete the answers of EXTRACTOR, such as passage-concepts@2 or passage-concepts@2/MODEL.
+def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Report:
+    """Delete the answers of ANSWER_VERSION, such as passage-concepts@2 or passage-concepts@2/MODEL.
 
     Asks for confirmation first. Deletes all of them or none. Rows of this version can be asked
     again, and rows that it parked are unparked. Other versions, corrections by people and imported
@@ -377,12 +377,12 @@ def rollback(*, extractor: Annotated[str, Parameter("", VERSION)]) -> Report:
     settings = replace(read_settings(), backend=None)
     # The version names its task.
     with open_configured_workspace("write", settings=settings, may_span_tasks=True) as ws:
-        report = answer_versions.delete_version_answers(ws, extractor)
+        report = answer_versions.delete_version_answers(ws, answer_version)
         add_next_step(report, ws)
         return report
 
 
-def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
+def qc(ws: WorkspaceSession, *, answer_version: Version = None) -> Report:
     """Measure the answers of a task against its gates, and write a report into DATA/reports.
 
     A gate is a bound on a quality figure. Exit code 6 if a gate fails.
@@ -392,7 +392,7 @@ def qc(ws: WorkspaceSession, *, extractor: Version = None) -> Report:
     A report contains samples of the database: protect it like the database.
     """
     return evaluate.report_quality(
-        ws.workspace, ws.service, ws.task, tasks=ws.tasks, version=extractor
+        ws.workspace, ws.service, ws.task, tasks=ws.tasks, version=answer_version
     )
 
 

@@ -84,7 +84,7 @@ def items(
         Parameter("Only rows in this state, such as untagged or parked.", metavar="STATE"),
     ] = None,
     tag: Tag = "",
-    extractor: Annotated[
+    answer_version: Annotated[
         str | None, Parameter("Only rows that this version answered.", VERSION)
     ] = None,
     where: WhereCondition = "",
@@ -123,7 +123,7 @@ def items(
     in the format of its ending as in `export`. --counts prints only counts by state, version and
     field.
     """
-    row_filter = RowFilter(find, state, split_names(tag), extractor, where)
+    row_filter = RowFilter(find, state, split_names(tag), answer_version, where)
     columns = split_names(fields) or None
     options = RowListOptions(
         limit or DEFAULT_PAGE_ROWS, row_filter, after, sort=sort, fields=columns, within_s=None
@@ -175,7 +175,7 @@ def export(
             click.Choice(["csv", "json", "jsonl", "xlsx", "parquet"]),
         ),
     ] = None,
-    extractor: Version = None,
+    answer_version: Version = None,
     cost: Annotated[bool, Parameter("Add tokens and cost (USD) of each answer.")] = False,
     gone: Annotated[bool, Parameter("Add rows that are no longer in their source.")] = False,
     raw: Annotated[
@@ -190,8 +190,8 @@ def export(
     (.jsonl, .csv, .xlsx, .parquet). Your task: all rows of the source in its order, with answer,
     state and reason.
 
-    Answers are those of --extractor or VERSION=, else those of the preferred version. The command
-    prints how many rows have which version.
+    Answers are those of --answer-version or VERSION=, else those of the preferred version. The
+    command prints how many rows have which version.
 
     CSV cells that a spreadsheet would run as formulas get an apostrophe, unless --raw is given.
 
@@ -213,7 +213,7 @@ def export(
             raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
         format_ = "json"
 
-    options = ExportOptions(extractor or None, cost, gone=gone)
+    options = ExportOptions(answer_version or None, cost, gone=gone)
     report = row_export.export_answers(
         ws.workspace,
         ws.task,

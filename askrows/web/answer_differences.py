@@ -49,15 +49,15 @@ def compare_row_answers(
     answer. So both can become the same version. A field that an answer lacks counts as None there.
 
     Args:
-        answers: The answers to the row with `extractor`, `answer`, `applied` and `forgotten`,
+        answers: The answers to the row with `version`, `answer`, `applied` and `forgotten`,
             oldest first.
     """
     newest_answers: dict[str, Any] = {}
     for answer in answers:
-        is_undone = answer["extractor"] == PERSON and not answer["applied"]
+        is_undone = answer["version"] == PERSON and not answer["applied"]
         if not answer["forgotten"] and not is_undone:
-            newest_answers.pop(answer["extractor"], None)
-            newest_answers[answer["extractor"]] = answer["answer"]
+            newest_answers.pop(answer["version"], None)
+            newest_answers[answer["version"]] = answer["answer"]
     versions = list(newest_answers)
     if len(versions) < COMPARED_VERSIONS:
         return None

@@ -86,7 +86,13 @@ def build_facets(counts: RowCounts, query: RowQuery, task: str) -> list[Facet]:
     for name, parameter, selected, row_counts, to_label in (
         ("tags", "tag", query.tag, {}, str),
         ("states", "state", [query.state], state_counts, state_label),
-        ("versions", "extractor", [query.extractor], counts.versions or {}, version_label),
+        (
+            "versions",
+            "answer_version",
+            [query.answer_version],
+            counts.versions or {},
+            version_label,
+        ),
     ):
         missing_texts = [text for text in selected if text and text not in row_counts]
         all_counts = {**dict.fromkeys(missing_texts, 0), **row_counts}

@@ -22,7 +22,7 @@ class RowQuery(BaseModel):
     find: str = Field("", max_length=4_000)
     state: str = Field("", max_length=100)
     tag: TextList = []
-    extractor: str = Field("", max_length=200)
+    answer_version: str = Field("", max_length=200)
     where: str = Field("", max_length=4_000)
     # Conditions of clicked facet values, each in the syntax of `where`.
     only: TextList = []
@@ -46,7 +46,7 @@ class RowQuery(BaseModel):
             words=self.find.split(),
             state=self.state or None,
             tags=list(dict.fromkeys(filter(None, self.tag))),
-            extractor=self.extractor or None,
+            answer_version=self.answer_version or None,
             where=self.where.strip(),
             choices=conditions.join_chosen(filter(None, self.only)),
             ids=self.id,

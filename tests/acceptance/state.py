@@ -29,7 +29,7 @@ BATCH_MEMBERS = (
     "tokens_in",
     "tokens_out",
     "cost",
-    "extractor",
+    "version",
     "model",
 )
 REQUEST_MEMBERS = (
@@ -39,7 +39,7 @@ REQUEST_MEMBERS = (
     "line",
     "outcome",
     "reason",
-    "extractor",
+    "version",
     "answer",
     "tokens_in",
     "tokens_out",

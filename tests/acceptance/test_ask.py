@@ -132,7 +132,7 @@ def test_stored_question_sends_the_same_requests(
         )
         assert try_document["items"][0]["request"] == row["request"]
         assert try_document["items"][0]["answer"] == row["answer"]
-        assert try_document["extractor"] == ask_document["tried"]["extractor"]
+        assert try_document["version"] == ask_document["tried"]["version"]
     assert spent_before["actual"] == pytest.approx(ask_document["tried"]["cost"], abs=1e-6)
 
     # A used name stays reserved after its file was deleted.

@@ -36,10 +36,10 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
     assert {
         row["No."]: row["answer"] for row in named_run.json["answers"]
     }.items() <= stored.items()
-    extractors = {
-        request["extractor"].partition("/")[0] for request in workspace.logged_requests("kinds")
+    versions = {
+        request["version"].partition("/")[0] for request in workspace.logged_requests("kinds")
     }
-    assert extractors == {"kinds@1"}
+    assert versions == {"kinds@1"}
 
 
 @pytest.mark.alike

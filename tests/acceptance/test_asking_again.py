@@ -264,7 +264,7 @@ def test_marks_are_removed_with_their_answers(notes_workspace: Workspace) -> Non
     workspace.run_command("tag", mode="batch", wait=True)
     assert workspace.state_counts() == {"answered": ROW_COUNT}
 
-    version = workspace.logged_requests()[0]["extractor"]
+    version = workspace.logged_requests()[0]["version"]
     workspace.run_command("rollback", version, yes=True)
     assert workspace.state_counts() == {"open": ROW_COUNT}
     workspace.run_command("tag", mode="live")

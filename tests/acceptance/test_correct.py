@@ -69,8 +69,8 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
 
     first, second = notes_workspace.exported_rows()
     assert {name: first[name] for name in expected_answer} == expected_answer
-    assert first["extractor"] == "person"
-    assert (second["tone"], second["extractor"].partition("/")[0]) == ("blame", "notes@1")
+    assert first["answer_version"] == "person"
+    assert (second["tone"], second["answer_version"].partition("/")[0]) == ("blame", "notes@1")
     items_document = notes_workspace.read_json("items", where="tone = 'praise'")
     assert [item["id"] for item in items_document["items"]] == ["1"]
     assert run_sql(notes_workspace, "SELECT id, tone FROM notes_answered ORDER BY id") == [
@@ -88,9 +88,9 @@ def test_correction_is_visible_to_every_reader(notes_workspace: Workspace) -> No
     undo_document = notes_workspace.read_json("correct", "1", undo=1, who="bob")
     assert undo_document["answer"]["tone"] == "blame"
     assert [edit["who"] for edit in undo_document["edits"]] == ["ada", "bob"]
-    query = "SELECT extractor FROM notes_answered WHERE id = '1'"
-    [(extractor,)] = run_sql(notes_workspace, query)
-    assert extractor.startswith("notes@1")
+    query = "SELECT answer_version FROM notes_answered WHERE id = '1'"
+    [(version,)] = run_sql(notes_workspace, query)
+    assert version.startswith("notes@1")
 
 
 @pytest.mark.alike
@@ -150,7 +150,10 @@ def test_correction_survives_later_answers_of_models(
     notes_workspace.run_command("rollback", "notes@1")
     notes_workspace.run_command("rollback", "notes@2")
     rows = notes_workspace.exported_rows()[:2]
-    assert [(row["stars"], row["extractor"]) for row in rows] == [(5, "person"), (None, "person")]
+    assert [(row["stars"], row["answer_version"]) for row in rows] == [
+        (5, "person"),
+        (None, "person"),
+    ]
     notes_workspace.run_command("rollback", "person", code=2)
     notes_workspace.run_command("correct", "2", undo=1)
     assert notes_workspace.state_counts() == {"answered": 1, "open": 2}

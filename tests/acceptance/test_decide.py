@@ -74,13 +74,13 @@ def test_closed_task_goes_from_rows_to_export_by_decisions(
     declare(served_tickets, CLOSED_FIELDS, 12)
 
     document = served_tickets.read_json("tag", mode="decide")
-    assert document["extractor"] == f"tickets@1/{DECISION_MODEL}"
+    assert document["version"] == f"tickets@1/{DECISION_MODEL}"
     assert document["mode"] == "decide"
     assert document["answered"] == 12
     assert document["spent"] > 0
 
     rows = served_tickets.exported_rows()
-    assert {row["extractor"] for row in rows} == {f"tickets@1/{DECISION_MODEL}"}
+    assert {row["answer_version"] for row in rows} == {f"tickets@1/{DECISION_MODEL}"}
     assert {row["tone"] for row in rows} <= {"praise", "blame", "neutral"}
     confidences = exported_confidences(served_tickets)
     assert len(confidences) == 12

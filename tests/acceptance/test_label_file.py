@@ -222,7 +222,7 @@ def test_row_is_reviewed_by_a_command(notes_workspace: Workspace) -> None:
     assert "\tada\t20" in workspace.run_command("show", item="1").stdout
     assert _label_counts(workspace) == dict.fromkeys(FIELDS, (1, 1))
     (row,) = [row for row in workspace.exported_rows() if row["id"] == "1"]
-    assert row["extractor"].startswith("notes@1/")
+    assert row["answer_version"].startswith("notes@1/")
 
     workspace.run_command("correct", 1, no_reviewed=True, who="ada")
     assert _label_counts(workspace) == {}
@@ -263,7 +263,7 @@ def test_file_marks_rows_as_reviewed(notes_workspace: Workspace, name: str) -> N
     assert _label_counts(workspace)["urgent"] == (3, 3)
     assert _label_counts(workspace)["tone"] == (2, 3)
     # A mark without a change keeps the version of the answer.
-    versions = {row["id"]: row["extractor"] for row in workspace.exported_rows()}
+    versions = {row["id"]: row["answer_version"] for row in workspace.exported_rows()}
     assert versions["1"] == "person"
     assert versions["2"].startswith("notes@1/")
 

@@ -159,7 +159,7 @@ def test_a_persons_word_is_above_a_models(workspace: Workspace, api: Engine) -> 
     # A rollback of the model removes its answers and leaves the corrections.
     assert workspace.status()["index"]["behind"] == 1
     versions = workspace.read_json("versions")
-    [model] = {version["version"] for version in versions} - {"person"}
+    [model] = {version["prompt_version"] for version in versions} - {"person"}
     workspace.run_command("rollback", model, yes=True)
     tags = workspace.exported_tags()
     assert {name: tags[name] for name in tags if tags[name]} == {

@@ -211,16 +211,16 @@ def test_interrupted_backfill_continues_and_sends_no_row_twice(
     round_report = passages.read_json("run", **limit_waiting_tokens(passages, api, 2500))
     assert not round_report["failures"]
     report = run_backfill(passages, **options)
-    assert report["extractor"] == f"{SECOND_VERSION}/{MODEL}"
+    assert report["version"] == f"{SECOND_VERSION}/{MODEL}"
     assert report["is_over"] is True
     assert set(count_sent_requests(passages).values()) == {2}
     assert export_concepts(passages)
 
     row_counts = {
-        version["version"]: version["items"] for version in passages.read_json("versions")
+        version["prompt_version"]: version["items"] for version in passages.read_json("versions")
     }
     assert row_counts == {FIRST_VERSION: 30, SECOND_VERSION: 30}
-    assert len(passages.exported_rows(extractor=FIRST_VERSION)) == len(concepts_before)
+    assert len(passages.exported_rows(answer_version=FIRST_VERSION)) == len(concepts_before)
     assert SECOND_VERSION in passages.run_command("rollback", SECOND_VERSION, yes=True).output
     assert passages.state_counts() == {"with_concepts": 30}
     assert passages.exported_rows() == concepts_before

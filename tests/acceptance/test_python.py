@@ -51,8 +51,8 @@ def test_task_without_a_file_is_asked_and_read_in_its_own_types(
         assert "no column with a text" in textless and "<rows given" not in textless
         answers_of_2 = [answer for answer in ws.answers(task) if answer.key == "2"]
         four_stars = [answer for answer in answers_of_2 if answer.answer.stars == 4]
-        assert [answer.extractor for answer in four_stars] == ["person"]
-        assert len(list(ws.answers(task, extractor="reviews@1"))) == 4
+        assert [answer.version for answer in four_stars] == ["person"]
+        assert len(list(ws.answers(task, answer_version="reviews@1"))) == 4
         print(json.dumps([[answer.key for answer in answers], flat, open_counts], default=str))
         """,
     )

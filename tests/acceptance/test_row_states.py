@@ -82,7 +82,7 @@ def test_every_row_of_a_file_is_in_one_state(workspace: Workspace) -> None:
     # An export has the refused rows in their places.
     workspace.run_command("export", "out.csv")
     header, *rows = cells_of(workspace.home / "out.csv")
-    assert header == ["id", "text", "topic", "extractor", "answered_at", "state", "reason"]
+    assert header == ["id", "text", "topic", "answer_version", "answered_at", "state", "reason"]
     assert [row[0] for row in rows] == ["1", "", "2", "1", "3", "'@four", "5", "6", "7"]
     assert rows[1][1:3] + rows[1][-2:] == [
         "no key",

@@ -425,7 +425,7 @@ class Preparation:
             now=now,
             number=number,
             task=task.name,
-            extractor=ws.version,
+            version=ws.version,
             model=ws.model.name,
             requests=draft.file_rows,
             control_requests=len(draft.control_requests),

@@ -123,7 +123,7 @@ class BatchSummary(NamedTuple):
             "number": self.batch.number,
             "way": self.batch.mode,
             "task": self.batch.task,
-            "extractor": self.batch.version,
+            "version": self.batch.version,
             **members,
             "state": self.batch.state.value,
             "cost": self.cost,
@@ -443,7 +443,7 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
     not looked up, so an unknown name is accepted.
 
     Returns:
-        {} if the version has no pilot and the task may be asked without one. Otherwise `extractor`,
+        {} if the version has no pilot and the task may be asked without one. Otherwise `version`,
         which is the version, and `pilot` (None without a pilot).
     """
     # The model is not looked up, because an unknown model must not stop a status.
@@ -458,4 +458,4 @@ def describe_version(tx: Connection, task: Task, model_name: str) -> dict[str, A
         "report": pilot.report,
         "at": pilot.began_at.isoformat(),
     }
-    return {"extractor": version, "pilot": pilot_document}
+    return {"version": version, "pilot": pilot_document}

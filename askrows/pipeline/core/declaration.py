@@ -32,7 +32,7 @@ STATUS_MEMBERS = frozenset(
         "bound",
         "doubtful",
         "due",
-        "extractor",
+        "version",
         "failures",
         "file_version",
         "foreign_records",

@@ -60,9 +60,9 @@ RARE_MEMBERS = (
 )
 # Columns of lists of records that are shown as tables; see `make_table`.
 TABLE_COLUMNS = {
-    "answers": "answered=at version=extractor batch corrected_by=who reviewed_by reviewed_at cost",
+    "answers": "answered=at version batch corrected_by=who reviewed_by reviewed_at cost",
     "attempts": "attempted=at outcome reason",
-    "requests": "requested=at version=extractor batch outcome reason cost",
+    "requests": "requested=at version batch outcome reason cost",
     "items": "row=name outcome took=seconds tokens_in tokens_out cost",
     "accuracy": "field right=a",
 }

@@ -23,7 +23,7 @@ class RowFilter(NamedTuple):
     state: str | None = None
     tags: Sequence[str] = ()
     # `task@n/model`, or `task@n` for all models.
-    extractor: str | None = None
+    answer_version: str | None = None
     # A condition on columns and on fields of answers; see `askrows.pipeline.core.where_parser`.
     where: str = ""
     # More such conditions, by the field that each is on. The values of a field are counted without

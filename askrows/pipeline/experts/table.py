@@ -481,7 +481,7 @@ def count_people_by_version(tx: Connection) -> dict[str, int]:
     The version is that of the preferred answer, or "" if no answer is stored. Tags of another
     program count, too.
     """
-    version = func.coalesce(stored_answers.c.extractor, literal_column("''"))
+    version = func.coalesce(stored_answers.c.version, literal_column("''"))
     query = (
         select(version, func.count())
         .select_from(answers.join_preferred(experts, row_id, answers.VersionPreference(TASK)))

@@ -336,7 +336,7 @@ class PeopleTask(Task):
 
         Refused rows of imported files follow. The rows are read when iterated. If
         `options.row_filter` is set, only the people and refused rows that meet it are returned.
-        Tags are those of the table: `options.extractor` is ignored.
+        Tags are those of the table: `options.answer_version` is ignored.
         """
         from askrows.pipeline.experts.show import (
             encode_experts,

@@ -29,7 +29,7 @@ from askrows.pipeline.tasks.task import Task
 
 ROLLBACK_LOCK = "rollback"
 # Columns of versions, and figures of a rollback; see `make_table`.
-VERSION_COLUMNS = "task version model records=rows rows=items first last cost"
+VERSION_COLUMNS = "task version=prompt_version model records=rows rows=items first last cost"
 ROLLBACK_FIGURES = "answers rows rows_unparked=let_go"
 
 
@@ -47,9 +47,9 @@ class VersionSummary(NamedTuple):
         counts = self.counts
         return {
             "task": self.task.subject,
-            "version": counts.prompt_version,
+            "prompt_version": counts.prompt_version,
             "model": counts.model or None,
-            "extractor": counts.version,
+            "version": counts.version,
             "rows": counts.rows,
             "items": counts.items,
             "first": counts.first and counts.first.isoformat(),
@@ -132,7 +132,7 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
 
     figures = {
         "task": task.subject,
-        "extractor": name,
+        "version": name,
         "found": [summary.document for summary in summaries],
         "rows": deleted["rows"],
         "answers": deleted["answers"],

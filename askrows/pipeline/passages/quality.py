@@ -330,7 +330,7 @@ UNWRITTEN_ANSWER = "applied answers without concepts"
 ORPHANED_CONCEPT = "concepts of missing passages"
 ROLLBACK_HINT = HintTemplate(
     "run `{}`, then ask again",
-    CommandHint("rollback", extractor="…"),
+    CommandHint("rollback", answer_version="…"),
 )
 # By kind: why it matters, a hint, and whether it is a contradiction.
 FAULTS: Mapping[str, tuple[str, object, bool]] = {
@@ -444,7 +444,7 @@ def _compare_with_answers(
     columns = answers_table.c
     with_answer = select(columns.item_id).where(
         (columns.task == table.TASK)
-        & (columns.extractor == version_counts.version)
+        & (columns.version == version_counts.version)
         & columns.applied,
     )
     comparisons = (

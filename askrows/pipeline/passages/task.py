@@ -83,7 +83,7 @@ class PassagesTask(Task):
     needs_row = True
     needs_pilot = True
     exported_noun = "concept"
-    export_options = frozenset({"extractor"})
+    export_options = frozenset({"answer_version"})
     export_formats = MappingProxyType(
         {
             ".jsonl": "jsonl",
@@ -364,7 +364,7 @@ class PassagesTask(Task):
     def read_export(self, tx: Connection, options: ExportOptions) -> ExportRows:
         """Return the concepts to export, which are read when iterated.
 
-        - With `options.extractor`, only the concepts of this version.
+        - With `options.answer_version`, only the concepts of this version.
         - Otherwise the concepts of the preferred version: the first of PREFER_VERSIONS, else the
           version that began last. If only other programs wrote concepts, it is their version with
           the newest concept. A corrected passage has only the concepts of its correction.
@@ -382,8 +382,8 @@ class PassagesTask(Task):
         # Another program may have written the time as text, so times are compared as text.
         versions.sort(key=lambda version: str(version.last or ""), reverse=True)
         version_by_name = {counts.version: counts for counts in versions}
-        exported_version = self._choose_version(tx, list(version_by_name), options.extractor)
-        use_corrections = exported_version is None or options.extractor is None
+        exported_version = self._choose_version(tx, list(version_by_name), options.answer_version)
+        use_corrections = exported_version is None or options.answer_version is None
         concepts = table.iterate_concepts(
             tx,
             self.shape,

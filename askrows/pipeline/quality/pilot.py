@@ -173,7 +173,7 @@ def block_if_hopeless(
         return False
 
     report_path = str(quality.path.relative_to(data))
-    version = str(quality.document["extractor"])
+    version = str(quality.document["version"])
     with store.write() as tx:
         runs.fail_pilot(tx, task.name, version, report=report_path, now=now())
     return True

@@ -132,7 +132,7 @@ class QualityReport(NamedTuple):
         quality = self.quality
         document = {
             "title": quality.title,
-            "extractor": quality.version,
+            "version": quality.version,
             "at": self.at.isoformat(),
             "items": quality.items,
             "passed": self.passed,

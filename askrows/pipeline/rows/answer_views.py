@@ -72,12 +72,12 @@ from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.task_record import TaskRecord
 
 # Columns of both views.
-EXTRACTOR = "extractor"
+VERSION_COLUMN = "answer_version"
 ANSWERED_AT = "answered_at"
 JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
-MAKER_NUMBER = 8
+MAKER_NUMBER = 9
 # Origin of these views, in their marks.
 _MARK_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.
@@ -182,8 +182,10 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
         cell = make_cell(kind, field, f"{answers.name}.answer")
         columns[field_names[field]] = literal_column(cell)
 
-    names = name_added_columns([*task.columns, *columns], (EXTRACTOR, ANSWERED_AT), ANSWER_PREFIX)
-    columns[names[EXTRACTOR]] = answers.c.extractor
+    names = name_added_columns(
+        [*task.columns, *columns], (VERSION_COLUMN, ANSWERED_AT), ANSWER_PREFIX
+    )
+    columns[names[VERSION_COLUMN]] = answers.c.version
     columns[names[ANSWERED_AT]] = answers.c.at
     return columns
 

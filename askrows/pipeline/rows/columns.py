@@ -22,7 +22,7 @@ from typing import Any
 
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.rows.answer_views import ANSWERED_AT, EXTRACTOR
+from askrows.pipeline.rows.answer_views import ANSWERED_AT, VERSION_COLUMN
 from askrows.pipeline.rows.row_findings import (
     Finding,
     SourceRow,
@@ -35,7 +35,7 @@ from askrows.pipeline.rows.task_rows import STATE_COLUMN
 # Columns by which an export of a task is recognized, and those of an export of people. Every export
 # has them under these names: a column of the source with such a name stays beside them.
 EXPORT_COLUMNS: Sequence[Collection[str]] = (
-    {EXTRACTOR, ANSWERED_AT, STATE_COLUMN},
+    {VERSION_COLUMN, ANSWERED_AT, STATE_COLUMN},
     {"findability_score", STATE_COLUMN},
 )
 _MAX_LISTED_NAMES = 12

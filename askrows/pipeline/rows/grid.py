@@ -459,8 +459,8 @@ class Grid:
                 tx, self.table.task, self.table.row_id, *row_filter.differing_versions
             )
             conditions.append(is_different)
-        if row_filter.extractor:
-            conditions.append(has_version(answers.c.extractor, row_filter.extractor))
+        if row_filter.answer_version:
+            conditions.append(has_version(answers.c.version, row_filter.answer_version))
         return conditions
 
     def _compile_condition(self, tx: Connection, text: str) -> ColumnElement[bool]:
@@ -580,7 +580,7 @@ class Grid:
         expressions: dict[str, ColumnElement[Any]] = {
             **{name: select_json(tx, cell) for name, cell in self._cells.items() if name in names},
             self.state_name: self.table.state_expression,
-            _VERSION: answers.c.extractor,
+            _VERSION: answers.c.version,
         }
         choices = dict(row_filter.choices)
         own_conditions = {

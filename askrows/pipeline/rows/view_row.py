@@ -182,10 +182,10 @@ class RowJudgements:
             any_answers.c.item_id == answers.c.item_id,
             any_answers.c.reviewed_at.is_not(None),
         )
-        self.is_checked = or_(answers.c.extractor == PERSON, has_mark)
+        self.is_checked = or_(answers.c.version == PERSON, has_mark)
         has_doubt = and_(
             threshold > answers.c.least_confidence,
-            answers.c.extractor != PERSON,
+            answers.c.version != PERSON,
             answers.c.reviewed_at.is_(None),
         )
         # The condition that a row is doubtful; NULL without an answer.

@@ -289,7 +289,7 @@ class AnswerTarget:
         """Return the stored answers that the table can show, oldest first for each row."""
         columns = answers_table.c
         query = (
-            select(columns.item_id, columns.extractor, columns.answer, columns.at)
+            select(columns.item_id, columns.version, columns.answer, columns.at)
             .where(is_applied(self.task.name), ~columns.outdated)
             .order_by(columns.id)
         )

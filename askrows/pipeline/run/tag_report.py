@@ -63,7 +63,7 @@ class TagReport:
     """Result of a command that asks in rounds, and the task's state after it; costs in USD."""
 
     # Version that asks.
-    extractor: str
+    version: str
     # Live, flex or batch; empty if no row was open.
     mode: str = ""
     # Why that mode was chosen.
@@ -111,7 +111,7 @@ class TagReport:
         """Return one line with the counts of rows and the cost."""
         answered_count = self.answered_rows + self._live_answered_rows
         return (
-            f"<tagged with {self.extractor}: {answered_count:,} answered, {self.parked:,} parked, "
+            f"<tagged with {self.version}: {answered_count:,} answered, {self.parked:,} parked, "
             f"{self.left:,} open; ${self.spent:.4f}>"
         )
 
@@ -156,7 +156,7 @@ class TagReport:
     @property
     def newest_quality(self) -> QualityReport | None:
         """Return the newest quality report of the version in use."""
-        return self.quality_reports.get(self.extractor)
+        return self.quality_reports.get(self.version)
 
     def list_failures(self, nouns: TaskNouns) -> list[RemoteError]:
         """Return an error for each batch that failed at the API.
@@ -247,7 +247,7 @@ class TagReport:
             report.notes.append(self.pilot.pilot_line)
         report.parts += make_failure_tables(self.ingested)
         if self.live is not None:
-            asked_model = self.extractor.partition("/")[2]
+            asked_model = self.version.partition("/")[2]
             report.parts += _describe_live_failures(self.live)
             report.warnings += _list_live_warnings(self.live, asked_model=asked_model)
         return report
@@ -256,7 +256,7 @@ class TagReport:
     def pilot_line(self) -> str:
         """Return a line with number, version and quality of a pilot, and the path of its report."""
         document = self.document()
-        pilot = f"pilot {document['pilot']} of {document['extractor']}"
+        pilot = f"pilot {document['pilot']} of {document['version']}"
         return f"{pilot}: {document['quality']['verdict']}. Report: {document['report']}"
 
     def _title(self, nouns: TaskNouns) -> str:
@@ -290,7 +290,7 @@ class TagReport:
         if self.drawn_pilot is not None:
             return {
                 "pilot": self.drawn_pilot.number,
-                "extractor": self.drawn_pilot.version,
+                "version": self.drawn_pilot.version,
                 "drawn": self.asked,
                 "seed": self.drawn_pilot.seed,
                 **answer_members,
@@ -298,7 +298,7 @@ class TagReport:
             }
 
         return {
-            "extractor": self.extractor,
+            "version": self.version,
             "mode": self.mode,
             "reason": self.reason,
             "asked": self.asked,

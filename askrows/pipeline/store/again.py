@@ -31,7 +31,7 @@ HAS_NEWER_ANSWER = (
     .where(
         answers.c.task == again.c.task,
         answers.c.item_id == again.c.item_id,
-        answers.c.extractor != PERSON,
+        answers.c.version != PERSON,
         answers.c.id > again.c.answer_id,
     )
     .correlate(again)

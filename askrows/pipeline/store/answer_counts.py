@@ -52,7 +52,7 @@ def count_charged(
     A charged attempt failed because of its row and counts against it. Rows without such attempts
     are left out.
     """
-    return _count_attempts(tx, task, row_ids, attempts.c.extractor == version, attempts.c.charged)
+    return _count_attempts(tx, task, row_ids, attempts.c.version == version, attempts.c.charged)
 
 
 def count_cut_short(tx: Connection, task: str, row_ids: Sequence[str]) -> dict[str, int]:
@@ -87,7 +87,7 @@ def count_service_failures(
     """
     later_attempts = attempts.alias()
     is_same_row = (
-        later_attempts.c[name] == attempts.c[name] for name in ("task", "extractor", "item_id")
+        later_attempts.c[name] == attempts.c[name] for name in ("task", "version", "item_id")
     )
     has_later_charge = (
         select(later_attempts.c.id)
@@ -101,7 +101,7 @@ def count_service_failures(
         tx,
         task,
         row_ids,
-        attempts.c.extractor == version,
+        attempts.c.version == version,
         ~attempts.c.charged,
         is_lost_call if live else is_batch_failure,
         ~has_later_charge,
@@ -198,8 +198,8 @@ def count_replies(tx: Connection, task: str, version: str | None) -> ReplyCounts
             .add_columns(func.count(), outcome_column.label("how"))
             .where(
                 table.c.task == task,
-                table.c.extractor != PERSON,
-                has_version(table.c.extractor, version),
+                table.c.version != PERSON,
+                has_version(table.c.version, version),
             )
             .group_by("how")
         )
@@ -225,7 +225,7 @@ def count_failed_rows(tx: Connection, task: str, version: str | None) -> int:
     is_charged = and_(
         attempts.c.task == task,
         attempts.c.charged,
-        has_version(attempts.c.extractor, version),
+        has_version(attempts.c.version, version),
     )
     failed_rows = select(attempts.c.item_id).where(is_charged).distinct().subquery()
     return count_rows(tx, failed_rows, ~is_answered(task, failed_rows.c.item_id, version))
@@ -240,7 +240,7 @@ def failed_reasons(tx: Connection, task: str, version: str | None) -> dict[str, 
         select(attempts.c.item_id, attempts.c.reason)
         .where(
             and_(attempts.c.task == task, attempts.c.charged, ~attempts.c.forgiven),
-            has_version(attempts.c.extractor, version),
+            has_version(attempts.c.version, version),
             ~is_answered(task, attempts.c.item_id, version),
         )
         .order_by(attempts.c.id)
@@ -256,5 +256,5 @@ def count_cut_short_replies(tx: Connection, task: str, version: str | None) -> i
         attempts.c.task == task,
         attempts.c.reason.in_(CUT_SHORT_REASONS),
         attempts.c.batch.is_not(None),
-        has_version(attempts.c.extractor, version),
+        has_version(attempts.c.version, version),
     )

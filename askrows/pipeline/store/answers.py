@@ -83,19 +83,19 @@ _NEVER_BEGUN_RANK = 1
 _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 # Each opening for writing lists versions, so both statements are constants.
 _VERSION_STARTS = f"""
-    SELECT task, extractor, min(at) AS began_at FROM (
-        SELECT task, extractor, created_at AS at FROM askrows_batches
+    SELECT task, version, min(at) AS began_at FROM (
+        SELECT task, version, created_at AS at FROM askrows_batches
         WHERE way <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
             SELECT name FROM askrows_events WHERE kind = '{marks.ROLLBACK_EVENT}'
         )
         UNION ALL
-        SELECT task, extractor, started_at FROM askrows_runs WHERE ended_at IS NULL
+        SELECT task, version, started_at FROM askrows_runs WHERE ended_at IS NULL
     ) AS asked
-    GROUP BY task, extractor
+    GROUP BY task, version
 """  # noqa: S608 - constants
 _SELECT_VERSIONS = text(
-    f"SELECT extractor FROM ({_VERSION_STARTS}) AS starts WHERE task = :task "  # noqa: S608
-    "ORDER BY began_at, extractor"
+    f"SELECT version FROM ({_VERSION_STARTS}) AS starts WHERE task = :task "  # noqa: S608
+    "ORDER BY began_at, version"
 )
 
 
@@ -342,7 +342,7 @@ class VersionPreference:
         Args:
             answer_table: The table of answers, or an alias or subquery of it.
         """
-        version = answer_table.c.extractor
+        version = answer_table.c.version
         ranks = [
             (has_version(version, prompt_version), rank)
             for rank, prompt_version in enumerate(self._preferred_prompt_versions, 1)
@@ -439,9 +439,9 @@ def _select_preferred_id(
         is_applied(preference.task, version, candidates), candidates.c.item_id == key
     )
     if per_version:
-        query = query.where(candidates.c.extractor == answers.c.extractor)
+        query = query.where(candidates.c.version == answers.c.version)
     if models_only:
-        query = query.where(candidates.c.extractor != PERSON)
+        query = query.where(candidates.c.version != PERSON)
     query = query.order_by(*preference.sort_columns(candidates)).limit(1)
     return query.correlate_except(candidates).scalar_subquery()
 
@@ -485,7 +485,7 @@ def have_different_answers(
         .where(
             _is_of_version(answers, task, version),
             answers.c.item_id == id_column,
-            or_(answers.c.applied, answers.c.extractor != PERSON),
+            or_(answers.c.applied, answers.c.version != PERSON),
         )
         .order_by(answers.c.id.desc())
         .limit(1)
@@ -539,7 +539,7 @@ class PreferredAnswer(NamedTuple):
 
 
 # The columns of `PreferredAnswer`, in its order.
-ANSWER_COLUMNS = ("extractor", *PreferredAnswer._fields[1:])
+ANSWER_COLUMNS = PreferredAnswer._fields
 
 
 def preferred_answers(
@@ -603,7 +603,7 @@ def stored_answers(
         )
         .where(
             answers.c.task == task,
-            answers.c.extractor == version,
+            answers.c.version == version,
             answers.c.answer != FORGOTTEN_ANSWER,
             answers.c.fingerprint.is_not_distinct_from(fingerprint),
         )
@@ -635,7 +635,7 @@ def preferred_answers_page(
     query = (
         select(
             answers.c.item_id,
-            answers.c.extractor,
+            answers.c.version,
             answers.c.answer,
             answers.c.at,
         )
@@ -715,7 +715,7 @@ def newest_model_answer(
     return (
         select(answers.c[column])
         .where(
-            is_applied(task, version), answers.c.item_id == id_column, answers.c.extractor != PERSON
+            is_applied(task, version), answers.c.item_id == id_column, answers.c.version != PERSON
         )
         .correlate_except(answers)
         .order_by(answers.c.id.desc())
@@ -726,7 +726,7 @@ def newest_model_answer(
 
 def newest_model_answer_id(tx: Connection) -> int:
     """Return the highest id of a model's answer of any task; 0 without answers."""
-    query = select(answers.c.id).where(answers.c.extractor != PERSON)
+    query = select(answers.c.id).where(answers.c.version != PERSON)
     return tx.execute(query.order_by(answers.c.id.desc()).limit(1)).scalar() or 0
 
 
@@ -751,7 +751,7 @@ def _is_of_version(table: FromClause, task: str, version: str | None) -> ColumnE
     return and_(
         table.c.task == task,
         table.c.answer != FORGOTTEN_ANSWER,
-        has_version(table.c.extractor, version),
+        has_version(table.c.version, version),
     )
 
 
@@ -767,15 +767,15 @@ def count_by_version(
     """
     query = (
         select(
-            answers.c.extractor,
+            answers.c.version,
             func.count(),
             func.count(answers.c.item_id.distinct()),
             func.min(answers.c.at),
             func.max(answers.c.at),
         )
         .where(is_applied(task), *conditions)
-        .group_by(answers.c.extractor)
-        .order_by(answers.c.extractor)
+        .group_by(answers.c.version)
+        .order_by(answers.c.version)
     )
     return [VersionCounts.from_version(*row) for row in tx.execute(query)]
 
@@ -795,7 +795,7 @@ def select_version_starts() -> TextualSelect:
     A version begins with its first batch or unfinished run. Trials and rolled back batches do not
     count.
     """
-    return text(_VERSION_STARTS).columns(task=Text, extractor=Text, began_at=UtcTime)
+    return text(_VERSION_STARTS).columns(task=Text, version=Text, began_at=UtcTime)
 
 
 def list_versions(tx: Connection, task: str) -> list[VersionCounts]:
@@ -819,7 +819,7 @@ def cost_of_version(tx: Connection, task: str, version: str) -> float:
     """Return the cost of all batches of a version in USD, without rolled back batches."""
     query = select(func.sum(batches.c.cost)).where(
         batches.c.task == task,
-        batches.c.extractor == version,
+        batches.c.version == version,
         ~marks.is_rolled_back(),
     )
     return float(tx.execute(query).scalar() or 0.0)
@@ -844,7 +844,7 @@ def delete_version(
     reason = "its version was rolled back"
     batch_numbers = (
         select(batches.c.number)
-        .where(batches.c.task == task, batches.c.extractor == version, ~marks.is_rolled_back())
+        .where(batches.c.task == task, batches.c.version == version, ~marks.is_rolled_back())
         .order_by(batches.c.number)
     )
     for number in tx.execute(batch_numbers).scalars().all():
@@ -852,7 +852,7 @@ def delete_version(
 
     is_open_run = and_(
         runs.c.task == task,
-        runs.c.extractor == version,
+        runs.c.version == version,
         runs.c.ended_at.is_(None),
     )
     open_runs = tx.execute(select(runs.c.number).where(is_open_run)).scalars().all()
@@ -861,14 +861,14 @@ def delete_version(
 
     parked = (
         row_claims.c.task == task,
-        row_claims.c.extractor == version,
+        row_claims.c.version == version,
         row_claims.c.state == PARKED,
     )
     parked_count = count_rows(tx, row_claims, *parked)
 
     deleted_counts = {}
     for table in (answers, attempts, row_claims, pilots):
-        delete_records = delete(table).where(table.c.task == task, table.c.extractor == version)
+        delete_records = delete(table).where(table.c.task == task, table.c.version == version)
         deleted_counts[table] = tx.execute(delete_records).rowcount
 
     # SQLite gives the ids of the last answers again, and a mark is done by a higher id.

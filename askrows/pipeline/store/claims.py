@@ -94,7 +94,7 @@ def insert_claims(
     claims = [
         {
             "task": task,
-            "extractor": version,
+            "version": version,
             "state": CLAIMED,
             "batch": batch,
             "at": now,
@@ -140,7 +140,7 @@ def _insert_claim_records(
     """
     delete_answered = delete(row_claims).where(
         row_claims.c.task == task,
-        row_claims.c.extractor == version,
+        row_claims.c.version == version,
         row_claims.c.state == ANSWERED,
     )
     change_matching(
@@ -175,7 +175,7 @@ def find_duplicate_inputs(
         select(row_claims.c.input_hash, row_claims.c.state, row_claims.c.item_id)
         .where(
             row_claims.c.task == task,
-            row_claims.c.extractor == version,
+            row_claims.c.version == version,
             row_claims.c.state.in_([CLAIMED, ANSWERED]),
         )
         .order_by(row_claims.c.state, row_claims.c.at)
@@ -248,7 +248,7 @@ def end_claims(
     """
     is_claim = and_(
         row_claims.c.task == task,
-        row_claims.c.extractor == version,
+        row_claims.c.version == version,
         row_claims.c.batch == batch,
         IS_CLAIMED,
     )
@@ -294,7 +294,7 @@ def record_ended(
     records = [
         {
             "task": task,
-            "extractor": version,
+            "version": version,
             "at": now,
             "item_id": row.row_id,
             "input_hash": row.input_hash,
@@ -321,8 +321,8 @@ def filter_claimed(tx: Connection, task: str, row_ids: Sequence[str]) -> set[str
 def is_version_used(tx: Connection, task: str, prompt_version: str) -> bool:
     """Return whether a row is claimed, answered or parked under a prompt version, of any model."""
     is_of_version = or_(
-        row_claims.c.extractor == prompt_version,
-        row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True),
+        row_claims.c.version == prompt_version,
+        row_claims.c.version.startswith(f"{prompt_version}/", autoescape=True),
     )
     return has_row(tx, select(row_claims.c.item_id).where(row_claims.c.task == task, is_of_version))
 
@@ -336,7 +336,7 @@ def list_claimed_inputs(tx: Connection, task: str, version: str) -> Sequence[str
     """Return the input hashes of the rows that are claimed under a version."""
     query = select(row_claims.c.input_hash).where(
         row_claims.c.task == task,
-        row_claims.c.extractor == version,
+        row_claims.c.version == version,
         IS_CLAIMED,
     )
     return tx.execute(query.distinct()).scalars().all()
@@ -378,8 +378,8 @@ def is_parked(prompt_version: str) -> ColumnElement[bool]:
     """
     if not prompt_version:
         return _IS_PARKED
-    is_of_version = row_claims.c.extractor.startswith(f"{prompt_version}/", autoescape=True)
-    return and_(_IS_PARKED, or_(row_claims.c.extractor == EVERY_VERSION, is_of_version))
+    is_of_version = row_claims.c.version.startswith(f"{prompt_version}/", autoescape=True)
+    return and_(_IS_PARKED, or_(row_claims.c.version == EVERY_VERSION, is_of_version))
 
 
 def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime) -> None:
@@ -390,7 +390,7 @@ def park_forgotten_row(tx: Connection, task: str, row_id: str, *, now: datetime)
     record = select(row_claims.c.item_id).where(
         row_claims.c.task == task,
         row_claims.c.item_id == row_id,
-        row_claims.c.extractor == EVERY_VERSION,
+        row_claims.c.version == EVERY_VERSION,
     )
     if not has_row(tx, record):
         outcomes = ClaimOutcomes((), {RowClaim(row_id, ""): BEING_FORGOTTEN}, ())
@@ -460,7 +460,7 @@ def list_unparkable_ids(
 
 def _is_unparkable(prompt_version: str) -> ColumnElement[bool]:
     """Return the SQL condition that a record parks its row, but not under every version."""
-    return and_(is_parked(prompt_version), row_claims.c.extractor != EVERY_VERSION)
+    return and_(is_parked(prompt_version), row_claims.c.version != EVERY_VERSION)
 
 
 def parked_rows(
@@ -512,7 +512,7 @@ def list_forgotten_ids(tx: Connection, task: str, row_ids: Sequence[str]) -> set
     """Return the ids of those rows that are being forgotten."""
     query = select(row_claims.c.item_id).where(
         row_claims.c.task == task,
-        row_claims.c.extractor == EVERY_VERSION,
+        row_claims.c.version == EVERY_VERSION,
         row_claims.c.reason == BEING_FORGOTTEN,
         _IS_PARKED,
     )
@@ -555,7 +555,7 @@ def record_due_retry(
             forgiven=True,
             outcome=Outcome.MISSING,
             task=task,
-            extractor=version,
+            version=version,
             item_id=row_id,
             reason=reason,
             at=now,

@@ -90,7 +90,7 @@ def has_decisions(tx: Connection, task: str, version: str) -> bool:
     query = select(batches.c.number).where(
         batches.c.task == task,
         batches.c.mode == Mode.DECIDE,
-        has_version(batches.c.extractor, version),
+        has_version(batches.c.version, version),
     )
     return has_row(tx, query)
 

@@ -134,7 +134,7 @@ def add_edits(tx: Connection, task: str, new_edits: Mapping[str, NewEdit]) -> No
         {
             "task": task,
             "item_id": row_id,
-            "extractor": PERSON,
+            "version": PERSON,
             "applied": new_edit.is_applied,
             "input_hash": new_edit.input_hash,
             "model_version": "",
@@ -166,7 +166,7 @@ def _to_json(answer: Mapping[str, Any]) -> str:
 
 
 def _is_correction(task: str) -> Sequence[ColumnElement[bool]]:
-    return answers.c.task == task, answers.c.extractor == PERSON
+    return answers.c.task == task, answers.c.version == PERSON
 
 
 @dataclass
@@ -192,7 +192,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
     query = (
         select(
             answers.c.item_id,
-            answers.c.extractor,
+            answers.c.version,
             answers.c.input_hash,
             answers.c.answer,
             answers.c.applied,
@@ -207,7 +207,7 @@ def read_right_values(tx: Connection, task: str) -> dict[str, RightValues]:
             answers.c.task == task,
             answers.c.answer != FORGOTTEN_ANSWER,
             or_(
-                answers.c.extractor == PERSON,
+                answers.c.version == PERSON,
                 answers.c.reviewed_at.is_not(None) & answers.c.applied,
             ),
         )
@@ -230,7 +230,7 @@ def _make_right_values(rows: Sequence[Any]) -> RightValues:
         rows: The stored answers of one row: the corrections and the reviewed answer, oldest first.
     """
     right_values = RightValues("")
-    corrections = [row for row in rows if row.extractor == PERSON]
+    corrections = [row for row in rows if row.version == PERSON]
     applied_rows = [row for row in rows if row.applied]
     for row in applied_rows:
         right_values.input_hash = row.input_hash
@@ -276,7 +276,7 @@ def read_cost_per_1000(tx: Connection, task: str, version: str) -> float:
         version: A version, or a prompt version, which means all its models.
     """
     count_rows = select(func.count(answers.c.item_id.distinct())).where(
-        answers.c.task == task, has_version(answers.c.extractor, version)
+        answers.c.task == task, has_version(answers.c.version, version)
     )
     row_count = tx.execute(count_rows).scalar_one()
     if not row_count:
@@ -301,7 +301,7 @@ def read_version_answers(
         .where(
             answers.c.task == task,
             answers.c.answer != FORGOTTEN_ANSWER,
-            has_version(answers.c.extractor, version),
+            has_version(answers.c.version, version),
         )
         .order_by(answers.c.id)
     )
@@ -317,12 +317,12 @@ def find_versions_of_rows(tx: Connection, task: str, row_ids: list[str]) -> set[
     Corrections are no answers of a version.
     """
     query = (
-        select(answers.c.extractor)
+        select(answers.c.version)
         .where(
             answers.c.task == task,
-            answers.c.extractor != PERSON,
+            answers.c.version != PERSON,
             answers.c.answer != FORGOTTEN_ANSWER,
         )
         .distinct()
     )
-    return {row.extractor for row in select_matching(tx, query, answers.c.item_id, row_ids)}
+    return {row.version for row in select_matching(tx, query, answers.c.item_id, row_ids)}

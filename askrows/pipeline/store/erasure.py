@@ -160,7 +160,7 @@ def erase_row(
             "response_id": "",
         },
     }
-    is_correction = (answers.c.task == task) & (answers.c.extractor == PERSON)
+    is_correction = (answers.c.task == task) & (answers.c.version == PERSON)
     tx.execute(delete(answers).where(is_correction, answers.c.item_id == row_id))
     for table, values in erased_values.items():
         is_of_row = (table.c.task == task) & (table.c.item_id == row_id)
@@ -183,7 +183,7 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
     if tx.dialect.name == "sqlite":
         tx.exec_driver_sql("PRAGMA secure_delete = ON")
 
-    versions = select(batches.c.extractor).where(batches.c.task == task).distinct()
+    versions = select(batches.c.version).where(batches.c.task == task).distinct()
     for version in tx.execute(versions).scalars().all():
         delete_version(tx, task, version, now=now)
     for table in (answers, attempts, row_claims, again, rows):

@@ -136,7 +136,7 @@ def list_measured_batches(
     newest = (
         select(batches.c.number)
         .where(
-            batches.c.extractor == version,
+            batches.c.version == version,
             batches.c.fingerprint.is_not_distinct_from(fingerprint),
             batches.c.state == BatchState.INGESTED,
             batches.c.missing == 0,

@@ -44,7 +44,7 @@ def has_any_request(tx: Connection) -> bool:
     """Return whether the database has a version, a model's answer or a batch that is not over."""
     queries = (
         select(select_version_starts().subquery().c.task),
-        select(answers.c.id).where(answers.c.extractor != PERSON),
+        select(answers.c.id).where(answers.c.version != PERSON),
         select(batches.c.number).where(batches.c.state.not_in(list(ENDED_STATES))),
     )
     return any(has_row(tx, query) for query in queries)
@@ -66,7 +66,7 @@ def list_requests_of_row(tx: Connection, task: str, row_id: str) -> list[dict[st
         Documents with these members:
 
         - `at`, `task`, `item`: when the batch was made, and about which row
-        - `purpose` (the mode), `batch` and its `state`, `line`, `extractor`, `model`
+        - `purpose` (the mode), `batch` and its `state`, `line`, `version`, `model`
         - `outcome` (None while the request is running), `reason`, `ended_at`
         - `tokens_in`, `tokens_out`, `cost` (USD)
         - `answer`, and `forgotten`: whether it was erased with its row
@@ -115,7 +115,7 @@ def _make_request_queries() -> Iterator[tuple[Table, Select[Any]]]:
             cells["reason"] = literal("ok")
         cells["at"] = batches.c.created_at
         cells["purpose"] = batches.c.mode
-        for name in ("state", "extractor", "model"):
+        for name in ("state", "version", "model"):
             cells[name] = batches.c[name]
 
         query = (

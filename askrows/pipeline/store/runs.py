@@ -127,8 +127,7 @@ def fail_pilot(tx: Connection, task: str, version: str, *, report: str, now: dat
 def _insert_pilot(tx: Connection, *columns: Any) -> PilotRow:
     """Insert a pilot with the next number and these columns, in their order."""
     pilot = PilotRow(next_value(tx, pilots.c.number), *columns)
-    values = dict(vars(pilot))
-    tx.execute(insert(pilots).values(extractor=values.pop("version"), **values))
+    tx.execute(insert(pilots).values(**vars(pilot)))
     return pilot
 
 

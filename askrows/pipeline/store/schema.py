@@ -121,9 +121,6 @@ class ColumnTyped(UserDefinedType[Any]):
 # PostgreSQL's type of that name. A command with an SQLite file does not import that dialect.
 JSONB = ColumnTyped("JSONB")
 
-# The tables call a version, `task@n/model`, its extractor.
-_VERSION_COLUMN = {"column": "extractor", "key": "extractor"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
@@ -136,7 +133,7 @@ class BatchRow:
     number: int
     task: str
     # The version, for example `people@2/gemini-x`.
-    version: str = field(metadata=_VERSION_COLUMN)
+    version: str
     model: str
     # A trial stores only its cost.
     mode: Mode = field(metadata={"column": "way"})
@@ -244,7 +241,7 @@ class TagRunRow:
     number: int
     task: str
     # The version.
-    version: str = field(metadata=_VERSION_COLUMN)
+    version: str
     started_at: datetime
     # None while the run is open, and after its process died.
     ended_at: datetime | None
@@ -279,7 +276,7 @@ class PilotRow:
     number: int
     task: str
     # The version.
-    version: str = field(metadata=_VERSION_COLUMN)
+    version: str
     # The size and the random seed of the sample.
     size: int
     seed: int
@@ -403,9 +400,9 @@ creates = Table(
 row_claims = Table(
     "askrows_asks",
     metadata,
-    # An empty `extractor` means every version. No index has the state, because each move would
+    # An empty `version` means every version. No index has the state, because each move would
     # write it again.
-    *_columns("task item_id extractor state"),
+    *_columns("task item_id version state"),
     # NULL for a copied answer.
     Column("batch", ForeignKey("askrows_batches.number")),
     # The line in the batch's request file, from 1.
@@ -415,16 +412,16 @@ row_claims = Table(
     Column("at", UtcTime, nullable=False),
     # This key prevents that a row is asked, and paid for, twice under a version. The row comes
     # before the version, because open rows are looked up by row.
-    PrimaryKeyConstraint("task", "item_id", "extractor"),
+    PrimaryKeyConstraint("task", "item_id", "version"),
     Index("askrows_asks_of_batch", "batch", "line"),
-    Index("askrows_asks_of_version", "task", "extractor", "input_hash"),
+    Index("askrows_asks_of_version", "task", "version", "input_hash"),
 )
 
 attempts = Table(
     "askrows_attempts",
     metadata,
     Column("id", BigId, primary_key=True),
-    *_columns("task item_id extractor"),
+    *_columns("task item_id version"),
     # NULL for a copied answer that the row refused, and for a row that was recorded as due.
     Column("batch", ForeignKey("askrows_batches.number"), index=True),
     Column("line", Integer),
@@ -475,7 +472,7 @@ answers = Table(
     # The line in the batch's request file, from 1.
     Column("line", Integer),
     # `answer` is JSON.
-    *_columns("extractor input_hash answer"),
+    *_columns("version input_hash answer"),
     Column("applied", Boolean, nullable=False),
     # The row's input had changed before the answer arrived.
     Column("outdated", Boolean, nullable=False, server_default=text("false")),
@@ -553,7 +550,7 @@ tasks = Table(
 )
 
 # The number of this schema. Every change of a table adds 1.
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 # The kind of the journal's lines about tables of tasks that askrows created, not adopted.
 TABLE_CREATED_EVENT = "table"
 _SQLITE_WORKSPACE = "SELECT 1 FROM sqlite_master WHERE name = 'askrows_workspace'"

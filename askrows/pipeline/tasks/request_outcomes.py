@@ -266,7 +266,7 @@ def write_outcomes(
     if write_result.applied:
         workspace.record_row_change(tx, task.name)
 
-    shared_columns = {"task": task.name, "extractor": provenance.version, "at": now}
+    shared_columns = {"task": task.name, "version": provenance.version, "at": now}
     answer_rows = [
         shared_columns | _make_answer_columns(request_outcome, provenance, now, write_result)
         for request_outcome in answered

@@ -19,7 +19,7 @@ from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.declaration import ReadOptions
 from askrows.pipeline.core.errors import AskrowsError, InputError, RefusedRowError
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
-from askrows.pipeline.rows.answer_views import EXTRACTOR
+from askrows.pipeline.rows.answer_views import VERSION_COLUMN
 from askrows.pipeline.rows.cells import to_prompt_text
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name
 from askrows.pipeline.rows.grid import Grid
@@ -136,7 +136,7 @@ class CorrectionFileReport:
     @property
     def is_export(self) -> bool:
         """Return whether the file has the columns of an export, so that all cells are filled."""
-        return {EXTRACTOR, STATE_COLUMN} <= set(self.ignored_columns)
+        return {VERSION_COLUMN, STATE_COLUMN} <= set(self.ignored_columns)
 
 
 def correct_by_file(

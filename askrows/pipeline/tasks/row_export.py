@@ -36,8 +36,8 @@ class ExportReport:
     # The noun for a row.
     word: str = "item"
     # Version of all answers, or None if each row has its own.
-    extractor: str | None = None
-    # The number of answered rows of each version, as {extractor, items}.
+    version: str | None = None
+    # The number of answered rows of each version, as {version, items}.
     versions: Sequence[Mapping[str, Any]] = ()
     # Rows with a correction, which are in no version's count.
     corrected_rows: int = 0
@@ -187,13 +187,13 @@ def choose_format(
 
 def _add_versions_to_report(export_rows: ExportRows, report: ExportReport) -> None:
     """Set the report's version, its counts of rows by version, and its counts of corrections."""
-    report.extractor = export_rows.version
+    report.version = export_rows.version
     report.left_out_corrections = export_rows.left_out_corrections
     counts = dict(export_rows.version_counts)
     if export_rows.version != PERSON:
         report.corrected_rows = counts.pop(PERSON, 0)
     report.versions = [
-        {"extractor": version, "items": count} for version, count in sorted(counts.items())
+        {"version": version, "items": count} for version, count in sorted(counts.items())
     ]
 
 
@@ -205,9 +205,9 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
     got an apostrophe. Lines with a count of 0 are left out.
     """
     for version in report.versions:
-        name = version["extractor"] or "no version (imported with the table)"
+        name = version["version"] or "no version (imported with the table)"
         line = f"answers of {name}: {plural(version['items'], nouns.singular, nouns.plural)}"
-        if report.extractor is not None and not belongs_to_version(name, report.extractor):
+        if report.version is not None and not belongs_to_version(name, report.version):
             line = f"not written: {line}"
         yield line
     if report.corrected_rows:
@@ -248,17 +248,19 @@ def _read_rows(
         refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)
         hint = f"its options are {', '.join(sorted(task.export_options))}"
         if not task.export_options:
-            command = task.nouns.command("items", extractor=options.extractor, to="view.csv")
+            command = task.nouns.command(
+                "items", answer_version=options.answer_version, to="view.csv"
+            )
             hint = f"`{command}` writes the rows of a version"
         raise InputError(
             f"an export of {task.nouns.plural} has no {refused_settings}; nothing was written",
             hint=hint,
         )
 
-    version = options.extractor
-    if "extractor" in task.export_options:
+    version = options.answer_version
+    if "answer_version" in task.export_options:
         version = version or settings.version_of(task.name, task.prompt_version)
-    return task.read_export(tx, options._replace(extractor=version or None))
+    return task.read_export(tx, options._replace(answer_version=version or None))
 
 
 def count_rows(

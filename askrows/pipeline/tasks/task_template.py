@@ -16,12 +16,12 @@ from unicodedata import normalize
 from askrows.pipeline.core.command_hint import HintTemplate, OptionHint
 from askrows.pipeline.core.declaration import HASH_KEY, MAX_COLUMN_BYTES
 from askrows.pipeline.core.errors import InputError
-from askrows.pipeline.rows.answer_views import ANSWERED_AT, EXTRACTOR
+from askrows.pipeline.rows.answer_views import ANSWERED_AT, VERSION_COLUMN
 from askrows.pipeline.rows.row_findings import make_excerpt
 from askrows.pipeline.rows.source import RESERVED_PREFIX, RowSource
 
 # Names of columns that askrows adds; no key or answer field can have them.
-RESERVED_COLUMN_NAMES = frozenset({EXTRACTOR, ANSWERED_AT, HASH_KEY})
+RESERVED_COLUMN_NAMES = frozenset({VERSION_COLUMN, ANSWERED_AT, HASH_KEY})
 # Methods of pydantic models; names that begin with `model_` are refused as well.
 _PYDANTIC_METHODS = frozenset(
     {

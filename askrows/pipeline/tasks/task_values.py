@@ -155,7 +155,7 @@ class ExportOptions(NamedTuple):
     """Rows and columns of an export."""
 
     # Prompt version, with or without a model, of the answers; None for the preferred version.
-    extractor: str | None = None
+    answer_version: str | None = None
     # Add columns with the usage and cost of each answer.
     cost: bool = False
     # Include rows that are no longer in their source.

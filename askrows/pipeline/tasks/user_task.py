@@ -81,7 +81,7 @@ class UserTask(Task):
     user_file: UserFile
     row_columns = (KEY_COLUMN, HASH_COLUMN, VALUES_COLUMN)
     exported_noun = "row"
-    export_options = frozenset({"extractor", "cost", "gone"})
+    export_options = frozenset({"answer_version", "cost", "gone"})
     index_hint = 'set index="{column}" in the task\'s file to the text that is searched'
     # How to use images of another folder.
     image_folder_hint: HintTemplate | str = "image_folder= in the task's file names another folder"

@@ -24,8 +24,8 @@ from askrows.pipeline.core.ranking import Entry, FieldGroup, Ranking
 from askrows.pipeline.core.row_listing import NO_FILTER
 from askrows.pipeline.rows.answer_views import (
     ANSWERED_AT,
-    EXTRACTOR,
     JSON,
+    VERSION_COLUMN,
     source_column_expression,
 )
 from askrows.pipeline.rows.cells import (
@@ -111,7 +111,7 @@ class TaskGridBuilder:
         sources = [*self._record.columns, *self._own_keys]
         # Names of the fields by the names of their columns.
         self._fields = {name: field for field, name in name_answer_columns(self._record).items()}
-        answer_parts = (EXTRACTOR, ANSWERED_AT, *_COST_KINDS)
+        answer_parts = (VERSION_COLUMN, ANSWERED_AT, *_COST_KINDS)
         self._answer_names = name_added_columns(
             [*sources, *self._fields], answer_parts, ANSWER_PREFIX
         )
@@ -195,7 +195,7 @@ class TaskGridBuilder:
                 () if kind == JSON else [sort_cell],
             )
         names = self._answer_names
-        columns[names[EXTRACTOR]] = ViewColumn(lambda row: row.answer and row.answer.version)
+        columns[names[VERSION_COLUMN]] = ViewColumn(lambda row: row.answer and row.answer.version)
         columns[names[ANSWERED_AT]] = ViewColumn(
             lambda row: row.answer and row.answer.at.isoformat(), "time"
         )
@@ -270,7 +270,7 @@ def _replace_missing(cell: ColumnElement[Any]) -> ColumnElement[Any]:
 def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRows:
     """Return the rows to export in the source's order, each with its state and its answer.
 
-    The answer is the preferred answer of the row or, with `options.extractor`, its answer of
+    The answer is the preferred answer of the row or, with `options.answer_version`, its answer of
     this version or prompt version. Rows without it are included, with None.
 
     Rows that are no longer in their source are left out, unless `options.gone` is set or the
@@ -285,7 +285,7 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         The rows, which are read when iterated. The counts by version are complete after that.
 
     Raises:
-        InputError: `options.extractor` has no answers.
+        InputError: `options.answer_version` has no answers.
     """
     grid = task.make_grid(tx)
     judgements = grid.judgements
@@ -296,10 +296,10 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
 
     version_counts = Counter[str]()
     left_out_corrections = 0
-    if options.extractor is not None:
+    if options.answer_version is not None:
         counts = {count.version: count.items for count in answers.count_by_version(tx, task.name)}
-        task.check_version_has_answers(options.extractor, counts)
-        if options.extractor != answers.PERSON:
+        task.check_version_has_answers(options.answer_version, counts)
+        if options.answer_version != answers.PERSON:
             left_out_corrections = counts.get(answers.PERSON, 0)
 
     def iterate_rows() -> Iterator[dict[str, Any]]:
@@ -307,7 +307,7 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
         for row in grid.read_rows(
             tx,
             options.row_filter or NO_FILTER,
-            version=options.extractor,
+            version=options.answer_version,
             has_gone_rows=options.gone,
         ):
             if row.answer is not None:
@@ -318,7 +318,7 @@ def read_export(tx: Connection, task: Task, options: ExportOptions) -> ExportRow
     return ExportRows(
         iterate_rows(),
         partial(encode_rows, kinds=kinds),
-        version=options.extractor,
+        version=options.answer_version,
         version_counts=version_counts,
         left_out_corrections=left_out_corrections,
     )

@@ -25,7 +25,7 @@ class AnsweredRow(Generic[A_co]):
     # The answer, an instance of the task's model.
     answer: A_co
     # Version that answered, such as `reviews@1`.
-    extractor: str
+    version: str
     answered_at: datetime
     # The row as the source has it now. Empty if the row was removed or the task is built in.
     row: Mapping[str, Any]
@@ -39,11 +39,11 @@ class AnsweredRow(Generic[A_co]):
     def document(self) -> dict[str, Any]:
         """Return a flat row: key columns, fields of the answer, version and time.
 
-        The version that answered is in the member `extractor`, the time in `answered_at`. Texts,
-        numbers, booleans and dates of the answer keep their Python types. Fields of any other type
-        have their JSON form: a quotation is {quote, start, end}. If `row` is empty, because the row
-        was removed from the source or the task is built in, the column `key` has the key. A field
-        of the answer replaces a key column of the same name.
+        The version that answered is in the member `answer_version`, the time in `answered_at`.
+        Texts, numbers, booleans and dates of the answer keep their Python types. Fields of any
+        other type have their JSON form: a quotation is {quote, start, end}. If `row` is empty,
+        because the row was removed from the source or the task is built in, the column `key` has
+        the key. A field of the answer replaces a key column of the same name.
         """
         json_fields = self.answer.model_dump(mode="json")
 
@@ -60,6 +60,6 @@ class AnsweredRow(Generic[A_co]):
         return {
             **key_fields,
             **answer_fields,
-            "extractor": self.extractor,
+            "answer_version": self.version,
             "answered_at": self.answered_at,
         }

@@ -398,7 +398,7 @@ class Workspace:
         self,
         task: Declaration[A_co],
         *,
-        extractor: str | None = None,
+        answer_version: str | None = None,
     ) -> "Answers[A_co]": ...
 
     @overload
@@ -406,7 +406,7 @@ class Workspace:
         self,
         task: str | PathLike[str] | None = None,
         *,
-        extractor: str | None = None,
+        answer_version: str | None = None,
     ) -> "Answers[Any]": ...
 
     @check_arguments
@@ -414,7 +414,7 @@ class Workspace:
         self,
         task: TaskLike | None = None,
         *,
-        extractor: str | None = None,
+        answer_version: str | None = None,
     ) -> "Answers[Any]":
         """Return the answers that an export writes, each as an instance of the task's model.
 
@@ -422,10 +422,10 @@ class Workspace:
 
         Args:
             task: The task.
-            extractor: Return the answers of this version. If None, return the answer of each row
-                that counts.
+            answer_version: Return the answers of this version. If None, return the answer of each
+                row that counts.
         """
-        return Answers(self, task, extractor)
+        return Answers(self, task, answer_version)
 
     @check_arguments
     def rows(
@@ -448,7 +448,7 @@ class Workspace:
             sort: Column to sort by; with `-` before it in descending order.
             fields: Columns to return; a text is split at its commas.
             limit: Return at most this many rows.
-            filters: `state` (text), `tags` (list; the row has all), `extractor` (`task@n` or
+            filters: `state` (text), `tags` (list; the row has all), `answer_version` (`task@n` or
                 `task@n/model`), `where` (condition as for the command), or another member of
                 `RowFilter`.
 
@@ -551,7 +551,7 @@ class Workspace:
         to: str | PathLike[str],
         task: TaskLike | None = None,
         *,
-        extractor: str | None = None,
+        answer_version: str | None = None,
         cost: bool = False,
         gone: bool = False,
         raw: bool = False,
@@ -565,7 +565,7 @@ class Workspace:
         Args:
             to: Path of the file.
             task: The task.
-            extractor: Export the answers of this version.
+            answer_version: Export the answers of this version.
             cost: Add tokens and cost (USD) of each answer.
             gone: Include rows that left their source.
             raw: Write cells unchanged that a spreadsheet would run as formulas.
@@ -575,7 +575,7 @@ class Workspace:
             InputError: The format or version does not exist, or the file exists or cannot be
                 written.
         """
-        options = ExportOptions(extractor, cost, gone=gone)
+        options = ExportOptions(answer_version, cost, gone=gone)
 
         def work(ws: WorkspaceSession) -> ExportReport:
             return row_export.export_answers(
@@ -872,7 +872,7 @@ class Answers(RowCollection, Generic[A_co]):
             counts = answers.count_by_version(tx, task.name)
             task.check_version_has_answers(self._version, [version.version for version in counts])
             return self._version
-        if "extractor" not in task.export_options:
+        if "answer_version" not in task.export_options:
             return None
         return settings.version_of(task.name, task.prompt_version)
 

@@ -454,7 +454,7 @@ def _begin_or_continue_run(
     """
     skipped_versions = ws.task.skipped_versions
     columns: dict[str, Any] = {
-        "extractor": ws.version,
+        "version": ws.version,
         "skips": None if skipped_versions is None else json.dumps(list(skipped_versions)),
     }
     if options.budget is not None:

@@ -94,7 +94,7 @@ class TryReport:
     """Result of a try."""
 
     # Version that was tried.
-    extractor: str
+    version: str
     # Schema of an answer, or the closed questions, as they are sent.
     schema: dict[str, Any]
     items: list[TriedRow]
@@ -112,7 +112,7 @@ class TryReport:
         """Return one line with the outcomes and the cost."""
         outcome_counts = Counter(row.outcome for row in self.items).most_common()
         outcomes_text = ", ".join(f"{count} {outcome}" for outcome, count in outcome_counts)
-        return f"<tried with {self.extractor}: {outcomes_text}; {format_usd(self.cost)}>"
+        return f"<tried with {self.version}: {outcomes_text}; {format_usd(self.cost)}>"
 
     @property
     def cost(self) -> float:
@@ -123,7 +123,7 @@ class TryReport:
     def document(self) -> dict[str, Any]:
         """Return the report as JSON members."""
         return {
-            "extractor": self.extractor,
+            "version": self.version,
             "schema": self.schema,
             "cost": self.cost,
             "interrupted": self.interrupted,
@@ -167,7 +167,7 @@ class TryReport:
         }
         parts = show_document(members, f"prompt schema {nouns.singular}=rows items accuracy")
 
-        version = f"the draft {self.draft_of}" if self.draft_of else self.extractor
+        version = f"the draft {self.draft_of}" if self.draft_of else self.version
         asked_count = len([row for row in self.items if row.calls])
         asked_rows = plural(asked_count, nouns.singular, nouns.plural)
         parts.append(
@@ -444,7 +444,7 @@ def _with_stored_outcome(tx: Connection, task: Task, row: TriedRow) -> TriedRow:
     stored_requests = [
         request
         for request in request_history.list_requests_of_row(tx, task.name, row.id)
-        if answers.belongs_to_version(request["extractor"], task.prompt_version)
+        if answers.belongs_to_version(request["version"], task.prompt_version)
     ]
     if not stored_requests:
         return replace(row)

@@ -64,7 +64,7 @@ MAX_PASSAGE_CHARS = 400
 COLUMN_LABELS = {
     "findability_score": "score",
     "job_title": "title",
-    "extractor": "answered by",
+    "answer_version": "answered by",
     "reviewed": "marked as checked",
     "doubtful": "doubtful answer",
     "reason": "why not answered",
@@ -87,7 +87,7 @@ STATE_MEANINGS = {
 FILTER_LABELS: Mapping[str, Callable[[str], str]] = {
     "find": "Find: {}".format,
     "state": state_label,
-    "extractor": lambda text: f"answered by: {version_label(text)}",
+    "answer_version": lambda text: f"answered by: {version_label(text)}",
     "where": conditions.describe_condition,
     "only": conditions.describe_condition,
     "id": "row {}".format,

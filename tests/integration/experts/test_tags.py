@@ -123,7 +123,7 @@ def test_later_answers_are_merged_and_rolled_back(tagged: Workspace, api: Api) -
     """A rollback deletes merged tags, and new answers are merged; an undo restores both."""
     merge_tags(tagged, "ml=machine learning")
     (version, *_) = json.loads(tagged.ran("versions", "--json").stdout)
-    tagged.ran("rollback", version["version"], "--yes")
+    tagged.ran("rollback", version["prompt_version"], "--yes")
     assert read_tags(tagged) == {"theirs": MERGED_TAGS["theirs"]}
 
     # The merge also applies to answers after the rollback.

@@ -166,7 +166,7 @@ def test_a_rollback_removes_the_traces_of_the_local_engine(tmp_path: Path, api: 
     )
 
     (version,) = json.loads(ran(local_workspace, "versions", "--json"))
-    rollback_run = ran(local_workspace, "rollback", version["extractor"], "--yes", BACKEND="gemini")
+    rollback_run = ran(local_workspace, "rollback", version["version"], "--yes", BACKEND="gemini")
     assert "no answer of the local engine is left" in rollback_run
     assert "index" not in rollback_run
     assert not list(local_workspace.data.glob("local-engine*"))

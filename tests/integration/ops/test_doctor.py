@@ -179,7 +179,7 @@ def spoil_index_of_database(bench: Bench) -> None:
     connection = sqlite3.connect(bench.data / "askrows.db")
     connection.execute("PRAGMA writable_schema = ON")
     connection.execute(
-        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'extractor') "
+        "UPDATE sqlite_schema SET sql = replace(sql, 'item_id', 'version') "
         "WHERE name = 'askrows_answers_of_item'"
     )
     connection.commit()
@@ -203,7 +203,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "claim without a batch": (
         (
             "INSERT INTO askrows_asks "
-            "(task, item_id, extractor, batch, line, input_hash, state, at) VALUES "
+            "(task, item_id, version, batch, line, input_hash, state, at) VALUES "
             "('expert-tags', '7', 'x/y', 77, 1, 'x', 'claimed', :long_ago)"
         ),
         "1 row of askrows_asks names a missing batch",
@@ -249,7 +249,7 @@ CONTRADICTIONS: dict[str, Fault] = {
     "attempts": (
         (
             "INSERT INTO askrows_attempts "
-            "(task, item_id, extractor, batch, at, charged, outcome, reason) VALUES "
+            "(task, item_id, version, batch, at, charged, outcome, reason) VALUES "
             "('expert-tags', '3', 'x/y', 1, :long_ago, true, 'missing', 'x')"
         ),
         "1 missing, 0 refused",

@@ -37,7 +37,11 @@ def export_answers(workspace: Workspace, **values: str) -> list[tuple[str, str]]
     """Return (row, version) pairs of an export, except for rows without an answer."""
     workspace.ran("export", "out.jsonl", **values)
     assert [row["id"] for row in read_lines("out.jsonl")] == list(reviews.TEXTS)
-    return [(row["id"], row["extractor"]) for row in read_lines("out.jsonl") if row["extractor"]]
+    return [
+        (row["id"], row["answer_version"])
+        for row in read_lines("out.jsonl")
+        if row["answer_version"]
+    ]
 
 
 @pytest.mark.full
@@ -53,10 +57,10 @@ def test_a_user_task_is_exported_with_preferred_answers(two_versions: Workspace)
     assert f"answers of {FIRST}: 2 rows\n" in export_run.stderr
 
     report = json.loads(two_versions.ran("export", "out.jsonl", "--json").stdout)
-    assert (report["count"], report["extractor"]) == (4, None)
+    assert (report["count"], report["version"]) == (4, None)
     assert report["versions"] == [
-        {"extractor": FIRST, "items": 2},
-        {"extractor": SECOND, "items": 2},
+        {"version": FIRST, "items": 2},
+        {"version": SECOND, "items": 2},
     ]
 
 
@@ -64,8 +68,8 @@ def test_a_user_task_is_exported_with_preferred_answers(two_versions: Workspace)
 @pytest.mark.parametrize(
     "values",
     [
-        {"EXTRACTOR": FIRST},
-        {"EXTRACTOR": "reviews@1"},
+        {"ANSWER_VERSION": FIRST},
+        {"ANSWER_VERSION": "reviews@1"},
         {"VERSION": "reviews@1"},
         {"PREFER_VERSIONS": "reviews@1"},
     ],
@@ -80,9 +84,9 @@ def test_another_version_is_named_or_preferred(
     assert f"\nanswers of {FIRST}: 4 rows\n" in f"\n{csv_message}"
 
     with Path("out.csv").open(encoding="utf-8", newline="") as file:
-        assert {row["extractor"] for row in csv.DictReader(file)} == {FIRST}
+        assert {row["answer_version"] for row in csv.DictReader(file)} == {FIRST}
 
     assert (
         "version 'reviews@9' has no answers"
-        in two_versions.ran("export", "none.jsonl", EXTRACTOR="reviews@9", code=2).stderr
+        in two_versions.ran("export", "none.jsonl", ANSWER_VERSION="reviews@9", code=2).stderr
     )

@@ -23,7 +23,7 @@ OTHER_ROWS = (
 def read_versions(workspace: Workspace) -> set[tuple[str, str]]:
     """Return the stored versions with their models."""
     versions = json.loads(workspace.ran("versions", "--json").stdout)
-    return {(version["version"], version["model"] or "") for version in versions}
+    return {(version["prompt_version"], version["model"] or "") for version in versions}
 
 
 def read_status(workspace: Workspace) -> Any:
@@ -51,7 +51,7 @@ def test_only_rows_of_the_version_are_deleted(workspace: Workspace) -> None:
     assert workspace.query(OTHER_ROWS, label=FIRST_VERSION) == before
     other_versions = {(SECOND_VERSION, MODEL), (FOREIGN_VERSION, FOREIGN_MODEL)}
     assert read_versions(workspace) == other_versions | {(FIRST_VERSION, FOREIGN_MODEL)}
-    query = "SELECT DISTINCT extractor FROM askrows_answers"
+    query = "SELECT DISTINCT version FROM askrows_answers"
     assert workspace.query(query) == [(f"{SECOND_VERSION}/{MODEL}",)]
     assert read_status(workspace)["spent"] == spent
     assert workspace.run("doctor").exit_code == 0

@@ -17,7 +17,7 @@ from tests.lab import Workspace
 
 LABEL = "passage-concepts@1"
 MODEL = "m-1"
-EXTRACTOR = f"{LABEL}/{MODEL}"
+VERSION = f"{LABEL}/{MODEL}"
 TASK = "passage-concepts"
 TEXT = "We study water law here."
 ANSWERED_AT = "2026-03-04 05:06:07"
@@ -50,7 +50,7 @@ BATCH: dict[str, Any] = {
     "state": "ingested",
     "created_at": ANSWERED_AT,
     "requests": 1,
-    "extractor": EXTRACTOR,
+    "version": VERSION,
     "request_file": "f",
     "request_sha256": "s",
     "request_size": 1,
@@ -63,7 +63,7 @@ BATCH: dict[str, Any] = {
 ANSWER: dict[str, Any] = {
     "task": TASK,
     "batch": 1,
-    "extractor": EXTRACTOR,
+    "version": VERSION,
     "applied": True,
     "outdated": False,
     "input_hash": "h",
@@ -79,7 +79,7 @@ ANSWER: dict[str, Any] = {
 ATTEMPT: dict[str, Any] = {
     "task": TASK,
     "batch": 1,
-    "extractor": EXTRACTOR,
+    "version": VERSION,
     "at": ANSWERED_AT,
     "charged": True,
     "forgiven": False,
@@ -88,7 +88,7 @@ ATTEMPT: dict[str, Any] = {
     "tokens_out": 5,
     "cost": 0.0005,
 }
-OTHER_VERSION = {"extractor": "other@1/m-1"}
+OTHER_VERSION = {"version": "other@1/m-1"}
 
 
 def insert_row(workspace: Workspace, table: str, row: dict[str, Any], **values: Any) -> None:
@@ -147,7 +147,7 @@ def test_figures_describe_the_stored_answers(workspace: Workspace) -> None:
     assert value_of(figures, "evidence") == pytest.approx(7 / 9)
     assert value_of(figures, "duplicates") == pytest.approx(1 / 9)
     assert value_of(figures, "garbage") == pytest.approx(1 / 9)
-    assert measure_concepts(workspace, EXTRACTOR).values == figures.values
+    assert measure_concepts(workspace, VERSION).values == figures.values
     assert measure_concepts(workspace, f"{LABEL}/other").items == 0
     assert measure_concepts(workspace, None).items == 4
 

@@ -48,7 +48,7 @@ def insert_answers(tx: Connection, rows: Sequence[TargetValue]) -> None:
         answer_columns = {
             **default_columns,
             "item_id": target_value.row_id,
-            "extractor": target_value.version,
+            "version": target_value.version,
             "answer": target_value.answer_json,
             "at": target_value.answered_at,
         }
@@ -137,9 +137,9 @@ def test_view_is_recreated_and_dependent_views_stay_or_are_named(tmp_path: Path)
 
 def test_taken_names_get_a_prefix_in_the_views(tmp_path: Path) -> None:
     """A field may have the name of the key, of a column of answers, or of PostgreSQL."""
-    fields = tuple((name, "text") for name in ("id", "Extractor", "ctid", "tone"))
+    fields = tuple((name, "text") for name in ("id", "Answer_version", "ctid", "tone"))
     record = replace(make_record(fields), columns={"id": "text", "Tone": "text", "state": "text"})
-    names = ["id", "answer_id", "Extractor", "ctid", "answer_tone", "answer_extractor"]
+    names = ["id", "answer_id", "Answer_version", "ctid", "answer_tone", "answer_answer_version"]
     with database(tmp_path) as tx:
         make_views(tx, record)
         answers_columns = list(tx.exec_driver_sql("SELECT * FROM reviews_answers").keys())

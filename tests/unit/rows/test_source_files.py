@@ -44,9 +44,9 @@ def test_filled_column_without_a_name_is_named(tmp_path: Path) -> None:
     ("header", "key"),
     [
         ("id,text,state", "'=2"),
-        ("id,text,reason,Extractor", "'=2"),
-        ("id,text,extractor,answered_at,State", "=2"),
-        ("'=id;text;extractor;answer_extractor;answered_at;state;row_state", "=2"),
+        ("id,text,reason,Answer_version", "'=2"),
+        ("id,text,answer_version,answered_at,State", "=2"),
+        ("'=id;text;answer_version;answer_answer_version;answered_at;state;row_state", "=2"),
         ("Username,tags,findability_score,state,reason", "=2"),
     ],
 )
