@@ -162,7 +162,7 @@ def batches_account_for_every_request(inspection: Inspection) -> Iterator[str]:
 
         # A batch of live calls is a run, and the log has its calls.
         log_counts = logged_counts[number]
-        if log_counts and log_counts != batch_counts and batch["way"] == "batch":
+        if log_counts and log_counts != batch_counts and batch["mode"] == "batch":
             yield f"batch {number} counts {dict(batch_counts)}, the log says {dict(log_counts)}"
 
 
@@ -323,7 +323,7 @@ def _find_wrong_cost(
         key = reply.get("key")
         usage = (reply.get("response") or {}).get("usageMetadata") or {}
         if isinstance(key, str) and key in keys and usage and key not in prices:
-            prices[key] = _price(usage, batch["way"])
+            prices[key] = _price(usage, batch["mode"])
 
     # Other batches have requests without a single reply, and their cost is not exact.
     reply_counts = Counter(str(reply.get("key")) for reply in replies)

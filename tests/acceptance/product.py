@@ -305,7 +305,7 @@ class Workspace:
 
     def batch_states(self) -> list[str]:
         """Return the state of each batch that the Batch API answers, oldest first."""
-        return [batch["state"] for batch in self.batches() if batch["way"] == "batch"]
+        return [batch["state"] for batch in self.batches() if batch["mode"] == "batch"]
 
     def logged_requests(self, task: str = "") -> list[dict[str, Any]]:
         """Return every request of a task, oldest first.

@@ -20,7 +20,7 @@ def test_rows_of_a_named_question_are_answered_once(workspace: Workspace, api: E
         "k-6",
     ]
     assert workspace.state_counts("kinds") == {"answered": 5, "open": 1, "empty": 1}
-    assert [(batch["way"], batch["requests"]) for batch in workspace.batches()] == [("live", 5)]
+    assert [(batch["mode"], batch["requests"]) for batch in workspace.batches()] == [("live", 5)]
     cost = workspace.spending()["actual"]
     assert cost == pytest.approx(named_run.json["tried"]["cost"], abs=1e-6)
 

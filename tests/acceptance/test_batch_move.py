@@ -111,7 +111,7 @@ def test_open_rows_of_a_killed_move_are_asked_once(workspace: Workspace, api: En
     assert workspace.state_counts() == {"tagged": PEOPLE_COUNT}
     sent_keys = [line["key"] for create in api.creates()[1:] for line in create["lines"]]
     assert len(sent_keys) == len(set(sent_keys)) == PEOPLE_COUNT
-    assert {batch["way"] for batch in workspace.batches()} == {"batch"}
+    assert {batch["mode"] for batch in workspace.batches()} == {"batch"}
 
 
 def stop_move_after_its_cancel(workspace: Workspace, api: Engine) -> None:

@@ -136,7 +136,7 @@ def test_killed_decisions_are_not_asked_twice(
     assert "tag" in status["next"]
     tickets.run_command(**continuation)
     assert tickets.state_counts() == {"answered": 30}
-    assert {batch["way"] for batch in tickets.batches()} == {"decide"}
+    assert {batch["mode"] for batch in tickets.batches()} == {"decide"}
     counts = decision_counts(api)
     assert len(counts) == 30
     assert max(counts.values()) <= 2

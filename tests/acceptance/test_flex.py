@@ -64,7 +64,7 @@ def test_rejected_and_killed_calls_are_repeated_and_paid_as_served(
     served_workspace.write_file("new.json", json.dumps(person))
     served_workspace.run_command("add", "new.json")
     assert served_workspace.state_counts() == {"tagged": PEOPLE + 1}
-    assert {batch["way"] for batch in served_workspace.batches()} == {"flex", "live"}
+    assert {batch["mode"] for batch in served_workspace.batches()} == {"flex", "live"}
     question_counts = outside_server.kept.questions()
     repeated_count = sum(question_counts.values()) - len(question_counts)
     assert len(question_counts) == PEOPLE + 1

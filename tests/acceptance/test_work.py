@@ -85,7 +85,7 @@ def test_person_added_during_an_outage_is_asked_again(workspace: Workspace, api:
     api.clear_faults()
     api.configure(paused=False)
     for batch in workspace.batches():
-        if batch["way"] == "batch":
+        if batch["mode"] == "batch":
             workspace.run_command("cancel", batch["number"], yes=True)
     run_due_work(workspace)
     assert workspace.state_counts() == {"tagged": 1}

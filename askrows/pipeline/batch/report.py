@@ -121,7 +121,7 @@ class BatchSummary(NamedTuple):
         members = {name: getattr(self.batch, name) for name in BATCH_DOCUMENT_COLUMNS}
         return {
             "number": self.batch.number,
-            "way": self.batch.mode,
+            "mode": self.batch.mode,
             "task": self.batch.task,
             "version": self.batch.version,
             **members,

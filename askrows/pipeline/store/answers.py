@@ -85,7 +85,7 @@ _USAGE_COLUMNS = ("tokens_in", "tokens_out", "cost")
 _VERSION_STARTS = f"""
     SELECT task, version, min(at) AS began_at FROM (
         SELECT task, version, created_at AS at FROM askrows_batches
-        WHERE way <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
+        WHERE mode <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
             SELECT name FROM askrows_events WHERE kind = '{marks.ROLLBACK_EVENT}'
         )
         UNION ALL

@@ -53,7 +53,6 @@ from askrows.pipeline.store.schema import (
     batches,
     creates,
     events,
-    rename_columns,
 )
 
 __all__ = ["BatchRow"]
@@ -803,8 +802,9 @@ def _to_batch(row: Any) -> BatchRow:
             _unknown_state_message(row["number"], row["state"]),
             hint=f"run `{CommandHint('doctor')}`",
         )
-    enums = {"state": BatchState(row["state"]), "mode": Mode(row["way"])}
-    return BatchRow(**rename_columns(row, BatchRow) | enums)
+    values = {name: row[name] for name in batches.c.keys()}  # noqa: SIM118 - no mapping
+    enums = {"state": BatchState(row["state"]), "mode": Mode(row["mode"])}
+    return BatchRow(**values | enums)
 
 
 def _end_try(tx: Connection, batch: BatchRow, *, outcome: str) -> None:

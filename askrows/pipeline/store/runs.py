@@ -17,7 +17,6 @@ from askrows.pipeline.store.schema import (
     PilotVerdict,
     TagRunRow,
     pilots,
-    rename_columns,
     runs,
 )
 
@@ -51,7 +50,7 @@ def find_unfinished_run(tx: Connection, task: str) -> TagRunRow | None:
     is_unfinished = (runs.c.task == task) & runs.c.ended_at.is_(None)
     query = select(runs).where(is_unfinished).order_by(runs.c.number.desc()).limit(1)
     row = tx.execute(query).mappings().first()
-    return None if row is None else TagRunRow(**rename_columns(row, TagRunRow))
+    return None if row is None else TagRunRow(**row)
 
 
 def begin_pilot(
@@ -154,5 +153,5 @@ def list_pilots(tx: Connection) -> list[PilotRow]:
     pilot_rows = []
     for row in tx.execute(select(pilots).order_by(pilots.c.number)).mappings():
         verdict = row["verdict"] and PilotVerdict(row["verdict"])
-        pilot_rows.append(PilotRow(**rename_columns(row, PilotRow) | {"verdict": verdict}))
+        pilot_rows.append(PilotRow(**dict(row) | {"verdict": verdict}))
     return pilot_rows

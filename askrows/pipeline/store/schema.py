@@ -10,7 +10,7 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import chain
@@ -136,7 +136,7 @@ class BatchRow:
     version: str
     model: str
     # A trial stores only its cost.
-    mode: Mode = field(metadata={"column": "way"})
+    mode: Mode
     # The number of the live run's first batch. None for a Batch API batch, and for a single call.
     run: int | None
     state: BatchState
@@ -329,8 +329,7 @@ def _define_table(
     """Return a table with a column for each field of a dataclass; the first is the primary key.
 
     A field that can be None makes a column that may be NULL. The default of a field is the column's
-    default in the database. The metadata of a field may have another name for the `column`, and for
-    its `key`, the name of the column in statements.
+    default in the database.
 
     Args:
         further_items: More columns, constraints and indexes.
@@ -344,9 +343,8 @@ def _define_table(
         server_default = None if has_no_default else text(json.dumps(row_field.default))
         columns.append(
             Column[Any](
-                row_field.metadata.get("column", row_field.name),
+                row_field.name,
                 column_type,
-                key=row_field.metadata.get("key", row_field.name),
                 primary_key=not columns,
                 nullable=NoneType in get_args(row_field.type),
                 server_default=server_default,
@@ -354,14 +352,6 @@ def _define_table(
             ),
         )
     return Table(name, metadata, *columns, *further_items)
-
-
-def rename_columns(row: RowMapping, row_class: type) -> dict[str, Any]:
-    """Return the columns of a stored row by the names of the fields of its dataclass."""
-    return {
-        row_field.name: row[row_field.metadata.get("column", row_field.name)]
-        for row_field in fields(row_class)
-    }
 
 
 batches = _define_table(

@@ -46,7 +46,7 @@ CONCEPT: dict[str, Any] = {
 BATCH: dict[str, Any] = {
     "task": TASK,
     "model": MODEL,
-    "way": "batch",
+    "mode": "batch",
     "state": "ingested",
     "created_at": ANSWERED_AT,
     "requests": 1,

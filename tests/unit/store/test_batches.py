@@ -79,7 +79,7 @@ def bring_batch(store: Store, state: BatchState) -> BatchRow:
     """Bring batch 1 to a state and return it."""
     if state is BatchState.ASKING:
         with store.write() as tx:
-            tx.exec_driver_sql("UPDATE askrows_batches SET way = 'live', state = 'asking'")
+            tx.exec_driver_sql("UPDATE askrows_batches SET mode = 'live', state = 'asking'")
 
     steps: tuple[BatchState, ...] = ()
     if state in STATES_IN_ORDER:
