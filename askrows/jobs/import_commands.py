@@ -75,7 +75,7 @@ def import_rows(
     MAP= that accepts it. All other columns are stored, and `export` writes them.
 
     Rejected rows and changed values are printed by reason; --report lists all of them. For people
-    it also lists those who are missing in the file; `forget` can delete them.
+    it also lists those who are gone from the file; `forget` can delete them.
 
     Texts of passages are stored unchanged. If a stored passage has concepts, a changed text in the
     file does not replace its text.

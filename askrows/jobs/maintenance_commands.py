@@ -277,7 +277,7 @@ def forget(
 
     Name people by usernames or --file, and rows of your task by --item, or by TASK= and --file.
     Names without an option mean rows of TASK. If the file is the REPORT= of an import, only the
-    people that the report lists as missing in the imported file are deleted. A row that another
+    people that the report lists as gone from the imported file are deleted. A row that another
     program has deleted from the table has no name any more; name it by its id.
 
     The lines about a row are removed from all request and result files. The source of your task

@@ -55,7 +55,7 @@ def test_newer_file_replaces_the_table_of_a_task(workspace: Workspace, api: Engi
     with workspace.serve_page() as client:
         found = _drop(client, "dropped", NEWER_TABLE)
         assert found["found"]["notes"] == ["rows: 1 new, 1 changed, 1 gone"]
-        counts = ("added", "updated", "unchanged", "missing")
+        counts = ("added", "updated", "unchanged", "gone")
         assert [found["found"][name] for name in counts] == [1, 1, 2, 1]
         assert table.read_bytes() == before
         assert "1 gone" in _press(client, found["number"])

@@ -1,4 +1,4 @@
-"""Imports report missing people, and several people are forgotten at once."""
+"""Imports report people who are gone, and several people are forgotten at once."""
 
 import csv
 
@@ -27,22 +27,22 @@ def write_without(workspace: Workspace, source_file: str, *names: str) -> str:
 def test_import_reports_missing_people_of_earlier_files(workspace: Workspace) -> None:
     """The report has the number, and commands that list and delete the people.
 
-    A file of other people reports nobody as missing.
+    A file of other people reports nobody as gone.
     """
     names = workspace.import_people(14)
     output = workspace.run_command(
         "import", write_without(workspace, "people-0.csv", *names[:11]), dry=True
     ).output
     assert "again.csv lacks 11 people from earlier files" in output
-    assert "askrows forget --file missing.csv" in output
-    workspace.run_command("import", "again.csv", dry=True, report="missing.csv")
-    with (workspace.home / "missing.csv").open(encoding="utf-8", newline="") as file:
-        usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "missing"]
+    assert "askrows forget --file gone.csv" in output
+    workspace.run_command("import", "again.csv", dry=True, report="gone.csv")
+    with (workspace.home / "gone.csv").open(encoding="utf-8", newline="") as file:
+        usernames = [row["username"] for row in csv.DictReader(file) if row["kind"] == "gone"]
     assert usernames == names[:11]
 
     workspace.write_file("others.csv", "Username,Bio\nsomebody,I keep bees.\n")
     assert "earlier files" not in workspace.run_command("import", "others.csv").output
-    workspace.run_command("forget", file="missing.csv", yes=True)
+    workspace.run_command("forget", file="gone.csv", yes=True)
     assert names_in(workspace) == [*names[11:], "somebody"]
 
 

@@ -197,15 +197,15 @@ def import_people_file(
         data=workspace.data,
         now=workspace.now(),
         max_page_rows=PEOPLE_PER_WRITE,
-        list_missing=partial(_find_missing_usernames, file),
+        list_gone=partial(_find_gone_usernames, file),
     )
     report.notes += _describe_other_columns(file.mapping)
-    if report.missing:
-        report.notes.append(_describe_missing_people(path, report))
+    if report.gone:
+        report.notes.append(_describe_gone_people(path, report))
     return report
 
 
-def _find_missing_usernames(
+def _find_gone_usernames(
     file: PeopleFile,
     tx: Connection,
     report: ImportReport,
@@ -215,7 +215,7 @@ def _find_missing_usernames(
     A rejected row of the file names its person, too. If the file names no person who was stored
     before, nothing is yielded: the file is then an addition, not a newer version of the stored
     list. If the table has only as many people as the import counted (added, updated and unchanged),
-    nobody is missing, and the table is not read.
+    nobody is gone, and the table is not read.
 
     Args:
         file: The file, which was read to its end.
@@ -235,16 +235,16 @@ def _find_missing_usernames(
             yield username
 
 
-def _describe_missing_people(path: Path, report: ImportReport) -> str:
+def _describe_gone_people(path: Path, report: ImportReport) -> str:
     """Return a note on people of earlier files who are not in this file, with commands.
 
     The commands list these people in a file, and delete them.
     """
-    usernames = join_first(report.missing_keys, MAX_LISTED_USERNAMES)
-    list_file = report.report or "missing.csv"
+    usernames = join_first(report.gone_keys, MAX_LISTED_USERNAMES)
+    list_file = report.report or "gone.csv"
     list_command = CommandHint("import", experts=path, dry=True, report=list_file)
     return (
-        f"{path} lacks {plural(report.missing, 'person', 'people')} from earlier files "
+        f"{path} lacks {plural(report.gone, 'person', 'people')} from earlier files "
         f"({usernames}); nobody was deleted; {list_command} lists them in {list_file}, and "
         f"{CommandHint('forget', file=list_file)} deletes them"
     )

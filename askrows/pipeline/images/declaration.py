@@ -91,7 +91,7 @@ class ImageAnswer(BaseModel):
 task = BuiltInDeclaration(
     name="images",
     answer=ImageAnswer,
-    # An import stores this problem for files that were deleted; see `import_.MISSING_FILE`.
+    # An import stores this problem for files that were deleted; see `import_.GONE_FILE`.
     items="SELECT CAST(id AS TEXT) AS id, path, problem FROM assets "
     "WHERE coalesce(problem, '') <> 'the file is not there any more' ORDER BY assets.id",
     images=["path"],

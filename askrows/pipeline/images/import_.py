@@ -57,7 +57,7 @@ FOLDER_HINT = HintTemplate(
     CommandHint("import-images", folder="photos/"),
 )
 # The problem of a row without a file. The query of the declaration leaves these rows out.
-MISSING_FILE = "the file is not there any more"
+GONE_FILE = "the file is not there any more"
 IMAGE_SUFFIXES = (
     ".jpg",
     ".jpeg",
@@ -99,7 +99,7 @@ class ImagesImportReport:
     moved: int = 0
     unchanged: int = 0
     # Rows whose files were below the folder and were deleted.
-    missing_files: int = 0
+    gone_files: int = 0
     # Files that cannot be asked about; they are also counted above.
     broken: int = 0
     # Parked images that were unparked, because they have other bytes.
@@ -121,7 +121,7 @@ class ImagesImportReport:
             "updated": self.updated,
             "moved": self.moved,
             "unchanged": self.unchanged,
-            "gone": self.missing_files,
+            "gone": self.gone_files,
             "broken": self.broken,
             "released": self.released,
             "left_out": dict(self.skipped_counts),
@@ -134,7 +134,7 @@ class ImagesImportReport:
             "added": self.added,
             "updated": self.updated,
             "moved": self.moved,
-            "gone": self.missing_files,
+            "gone": self.gone_files,
         }
 
     def check(self) -> None:
@@ -143,7 +143,7 @@ class ImagesImportReport:
         Raises:
             InputError: It has no image, and no row of an earlier import is below it.
         """
-        if not self.total + self.missing_files:
+        if not self.total + self.gone_files:
             raise InputError(
                 f"{self.folder} contains no image; nothing was imported", hint=FOLDER_HINT
             )
@@ -211,7 +211,7 @@ def import_images(workspace: OpenWorkspace, folder: Path) -> ImagesImportReport:
             bar.show(report.total)
 
         with workspace.store.write() as tx, translate_refusals(ASSETS):
-            report.missing_files = _mark_missing_files(tx, os.path.realpath(folder))
+            report.gone_files = _record_gone_files(tx, os.path.realpath(folder))
             if any(report.changes.values()):
                 counts = {**report.changes, "broken": report.broken}
                 summary = ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -335,7 +335,7 @@ def _is_up_to_date(file: _ImageFile, row: Row | None) -> bool:
     if problem is None:
         return True
     is_solved = {
-        MISSING_FILE: True,
+        GONE_FILE: True,
         NEEDS_HEIC_REASON: register_heic_reader(),
         UNPRINTABLE_NAME_REASON: is_printable_path(file.path),
     }
@@ -405,8 +405,8 @@ def _write_block(
     report.released += len(claims.unpark(tx, TASK, row_ids=sorted(unclaimed_ids)))
 
 
-def _mark_missing_files(tx: Connection, folder: str) -> int:
-    """Store the problem MISSING_FILE for rows below a folder whose files were deleted.
+def _record_gone_files(tx: Connection, folder: str) -> int:
+    """Store the problem GONE_FILE for rows below a folder whose files were deleted.
 
     A file that exists and cannot be read counts as present.
 
@@ -417,12 +417,12 @@ def _mark_missing_files(tx: Connection, folder: str) -> int:
         The number of rows that were marked now; rows that were marked before do not count.
     """
     is_inside_folder = assets.c.path.startswith(f"{folder.rstrip('/')}/", autoescape=True)
-    is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != MISSING_FILE)
+    is_unmarked = or_(assets.c.problem.is_(None), assets.c.problem != GONE_FILE)
     query = select(assets.c.id, assets.c.path).where(is_inside_folder, is_unmarked)
-    missing_ids = [
+    gone_ids = [
         row.id for row in stream_rows(tx, query, page=PAGE_ROWS) if not os.path.lexists(row.path)
     ]
-    for page in split_into_pages(missing_ids):
+    for page in split_into_pages(gone_ids):
         statement = update(assets).where(assets.c.id.in_(page))
-        tx.execute(statement.values(problem=MISSING_FILE))
-    return len(missing_ids)
+        tx.execute(statement.values(problem=GONE_FILE))
+    return len(gone_ids)

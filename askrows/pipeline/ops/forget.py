@@ -37,7 +37,7 @@ from askrows.pipeline.ops import clean
 from askrows.pipeline.quality import report as reports
 from askrows.pipeline.rows.answer_views import drop_views
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name, has_export_columns
-from askrows.pipeline.rows.row_import import MISSING_ROW_KIND
+from askrows.pipeline.rows.row_import import GONE_ROW_KIND
 from askrows.pipeline.store import batches, erasure, marks, rows, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
@@ -65,7 +65,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
     the header also has `kind` and `reason`, the file is an import's report, and only the rows that
-    it lists as missing in the imported file are returned. In any other file, each line is a name.
+    it lists as gone from the imported file are returned. In any other file, each line is a name.
     Names are stripped, and blank names are left out. An apostrophe that askrows put before a
     formula is removed. Nothing is compared with the database.
 
@@ -90,7 +90,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
         lines = [
             row[name_columns[0]] or ""
             for row in reader
-            if not is_report or row[columns["kind"]] == MISSING_ROW_KIND
+            if not is_report or row[columns["kind"]] == GONE_ROW_KIND
         ]
         with ws.store.read() as tx:
             export_columns = (*EXPORT_COLUMNS, {ws.task.make_grid(tx).state_name})

@@ -79,8 +79,8 @@ def draw_pilot(tx: "Connection", task: Task, version: str, *, size: int, seed: i
     # An item with an answer that was not applied is in both queries.
     answered_ids = answers.answered_ids(task.name, version)
     if table.is_gone is not None:
-        missing_ids = table.select_rows(table.is_gone)
-        answered_ids = answered_ids.where(answers_table.c.item_id.not_in(missing_ids))
+        gone_ids = table.select_rows(table.is_gone)
+        answered_ids = answered_ids.where(answers_table.c.item_id.not_in(gone_ids))
     ids = chain.from_iterable(
         stream_rows(tx, query, page=FETCHED_ROWS).scalars() for query in (askable_ids, answered_ids)
     )

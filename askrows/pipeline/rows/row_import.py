@@ -51,7 +51,7 @@ MAX_BLOCK_CHARS = 4 << 20
 # Findings of a group that are shown.
 MAX_GROUP_EXAMPLES = 3
 # Takes the place of a finding's kind in the report: the file lacks a row that the table has.
-MISSING_ROW_KIND = "missing"
+GONE_ROW_KIND = "gone"
 # The parts in which reasons of one group differ: a quoted value or a number.
 _VARYING_PART = re.compile(r"'[^']*'|\d[\d,.]*")
 
@@ -100,7 +100,7 @@ class ImportReport:
         "added",
         "updated",
         "unchanged",
-        "missing",
+        "gone",
         "released",
         "notes",
         "report",
@@ -126,8 +126,8 @@ class ImportReport:
     groups: dict[tuple[FindingKind, str, str], FindingGroup] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     # Rows of the table that the file lacks, and the keys of the first thousand.
-    missing: int = 0
-    missing_keys: list[str] = field(default_factory=list)
+    gone: int = 0
+    gone_keys: list[str] = field(default_factory=list)
     format: str = ""
     encoding: str = ""
     # Name of the column that identifies a row, in findings.
@@ -202,15 +202,15 @@ class ImportReport:
         if group.reason != finding.reason:
             group.reason = general_reason
 
-    def add_missing_key(self, key: str, report_file: SealedWriter | None) -> None:
+    def add_gone_key(self, key: str, report_file: SealedWriter | None) -> None:
         """Count a row that the file lacks, and write it to the report file."""
-        self.missing += 1
-        if len(self.missing_keys) < MAX_KEPT_FINDINGS:
-            self.missing_keys.append(key)
+        self.gone += 1
+        if len(self.gone_keys) < MAX_KEPT_FINDINGS:
+            self.gone_keys.append(key)
         if report_file is not None:
             report_file.write(
                 csv_line(
-                    ["0", "", "in an earlier file, not in this file", "", MISSING_ROW_KIND, key],
+                    ["0", "", "in an earlier file, not in this file", "", GONE_ROW_KIND, key],
                 ),
             )
 
@@ -425,7 +425,7 @@ def import_rows(
     data: Path,
     now: datetime,
     max_page_rows: int,
-    list_missing: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
+    list_gone: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
 ) -> ImportReport:
     """Write the sound and refused rows of a file in one transaction, and return the report.
 
@@ -450,7 +450,7 @@ def import_rows(
         data: Folder of the workspace.
         now: The time of the import event.
         max_page_rows: The maximum number of rows in a page. Long texts limit it, too.
-        list_missing: Returns the keys of rows of the table that the file lacks; called after all
+        list_gone: Returns the keys of rows of the table that the file lacks; called after all
             rows were written. The report lists these keys.
 
     Raises:
@@ -506,8 +506,8 @@ def import_rows(
                 report.lines += len(page)
                 bar.show(report.lines)
 
-            for key in list_missing(tx, report):
-                report.add_missing_key(key, report_file)
+            for key in list_gone(tx, report):
+                report.add_gone_key(key, report_file)
             if report_file is not None:
                 report_file.seal()
 

@@ -93,7 +93,7 @@ class RowSyncReport:
     # Of a preview: id, input hash and values as JSON of the new and changed rows.
     changed_rows: list[tuple[str, str, str]] = field(default_factory=list)
     # Of a preview: the values as JSON of the first rows that would be gone.
-    missing_rows: list[str] = field(default_factory=list)
+    gone_rows: list[str] = field(default_factory=list)
     # Rows with an escape in a column that is not used, by the name of the column.
     escaped: Counter[str] = field(default_factory=Counter)
     refused: int = 0
@@ -109,7 +109,7 @@ class RowSyncReport:
         row_counts = {
             "new": self.counts.new,
             "changed": self.counts.changed,
-            "gone": self.counts.missing,
+            "gone": self.counts.gone,
             "back": self.counts.returned,
             "with an unusable image": self.unusable,
             "refused": self.refused,
@@ -211,7 +211,7 @@ class RowSync:
             self._stage_source(staged_rows, source, display)
             self.report.counts = staged_rows.count_changes(self.record.name)
             self.report.changed_rows = staged_rows.read_changed(self.record.name)
-            self.report.missing_rows = staged_rows.read_missing(
+            self.report.gone_rows = staged_rows.read_gone(
                 self.record.name, limit=MAX_MISSING_EXAMPLES
             )
         return self.report

@@ -54,7 +54,7 @@ def select_task_rows(
 ) -> TaskRows:
     """Return the stored rows of a task as a table with states, sorted as in the source.
 
-    A row is stale, answered, open, empty, unusable (its image), refused or missing in the source.
+    A row is stale, answered, open, empty, unusable (its image), refused or gone from its source.
     It is answered if a person, or a model under the prompt version, gave an answer that was
     applied. An answered row that changed and has no content any more is not answered.
 

@@ -103,11 +103,11 @@ class SyncCounts(NamedTuple):
     unchanged: int = 0
     # Those of them with other values in columns that are not asked about.
     unasked_changes: int = 0
-    # Changed or unchanged rows that had been missing from the source.
+    # Changed or unchanged rows that had been gone.
     returned: int = 0
-    # Rows that are missing from the source now.
-    missing: int = 0
-    # Known rows that were written again, and rows that are missing now.
+    # Rows that are gone now.
+    gone: int = 0
+    # Known rows that were written again, and rows that are gone now.
     rewritten: int = 0
 
 
@@ -157,8 +157,8 @@ class StagedRows(NamedTuple):
             written_count = tx.execute(self._build_upsert(task, now, last_n=last_n)).rowcount
             if not is_part:
                 is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-                # Missing rows are searched for only if there are any.
-                if counts.missing:
+                # Rows that are gone are searched for only if there are any.
+                if counts.gone:
                     # They leave their numbers to rows of the source, and keep their order.
                     gone_n = rows.c.n - _read_number_range(tx, task)
                     vanished = update(rows).where(is_present, ~_is_staged())
@@ -168,7 +168,7 @@ class StagedRows(NamedTuple):
                 tx.execute(update(rows).where(is_moved).values(n=_staged.c.n))
             if is_server and counts.new > MIN_NEW_ROWS_FOR_ANALYZE:
                 tx.exec_driver_sql(f"ANALYZE {rows.name}")
-            rewritten_count = written_count - counts.new + counts.missing
+            rewritten_count = written_count - counts.new + counts.gone
             yield tx, counts._replace(rewritten=rewritten_count)
 
     def count_changes(self, task: str) -> SyncCounts:
@@ -193,7 +193,7 @@ class StagedRows(NamedTuple):
         with self.connection.begin():
             return [tuple(row) for row in self.connection.execute(query)]
 
-    def read_missing(self, task: str, *, limit: int) -> list[str]:
+    def read_gone(self, task: str, *, limit: int) -> list[str]:
         """Return the values as JSON of rows that a sync would mark as gone."""
         is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
         query = select(rows.c.row).where(is_present, ~_is_staged()).order_by(rows.c.n)
@@ -204,7 +204,7 @@ class StagedRows(NamedTuple):
         """Count the changes of a sync before it; no row counts as rewritten.
 
         Args:
-            is_part: Only some rows of the source were read, so none is missing.
+            is_part: Only some rows of the source were read, so none is gone.
         """
         is_changed = rows.c.input_hash != _staged.c.input_hash
         query = (
@@ -221,17 +221,17 @@ class StagedRows(NamedTuple):
         staged_count, known_count, changed_count, unasked_count, returned_count = tx.execute(
             query
         ).one()
-        missing_count = 0
+        gone_count = 0
         if not is_part:
             is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
-            missing_count = count_rows(tx, rows, is_present) - (known_count - returned_count)
+            gone_count = count_rows(tx, rows, is_present) - (known_count - returned_count)
         return SyncCounts(
             new=staged_count - known_count,
             changed=changed_count,
             unchanged=known_count - changed_count,
             unasked_changes=unasked_count,
             returned=returned_count,
-            missing=missing_count,
+            gone=gone_count,
         )
 
     def _build_upsert(self, task: str, now: datetime, *, last_n: int) -> Any:

@@ -443,7 +443,7 @@ rows = Table(
     *_columns("row input_hash"),
     # The text to ask about, or to quote from, is blank.
     Column("is_empty", Boolean, nullable=False),
-    # When the row was missing from the source first; when its hash changed last.
+    # When the row was gone first; when its hash changed last.
     *_columns("gone_at? changed_at?", UtcTime),
     # For images: JSON of their inspection, and why they cannot be asked about. For a refused row:
     # its line, and why it was refused.

@@ -123,7 +123,7 @@ def import_file(ws: WorkspaceSession, file: Path, options: ImportOptions) -> Rep
     ]
     if findings:
         report.parts.append(make_table(findings, FINDING_COLUMNS))
-    if imported.changes or imported.dry or findings or imported.missing:
+    if imported.changes or imported.dry or findings or imported.gone:
         report.notes += [f"note: {note}" for note in imported.notes]
     return report
 
@@ -146,7 +146,7 @@ def _import_images(ws: WorkspaceSession, folder: Path) -> Report:
         "moved": imported.moved,
         "unchanged": imported.unchanged,
         "broken": imported.broken,
-        "no longer in the folder and not asked about": imported.missing_files,
+        "no longer in the folder and not asked about": imported.gone_files,
         "unparked, to be asked again": imported.released,
     }
     report = Report(

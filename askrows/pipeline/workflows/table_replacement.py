@@ -109,7 +109,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
     report.added = preview.counts.new
     report.updated = preview.counts.changed
     report.unchanged = preview.counts.unchanged
-    report.missing = preview.counts.missing
+    report.gone = preview.counts.gone
     report.unasked_changes = preview.counts.unasked_changes
     # The sentence that the commands print about a table that changed.
     if preview.summary:
@@ -128,7 +128,7 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
             elif row_id in known_ids:
                 kind = "changed"
             report.examples.append((kind, parse_stored_values(values)))
-        report.examples += [("gone", parse_stored_values(row)) for row in preview.missing_rows]
+        report.examples += [("gone", parse_stored_values(row)) for row in preview.gone_rows]
         report.corrected = len(corrected_ids)
         asked_rows = [row for row in preview.changed_rows if row[0] not in corrected_ids]
         report.estimate = _estimate_run(ws, asked_rows)

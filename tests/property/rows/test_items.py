@@ -16,7 +16,7 @@ from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.rows import NO_HASH
 from tests.integration.rows.sources import SyncedRows
 
-COUNTS = ("new", "changed", "unchanged", "missing", "returned", "empty", "refused")
+COUNTS = ("new", "changed", "unchanged", "gone", "returned", "empty", "refused")
 # Key, text, and a column outside the prompt.
 Row = tuple[str, str, str]
 
@@ -40,7 +40,7 @@ class Model:
 
     rows: dict[str, Row] = field(default_factory=dict)
     last_rows: list[Row] = field(default_factory=list)
-    missing_keys: set[str] = field(default_factory=set)
+    gone_keys: set[str] = field(default_factory=set)
 
     def sync(self, rows: list[Row]) -> dict[str, int]:
         """Sync with a version of the file, and return the expected counts."""
@@ -54,12 +54,12 @@ class Model:
             counts["new"] += stored_row is None
             counts["changed"] += stored_row is not None and stored_row[1] != row[1]
             counts["unchanged"] += stored_row is not None and stored_row[1] == row[1]
-            counts["returned"] += key in self.missing_keys
+            counts["returned"] += key in self.gone_keys
             counts["empty"] += not row[1].strip()
-        counts["missing"] = len(self.rows.keys() - self.missing_keys - current_rows.keys())
+        counts["gone"] = len(self.rows.keys() - self.gone_keys - current_rows.keys())
         self.rows |= current_rows
         self.last_rows = rows
-        self.missing_keys = self.rows.keys() - current_rows.keys()
+        self.gone_keys = self.rows.keys() - current_rows.keys()
         return counts
 
 
@@ -92,7 +92,7 @@ def test_rows_follow_the_versions_of_a_file(
         } == model.rows
         assert {
             row["askrows_key"] for row in stored if row["askrows_gone_at"] is not None
-        } == model.missing_keys
+        } == model.gone_keys
         assert all(row["askrows_empty"] == (not row["text"].strip()) for row in stored)
 
     store.close()
