@@ -59,16 +59,16 @@ def deliver(workspace: Workspace, data: bytes) -> None:
         sealed = files.seal_bytes(batch_files.result_path(ws.data, batch_number), data)
         name = f"try-{batch_number}"
         remote_name = f"batches/remote-{batch_number}"
-        batches.mark_submitting(
+        batches.record_submitting(
             tx, batches.get_batch(tx, batch_number), display_name=name, now=ws.now()
         )
         batch = batches.get_batch(tx, batch_number)
-        batches.mark_submitted(
+        batches.record_submitted(
             tx, batch, remote_name=remote_name, display_name=name, outcome="created", now=ws.now()
         )
         batch = batches.get_batch(tx, batch_number)
         batch_fields = {"remote_word": "BATCH_STATE_SUCCEEDED"}
-        batches.mark_downloaded(
+        batches.record_downloaded(
             tx, batch, sealed.path, sealed, event_reason="succeeded", now=ws.now(), **batch_fields
         )
 

@@ -269,7 +269,7 @@ def correct(
     ] = None,
     reviewed: Annotated[
         bool | None,
-        Parameter("Mark the answer as reviewed; 0 removes the mark.", bool),
+        Parameter("The answer is reviewed, and right; 0 removes the review.", bool),
     ] = None,
     file: Annotated[
         Path | None, Parameter("Table with the keys and right values of many rows.", FILE)
@@ -297,7 +297,8 @@ def correct(
     must be part of the row's text.
 
     --file corrects many rows by a column with the keys and columns named like fields. An empty cell
-    is no label. `yes` in a column `reviewed` marks the row. If a line is wrong, nothing is changed.
+    is no label. `yes` in a column `reviewed` makes the row reviewed. If a line is wrong, nothing is
+    changed.
     """
     consequence = "nothing was changed"
     check_exclusive(consequence, set=set_, reviewed=reviewed, undo=undo, file=file)

@@ -29,7 +29,7 @@ class RowQuery(BaseModel):
     id: Annotated[list[str], Field(max_length=500)] = []
     # Whether the answer is doubtful.
     doubtful: Literal["", "yes", "no"] = ""
-    # Whether a person corrected the answer, or marked it as reviewed.
+    # Whether a person corrected or reviewed the answer.
     checked: Literal["", "yes", "no"] = ""
     # Two versions whose answers differ.
     differ: Annotated[list[str], Field(max_length=2)] = []

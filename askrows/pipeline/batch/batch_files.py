@@ -277,7 +277,7 @@ def seal_replies(
     with store.write(patience_s=patience_s) as tx:
         batch = batches.get_batch(tx, number)
         if batch.state is BatchState.ASKING:
-            batches.mark_downloaded(
+            batches.record_downloaded(
                 tx,
                 batch,
                 sealed_path,
@@ -325,7 +325,7 @@ def store_trial_outcomes(
         trial = batches.get_batch(tx, number)
         if trial.state is BatchState.ASKING:
             account = _make_account(trial, replies, provenance, now)
-            batches.mark_ingested(tx, trial, now=now, **account)
+            batches.record_ingested(tx, trial, now=now, **account)
     _remove_files(ws.data, trial)
 
 

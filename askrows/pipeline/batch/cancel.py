@@ -173,7 +173,7 @@ def _resolve_create(ws: WorkspaceSession, number: int) -> BatchRow:
             if reconciled.adopted or reconciled.absent:
                 with ws.store.write() as tx:
                     if reconciled.absent:
-                        batches.mark_absent(tx, batch, now=ws.now())
+                        batches.record_absent(tx, batch, now=ws.now())
                     return batches.get_batch(tx, number)
 
         wait_for_next_list(ws.display, ws.sleep, number, reconciled)

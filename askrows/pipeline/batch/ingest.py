@@ -324,7 +324,7 @@ class _BatchIngest:
                 for replies in control_replies.values()
                 for reply in replies[:1]
             )
-            self._mark_ingested(results, control_cost)
+            self._record_ingested(results, control_cost)
             # The next command that writes does this if the process dies here.
             if self.has_confidences:
                 self.task.refresh_views(ws.store)
@@ -551,7 +551,7 @@ class _BatchIngest:
             is_forgiven=is_cancelled or not self.has_replies,
         )
 
-    def _mark_ingested(self, results: ResultFile, control_cost: float) -> None:
+    def _record_ingested(self, results: ResultFile, control_cost: float) -> None:
         """Move the batch to ingested, with its counts of outcomes, tokens and unmatched lines.
 
         A live batch also stores its calls, at least as many as its replies.
@@ -596,4 +596,4 @@ class _BatchIngest:
             if self.batch.control_requests:
                 account["cost"] += control_cost
                 account["control_cost"] = control_cost
-            batches.mark_ingested(tx, self.batch, now=self.ws.now(), **account)
+            batches.record_ingested(tx, self.batch, now=self.ws.now(), **account)

@@ -107,7 +107,7 @@ def reconcile_create(
         adopted = own_batches[0]
         with ws.store.write() as tx:
             now = ws.now()
-            batches.mark_submitted(
+            batches.record_submitted(
                 tx,
                 batch,
                 remote_name=adopted.name,
@@ -198,7 +198,7 @@ def cancel_duplicates(
             )
             continue
         with ws.store.write() as tx:
-            batches.mark_duplicate_cancelled(tx, remote_name, now=ws.now())
+            batches.record_duplicate_cancelled(tx, remote_name, now=ws.now())
         ws.display.warn(
             f"batch {number}: {label}, {remote_name}, was cancelled and recorded",
         )
@@ -250,7 +250,7 @@ def _record_duplicates(
         if is_new and has_late_success:
             late_costs.append(remote_spending.lost_usd)
         if remote.state.is_final:
-            batches.mark_duplicate_cancelled(tx, remote.name, now=now)
+            batches.record_duplicate_cancelled(tx, remote.name, now=now)
     return late_costs
 
 

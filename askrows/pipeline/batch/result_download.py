@@ -91,7 +91,7 @@ def download_result(ws: WorkspaceSession, number: int, remote: RemoteBatch) -> N
                         now=ws.now,
                     )
                 else:
-                    _mark_batch_failed(ws, batch, remote)
+                    _record_batch_failed(ws, batch, remote)
             finally:
                 best_path.unlink(missing_ok=True)
             upload = batch.upload
@@ -138,7 +138,7 @@ def _seal_result(
     if remote.state is not RemoteState.SUCCEEDED:
         columns["reason"] = end_reason
     with store.write() as tx:
-        batches.mark_downloaded(
+        batches.record_downloaded(
             tx,
             batch,
             path,
@@ -150,7 +150,7 @@ def _seal_result(
         files.rename_sealed(draft, path)
 
 
-def _mark_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
+def _record_batch_failed(ws: WorkspaceSession, batch: BatchRow, remote: RemoteBatch) -> None:
     """Move a batch without a result to failed, and release its rows.
 
     Stores the outcome MISSING for each claimed row, in one transaction. It counts against no row,

@@ -221,7 +221,7 @@ class _Send(NamedTuple):
             return self._handle_refusal(batch, error)
         except errors.NotSentError as error:
             with ws.store.write() as tx:
-                batches.mark_refused(
+                batches.record_refused(
                     tx,
                     batch,
                     reason=error.message,
@@ -237,7 +237,7 @@ class _Send(NamedTuple):
 
         try:
             with ws.store.write() as tx:
-                batches.mark_submitted(
+                batches.record_submitted(
                     tx,
                     batch,
                     remote_name=remote.name,
@@ -325,7 +325,7 @@ class _Send(NamedTuple):
             else:
                 # The batch may have been prepared under another budget.
                 budget.read_current_budgets(ws).ensure_fits(tx, batch)
-            batches.mark_submitting(tx, batch, display_name=display_name, now=ws.now())
+            batches.record_submitting(tx, batch, display_name=display_name, now=ws.now())
             return batches.get_batch(tx, batch.number)
 
     def _check_quota(self, tx: Connection) -> None:
@@ -405,7 +405,7 @@ class _Send(NamedTuple):
         if isinstance(error, (errors.ThrottledError, *errors.LASTING_REFUSALS)):
             is_model_refused = isinstance(error, errors.ModelRefusedError)
             with ws.store.write() as tx:
-                batches.mark_refused(
+                batches.record_refused(
                     tx,
                     batch,
                     reason=reason,
@@ -424,7 +424,7 @@ class _Send(NamedTuple):
         message = ""
         # One transaction: another process may send the batch again as soon as it is prepared.
         with ws.store.write() as tx:
-            batches.mark_refused(
+            batches.record_refused(
                 tx,
                 batch,
                 reason=reason,
@@ -546,7 +546,7 @@ def abandon_batch(tx: Connection, batch: BatchRow, *, reason: str, now: datetime
     Raises:
         StateConflictError: Another process has moved the batch.
     """
-    batches.mark_failed(tx, batch, reason=reason, now=now)
+    batches.record_failed(tx, batch, reason=reason, now=now)
     return claims.release_claims(tx, batch.number)
 
 

@@ -50,7 +50,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
     DATABASE_URL, DATA has the database as an SQLite file. With DATABASE_URL, the tables are copied
     to that server, and DATA gets only the other files. If a killed restore has already copied the
     tables, they are not copied again, and the figure `rows`, which counts the copied rows by table,
-    is empty. Batches that were not sent when the backup was made are marked, so that the next
+    is empty. Batches that were not sent when the backup was made are recorded so, and the next
     submit searches for them at the API first.
 
     Args:
@@ -83,7 +83,7 @@ def restore_workspace(settings: Settings, source: Path) -> Report:
         files.staging_folder(data) as staging,
     ):
         _copy_backup_files(source, staging, hashes)
-        unsent_numbers = _check_database_and_mark_batches(staging / DATABASE_FILE)
+        unsent_numbers = _check_database_and_update_batches(staging / DATABASE_FILE)
         if server is not None:
             address = server.address
             if not has_tables:
@@ -164,8 +164,8 @@ def _copy_backup_files(
         )
 
 
-def _check_database_and_mark_batches(path: Path) -> list[int]:
-    """Check a restored database, and mark its unsent batches as perhaps created.
+def _check_database_and_update_batches(path: Path) -> list[int]:
+    """Check a restored database, and record its unsent batches as perhaps created.
 
     Unsent batches are PREPARED or SUBMITTING. Such a batch may have been created at the API after
     the backup was made. The next submit therefore searches the whole remote list for it before
@@ -197,7 +197,7 @@ def _check_database_and_mark_batches(path: Path) -> list[int]:
             BatchState.SUBMITTING,
         )
         for batch in unsent_batches:
-            batches.mark_creation_unclear(
+            batches.record_creation_unclear(
                 tx,
                 batch,
                 workspace_id=workspace_id,

@@ -14,7 +14,7 @@ Both are views over `askrows_answers`, so they always show the stored answers. R
   a hash.
 - If a view is made again, its existing columns keep their positions.
 
-Each view of askrows contains a mark: a comment with askrows' name and a hash of the definition
+Each view of askrows contains a stamp: a comment with askrows' name and a hash of the definition
 from which the view was made. It distinguishes the view from views of other programs, and shows
 whether it is current.
 """
@@ -78,8 +78,8 @@ JSON = "json"
 
 # The number of the code that makes the views from a definition. Every change of their SQL adds 1.
 MAKER_NUMBER = 9
-# Origin of these views, in their marks.
-_MARK_PREFIX = "askrows"
+# Origin of these views, in their stamps.
+_STAMP_PREFIX = "askrows"
 # Hexadecimal digits of the hash at the end of a cut name.
 _NAME_HASH_DIGITS = 6
 # SQLite's JSON paths have no escapes for these characters.
@@ -191,15 +191,15 @@ def _make_answer_columns(tx: Connection, task: TaskRecord) -> dict[str, ColumnEl
 
 
 def is_our_view(tx: Connection, name: str) -> bool:
-    """Return whether a view contains a mark of askrows."""
-    return (_read_mark(tx, name) or "").startswith(_MARK_PREFIX)
+    """Return whether a view contains a stamp of askrows."""
+    return (_read_stamp(tx, name) or "").startswith(_STAMP_PREFIX)
 
 
 def check_view_names(tx: Connection, task: TaskRecord) -> None:
     """Raise ConfigurationError if another program's object has the name of a view of a task."""
     for name in view_names_of(task.prefix):
-        mark = _read_mark(tx, name)
-        if mark is not None and not mark.startswith(_MARK_PREFIX):
+        stamp = _read_stamp(tx, name)
+        if stamp is not None and not stamp.startswith(_STAMP_PREFIX):
             raise adoption_error(
                 name,
                 "belongs to another program",
@@ -216,12 +216,12 @@ def drop_views(tx: Connection, task: TaskRecord) -> None:
 
 def are_views_made(tx: Connection, task: TaskRecord) -> bool:
     """Return whether both views of a task are as `make_views` would make them now."""
-    mark = _make_mark(tx, task, _read_preference(tx, task))
-    return all(_read_mark(tx, name) == mark for name in view_names_of(task.prefix))
+    stamp = _make_stamp(tx, task, _read_preference(tx, task))
+    return all(_read_stamp(tx, name) == stamp for name in view_names_of(task.prefix))
 
 
-def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
-    """Return the mark of the views of a task, with a hash of all from which they are made."""
+def _make_stamp(tx: Connection, task: TaskRecord, preference: VersionPreference) -> str:
+    """Return the stamp of the views of a task, with a hash of all from which they are made."""
     definition = json.dumps(
         (
             MAKER_NUMBER,
@@ -236,7 +236,7 @@ def _make_mark(tx: Connection, task: TaskRecord, preference: VersionPreference) 
             has_confidences(tx, task.name),
         )
     )
-    return f"{_MARK_PREFIX}, of the answers of a task: {hash_text(definition)}"
+    return f"{_STAMP_PREFIX}, of the answers of a task: {hash_text(definition)}"
 
 
 def make_views(tx: Connection, task: TaskRecord) -> None:
@@ -252,7 +252,7 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
     """
     check_view_names(tx, task)
     preference = _read_preference(tx, task)
-    mark = _make_mark(tx, task, preference)
+    stamp = _make_stamp(tx, task, preference)
     for name, per_version in zip(view_names_of(task.prefix), (True, False), strict=True):
         # Existing columns keep their positions.
         leading_names = [column.casefold() for column in read_columns(tx, name)]
@@ -263,7 +263,7 @@ def make_views(tx: Connection, task: TaskRecord) -> None:
             per_version=per_version,
             leading_names=leading_names,
         )
-        _make_view(tx, name, query, mark)
+        _make_view(tx, name, query, stamp)
 
 
 def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
@@ -276,17 +276,17 @@ def _read_preference(tx: Connection, task: TaskRecord) -> VersionPreference:
     )
 
 
-def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None:
-    """Make or replace a view, with a mark.
+def _make_view(tx: Connection, name: str, query: Select[Any], stamp: str) -> None:
+    """Make or replace a view, with a stamp.
 
     The view is made again even if it is current. Other programs' views on this view stay. On SQLite
-    the mark is a comment in the view's SQL, on PostgreSQL it is the comment of the view.
+    the stamp is a comment in the view's SQL, on PostgreSQL it is the comment of the view.
 
     Args:
         tx: The caller's transaction, which must be rolled back after an error.
         name: Name of the view.
         query: The SELECT of the view.
-        mark: The text of the comment.
+        stamp: The text of the comment.
 
     Raises:
         ConfigurationError: On PostgreSQL, columns change that a view of another program uses.
@@ -295,7 +295,7 @@ def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None
     sql = to_sql(tx, query)
     if is_sqlite(tx):
         _run_sql(tx, f"DROP VIEW IF EXISTS {view}")
-        _run_sql(tx, f"CREATE VIEW {view} AS /* {mark} */ {sql}")
+        _run_sql(tx, f"CREATE VIEW {view} AS /* {stamp} */ {sql}")
         return
 
     try:
@@ -305,11 +305,11 @@ def _make_view(tx: Connection, name: str, query: Select[Any], mark: str) -> None
         # PostgreSQL cannot replace a view if a column changes its name, type or position.
         _drop_server_view(tx, name)
         _run_sql(tx, f"CREATE VIEW {view} AS {sql}")
-    _run_sql(tx, f"COMMENT ON VIEW {view} IS '{mark}'")
+    _run_sql(tx, f"COMMENT ON VIEW {view} IS '{stamp}'")
 
 
-def _read_mark(tx: Connection, name: str) -> str | None:
-    """Return the comment of a table or view; on askrows' own views this comment is the mark.
+def _read_stamp(tx: Connection, name: str) -> str | None:
+    """Return the comment of a table or view; on askrows' own views this comment is the stamp.
 
     A comment of another program is returned, too, so callers check how it begins.
 

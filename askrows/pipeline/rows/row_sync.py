@@ -2,7 +2,7 @@
 
 The rows are stored in `askrows_rows`, each as a JSON object, and are read without the source. The
 source is read to its end before anything is written, and the images of each row are inspected. So a
-source that breaks off writes nothing and marks no row as gone. Changes are written in one
+source that breaks off writes nothing and makes no row gone. Changes are written in one
 transaction. To stage a row means to store it in a temporary table until then. A forgotten row is a
 row that a user erased; it is not stored again.
 """
@@ -415,8 +415,8 @@ class RowSync:
 def sync_source(row_sync: RowSync, source: RowSource, locks: Locks, display: Progress) -> None:
     """Sync the stored rows of a task with their source, and print notes and the report.
 
-    New rows are inserted, changed rows updated, and vanished rows marked as gone, all in one
-    transaction. If the source gave only new rows, because of `cursor=`, no row is marked as gone.
+    New rows are inserted, changed rows updated, rows that left become gone, all in one
+    transaction. If the source gave only new rows, because of `cursor=`, no row becomes gone.
     The images of the rows are read and checked. Waits for the lock of the task's rows.
 
     Raises:

@@ -5,7 +5,7 @@ Its SQL expressions are for queries in which each row is joined with its preferr
 
 A confidence is the probability, as a decision model gave it, that the value of a field is right. A
 row is doubtful if a confidence is below the setting DOUBTFUL and no person corrected or reviewed
-the answer. It is reviewed if a person marked the whole answer as right.
+the answer. It is reviewed if a person said that the whole answer is right.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ from askrows.pipeline.store.confidences import (
 from askrows.pipeline.store.schema import answers
 from askrows.pipeline.store.task_record import TaskRecord
 
-# Column that says whether a person marked the answer as reviewed.
+# Column that says whether a person reviewed the answer.
 REVIEWED = "reviewed"
 # Column, and expression of the view, that says whether a row is doubtful.
 DOUBTFUL = "doubtful"
@@ -177,12 +177,12 @@ class RowJudgements:
         # The condition that a person set the answer, or reviewed this or an earlier answer to the
         # row; NULL without an answer.
         any_answers = answers.alias()
-        has_mark = exists().where(
+        has_review = exists().where(
             any_answers.c.task == answers.c.task,
             any_answers.c.item_id == answers.c.item_id,
             any_answers.c.reviewed_at.is_not(None),
         )
-        self.is_checked = or_(answers.c.version == PERSON, has_mark)
+        self.is_checked = or_(answers.c.version == PERSON, has_review)
         has_doubt = and_(
             threshold > answers.c.least_confidence,
             answers.c.version != PERSON,

@@ -447,7 +447,7 @@ def _select_preferred_id(
 
 
 def is_reviewed_answer() -> ColumnElement[bool]:
-    """Return the SQL condition that a person marked an answer; NULL without an answer."""
+    """Return the SQL condition that a person reviewed an answer; NULL without an answer."""
     return case((answers.c.id.is_not(None), answers.c.reviewed_at.is_not(None)))
 
 
@@ -458,9 +458,9 @@ def set_reviews(
     who: str | None,
     at: datetime | None,
 ) -> None:
-    """Mark answers as reviewed; None removes the marks."""
-    mark = update(answers).values(reviewed_by=who, reviewed_at=at)
-    change_matching(tx, mark, answers.c.id, answer_ids)
+    """Record who reviewed answers, and when; None removes the reviews."""
+    review = update(answers).values(reviewed_by=who, reviewed_at=at)
+    change_matching(tx, review, answers.c.id, answer_ids)
 
 
 def have_different_answers(
@@ -523,7 +523,7 @@ class PreferredAnswer(NamedTuple):
     at: datetime
     # The author of a correction; None for an answer of a model.
     who: str | None
-    # Who marked the answer as reviewed, so that all its values are right values. Both can be None.
+    # Who reviewed the answer, so that all its values are right values. Both can be None.
     reviewed_by: str | None
     reviewed_at: datetime | None
 
@@ -534,7 +534,7 @@ class PreferredAnswer(NamedTuple):
 
     @property
     def is_reviewed(self) -> bool:
-        """Return whether a person marked the answer as reviewed."""
+        """Return whether a person reviewed the answer."""
         return self.reviewed_at is not None
 
 
@@ -835,8 +835,8 @@ def delete_version(
     """Delete all answers, attempts, claims and pilots of a version, and end its unfinished runs.
 
     A pilot is a small sample that was asked first. Claimed and parked rows become open. The batches
-    stay, and the journal marks each of them as rolled back, unless it was before. Tables that show
-    the answers, such as a task's own table, are not changed. Runs in the caller's transaction.
+    stay, and the journal says of each that it is rolled back, unless it was before. Tables that
+    show the answers, such as a task's own table, are not changed. Runs in the caller's transaction.
 
     Returns:
         The numbers of deleted answers, of deleted attempts, and of rows that were parked.

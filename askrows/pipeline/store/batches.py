@@ -375,7 +375,7 @@ def read_last_create_outcome(tx: Connection, model: str) -> str | None:
     return tx.execute(query).scalar()
 
 
-def mark_submitting(
+def record_submitting(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -404,7 +404,7 @@ def mark_submitting(
     tx.execute(insert(creates).values(new_try))
 
 
-def mark_submitted(
+def record_submitted(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -457,7 +457,7 @@ def mark_submitted(
         tx.execute(insert(creates).values(missing_try))
 
 
-def mark_refused(
+def record_refused(
     tx: Connection,
     batch: BatchRow,
     *,
@@ -497,20 +497,20 @@ def strip_try(display_name: str) -> str:
     return _TRY_SUFFIX.sub("", display_name)
 
 
-def mark_creation_unclear(
+def record_creation_unclear(
     tx: Connection,
     batch: BatchRow,
     *,
     workspace_id: str,
     now: datetime,
 ) -> None:
-    """Mark the create of a restored batch as unclear: it may have been sent after the backup.
+    """Record the create of a restored batch as unclear: it may have been sent after the backup.
 
     A *prepared* batch becomes *submitting*; a *submitting* batch stays *submitting*.
     """
     if batch.state is BatchState.PREPARED:
         name = display_name_of_try(batch, batch.tries + 1, workspace_id=workspace_id)
-        mark_submitting(tx, batch, display_name=name, now=now)
+        record_submitting(tx, batch, display_name=name, now=now)
     reason = "restored from a backup: it may have been sent since"
     update_batch_columns(tx, batch.number, create_ended_at=now, reason=reason)
 
@@ -531,7 +531,7 @@ def record_absent_try(tx: Connection, batch: BatchRow) -> None:
     _end_try(tx, batch, outcome="absent")
 
 
-def mark_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
+def record_absent(tx: Connection, batch: BatchRow, *, now: datetime) -> None:
     """Record that no try created a remote batch: *submitting* -> *prepared*.
 
     Raises:
@@ -581,7 +581,7 @@ def _record_event(tx: Connection, batch: BatchRow, *, reason: str, now: datetime
     )
 
 
-def mark_downloaded(
+def record_downloaded(
     tx: Connection,
     batch: BatchRow,
     path: Path,
@@ -682,7 +682,7 @@ def _update_downloaded_batch(
     _record_event(tx, batch, reason=event_reason, now=now)
 
 
-def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
+def record_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) -> None:
     """End a batch without a result. The caller releases its rows in the same transaction.
 
     Raises:
@@ -692,7 +692,7 @@ def mark_failed(tx: Connection, batch: BatchRow, *, reason: str, now: datetime) 
     _update_batch_state(tx, batch, BatchState.FAILED, columns, reason=reason, now=now)
 
 
-def mark_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: Any) -> None:
+def record_ingested(tx: Connection, batch: BatchRow, *, now: datetime, **columns: Any) -> None:
     """End a batch whose requests all have an outcome; it becomes *ingested*.
 
     Args:
@@ -775,7 +775,7 @@ def open_duplicates(tx: Connection, number: int) -> list[str]:
     ]
 
 
-def mark_duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
+def record_duplicate_cancelled(tx: Connection, remote_name: str, *, now: datetime) -> None:
     """Record that a duplicate batch was cancelled, or is over."""
     tx.execute(update(creates).where(creates.c.remote_name == remote_name).values(cancelled_at=now))
 

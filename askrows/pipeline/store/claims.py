@@ -238,7 +238,7 @@ def end_claims(
     *,
     now: datetime,
 ) -> None:
-    """End claims of a batch: mark rows as answered, park them with a reason, or release them.
+    """End claims of a batch: rows become answered, parked with a reason, or free.
 
     The record of a released row is deleted, so the row can be asked again. Runs in the caller's
     transaction, which the caller rolls back after an error.

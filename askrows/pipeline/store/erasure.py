@@ -177,7 +177,7 @@ def erase_row(
 def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
     """Delete a user's task with its rows, answers, corrections and marks; its batches stay.
 
-    The batches keep counts and costs, and the journal marks each as rolled back. On SQLite the
+    The batches keep counts and costs, and the journal says that each is rolled back. On SQLite the
     deleted content is overwritten. Runs in the caller's transaction.
     """
     if tx.dialect.name == "sqlite":

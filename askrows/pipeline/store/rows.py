@@ -1,6 +1,6 @@
 """Store the rows of a source, and sync them with a new reading of the source.
 
-- Rows are stored in `askrows_rows`. A row that its source no longer has is marked as gone.
+- Rows are stored in `askrows_rows`. A row that its source no longer has becomes gone.
 - User tasks have all their rows here. The people task has here only cells of its file for which its
   table has no columns.
 - A reading is staged in a temporary table, for which nobody waits. A few statements of a single
@@ -134,7 +134,7 @@ class StagedRows(NamedTuple):
         """Sync the rows of a task with the staged rows, then run a block in the same transaction.
 
         The sync comes before the block, and the commit at its end. New and changed rows are
-        written, and rows that were gone are restored. Rows that are not staged are marked as gone,
+        written, and rows that were gone are restored. Rows that are not staged become gone,
         and refused rows that are not staged are deleted. The number of a row is its place in the
         source; a gone row has a number below 1.
 
@@ -194,7 +194,7 @@ class StagedRows(NamedTuple):
             return [tuple(row) for row in self.connection.execute(query)]
 
     def read_gone(self, task: str, *, limit: int) -> list[str]:
-        """Return the values as JSON of rows that a sync would mark as gone."""
+        """Return the values as JSON of rows that a sync would record as gone."""
         is_present = (rows.c.task == task) & rows.c.gone_at.is_(None) & ~IS_REFUSED
         query = select(rows.c.row).where(is_present, ~_is_staged()).order_by(rows.c.n)
         with self.connection.begin():

@@ -123,7 +123,7 @@ def read_history(store: Store, task: Task, row_name: str) -> Document:
         `item` (id), `answer` (values by field; empty if there is no answer), `state` (hash to pass
         to `correct`) and `edits`. Edits are in ascending order, each with `number`, `who`, `at`,
         `before`, `after`, `undoes` and `changes` ((before, after) by changed field). `reviewed_by`
-        and `reviewed_at` are None if nobody marked the answer as reviewed.
+        and `reviewed_at` are None if nobody reviewed the answer.
 
     Raises:
         InputError: There is no such row.
@@ -451,16 +451,16 @@ def mark_answer_reviewed(
     expected_state: str | None = None,
     is_reviewed: bool,
 ) -> None:
-    """Mark the preferred answer of a row as reviewed, or remove the mark.
+    """Record that a person reviewed the preferred answer of a row, or remove the review.
 
-    The mark confirms all fields of the answer as right, so that they are right values. It does not
-    pass to a new answer of the row. A correction can be marked, too.
+    A review confirms all fields of the answer as right, so that they are right values. It does
+    not pass to a new answer of the row. A correction can be reviewed, too.
 
     Args:
         row_name: Id or name of the row.
         editor_name: Name of the reviewer.
         expected_state: `state` of the answer that the reviewer saw; None skips the check.
-        is_reviewed: False removes the mark.
+        is_reviewed: False removes the review.
 
     Raises:
         ChangedMeanwhileError: The answer is no longer in `expected_state`.
@@ -537,11 +537,11 @@ def _make_changed_answer(
 
 
 def _read_answer_history(tx: Connection, task: Task, row_id: str) -> Document:
-    """Return the history of a row as a document: its answer, its edits and the mark of review.
+    """Return the history of a row as a document: its answer, its edits and its review.
 
     The members are those that `read_history` returns. `state` is a hash of row id, answer and
     number of edits, so it changes with each edit. `reviewed_by` and `reviewed_at` are None if
-    nobody marked the answer as reviewed. Each edit has its changed fields, as (before, after).
+    nobody reviewed the answer. Each edit has its changed fields, as (before, after).
     """
     answer = task.read_current_answers(tx, [row_id])[row_id]
     row_edits = edits.list_edits(tx, task.name, [row_id])[row_id]

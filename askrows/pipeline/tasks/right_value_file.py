@@ -1,8 +1,8 @@
 """Correct and confirm the answers of many rows by a file of right values.
 
 Each line of the file has the key of a row, and columns named like fields have the right values. A
-value that the answer has already is confirmed. A blank cell says nothing. A column `reviewed` marks
-answers as reviewed. Other columns of the rows, of an export and of a list are ignored.
+value that the answer has already is confirmed. A blank cell says nothing. A column `reviewed` makes
+answers reviewed. Other columns of the rows, of an export and of a list are ignored.
 
 A file is stored in one transaction or not at all. So a killed command stores nothing, and the same
 file stored twice changes nothing the second time.
@@ -39,7 +39,7 @@ CORRECT_LINES_HINT = "correct these lines, then type the command again"
 # Prefix of fields whose names the source has, too.
 _ANSWER_PREFIX = "answer_"
 # Cells of the column `reviewed` in lower case: whether the row is reviewed.
-_MARKS = {
+_REVIEW_WORDS = {
     **dict.fromkeys(("true", "yes", "y", "1", "1.0", "x"), True),
     **dict.fromkeys(("false", "no", "n", "0", "0.0"), False),
 }
@@ -77,7 +77,7 @@ class _Columns(NamedTuple):
     key: Sequence[str]
     # Columns of right values, by field.
     by_field: Mapping[str, str]
-    # The column that marks rows as reviewed; "" if there is none.
+    # The column that makes rows reviewed; "" if there is none.
     review: str
     ignored: Sequence[str]
 
@@ -88,14 +88,14 @@ class _Columns(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A line with right values or a mark of review."""
+    """A line with right values or a review."""
 
     number: int
     # The key, or the name of the row.
     key_text: str
     # The right values by field.
     values: Mapping[str, Any]
-    # The answer is to be marked as reviewed. False if the file says that nobody looked at the row,
+    # The answer is to be reviewed. False if the file says that nobody looked at the row,
     # None if it says nothing.
     is_reviewed: bool | None
 
@@ -105,16 +105,16 @@ class CorrectionFileReport:
     """Result of a file of right values."""
 
     path: str
-    # Rows of the file with a right value or a mark of review. They are the corrected, the
-    # confirmed, the unchanged, and those that are only marked.
+    # Rows of the file with a right value or a review. They are the corrected, the
+    # confirmed, the unchanged, and those that are only reviewed.
     labelled: int = 0
     # Rows whose answer has other values now.
     corrected: int = 0
     # Rows of which only present values became right values.
     confirmed: int = 0
-    # Rows whose answer is marked as reviewed now, and was not before.
+    # Rows whose answer is reviewed now, and was not before.
     reviewed: int = 0
-    # Rows that had all these right values and marks before.
+    # Rows that had all these right values and reviews before.
     unchanged: int = 0
     # Rows without right values: nobody looked at them, as the file says, and no value is changed.
     unlabelled: int = 0
@@ -130,7 +130,7 @@ class CorrectionFileReport:
 
     @property
     def has_changes(self) -> bool:
-        """Return whether an answer is corrected, confirmed or marked."""
+        """Return whether an answer is corrected, confirmed or reviewed."""
         return bool(self.corrected or self.confirmed or self.reviewed)
 
     @property
@@ -149,16 +149,17 @@ def correct_by_file(
     editor_name: str,
     is_dry: bool,
 ) -> CorrectionFileReport:
-    """Correct, confirm and mark answers by the right values of a file, all in one transaction.
+    """Correct, confirm and review answers by the right values of a file, all in one transaction.
 
-    A mark says whether a person reviewed the row. An empty cell is neither value nor mark.
+    The column `reviewed` says whether a person reviewed the row. An empty cell is neither value nor
+    review.
 
     - An answer that differs from the right values is corrected.
-    - An answer that agrees with them is confirmed, unless the row has a mark: then the mark alone
-      says whether the row was reviewed.
-    - Then the answers of rows with a positive mark are marked as reviewed.
+    - An answer that agrees with them is confirmed, unless the row has a review: then the review
+      alone says whether the row was reviewed.
+    - Then the answers of rows with a positive review are reviewed.
 
-    If one value or mark is refused, nothing is stored.
+    If one value or review is refused, nothing is stored.
 
     Args:
         path: A CSV, JSON, JSON lines, .xlsx or Parquet file with the key columns of the task.
@@ -200,19 +201,21 @@ def correct_by_file(
             {row_id: line.values for row_id, line in lines_by_id.items() if line.values},
             editor_name=editor_name,
             edited_at=edited_at,
-            # A mark makes all fields right values, and nobody looked at a row without one. So a
+            # A review makes all fields right values, and nobody looked at a row without one. So a
             # list that was written to a file changes nothing if it is read again.
             unconfirmable_ids={
                 row_id for row_id, line in lines_by_id.items() if line.is_reviewed is not None
             },
         )
-        marked_ids, mark_faults = _plan_review_marks(tx, task, lines_by_id, planned, columns.review)
-        faults += key_faults + mark_faults
+        newly_reviewed_ids, review_faults = _plan_reviews(
+            tx, task, lines_by_id, planned, columns.review
+        )
+        faults += key_faults + review_faults
         refusals = planned.refusals
-        if not (is_dry or faults or refusals) and (planned.new_edits or marked_ids):
+        if not (is_dry or faults or refusals) and (planned.new_edits or newly_reviewed_ids):
             refusals = corrections.store_acceptable_edits(tx, task, planned.new_edits)
-            marked_answers = task.read_preferred_answers(tx, marked_ids).values()
-            answer_ids = [answer.id for answer in marked_answers]
+            reviewed_answers = task.read_preferred_answers(tx, newly_reviewed_ids).values()
+            answer_ids = [answer.id for answer in reviewed_answers]
             answers.set_reviews(tx, answer_ids, who=editor_name, at=edited_at)
         for row_id, error in refusals.items():
             faults += _list_refusal_faults(error, lines_by_id[row_id].number, columns)
@@ -221,7 +224,7 @@ def correct_by_file(
             hint = _make_hint(task, has_unknown_rows=bool(key_faults))
             raise FileFaultsError(path, faults, hint=hint)
 
-    report = _make_correction_report(path, lines_by_id, planned, marked_ids)
+    report = _make_correction_report(path, lines_by_id, planned, newly_reviewed_ids)
     report.ignored_columns = list(columns.ignored)
     report.notes = list(source.notes)
     report.is_dry = is_dry
@@ -232,7 +235,7 @@ def correct_by_file(
 
 
 def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
-    """Return which columns of a file have the key, fields and marks, and which are ignored.
+    """Return which columns of a file have the key, fields and reviews, and which are ignored.
 
     - The right values of a field are in the column `answer_FIELD` if the file has it, otherwise in
       the column `FIELD`.
@@ -241,12 +244,12 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
     - Any other column is an error, for example a comment that a person added.
 
     Args:
-        grid: The list of the rows. Its review column is the column with the marks.
+        grid: The list of the rows. Its review column is the column with the reviews.
 
     Raises:
-        FileFaultsError: The file has an unknown column, or its marks may be values of a field.
+        FileFaultsError: The file has an unknown column, or its reviews may be values of a field.
         InputError: A key column is missing, or there is neither a column of a field nor one of
-            marks.
+            reviews.
     """
     names = [name for name in source.names if name]
     key = _find_key_columns(task, names, source.path)
@@ -274,8 +277,8 @@ def _match_columns(task: Task, source: FileSource, grid: Grid) -> _Columns:
             faults.append(LineFault(1, name, "; ".join(filter(None, (message, suggestion)))))
     field_column = f"{_ANSWER_PREFIX}{review_name}"
     if review in field_names and field_column not in names:
-        # An export has the field under its own name; its values would mark rows as reviewed.
-        message = f"this marks rows as reviewed; name the column of the field {field_column!r}"
+        # An export has the field under its own name; its values would make rows reviewed.
+        message = f"this makes rows reviewed; name the column of the field {field_column!r}"
         faults.append(LineFault(1, review, message))
     if faults:
         raise FileFaultsError(source.path, faults)
@@ -325,11 +328,11 @@ def _find_key_columns(task: Task, names: Sequence[str], path: Path) -> Sequence[
 def _read_labelled_lines(
     task: Task, source: FileSource, columns: _Columns
 ) -> tuple[list[_Line], list[LineFault]]:
-    """Read the lines of a file that have a right value or a mark; return them, and the faults.
+    """Read the lines of a file that have a right value or a review; return them, and the faults.
 
-    A mark counts only if it says that a person reviewed the row. Lines without a value and without
-    such a mark are left out. Unreadable rows, wrong marks, rows with a value or mark but without a
-    key, and repeated keys, also of rows without values, are faults.
+    A review counts only if it says that a person reviewed the row. Lines without a value and
+    without such a review are left out. Unreadable rows, wrong reviews, rows with a value or review
+    but without a key, and repeated keys, also of rows without values, are faults.
     """
     fields = {answer_field.name: answer_field for answer_field in task.answer_fields}
     lines: list[_Line] = []
@@ -345,13 +348,13 @@ def _read_labelled_lines(
             for field_name, column in columns.by_field.items()
             if not is_blank_cell(row.values.get(column))
         }
-        mark = to_prompt_text(row.values.get(columns.review)).strip().lower()
-        if mark and mark not in _MARKS:
+        review = to_prompt_text(row.values.get(columns.review)).strip().lower()
+        if review and review not in _REVIEW_WORDS:
             message = (
-                f"write true, yes, 1 or x, or leave it empty, not {mark[:MAX_CLEANED_CHARS]!r}"
+                f"write true, yes, 1 or x, or leave it empty, not {review[:MAX_CLEANED_CHARS]!r}"
             )
             faults.append(LineFault(number, columns.review, message))
-        is_reviewed = _MARKS.get(mark)
+        is_reviewed = _REVIEW_WORDS.get(review)
         has_content = bool(values or is_reviewed)
 
         key_cells = [row.values.get(name) for name in columns.key]
@@ -412,20 +415,20 @@ def _match_lines_to_rows(
     return lines_by_id, faults
 
 
-def _plan_review_marks(
+def _plan_reviews(
     tx: Connection,
     task: Task,
     lines_by_id: Mapping[str, _Line],
     planned: PlannedEdits,
     column: str,
 ) -> tuple[list[str], list[LineFault]]:
-    """Return the rows to mark as reviewed, and faults of the rows that cannot be marked.
+    """Return the rows to review, and faults of the rows that cannot be reviewed.
 
-    A row is marked if the file says so, unless its answer is marked already and the planned edits
-    do not change it. Rows whose right values are refused are in neither list.
+    A row is reviewed if the file says so, unless its answer is reviewed already and the planned
+    edits do not change it. Rows whose right values are refused are in neither list.
 
     Args:
-        column: The column with the marks, for the faults.
+        column: The column with the reviews, for the faults.
     """
     reviewed_ids = [
         row_id
@@ -434,7 +437,7 @@ def _plan_review_marks(
     ]
     stored_answers = task.read_preferred_answers(tx, reviewed_ids)
     forgotten_ids = claims.list_forgotten_ids(tx, task.name, reviewed_ids)
-    marked_ids: list[str] = []
+    newly_reviewed_ids: list[str] = []
     faults: list[LineFault] = []
     for row_id in reviewed_ids:
         number = lines_by_id[row_id].number
@@ -443,8 +446,8 @@ def _plan_review_marks(
         elif row_id not in stored_answers and row_id not in planned.new_edits:
             faults.append(LineFault(number, column, "the row has no answer to review"))
         elif row_id in planned.new_edits or stored_answers[row_id].reviewed_at is None:
-            marked_ids.append(row_id)
-    return marked_ids, faults
+            newly_reviewed_ids.append(row_id)
+    return newly_reviewed_ids, faults
 
 
 def _list_refusal_faults(
@@ -477,20 +480,20 @@ def _make_correction_report(
     path: Path,
     lines_by_id: Mapping[str, _Line],
     planned: PlannedEdits,
-    marked_ids: Sequence[str],
+    newly_reviewed_ids: Sequence[str],
 ) -> CorrectionFileReport:
-    """Return the counts of the lines, of their planned edits and of the marked rows."""
+    """Return the counts of the lines, of their planned edits and of the reviewed rows."""
     # A cell of a row that nobody looked at is a right value only if it changes the answer.
     unlabelled_ids = {
         row_id
         for row_id, line in lines_by_id.items()
         if line.is_reviewed is False and row_id not in planned.new_edits
     }
-    changed_ids = planned.new_edits.keys() | set(marked_ids)
+    changed_ids = planned.new_edits.keys() | set(newly_reviewed_ids)
     report = CorrectionFileReport(
         str(path),
         labelled=len(lines_by_id) - len(unlabelled_ids),
-        reviewed=len(marked_ids),
+        reviewed=len(newly_reviewed_ids),
         unchanged=len(lines_by_id.keys() - changed_ids - unlabelled_ids),
         unlabelled=len(unlabelled_ids),
     )

@@ -36,13 +36,13 @@ def correct_row(
     is_reviewed: bool | None,
     editor_name: str,
 ) -> Report:
-    """Correct, mark or only read the answer about a row; report its fields and its edits.
+    """Correct, review or only read the answer about a row; report its fields and its edits.
 
     Args:
         ws: The workspace.
         row_name: Key or name of the row.
         change: New values by field, the number of an edit to undo, or None to change no value.
-        is_reviewed: Mark the answer as reviewed, remove the mark, or None to leave it.
+        is_reviewed: Record a review of the answer, remove it, or None to leave it.
         editor_name: Name of the editor.
 
     Raises:
@@ -60,7 +60,7 @@ def correct_row(
             editor_name=editor_name,
             is_reviewed=is_reviewed,
         )
-        title = f"{row_name}: {'marked as reviewed' if is_reviewed else 'mark removed'}"
+        title = f"{row_name}: {'reviewed' if is_reviewed else 'review removed'}"
     if change is None:
         figures = corrections.read_history(ws.store, ws.task, row_name)
     else:
@@ -79,7 +79,7 @@ def correct_row(
 
     report = Report(figures, title, [*format_lines("answer", figures["answer"])])
     if figures["reviewed_at"] is not None:
-        report.parts.append(f"marked as {format_fields(figures, 'reviewed_by reviewed_at')}")
+        report.parts.append(format_fields(figures, "reviewed_by reviewed_at"))
     if figures["edits"]:
         report.parts.append(_make_edit_table(figures["edits"], EDIT_COLUMNS))
     return report

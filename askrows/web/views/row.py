@@ -406,7 +406,7 @@ def _row_values(
         # The answer that lists and exports show.
         "answer_source": next((answer for answer in row["answers"] if answer["preferred"]), None),
         "edits": history["edits"],
-        "review_marks": [
+        "reviews": [
             {
                 "at": answer["reviewed_at"],
                 "who": answer["reviewed_by"],

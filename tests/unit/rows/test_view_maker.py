@@ -30,7 +30,7 @@ def test_changed_views_have_a_new_number(tmp_path: Path) -> None:
             query = "SELECT pg_get_viewdef('{}'::regclass)"
         definitions = [tx.exec_driver_sql(query.format(name)).scalar_one() for name in VIEWS]
 
-    # The mark in SQLite's views has the number itself.
+    # The stamp in SQLite's views has the number itself.
     sql = "".join(definition.partition(" */ ")[2] or definition for definition in definitions)
     digest = hashlib.sha256(sql.encode()).hexdigest()[:16]
     number, digests = MAKER

@@ -19,20 +19,20 @@ RESULT = SealedFile(Path("batches/result"), "0", 0)
 
 # A move into each state except the first state.
 MOVES: dict[BatchState, Move] = {
-    BatchState.PREPARED: lambda tx, batch: batches.mark_refused(
+    BatchState.PREPARED: lambda tx, batch: batches.record_refused(
         tx, batch, reason="no", outcome="refused", now=NOW
     ),
-    BatchState.SUBMITTING: lambda tx, batch: batches.mark_submitting(
+    BatchState.SUBMITTING: lambda tx, batch: batches.record_submitting(
         tx, batch, display_name=f"n-t{batch.tries + 1}", now=NOW
     ),
-    BatchState.SUBMITTED: lambda tx, batch: batches.mark_submitted(
+    BatchState.SUBMITTED: lambda tx, batch: batches.record_submitted(
         tx, batch, remote_name="batches/b", display_name="n-t1", outcome="created", now=NOW
     ),
-    BatchState.DOWNLOADED: lambda tx, batch: batches.mark_downloaded(
+    BatchState.DOWNLOADED: lambda tx, batch: batches.record_downloaded(
         tx, batch, RESULT.path, RESULT, event_reason="succeeded", now=NOW
     ),
-    BatchState.INGESTED: lambda tx, batch: batches.mark_ingested(tx, batch, now=NOW),
-    BatchState.FAILED: lambda tx, batch: batches.mark_failed(tx, batch, reason="failed", now=NOW),
+    BatchState.INGESTED: lambda tx, batch: batches.record_ingested(tx, batch, now=NOW),
+    BatchState.FAILED: lambda tx, batch: batches.record_failed(tx, batch, reason="failed", now=NOW),
 }
 # All allowed moves, written independently of the product.
 ALLOWED = {
