@@ -38,7 +38,7 @@ from askrows.pipeline.core.states import BatchState, Mode
 from askrows.pipeline.core.text import format_usd, plural
 from askrows.pipeline.gemini.models import Model
 from askrows.pipeline.gemini.usage import Usage, calculate_cost
-from askrows.pipeline.store import answers, batches, marks
+from askrows.pipeline.store import answers, batches, journal
 from askrows.pipeline.store.batches import (
     CANCELLED_BEFORE_SENT,
     CANCELLED_BY_USER,
@@ -239,7 +239,7 @@ def _give_up(ws: WorkspaceSession, batch: BatchRow, *, reason: str) -> str:
         has_result = batch.result_file is None or _has_intact_result(ws.data, batch)
         # Otherwise later checks would report the missing file.
         if not has_request or not has_result:
-            marks.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
+            journal.record_cleaned(tx, batch.number, reason="lost or damaged", now=ws.now())
     if batch.state is BatchState.PREPARED:
         delete_upload(ws.client, batch.upload)
     return f"given up; {plural(released_rows, 'row')} can be asked again"

@@ -37,11 +37,11 @@ def _make_task(tx: "Connection", settings: "Settings") -> "Task":
     """
     from askrows.pipeline.experts.index_entries import make_people_index
     from askrows.pipeline.experts.task import PeopleTask
-    from askrows.pipeline.store import marks
+    from askrows.pipeline.store import journal
 
     text_columns = settings.index_columns
     if text_columns is None:
-        text_columns = marks.read_index_columns(tx)
+        text_columns = journal.read_index_columns(tx)
 
     index = make_people_index(text_columns)
     task = PeopleTask(index, vocabulary_file=settings.tags_from)

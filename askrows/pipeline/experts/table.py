@@ -76,7 +76,6 @@ from askrows.pipeline.store.database import (
     split_into_pages,
     update_rows,
 )
-from askrows.pipeline.store.marks import MERGE_EVENT
 from askrows.pipeline.store.schema import (
     NUMBER_COLUMN_TYPE,
     ColumnTyped,
@@ -85,6 +84,7 @@ from askrows.pipeline.store.schema import (
 )
 from askrows.pipeline.store.schema import answers as stored_answers
 from askrows.pipeline.store.sqlite import WAL_SWITCH_KEY
+from askrows.pipeline.store.tag_merges import MERGE_EVENT
 from askrows.pipeline.store.text_hash import TextHash
 
 # Limits of a search in the texts of untagged people.

@@ -16,7 +16,7 @@ from askrows.pipeline.core.report import Report, make_table
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.experts import table
 from askrows.pipeline.rows.cells import parse_text_list, to_compact_json
-from askrows.pipeline.store import answers, marks, workspace
+from askrows.pipeline.store import answers, tag_merges, workspace
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks import corrections
 from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE
@@ -61,7 +61,7 @@ def count_tags(store: Store) -> Document:
         for (cell,) in table.people_table(tx).read_cells(tx, ("tags",), table.tagged):
             people_count += 1
             use_counts.update(set(parse_text_list(cell) or ()))
-        merges = marks.list_merges(tx, table.TASK)
+        merges = tag_merges.list_merges(tx, table.TASK)
 
     tags_by_use = sorted(use_counts, key=lambda tag: (-use_counts[tag], tag))
     return {
@@ -121,10 +121,10 @@ def merge_tags(
     from askrows.pipeline.experts.declaration import validate_tag
 
     with store.write() as tx:
-        rules_before = marks.active_merge_rules(tx, table.TASK)
+        rules_before = tag_merges.active_merge_rules(tx, table.TASK)
         rules = {
             tag_merge.old: tag_merge.new
-            for tag_merge in marks.list_merges(tx, table.TASK)
+            for tag_merge in tag_merges.list_merges(tx, table.TASK)
             if tag_merge.undone_at is None
         }
         valid_pairs = dict.fromkeys((validate_tag(old), validate_tag(new)) for old, new in pairs)
@@ -137,7 +137,7 @@ def merge_tags(
         _add_rules(rules, new_pairs, used_tags=used_tags)
         editor = corrections.normalize_editor_name(editor)
         merge_numbers = {
-            marks.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
+            tag_merges.add_merge(tx, table.TASK, old, new, editor=editor, now=merged_at)
             for old, new in new_pairs
         }
         return _rewrite_tags(tx, rules_before, merge_numbers)
@@ -167,7 +167,7 @@ def _add_rules(
             )
         rules[old] = new
 
-    circular_tags = rules.keys() - marks.resolve_replacement_chains(rules).keys()
+    circular_tags = rules.keys() - tag_merges.resolve_replacement_chains(rules).keys()
     if circular_tags:
         message = f"the merges of {min(circular_tags)!r} would form a circle; {UNCHANGED_MESSAGE}"
         raise InputError(message, hint="leave out a merge of the circle")
@@ -188,8 +188,8 @@ def undo_merge(store: Store, number: int, editor: str, *, undone_at: datetime) -
         InputError: No merge with this number is in force.
     """
     with store.write() as tx:
-        rules_before = marks.active_merge_rules(tx, table.TASK)
-        if not marks.undo_merge(
+        rules_before = tag_merges.active_merge_rules(tx, table.TASK)
+        if not tag_merges.undo_merge(
             tx,
             table.TASK,
             number,
@@ -226,7 +226,7 @@ def _rewrite_tags(
         (number of people whose tags changed) and `kept` (number of people whose tags should change,
         but whose rows the database left unchanged).
     """
-    rules = marks.active_merge_rules(tx, table.TASK)
+    rules = tag_merges.active_merge_rules(tx, table.TASK)
     people = table.people_table(tx)
     tagged_ids: list[str] = []
     if merge_numbers:
@@ -245,8 +245,8 @@ def _rewrite_tags(
             answered_tags = tags
             if person_id in last_answers:
                 answered_tags = json.loads(last_answers[person_id].answer).get("tags", [])
-            follows_answer = marks.apply_rules(answered_tags, rules_before) == tags
-            new_tags = marks.apply_rules(answered_tags if follows_answer else tags, rules)
+            follows_answer = tag_merges.apply_rules(answered_tags, rules_before) == tags
+            new_tags = tag_merges.apply_rules(answered_tags if follows_answer else tags, rules)
             if new_tags != tags:
                 changed_tags[person_id] = to_compact_json(new_tags)
         changed_count += len(changed_tags)
@@ -256,7 +256,7 @@ def _rewrite_tags(
         workspace.record_row_change(tx, table.TASK)
     merges = [
         tag_merge._asdict()
-        for tag_merge in marks.list_merges(tx, table.TASK)
+        for tag_merge in tag_merges.list_merges(tx, table.TASK)
         if tag_merge.number in merge_numbers
     ]
     kept_count = changed_count - written_count

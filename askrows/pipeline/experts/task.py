@@ -28,7 +28,7 @@ from askrows.pipeline.rows.grid import Grid
 from askrows.pipeline.rows.reflection import is_sqlite
 from askrows.pipeline.rows.refusals import is_constraint_error
 from askrows.pipeline.rows.task_rows import TaskRows
-from askrows.pipeline.store import answers, marks
+from askrows.pipeline.store import answers, tag_merges
 from askrows.pipeline.store import rows as row_store
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import (
@@ -223,7 +223,7 @@ class PeopleTask(Task):
             in the current text.
         """
         outcomes_by_id = {outcome.claim.row_id: outcome for outcome in outcomes}
-        merge_rules = marks.active_merge_rules(tx, table.TASK)
+        merge_rules = tag_merges.active_merge_rules(tx, table.TASK)
         rows = table.people_table(tx).read_rows(
             tx,
             list(outcomes_by_id),
@@ -248,7 +248,7 @@ class PeopleTask(Task):
             tags = cast("Tags", outcomes_by_id[row_id].answer).tags
             if tags:
                 tags_by_id[row_id] = to_compact_json(
-                    marks.apply_rules(tags, merge_rules) if merge_rules else tags,
+                    tag_merges.apply_rules(tags, merge_rules) if merge_rules else tags,
                 )
 
         tagged_ids = [
@@ -315,10 +315,10 @@ class PeopleTask(Task):
         """
         row_ids = list(new_edits)
         rows = table.people_table(tx).read_rows(tx, row_ids, table.COLUMNS, should_lock=True)
-        merge_rules = marks.active_merge_rules(tx, table.TASK)
+        merge_rules = tag_merges.active_merge_rules(tx, table.TASK)
         tags_by_id: dict[str, str | None] = {}
         for row_id, new_edit in new_edits.items():
-            new_tags = marks.apply_rules(new_edit.edit.after["tags"], merge_rules)
+            new_tags = tag_merges.apply_rules(new_edit.edit.after["tags"], merge_rules)
             _check_corrected_tags(rows[row_id], new_edit, new_tags)
             tags_by_id[row_id] = to_compact_json(new_tags) if new_tags else None
 
@@ -433,12 +433,12 @@ def _find_ids_with_model_tags(
         if not last_answer.is_corrected and version in {None, last_answer.version}
     }
 
-    merge_rules = marks.active_merge_rules(tx, table.TASK)
+    merge_rules = tag_merges.active_merge_rules(tx, table.TASK)
     rows = table.people_table(tx).read_rows(tx, list(answers_by_id), ("tags",))
     ids_with_own_tags = []
     for row_id, row in rows.items():
         answered_tags = json.loads(answers_by_id[row_id]).get("tags") or []
-        if parse_text_list(row["tags"]) == marks.apply_rules(answered_tags, merge_rules):
+        if parse_text_list(row["tags"]) == tag_merges.apply_rules(answered_tags, merge_rules):
             ids_with_own_tags.append(row_id)
     return ids_with_own_tags
 

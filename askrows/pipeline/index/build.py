@@ -42,7 +42,7 @@ from askrows.pipeline.index.write import (
     write_build,
 )
 from askrows.pipeline.rows.row_state import RowState
-from askrows.pipeline.store import marks
+from askrows.pipeline.store import journal
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.store.workspace import add_build, get_workspace
@@ -210,7 +210,7 @@ def _record_promotion(
     index_columns = workspace.settings.index_columns
     with workspace.store.write() as tx:
         if index_columns is not None:
-            marks.record_index_columns(
+            journal.record_index_columns(
                 tx,
                 manifest.number,
                 columns=index_columns,

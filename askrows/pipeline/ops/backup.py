@@ -43,7 +43,7 @@ from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.vector_cache import open_vector_cache
 from askrows.pipeline.ops import clean
 from askrows.pipeline.quality.report import REPORTS_FOLDER
-from askrows.pipeline.store import batches, marks
+from askrows.pipeline.store import batches, journal
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task_file import ROW_FILES_FOLDER, TASKS_FOLDER
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -216,7 +216,7 @@ def _copy_sealed_files(
     with closing(Store(copied_url)) as copied_store, copied_store.open_foreign_snapshot() as tx:
         assert tx is not None  # noqa: S101 - the file is there
         all_batches = batches.batches_in_states(tx)
-        cleaned_batches = marks.cleaned_batches(tx)
+        cleaned_batches = journal.cleaned_batches(tx)
 
     hashes = dict[str, str]()
     for batch in all_batches:

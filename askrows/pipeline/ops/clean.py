@@ -33,7 +33,7 @@ from askrows.pipeline.index.vector_cache import VectorCache, open_vector_store, 
 from askrows.pipeline.index.vectors import QUERY_TASK_TYPE
 from askrows.pipeline.index.write import load_meaningless_queries
 from askrows.pipeline.quality import report as reports
-from askrows.pipeline.store import batches, marks, runs
+from askrows.pipeline.store import batches, journal, runs
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -143,7 +143,7 @@ def _clean_batches(
     """
     with ws.store.read() as tx:
         all_batches = batches.batches_in_states(tx)
-        cleaned_batches = marks.cleaned_batches(tx)
+        cleaned_batches = journal.cleaned_batches(tx)
 
     # All names are checked before the first file is removed.
     files_by_number = {
@@ -179,7 +179,7 @@ def _clean_batches(
         if number not in cleaned_batches:
             reason = f"older than {report.keep_days:g} days"
             with ws.store.write() as tx:
-                marks.record_cleaned(tx, number, reason=reason, now=ws.now())
+                journal.record_cleaned(tx, number, reason=reason, now=ws.now())
         for file in existing_files:
             file.path.unlink(missing_ok=True)
 

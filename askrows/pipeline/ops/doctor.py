@@ -32,13 +32,7 @@ from askrows.pipeline.gemini.remote import RemoteBatch
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
 from askrows.pipeline.ops import clean
-from askrows.pipeline.store import (
-    answer_counts,
-    batches,
-    marks,
-    sqlite,
-    workspace,
-)
+from askrows.pipeline.store import answer_counts, batches, journal, sqlite, workspace
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
@@ -191,7 +185,7 @@ def _check_batch_counts(report: DoctorReport) -> Iterator[RowFault]:
     with report.ws.store.read() as tx:
         task_batches = _list_task_batches(tx)
         counts_by_batch = answer_counts.count_outcomes(tx)
-        rolled_back_numbers = marks.rolled_back_batches(tx)
+        rolled_back_numbers = journal.rolled_back_batches(tx)
 
     for batch in task_batches:
         stored_counts = Counter(counts_by_batch.get(batch.number))
@@ -233,8 +227,8 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
     ws = report.ws
     with ws.store.read() as tx:
         task_batches = _list_task_batches(tx)
-        cleaned_batches = marks.cleaned_batches(tx)
-        if marks.open_erasures(tx):
+        cleaned_batches = journal.cleaned_batches(tx)
+        if journal.open_erasures(tx):
             return
 
     for batch in task_batches:
@@ -521,7 +515,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_erasures(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each row whose `forget` was interrupted."""
-    for row_id in report.ws.store.query(marks.open_erasures):
+    for row_id in report.ws.store.query(journal.open_erasures):
         yield _create_notice(
             f"the forgetting of row {row_id} was interrupted",
             "some data of the row may remain",

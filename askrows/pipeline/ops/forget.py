@@ -38,7 +38,7 @@ from askrows.pipeline.quality import report as reports
 from askrows.pipeline.rows.answer_views import drop_views
 from askrows.pipeline.rows.columns import EXPORT_COLUMNS, fold_name, has_export_columns
 from askrows.pipeline.rows.row_import import GONE_ROW_KIND
-from askrows.pipeline.store import batches, erasure, marks, rows, workspace
+from askrows.pipeline.store import batches, erasure, journal, rows, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
@@ -181,7 +181,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
 
     with ws.store.write() as tx:
         for name in names:
-            marks.finish_erasure(tx, task.name, name)
+            journal.finish_erasure(tx, task.name, name)
 
     out_of_reach = OUT_OF_REACH
     stored_table = _find_stored_table(task, ws.data)
@@ -248,7 +248,7 @@ def forget_task(ws: WorkspaceSession) -> Report:
             task_batches = batches.batches_in_states(tx, task=task.name)
             has_open_batches = bool(batches.batches_in_states(tx, *OPEN_STATES))
             for batch in task_batches:
-                marks.record_cleaned(
+                journal.record_cleaned(
                     tx, batch.number, reason="its task was forgotten", now=ws.now()
                 )
         batches_folder = ws.data / BATCHES_FOLDER
@@ -337,7 +337,7 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
     task = ws.task
     with ws.store.read() as tx:
         row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
-        is_continuation = all(marks.open_erasures(tx, task.name, name) for name in names)
+        is_continuation = all(journal.open_erasures(tx, task.name, name) for name in names)
         _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
         ws.workspace.confirm(
@@ -374,7 +374,7 @@ def _find_rows_to_forget(
     """
     named_rows = []
     for name in names:
-        row_ids = marks.open_erasures(tx, task.name, name)
+        row_ids = journal.open_erasures(tx, task.name, name)
         try:
             row_ids.append(task.find_row_id(tx, name))
         except InputError:
@@ -438,7 +438,7 @@ def _check_sealed_files(
     while any `forget` of the workspace is unfinished, because it may have rewritten files.
     """
     # A killed run may have recorded a hash before its file; `_drop_lines` checks those files.
-    if marks.open_erasures(tx):
+    if journal.open_erasures(tx):
         return
 
     for batch in _read_row_batches(tx, task, row_ids):
@@ -554,7 +554,7 @@ def _erase_rows(
             tx, task.name, row_id, texts_to_erase=names, has_askrows_number=not has_source
         )
         if has_source:
-            marks.record_erased_row(tx, task.name, row_id, now=now)
+            journal.record_erased_row(tx, task.name, row_id, now=now)
 
     # Recorded without ids, because no list may contain the ids of forgotten rows.
     workspace.record_row_change(tx, task.name)

@@ -41,7 +41,7 @@ from askrows.pipeline.index.indexed_tasks import is_task_indexed
 from askrows.pipeline.rows import export
 from askrows.pipeline.rows.row_state import RowState
 from askrows.pipeline.rows.stored_rows import CHANGED_AT_COLUMN
-from askrows.pipeline.store import again, answers, batches, claims, marks, request_history
+from askrows.pipeline.store import again, answers, batches, claims, journal, request_history
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming, row_export
 from askrows.pipeline.tasks.row_export import ExportReport, check_export_target
@@ -315,7 +315,7 @@ def _add_request_and_reply_lines(
     `wire` has `request` (the line without images, None if there is no line) and `replies` (all
     lines), and in `no_request` and `no_reply` the reasons why they are missing, else "".
     """
-    cleaned_batches = marks.cleaned_batches(tx)
+    cleaned_batches = journal.cleaned_batches(tx)
     for request in requests:
         batch = batches.get_batch(tx, request["batch"])
         is_cleaned = batch.number in cleaned_batches

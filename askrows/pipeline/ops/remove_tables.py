@@ -16,7 +16,7 @@ from askrows.pipeline.core.report import Report, format_figures
 from askrows.pipeline.core.text import join_first, plural
 from askrows.pipeline.rows.answer_views import is_our_view
 from askrows.pipeline.rows.reflection import is_sqlite, quote_name
-from askrows.pipeline.store import batches, marks, schema
+from askrows.pipeline.store import batches, journal, schema
 from askrows.pipeline.store.database import Connection, Store, describe_error
 from askrows.pipeline.tasks.shipped_task import list_shipped_tasks
 
@@ -102,7 +102,7 @@ def _list_removable_objects(tx: Connection) -> RemovableObjects:
     views have its mark, see `answer_views`. Its indexes are listed only if they are on kept tables;
     they begin with `askrows_`, or mark an adopted table of a task. Only reads the database.
     """
-    created_names = marks.read_created_tables(tx)
+    created_names = journal.read_created_tables(tx)
     own_tables = sorted(schema.our_tables(tx, created_names))
     kept_tables = [name for name in schema.other_tables(tx) if name not in created_names]
     view_names = sorted(inspect(tx).get_view_names())

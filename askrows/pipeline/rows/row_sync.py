@@ -39,7 +39,7 @@ from askrows.pipeline.rows.stored_rows import (
     parse_stored_values,
     to_stored_value,
 )
-from askrows.pipeline.store import claims, marks, workspace
+from askrows.pipeline.store import claims, journal, workspace
 from askrows.pipeline.store import rows as stored_rows
 from askrows.pipeline.store.database import Store, select_matching, split_into_pages
 from askrows.pipeline.store.locks import Locks
@@ -220,7 +220,7 @@ class RowSync:
         self, staged_rows: stored_rows.StagedRows, source: Any, display: Progress
     ) -> None:
         """Read a source to its end, and stage its rows, except forgotten rows."""
-        is_forgotten = self.store.query(marks.make_forgotten_check, self.record.name)
+        is_forgotten = self.store.query(journal.make_forgotten_check, self.record.name)
         rows = self.convert_rows(source, is_forgotten=is_forgotten)
         with display.bar("items", None) as bar:
             for page in split_into_pages(rows, PAGE_ROWS):

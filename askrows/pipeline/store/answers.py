@@ -41,7 +41,7 @@ from sqlalchemy import (
 )
 
 from askrows.pipeline.core.states import Mode, Outcome
-from askrows.pipeline.store import marks
+from askrows.pipeline.store import journal
 from askrows.pipeline.store.claims import PARKED
 from askrows.pipeline.store.database import (
     PAGE_ROWS,
@@ -86,7 +86,7 @@ _VERSION_STARTS = f"""
     SELECT task, version, min(at) AS began_at FROM (
         SELECT task, version, created_at AS at FROM askrows_batches
         WHERE mode <> '{Mode.TRIAL.value}' AND CAST(number AS TEXT) NOT IN (
-            SELECT name FROM askrows_events WHERE kind = '{marks.ROLLBACK_EVENT}'
+            SELECT name FROM askrows_events WHERE kind = '{journal.ROLLBACK_EVENT}'
         )
         UNION ALL
         SELECT task, version, started_at FROM askrows_runs WHERE ended_at IS NULL
@@ -820,7 +820,7 @@ def cost_of_version(tx: Connection, task: str, version: str) -> float:
     query = select(func.sum(batches.c.cost)).where(
         batches.c.task == task,
         batches.c.version == version,
-        ~marks.is_rolled_back(),
+        ~journal.is_rolled_back(),
     )
     return float(tx.execute(query).scalar() or 0.0)
 
@@ -844,11 +844,11 @@ def delete_version(
     reason = "its version was rolled back"
     batch_numbers = (
         select(batches.c.number)
-        .where(batches.c.task == task, batches.c.version == version, ~marks.is_rolled_back())
+        .where(batches.c.task == task, batches.c.version == version, ~journal.is_rolled_back())
         .order_by(batches.c.number)
     )
     for number in tx.execute(batch_numbers).scalars().all():
-        marks.record_rollback(tx, number, reason=reason, now=now)
+        journal.record_rollback(tx, number, reason=reason, now=now)
 
     is_open_run = and_(
         runs.c.task == task,

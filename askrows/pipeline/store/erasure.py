@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, select, true, update
 
 from askrows.pipeline.core.states import BatchState
-from askrows.pipeline.store import claims, marks
+from askrows.pipeline.store import claims, journal, tag_merges
 from askrows.pipeline.store.answers import FORGOTTEN_ANSWER, PERSON, delete_version
 from askrows.pipeline.store.database import has_row
-from askrows.pipeline.store.marks import ERASED_TEXT
+from askrows.pipeline.store.journal import ERASED_TEXT
 from askrows.pipeline.store.schema import (
     again,
     answers,
@@ -54,7 +54,7 @@ def begin_erasure(tx: Connection, task: str, row_id: str, *, name: str, now: dat
         name: The name that the user typed; the journal gets its digest.
     """
     claims.park_forgotten_row(tx, task, row_id, now=now)
-    marks.record_erasure(tx, task, row_id, name=name, now=now)
+    journal.record_erasure(tx, task, row_id, name=name, now=now)
 
 
 def has_records(tx: Connection, task: str, row_id: str) -> bool:
@@ -84,7 +84,7 @@ def list_batches_that_may_have_row(tx: Connection, task: str, row_id: str) -> li
         ),
     )
 
-    numbers = marks.rolled_back_batches(tx)
+    numbers = journal.rolled_back_batches(tx)
     for query in queries:
         numbers.update(number for number in tx.execute(query).scalars() if number is not None)
     return sorted(numbers)
@@ -189,7 +189,7 @@ def erase_task(tx: Connection, task: str, *, now: datetime) -> None:
     for table in (answers, attempts, row_claims, again, rows):
         tx.execute(delete(table).where(table.c.task == task))
     # Rows of a later task of this name are other rows.
-    marks.delete_erased_rows(tx, task)
+    journal.delete_erased_rows(tx, task)
     tx.execute(delete(tasks).where(tasks.c.name == task))
 
 
@@ -211,7 +211,7 @@ def _erase_in_column(
     """
     is_erasable: ColumnElement[bool] = true()
     if column is events.c.new:
-        is_erasable = events.c.kind.startswith(marks.MERGE_EVENT)
+        is_erasable = events.c.kind.startswith(tag_merges.MERGE_EVENT)
     key_columns = table.primary_key.columns
     query = select(*key_columns, column).where(column.contains(word, autoescape=True), is_erasable)
     for *key, cell in tx.execute(query).all():

@@ -52,10 +52,10 @@ class ShippedTask:
 
         Another program may have dropped them since.
         """
-        from askrows.pipeline.store import marks, schema
+        from askrows.pipeline.store import journal, schema
 
         has_index = schema.has_index(tx, self.indexed_table, self.adoption_index)
-        return has_index or self.indexed_table in marks.read_created_tables(tx)
+        return has_index or self.indexed_table in journal.read_created_tables(tx)
 
 
 _registered_tasks: dict[str, ShippedTask] = {}

@@ -27,7 +27,7 @@ from askrows.pipeline.core.text import format_usd
 from askrows.pipeline.index import build
 from askrows.pipeline.ops.open_task import open_workspace
 from askrows.pipeline.run import preflight, rounds
-from askrows.pipeline.store import batches, marks, money
+from askrows.pipeline.store import batches, journal, money
 from askrows.pipeline.tasks.task_file import (
     hand_over_task,
     load_declaration_source,
@@ -153,7 +153,7 @@ def _ask_and_measure(ws: WorkspaceSession, check_ws: WorkspaceSession) -> dict[s
         lag_text = f"after {list_lag_s:.1f} s" if list_lag_s else "at once"
         measurements["a new batch in the list"] = lag_text
         with ws.store.write() as tx:
-            marks.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
+            journal.record_list_delay(tx, CHECK_TASK_NAME, delay_s=list_lag_s, now=ws.now())
 
     live_report = rounds.TagRounds(check_ws, should_report=False).ask_live(Mode.LIVE)
     if live_report.stopped is not None:

@@ -12,7 +12,7 @@ from askrows.pipeline.core.errors import ConfigurationError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import join_first
-from askrows.pipeline.store import marks, schema, workspace
+from askrows.pipeline.store import journal, schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Locks
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -49,7 +49,7 @@ def make_open_workspace(
     _check_bound_backend(settings, workspace_row.backend)
     backend = workspace_row.backend or settings.effective_backend
     return OpenWorkspace(
-        settings=settings.for_backend(backend, lag_s=marks.read_list_delay_s(tx)),
+        settings=settings.for_backend(backend, lag_s=journal.read_list_delay_s(tx)),
         store=store,
         locks=Locks(store, settings.data / "locks", workspace_row.workspace_id),
         backend=backend,
@@ -109,7 +109,7 @@ def check_folder_exists(settings: Settings, store: Store) -> None:
 
 def list_other_tables(tx: Connection, *, has_workspace: bool) -> list[str]:
     """Return the names of the tables in the database that another program made."""
-    made_tables = marks.read_created_tables(tx) if has_workspace else set[str]()
+    made_tables = journal.read_created_tables(tx) if has_workspace else set[str]()
     return [name for name in schema.other_tables(tx) if name not in made_tables]
 
 

@@ -15,7 +15,7 @@ from askrows.pipeline.batch import ingest as batch_ingest
 from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.experts import table
 from askrows.pipeline.experts.table import SCORE_COLUMNS, score_of
-from askrows.pipeline.store import marks
+from askrows.pipeline.store import tag_merges
 from tests import ledger
 from tests.delivery import MODEL, deliver, prepare, put_people, result, workspace_at
 from tests.integration import reviews
@@ -61,7 +61,7 @@ def test_a_merge_during_the_ingest_is_applied(
 
     def merge(write: Write) -> None:
         with write() as tx:
-            marks.add_merge(
+            tag_merges.add_merge(
                 tx,
                 table.TASK,
                 json.loads(INGESTED_TAGS)[0],

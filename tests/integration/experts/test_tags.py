@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from askrows.pipeline.store.marks import apply_rules, resolve_replacement_chains
+from askrows.pipeline.store.tag_merges import apply_rules, resolve_replacement_chains
 from tests import ledger
 from tests.lab import Api, Workspace
 
