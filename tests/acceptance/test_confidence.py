@@ -206,7 +206,7 @@ def test_task_without_confidences_keeps_its_columns(tickets: Workspace) -> None:
     assert "there is no column 'place.confidence'" in message
 
 
-def test_copied_answer_has_the_confidences_of_its_original(
+def test_answer_of_an_equal_row_has_its_confidences(
     tickets: Workspace, outside_server: Outside
 ) -> None:
     """Rows with equal texts are decided once, with equal probabilities.

@@ -1,7 +1,8 @@
 """Select the requests of a file within every limit, and plan the batches of a selection.
 
 - A draft of a request file stops at the limits of a file, a budget or the quota of queued tokens.
-- A row is skipped if its input is already asked about, and gets a copy if it was answered.
+- A row is skipped if its input is already asked about, and gets the answer of an equal row if there
+  is one.
 - Requests are built page by page, so memory use is constant.
 - Nothing here writes to the database or a file, or calls the API.
 
@@ -30,7 +31,7 @@ from askrows.pipeline.gemini.usage import NO_USAGE, Usage, calculate_cost, sum_u
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection, split_into_pages
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.duplicates import EarlierRequests, find_earlier_requests
+from askrows.pipeline.tasks.equal_rows import EarlierRequests, find_earlier_requests
 from askrows.pipeline.tasks.request_builder import PlannedRequest, RequestBuilder
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, RowsById, TaskNouns
@@ -67,7 +68,7 @@ class RequestDraft:
     """A request file that is being filled.
 
     A row is skipped and stays open if its input is already asked about, in a batch or a live call,
-    or by this draft. It gets a copy of the answer if its input was answered before.
+    or by this draft. It gets the answer of an equal row if there is one.
     """
 
     ws: WorkspaceSession
@@ -89,9 +90,9 @@ class RequestDraft:
     row_claims: list[RowClaim] = field(default_factory=list)
     # Hashes of the rows' input hashes, which need a tenth of the memory.
     input_keys: set[int] = field(default_factory=set)
-    # Copied answers that are not stored yet.
-    copied_answers: list[RequestOutcome] = field(default_factory=list)
-    # Rows that were asked, skipped or got a copied answer.
+    # Answers of equal rows that are not stored yet.
+    equal_answers: list[RequestOutcome] = field(default_factory=list)
+    # Rows that were asked, skipped or got the answer of an equal row.
     seen_rows: int = 0
     # The last of these rows.
     last_id: str = ""
@@ -133,7 +134,8 @@ class RequestDraft:
 
         Each request is handled in one of these ways, and is then counted in `seen_rows`:
 
-        - If its input was answered before, its row gets a copied answer in `copied_answers`.
+        - If its input was answered before, its row gets the answer of an equal row in
+          `equal_answers`.
         - If a running batch, a live call or an earlier request of this draft has the same input, it
           is skipped. Its row stays open.
         - Otherwise it is added. If the draft's `asks_each` is set, every request is added.
@@ -153,8 +155,8 @@ class RequestDraft:
         for request in requests:
             row = request.row
             input_key = hash(row.input_hash)
-            if row.id in earlier.copied_answers:
-                self.copied_answers.append(earlier.copied_answers[row.id])
+            if row.id in earlier.equal_answers:
+                self.equal_answers.append(earlier.equal_answers[row.id])
             elif row.id not in earlier.running_ids and (
                 self.asks_each or input_key not in self.input_keys
             ):
@@ -299,11 +301,11 @@ class BatchPlan:
         rows = plural(self.items, nouns.singular, nouns.plural)
         if not self.requests:
             return f"{rows}, no request"
-        copied_rows = self.items - self.requests
-        if not copied_rows:
+        equal_count = self.items - self.requests
+        if not equal_count:
             return rows
         equal_rows = plural(
-            copied_rows,
+            equal_count,
             "is equal to another and costs nothing",
             "are equal to another and cost nothing",
         )
@@ -346,7 +348,7 @@ def plan_batches(
     Returns:
         The plan. `requests`, bytes, tokens and cost count the requests that would be sent, at most
         `selection.limit`. `items` counts their rows, and the rows before the limit that need no
-        request because they get a copied answer or share a request.
+        request because they get the answer of an equal row or wait for the request of an equal row.
     """
     full_files = 0
     counted_usage = NO_USAGE
@@ -361,7 +363,7 @@ def plan_batches(
             while remaining and stop_reason is not StopReason.NO_ROWS_LEFT:
                 seen_before = draft.seen_rows
                 added, stop_reason = draft.add_requests(tx, remaining)
-                draft.copied_answers.clear()
+                draft.equal_answers.clear()
                 remaining = remaining[draft.seen_rows - seen_before :]
                 counted_usage += sum_usage(request.usage for request in added)
                 if stop_reason is StopReason.FULL:

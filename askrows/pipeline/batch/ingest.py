@@ -53,7 +53,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.duplicates import OpenIdsByHash, answer_or_park_equal_rows
+from askrows.pipeline.tasks.equal_rows import OpenIdsByHash, answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import (
     Provenance,
     choose_reply_outcome,
@@ -189,8 +189,8 @@ def ingest_live_batch(
             all commands.
 
     Returns:
-        The outcomes of the rows of the batch, and of other rows with the same inputs that got a
-        copied answer. Empty if the batch is not downloaded any more.
+        The outcomes of the rows of the batch, and of other rows with the same inputs that got the
+        answer of an equal row. Empty if the batch is not downloaded any more.
 
     Raises:
         ConfigurationError: The task's declaration is not that of the batch.
@@ -253,7 +253,7 @@ class _BatchIngest:
     has_replies: bool = True
     # Other rows with the same inputs that got an answer, and values of answers beyond the number
     # that an answer may have.
-    copied_rows: int = 0
+    equal_rows: int = 0
     left_out_values: int = 0
 
     def __post_init__(self) -> None:
@@ -265,9 +265,9 @@ class _BatchIngest:
         """Store the outcome of each request, move the batch to ingested, and return its summary.
 
         Each page of claims is a transaction of its own. Open rows with the same input as a row of
-        the batch get a copied answer. Requests that a killed ingest stored are not stored again.
-        Shows the progress, except for a live batch. Prints how many values were left out because an
-        answer had more values than its field may have.
+        the batch get the answer of an equal row. Requests that a killed ingest stored are not
+        stored again. Shows the progress, except for a live batch. Prints how many values were left
+        out because an answer had more values than its field may have.
 
         Raises:
             ConfigurationError: The task's declaration is not that of the batch, and the session
@@ -297,7 +297,7 @@ class _BatchIngest:
             # An ingest that was killed stored these.
             ingested_ids = answers.list_row_ids_of_batches(tx, [batch.number])
             input_hashes = [claim.input_hash for claim in claims.claimed_rows(tx, batch.number)]
-            duplicate_inputs = self.task.find_askable_ids_by_hash(tx, input_hashes)
+            equal_ids_by_hash = self.task.find_askable_ids_by_hash(tx, input_hashes)
 
         display = NoProgress() if self._is_live else ws.display
         progress_bar = display.bar(f"storing the answers of batch {batch.number}", batch.requests)
@@ -316,7 +316,7 @@ class _BatchIngest:
             validated_count = len(ingested_ids)
             for page, contexts in self._claim_pages():
                 request_outcomes = self._validate_page(results, page, contexts, provenance.model)
-                self._store_page(request_outcomes, duplicate_inputs, provenance)
+                self._store_page(request_outcomes, equal_ids_by_hash, provenance)
                 validated_count += len(page)
                 bar.show(validated_count)
             control_cost = sum(
@@ -337,7 +337,7 @@ class _BatchIngest:
             [batch.number],
             examples=examples,
             unproven_controls=batch.control_requests - own_reply_count,
-            copied_rows=self.copied_rows,
+            equal_rows=self.equal_rows,
             left_out_values=self.left_out_values,
         )
         if self.left_out_values:
@@ -437,21 +437,21 @@ class _BatchIngest:
     def _store_page(
         self,
         request_outcomes: Sequence[RequestOutcome],
-        duplicate_inputs: OpenIdsByHash,
+        equal_ids_by_hash: OpenIdsByHash,
         provenance: Provenance,
     ) -> None:
-        """Store the outcomes of a page in one transaction, with copies for duplicate inputs.
+        """Store the outcomes of a page in one transaction, and answer equal rows.
 
-        Other open rows with the same input as an answered row get a copied answer. Those with the
-        input of a row that is parked now are parked, too. Values that are beyond the number that an
-        answer may have are counted in `left_out_values`.
+        Other open rows with the same input as an answered row get the answer of an equal row. Those
+        with the input of a row that is parked now are parked, too. Values that are beyond the
+        number that an answer may have are counted in `left_out_values`.
 
         Sets `has_confidences` if an answer has a probability. For a live batch, adds the outcomes
         of the rows to `row_outcomes`.
 
         Args:
             request_outcomes: The outcomes of the page, in the order of its claims.
-            duplicate_inputs: Input hash to the open rows with this input.
+            equal_ids_by_hash: Input hash to the open rows with this input.
         """
         now = self.ws.now
         for request_outcome in request_outcomes:
@@ -466,21 +466,21 @@ class _BatchIngest:
                 provenance=provenance,
                 now=now(),
             )
-            copied_ids = set[str]()
-            if duplicate_inputs:
-                copied_ids = answer_or_park_equal_rows(
+            equal_ids = set[str]()
+            if equal_ids_by_hash:
+                equal_ids = answer_or_park_equal_rows(
                     tx,
                     self.task,
                     request_outcomes,
                     write_result,
-                    duplicate_inputs,
+                    equal_ids_by_hash,
                     provenance=provenance,
                     now=now(),
                 )
-            self.copied_rows += len(copied_ids)
+            self.equal_rows += len(equal_ids)
             if self._is_live:
                 self.row_outcomes += self._list_row_outcomes(tx, request_outcomes, write_result)
-                self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(copied_ids)]
+                self.row_outcomes += [RowOutcome(row_id, "") for row_id in sorted(equal_ids)]
 
     def _list_row_outcomes(
         self,

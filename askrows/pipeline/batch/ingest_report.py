@@ -48,7 +48,7 @@ SUMMARY_FIELD_NAMES = (
     "unapplied",
     "outdated",
     "other_versions",
-    "copied_rows",
+    "equal_rows",
     "left_out_values",
 )
 
@@ -87,8 +87,8 @@ class IngestSummary:
     outdated: list[str] = field(default_factory=list)
     # Model versions that answered and are not of the model that was asked.
     other_versions: list[str] = field(default_factory=list)
-    # Rows with the same input as a row of the batch, which got a copy of its answer.
-    copied_rows: int = 0
+    # Rows with the same input as a row of the batch, which got its answer.
+    equal_rows: int = 0
     # Values of answers beyond the number that an answer may have.
     left_out_values: int = 0
     # Failed requests by error, and the first reply with each error.
@@ -97,8 +97,8 @@ class IngestSummary:
 
     @property
     def answered_rows(self) -> int:
-        """Return how many rows the batch answered, including rows that got a copied answer."""
-        return self.batch.applied_answers + self.copied_rows
+        """Return how many rows the batch answered, including equal rows."""
+        return self.batch.applied_answers + self.equal_rows
 
     @property
     def document(self) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def summarize_batches(
     *,
     examples: Mapping[str, Sequence[tuple[int, str]]] | None = None,
     unproven_controls: int = 0,
-    copied_rows: int = 0,
+    equal_rows: int = 0,
     left_out_values: int = 0,
 ) -> IngestSummary:
     """Return the summary of a batch, or of a live run: its problems by reason, with examples.
@@ -203,7 +203,7 @@ def summarize_batches(
         examples: Kind of lines that belong to no request, to pairs of line number and excerpt. Only
             an ingest knows them; they are not stored.
         unproven_controls: Number of control requests that prove nothing; it is not stored either.
-        copied_rows: Number of other rows with the same inputs that got an answer; not stored.
+        equal_rows: Number of other rows with the same inputs that got an answer; not stored.
         left_out_values: Number of values beyond the number that an answer may have; not stored.
     """
     batch = batches.combine_run([batches.get_batch(tx, number) for number in numbers])
@@ -235,7 +235,7 @@ def summarize_batches(
         ],
         outdated=[names.get(row_id, row_id) for row_id in outdated_ids],
         other_versions=other_versions,
-        copied_rows=copied_rows,
+        equal_rows=equal_rows,
         left_out_values=left_out_values,
     )
     _add_failures(tx, task, summary, numbers)

@@ -46,7 +46,7 @@ from askrows.pipeline.store import batches
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.locks import Lock
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.duplicates import write_copied_answers
+from askrows.pipeline.tasks.equal_rows import write_equal_answers
 from askrows.pipeline.tasks.request_builder import PlannedRequest
 from askrows.pipeline.tasks.request_outcomes import Provenance
 
@@ -106,7 +106,7 @@ def prepare_batches(
         return StopReason.NO_ROWS_LEFT
 
     stop_reason = retry_on_conflict(prepare_remaining, times=MAX_TRIES)
-    return numbers, stop_reason, preparation.copied_rows
+    return numbers, stop_reason, preparation.equal_rows
 
 
 def _delete_unknown_request_files(data: Path, store: Store) -> None:
@@ -161,8 +161,8 @@ class Preparation:
     run_number: int | None = None
     # The batch belongs to no run, and does not wait for another process that prepares.
     is_single_batch: bool = False
-    # Rows that got a copied answer.
-    copied_rows: int = 0
+    # Rows that got the answer of an equal row.
+    equal_rows: int = 0
     # Requests in all batches up to now.
     _prepared_rows: int = 0
     _last_id: str | None = None
@@ -241,8 +241,8 @@ class Preparation:
         """Fill a draft with rows after a row id; seal the file of a batch for the Batch API.
 
         The file also gets its control requests. The requests of a live batch stay in memory. Shows
-        the progress. Rows whose input was answered before get a copied answer, which is stored in a
-        write transaction of its own.
+        the progress. Rows whose input was answered before get the answer of an equal row, which is
+        stored in a write transaction of its own.
 
         Args:
             tx: A read transaction.
@@ -265,14 +265,14 @@ class Preparation:
                     draft.requests += added
                 else:
                     writer.write(b"".join(request.line + b"\n" for request in added))
-                if len(draft.copied_answers) >= LOOKUP_PAGE_REQUESTS:
-                    self._store_copied_answers(draft)
+                if len(draft.equal_answers) >= LOOKUP_PAGE_REQUESTS:
+                    self._store_equal_answers(draft)
                 self.bar.show(self._prepared_rows + draft.seen_rows)
                 if page_stop_reason is not None:
                     stop_reason = page_stop_reason
                     break
 
-            self._store_copied_answers(draft)
+            self._store_equal_answers(draft)
             if draft.row_claims and writer is not None:
                 draft.file = writer.seal()
         if draft.file is not None and draft.control_requests:
@@ -312,24 +312,24 @@ class Preparation:
             row_claims.append(claim._replace(line=line_number))
         draft.row_claims = row_claims
 
-    def _store_copied_answers(self, draft: RequestDraft) -> None:
-        """Store the draft's copied answers in one transaction, and remove them from the draft.
+    def _store_equal_answers(self, draft: RequestDraft) -> None:
+        """Store the draft's answers of equal rows in one transaction; remove them from the draft.
 
-        Does nothing without copied answers. Adds the rows that were written to `copied_rows`.
+        Does nothing without answers of equal rows. Adds the rows that were written to `equal_rows`.
         """
-        if not draft.copied_answers:
+        if not draft.equal_answers:
             return
         ws = self.ws
         provenance = Provenance(None, ws.version, ws.model, ws.task.fingerprint)
         with ws.store.write() as tx:
-            self.copied_rows += write_copied_answers(
+            self.equal_rows += write_equal_answers(
                 tx,
                 ws.task,
-                draft.copied_answers,
+                draft.equal_answers,
                 provenance=provenance,
                 now=ws.now(),
             )
-        draft.copied_answers.clear()
+        draft.equal_answers.clear()
 
     def _claim_batch(
         self, tx: Connection, draft: RequestDraft, on_error: contextlib.ExitStack

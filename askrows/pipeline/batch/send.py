@@ -35,7 +35,7 @@ from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.claims import RowClaim
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.locks import Lock
-from askrows.pipeline.tasks.duplicates import answer_or_park_equal_rows
+from askrows.pipeline.tasks.equal_rows import answer_or_park_equal_rows
 from askrows.pipeline.tasks.request_outcomes import Provenance, write_outcomes
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RequestOutcome, WriteResult

@@ -40,7 +40,7 @@ class SubmitReport:
     # Requests in the batches that this submit brought to the API.
     items: int = 0
     # Rows that got the answer of a row with the same input.
-    shared: int = 0
+    equal_rows: int = 0
     # Rows that a budget does not allow.
     held_back: int = 0
     # Name and amount of this budget.
@@ -67,8 +67,8 @@ class SubmitReport:
         all of these.
         """
         parts = [", ".join(f"batch {number} {outcome}" for number, outcome in self.sent.items())]
-        if self.shared:
-            parts.append(f"{plural(self.shared, 'row')} got the answer of an equal row")
+        if self.equal_rows:
+            parts.append(f"{plural(self.equal_rows, 'row')} got the answer of an equal row")
         if self.held_back:
             parts.append(f"{plural(self.held_back, 'row')} held back by {self.budget}")
         if self.no_room:
@@ -97,7 +97,7 @@ class SubmitReport:
             "estimated_cost": plan.cost,
             "control_requests": plan.control_requests,
             "control_cost": plan.control_cost,
-            "shared": self.shared,
+            "equal_rows": self.equal_rows,
             "held_back": self.held_back,
             "no_room": self.no_room,
             "sent": {str(number): outcome.value for number, outcome in self.sent.items()},
@@ -317,7 +317,7 @@ class _Submission:
         """Prepare and send batches of at most as many requests as were announced.
 
         If a line of a batch was refused, another round prepares its other requests in a new batch.
-        Returns if no request is left. Fills the report's `shared` and `sent`.
+        Returns if no request is left. Fills the report's `equal_rows` and `sent`.
 
         Args:
             selection: The rows to send. Each round uses a copy with its own limit and excluded ids.
@@ -347,14 +347,14 @@ class _Submission:
             round_selection = replace(selection, limit=max_requests, excluded_ids=refused_ids)
             max_requests = 0
             with ws.display.bar("writing requests", round_selection.limit) as bar:
-                numbers, stop_reason, copied_rows = prepare.prepare_batches(
+                numbers, stop_reason, equal_rows = prepare.prepare_batches(
                     ws,
                     round_selection,
                     bar=bar,
                     max_batches=self.max_new_batches,
                 )
             self.stop_reasons.add(stop_reason)
-            self.report.shared += copied_rows
+            self.report.equal_rows += equal_rows
             self.send(numbers)
 
         parked = ws.task.nouns.command("parked")

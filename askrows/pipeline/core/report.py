@@ -52,7 +52,7 @@ RARE_MEMBERS = (
     "lost",
     "under_way",
     "lost_calls",
-    "copied_rows",
+    "equal_rows",
     "control_requests",
     "refused",
     "invalid",

@@ -285,7 +285,7 @@ class _LiveRun:
                 is_unavailable = isinstance(error, errors.UnavailableError)
                 if not (self.report.interrupted and is_unavailable):
                     self._throttle.stop(error)
-        self.report.answered += self._batches.copied_rows
+        self.report.answered += self._batches.equal_rows
 
     async def _end_running_calls(self) -> None:
         """Wait for running calls until the throttle's deadline, then cancel them.

@@ -78,9 +78,9 @@ class LiveBatches:
         )
 
     @property
-    def copied_rows(self) -> int:
-        """Return how many rows got a copied answer and were not asked."""
-        return self._preparation.copied_rows
+    def equal_rows(self) -> int:
+        """Return how many rows got the answer of an equal row and were not asked."""
+        return self._preparation.equal_rows
 
     @property
     def may_have_rows(self) -> bool:

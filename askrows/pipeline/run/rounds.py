@@ -36,7 +36,7 @@ from askrows.pipeline.run.live_report import LiveReport
 from askrows.pipeline.run.tag_report import TagReport, TagStop, TagStopReason
 from askrows.pipeline.store import batches, claims, money, runs
 from askrows.pipeline.tasks import claiming
-from askrows.pipeline.tasks.duplicates import count_waiting_rows
+from askrows.pipeline.tasks.equal_rows import count_waiting_rows
 
 UNSUCCESSFUL_STATES = (RemoteState.FAILED, RemoteState.EXPIRED, RemoteState.CANCELLED)
 # A shorter wait for the API is normal and not shown.
@@ -285,7 +285,7 @@ class TagRounds:
 
         created_batches = submit_report.created_batches
         report.submitted += [sent for sent in created_batches if sent not in report.submitted]
-        report.shared += submit_report.shared
+        report.equal_rows += submit_report.equal_rows
         report.stop = self._find_submit_stop(submit_report, selection)
         return submit_report
 

@@ -89,7 +89,7 @@ class TagReport:
     # The errors of held batches, which wait for a person.
     held_errors: list[HeldBatchError] = field(default_factory=list)
     # Rows that got the stored answer of an equal row.
-    shared: int = 0
+    equal_rows: int = 0
     # Newest quality report of each version.
     quality_reports: dict[str, QualityReport] = field(default_factory=dict)
     # Whether answers of the version in use failed a gate by far.
@@ -117,8 +117,8 @@ class TagReport:
 
     @property
     def answered_rows(self) -> int:
-        """Return how many rows got an answer, including copied answers of equal rows."""
-        return self.shared + sum(summary.answered_rows for summary in self.ingested)
+        """Return how many rows got an answer, including answers of equal rows."""
+        return self.equal_rows + sum(summary.answered_rows for summary in self.ingested)
 
     @property
     def _live_answered_rows(self) -> int:

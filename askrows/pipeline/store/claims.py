@@ -67,14 +67,14 @@ _IS_PARKED = row_claims.c.state == PARKED
 
 
 class RowClaim(NamedTuple):
-    """One row that a batch asks about, or that got a copied answer."""
+    """One row that a batch asks about, or that got the answer of an equal row."""
 
     row_id: str
     input_hash: str
-    # The line in the batch's request file, from 1; None for a copied answer.
+    # The line in the batch's request file, from 1; None for the answer of an equal row.
     line: int | None = None
-    # The answer is a copy of a duplicate input's answer.
-    is_copy: bool = False
+    # The answer is that of an equal row.
+    is_of_equal_row: bool = False
 
 
 def insert_claims(
@@ -158,7 +158,7 @@ def _insert_claim_records(
         ) from error
 
 
-def find_duplicate_inputs(
+def find_equal_rows(
     tx: Connection,
     task: str,
     version: str,

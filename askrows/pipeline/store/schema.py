@@ -393,7 +393,7 @@ row_claims = Table(
     # An empty `version` means every version. No index has the state, because each move would
     # write it again.
     *_columns("task item_id version state"),
-    # NULL for a copied answer.
+    # NULL for the answer of an equal row.
     Column("batch", ForeignKey("askrows_batches.number")),
     # The line in the batch's request file, from 1.
     Column("line", Integer),
@@ -412,7 +412,8 @@ attempts = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     *_columns("task item_id version"),
-    # NULL for a copied answer that the row refused, and for a row that was recorded as due.
+    # NULL for the answer of an equal row that the row refused, and for a row that was recorded as
+    # due.
     Column("batch", ForeignKey("askrows_batches.number"), index=True),
     Column("line", Integer),
     Column("at", UtcTime, nullable=False),
@@ -457,7 +458,7 @@ answers = Table(
     metadata,
     Column("id", BigId, primary_key=True),
     *_columns("task item_id"),
-    # NULL for a copied answer, and for a correction.
+    # NULL for the answer of an equal row, and for a correction.
     Column("batch", ForeignKey("askrows_batches.number"), index=True),
     # The line in the batch's request file, from 1.
     Column("line", Integer),

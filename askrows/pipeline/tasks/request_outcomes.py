@@ -54,7 +54,7 @@ DIFFERENT_ANSWERS = "different-answers"
 class Provenance:
     """Origin of request outcomes, which is stored with the answers."""
 
-    # Batch number; None for copied answers.
+    # Batch number; None for answers of equal rows.
     batch_number: int | None
     # Version: `task@n/model`.
     version: str
@@ -235,12 +235,12 @@ def write_outcomes(
     - It is open again after any other failure.
 
     If an answer was applied to a row, it is recorded that the task's rows changed, so that the
-    index of the task is outdated. A copied reply (`claim.is_copy`) has no claim to end: its row is
-    recorded as answered or parked directly. If all replies are copies, `provenance` needs no batch
-    number.
+    index of the task is outdated. The reply of an equal row (`claim.is_of_equal_row`) has no claim
+    to end: its row is recorded as answered or parked directly. If all replies are of equal rows,
+    `provenance` needs no batch number.
 
     Args:
-        request_outcomes: Outcomes of requests, or copies of them for rows with equal inputs.
+        request_outcomes: Outcomes of requests, or those of equal rows.
         provenance: Batch, version and model of all replies.
 
     Returns:
@@ -249,8 +249,8 @@ def write_outcomes(
         now with the reason.
 
     Raises:
-        StateConflictError: The batch no longer claims a row, or the row of a copied reply is not
-            open any more.
+        StateConflictError: The batch no longer claims a row, or the row of the reply of an equal
+            row is not open any more.
         ConfigurationError: Another process changed the task's vocabulary meanwhile.
     """
     answered = [
@@ -281,10 +281,14 @@ def write_outcomes(
     write_result.parked = {**parked_reasons, **write_result.unwritable}
 
     claimed = [
-        request_outcome for request_outcome in request_outcomes if not request_outcome.claim.is_copy
+        request_outcome
+        for request_outcome in request_outcomes
+        if not request_outcome.claim.is_of_equal_row
     ]
-    copied = [
-        request_outcome for request_outcome in request_outcomes if request_outcome.claim.is_copy
+    equal_outcomes = [
+        request_outcome
+        for request_outcome in request_outcomes
+        if request_outcome.claim.is_of_equal_row
     ]
     if provenance.batch_number is not None:
         outcomes = _sort_claims_by_outcome(claimed, write_result.parked)
@@ -296,7 +300,7 @@ def write_outcomes(
             outcomes,
             now=now,
         )
-    outcomes = _sort_claims_by_outcome(copied, write_result.parked)
+    outcomes = _sort_claims_by_outcome(equal_outcomes, write_result.parked)
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
     return write_result
 
@@ -443,13 +447,14 @@ def _make_shared_columns(
 ) -> dict[str, Any]:
     """Return the columns that answers and failed attempts share.
 
-    A copied answer has no batch, usage, cost or tier, because its request already has them.
+    The answer of an equal row has no batch, usage, cost or tier, because its request already has
+    them.
     """
     claim = request_outcome.claim
-    paid_reply = None if claim.is_copy else request_outcome.reply
+    paid_reply = None if claim.is_of_equal_row else request_outcome.reply
     reply_usage = paid_reply.usage if paid_reply else NO_USAGE
     return {
-        "batch": None if claim.is_copy else provenance.batch_number,
+        "batch": None if claim.is_of_equal_row else provenance.batch_number,
         "item_id": claim.row_id,
         "line": claim.line,
         "tokens_in": reply_usage.prompt,

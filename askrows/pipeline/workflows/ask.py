@@ -154,7 +154,7 @@ class AskReport:
             stored = f"answers stored; edit the question in {self.draft.path}"
         parts = (
             f"{len(answers):,} of {plural(self.rows, 'row')} asked",
-            format_counts({"copied to equal rows": self.tried.copied_rows}),
+            format_counts({"equal rows with the same answer": self.tried.equal_rows}),
             f"{format_usd(self.tried.cost)} spent",
             stored,
         )

@@ -22,7 +22,7 @@ from askrows.pipeline.tasks.task import Task
 
 # Columns of ingested batches, and fields of a planned move; see `make_table`.
 INGEST_COLUMNS = (
-    "batch requests answered refused invalid missing equal_rows=copied_rows "
+    "batch requests answered refused invalid missing equal_rows "
     "controls=control_requests tokens_in tokens_out cost"
 )
 MOVE_FIELDS = (

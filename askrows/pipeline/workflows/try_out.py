@@ -101,8 +101,8 @@ class TryReport:
     # The error that ended the calls early.
     stopped: AskrowsError | None = None
     interrupted: bool = False
-    # Rows beside these that got a copied answer, because their input is equal.
-    copied_rows: int = 0
+    # Rows beside these that got the answer of an equal row, because their input is equal.
+    equal_rows: int = 0
     # Version whose draft was tried; empty if the question did not change.
     draft_of: str = ""
     # How often the answers to labelled rows are right, by field.
@@ -410,7 +410,7 @@ def ask_and_store(ws: WorkspaceSession, row_ids: Sequence[str]) -> TryReport:
         tried_rows,
         live_report.stopped,
         live_report.interrupted,
-        copied_rows=max(0, live_report.answered - answered_count),
+        equal_rows=max(0, live_report.answered - answered_count),
     )
 
 

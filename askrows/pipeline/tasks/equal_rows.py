@@ -36,8 +36,8 @@ class EarlierRequests(NamedTuple):
 
     # Rows whose input is in a request that has no reply yet.
     running_ids: frozenset[str] = frozenset()
-    # Outcomes with a copied answer, not written yet, by row id.
-    copied_answers: Mapping[str, RequestOutcome] = {}
+    # Outcomes with the answer of an equal row, not written yet, by row id.
+    equal_answers: Mapping[str, RequestOutcome] = {}
 
 
 def find_earlier_requests(
@@ -59,11 +59,11 @@ def find_earlier_requests(
         planned_requests: The requests that are about to be made.
 
     Returns:
-        The ids of the waiting rows, and the copied answers by row id. A row that must be asked is
-        in neither.
+        The ids of the waiting rows, and the answers of equal rows by row id. A row that must be
+        asked is in neither.
     """
     rows = [request.row for request in planned_requests]
-    states_by_hash = claims.find_duplicate_inputs(
+    states_by_hash = claims.find_equal_rows(
         tx,
         task.name,
         version,
@@ -75,32 +75,32 @@ def find_earlier_requests(
     )
 
     # A row's own answer can be stored without being applied, so look for it as well.
-    donor_ids = {
+    equal_ids = {
         row.id: (earlier_claims[row.id][1], row.id) for row in rows if row.id not in waiting
     }
-    unique_ids = dict.fromkeys(chain.from_iterable(donor_ids.values()))
+    unique_ids = dict.fromkeys(chain.from_iterable(equal_ids.values()))
     stored_answers = answers.stored_answers(
         tx, task.name, version, task.fingerprint, list(unique_ids)
     )
 
     marked_answer_ids = claiming.read_marked_answer_ids(tx, task, [row.id for row in rows])
-    copied_answers = dict[str, RequestOutcome]()
+    equal_answers = dict[str, RequestOutcome]()
     for row in rows:
-        for donor_id in dict.fromkeys(donor_ids.get(row.id, ())):
-            stored = stored_answers.get((donor_id, row.input_hash))
+        for equal_id in dict.fromkeys(equal_ids.get(row.id, ())):
+            stored = stored_answers.get((equal_id, row.input_hash))
             if stored is None or stored.id <= marked_answer_ids.get(row.id, 0):
                 continue
-            copied = _make_copied_outcome(task, row, stored, is_own=donor_id == row.id)
-            if copied is not None:
-                copied_answers[row.id] = copied
+            equal_outcome = _make_equal_outcome(task, row, stored, is_own=equal_id == row.id)
+            if equal_outcome is not None:
+                equal_answers[row.id] = equal_outcome
                 break
-    return EarlierRequests(waiting, copied_answers)
+    return EarlierRequests(waiting, equal_answers)
 
 
 def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
     """Count the claimable rows whose input is in a running request.
 
-    They get a copy of its answer. 0 if the task stores no input hashes.
+    They get its answer. 0 if the task stores no input hashes.
     """
     hashes = claims.list_claimed_inputs(tx, task.name, version)
     ids_by_hash = task.find_askable_ids_by_hash(tx, hashes)
@@ -108,7 +108,7 @@ def count_waiting_rows(tx: Connection, task: Task, version: str) -> int:
     return len(claiming.filter_claimable_ids(tx, task, row_ids))
 
 
-def write_copied_answers(
+def write_equal_answers(
     tx: Connection,
     task: Task,
     request_outcomes: Sequence[RequestOutcome],
@@ -116,7 +116,7 @@ def write_copied_answers(
     provenance: Provenance,
     now: datetime,
 ) -> int:
-    """Write copied answers to rows that can still be claimed, in the caller's transaction.
+    """Write answers of equal rows to rows that can still be claimed, in the caller's transaction.
 
     Returns:
         The number of rows that were written; rows that the database refused are parked instead.
@@ -192,7 +192,7 @@ def answer_or_park_equal_rows(
     open_ids = set(claiming.filter_claimable_ids(tx, task, equal_ids))
     open_rows = {row.id: row for row in task.make_task_rows(task.read_rows(tx, list(open_ids)))}
 
-    copied = list[RequestOutcome]()
+    equal_outcomes = list[RequestOutcome]()
     parked = dict[RowClaim, str]()
     for request_outcome in ended:
         claim = request_outcome.claim
@@ -201,25 +201,27 @@ def answer_or_park_equal_rows(
             if row is None or row.input_hash != claim.input_hash:
                 continue
             del open_rows[row_id]
-            row_claim = RowClaim(row_id, row.input_hash, is_copy=True)
+            row_claim = RowClaim(row_id, row.input_hash, is_of_equal_row=True)
             if request_outcome.answer is None:
                 parked[row_claim] = write_result.parked[claim.row_id]
             elif request_outcome.reply is not None:
-                copied_outcome = validate_reply(
+                equal_outcome = validate_reply(
                     task,
                     row_claim,
                     request_outcome.reply,
                     row=row.context,
                 )
-                copied.append(copied_outcome._replace(confidences=request_outcome.confidences))
+                equal_outcomes.append(
+                    equal_outcome._replace(confidences=request_outcome.confidences)
+                )
 
-    copy_result = write_outcomes(tx, task, copied, provenance=provenance, now=now)
+    equal_result = write_outcomes(tx, task, equal_outcomes, provenance=provenance, now=now)
     outcomes = claims.ClaimOutcomes((), parked, ())
     claims.record_ended(tx, task.name, provenance.version, outcomes, now=now)
-    return copy_result.applied
+    return equal_result.applied
 
 
-def _make_copied_outcome(
+def _make_equal_outcome(
     task: Task,
     row: TaskRow,
     stored: answers.StoredAnswer,
@@ -245,7 +247,7 @@ def _make_copied_outcome(
     if valid_answer is None:
         return None
 
-    claim = RowClaim(row.id, row.input_hash, is_copy=True)
+    claim = RowClaim(row.id, row.input_hash, is_of_equal_row=True)
     reply = responses.ParsedReply(
         Outcome.ANSWERED,
         "ok",
