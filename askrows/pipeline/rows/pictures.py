@@ -55,10 +55,16 @@ _thumbnail_lock = threading.Lock()
 # MIME types by the formats of Pillow that are opened. Other decoders are left out, because some run
 # programs and some have met few hostile files.
 _MIME_TYPES = {
-    format_name: f"image/{format_name.lower()}"
-    for format_name in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "GIF": "image/gif",
+    "WEBP": "image/webp",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+    "MPO": "image/jpeg",
+    "HEIF": "image/heic",
 }
-_MIME_TYPES |= {"MPO": "image/jpeg", "HEIF": "image/heic"}
 _HEIC_HEAD = re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmx]|mif1|msf1)", re.DOTALL)
 NEEDS_HEIC_REASON = "it is HEIC, which needs an extra package (pillow-heif)"
 
