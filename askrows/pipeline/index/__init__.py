@@ -1,6 +1,6 @@
 """Search index: cached vectors, verified builds, and searches in a build.
 
-- `task_index` knows whether a task is indexed, and how.
+- `indexed_tasks` knows whether a task is indexed, and how.
 - `build` builds the index of a task: `vectors` embeds texts that `vector_cache` does not have, and
   `write` writes and verifies a build. `builds` promotes it, and tells which entries are stale.
 - `manifest` and `vector_file` are the files of a build; `build_reader` reads them.

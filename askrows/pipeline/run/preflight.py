@@ -6,7 +6,7 @@ No request is sent, and no key is needed.
 - The duration of a batch is Google's target. Durations of calls come from past calls of this
   workspace.
 - Limits come from the tier and the settings; their use today counts the calls of all processes.
-- `workflows/mode_choice.py` recommends a mode.
+- `run/mode_choice.py` recommends a mode.
 - The mode decide asks a decision model, which answers fields with a fixed choice (closed fields)
   with probabilities.
 

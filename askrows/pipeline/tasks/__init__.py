@@ -11,14 +11,14 @@ Declarations:
 - `task_registry` records tasks in the database. `declaration_changes` decides which edits need a
   new version.
 - `selection` chooses the tasks of a command. `task_sync` reads their sources.
-  `backend_notice` warns of placeholder answers.
+  `announcements` warns of placeholder answers.
 
 Requests and answers:
 
 - `claiming` selects the rows that can be asked, claims them, and marks rows to ask them again.
 - `prompt_builder` fills a prompt, and `request_builder` makes request lines of it. `row_images`
   adds images.
-- `duplicates` gives rows with equal inputs the answer of one request.
+- `equal_rows` gives rows with equal inputs the answer of one request.
 - `request_outcomes` validates replies, stores answers and failures, and decides what parks a row.
 - `corrections` stores corrections of people, and `right_value_file` reads them from a file.
 - `row_export` writes rows with their answers to a file.
