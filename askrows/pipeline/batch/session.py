@@ -21,7 +21,7 @@ from askrows.pipeline.index.indexed_tasks import mark_task_as_indexed
 from askrows.pipeline.store.database import Store
 from askrows.pipeline.store.locks import Lock, Locks
 from askrows.pipeline.tasks import announcements
-from askrows.pipeline.tasks.selection import is_user_task_set
+from askrows.pipeline.tasks.selection import find_task_by_name, is_user_task_set
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import AskedRows
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
@@ -140,8 +140,7 @@ class WorkspaceSession:
         """Return the model that answers.
 
         In a session for decisions (see `copy_for_decisions`) it is the decision model. Otherwise it
-        is the first of these: the setting MODEL if it is set, the model of the task, the default of
-        MODEL. With the local engine the model of the task is skipped.
+        is the model of `Task.choose_model_name`.
 
         Raises:
             ConfigurationError: The model does not exist, is shut down, or does not fit the backend.
@@ -149,15 +148,8 @@ class WorkspaceSession:
         if self.is_deciding:
             return self.service.decision_model
 
-        return self.service.find_model(self.generating_model_name, kind="generate")
-
-    @property
-    def generating_model_name(self) -> str:
-        """Return the name of the model that generates answers; the model need not exist."""
-        task_model = None
-        if self.backend != "local" and "model" not in self.settings.sources:
-            task_model = self.task.model
-        return task_model or self.settings.model
+        model_name = self.task.choose_model_name(self.settings, self.backend)
+        return self.service.find_model(model_name, kind="generate")
 
     def copy_for_decisions(self) -> "WorkspaceSession":
         """Return a session of the same workspace that asks closed questions of a decision model."""
@@ -205,7 +197,7 @@ class WorkspaceSession:
 
     def find_task(self, name: str) -> Task:
         """Return the task of a name as batches store it; the task in use if none has that name."""
-        return next((task for task in self.tasks if task.name == name), self.task)
+        return find_task_by_name(self.tasks, name, default=self.task)
 
     def check_has_rows(self) -> None:
         """Raise InputError if the task in use has no rows at all."""

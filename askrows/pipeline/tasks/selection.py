@@ -5,6 +5,7 @@ tables exist there, or if it is registered as a user's task is.
 """
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from askrows.pipeline.core.command_hint import OptionHint
@@ -14,6 +15,7 @@ from askrows.pipeline.rows.reflection import read_columns
 from askrows.pipeline.store import schema, workspace
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.shipped_task import ShippedTask, find_shipped_task, list_shipped_tasks
+from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.workspace_folder import check_no_link_leads_out
 
 
@@ -26,6 +28,11 @@ def select_people_task(settings: Settings) -> Settings:
     """Return the settings with the people task as their task, as if TASK= were not set."""
     sources = {name: place for name, place in settings.sources.items() if name != "task"}
     return replace(settings, task=BUILT_IN_TASKS[0], sources=sources)
+
+
+def find_task_by_name(tasks: Iterable[Task], name: str, *, default: Task) -> Task:
+    """Return the task of a name as batches store it, or the default if no task has that name."""
+    return next((task for task in tasks if task.name == name), default)
 
 
 def list_used_shipped_tasks(tx: Connection) -> list[ShippedTask]:

@@ -26,6 +26,7 @@ from askrows.pipeline.core.command_hint import HintTemplate
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.ranking import Entry, Ranking
+from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.rows.cells import find_cell_text
 from askrows.pipeline.rows.task_rows import TaskRows
 from askrows.pipeline.store import answers
@@ -194,6 +195,17 @@ class Task(ABC):
         task = copy.copy(self)
         task.asked_rows = asked_rows
         return task
+
+    def choose_model_name(self, settings: Settings, backend: str) -> str:
+        """Return the name of the model that generates answers; the model need not exist.
+
+        It is the first of these: the setting MODEL if it is set, the model of the task, the default
+        of MODEL. With the local engine the model of the task is skipped.
+        """
+        task_model = None
+        if backend != "local" and "model" not in settings.sources:
+            task_model = self.model
+        return task_model or settings.model
 
     # ---- rows
 
