@@ -244,7 +244,7 @@ def add_next_step(report: Report, ws: "WorkspaceSession") -> None:
     from askrows.pipeline.ops.status import read_status
 
     if report.next_step is None and not report.errors and not should_print_json():
-        report.next_step = read_status(ws).next_command
+        report.next_step = read_status(ws.workspace, ws.task, ws.tasks).next_command
 
 
 def _check_typed_task(entry: Command, task_name: str | None) -> None:

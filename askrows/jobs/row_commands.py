@@ -72,7 +72,7 @@ def status(
     Rows of a large table of another program are counted from time to time; the time of the count is
     printed.
     """
-    return report_status(ws, exact=exact)
+    return report_status(ws.workspace, ws.task, ws.tasks, exact=exact)
 
 
 def items(

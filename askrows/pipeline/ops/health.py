@@ -5,9 +5,8 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.errors import AskrowsError
-from askrows.pipeline.ops.status import read_status
+from askrows.pipeline.ops.status import StatusReport
 
 # The content type of the Prometheus text format.
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -78,13 +77,15 @@ def start_health_server(
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[str, int]) -> bytes:
+def render_metrics(
+    status_reports: Iterable[StatusReport], error_counts: Mapping[str, int]
+) -> bytes:
     """Return the body of the /metrics page in the Prometheus text format.
 
     The figures are those of `status`: rows of each task, and batches and money of the workspace.
 
     Args:
-        sessions: An open session for each task to measure.
+        status_reports: The status of each task to measure.
         error_counts: The number of failed units of work in this process, by the unit's name.
     """
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
@@ -94,10 +95,10 @@ def render_metrics(sessions: Iterable[WorkspaceSession], error_counts: Mapping[s
         name: Gauge(f"askrows_{name}", description, label_names, registry=registry)
         for name, (description, label_names) in GAUGES.items()
     }
-    for ws in sessions:
-        document = read_status(ws).document
-        for state, row_count in document[ws.settings.task].items():
-            gauges["rows"].labels(ws.settings.task, state).set(row_count)
+    for report in status_reports:
+        document = report.document
+        for state, row_count in document[report.subject].items():
+            gauges["rows"].labels(report.subject, state).set(row_count)
         for state, batch_count in document["batches"].items():
             gauges["batches"].labels(state).set(batch_count)
         for kind, amount in document["spent"].items():

@@ -7,7 +7,6 @@ one version, if necessary over several days.
 from collections.abc import Mapping
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.settings import BUILT_IN_TASKS
 from askrows.pipeline.core.states import Mode
@@ -16,7 +15,7 @@ from askrows.pipeline.tasks.task import Task
 
 
 def choose_next_command(
-    ws: WorkspaceSession,
+    task: Task,
     document: Mapping[str, Any],
     counts: StateCounts,
     batch_counts: Mapping[str, int],
@@ -38,7 +37,7 @@ def choose_next_command(
     precede `export` if a row is answered.
 
     Args:
-        ws: The workspace, with the task in use.
+        task: The task in use.
         document: The document of `status --json`.
         counts: Row counts of the task.
         batch_counts: Batches of the task by state, without held ones. "stopped" counts the batches
@@ -50,7 +49,6 @@ def choose_next_command(
         is_decided: Rows of this version, or all rows of earlier versions, were asked in the mode
             decide, so the command asks the open rows in this mode, too.
     """
-    task = ws.task
     ask_command = _choose_ask_command(document, task, is_decided=is_decided)
     nouns = task.nouns
     index = document["index"] or {"behind": 0}

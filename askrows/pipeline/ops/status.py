@@ -7,7 +7,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from askrows.pipeline.batch import batch_files, report
 from askrows.pipeline.batch.budget import find_quota_refusal
 from askrows.pipeline.batch.held_batches import make_hold_hint
 from askrows.pipeline.batch.report import BatchWait, find_waits
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.errors import AskrowsError
 from askrows.pipeline.core.settings import Settings
@@ -38,8 +37,10 @@ from askrows.pipeline.rows.source import read_file_stamp
 from askrows.pipeline.store import answer_counts, answers, batches, claims, money, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.confidences import has_decisions
-from askrows.pipeline.store.database import Connection
+from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import IndexedTask, Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 MAX_REASON_CHARACTERS = 200
 MAX_REFUSAL_CHARACTERS = 300
@@ -79,28 +80,45 @@ class StatusReport:
     next_command: CommandHint | None
 
 
-def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
+def read_status(
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
+    *,
+    exact: bool = False,
+) -> StatusReport:
     """Return the state of the workspace and the next command, without any change.
 
     Reads one snapshot of the database, then the folders of quality reports and batches. The rows
     are those of the task in use, and `open_batches` are those of all tasks.
 
     Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
         exact: Find changes by other programs, too: the index is always compared with the rows. If
             false, it is compared only if a command changed rows since the build.
     """
     # It is imported here, because most commands do not need it.
     from askrows.pipeline.tasks import task_registry
 
-    recorded_task = ws.task
+    recorded_task = task
     with ws.store.read() as tx:
-        ws = replace(ws, task=task_registry.copy_with_version_in_file(ws.task))
-        task = ws.task
+        task = task_registry.copy_with_version_in_file(recorded_task)
         all_batches = batches.batches_in_states(tx)
         parked_rows = claims.parked_rows(tx, task.name, prompt_version=task.parked_version)
         task_rows = task.select_task_rows(tx)
         counts = task_rows.count_states(tx)
-        document = _read_status_document(ws, tx, all_batches, parked_rows, counts, exact=exact)
+        document = _read_status_document(
+            ws,
+            task,
+            tasks,
+            tx,
+            all_batches=all_batches,
+            parked_rows=parked_rows,
+            counts=counts,
+            exact=exact,
+        )
         reasons = answer_counts.failed_reasons(tx, task.name, task.parked_version or None)
         task_batches = [batch for batch in all_batches if batch.task == task.name]
         waits_by_number = {} if ws.backend == "local" else find_waits(all_batches, now=ws.now())
@@ -112,7 +130,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     document |= {
         "file_version": "" if task is recorded_task else task.prompt_version,
         "waiting": [wait.document for wait in waits_by_number.values()],
-        "failures": _describe_failures(ws.data, ws.task, reasons),
+        "failures": _describe_failures(ws.data, task, reasons),
     }
     document = {
         name: member for name, member in document.items() if member or name not in OPTIONAL_MEMBERS
@@ -131,7 +149,7 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
         if batch.number in live_runs
     )
     next_command = choose_next_command(
-        ws,
+        task,
         document,
         counts,
         batch_counts,
@@ -142,7 +160,10 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     document["next"] = str(next_command or "")
 
     open_batch_lines = [
-        _describe_open_batch(ws, batch, live_runs, waits_by_number) for batch in open_batches
+        _describe_open_batch(
+            ws, task, tasks, batch, live_runs=live_runs, waits_by_number=waits_by_number
+        )
+        for batch in open_batches
     ]
     return StatusReport(
         subject=ws.settings.task,
@@ -157,20 +178,20 @@ def read_status(ws: WorkspaceSession, *, exact: bool = False) -> StatusReport:
     )
 
 
-def count_other_tasks(ws: WorkspaceSession) -> dict[str, dict[str, int]]:
-    """Return the counts by state of each other task of the workspace that has rows, by its name.
+def count_other_tasks(store: Store, task: Task, tasks: Sequence[Task]) -> dict[str, dict[str, int]]:
+    """Return the counts by state of each task that has rows, by its name, except of `task`.
 
     Gone rows are counted, too.
     """
     counts_by_task = {}
-    other_tasks = [task for task in ws.tasks if task.name != ws.task.name]
-    with ws.store.read() as tx:
-        for task in other_tasks:
-            table = task.select_task_rows(tx)
+    other_tasks = [other for other in tasks if other.name != task.name]
+    with store.read() as tx:
+        for other in other_tasks:
+            table = other.select_task_rows(tx)
             counts = table.count_states(tx)
             if counts.total or counts.gone:
                 count_document = table.make_count_document(counts)
-                counts_by_task[task.subject] = {**count_document, RowState.GONE: counts.gone}
+                counts_by_task[other.subject] = {**count_document, RowState.GONE: counts.gone}
     return counts_by_task
 
 
@@ -194,12 +215,14 @@ def _choose_held_step(
 
 
 def _read_status_document(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
     tx: Connection,
+    *,
     all_batches: Sequence[BatchRow],
     parked_rows: Sequence[tuple[str, str, datetime]],
     counts: StateCounts,
-    *,
     exact: bool,
 ) -> dict[str, Any]:
     """Return the document of `status --json`, except the members that `read_status` adds later.
@@ -212,12 +235,11 @@ def _read_status_document(
         counts: The rows of the task by state.
         exact: In `index`, find changes by other programs, too, without a time limit.
     """
-    task = ws.task
     workspace_row = workspace.get_workspace(tx)
     answered_tasks = answers.tasks_with_versions(tx)
 
     index_document = None
-    if task.index is not None and is_task_indexed(ws.workspace, task):
+    if task.index is not None and is_task_indexed(ws, task):
         index_document = _describe_index(
             tx,
             task,
@@ -226,6 +248,7 @@ def _read_status_document(
             exact=exact,
         )
 
+    model_name = task.choose_model_name(ws.settings, ws.backend)
     remote_names = {batch.remote_name for batch in all_batches}
     # The batches of a live run are counted once.
     state_counts = Counter(batch.state for batch in batches.combine_runs(all_batches))
@@ -259,16 +282,16 @@ def _read_status_document(
         "spent": _sum_spent(tx, all_batches),
         "backend": workspace_row.backend or ws.backend,
         "bound": workspace_row.backend is not None,
-        "model": ws.generating_model_name,
+        "model": model_name,
         "workspace": str(ws.data),
         "workspace_id": workspace_row.workspace_id,
         "due": report.list_due_rows(tx, task),
-        **report.describe_version(tx, task, ws.generating_model_name),
+        **report.describe_version(tx, task, model_name),
         "task_file": syntax_error,
         "source_changed": _find_changed_source(task),
         "others": [
             other.subject
-            for other in ws.tasks
+            for other in tasks
             if other.name in answered_tasks and other.name != task.name
         ],
     }
@@ -290,7 +313,7 @@ def _list_open_batches(all_batches: Iterable[BatchRow]) -> list[BatchRow]:
 
 
 def _describe_live_runs(
-    ws: WorkspaceSession, open_batches: Iterable[BatchRow]
+    ws: OpenWorkspace, open_batches: Iterable[BatchRow]
 ) -> dict[int, dict[str, Any]]:
     """Return the live runs among open batches, for JSON, by the number of their batch.
 
@@ -327,8 +350,11 @@ def _describe_live_runs(
 
 
 def _describe_open_batch(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
     batch: BatchRow,
+    *,
     live_runs: Mapping[int, Mapping[str, Any]],
     waits_by_number: Mapping[int, BatchWait],
 ) -> str:
@@ -339,17 +365,21 @@ def _describe_open_batch(
     that is not in use.
 
     Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
+        batch: The batch; those of a live run are combined.
         live_runs: The progress of each live run, by the number of its batch.
         waits_by_number: How long each submitted batch has waited at the API.
     """
-    task = ws.find_task(batch.task)
+    batch_task = find_task_by_name(tasks, batch.task, default=task)
     name = f"batch {batch.number}"
     state = describe_remote_state(batch.remote_word or batch.state)
     reason = batch.reason or ""
     notes = [shorten(reason, MAX_REFUSAL_CHARACTERS)]
     if batch.is_held:
         state = "held"
-        hold_hint = make_hold_hint(batch.number, task.nouns)
+        hold_hint = make_hold_hint(batch.number, batch_task.nouns)
         notes = [batch.held or "", str(hold_hint)]
 
     live_run = live_runs.get(batch.number)
@@ -361,7 +391,7 @@ def _describe_open_batch(
     if wait is not None:
         notes.append(wait.describe())
 
-    prefix = "" if batch.task == ws.task.name else f"task {task.subject}: "
+    prefix = "" if batch.task == task.name else f"task {batch_task.subject}: "
     rows = plural(batch.requests, "row")
     age = ws.now() - batch.created_at
     elapsed = duration_in_words(age.total_seconds())
@@ -369,19 +399,21 @@ def _describe_open_batch(
     return "; ".join(filter(None, [line, *notes]))
 
 
-def describe_continuable_batches(ws: WorkspaceSession) -> list[str]:
+def describe_continuable_batches(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> list[str]:
     """Return a line for each open batch and live run that `tag` continues, oldest first.
 
     They are of the task in use. Held batches, whose replies seem to belong to other rows, are left
     out, because they wait for a person. Live runs of living processes are left out, too.
     """
     with ws.store.read() as tx:
-        task_batches = batches.batches_in_states(tx, task=ws.task.name)
+        task_batches = batches.batches_in_states(tx, task=task.name)
     waits_by_number = {} if ws.backend == "local" else find_waits(task_batches, now=ws.now())
     open_batches = _list_open_batches(task_batches)
     live_runs = _describe_live_runs(ws, open_batches)
     return [
-        _describe_open_batch(ws, batch, live_runs, waits_by_number)
+        _describe_open_batch(
+            ws, task, tasks, batch, live_runs=live_runs, waits_by_number=waits_by_number
+        )
         for batch in open_batches
         if not batch.is_held
         if batch.state is not BatchState.ASKING or live_runs[batch.number]["state"] == "killed"

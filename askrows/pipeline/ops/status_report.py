@@ -7,12 +7,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core.command_hint import CommandHint
 from askrows.pipeline.core.report import Report, format_counts, format_fields, format_figures
 from askrows.pipeline.core.text import format_usd, join_first, plural
 from askrows.pipeline.ops import status
 from askrows.pipeline.rows.row_state import RowState
+from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 MIN_NAME_WIDTH = 11
 # The output fits one page: at most this many lines of open batches, and reasons of failures.
@@ -20,17 +21,26 @@ MAX_OPEN_BATCH_LINES = 10
 MAX_REASONS = 5
 
 
-def report_status(ws: WorkspaceSession, *, exact: bool) -> Report:
+def report_status(
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
+    *,
+    exact: bool,
+) -> Report:
     """Report rows by state, open batches, cost, the index, and the next command.
 
     Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
         exact: Compare the index with all rows, to find changes by other programs.
     """
-    status_report = status.read_status(ws, exact=exact)
+    status_report = status.read_status(ws, task, tasks, exact=exact)
     named_lines = _make_status_lines(status_report)
     named_lines += [
         (name, _format_states(counts, counts.pop(RowState.GONE)))
-        for name, counts in status.count_other_tasks(ws).items()
+        for name, counts in status.count_other_tasks(ws.store, task, tasks).items()
     ]
     width = max(MIN_NAME_WIDTH, *(len(name) + 1 for name, _ in named_lines))
     lines = [f"{name:<{width}}{text}" for name, text in named_lines]

@@ -184,7 +184,7 @@ def cancel_batch(ws: WorkspaceSession, number: int) -> Report:
 
 def _report_batch(ws: WorkspaceSession, number: int, message: str) -> Report:
     """Report what happened to a single batch."""
-    next_step = read_status(ws).next_command
+    next_step = read_status(ws.workspace, ws.task, ws.tasks).next_command
     figures = {"batch": number, "said": message, "next": str(next_step or "")}
     return Report(figures, f"batch {number}: {message}", next_step=next_step)
 

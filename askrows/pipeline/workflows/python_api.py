@@ -484,7 +484,10 @@ class Workspace:
 
         The member `next` is the next command to type.
         """
-        return self._run(lambda ws: ResultDocument(status.read_status(ws).document), task)
+        return self._run(
+            lambda ws: ResultDocument(status.read_status(ws.workspace, ws.task, ws.tasks).document),
+            task,
+        )
 
     def show(
         self, item: str | int, task: TaskLike | None = None, *, raw: bool = False

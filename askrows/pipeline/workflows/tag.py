@@ -116,7 +116,7 @@ def tag_rows(ws: WorkspaceSession, options: TagOptions) -> TagReport:
         GateError: A pilot failed, is not over, or is required and missing; answers are stored.
         RemoteError, ConfigurationError: Another step failed; finished steps are kept.
     """
-    open_work = status.describe_continuable_batches(ws)
+    open_work = status.describe_continuable_batches(ws.workspace, ws.task, ws.tasks)
     ws.set_asked_rows(AskedRows(has_changed=options.refresh))
     rounds.sync_and_recover_task(ws)
     ws.announce_placeholders()

@@ -31,6 +31,7 @@ from askrows.pipeline.core.report import Report
 from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.ops import health
 from askrows.pipeline.ops.open_task import open_workspace
+from askrows.pipeline.ops.status import read_status
 from askrows.pipeline.run import due_units, work_passes
 from askrows.pipeline.run.due_units import DueUnit
 from askrows.pipeline.store import schema
@@ -532,9 +533,8 @@ class _Worker:
 
         Opens the workspace for reading once for each task.
         """
-        with contextlib.ExitStack() as stack:
-            sessions = [
-                stack.enter_context(self._open_session(name, Access.READ, {}))
-                for name in self._task_names()
-            ]
-            return health.render_metrics(sessions, self._error_counts)
+        status_reports = []
+        for name in self._task_names():
+            with self._open_session(name, Access.READ, {}) as ws:
+                status_reports.append(read_status(ws.workspace, ws.task, ws.tasks))
+        return health.render_metrics(status_reports, self._error_counts)

@@ -83,7 +83,9 @@ def get_next(app_state: PageState, task: str) -> dict[str, Any]:
     If the page can run the step, `command` names it and `plan` contains its requests and cost.
     """
     with app_state.open_to_read(task) as ws:
-        return _next_step_document(ws, status.read_status(ws).next_command)
+        return _next_step_document(
+            ws, status.read_status(ws.workspace, ws.task, ws.tasks).next_command
+        )
 
 
 @router.post("/api/tasks/{task}/next", status_code=202)
@@ -96,7 +98,7 @@ def begin_next(app_state: PageState, task: str, step: str, cost: Usd = 0.0) -> J
     before anything is sent.
     """
     with app_state.open_to_read(task) as ws:
-        next_step = status.read_status(ws).next_command
+        next_step = status.read_status(ws.workspace, ws.task, ws.tasks).next_command
     if next_step is None or step != str(next_step) or not button_command(next_step):
         raise RequestRefusedError(
             409,
@@ -167,7 +169,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
     with app_state.open_to_read(task) as ws:
         # Work that is over in this list has its rows in the counts, because they are read later.
         work_documents = list_displayed_work(app_state.background_work, ws.settings.task)
-        report = status.read_status(ws)
+        report = status.read_status(ws.workspace, ws.task, ws.tasks)
         document = report.document
 
         # It differs after rows were asked, answered, corrected or imported.
@@ -205,7 +207,7 @@ def render_state(app_state: PageState, task: str, seen: str = "") -> HTMLRespons
 def render_next(app_state: PageState, task: str) -> HTMLResponse:
     """Render the button of the next step with its cost, or nothing if there is no button."""
     with app_state.open_to_read(task) as ws:
-        report = status.read_status(ws)
+        report = status.read_status(ws.workspace, ws.task, ws.tasks)
         next_step = _next_step_document(ws, report.next_command)
         if not next_step["command"]:
             return HTMLResponse("")

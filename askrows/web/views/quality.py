@@ -58,7 +58,7 @@ def render_quality(
             "quality",
             report=newest_report,
             samples=samples,
-            parked_counts=status.read_status(ws).document["parked"],
+            parked_counts=status.read_status(ws.workspace, ws.task, ws.tasks).document["parked"],
             titles=titles,
             tag_report=tags.count_tags(ws.store) if subject == PEOPLE_TASK else None,
             max_listed_tags=MAX_LISTED_TAGS,

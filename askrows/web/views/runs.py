@@ -119,7 +119,7 @@ def _list_runs(app_state: AppState, ws: WorkspaceSession) -> list[dict[str, Any]
     - `wait`: the `BatchWait` of a batch that waits at the API, else None.
     - `commonest_failure`: the most frequent reason of its failures, or "".
     """
-    status_report = status.read_status(ws)
+    status_report = status.read_status(ws.workspace, ws.task, ws.tasks)
     progress_by_number = {run["number"]: run for run in status_report.live_runs}
     with ws.store.read() as tx:
         documents = []

@@ -37,7 +37,7 @@ def render_search_index(app_state: PageState, task: str) -> HTMLResponse:
         # Work that ends while the index is read counts as running: the part loads itself again.
         work = app_state.background_work.find_newest(f"index {ws.settings.task}")
         work_documents = {} if work is None else {"index": work.document}
-        report = status.read_status(ws)
+        report = status.read_status(ws.workspace, ws.task, ws.tasks)
         response = render_page(
             app_state,
             "parts/index.html",
