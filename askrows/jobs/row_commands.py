@@ -130,7 +130,8 @@ def items(
     )
     if target is not None:
         return row_items.write_rows(
-            ws,
+            ws.workspace,
+            ws.task,
             target,
             options._replace(limit=limit, after=None),
             overwrite=overwrite,
@@ -160,7 +161,9 @@ def show(
     newest requests: time (UTC), row, batch, model, outcome, tokens and cost.
     """
     if expert is None and item is None:
-        return row_items.report_newest_requests(ws, limit=n, all_tasks=all_, raw=raw)
+        return row_items.report_newest_requests(
+            ws.workspace, ws.task, ws.tasks, limit=n, all_tasks=all_, raw=raw
+        )
     return row_items.report_row(ws.workspace, ws.task, item or expert or "", raw=raw)
 
 

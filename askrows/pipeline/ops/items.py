@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from askrows.pipeline.batch.batch_files import sealed_request, sealed_result
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.errors import AskrowsError, InputError
@@ -45,6 +44,7 @@ from askrows.pipeline.store import again, answers, batches, claims, journal, req
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks import claiming, row_export
 from askrows.pipeline.tasks.row_export import ExportReport, check_export_target
+from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
@@ -110,7 +110,8 @@ def count_rows(
 
 
 def write_rows(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    task: Task,
     path: Path,
     options: RowListOptions,
     *,
@@ -121,7 +122,8 @@ def write_rows(
     The state is the last column. All rows are from a single snapshot.
 
     Args:
-        ws: The workspace, with the task in use.
+        ws: The workspace.
+        task: The task.
         path: The file.
         options: The list.
         overwrite: Replace an existing file.
@@ -134,11 +136,11 @@ def write_rows(
             the file cannot be written, or exists and must not be overwritten.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = row_export.choose_format(ws.task, path, None)
+    format_ = row_export.choose_format(task, path, None)
     check_export_target(path, ws.store, ws.data, overwrite=overwrite)
-    report = ExportReport(str(path), format_, word=ws.task.nouns.singular)
+    report = ExportReport(str(path), format_, word=task.nouns.singular)
     with ws.store.read() as tx:
-        grid = ws.task.make_grid(tx)
+        grid = task.make_grid(tx)
         kinds, listed_rows = grid.read_kinds_and_rows(tx, options)
         rows = ({**row.values, grid.state_name: row.state} for row in listed_rows)
         counted_rows = row_export.count_rows(rows, report, ws.display)
@@ -276,7 +278,13 @@ def report_row(ws: OpenWorkspace, task: Task, name: str, *, raw: bool) -> Report
 
 
 def report_newest_requests(
-    ws: WorkspaceSession, *, limit: int, all_tasks: bool, raw: bool
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
+    *,
+    limit: int,
+    all_tasks: bool,
+    raw: bool,
 ) -> Report:
     """Report at most `limit` requests, newest first, each with the `name` of its row.
 
@@ -284,6 +292,10 @@ def report_newest_requests(
     stored.
 
     Args:
+        ws: The workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
+        limit: The largest number of requests.
         all_tasks: Report requests of all tasks, not only of the task in use.
         raw: Add to each request `wire`, with its lines in the sealed files.
     """
@@ -291,11 +303,12 @@ def report_newest_requests(
         requests = request_history.list_newest_requests(
             tx,
             limit=limit,
-            task=None if all_tasks else ws.task.name,
+            task=None if all_tasks else task.name,
         )
         for request in requests:
             row_id = request["item"]
-            table = ws.find_task(request["task"]).select_task_rows(tx)
+            request_task = find_task_by_name(tasks, request["task"], default=task)
+            table = request_task.select_task_rows(tx)
             request["name"] = table.read_titles(tx, [row_id]).get(row_id, row_id)
         if raw:
             _add_request_and_reply_lines(tx, requests, ws.data)
