@@ -302,7 +302,7 @@ def forget(
 
     names = split_names(",".join(expert))
     if file is not None:
-        names = row_erasure.read_names(ws, file)
+        names = row_erasure.read_names(ws.store, ws.task, file)
     elif item is not None:
         names = [item]
     return row_erasure.forget_rows(ws, names)

@@ -30,6 +30,7 @@ from askrows.pipeline.core.states import OPEN_STATES
 from askrows.pipeline.core.text import join_first, restore_formula
 from askrows.pipeline.gemini.requests import make_request_key
 from askrows.pipeline.gemini.result_file import read_line_key
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index import build
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds, open_synced_builds
 from askrows.pipeline.index.indexed_tasks import is_task_indexed, require_indexed_task
@@ -42,6 +43,7 @@ from askrows.pipeline.store import batches, erasure, journal, rows, workspace
 from askrows.pipeline.store.batches import BatchRow
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 # Files of the local engine, in the workspace's folder.
 LOCAL_ENGINE_FILES = (
@@ -60,7 +62,7 @@ DELETED_FIGURES = "lines sealed_files=files vectors refused_rows report_files=re
 MIN_ERASED_NAME_CHARACTERS = 4
 
 
-def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
+def read_names(store: Store, task: Task, path: Path) -> list[str]:
     """Read the names of rows from a CSV file with a name column, or from a text file.
 
     If the first line has a cell that is a name column of the task, the cells below are returned. If
@@ -82,9 +84,7 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
 
     reader = csv.DictReader(lines)
     columns = {fold_name(column): column for column in reader.fieldnames or ()}
-    name_columns = [
-        columns[name] for name in map(fold_name, ws.task.name_columns) if name in columns
-    ]
+    name_columns = [columns[name] for name in map(fold_name, task.name_columns) if name in columns]
     if name_columns:
         is_report = {"kind", "reason"} <= columns.keys()
         lines = [
@@ -92,8 +92,8 @@ def read_names(ws: WorkspaceSession, path: Path) -> list[str]:
             for row in reader
             if not is_report or row[columns["kind"]] == GONE_ROW_KIND
         ]
-        with ws.store.read() as tx:
-            export_columns = (*EXPORT_COLUMNS, {ws.task.make_grid(tx).state_name})
+        with store.read() as tx:
+            export_columns = (*EXPORT_COLUMNS, {task.make_grid(tx).state_name})
         if is_report or has_export_columns(columns.values(), export_columns):
             lines = list(map(restore_formula, lines))
 
@@ -148,7 +148,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
     names = list(dict.fromkeys(names))
     task = ws.task
     dropped_lines = dict[str, int]()
-    row_ids = _confirm_and_park(ws, names)
+    row_ids = _confirm_and_park(ws.workspace, task, names)
     # A killed trial claimed no row, so only its files show which rows it asked about.
     seal_dead_batches(ws)
 
@@ -164,7 +164,7 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
         for path in chain.from_iterable(clean.find_unknown_and_leftover_files(ws.data, ws.store)):
             files.remove_path(path)
         for batch in row_batches:
-            dropped_lines |= _drop_lines(ws, batch, row_ids)
+            dropped_lines |= _drop_lines(ws.data, ws.store, batch, row_ids)
         with ws.lock(INDEX_LOCK), ws.store.write() as tx:
             erased_names = [name for name in names if len(name) >= MIN_ERASED_NAME_CHARACTERS]
             _erase_rows(tx, task, row_ids, names=erased_names, now=ws.now())
@@ -173,11 +173,11 @@ def forget_rows(ws: WorkspaceSession, names: Sequence[str]) -> Report:
 
     deleted_reports = reports.delete_reports(ws.data, task.name)
     build_number = (
-        _rebuild_index_without_rows(ws, names, row_ids)
-        if is_task_indexed(ws.workspace, ws.task)
+        _rebuild_index_without_rows(ws.workspace, ws.service, task, names, row_ids)
+        if is_task_indexed(ws.workspace, task)
         else None
     )
-    deleted_vectors = _delete_index_leftovers_and_compact(ws)
+    deleted_vectors = _delete_index_leftovers_and_compact(ws.workspace, ws.tasks)
 
     with ws.store.write() as tx:
         for name in names:
@@ -263,7 +263,7 @@ def forget_task(ws: WorkspaceSession) -> Report:
         drop_views(tx, record)
         erasure.erase_task(tx, task.name, now=ws.now())
     ws.tasks = tuple(other_task for other_task in ws.tasks if other_task is not task)
-    _delete_index_leftovers_and_compact(ws)
+    _delete_index_leftovers_and_compact(ws.workspace, ws.tasks)
     # Last, because the same command finds an unfinished task by its file.
     paths = [Path(record.path)]
     if not record.is_query:
@@ -293,7 +293,7 @@ def delete_local_engine_files(data: Path) -> None:
         files.remove_path(data / name)
 
 
-def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
+def _delete_index_leftovers_and_compact(ws: OpenWorkspace, tasks: Sequence[Task]) -> int:
     """Delete index leftovers and unneeded vectors (return how many), and compact the database.
 
     If the database has tables of another program, it is not compacted, and a warning is printed;
@@ -303,13 +303,13 @@ def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
         The number of deleted vectors.
     """
     with ws.lock(INDEX_LOCK):
-        for path in clean.find_index_leftovers(ws.workspace, ws.tasks):
+        for path in clean.find_index_leftovers(ws, tasks):
             files.remove_path(path)
-    vector_count = clean.delete_unneeded_vectors(ws.workspace, ws.tasks, before=None, dry=False)
+    vector_count = clean.delete_unneeded_vectors(ws, tasks, before=None, dry=False)
 
     table_names = []
     with ws.store.read() as tx:
-        for task in ws.tasks:
+        for task in tasks:
             table_names += [table.name for table in task.list_tables(tx)]
     if not ws.store.compact(extra_tables=table_names):
         ws.display.warn(
@@ -319,7 +319,7 @@ def _delete_index_leftovers_and_compact(ws: WorkspaceSession) -> int:
     return vector_count
 
 
-def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
+def _confirm_and_park(ws: OpenWorkspace, task: Task, names: Sequence[str]) -> list[str]:
     """Check all rows, ask the user, then journal and park the rows to forget; return their ids.
 
     A journal entry says that a row is being forgotten; entry and parking are one transaction. If an
@@ -334,13 +334,12 @@ def _confirm_and_park(ws: WorkspaceSession, names: Sequence[str]) -> list[str]:
         InconsistentError: A sealed file was changed.
         ConfigurationError: The database refuses to delete a row.
     """
-    task = ws.task
     with ws.store.read() as tx:
         row_ids = [row_id for row_id, _ in _find_rows_to_forget(tx, task, names)]
         is_continuation = all(journal.open_erasures(tx, task.name, name) for name in names)
         _check_sealed_files(ws.data, task, tx, row_ids)
     if not is_continuation:
-        ws.workspace.confirm(
+        ws.confirm(
             f"Forget {join_first(names)} for good: row, answers, lines in sealed files, vectors, "
             "and older builds?",
         )
@@ -448,7 +447,8 @@ def _check_sealed_files(
 
 
 def _drop_lines(
-    ws: WorkspaceSession,
+    data: Path,
+    store: Store,
     batch: BatchRow,
     row_ids: Collection[str],
 ) -> dict[str, int]:
@@ -464,10 +464,10 @@ def _drop_lines(
     """
     forgotten_keys = {make_request_key(batch.task, row_id) for row_id in row_ids}
     dropped_lines = {
-        file.path.relative_to(ws.data).as_posix(): _reseal_without_forgotten_lines(
-            ws.store, batch, file, forgotten_keys
+        file.path.relative_to(data).as_posix(): _reseal_without_forgotten_lines(
+            store, batch, file, forgotten_keys
         )
-        for file in _find_sealed_files(ws.data, batch)
+        for file in _find_sealed_files(data, batch)
     }
     return {name: count for name, count in dropped_lines.items() if count}
 
@@ -561,7 +561,9 @@ def _erase_rows(
 
 
 def _rebuild_index_without_rows(
-    ws: WorkspaceSession,
+    ws: OpenWorkspace,
+    service: Service,
+    task: Task,
     names: Sequence[str],
     row_ids: Collection[str],
 ) -> int | None:
@@ -577,17 +579,15 @@ def _rebuild_index_without_rows(
     Raises:
         RemoteError: The API is needed for the build and cannot be reached; no build was deleted.
     """
-    builds = open_synced_builds(ws.workspace, ws.task)
-    entry_count = ws.store.query(require_indexed_task(ws.workspace, ws.task).count_entries)
+    builds = open_synced_builds(ws, task)
+    entry_count = ws.store.query(require_indexed_task(ws, task).count_entries)
     may_contain_rows = _may_contain_entries(builds, row_ids)
     build_number: int | None = None
 
     try:
         if may_contain_rows and entry_count:
             # The rows must leave the index, even if its quality is lower afterwards.
-            build_number = build.build_index(
-                ws.workspace, ws.service, ws.task, worse_ok=True
-            ).number
+            build_number = build.build_index(ws, service, task, worse_ok=True).number
     except RemoteError as error:
         raise RemoteError(
             f"{join_first(names)} was deleted from the database and the sealed files, "
