@@ -359,7 +359,7 @@ def versions(ws: WorkspaceSession) -> Report:
     Includes versions without answers yet, and versions that other programs wrote into the tables.
     Lists all tasks, or only TASK if it is set.
     """
-    return answer_versions.report_versions(ws)
+    return answer_versions.report_versions(ws.workspace, ws.task, ws.tasks)
 
 
 def rollback(*, answer_version: Annotated[str, Parameter("", VERSION)]) -> Report:

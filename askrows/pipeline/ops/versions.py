@@ -26,6 +26,7 @@ from askrows.pipeline.store import answers, batches, request_history, workspace
 from askrows.pipeline.store.answers import VersionCounts
 from askrows.pipeline.store.database import Connection, Store, split_into_pages
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 ROLLBACK_LOCK = "rollback"
 # Columns of versions, and figures of a rollback; see `make_table`.
@@ -58,24 +59,26 @@ class VersionSummary(NamedTuple):
         }
 
 
-def report_versions(ws: WorkspaceSession) -> Report:
+def report_versions(ws: OpenWorkspace, task: Task, tasks: Sequence[Task]) -> Report:
     """Report the versions of all tasks, or only of the task in use if TASK= is set."""
-    figures = [summary.document for summary in _read_versions_of_tasks(ws)]
+    figures = [summary.document for summary in _read_versions_of_tasks(ws, task, tasks)]
     return Report(figures, parts=[make_table(figures, VERSION_COLUMNS)])
 
 
-def _read_versions_of_tasks(ws: WorkspaceSession) -> list[VersionSummary]:
+def _read_versions_of_tasks(
+    ws: OpenWorkspace, task: Task, tasks: Sequence[Task]
+) -> list[VersionSummary]:
     """Return the versions of all tasks, or only of the task in use if TASK= is set.
 
     Reads all rows, from a single snapshot.
     """
     is_limited = "task" in ws.settings.sources
-    tasks = [task for task in ws.tasks if task is ws.task or not is_limited]
+    read_tasks = [other for other in tasks if other is task or not is_limited]
 
     summaries = []
     with ws.store.read() as tx:
-        for task in tasks:
-            summaries += _read_versions(tx, task)
+        for read_task in read_tasks:
+            summaries += _read_versions(tx, read_task)
     return summaries
 
 
@@ -99,11 +102,11 @@ def delete_version_answers(ws: WorkspaceSession, name: str) -> Report:
             program, or the user did not confirm. All versions are unchanged.
         AskrowsError: A reply of a killed run cannot be ingested.
     """
-    summaries = _find_versions(ws, name)
+    summaries = _find_versions(ws.workspace, ws.task, ws.tasks, name)
     task = summaries[0].task if summaries else ws.task
     # Batches of killed commands must not count as running, and their replies are deleted, too.
     ingest.recover_dead_runs(replace(ws, task=task))
-    summaries = _find_versions(ws, name)
+    summaries = _find_versions(ws.workspace, ws.task, ws.tasks, name)
     ws.store.query(_check_can_roll_back, task, summaries)
 
     for summary in summaries:
@@ -176,16 +179,23 @@ def _read_versions(tx: Connection, task: Task) -> list[VersionSummary]:
     ]
 
 
-def _find_versions(ws: WorkspaceSession, name: str) -> list[VersionSummary]:
+def _find_versions(
+    ws: OpenWorkspace,
+    task: Task,
+    tasks: Sequence[Task],
+    name: str,
+) -> list[VersionSummary]:
     """Return the versions with a name, of the first task that has one; [] if no task has.
 
     Args:
-        ws: The workspace. Only the task of TASK= is searched if that is set.
+        ws: The workspace.
+        task: The task in use. Only it is searched if TASK= is set.
+        tasks: All tasks of the workspace.
         name: A label (`task@n`), or a version with its model (`task@n/model`).
     """
     summaries = [
         summary
-        for summary in _read_versions_of_tasks(ws)
+        for summary in _read_versions_of_tasks(ws, task, tasks)
         if name in {summary.counts.version, summary.counts.prompt_version}
     ]
     return [summary for summary in summaries if summary.task is summaries[0].task]
