@@ -316,7 +316,7 @@ def doctor(ws: WorkspaceSession) -> Report:
     Exit code 0: no problem, or only notices. 3: the key is refused. 4: the backend does not answer.
     5: stored data contradict each other.
     """
-    return workspace_check.check_workspace(ws)
+    return workspace_check.check_workspace(ws.workspace, ws.service, ws.task, ws.tasks)
 
 
 def clean(ws: WorkspaceSession, *, dry: Dry = False) -> Report:

@@ -11,11 +11,11 @@ never used it.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from askrows.pipeline.batch import reconcile
-from askrows.pipeline.batch.session import WorkspaceSession
 from askrows.pipeline.core import files
 from askrows.pipeline.core.command_hint import CommandHint, HintTemplate, OptionHint
 from askrows.pipeline.core.errors import (
@@ -26,9 +26,11 @@ from askrows.pipeline.core.errors import (
     RemoteError,
 )
 from askrows.pipeline.core.report import Report, format_counts
+from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.states import DISPLAY_NAME_PREFIX, BatchState, Outcome
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.gemini.remote import RemoteBatch
+from askrows.pipeline.gemini.service import Service
 from askrows.pipeline.index.builds import INDEX_LOCK, Builds
 from askrows.pipeline.index.indexed_tasks import list_indexed_tasks
 from askrows.pipeline.ops import clean
@@ -36,8 +38,13 @@ from askrows.pipeline.store import answer_counts, batches, journal, sqlite, work
 from askrows.pipeline.store.batches import BatchRow, strip_try
 from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import task_faults
+from askrows.pipeline.tasks.selection import find_task_by_name
 from askrows.pipeline.tasks.task import IndexedTask, Task
-from askrows.pipeline.tasks.task_values import RowFault
+from askrows.pipeline.tasks.task_values import RowFault, TaskNouns
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
+
+if TYPE_CHECKING:
+    from askrows.pipeline.gemini.client import Client
 
 RESTORE_HINT = HintTemplate("restore a backup ({})", CommandHint("restore", from_="…"))
 
@@ -61,7 +68,11 @@ def _create_notice(
 class DoctorReport:
     """Findings of all checks in their order; the checks fill the report while they run."""
 
-    ws: WorkspaceSession
+    ws: OpenWorkspace
+    service: Service
+    # The task in use, and all tasks of the workspace.
+    task: Task
+    tasks: Sequence[Task]
     # Number of checks that ran.
     check_count: int = 0
     # Pairs of the name of a check and a finding of that check.
@@ -70,6 +81,10 @@ class DoctorReport:
     row_figures: dict[str, Mapping[str, int]] = field(default_factory=dict)
     # The error that prevented a comparison with the backend.
     backend_error: ConfigurationError | RemoteError | None = None
+
+    def find_nouns(self, task_name: str) -> TaskNouns:
+        """Return the words of a task by its name; those of the task in use if there is none."""
+        return find_task_by_name(self.tasks, task_name, default=self.task).nouns
 
     @property
     def contradictions(self) -> list[RowFault]:
@@ -125,15 +140,26 @@ class DoctorReport:
 WorkspaceCheck = Callable[[DoctorReport], Iterator[RowFault]]
 
 
-def check_workspace(ws: WorkspaceSession) -> Report:
+def check_workspace(
+    ws: OpenWorkspace,
+    service: Service,
+    task: Task,
+    tasks: Sequence[Task],
+) -> Report:
     """Run all checks of CHECKS in their order and report their findings.
 
     A check that raises AskrowsError adds that error as a finding, and nothing is raised. If the
     first check has a finding, the later checks are skipped, because they rely on an intact database
     with known states. The line that names the backend in use is not printed.
+
+    Args:
+        ws: The workspace.
+        service: The backend, which is compared with the workspace.
+        task: The task in use.
+        tasks: All tasks of the workspace.
     """
-    report = DoctorReport(ws)
-    ws.service.is_announced = True
+    report = DoctorReport(ws, service, task, tasks)
+    service.is_announced = True
 
     for check_name, check in CHECKS.items():
         report.check_count += 1
@@ -242,7 +268,7 @@ def _check_sealed_files(report: DoctorReport) -> Iterator[RowFault]:
             if not batch.is_finished:
                 next_step = HintTemplate(
                     "{} fetches a result again, and {} releases the rows",
-                    ws.find_task(batch.task).nouns.command("batch-poll"),
+                    report.find_nouns(batch.task).command("batch-poll"),
                     CommandHint("batch-cancel", batch=batch.number),
                 )
             yield RowFault(
@@ -258,7 +284,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
     Computed columns must follow from their rows, and rows from the applied answers.
     """
     ws = report.ws
-    for task in ws.tasks:
+    for task in report.tasks:
         figures, findings = ws.store.query(task.check_rows, ws.display)
         if figures:
             report.row_figures[task.subject] = figures
@@ -267,7 +293,7 @@ def _check_rows(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
     """Yield a notice for each task file that is missing or has a wrong syntax."""
-    for task in report.ws.tasks:
+    for task in report.tasks:
         if task.user_file is None or task.user_file.path is None:
             continue
         message = task_faults.describe_syntax_error(task.user_file.path)
@@ -281,11 +307,11 @@ def _check_task_files(report: DoctorReport) -> Iterator[RowFault]:
 
 def _check_indexes(report: DoctorReport) -> Iterator[RowFault]:
     """Check for each indexed task that its build in service is intact and current."""
-    for indexed_task in list_indexed_tasks(report.ws.workspace, report.ws.tasks):
-        yield from _check_index(report.ws, indexed_task)
+    for indexed_task in list_indexed_tasks(report.ws, report.tasks):
+        yield from _check_index(report, indexed_task)
 
 
-def _check_index(ws: WorkspaceSession, indexed_task: IndexedTask) -> Iterator[RowFault]:
+def _check_index(report: DoctorReport, indexed_task: IndexedTask) -> Iterator[RowFault]:
     """Check that the build in service is intact, that links lead to it, and that it is current.
 
     A damaged build is a contradiction, and the only finding. A task without a build has no finding.
@@ -297,8 +323,9 @@ def _check_index(ws: WorkspaceSession, indexed_task: IndexedTask) -> Iterator[Ro
     Raises:
         InconsistentError: The build in service cannot be read.
     """
+    ws = report.ws
     builds = Builds(ws.data, indexed_task.folder)
-    rebuild_hint = ws.find_task(indexed_task.task).nouns.command("index")
+    rebuild_hint = report.find_nouns(indexed_task.task).command("index")
     build = builds.read_current_manifest()
     if build is None:
         return
@@ -361,10 +388,11 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
         RemoteError: The backend cannot be reached.
     """
     ws = report.ws
-    if ws.backend == "local" and not ws.workspace.is_bound():
+    if ws.backend == "local" and not ws.is_bound():
         return
 
-    remote_batches = ws.client.list_batches()
+    client = report.service.client
+    remote_batches = client.list_batches()
     # A batch is recorded before it is created, so this later snapshot contains all listed batches.
     with ws.store.read() as tx:
         local_batches = {batch.number: batch for batch in _list_task_batches(tx)}
@@ -378,12 +406,12 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
 
     for batch in local_batches.values():
         if batch.state is BatchState.SUBMITTED:
-            yield from _check_backend_has_batch(ws, batch)
+            yield from _check_backend_has_batch(ws, client, batch)
         elif batch.state is BatchState.SUBMITTING:
             yield _create_notice(
                 f"a run was killed while it created batch {batch.number}",
                 "its rows are not asked again until it is clear whether it exists",
-                ws.find_task(batch.task).nouns.command("batch-submit"),
+                report.find_nouns(batch.task).command("batch-submit"),
             )
 
     for remote_batch in remote_batches:
@@ -402,20 +430,20 @@ def _compare_remote_batches(report: DoctorReport) -> Iterator[RowFault]:
             )
         else:
             yield from _check_duplicate(
-                ws.find_task(owner.task),
+                report.find_nouns(owner.task),
                 owner,
                 remote_batch=remote_batch,
                 cancelled_duplicates=cancelled_duplicates,
             )
-    yield from _check_models(ws)
+    yield from _check_models(ws.settings, client)
 
 
-def _check_models(ws: WorkspaceSession) -> Iterator[RowFault]:
+def _check_models(settings: Settings, client: "Client") -> Iterator[RowFault]:
     """Ask the backend for each configured model; yield a notice if it does not know the model."""
     for setting in ("model", "embedding_model"):
-        model_name = getattr(ws.settings, setting).removeprefix("models/")
+        model_name = getattr(settings, setting).removeprefix("models/")
         try:
-            ws.client.get_model(model_name)
+            client.get_model(model_name)
         except MissingError:
             yield _create_notice(
                 f"{model_name} ({OptionHint(setting)}) is not in the API's list of models",
@@ -424,7 +452,9 @@ def _check_models(ws: WorkspaceSession) -> Iterator[RowFault]:
             )
 
 
-def _check_backend_has_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[RowFault]:
+def _check_backend_has_batch(
+    ws: OpenWorkspace, client: "Client", batch: BatchRow
+) -> Iterator[RowFault]:
     """Request a submitted batch; yield a contradiction if the backend does not have it.
 
     For a missing batch that the API may still list late, the hint is to wait.
@@ -434,7 +464,7 @@ def _check_backend_has_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[
     """
     cancel_hint = CommandHint("batch-cancel", batch=batch.number)
     try:
-        ws.client.get_batch(batch.remote_name or "")
+        client.get_batch(batch.remote_name or "")
     except MissingError as error:
         hidden_s = reconcile.seconds_until_listed(batch, ws.settings, now=ws.now())
         next_step = f"set the key of its project, or {cancel_hint}"
@@ -448,7 +478,7 @@ def _check_backend_has_batch(ws: WorkspaceSession, batch: BatchRow) -> Iterator[
 
 
 def _check_duplicate(
-    task: Task,
+    nouns: TaskNouns,
     owner: BatchRow,
     *,
     remote_batch: RemoteBatch,
@@ -459,6 +489,7 @@ def _check_duplicate(
     Yields nothing if `owner` has no remote name yet, or has this remote name and was not given up.
 
     Args:
+        nouns: The words of the task of `owner`, for the hint.
         owner: The batch whose display name the remote batch has.
         cancelled_duplicates: Remote names of the duplicates that were cancelled.
     """
@@ -470,7 +501,7 @@ def _check_duplicate(
     message = f"{remote_batch.name} is a second remote batch of batch {owner.number}"
     if is_given_up:
         message = f"{remote_batch.name} still runs, but its batch {owner.number} was given up"
-    poll_hint = task.nouns.command("batch-poll")
+    poll_hint = nouns.command("batch-poll")
     yield RowFault(
         message,
         "the same rows are paid for twice",
@@ -504,7 +535,7 @@ def _check_leftovers(report: DoctorReport) -> Iterator[RowFault]:
         return
     # While the lock is taken, the staging folder belongs to a running build.
     if ws.locks.is_free(INDEX_LOCK):
-        leftovers += clean.find_index_leftovers(ws.workspace, ws.tasks)
+        leftovers += clean.find_index_leftovers(ws, report.tasks)
     for path in leftovers:
         yield _create_notice(
             f"{path.name} is a leftover of a killed run",
