@@ -184,9 +184,8 @@ def _apply_correction_or_review(
 
     if form.get("act") in REVIEW_MESSAGES:
         corrections.mark_answer_reviewed(
-            ws.store,
+            ws.workspace,
             ws.task,
-            ws.now,
             key,
             editor_name=editor_name,
             expected_state=form.get("state"),
@@ -204,9 +203,8 @@ def _apply_correction_or_review(
         change = {field_name: parse_texts(fields.get(field_name, AnswerField()), texts)}
 
     report = corrections.correct_answer(
-        ws.store,
+        ws.workspace,
         ws.task,
-        ws.now,
         key,
         change,
         editor_name=editor_name,

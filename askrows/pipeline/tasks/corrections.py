@@ -13,7 +13,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,13 +28,15 @@ from askrows.pipeline.core.errors import (
 )
 from askrows.pipeline.core.text import MAX_CLEANED_CHARS, join_first, plural, suggest_similar
 from askrows.pipeline.rows.refusals import write_rows_and_list_refused
-from askrows.pipeline.store import claims, edits, workspace
+from askrows.pipeline.store import claims, edits
 from askrows.pipeline.store.answers import PreferredAnswer, preferred_answers, set_reviews
 from askrows.pipeline.store.confidences import FieldConfidence, decode_confidences
 from askrows.pipeline.store.database import Connection, Store
 from askrows.pipeline.store.edits import AnswerEdit, NewEdit
+from askrows.pipeline.store.workspace import record_row_change
 from askrows.pipeline.tasks.task import Task
 from askrows.pipeline.tasks.task_values import RowsById
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -149,9 +151,8 @@ def list_task_edits(store: Store, task: Task) -> list[Document]:
 
 
 def correct_answer(
-    store: Store,
+    workspace: OpenWorkspace,
     task: Task,
-    now: Callable[[], datetime],
     row_name: str,
     change: Mapping[str, Any] | NumberOfUndoneEdit,
     *,
@@ -185,7 +186,7 @@ def correct_answer(
         RefusedRowError: A rule of another program's table refuses the answer.
         ConfigurationError: Code of the task's file failed, or another program prevented a change.
     """
-    with store.write() as tx:
+    with workspace.store.write() as tx:
         row_id = task.find_row_id(tx, row_name)
         document = _read_answer_history(tx, task, row_id)
         _check_answer_unchanged(document, expected_state)
@@ -195,7 +196,7 @@ def correct_answer(
             change,
             _read_rows_to_correct(tx, task, [row_id]),
             editor_name=normalize_editor_name(editor_name),
-            edited_at=now(),
+            edited_at=workspace.now(),
             confirms_values=confirms_values,
         )
         if new_edit is None:
@@ -438,13 +439,12 @@ def _insert_edits(tx: Connection, task: Task, new_edits: Mapping[str, NewEdit]) 
     edits.add_edits(tx, task.name, new_edits)
     task.sync_corrected_rows(tx, new_edits)
     claims.unpark(tx, task.name, prompt_version=prompt_version, row_ids=list(new_edits))
-    workspace.record_row_change(tx, task.name)
+    record_row_change(tx, task.name)
 
 
 def mark_answer_reviewed(
-    store: Store,
+    workspace: OpenWorkspace,
     task: Task,
-    now: Callable[[], datetime],
     row_name: str,
     *,
     editor_name: str,
@@ -467,7 +467,7 @@ def mark_answer_reviewed(
         InputError: There is no such row, `editor_name` is invalid, the row has no answer, or it is
             being deleted by `forget`.
     """
-    with store.write() as tx:
+    with workspace.store.write() as tx:
         row_id = task.find_row_id(tx, row_name)
         if claims.list_forgotten_ids(tx, task.name, [row_id]):
             raise _forgotten_error(row_id)
@@ -479,7 +479,7 @@ def mark_answer_reviewed(
 
         reviewer = normalize_editor_name(editor_name)
         if is_reviewed:
-            set_reviews(tx, [answer.id], who=reviewer, at=now())
+            set_reviews(tx, [answer.id], who=reviewer, at=workspace.now())
         else:
             set_reviews(tx, [answer.id], who=None, at=None)
 

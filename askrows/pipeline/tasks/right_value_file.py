@@ -8,9 +8,8 @@ A file is stored in one transaction or not at all. So a killed command stores no
 file stored twice changes nothing the second time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,10 +27,11 @@ from askrows.pipeline.rows.source import FileSource
 from askrows.pipeline.rows.stored_rows import is_blank_cell
 from askrows.pipeline.rows.task_rows import STATE_COLUMN
 from askrows.pipeline.store import answers, claims
-from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store.database import Connection
 from askrows.pipeline.tasks import corrections
 from askrows.pipeline.tasks.corrections import UNCHANGED_MESSAGE, InvalidAnswerError, PlannedEdits
 from askrows.pipeline.tasks.task import Task
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 MAX_LISTED_FAULTS = 20
 _MAX_LISTED_FIELDS = 12
@@ -140,9 +140,8 @@ class CorrectionFileReport:
 
 
 def correct_by_file(
-    store: Store,
+    workspace: OpenWorkspace,
     task: Task,
-    now: Callable[[], datetime],
     path: Path,
     *,
     options: ReadOptions,
@@ -177,7 +176,7 @@ def correct_by_file(
         ConfigurationError: Code of the task's file failed.
     """
     editor_name = corrections.normalize_editor_name(editor_name)
-    with store.read() as tx:
+    with workspace.store.read() as tx:
         grid = task.make_grid(tx)
         # A list of the task's rows has the state, but not all columns of an export.
         export_columns = (*EXPORT_COLUMNS, {grid.state_name})
@@ -192,8 +191,8 @@ def correct_by_file(
             hint=f"fill cells of {join_first(filled_columns)}",
         )
 
-    edited_at = now()
-    with store.read() if is_dry else store.write() as tx:
+    edited_at = workspace.now()
+    with workspace.store.read() if is_dry else workspace.store.write() as tx:
         lines_by_id, key_faults = _match_lines_to_rows(tx, task, lines, columns)
         planned = corrections.plan_edits(
             tx,

@@ -53,9 +53,8 @@ def correct_row(
     title = ""
     if is_reviewed is not None:
         corrections.mark_answer_reviewed(
-            ws.store,
+            ws.workspace,
             ws.task,
-            ws.now,
             row_name,
             editor_name=editor_name,
             is_reviewed=is_reviewed,
@@ -65,9 +64,8 @@ def correct_row(
         figures = corrections.read_history(ws.store, ws.task, row_name)
     else:
         figures = corrections.correct_answer(
-            ws.store,
+            ws.workspace,
             ws.task,
-            ws.now,
             row_name,
             change,
             editor_name=editor_name,
@@ -115,9 +113,8 @@ def correct_by_file(
         InputError: The file has faults; nothing was changed.
     """
     file_report = right_value_file.correct_by_file(
-        ws.store,
+        ws.workspace,
         ws.task,
-        ws.now,
         path,
         options=options,
         editor_name=editor_name,

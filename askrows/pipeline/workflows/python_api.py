@@ -536,9 +536,8 @@ class Workspace:
 
         def work(ws: WorkspaceSession) -> ResultDocument:
             document = corrections.correct_answer(
-                ws.store,
+                ws.workspace,
                 ws.task,
-                ws.now,
                 str(item),
                 fields,
                 editor_name=who,
