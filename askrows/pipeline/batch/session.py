@@ -224,14 +224,10 @@ class WorkspaceSession:
         from askrows.pipeline.tasks import task_registry, task_sync
 
         task_sync.sync_task(
-            self.store,
-            self.locks,
+            self.workspace,
             self.user_task,
-            self.settings,
             accepts_changes=self.sync_options.accepts_changes,
             reads_all_rows=self.sync_options.reads_all_rows,
-            now=self.now(),
-            display=self.display,
         )
         # The task as it is recorded now, without loading its file again.
         user_tasks = self.store.query(task_registry.list_registered_tasks, self.settings)

@@ -300,15 +300,8 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
 
     declaration, path = load_named_declaration(settings)
     columns = open_source(store, declaration, path).columns
-    record = register_declaration(
-        store,
-        declaration,
-        path,
-        columns,
-        settings,
-        recorded_at=datetime.now(UTC),
-        display=display,
-    )
+    declared_record = make_record(declaration, path, columns, recorded_at=datetime.now(UTC))
+    record = register_declaration(store, declaration, declared_record, settings, display=display)
     return record.name
 
 
@@ -425,12 +418,10 @@ def _find_quoted_column(declaration: Declaration, columns: Mapping[str, str]) ->
 def register_declaration(
     store: Store,
     declaration: Declaration,
-    path: Path,
-    columns: Mapping[str, str],
+    declared_record: TaskRecord,
     settings: Settings,
     *,
     accepts_changes: bool = False,
-    recorded_at: datetime,
     display: Progress,
 ) -> TaskRecord:
     """Register a task as its file declares it, update its views, and return the stored record.
@@ -440,15 +431,13 @@ def register_declaration(
     printed after the transaction.
 
     Args:
-        columns: Kinds of the source's columns, by name.
+        declared_record: The record of the declaration, from `make_record`.
         accepts_changes: A changed declaration keeps its version.
 
     Raises:
-        InputError: The declaration does not fit the columns.
         ConfigurationError: The task conflicts with the stored record or with another task.
         QuestionChangedError: The declaration of a used version changed, and no change is accepted.
     """
-    declared_record = make_record(declaration, path, columns, recorded_at=recorded_at)
     with store.read() as tx:
         stored_record = workspace.get_task(tx, declared_record.name)
         merged_record = merge_stored_record(declared_record, stored_record)

@@ -13,8 +13,6 @@ from typing import Any
 from askrows.pipeline.core.command_hint import OptionHint
 from askrows.pipeline.core.declaration import Declaration
 from askrows.pipeline.core.errors import ConfigurationError
-from askrows.pipeline.core.progress import Progress
-from askrows.pipeline.core.settings import Settings
 from askrows.pipeline.core.text import plural
 from askrows.pipeline.rows.cells import hash_text
 from askrows.pipeline.rows.row_findings import Finding
@@ -35,11 +33,9 @@ from askrows.pipeline.rows.source import (
     resolve_items,
 )
 from askrows.pipeline.rows.stored_rows import HASH_COLUMN, KEY_COLUMN, VALUES_COLUMN
-from askrows.pipeline.store import workspace
-from askrows.pipeline.store.database import Connection, Store
-from askrows.pipeline.store.locks import Locks
+from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import NO_HASH
-from askrows.pipeline.store.workspace import TaskRecord
+from askrows.pipeline.store.workspace import TaskRecord, get_task, update_task
 from askrows.pipeline.tasks.declaration_changes import (
     hash_document,
     make_fingerprint_document,
@@ -52,18 +48,15 @@ from askrows.pipeline.tasks.task_registry import (
 )
 from askrows.pipeline.tasks.task_values import RowsById
 from askrows.pipeline.tasks.user_task import UserTask
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 
 
 def sync_task(
-    store: Store,
-    locks: Locks,
+    workspace: OpenWorkspace,
     task: UserTask,
-    settings: Settings,
     *,
     accepts_changes: bool = False,
     reads_all_rows: bool = False,
-    now: datetime,
-    display: Progress,
 ) -> None:
     """Register changes of a task's file, and sync the stored rows with their source.
 
@@ -73,7 +66,6 @@ def sync_task(
     task again afterwards.
 
     Args:
-        locks: The workspace's locks between processes; the sync waits for that of the task's rows.
         accepts_changes: A changed declaration keeps its version.
         reads_all_rows: Read all rows of a query, not only those that are new by its cursor.
 
@@ -83,6 +75,7 @@ def sync_task(
             another process registered a different declaration meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
+    store = workspace.store
     record = task.record
     path = Path(record.path)
     declaration = task.user_file.declaration
@@ -93,37 +86,37 @@ def sync_task(
             hint=f"{OptionHint(task=path)} uses the task that the file declares now",
         )
 
+    now = workspace.now()
     cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
     source = open_source(store, declaration, path, cursor, stored_kinds=record.columns)
     is_same_source = (
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
+    declared_record = make_record(declaration, path, source.columns, recorded_at=now)
     # The saved record keeps columns that the source no longer has.
     saved_record = register_declaration(
         store,
         declaration,
-        path,
-        source.columns,
-        settings,
+        declared_record,
+        workspace.settings,
         accepts_changes=accepts_changes,
-        recorded_at=now,
-        display=display,
+        display=workspace.display,
     )
     # Image files change without a change of the source.
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
-        saved_task = make_recorded_task(saved_record, settings, task.provider)
+        saved_task = make_recorded_task(saved_record, workspace.settings, task.provider)
         row_sync = RowSync(
             store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
         )
-        sync_source(row_sync, source, locks, display)
+        sync_source(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
         with store.write() as tx:
-            workspace.update_task(tx, saved_record.name, items_stamp=source.stamp)
+            update_task(tx, saved_record.name, items_stamp=source.stamp)
 
     with store.read() as tx:
-        current_record = workspace.get_task(tx, saved_record.name) or saved_record
-        current_task = make_recorded_task(current_record, settings, task.provider)
+        current_record = get_task(tx, saved_record.name) or saved_record
+        current_task = make_recorded_task(current_record, workspace.settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
             raise ConfigurationError(
                 f"another process used another version of {path} meanwhile; nothing was asked",
@@ -135,29 +128,25 @@ def sync_task(
             table = current_task.select_task_rows(tx)
             row_count = table.count_rows(tx, table.is_changed)
     if row_count:
-        display.say(
+        workspace.display.say(
             f"{saved_record.name}: {plural(row_count, 'row')} changed after the answer; "
             f"{OptionHint(refresh=True)} asks about them again",
         )
 
 
 def preview_table_replacement(
-    store: Store,
+    workspace: OpenWorkspace,
     task: UserTask,
     new_table: Path,
     *,
-    now: datetime,
-    display: Progress,
     on_refused: Callable[[Finding], None],
 ) -> RowSyncReport:
     """Return what a sync would do if a task's table were replaced by another; write nothing.
 
     Args:
-        store: The database.
+        workspace: The open workspace.
         task: The task, whose rows are in a file.
         new_table: The other table. It is read as the task's file says.
-        now: The time of the preview.
-        display: Shows the progress.
         on_refused: Called for each refused row.
 
     Raises:
@@ -166,12 +155,17 @@ def preview_table_replacement(
     declaration = task.user_file.declaration
     source = open_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
+    now = workspace.now()
     declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
     record = merge_stored_record(declared_record, task.record)
     row_sync = RowSync(
-        store, record, now, inspect_images=_find_image_inspection(task), on_refused=on_refused
+        workspace.store,
+        record,
+        now,
+        inspect_images=_find_image_inspection(task),
+        on_refused=on_refused,
     )
-    return row_sync.preview(source, display)
+    return row_sync.preview(source, workspace.display)
 
 
 def _find_image_inspection(task: UserTask) -> InspectImages | None:
@@ -258,15 +252,12 @@ def make_task_with_memory_rows(
 
 
 def load_unregistered_task(
+    workspace: OpenWorkspace,
     declaration: Declaration,
     path: Path,
     source: RowSource,
-    settings: Settings,
     *,
-    store: Store,
     max_rows: int,
-    now: datetime,
-    display: Progress,
     should_list_refused: bool,
 ) -> tuple[MemoryTask, Sequence[str], int, RowSyncReport]:
     """Read a source to its end, and return a task about its first rows, which are in memory.
@@ -275,12 +266,11 @@ def load_unregistered_task(
     Without a key, the id of a row is its number in the source.
 
     Args:
+        workspace: The workspace, whose display gets the report; its database is only read.
         declaration: The declaration of the task.
         path: The task's file, or `<Python: name>`.
         source: The rows of the task's file or query.
-        store: The workspace's store; it is only read.
         max_rows: Maximum number of rows in memory.
-        display: Prints the report.
         should_list_refused: Print each refused row while reading; otherwise the first ones at the
             end.
 
@@ -293,14 +283,15 @@ def load_unregistered_task(
     Raises:
         InputError: The source cannot be read.
     """
+    now = workspace.now()
     record = make_record(declaration, path, source.columns, recorded_at=now)
-    task = MemoryTask(record, settings, declaration=declaration)
+    task = MemoryTask(record, workspace.settings, declaration=declaration)
 
     def print_refused(finding: Finding) -> None:
-        display.warn(format_refused_row_message(finding, record))
+        workspace.display.warn(format_refused_row_message(finding, record))
 
     sync = RowSync(
-        store,
+        workspace.store,
         record,
         now,
         on_refused=print_refused if should_list_refused else None,
@@ -330,5 +321,5 @@ def load_unregistered_task(
     if should_list_refused:
         sync.report.findings.clear()
         list_hint = "all are above"
-    print_sync_report(sync.report, record, display, list_hint=list_hint)
+    print_sync_report(sync.report, record, workspace.display, list_hint=list_hint)
     return task, list(task.row_by_id), row_count, sync.report

@@ -558,14 +558,11 @@ def _load_in_memory(
     text = render_task_file(draft, question=unwritten_task.question, fields=unwritten_task.fields)
     declaration = load_declaration_source(text.encode(), unwritten_task.name or UNNAMED, draft.path)
     task, row_ids, row_count, report = load_unregistered_task(
+        replace(ws.workspace, display=display),
         declaration,
         draft.path,
         draft.source,
-        ws.settings,
-        store=ws.store,
         max_rows=size,
-        now=ws.now(),
-        display=display,
         should_list_refused=should_list_refused,
     )
     if size and not row_ids:

@@ -146,7 +146,7 @@ def save_task_with_file(ws: WorkspaceSession, unwritten_task: UnwrittenTask) -> 
         register_task_if_new(ws.store, settings, display=ws.display)
         with ws.store.read() as tx:
             task = next(task for task in list_registered_tasks(tx, settings) if task.name == name)
-        sync_task(ws.store, ws.locks, task, settings, now=ws.now(), display=ws.display)
+        sync_task(replace(ws.workspace, settings=settings), task)
     except BaseException:
         draft.path.unlink(missing_ok=True)
         copy_path.unlink(missing_ok=True)

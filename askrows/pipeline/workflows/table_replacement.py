@@ -99,11 +99,9 @@ def replace_table(ws: WorkspaceSession, path: Path, options: ImportOptions) -> T
 
     report = TableReport(path.name, dry=options.dry)
     preview = task_sync.preview_table_replacement(
-        ws.store,
+        ws.workspace,
         ws.user_task,
         path,
-        now=ws.now(),
-        display=ws.display,
         on_refused=lambda finding: report.add_findings([finding], None),
     )
     report.added = preview.counts.new
