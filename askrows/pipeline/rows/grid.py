@@ -231,6 +231,7 @@ class Grid:
             *self.table.reason_cells,
             *(answers.c[name] for name in ANSWER_COLUMNS),
             *self.cells.values(),
+            self.judgements.is_doubtful,
         ]
 
     def _read_row(self, record: Sequence[Any]) -> ViewRow:
@@ -240,7 +241,7 @@ class Grid:
         answer = None
         if answer_cells[0] is not None:
             answer = PreferredAnswer(*answer_cells)
-        cells = dict(zip(self.cells, other_cells[len(ANSWER_COLUMNS) :], strict=True))
+        cells = dict(zip([*self.cells, DOUBTFUL], other_cells[len(ANSWER_COLUMNS) :], strict=True))
         return ViewRow(
             row_id,
             state,
@@ -687,8 +688,6 @@ def make_grid(
     table: TaskRows,
     columns: Mapping[str, ViewColumn],
     *,
-    preference: VersionPreference,
-    cells: Mapping[str, ColumnElement[Any]],
     answer_fields: Mapping[str, str] = NO_FIELDS,
     threshold: float = 0.0,
     **members: Any,
@@ -702,8 +701,6 @@ def make_grid(
         tx: Must stay open while the grid is used.
         table: The rows.
         columns: The columns of rows and answers.
-        preference: The order of preference among the answers.
-        cells: Expressions that are read for each row, by name.
         answer_fields: Names of answer fields by the names of their columns.
         threshold: Confidence below which a field makes its row doubtful.
         members: Other members of the grid.
@@ -730,10 +727,8 @@ def make_grid(
         aliases |= {f"{field}.{CONFIDENCE}": name, f"answer.{field}.{CONFIDENCE}": name}
     return Grid(
         table=table,
-        preference=preference,
         judgements=judgements,
         columns=all_columns,
-        cells={**cells, DOUBTFUL: judgements.is_doubtful},
         names=aliases | {name: name for name in all_columns},
         answer_fields=answer_fields,
         **members,
