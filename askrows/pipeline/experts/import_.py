@@ -188,14 +188,10 @@ def import_people_file(
     """
     file = PeopleFile(path, options)
     report = import_rows(
-        workspace.store,
-        workspace.display,
+        workspace,
         file,
-        options,
         write=_write_people,
         task=table.TASK,
-        data=workspace.data,
-        now=workspace.now(),
         max_page_rows=PEOPLE_PER_WRITE,
         list_gone=partial(_find_gone_usernames, file),
     )

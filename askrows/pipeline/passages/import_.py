@@ -167,14 +167,10 @@ def import_passages(
     file.shape = shape
 
     report = import_rows(
-        workspace.store,
-        workspace.display,
+        workspace,
         file,
-        options,
         write=partial(_write_passages, shape),
         task=table.TASK,
-        data=workspace.data,
-        now=workspace.now(),
         max_page_rows=WRITE_BLOCK_ROWS,
     )
 

@@ -11,7 +11,6 @@ import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -19,7 +18,6 @@ from askrows.pipeline.core.command_hint import CommandHint, OptionHint
 from askrows.pipeline.core.declaration import DEFAULT_READ_OPTIONS, ReadOptions
 from askrows.pipeline.core.errors import InputError
 from askrows.pipeline.core.files import SealedWriter, remove_abandoned_parts, resolve_target
-from askrows.pipeline.core.progress import Progress
 from askrows.pipeline.core.text import csv_line
 from askrows.pipeline.rows.columns import (
     ColumnLayout,
@@ -41,9 +39,11 @@ from askrows.pipeline.rows.row_findings import (
 )
 from askrows.pipeline.rows.source import check_column_names
 from askrows.pipeline.rows.table_file import TableFile
-from askrows.pipeline.store import claims, workspace
-from askrows.pipeline.store.database import Connection, Store
+from askrows.pipeline.store import claims
+from askrows.pipeline.store.database import Connection
 from askrows.pipeline.store.rows import FileRefusals
+from askrows.pipeline.store.workspace import record_event, record_row_change
+from askrows.pipeline.workspace.open_workspace import OpenWorkspace
 from askrows.pipeline.workspace.workspace_folder import check_target
 
 # Characters of text that are written at a time, so that long texts do not fill the memory.
@@ -334,6 +334,7 @@ class MappedFile(TableFile):
             options=options.reading,
             is_known_column=lambda name: fold_name(name) in layout.columns_by_known_name,
         )
+        self.import_options = options
         self.mapping = ColumnMapping(self.names, map_names, layout=layout, path=path)
         self.notes += self.mapping.notes
         self.key_columns = [self.mapping.find_file_name(layout.key)]
@@ -415,15 +416,11 @@ class MappedFile(TableFile):
 
 
 def import_rows(
-    store: Store,
-    display: Progress,
+    workspace: OpenWorkspace,
     file: MappedFile,
-    options: ImportOptions,
     *,
     write: Callable[[Connection, list[SoundRow], bool], WrittenRows],
     task: str,
-    data: Path,
-    now: datetime,
     max_page_rows: int,
     list_gone: Callable[[Connection, ImportReport], Iterable[str]] = lambda _tx, _report: (),
 ) -> ImportReport:
@@ -440,15 +437,11 @@ def import_rows(
     - If an error is raised here, nothing is changed.
 
     Args:
-        store: The database.
-        display: Shows the progress.
-        file: The file. Notes that are added to it later are in the report, too.
-        options: The options of the import.
+        file: The file, with the options of the import. Notes that are added to it later are in the
+            report, too.
         write: Writes a page of rows. Its last argument says whether this is a dry run, in which
             it gets a read transaction and only counts.
         task: The task of the rows.
-        data: Folder of the workspace.
-        now: The time of the import event.
         max_page_rows: The maximum number of rows in a page. Long texts limit it, too.
         list_gone: Returns the keys of rows of the table that the file lacks; called after all
             rows were written. The report lists these keys.
@@ -458,8 +451,10 @@ def import_rows(
             workspace depends on the file that the report would replace.
         KeyboardInterrupt: The import was interrupted while it read or wrote rows.
     """
+    started_at = workspace.now()
+    options = file.import_options
     if options.report is not None:
-        check_target(Path(options.report), store, data)
+        check_target(Path(options.report), workspace.store, workspace.data)
     report = ImportReport(
         str(file.path),
         str(options.report) if options.report else None,
@@ -472,11 +467,11 @@ def import_rows(
     )
     with (
         _open_report_file(report) as report_file,
-        store.read() if report.dry else store.write() as tx,
+        workspace.store.read() if report.dry else workspace.store.write() as tx,
     ):
         refusals = None if report.dry else FileRefusals(tx, task, file.path.name)
         title = "reading" if report.dry else "importing"
-        with report_interrupt(), display.bar(title, None) as bar:
+        with report_interrupt(), workspace.display.bar(title, None) as bar:
             for page in split_into_blocks(
                 file, max_rows=max_page_rows, size_of=lambda row: len(str(row))
             ):
@@ -492,7 +487,7 @@ def import_rows(
                 report.unchanged += imported_count - written.added - written.updated
                 report.released += _unpark_rows(tx, task, written.changed_ids, dry=report.dry)
                 if written.added + written.updated and not report.dry:
-                    workspace.record_row_change(tx, task)
+                    record_row_change(tx, task)
 
                 report.add_findings(findings, report_file)
                 if refusals is not None:
@@ -514,14 +509,14 @@ def import_rows(
         if not report.rows_in:
             tx.rollback()
         elif report.changes and not report.dry:
-            workspace.record_event(
+            record_event(
                 tx,
                 "import",
                 file.path.name,
                 old=None,
                 new=report.summary,
                 reason="import",
-                now=now,
+                now=started_at,
             )
     return report
 

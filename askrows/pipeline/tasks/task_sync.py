@@ -75,7 +75,6 @@ def sync_task(
             another process registered a different declaration meanwhile.
         QuestionChangedError: The declaration of a used version changed and is not accepted.
     """
-    store = workspace.store
     record = task.record
     path = Path(record.path)
     declaration = task.user_file.declaration
@@ -88,14 +87,14 @@ def sync_task(
 
     now = workspace.now()
     cursor = _make_cursor(declaration, record, now=now, reads_all_rows=reads_all_rows)
-    source = open_source(store, declaration, path, cursor, stored_kinds=record.columns)
+    source = open_source(workspace.store, declaration, path, cursor, stored_kinds=record.columns)
     is_same_source = (
         record.items == resolve_items(declaration, path) and record.items_sha256 == source.sha256
     )
     declared_record = make_record(declaration, path, source.columns, recorded_at=now)
     # The saved record keeps columns that the source no longer has.
     saved_record = register_declaration(
-        store,
+        workspace.store,
         declaration,
         declared_record,
         workspace.settings,
@@ -106,15 +105,15 @@ def sync_task(
     if declaration.images or not is_same_source or saved_record.items_sha256 is None:
         saved_task = make_recorded_task(saved_record, workspace.settings, task.provider)
         row_sync = RowSync(
-            store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
+            workspace.store, saved_record, now, inspect_images=_find_image_inspection(saved_task)
         )
         sync_source(row_sync, source, workspace.locks, workspace.display)
     elif isinstance(source, FileSource) and source.stamp != saved_record.items_stamp:
         # The file was written again with the same bytes.
-        with store.write() as tx:
+        with workspace.store.write() as tx:
             update_task(tx, saved_record.name, items_stamp=source.stamp)
 
-    with store.read() as tx:
+    with workspace.store.read() as tx:
         current_record = get_task(tx, saved_record.name) or saved_record
         current_task = make_recorded_task(current_record, workspace.settings, task.provider)
         if current_task.fingerprint != saved_record.fingerprint:
@@ -283,8 +282,7 @@ def load_unregistered_task(
     Raises:
         InputError: The source cannot be read.
     """
-    now = workspace.now()
-    record = make_record(declaration, path, source.columns, recorded_at=now)
+    record = make_record(declaration, path, source.columns, recorded_at=workspace.now())
     task = MemoryTask(record, workspace.settings, declaration=declaration)
 
     def print_refused(finding: Finding) -> None:
@@ -293,7 +291,7 @@ def load_unregistered_task(
     sync = RowSync(
         workspace.store,
         record,
-        now,
+        record.at,
         on_refused=print_refused if should_list_refused else None,
     )
     row_count = 0
