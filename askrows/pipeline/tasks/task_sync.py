@@ -154,13 +154,14 @@ def preview_table_replacement(
     declaration = task.user_file.declaration
     source = open_file(declaration, new_table, stored_kinds=task.record.columns)
     task_path = Path(task.record.path)
-    now = workspace.now()
-    declared_record = make_record(declaration, task_path, source.columns, recorded_at=now)
+    declared_record = make_record(
+        declaration, task_path, source.columns, recorded_at=workspace.now()
+    )
     record = merge_stored_record(declared_record, task.record)
     row_sync = RowSync(
         workspace.store,
         record,
-        now,
+        declared_record.at,
         inspect_images=_find_image_inspection(task),
         on_refused=on_refused,
     )
