@@ -284,7 +284,6 @@ class AppState:
                 body,
                 document_name="the body",
                 reason=DUE_REASON,
-                should_refuse_changes=True,
                 patience_s=WRITE_LOCK_TIMEOUT_S,
             )
 

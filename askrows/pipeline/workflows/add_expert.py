@@ -110,7 +110,8 @@ def tag_new_person(
         KeyboardInterrupt: Ctrl-C during the call. The person stays stored, with tags if the reply
             was stored before.
     """
-    saved = store_person(ws, data, document_name=document_name, mapping=mapping)
+    person, notes = read_person(data, parse_map(mapping), document_name=document_name)
+    saved = _store_read_person(ws, person, notes, reason=DUE_REASON)
     if not saved.is_row_due:
         return reload_person(ws.store, ws.task, saved)
 
@@ -157,37 +158,59 @@ def store_person(
     data: bytes,
     *,
     document_name: str,
-    mapping: str = "",
-    reason: str = DUE_REASON,
-    should_refuse_changes: bool = False,
-    patience_s: float | None = None,
+    reason: str,
+    patience_s: float,
 ) -> AddedExpert:
-    """Store the person of a JSON document, and mark a person with a bio as due for tags.
+    """Store the person of a JSON document as it is, and mark a person with a bio as due for tags.
 
-    The model is not called here: the next command that asks rows tags the people who are due.
-    Person and mark are written in one transaction. A person without a bio gets no mark
-    (`is_row_due` of the result is false). If there is a bio, the key and the model of the settings
-    are checked, because the later call needs them. Prints how the document was read, and a warning
-    for each value that was changed to fit its column.
+    The model is not called here: the next command that asks rows tags the people who are due. If
+    there is a bio, the key and the model of the settings are checked, because the later call needs
+    them. Prints how the document was read.
 
     Args:
         ws: The workspace.
         data: The JSON document.
         document_name: Name of the document in messages.
-        mapping: The setting MAP, which assigns names of the document to columns; see `parse_map`.
         reason: Why the person is due, as recorded in the database and shown by commands.
-        should_refuse_changes: Raise instead of changing a value to fit its column.
-        patience_s: How many seconds to wait for another writer; if None, the usual time.
+        patience_s: How many seconds to wait for another writer.
 
     Raises:
         InputError: The document is not a single person, a name in it is ambiguous, the username
-            exists already, or `should_refuse_changes` is set and a value would be changed.
+            exists already, or a value would be changed to fit its column.
         ConfigurationError: There is a bio, but no key is set or the model does not exist.
         UnavailableError: Another process writes for longer than `patience_s`.
     """
-    person, notes = read_person(data, parse_map(mapping), document_name=document_name)
-    if should_refuse_changes:
-        refuse_altered_values(person, name=document_name)
+    person, notes = read_person(data, {}, document_name=document_name)
+    refuse_altered_values(person, name=document_name)
+    return _store_read_person(ws, person, notes, reason=reason, patience_s=patience_s)
+
+
+def _store_read_person(
+    ws: WorkspaceSession,
+    person: SoundRow,
+    notes: Sequence[str],
+    *,
+    reason: str,
+    patience_s: float | None = None,
+) -> AddedExpert:
+    """Store a person that was read from a document, and mark a person with a bio as due for tags.
+
+    Person and mark are written in one transaction. A person without a bio gets no mark
+    (`is_row_due` of the result is false). Prints how the document was read, and a warning for each
+    value that was changed to fit its column.
+
+    Args:
+        ws: The workspace.
+        person: The person, with a finding for each changed value.
+        notes: How the document was read.
+        reason: Why the person is due, as recorded in the database.
+        patience_s: How many seconds to wait for another writer; if None, the usual time.
+
+    Raises:
+        TakenError: The username exists already.
+        ConfigurationError: There is a bio, but no key is set or the model does not exist.
+        UnavailableError: Another process writes for longer than `patience_s`.
+    """
     for note in notes:
         ws.display.say(note)
     for change in person.findings:
