@@ -216,15 +216,13 @@ def export(
             raise InputError(message, hint=f"leave out {OptionHint(json=True)} or the format")
         format_ = "json"
 
-    options = ExportOptions(answer_version or None, cost, gone=gone)
+    options = ExportOptions(answer_version or None, cost, gone=gone, format_=format_, raw=raw)
     report = row_export.export_answers(
         ws.workspace,
         ws.task,
         path,
-        format_=format_,
         options=options,
         overwrite=overwrite,
-        raw=raw,
         write_chunks=sys.stdout.buffer.writelines if path is None else None,
     )
 

@@ -61,10 +61,8 @@ def export_answers(
     task: Task,
     path: Path | None,
     *,
-    format_: str | None = None,
     options: ExportOptions,
     overwrite: bool = False,
-    raw: bool = False,
     write_chunks: Callable[[Iterable[bytes]], object] | None = None,
 ) -> ExportReport:
     """Export the rows of a task to a file, or to `write_chunks` if there is no path.
@@ -76,12 +74,9 @@ def export_answers(
     Args:
         path: The file, which appears when it is complete. If it is None, `write_chunks` gets the
             chunks.
-        format_: An export format. The default is that of the path's ending. If there is no path, it
-            is the task's first format.
-        options: The exported rows and columns. If no version is set, the setting VERSION is used.
+        options: The exported rows and columns, and the format. If no version is set, the setting
+            VERSION is used.
         overwrite: Replace an existing file.
-        raw: Write cells of CSV unchanged, without an apostrophe in front of formulas. Other formats
-            have no apostrophes anyway.
         write_chunks: Called with the chunks of the output if there is no path.
 
     Raises:
@@ -90,7 +85,7 @@ def export_answers(
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
     row_word = task.exported_noun
-    format_ = choose_format(task, path, format_)
+    format_ = choose_format(task, path, options.format_)
     report = ExportReport(str(path) if path else None, format_, word=row_word)
     if path is not None:
         check_export_target(path, workspace.store, workspace.data, overwrite=overwrite)
@@ -107,8 +102,8 @@ def export_answers(
             report,
             workspace.display,
         )
-        # With `raw`, texts are written as they are.
-        chunks = export_rows.encode_rows(counted_rows, report.format, str if raw else guard)
+        # With the option `raw`, texts are written as they are.
+        chunks = export_rows.encode_rows(counted_rows, report.format, str if options.raw else guard)
         if write_chunks is not None:
             write_chunks(chunks)
         elif path is not None and first_rows:
@@ -130,34 +125,30 @@ def export_answers(
 
 
 def iterate_export_chunks(
-    store: Store,
+    workspace: OpenWorkspace,
     task: Task,
-    *,
-    settings: Settings,
-    format_: str,
     options: ExportOptions,
 ) -> Iterator[bytes]:
     """Yield the bytes of an export, from one snapshot of the database; print nothing.
 
-    They are the bytes that `export_answers` writes without `raw`: texts of CSV that a spreadsheet
-    would run as formulas are changed. The snapshot stays open until the last chunk. Without rows, a
-    valid file without rows is yielded, for example the header of a CSV file. Errors are raised when
-    the first chunk is requested.
+    They are the bytes that `export_answers` writes without `raw`, which is ignored: texts of CSV
+    that a spreadsheet would run as formulas are changed. The snapshot stays open until the last
+    chunk. Without rows, a valid file without rows is yielded, for example the header of a CSV file.
+    Errors are raised when the first chunk is requested.
 
     Args:
-        store: The database of the workspace.
+        workspace: The open workspace.
         task: The task whose rows are exported.
-        settings: VERSION and the other settings of the export.
-        format_: An export format, such as "csv".
-        options: The exported rows and columns. If no version is set, the setting VERSION is used.
+        options: The exported rows and columns, and the format. If no version is set, the setting
+            VERSION is used.
 
     Raises:
         InputError: The format or an option is invalid.
         ConfigurationError: The format is Parquet, and its library is not installed.
     """
-    format_ = choose_format(task, None, format_)
-    with store.read() as tx:
-        export_rows = _read_rows(tx, task, settings, options)
+    format_ = choose_format(task, None, options.format_)
+    with workspace.store.read() as tx:
+        export_rows = _read_rows(tx, task, workspace.settings, options)
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
@@ -233,7 +224,7 @@ def _read_rows(
     """Return the rows of an export, which are read when iterated.
 
     The setting VERSION is used if the options have no version and the task can export one. A filter
-    of rows is always accepted.
+    of rows, a format and `raw` are always accepted.
 
     Raises:
         InputError: An option is set that the task does not have. The hint has the options of the
@@ -242,7 +233,9 @@ def _read_rows(
     refused_names = [
         name
         for name, value in options._asdict().items()
-        if value and name not in task.export_options and name != "row_filter"
+        if value
+        and name not in task.export_options
+        and name not in {"row_filter", "format_", "raw"}
     ]
     if refused_names:
         refused_settings = " and ".join(f"{name.upper()}=" for name in refused_names)

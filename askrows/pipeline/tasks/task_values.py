@@ -152,7 +152,7 @@ class RowFaults(Counter[str]):
 
 
 class ExportOptions(NamedTuple):
-    """Rows and columns of an export."""
+    """Rows, columns and format of an export."""
 
     # Prompt version, with or without a model, of the answers; None for the preferred version.
     answer_version: str | None = None
@@ -162,6 +162,11 @@ class ExportOptions(NamedTuple):
     gone: bool = False
     # Only rows that meet these conditions; None for all. Every task supports it.
     row_filter: RowFilter | None = None
+    # An export format. None is that of the path's ending; without a path, the task's first format.
+    format_: str | None = None
+    # Write cells of CSV unchanged, without an apostrophe in front of formulas. Other formats have
+    # no apostrophes anyway.
+    raw: bool = False
 
 
 class ExportRows(NamedTuple):

@@ -577,7 +577,7 @@ class Workspace:
             InputError: The format or version does not exist, or the file exists or cannot be
                 written.
         """
-        options = ExportOptions(answer_version, cost, gone=gone)
+        options = ExportOptions(answer_version, cost, gone=gone, raw=raw)
 
         def work(ws: WorkspaceSession) -> ExportReport:
             return row_export.export_answers(
@@ -586,7 +586,6 @@ class Workspace:
                 Path(to),
                 options=options,
                 overwrite=overwrite,
-                raw=raw,
             )
 
         return self._run(work, task)

@@ -139,13 +139,11 @@ def _read_export_chunks(app_state: AppState, query: RowQuery, format_: str) -> I
         AskrowsError: The task is unknown or the filter is invalid. This is raised before the first
             chunk.
     """
-    options = ExportOptions()
+    options = ExportOptions(format_=format_)
     if query.filter_pairs:
-        options = ExportOptions(row_filter=query.row_filter)
+        options = options._replace(row_filter=query.row_filter)
     with app_state.open_to_read(query.task) as ws:
-        chunks = row_export.iterate_export_chunks(
-            ws.store, ws.task, settings=ws.settings, format_=format_, options=options
-        )
+        chunks = row_export.iterate_export_chunks(ws.workspace, ws.task, options)
         while chunk := b"".join(islice(chunks, EXPORT_PIECES)):
             yield chunk
 
