@@ -149,7 +149,7 @@ class WorkspaceSession:
             return self.service.decision_model
 
         model_name = self.task.choose_model_name(self.settings, self.backend)
-        return self.service.find_model(model_name, kind="generate")
+        return self.service.require_model(model_name, kind="generate")
 
     def copy_for_decisions(self) -> "WorkspaceSession":
         """Return a session of the same workspace that asks closed questions of a decision model."""

@@ -129,7 +129,7 @@ def convert_exception(
     an UnavailableError; it is an UnreadableError if the reply arrived whole.
 
     Args:
-        error: An error of the SDK, the HTTP library or the network. A AskrowsError is returned
+        error: An error of the SDK, the HTTP library or the network. An AskrowsError is returned
             unchanged.
         action: A verb and its object, such as "download files/x", for the message.
         key: The API key, which is removed from messages.

@@ -114,9 +114,9 @@ class Service:
         """Return the embedding model, after checking that it has vectors of the set width.
 
         Raises:
-            ConfigurationError: As `find_model`, or the model has no vectors of this width.
+            ConfigurationError: As `require_model`, or the model has no vectors of this width.
         """
-        model = self.find_model(self.settings.embedding_model, kind="embed")
+        model = self.require_model(self.settings.embedding_model, kind="embed")
         model.check_vector_width(self.settings.dim)
         return model
 
@@ -125,12 +125,12 @@ class Service:
         """Return the model that decides closed questions.
 
         Raises:
-            ConfigurationError: As `find_model`.
+            ConfigurationError: As `require_model`.
         """
-        return self.find_model(self.settings.decision_model, kind="decide")
+        return self.require_model(self.settings.decision_model, kind="decide")
 
-    def find_model(self, name: str, *, kind: ModelKind) -> Model:
-        """Return a model by name, and warn once if it will be shut down soon.
+    def require_model(self, name: str, *, kind: ModelKind) -> Model:
+        """Return a model that this backend can use; warn once if it will be shut down soon.
 
         Raises:
             ConfigurationError: There is no such model, it is shut down or has another kind, or it

@@ -429,7 +429,7 @@ def _list_database_additions(
     if is_user_task_set(settings):
         from askrows.pipeline.tasks import task_registry
 
-        if not has_workspace or task_registry.find_registered_task_name(tx, settings) is None:
+        if not has_workspace or task_registry.resolve_registered_task_name(tx, settings) is None:
             names_by_kind["view"] = task_registry.list_planned_views(settings)
     for kind, names in names_by_kind.items():
         if names:

@@ -185,9 +185,9 @@ class ImportReport:
                 report_file.write(csv_line([str(cell or "") for cell in cells]))
             if len(self.findings) < MAX_KEPT_FINDINGS:
                 self.findings.append(finding)
-            self._add_to_group(finding)
+            self._count_similar_finding(finding)
 
-    def _add_to_group(self, finding: Finding) -> None:
+    def _count_similar_finding(self, finding: Finding) -> None:
         """Add a finding to the group of its kind, column and reason, and keep the first examples.
 
         Reasons that differ only in numbers and quoted values are in one group.

@@ -485,7 +485,7 @@ def _make_key_condition(record: TaskRecord, row_id: str) -> str:
 def open_query_database(store: Store | None, source: str, folder: Path) -> Iterator[Store]:
     """Open the database that `source=` names for reading, and close it after the block.
 
-    A AskrowsError of the opening or of the block is raised again as the same class, with a message
+    An AskrowsError of the opening or of the block is raised again as the same class, with a message
     that says that it is about `source=`. InputErrors, and errors of other classes, are raised
     unchanged.
 

@@ -271,8 +271,8 @@ class AnswerTarget:
                 for answer in stored_answers
                 if removed_version and answer.version != removed_version
             ]
-        former_answers = self._group_by_key(stored_answers)
-        new_answers = self._group_by_key([*remaining_answers, *later_answers])
+        former_answers = self._group_by_target_row(stored_answers)
+        new_answers = self._group_by_target_row([*remaining_answers, *later_answers])
         keys = former_answers.keys() | new_answers.keys()
         if overwrite:
             keys |= {self._make_key(row_id, PERSON) for row_id in row_ids}
@@ -302,7 +302,7 @@ class AnswerTarget:
             return (row_id, self.provider, model)
         return (row_id,)
 
-    def _group_by_key(self, answers: Sequence[TargetValue]) -> dict[_Key, list[TargetValue]]:
+    def _group_by_target_row(self, answers: Sequence[TargetValue]) -> dict[_Key, list[TargetValue]]:
         """Return the answers that each row of the table can show, in their order.
 
         A person's answer belongs to the records of all models that answered the row. If no model

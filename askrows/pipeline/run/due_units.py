@@ -109,7 +109,7 @@ def list_due_units(ws: WorkspaceSession, *, should_index: bool = True) -> Iterat
     # The answers of a downloaded batch are embedded together with the others.
     has_downloaded = any(batch.state is BatchState.DOWNLOADED for batch in open_batches)
     may_index = should_index and is_task_indexed(ws.workspace, ws.task) and not has_downloaded
-    if may_index and sync_and_check_index(ws, exact=False):
+    if may_index and repair_link_and_check_index(ws, exact=False):
         yield DueUnit("index", name)
 
 
@@ -182,7 +182,7 @@ def is_pilot_clear(tx: Connection, task: Task, *, version: str) -> bool:
     return not pilot.find_blocking_reason(tx, version, is_required=task.needs_pilot)
 
 
-def sync_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
+def repair_link_and_check_index(ws: WorkspaceSession, *, exact: bool) -> bool:
     """Complete an interrupted change of the build in service; return if the index needs a build.
 
     A build is a complete index. If a process died while it put a new build into service, the link

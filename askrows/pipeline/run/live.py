@@ -111,7 +111,7 @@ class _LiveRun:
     def run_to_end(self) -> LiveReport:
         """Run until all rows are asked or the run is stopped; return the report.
 
-        A AskrowsError that stops the run is not raised: it is the report's `stopped`. If no row
+        An AskrowsError that stops the run is not raised: it is the report's `stopped`. If no row
         was answered and the last call failed because of the service, this failure is `stopped`,
         too.
 
@@ -156,7 +156,7 @@ class _LiveRun:
         """
         try:
             await self._count_other_calls()
-            while (call := await self._wait_for_call_to_make()) is not None:
+            while (call := await self._take_next_call()) is not None:
                 started_call = await self._throttle.acquire(call.prompt_tokens)
                 if started_call is not None:
                     call_work = self._calls.make_call(call, started_call)
@@ -166,7 +166,7 @@ class _LiveRun:
         except Exception as error:  # noqa: BLE001 - raised again when the running calls have ended
             self._throttle.stop(error)
 
-    async def _wait_for_call_to_make(self) -> PendingCall | None:
+    async def _take_next_call(self) -> PendingCall | None:
         """Return the next call that may be made now; wait until there is one.
 
         If no queued call may be made now, and another batch may be possible, that batch is prepared

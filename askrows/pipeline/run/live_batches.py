@@ -324,7 +324,7 @@ class LiveBatches:
         other_calls = list[tuple[float, int]]()
         for batch in recent_batches:
             tokens_per_call = batch.estimated_in // batch.requests
-            for called_at in _spread_evenly(batch, window_start, now):
+            for called_at in _estimate_call_times(batch, window_start, now):
                 monotonic_time = monotonic_now - (now - called_at).total_seconds()
                 other_calls.append((min(monotonic_now, monotonic_time), tokens_per_call))
         unrecorded_calls = sum(
@@ -333,7 +333,7 @@ class LiveBatches:
         return other_calls, calls_today + unrecorded_calls
 
 
-def _spread_evenly(
+def _estimate_call_times(
     batch: batches.BatchRow, window_start: datetime, now: datetime
 ) -> Iterator[datetime]:
     """Yield the assumed times of a live batch's calls since `window_start`, ascending.

@@ -29,7 +29,7 @@ from askrows.pipeline.run import decisions, live
 from askrows.pipeline.run.due_units import (
     find_outage_reason,
     is_pilot_clear,
-    sync_and_check_index,
+    repair_link_and_check_index,
 )
 from askrows.pipeline.run.retry_due import ask_single_rows
 from askrows.pipeline.run.rounds import TagRounds
@@ -250,7 +250,7 @@ class WorkPass:
         """
         if "index" not in self.units or not is_task_indexed(self.ws.workspace, self.ws.task):
             return
-        if sync_and_check_index(self.ws, exact=True):
+        if repair_link_and_check_index(self.ws, exact=True):
             report = build.build_index(self.ws.workspace, self.ws.service, self.ws.task)
             texts = plural(report.embedded, "text")
             self.phrases.append(f"{texts} embedded, index built with {report.count:,} entries")

@@ -92,7 +92,7 @@ def export_answers(
 
     guard = FormulaGuard()
     with workspace.store.read() as tx:
-        export_rows = _read_rows(tx, task, workspace.settings, options)
+        export_rows = _check_options_and_read(tx, task, workspace.settings, options)
 
         # Read a row in advance: without a row no file is written.
         rows = iter(export_rows.rows)
@@ -148,7 +148,7 @@ def iterate_export_chunks(
     """
     format_ = choose_format(task, None, options.format_)
     with workspace.store.read() as tx:
-        export_rows = _read_rows(tx, task, workspace.settings, options)
+        export_rows = _check_options_and_read(tx, task, workspace.settings, options)
         yield from export_rows.encode_rows(export_rows.rows, format_, FormulaGuard())
 
 
@@ -215,7 +215,7 @@ def _format_summary(report: ExportReport, nouns: TaskNouns) -> Iterator[str]:
         )
 
 
-def _read_rows(
+def _check_options_and_read(
     tx: Connection,
     task: Task,
     settings: Settings,

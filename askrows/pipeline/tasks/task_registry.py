@@ -135,7 +135,7 @@ def _replace_path_by_copied_file(record: TaskRecord, settings: Settings) -> Task
     return record
 
 
-def find_registered_task_name(tx: Connection, settings: Settings) -> str | None:
+def resolve_registered_task_name(tx: Connection, settings: Settings) -> str | None:
     """Return the name under which the task of the TASK setting is registered, else None.
 
     TASK may be such a name. If it is the path of a file from which tasks were registered, the file
@@ -272,7 +272,7 @@ def require_registered_task_name(tx: Connection, settings: Settings) -> str:
         InputError, ConfigurationError: There is no such task.
         TaskNeverUsedError: The task is not registered.
     """
-    name = find_registered_task_name(tx, settings)
+    name = resolve_registered_task_name(tx, settings)
     if name is not None:
         return name
 
@@ -294,7 +294,7 @@ def register_task_if_new(store: Store, settings: Settings, *, display: Progress)
             confirmed that its file may be run.
     """
     with store.read() as tx:
-        name = find_registered_task_name(tx, settings)
+        name = resolve_registered_task_name(tx, settings)
         if name is not None:
             return name
 
