@@ -45,8 +45,8 @@ def open_sheet(file: SourceFile) -> SourceTable:
     """Check and load a sheet, which stays in memory, and find its header; see `SourceFile`.
 
     Below the header, each cell of a merged area has the value of the area, except in the key's
-    column, and a note says so. Blank rows are left out, also if merged cells reach into them. The rows are converted one by
-    one, because all of them need ten times the memory of the sheet.
+    column, and a note says so. Blank rows are left out, also if merged cells reach into them. The
+    rows are converted one by one, because all of them need ten times the memory of the sheet.
 
     Raises:
         InputError: The file is not a workbook, the sheet or its header does not exist, the first
