@@ -187,18 +187,15 @@ def ask(
 
     Creates the workspace if it does not exist.
     """
-    data_folder = read_settings().data
-    read_options = ReadOptions(sheet, encoding, header)
-    choice = ColumnChoice(text, key, with_)
+    table = ask_workflow.TableToAsk(
+        from_, ReadOptions(sheet, encoding, header), source, ColumnChoice(text, key, with_)
+    )
     question = ask_workflow.parse_question(
-        from_,
+        table,
         q,
         fields=fields,
         name=name,
-        data=data_folder,
-        reading=read_options,
-        source=source,
-        choice=choice,
+        data=read_settings().data,
     )
 
     # The workspace may have no session of the question's task yet.
@@ -214,7 +211,7 @@ def ask(
             # The same question with a name stores its answers.
             options = {
                 "from": from_,
-                **read_options.given_options,
+                **table.reading.given_options,
                 "source": source,
                 "q": q,
                 "fields": fields,
@@ -273,14 +270,10 @@ def new_task(
 
     Overwrites no file. Creates the workspace if it does not exist.
     """
-    task = ask_workflow.parse_new_task(
-        name,
-        from_,
-        data=read_settings().data,
-        reading=ReadOptions(sheet, encoding, header),
-        source=source,
-        choice=ColumnChoice(text, key, with_),
+    table = ask_workflow.TableToAsk(
+        from_, ReadOptions(sheet, encoding, header), source, ColumnChoice(text, key, with_)
     )
+    task = ask_workflow.parse_new_task(name, table, data=read_settings().data)
     with open_configured_workspace("create", task_name="experts") as ws:
         draft = new_task_files.write_task_file(ws.data, ws.store, task)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from askrows.pipeline.batch import budget
 from askrows.pipeline.batch.session import WorkspaceSession
@@ -67,6 +67,19 @@ MAX_ESTIMATED_ROWS = 100_000
 # Our choice: the requests of so many first rows are built to estimate the cost after a question; as
 # many rows are in memory when a source is read.
 MAX_SAMPLE_ROWS = 2_000
+
+
+class TableToAsk(NamedTuple):
+    """A table that a person asks about, and how it is read."""
+
+    # Path of a file, a SELECT, or rows of Python.
+    items: Any
+    # How a file is read.
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
+    # Address of the database of a SELECT.
+    source: str = ""
+    # Columns that a person named as text, key or further sent columns.
+    choice: ColumnChoice = GUESS_ALL_COLUMNS
 
 
 @dataclass(repr=False)
@@ -162,15 +175,7 @@ class AskReport:
         return report
 
 
-def parse_new_task(
-    name: str,
-    items: str,
-    *,
-    data: Path | None,
-    reading: ReadOptions = DEFAULT_READ_OPTIONS,
-    source: str = "",
-    choice: ColumnChoice = GUESS_ALL_COLUMNS,
-) -> UnwrittenTask:
+def parse_new_task(name: str, table: TableToAsk, *, data: Path | None) -> UnwrittenTask:
     """Return a task that has no question yet, for a file or a SELECT; write nothing.
 
     The options are checked, and the name if `data` is given. A file is opened for its columns. Its
@@ -178,23 +183,21 @@ def parse_new_task(
 
     Args:
         name: Name of the task.
-        items: Path of a file, or a SELECT.
+        table: A file or a SELECT.
         data: Folder of the workspace. The name must be free there and in the current folder. If
             None, the name is not checked.
-        reading: How a file is read.
-        source: Address of the database of a SELECT.
-        choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
-        InputError: The name is invalid or taken, the file cannot be read, `items` is an address
-            such as `https://…`, `source` is given for a file or `reading` for a SELECT, or `source`
-            has a password, which would be in the task's file.
+        InputError: The name is invalid or taken, the file cannot be read, `items` of the table is
+            an address such as `https://…`, `source` is given for a file or `reading` for a SELECT,
+            or `source` has a password, which would be in the task's file.
     """
     if data is not None:
         check_task_name(name)
         check_name_is_free(name, data)
 
-    if mask_password(source) != source:
+    items = str(table.items)
+    if mask_password(table.source) != table.source:
         message = (
             f"{OptionHint('source')} has a password, which would be written into the task's file; "
             "nothing was written"
@@ -203,29 +206,26 @@ def parse_new_task(
         hint = f"write TABLE_URL=… with the password into .env, and use {option}"
         raise InputError(message, hint=hint)
 
-    needs_query = bool(source)
-    if (needs_query and not is_query(items)) or (reading.given_options and is_query(items)):
-        option = OptionHint("source" if needs_query else next(iter(reading.given_options)))
+    needs_query = bool(table.source)
+    if (needs_query and not is_query(items)) or (table.reading.given_options and is_query(items)):
+        option = OptionHint("source" if needs_query else next(iter(table.reading.given_options)))
         needed = "a query" if needs_query else "a file"
         hint = f"{OptionHint('from')} is a file, or a query that begins with SELECT or WITH"
         raise InputError(f"{option} works only with {needed}; nothing was written", hint=hint)
 
-    table = None
+    file = None
     if not is_query(items):
-        table = FileSource(Path(items), reading)
-    return UnwrittenTask(name, items, table, source, choice=choice)
+        file = FileSource(Path(items), table.reading)
+    return UnwrittenTask(name, items, file, table.source, choice=table.choice)
 
 
 def parse_question(
-    items: Any,
+    table: TableToAsk,
     question: str,
     *,
     fields: str | Sequence[FieldDraft] = "",
     name: str = "",
     data: Path,
-    reading: ReadOptions = DEFAULT_READ_OPTIONS,
-    source: str = "",
-    choice: ColumnChoice = GUESS_ALL_COLUMNS,
 ) -> UnwrittenTask:
     """Return the task of a question after checking it; write nothing.
 
@@ -234,16 +234,13 @@ def parse_question(
     checked whether its name is free.
 
     Args:
-        items: Path of a file, a SELECT, or rows of Python.
+        table: A file, a SELECT, or rows of Python.
         question: The question.
         fields: Fields of an answer, parsed or as the setting FIELDS.
         name: Name under which the caller will store the question, or "" if it will not be stored. A
             task file of this name is accepted if it has the same question. Rows of Python can have
             no name.
         data: Folder of the workspace.
-        reading: How a file is read.
-        source: Address of the database of a SELECT.
-        choice: Columns that a person named as text, key or further sent columns.
 
     Raises:
         InputError: The question has no letter or digit, `fields` is invalid, the name is invalid,
@@ -259,9 +256,11 @@ def parse_question(
     if name:
         check_task_name(name)
 
-    unwritten_task = _make_task_of_items(items, name, reading, source)
+    unwritten_task = _make_task_of_table(table, name)
     answer_fields = tuple(_locate_vocabularies(answer_fields, unwritten_task.path.parent))
-    unwritten_task = unwritten_task._replace(question=question, fields=answer_fields, choice=choice)
+    unwritten_task = unwritten_task._replace(
+        question=question, fields=answer_fields, choice=table.choice
+    )
     if unwritten_task.table is None:
         return unwritten_task
 
@@ -323,30 +322,28 @@ def _locate_vocabularies(fields: Sequence[FieldDraft], folder: Path) -> Iterator
         yield field._replace(vocabulary=make_relative_path(folder, path))
 
 
-def _make_task_of_items(items: Any, name: str, reading: ReadOptions, source: str) -> UnwrittenTask:
+def _make_task_of_table(table: TableToAsk, name: str) -> UnwrittenTask:
     """Return the task of a file, a SELECT or rows of Python, still without its question.
 
     The name is not checked.
 
     Args:
-        items: Path of a file, a SELECT, or rows of Python.
+        table: A file, a SELECT, or rows of Python.
         name: Name of the task; "" for rows of Python.
-        reading: How a file is read.
-        source: Address of the database of a SELECT.
 
     Raises:
         InputError: Options for files, or a name, were given for rows of Python. For the other
             kinds, as `parse_new_task`: an option does not fit, or `source` has a password.
     """
-    if isinstance(items, str | Path):
-        return parse_new_task(name, str(items), data=None, reading=reading, source=source)
-    if name or reading.given_options:
-        option = next(iter(reading.given_options), "name")
+    if isinstance(table.items, str | Path):
+        return parse_new_task(name, table, data=None)
+    if name or table.reading.given_options:
+        option = next(iter(table.reading.given_options), "name")
         raise InputError(
             f"{OptionHint(option)} works only with a file, but these are rows; nothing was asked",
             hint="write the rows to a file",
         )
-    return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(items)))
+    return UnwrittenTask(name, MEMORY_ROWS, MemorySource(list_rows(table.items)))
 
 
 def ask_question(

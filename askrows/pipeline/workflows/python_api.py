@@ -234,14 +234,15 @@ class Workspace:
                 early. The task's file and the answers so far are stored then if there is a name,
                 and lost otherwise.
         """
+        table = ask.TableToAsk(
+            rows, ReadOptions(sheet, encoding, header), choice=ColumnChoice(text, key, with_)
+        )
         unwritten_task = ask.parse_question(
-            rows,
+            table,
             question,
             fields=fields,
             name=name,
             data=self.data,
-            reading=ReadOptions(sheet, encoding, header),
-            choice=ColumnChoice(text, key, with_),
         )
         if name:
             save = partial(

@@ -424,9 +424,8 @@ def _guess_columns(app_state: AppState, upload: Upload) -> None:
 
 def _parse_table(upload: Upload, choice: ColumnChoice) -> new_task_files.UnwrittenTask:
     """Return a task about an uploaded file that has no question yet."""
-    return ask.parse_new_task(
-        "", str(upload.path), data=None, reading=upload.read_options, choice=choice
-    )
+    table = ask.TableToAsk(upload.path, upload.read_options, choice=choice)
+    return ask.parse_new_task("", table, data=None)
 
 
 def _count_rows(app_state: AppState, upload: Upload) -> None:
@@ -531,14 +530,13 @@ def _parse_new_task(
     check_question(typed)
     fields = parse_answer_fields(typed)
     choice = parse_column_roles(typed.roles)
+    table = ask.TableToAsk(upload.path, upload.read_options, choice=choice)
     try:
         return ask.parse_question(
-            upload.path,
+            table,
             typed.question,
             fields=fields,
             data=app_state.settings.data,
-            reading=upload.read_options,
-            choice=choice,
         )
     except InputError as error:
         # Question and fields are valid, so the error is about a column.

@@ -27,7 +27,9 @@ def write_table(name: str = "kettle reviews.csv", *, column: str = "text") -> Pa
 def save_question(workspace: Workspace, table: Path, name: str = "reviews") -> None:
     """Save the question about a table, as the page does."""
     data = settings.load_settings(workspace.environ).data
-    asking = ask.parse_question(table, QUESTION, fields=FIELDS, name=name, data=data)
+    asking = ask.parse_question(
+        ask.TableToAsk(table), QUESTION, fields=FIELDS, name=name, data=data
+    )
     with workspace.open() as ws:
         new_task_files.save_task_with_file(ws, asking)
 
